@@ -1,0 +1,1 @@
+"""Self-attention for DNA and protein sequences, from FASTA to motifs with evidence."""

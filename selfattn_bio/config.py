@@ -1,0 +1,369 @@
+"""The run file: one TOML a task, read once into frozen models; the whole truth about a run.
+
+Hides: TOML, defaults, ranges, "did you mean", how a variant overlays the run. Anyone may import it; it imports only errors.
+The defaults are the configuration of `workflows/tasks/promoter.toml`, so a user's own run file needs to name its data alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from selfattn_bio.errors import RunFileError
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A table of the run file: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ---------------------------------------------------------------------------------------------------- data and split
+class Data(Section):
+    """[data]: which FASTA files hold what. Paths are relative to the folder in which the command runs."""
+
+    alphabet: Literal["dna", "protein"] = "dna"
+    assembly: str = Field("", description="genome assembly of the coordinates in the headers, such as dm3")
+    positives: tuple[str, ...] = Field(min_length=1, description="FASTA files (plain, gz, bgzip) of label 1")
+    negatives: tuple[str, ...] = Field(min_length=1, description="FASTA files of label 0")
+    min_length: Positive = Field(1, description="letters; shorter records are dropped and counted")
+    max_length: Positive = Field(100_000, description="letters; longer records are dropped and counted")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_path_is_a_list_of_one(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: [v] if k in ("positives", "negatives") and isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _lengths_in_order(self) -> Data:
+        if self.min_length > self.max_length:
+            raise ValueError(f"min_length must be <= max_length ({self.max_length}), got {self.min_length}")
+        return self
+
+
+class ChromosomeSplit(Section):
+    """Split by the chromosome in the FASTA header; what neither `valid` nor `test` names is train."""
+
+    kind: Literal["chromosome"] = "chromosome"
+    valid: tuple[str, ...] = Field(min_length=1)
+    test: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sides_are_disjoint(self) -> ChromosomeSplit:
+        if both := sorted(set(self.valid) & set(self.test)):
+            raise ValueError(f"valid and test must share no chromosome, got {', '.join(both)} in both")
+        return self
+
+
+class GroupSplit(Section):
+    """Split whole groups (`group=` in the FASTA header), at random with `seed`."""
+
+    kind: Literal["group"] = "group"
+    valid_fraction: Fraction = Field(0.15, gt=0)
+    test_fraction: Fraction = Field(0.15, gt=0)
+    seed: int = 0
+
+
+class RandomSplit(Section):
+    """Split records at random with `seed`, stratified by label; duplicates on either strand stay together."""
+
+    kind: Literal["random"] = "random"
+    valid_fraction: Fraction = Field(0.15, gt=0)
+    test_fraction: Fraction = Field(0.15, gt=0)
+    seed: int = 0
+
+
+Split = Annotated[ChromosomeSplit | GroupSplit | RandomSplit, Field(discriminator="kind")]
+
+
+# --------------------------------------------------------------------------------------------------------- the model
+class Tokens(Section):
+    """[tokens]: k-mers of `k` letters, one every `stride` letters."""
+
+    k: int = Field(3, ge=1, le=8)
+    stride: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _no_letter_is_skipped(self) -> Tokens:
+        if self.stride > self.k:
+            raise ValueError(f"stride must be <= k ({self.k}), got {self.stride}")
+        return self
+
+
+class NoStem(Section):
+    """Token embeddings go to the encoder as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class ConvStem(Section):
+    """Convolution over the token embeddings, max-pooling, convolution: one vector every `pool` tokens."""
+
+    kind: Literal["conv"] = "conv"
+    kernel: int = Field(15, ge=1, description="tokens; odd")
+    pool: Positive = Field(4, description="tokens")
+    second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
+
+    @model_validator(mode="after")
+    def _kernels_are_odd(self) -> ConvStem:
+        for name in ("kernel", "second_kernel"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} must be odd, got {getattr(self, name)}")
+        return self
+
+
+class T5Position(Section):
+    """A learned bias per head and distance bucket, added to the attention scores (Raffel et al. 2020)."""
+
+    kind: Literal["t5"] = "t5"
+    num_buckets: int = Field(32, ge=4, multiple_of=2)
+    max_distance: int = Field(128, ge=2, description="tokens; all beyond share a bucket")
+
+
+class RotaryPosition(Section):
+    """Queries and keys are rotated by their position (Su et al. 2021)."""
+
+    kind: Literal["rotary"] = "rotary"
+    base: float = Field(10_000.0, gt=1)
+
+
+class NoPosition(Section):
+    """The encoder sees no position but through the stem."""
+
+    kind: Literal["none"] = "none"
+
+
+class FullPattern(Section):
+    """Each token attends to all."""
+
+    kind: Literal["full"] = "full"
+
+
+class WindowPattern(Section):
+    """Each token attends `window` tokens to each side; `num_global` first tokens attend to and are attended by all."""
+
+    kind: Literal["window"] = "window"
+    window: int = Field(128, ge=1, description="tokens on each side")
+    num_global: int = Field(0, ge=0)
+
+
+class PoolingHead(Section):
+    """A learned query weighs the tokens; their mean, so weighted, is classified."""
+
+    kind: Literal["pooling"] = "pooling"
+
+
+class ClsHead(Section):
+    """A [CLS] vector in front of the tokens is classified."""
+
+    kind: Literal["cls"] = "cls"
+
+
+class AttentionModel(Section):
+    """[model] kind = "attention": stem, pre-norm attention encoder, head."""
+
+    kind: Literal["attention"] = "attention"
+    embed_dim: Positive = 96
+    num_layers: Positive = 3
+    num_heads: Positive = 6
+    feedforward_dim: Positive = 384
+    dropout: Fraction = 0.2
+    stem: Annotated[NoStem | ConvStem, Field(discriminator="kind")] = ConvStem()
+    position: Annotated[T5Position | RotaryPosition | NoPosition, Field(discriminator="kind")] = T5Position()
+    pattern: Annotated[FullPattern | WindowPattern, Field(discriminator="kind")] = FullPattern()
+    head: Annotated[PoolingHead | ClsHead, Field(discriminator="kind")] = PoolingHead()
+
+    @model_validator(mode="after")
+    def _heads_divide_the_embedding(self) -> AttentionModel:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim must be a multiple of num_heads ({self.num_heads}), got {self.embed_dim}")
+        if self.position.kind == "rotary" and (self.embed_dim // self.num_heads) % 2:
+            raise ValueError(f"embed_dim / num_heads must be even for rotary, got {self.embed_dim // self.num_heads}")
+        return self
+
+
+class CnnModel(Section):
+    """[model] kind = "cnn": three convolutions with batch norm and pooling, then two dense layers (as Basset, Kelley 2016)."""
+
+    kind: Literal["cnn"] = "cnn"
+    embed_dim: Positive = 16
+    channels: tuple[int, int, int] = (128, 128, 128)
+    kernels: tuple[int, int, int] = (19, 11, 7)
+    pools: tuple[int, int, int] = (3, 4, 4)
+    hidden_dim: Positive = 128
+    dropout: Fraction = 0.3
+
+
+Model = Annotated[AttentionModel | CnnModel, Field(discriminator="kind")]
+
+
+# ------------------------------------------------------------------------------------- training, evaluation, motifs
+class Training(Section):
+    """[training]: one run of the loop. Steps are optimizer steps."""
+
+    labels: Literal["given", "shuffled"] = Field("given", description="shuffled = the control")
+    seed: int = 0
+    max_steps: Positive = 4000
+    batch_size: Positive = 64
+    accumulate: Positive = Field(1, description="batches to an optimizer step")
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup_steps: int = Field(200, ge=0)
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    label_smoothing: Fraction = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
+    evaluate_every: Positive = Field(250, description="steps")
+    patience: Positive = Field(6, description="evaluations without a better valid AUROC before the run stops")
+    checkpoint_every: Positive = Field(250, description="steps")
+
+
+class Evaluation(Section):
+    """[evaluation]: intervals and calibration."""
+
+    bootstraps: Positive = 1000
+    confidence: float = Field(0.95, gt=0, lt=1)
+    calibration_bins: Positive = 15
+    gc_slices: Positive = 4
+    seed: int = 0
+
+
+class Interpret(Section):
+    """[interpret]: from relevance to motifs with evidence."""
+
+    database: str = Field("jaspar:insects", description="jaspar:GROUP that ships, or a path to MEME text")
+    max_sequences: Positive = Field(2000, description="most confident positives of train and valid explained")
+    mutated_fraction: float = Field(0.15, gt=0, le=1, description="share of positions that guided mutagenesis mutates")
+    max_motifs: Positive = 25
+    max_seqlets: Positive = 20_000
+    match_q: float = Field(0.05, gt=0, lt=1)
+    significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
+    hit_p: float = Field(1e-4, gt=0, lt=1, description="p below which a match of a motif is a hit")
+    seed: int = 0
+
+
+class Variant(Section):
+    """[variants.NAME]: the same run with another model or other training, as a baseline or control beside it."""
+
+    tokens: Tokens | None = None
+    model: Model | None = None
+    training: dict[str, Any] = Field(default_factory=dict, description="keys of [training] that differ")
+
+
+def _default_variants() -> dict[str, Variant]:
+    return {"cnn": Variant(tokens=Tokens(k=1), model=CnnModel()), "shuffled": Variant(training={"labels": "shuffled"})}
+
+
+class RunFile(Section):
+    """A task: its data, how it is split, the model, its training, evaluation and interpretation."""
+
+    title: str = ""
+    data: Data
+    split: Split = RandomSplit()
+    tokens: Tokens = Tokens()
+    model: Model = AttentionModel()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    interpret: Interpret = Interpret()
+    variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Variant] = Field(default_factory=_default_variants)
+
+    @model_validator(mode="after")
+    def _variants_are_valid_runs(self) -> RunFile:
+        for name in self.variants:
+            self.variant(name)
+        return self
+
+    def variant(self, name: str) -> RunFile:
+        """The run file of variant `name`: this one with the variant's model and training laid over it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such variant.
+        """
+        if name not in self.variants:
+            raise ValueError(f"variant must be one of {', '.join(self.variants) or '(none)'}, got {name!r}")
+        change = self.variants[name]
+        training = Training.model_validate(self.training.model_dump() | change.training)
+        update: dict[str, Any] = {"training": training, "variants": {}}
+        update |= {name: section for name in ("tokens", "model") if (section := getattr(change, name)) is not None}
+        return self.model_copy(update=update)
+
+    def is_control(self) -> bool:
+        """Whether this run is a control (labels shuffled), not a model or baseline."""
+        return self.training.labels == "shuffled"
+
+
+def read_run_file(path: str | Path) -> RunFile:
+    """Read and check a run file.
+
+    Raises
+    ------
+    RunFileError
+        If the file is missing, is not TOML, has an unknown key (the nearest known one is named) or a value out of range;
+        the place is `path:line`.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except FileNotFoundError:
+        raise RunFileError("run file must be an existing TOML file, got no such file", place=str(path)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunFileError(f"run file must be readable UTF-8 text, got {error}", place=str(path)) from error
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise RunFileError(f"run file must be TOML, got {error}", place=f"{path}:{line[1]}" if line else str(path)) from error
+    try:
+        return RunFile.model_validate(values)
+    except ValidationError as error:
+        raise _run_file_error(error, path, text) from error
+
+
+def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileError:
+    first, more = error.errors()[0], error.error_count() - 1
+    # `kind` unions put their tag into the location ("model", "attention", "embed_dim"): the file has no such key.
+    keys = [str(part) for part in first["loc"]]
+    named = [key for i, key in enumerate(keys) if not (i > 0 and keys[i - 1] in ("split", "model", "stem", "position", "pattern", "head"))]
+    where = ".".join(named) or "run file"
+    cure = f"{more} more to mend after this one" if more else ""
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(keys[-1], _known_keys(), n=1)
+        message = f"{where} must be a known key, got {keys[-1]!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    elif first["type"] == "missing":
+        message = f"{where} must be given, got nothing"
+    elif first["type"] == "value_error":
+        message = (f"[{where}] " if named else "") + first["msg"].removeprefix("Value error, ")
+    else:
+        message = f"{where} must satisfy: {first['msg'][0].lower() + first['msg'][1:]}, got {first['input']!r}"
+    return RunFileError(message, place=f"{path}:{_line_of(named, text)}", cure=cure)
+
+
+def _known_keys() -> list[str]:
+    names: set[str] = set()
+    stack: list[type[Section]] = [Section]
+    while stack:
+        for child in stack.pop().__subclasses__():
+            names |= set(child.model_fields)
+            stack.append(child)
+    return sorted(names)
+
+
+def _line_of(keys: list[str], text: str) -> int:
+    """The 1-based line of the last key of `keys` that the text has, looking below each in turn."""
+    lines, at = text.splitlines(), 0
+    for key in keys:
+        pattern = re.compile(rf"^\s*(\[+.*\b{re.escape(key)}\b.*\]+|(\S*\.)?{re.escape(key)}\s*=|.*[{{,]\s*{re.escape(key)}\s*=)")
+        at = next((i for i in range(at, len(lines)) if pattern.match(lines[i])), at)
+    return at + 1

@@ -1,0 +1,47 @@
+"""The exceptions that a user can cause, and the only ones the command line prints as one line.
+
+Everything that reads a file, a run file or a model folder raises one of these; a bad argument of a Python call is a plain
+`ValueError`; our own mistakes are `assert`. Imports nothing of the package; anyone may import it.
+"""
+
+
+class SelfAttnBioError(Exception):
+    """What went wrong with an input: "WHAT must be RULE, got VALUE", the place, the cure.
+
+    Parameters
+    ----------
+    message
+        One sentence in the form "WHAT must be RULE, got VALUE".
+    place
+        Where: a path, or `path:line`; empty if there is none.
+    cure
+        What the user can do about it; empty if the message says it.
+    """
+
+    def __init__(self, message: str, *, place: str = "", cure: str = "") -> None:
+        self.message, self.place, self.cure = message, place, cure
+        super().__init__(". ".join(part for part in (f"{place}: {message}" if place else message, cure) if part))
+
+
+class SequenceFileError(SelfAttnBioError):
+    """A sequence file that is missing, malformed, or holds letters outside its alphabet."""
+
+
+class CorpusError(SelfAttnBioError):
+    """A corpus folder or split table that is incomplete, altered, or unfit for what was asked."""
+
+
+class RunFileError(SelfAttnBioError):
+    """A run file with an unknown key, a value out of range, or sections that contradict each other."""
+
+
+class ModelFolderError(SelfAttnBioError):
+    """A model folder with missing, truncated or mismatched parts."""
+
+
+class TrainingError(SelfAttnBioError):
+    """Training that cannot go on: a diverged loss, a locked or unwritable run folder, no space left."""
+
+
+class DatabaseError(SelfAttnBioError):
+    """A motif database that is missing or not MEME text."""
