@@ -110,6 +110,7 @@ class ConvStem(Section):
     """Convolution over the token embeddings, max-pooling, convolution: one vector every `pool` tokens."""
 
     kind: Literal["conv"] = "conv"
+    token_dim: Positive = Field(32, description="dimension of the token embeddings; the convolution leads to embed_dim")
     kernel: int = Field(15, ge=1, description="tokens; odd")
     pool: Positive = Field(4, description="tokens")
     second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
@@ -200,6 +201,7 @@ class CnnModel(Section):
     channels: tuple[int, int, int] = (128, 128, 128)
     kernels: tuple[int, int, int] = (19, 11, 7)
     pools: tuple[int, int, int] = (3, 4, 4)
+    bins: Positive = Field(6, description="equal parts of the sequence whose means the dense layers see")
     hidden_dim: Positive = 128
     dropout: Fraction = 0.3
 
@@ -221,6 +223,8 @@ class Training(Section):
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     label_smoothing: Fraction = 0.0
+    shift: int = Field(0, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
+    reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
     class_weights: Literal["none", "balanced"] = "none"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")

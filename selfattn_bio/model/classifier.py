@@ -1,0 +1,61 @@
+"""The network of a run: token embeddings, then attention or convolution, then a logit a sequence.
+
+Hides: how the parts of [model] are joined. Training, scoring and interpretation see `embed`, `classify` and `forward`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from selfattn_bio import config
+from selfattn_bio.model.cnn import Cnn
+from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.model.heads import ClsHead, PoolingHead
+from selfattn_bio.model.stem import ConvStem, NoStem
+
+PAD = 0  # the token id of padding, as in sequence.kmers
+
+
+class AttentionBody(nn.Module):
+    """Stem, encoder, head."""
+
+    def __init__(self, section: config.AttentionModel) -> None:
+        super().__init__()
+        conv = section.stem.kind == "conv"
+        self.stem = ConvStem(section.stem, section.embed_dim, section.dropout) if conv else NoStem(section.embed_dim)
+        self.encoder = Encoder(section)
+        pooling = section.head.kind == "pooling"
+        self.head = PoolingHead(section.embed_dim, section.num_heads, section.dropout) if pooling else ClsHead(section.embed_dim, section.dropout)
+        self.token_dim = self.stem.token_dim
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, N, token_dim), mask (B, N) -> (B,) logits."""
+        x, mask = self.stem(x, mask)  # (B, M, D)
+        x, mask = self.head.add_prefix(x, mask)
+        return self.head(self.encoder(x, mask), mask)
+
+
+class Network(nn.Module):
+    """Token ids in, a logit a sequence out; in two steps where a gradient at the embeddings is wanted."""
+
+    def __init__(self, section: config.AttentionModel | config.CnnModel, vocabulary_size: int) -> None:
+        super().__init__()
+        self.body = AttentionBody(section) if isinstance(section, config.AttentionModel) else Cnn(section)
+        self.embedding = nn.Embedding(vocabulary_size, self.body.token_dim, padding_idx=PAD)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens (B, N) int -> (B, N, token_dim)."""
+        return self.embedding(tokens)
+
+    def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """embeddings (B, N, token_dim), mask (B, N) bool True = token -> (B,) logits."""
+        return self.body(embeddings, mask)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, N) int, padded with 0 -> (B,) logits."""
+        return self.classify(self.embed(tokens), tokens != PAD)
+
+
+def build_network(run: config.RunFile, vocabulary_size: int) -> Network:
+    """The network of a run file, freshly initialised from torch's global RNG."""
+    return Network(run.model, vocabulary_size)

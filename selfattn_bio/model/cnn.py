@@ -1,0 +1,52 @@
+"""The convolutional baseline (as Basset): an encoder kind like attention, trained by the same command with the same care.
+
+Hides: its layers. The network builds one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot, pad
+
+from selfattn_bio import config
+
+
+class Cnn(nn.Module):
+    """Convolutions with batch norm, ReLU and max-pooling, then two dense layers on the means of `bins` equal parts of the sequence.
+
+    Basset's dense layer sees each position of inputs of one length; equal parts keep "where" and take any length.
+    Source: Kelley et al. 2016.
+    """
+
+    def __init__(self, section: config.CnnModel) -> None:
+        super().__init__()
+        self.token_dim, self.bins, self.pools = section.embed_dim, section.bins, section.pools
+        widths = (section.embed_dim, *section.channels)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(before, after, kernel, padding=kernel // 2)
+            for before, after, kernel in zip(widths, widths[1:], section.kernels, strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in section.channels)
+        self.dropout = nn.Dropout(section.dropout)
+        self.dense = nn.Sequential(
+            nn.Linear(section.bins * widths[-1], section.hidden_dim), nn.ReLU(), self.dropout, nn.Linear(section.hidden_dim, 1)
+        )
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, N, token_dim), mask (B, N) -> (B,) logits."""
+        x = x.transpose(1, 2)  # (B, token_dim, N)
+        for convolve, norm, pool in zip(self.convolutions, self.norms, self.pools, strict=True):
+            x = norm(convolve(x * mask[:, None])).relu() * mask[:, None]  # (B, C, N)
+            missing = -x.shape[-1] % pool
+            # After ReLU nothing is below 0, so padding with 0 never wins a maximum.
+            x = self.dropout(pad(x, (0, missing)).unflatten(-1, (-1, pool)).amax(-1))  # (B, C, N / pool)
+            mask = pad(mask, (0, missing)).unflatten(-1, (-1, pool)).any(-1)
+        return self.dense(self._bin_means(x, mask).flatten(1)).squeeze(-1)
+
+    def _bin_means(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, C, M) -> (B, C, bins): means over equal parts of what is not padding; a part without a position is 0."""
+        length = mask.sum(1, keepdim=True).clamp(min=1)  # (B, 1)
+        part = (torch.arange(x.shape[-1], device=x.device) * self.bins // length).clamp(max=self.bins - 1)  # (B, M)
+        member = (one_hot(part, self.bins) * mask[..., None]).to(x.dtype)  # (B, M, bins)
+        return x @ (member / member.sum(1, keepdim=True).clamp(min=1))

@@ -1,0 +1,83 @@
+"""The attention encoder: pre-norm blocks of multi-head attention and a GELU feed-forward, read top to bottom.
+
+Hides: how heads are split and joined. The network builds one; `interpret.relevance` hooks `QKVProjection`, `LayerNorm` and `GELU`.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from selfattn_bio import config
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.patterns import build_pattern
+from selfattn_bio.attention.positions import build_position
+
+
+class QKVProjection(nn.Module):
+    """Queries, keys and values of all heads; a module of its own, so that a relevance rule can be hooked on what enters `attend`."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.linear = nn.Linear(embed_dim, 3 * embed_dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, L, D) -> q, k, v, each (B, H, L, Dh)."""
+        q, k, v = self.linear(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, H, L, Dh)
+        return q, k, v
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention through the one door."""
+
+    def __init__(self, section: config.AttentionModel) -> None:
+        super().__init__()
+        self.qkv = QKVProjection(section.embed_dim, section.num_heads)
+        self.out = nn.Linear(section.embed_dim, section.embed_dim)
+        self.pattern = build_pattern(section.pattern)
+        self.position = build_position(section.position, section.num_heads, section.embed_dim // section.num_heads)
+        self.dropout = section.dropout
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, L, D), mask (B, L) -> (B, L, D)."""
+        q, k, v = self.qkv(x)
+        dropout = self.dropout if self.training else 0.0
+        y = attend(q, k, v, pattern=self.pattern, position=self.position, mask=mask, dropout=dropout)  # (B, H, L, Dh)
+        return self.out(y.transpose(1, 2).flatten(2))  # (B, L, D)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+
+    def __init__(self, section: config.AttentionModel) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(section.embed_dim)
+        self.attention = SelfAttention(section)
+        self.feedforward_norm = nn.LayerNorm(section.embed_dim)
+        self.feedforward = nn.Sequential(
+            nn.Linear(section.embed_dim, section.feedforward_dim),
+            nn.GELU(),
+            nn.Dropout(section.dropout),
+            nn.Linear(section.feedforward_dim, section.embed_dim),
+        )
+        self.dropout = nn.Dropout(section.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, L, D), mask (B, L) -> (B, L, D)."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+
+
+class Encoder(nn.Module):
+    """`num_layers` blocks and a last norm."""
+
+    def __init__(self, section: config.AttentionModel) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(section) for _ in range(section.num_layers))
+        self.norm = nn.LayerNorm(section.embed_dim)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, L, D), mask (B, L) bool True = token -> (B, L, D)."""
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.norm(x)

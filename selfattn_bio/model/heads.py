@@ -1,0 +1,66 @@
+"""From encoded tokens to one logit a sequence.
+
+Hides: pooling. The network builds one; `interpret.relevance` hooks `PoolingProjection`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class PoolingProjection(nn.Module):
+    """What each token offers the pooling: a score per head and its value; a module of its own, as `QKVProjection` is."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.score = nn.Linear(embed_dim, num_heads)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, L, D) -> scores (B, L, H), values (B, L, H, D / H)."""
+        return self.score(x), x.unflatten(-1, (self.num_heads, -1))
+
+
+class PoolingHead(nn.Module):
+    """Each head weighs the tokens by a learned score; the weighted means, joined, are classified."""
+
+    num_prefix = 0  # vectors that the head puts in front of the tokens
+
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.project = PoolingProjection(embed_dim, num_heads)
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(embed_dim, 1)
+
+    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Nothing is put in front."""
+        return x, mask
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, L, D), mask (B, L) -> (B,) logits; each sequence needs one token at least."""
+        scores, values = self.project(x)
+        weights = scores.masked_fill(~mask[..., None], float("-inf")).softmax(dim=1)  # (B, L, H)
+        pooled = (weights[..., None] * values).sum(1).flatten(1)  # (B, D)
+        return self.classify(self.dropout(pooled)).squeeze(-1)
+
+
+class ClsHead(nn.Module):
+    """A learned [CLS] vector stands in front of the tokens and is classified after the encoder."""
+
+    num_prefix = 1
+
+    def __init__(self, embed_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.vector = nn.Parameter(torch.empty(embed_dim).normal_(std=0.02))
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(embed_dim, 1)
+
+    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, L, D), mask (B, L) -> (B, 1 + L, D), (B, 1 + L)."""
+        front = self.vector.to(x.dtype).expand(x.shape[0], 1, -1)
+        return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], 1), mask), 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, 1 + L, D) -> (B,) logits."""
+        return self.classify(self.dropout(x[:, 0])).squeeze(-1)

@@ -1,0 +1,58 @@
+"""From token embeddings to the encoder's input.
+
+Hides: convolution, pooling, and that padding must stay 0. The network builds one; nobody else imports it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, max_pool1d, pad
+
+from selfattn_bio import config
+
+
+class NoStem(nn.Module):
+    """Token embeddings go in as they are: (B, N, D) -> (B, N, D)."""
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.token_dim = embed_dim
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, N, D), mask (B, N) -> the same."""
+        return x, mask
+
+
+class ConvStem(nn.Module):
+    """Convolution, max-pooling, convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
+
+    Motif detectors first, as in Basset (Kelley 2016) and Enformer (Avsec 2021); attention then relates what they found.
+    """
+
+    def __init__(self, section: config.ConvStem, embed_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.token_dim, self.pool = section.token_dim, section.pool
+        self.first = nn.Conv1d(section.token_dim, embed_dim, section.kernel, padding=section.kernel // 2)
+        self.first_norm = nn.LayerNorm(embed_dim)
+        self.first_act = nn.GELU()
+        self.second = nn.Conv1d(embed_dim, embed_dim, section.second_kernel, padding=section.second_kernel // 2)
+        self.second_norm = nn.LayerNorm(embed_dim)
+        self.second_act = nn.GELU()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, N, token_dim), mask (B, N) -> (B, M, D), (B, M) with M = ceil(N / pool)."""
+        x = x * mask[..., None]  # padding is 0, so that a convolution sees the end of a sequence as it sees the edge
+        x = self.first_act(self.first_norm(self.first(x.transpose(1, 2)).transpose(1, 2)))  # (B, N, D)
+        x, mask = self._pooled(x, mask)
+        x = self.dropout(x)
+        y = self.second(x.transpose(1, 2)).transpose(1, 2)  # (B, M, D)
+        return (x + self.second_act(self.second_norm(y))) * mask[..., None], mask
+
+    def _pooled(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        missing = -x.shape[1] % self.pool
+        x = pad(x.masked_fill(~mask[..., None], float("-inf")), (0, 0, 0, missing), value=float("-inf"))
+        pooled_mask = pad(mask, (0, missing)).unflatten(1, (-1, self.pool)).any(-1)  # (B, M)
+        pooled = max_pool1d(x.transpose(1, 2), self.pool).transpose(1, 2)  # (B, M, D)
+        return pooled.masked_fill(~pooled_mask[..., None], 0.0), pooled_mask
