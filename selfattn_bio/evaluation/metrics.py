@@ -1,0 +1,177 @@
+"""How good a classifier is, each figure with its bootstrap interval, and whether two classifiers differ on the same records.
+
+Hides: the bootstrap. Every metric is one function of (labels, probabilities, threshold, weights), where a weight says how often a
+record was drawn; the value is the metric at weights of one, its draws are the metric at a thousand rows of weights at once. All
+classifiers of one set of records share the rows, so that a difference of draws is a paired bootstrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+CHUNK = 2_000_000  # weights in memory at once, so that a long table of records needs no more than a short one
+RANGES = {"auroc": (0, 1), "auprc": (0, 1), "mcc": (-1, 1), "accuracy": (0, 1), "f1": (0, 1), "brier": (0, 1), "ece": (0, 1)}
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A metric's value on the records as they are, and its draws on resampled records, shape (bootstraps,)."""
+
+    value: float
+    draws: Array
+    low_high: tuple[float, float] = (-np.inf, np.inf)
+
+    def interval(self, confidence: float = 0.95) -> dict[str, float]:
+        """`{value, low, high}`: the percentile interval, moved so that the draws centre on the value.
+
+        The move undoes the bias of the bootstrap; without it the calibration error, which resampling inflates, would lie
+        outside its own interval. The ends are clipped to the metric's range.
+
+        References
+        ----------
+        Efron and Tibshirani 1993, chapters 10 and 13.
+        """
+        tail = (1 - confidence) / 2
+        low, high = np.quantile(self.draws, [tail, 1 - tail]) - (self.draws.mean() - self.value)
+        return {"value": self.value, "low": float(max(low, self.low_high[0])), "high": float(min(high, self.low_high[1]))}
+
+    def minus(self, other: Sampled, confidence: float = 0.95) -> dict[str, float]:
+        """`{value, low, high, p}` of this minus `other`, both drawn from one `Bootstrap`; p is two-sided, at least 1 / (draws + 1)."""
+        draws = self.draws - other.draws
+        beyond = 1 + min(int((draws <= 0).sum()), int((draws >= 0).sum()))
+        difference = Sampled(self.value - other.value, draws).interval(confidence)
+        return {**difference, "p": min(1.0, 2 * beyond / (len(draws) + 1))}
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Resamples of one set of labelled records, drawn within each class, so that every resample has both.
+
+    Parameters
+    ----------
+    labels
+        0 or 1, shape (n,); both must occur.
+    draws
+        How many resamples.
+    seed
+        The same seed gives the same resamples.
+    bins
+        Of the calibration error: equally wide over [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If `labels` holds anything but 0 and 1, or one of them only.
+    """
+
+    labels: NDArray[np.int64]
+    draws: int = 1000
+    seed: int = 0
+    bins: int = 15
+
+    def __post_init__(self) -> None:
+        if sorted(set(np.asarray(self.labels).tolist())) != [0, 1]:
+            raise ValueError(f"labels must hold 0 and 1 and both of them, got {sorted(set(np.asarray(self.labels).tolist()))}")
+
+    def metrics(self, probabilities: ArrayLike, threshold: float) -> dict[str, Sampled]:
+        """Every metric of one classifier on these records.
+
+        Parameters
+        ----------
+        probabilities
+            Of label 1, shape (n,), in the order of `labels`.
+        threshold
+            A record at or above it counts as predicted 1; for MCC, accuracy and F1.
+
+        Returns
+        -------
+        By name: auroc, auprc (average precision), mcc, accuracy, f1, brier, ece (expected calibration error).
+
+        Raises
+        ------
+        ValueError
+            If the shape differs from that of `labels`, or a probability is not in [0, 1].
+        """
+        p = np.asarray(probabilities, dtype=np.float64)
+        if p.shape != np.shape(self.labels):
+            raise ValueError(f"probabilities must have the shape of labels {np.shape(self.labels)}, got {p.shape}")
+        if not ((p >= 0) & (p <= 1)).all():
+            raise ValueError(f"probabilities must be in [0, 1], got {p[~((p >= 0) & (p <= 1))][0]}")
+        compute = _Metrics(np.asarray(self.labels), p, threshold, self.bins)
+        values = compute(np.ones((1, len(p)), dtype=np.float32))
+        rows = [compute(weights) for weights in self._weights()]
+        return {name: Sampled(float(values[name][0]), np.concatenate([row[name] for row in rows]), RANGES[name]) for name in RANGES}
+
+    def _weights(self) -> Iterator[NDArray[np.float32]]:
+        """Rows of how often each record is drawn, (rows, n), a chunk at a time; the same on every call."""
+        rng, labels, left = np.random.default_rng(self.seed), np.asarray(self.labels), self.draws
+        members = [np.flatnonzero(labels == label) for label in (0, 1)]
+        rows_at_once = max(1, CHUNK // len(labels))
+        while left:
+            rows = min(left, rows_at_once)
+            left -= rows
+            weights = np.zeros((rows, len(labels)), dtype=np.float32)
+            for member in members:
+                drawn = rng.integers(len(member), size=(rows, len(member))) + np.arange(rows)[:, None] * len(member)
+                weights[:, member] = np.bincount(drawn.ravel(), minlength=rows * len(member)).reshape(rows, -1)
+            yield weights
+
+
+class _Metrics:
+    """The metrics of one classifier as a function of weights (rows, n) -> (rows,) each; what does not depend on weights is done once."""
+
+    def __init__(self, labels: NDArray[np.int64], p: Array, threshold: float, bins: int) -> None:
+        self.order = np.argsort(p, kind="stable")
+        ranked = p[self.order]
+        self.starts = np.flatnonzero(np.r_[True, ranked[1:] > ranked[:-1]])  # first of each run of equal probabilities
+        self.positive = labels[self.order] == 1
+        predicted, actual = p >= threshold, labels == 1
+        cells = [predicted & actual, predicted & ~actual, ~predicted & actual, ~predicted & ~actual]
+        self.confusion = np.stack(cells, axis=1).astype(np.float32)  # (n, 4): tp fp fn tn
+        self.squared = ((p - labels) ** 2).astype(np.float32)
+        self.excess = np.zeros((len(p), bins), dtype=np.float32)  # label - probability, in the column of the probability's bin
+        self.excess[np.arange(len(p)), np.minimum((p * bins).astype(int), bins - 1)] = labels - p
+
+    def __call__(self, weights: NDArray[np.float32]) -> dict[str, Array]:
+        total = weights.sum(axis=1, dtype=np.float64)
+        tp, fp, fn, tn = (weights @ self.confusion).astype(np.float64).T
+        return {
+            **self._ranking(weights[:, self.order]),
+            "mcc": _ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
+            "accuracy": (tp + tn) / total,
+            "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+            "brier": (weights @ self.squared) / total,
+            "ece": np.abs(weights @ self.excess).sum(axis=1) / total,
+        }
+
+    def _ranking(self, ranked: NDArray[np.float32]) -> dict[str, Array]:
+        # Runs of equal probability count as one step of either curve, half won and half lost (as scikit-learn does).
+        positives = np.add.reduceat(ranked * self.positive, self.starts, axis=1).astype(np.float64)
+        negatives = np.add.reduceat(ranked * ~self.positive, self.starts, axis=1).astype(np.float64)
+        below = np.cumsum(negatives, axis=1)
+        num_positives, num_negatives = positives.sum(axis=1), below[:, -1]
+        auroc = (positives * (below - negatives / 2)).sum(axis=1) / (num_positives * num_negatives)
+        true = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1]  # at or above each run
+        false = num_negatives[:, None] - below + negatives
+        auprc = (positives * _ratio(true, true + false)).sum(axis=1) / num_positives
+        return {"auroc": auroc, "auprc": auprc}
+
+
+def _ratio(numerator: Array, denominator: Array) -> Array:
+    """Their quotient, and 0 where the denominator is 0 (nothing predicted, nothing drawn)."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+def intervals(sampled: dict[str, Sampled], confidence: float = 0.95) -> dict[str, dict[str, float]]:
+    """`{metric: {value, low, high}}`, the form of metrics.json."""
+    return {name: metric.interval(confidence) for name, metric in sampled.items()}
+
+
+def differences(model: dict[str, Sampled], other: dict[str, Sampled], confidence: float = 0.95) -> dict[str, dict[str, float]]:
+    """`{metric: {value, low, high, p}}` of `model` minus `other` on the same records."""
+    return {name: model[name].minus(other[name], confidence) for name in model}
