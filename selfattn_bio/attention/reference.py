@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from selfattn_bio.attention.dropout import dropout as dropped
+
 
 def attention_weights(q: Tensor, k: Tensor, *, bias: Tensor | None = None, allowed: Tensor | None = None) -> Tensor:
     """Softmax of the scaled scores over the allowed keys.
@@ -46,4 +48,4 @@ def reference_attention(
 ) -> Tensor:
     """Weighted mean of `v` (B, H, L, Dh) under `attention_weights`, of which a share `dropout` is set to 0; (B, H, L, Dh)."""
     weights = attention_weights(q, k, bias=bias, allowed=allowed)
-    return torch.nn.functional.dropout(weights, dropout) @ v
+    return dropped(weights, dropout) @ v

@@ -25,7 +25,9 @@ class AttentionBody(nn.Module):
         self.stem = ConvStem(section.stem, section.embed_dim, section.dropout) if conv else NoStem(section.embed_dim)
         self.encoder = Encoder(section)
         pooling = section.head.kind == "pooling"
-        self.head = PoolingHead(section.embed_dim, section.num_heads, section.dropout) if pooling else ClsHead(section.embed_dim, section.dropout)
+        self.head = (
+            PoolingHead(section.embed_dim, section.num_heads, section.dropout) if pooling else ClsHead(section.embed_dim, section.dropout)
+        )
         self.token_dim = self.stem.token_dim
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

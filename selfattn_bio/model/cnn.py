@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad
 
 from selfattn_bio import config
+from selfattn_bio.attention.dropout import Dropout
 
 
 class Cnn(nn.Module):
@@ -28,7 +29,7 @@ class Cnn(nn.Module):
             for before, after, kernel in zip(widths, widths[1:], section.kernels, strict=False)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in section.channels)
-        self.dropout = nn.Dropout(section.dropout)
+        self.dropout = Dropout(section.dropout)
         self.dense = nn.Sequential(
             nn.Linear(section.bins * widths[-1], section.hidden_dim), nn.ReLU(), self.dropout, nn.Linear(section.hidden_dim, 1)
         )

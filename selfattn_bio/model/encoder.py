@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_position
 
@@ -57,10 +58,10 @@ class Block(nn.Module):
         self.feedforward = nn.Sequential(
             nn.Linear(section.embed_dim, section.feedforward_dim),
             nn.GELU(),
-            nn.Dropout(section.dropout),
+            Dropout(section.dropout),
             nn.Linear(section.feedforward_dim, section.embed_dim),
         )
-        self.dropout = nn.Dropout(section.dropout)
+        self.dropout = Dropout(section.dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, D), mask (B, L) -> (B, L, D)."""

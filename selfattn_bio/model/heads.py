@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from selfattn_bio.attention.dropout import Dropout
+
 
 class PoolingProjection(nn.Module):
     """What each token offers the pooling: a score per head and its value; a module of its own, as `QKVProjection` is."""
@@ -30,7 +32,7 @@ class PoolingHead(nn.Module):
     def __init__(self, embed_dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         self.project = PoolingProjection(embed_dim, num_heads)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classify = nn.Linear(embed_dim, 1)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,7 +55,7 @@ class ClsHead(nn.Module):
     def __init__(self, embed_dim: int, dropout: float) -> None:
         super().__init__()
         self.vector = nn.Parameter(torch.empty(embed_dim).normal_(std=0.02))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classify = nn.Linear(embed_dim, 1)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,11 +5,11 @@ Hides: convolution, pooling, and that padding must stay 0. The network builds on
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, max_pool1d, pad
+from torch.nn.functional import max_pool1d, pad
 
 from selfattn_bio import config
+from selfattn_bio.attention.dropout import Dropout
 
 
 class NoStem(nn.Module):
@@ -39,7 +39,7 @@ class ConvStem(nn.Module):
         self.second = nn.Conv1d(embed_dim, embed_dim, section.second_kernel, padding=section.second_kernel // 2)
         self.second_norm = nn.LayerNorm(embed_dim)
         self.second_act = nn.GELU()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, N, token_dim), mask (B, N) -> (B, M, D), (B, M) with M = ceil(N / pool)."""
