@@ -1,0 +1,34 @@
+# From FASTA to motifs with evidence. Each run file workflows/tasks/NAME.toml gives a target `train_NAME` by itself.
+include: "rules/tasks.smk"
+include: "rules/corpus.smk"
+include: "rules/model.smk"
+include: "rules/motifs.smk"
+include: "rules/report.smk"
+
+
+# A variant (baseline or control) has its results in the same form, in variants/NAME below its task; the task's own run has none.
+wildcard_constraints:
+    task="[^/]+",
+    variant="(/variants/[a-z0-9_]+)?",
+
+
+for task in RUN_FILES:
+
+    rule:
+        name:
+            f"train_{task}"
+        message:
+            f"All results of {task} are there"
+        input:
+            f"results/{task}/report.html",
+            f"results/{task}/motifs.ipynb",
+        localrule: True
+
+
+onsuccess:
+    for task in RUNS:
+        print(f"Report: results/{task}/report.html", file=sys.stderr)
+
+
+onerror:
+    print("What is finished is kept: the same command goes on from there. Logs: results/TASK/logs/", file=sys.stderr)

@@ -1,0 +1,35 @@
+rule ingest:
+    message:
+        "Reading the sequences of {wildcards.task}"
+    input:
+        fasta=fasta_files,
+    output:
+        corpus=directory("results/{task}/corpus"),
+    log:
+        "results/{task}/logs/ingest.log",
+    benchmark:
+        "results/{task}/benchmarks/ingest.tsv"
+    params:
+        labels=lambda wildcards: labels(run_of(wildcards.task).data),
+        options=lambda wildcards: ingest_options(run_of(wildcards.task).data),
+    shell:
+        "selfattn-bio ingest --fasta {input.fasta:q} --label {params.labels} {params.options:q} --output {output.corpus:q} "
+        "2>&1 | tee -i {log:q}"
+
+
+rule split:
+    message:
+        "Splitting {wildcards.task} into train, valid and test"
+    input:
+        corpus="results/{task}/corpus",
+    output:
+        split="results/{task}/split.tsv",
+    log:
+        "results/{task}/logs/split.log",
+    benchmark:
+        "results/{task}/benchmarks/split.tsv"
+    params:
+        run_file=run_file,
+        sections=sections("split"),
+    shell:
+        "selfattn-bio split --run-file {params.run_file:q} --corpus {input.corpus:q} --output {output.split:q} 2>&1 | tee -i {log:q}"

@@ -1,0 +1,48 @@
+rule explain:
+    message:
+        "Explaining {wildcards.task}{wildcards.variant} letter by letter"
+    input:
+        corpus="results/{task}/corpus",
+        split="results/{task}/split.tsv",
+        model="results/{task}{variant}/model",
+    output:
+        relevance=directory("results/{task}{variant}/relevance"),
+    log:
+        "results/{task}{variant}/logs/explain.log",
+    benchmark:
+        "results/{task}{variant}/benchmarks/explain.tsv"
+    threads: workflow.cores
+    params:
+        run_file=run_file,
+        sections=sections("interpret"),
+    shell:
+        "selfattn-bio explain --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
+        "--output {output.relevance:q} 2>&1 | tee -i {log:q}"
+
+
+rule motifs:
+    message:
+        "Finding motifs of {wildcards.task}{wildcards.variant} and testing them on held-out records"
+    input:
+        corpus="results/{task}/corpus",
+        split="results/{task}/split.tsv",
+        model="results/{task}{variant}/model",
+        relevance="results/{task}{variant}/relevance",
+    output:
+        "results/{task}{variant}/motifs.meme",
+        "results/{task}{variant}/motifs.tsv",
+        "results/{task}{variant}/seqlets.bed",
+        "results/{task}{variant}/discovery_seqlets.bed",
+        directory("results/{task}{variant}/logos"),
+    log:
+        "results/{task}{variant}/logs/motifs.log",
+    benchmark:
+        "results/{task}{variant}/benchmarks/motifs.tsv"
+    threads: workflow.cores
+    params:
+        run_file=run_file,
+        sections=sections("interpret"),
+        results="results/{task}{variant}",
+    shell:
+        "selfattn-bio motifs --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
+        "--relevance {input.relevance:q} --output {params.results:q} 2>&1 | tee -i {log:q}"

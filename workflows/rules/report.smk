@@ -1,0 +1,45 @@
+rule report:
+    message:
+        "Writing the report of {wildcards.task}"
+    input:
+        "results/{task}/corpus",
+        "results/{task}/split.tsv",
+        "results/{task}/model",
+        "results/{task}/metrics.json",
+        "results/{task}/motifs.tsv",
+        "results/{task}/relevance",
+        control_motifs,
+    output:
+        report="results/{task}/report.html",
+        plots=directory("results/{task}/plots"),
+    log:
+        "results/{task}/logs/report.log",
+    benchmark:
+        "results/{task}/benchmarks/report.tsv"
+    params:
+        run_file=run_file,
+        sections=sections("title", "data", "split", "evaluation", "interpret"),
+        results="results/{task}",
+    shell:
+        "selfattn-bio report --run-file {params.run_file:q} --results {params.results:q} --output {output.report:q} 2>&1 | tee -i {log:q}"
+
+
+rule notebook:
+    message:
+        "Running the notebook of {wildcards.task}"
+    input:
+        "results/{task}/metrics.json",
+        "results/{task}/motifs.meme",
+        "results/{task}/motifs.tsv",
+        notebook="notebooks/motifs.py",
+    output:
+        notebook="results/{task}/motifs.ipynb",
+    log:
+        "results/{task}/logs/notebook.log",
+    benchmark:
+        "results/{task}/benchmarks/notebook.tsv"
+    params:
+        results="results/{task}",
+    shell:
+        "{{ jupytext --quiet --to ipynb --output - {input.notebook:q} "
+        "| papermill --no-progress-bar - {output.notebook:q} -p results {params.results:q}; }} 2>&1 | tee -i {log:q}"

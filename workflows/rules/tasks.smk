@@ -1,0 +1,74 @@
+# What the rules ask of a run file. Rules take their own sections as params, never the file: a change of [interpret] then
+# reruns interpretation alone, and a comment or a blank line in the file reruns nothing.
+import json
+import os
+import sys
+from pathlib import Path
+
+from selfattn_bio.config import Data, RunFile, read_run_file
+from selfattn_bio.errors import RunFileError
+
+# Rules call selfattn-bio, jupytext and papermill of the environment in which Snakemake runs, activated or not.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+RUN_FILES = {path.stem: path for path in sorted(Path("workflows/tasks").glob("*.toml"))}
+RUNS: dict[str, RunFile] = {}
+
+
+def run_of(task: str) -> RunFile:
+    """The run file of a task, read when the task is first asked for: a mistake in one file stops no other task."""
+    if task not in RUNS:
+        try:
+            RUNS[task] = read_run_file(RUN_FILES[task])
+        except RunFileError as error:
+            # Any Exception would come out of Snakemake wrapped in six lines of its own; this one stays one line, exit code 1.
+            sys.exit(f"error: {error}")
+    return RUNS[task]
+
+
+def run_file(wildcards) -> str:
+    return str(RUN_FILES[wildcards.task])
+
+
+def variant_name(wildcards) -> str:
+    return getattr(wildcards, "variant", "").removeprefix("/variants/")
+
+
+def sections(*names: str):
+    """A params function: the named sections of the run file as JSON, the variant of the wildcards laid over them."""
+
+    def read(wildcards) -> str:
+        run, variant = run_of(wildcards.task), variant_name(wildcards)
+        run = run.variant(variant) if variant else run
+        return json.dumps(run.model_dump(mode="json", include=set(names)), sort_keys=True)
+
+    return read
+
+
+def fasta_files(wildcards) -> list[str]:
+    """The FASTA files of a task. Checked here: Snakemake would go on from an old corpus in silence if one were gone."""
+    data = run_of(wildcards.task).data
+    files = [*data.positives, *data.negatives]
+    for file in files:
+        if not Path(file).is_file():
+            sys.exit(f"error: {run_file(wildcards)}: [data] positives and negatives must name existing files, got {file!r}")
+    return files
+
+
+def labels(data: Data) -> list[int]:
+    return [1] * len(data.positives) + [0] * len(data.negatives)
+
+
+def ingest_options(data: Data) -> list[str]:
+    options = ["--alphabet", data.alphabet, "--min-length", str(data.min_length), "--max-length", str(data.max_length)]
+    return options + (["--assembly", data.assembly] if data.assembly else [])
+
+
+def variant_models(wildcards) -> dict[str, str]:
+    return {name: f"results/{wildcards.task}/variants/{name}/model" for name in run_of(wildcards.task).variants}
+
+
+def control_motifs(wildcards) -> list[str]:
+    """Controls go through interpretation as the model does; the report sets their count of supported motifs beside it."""
+    run = run_of(wildcards.task)
+    return [f"results/{wildcards.task}/variants/{name}/motifs.tsv" for name in run.variants if run.variant(name).is_control()]
