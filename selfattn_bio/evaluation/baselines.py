@@ -16,6 +16,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -135,8 +136,6 @@ def _count_kmers(letters: Letters, tokenizer: KmerTokenizer, bins: int) -> spars
 
 def _encoded(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[NDArray[np.int32]]:
     for start in range(0, len(letters), CHUNK):
-        records = letters[start : start + CHUNK]
-        padded = np.zeros((len(records), max(tokenizer.k, *(len(record) for record in records))), dtype=np.uint8)
-        for row, record in zip(padded, records, strict=True):
-            row[: len(record)] = record
+        shortest = np.zeros(tokenizer.k, np.uint8)  # a chunk of records shorter than k is padded to one k-mer, which is [PAD]
+        padded = pad_letters([*letters[start : start + CHUNK], shortest])[:-1]
         yield tokenizer.encode(tokenizer.alphabet.codes(padded))
