@@ -9,21 +9,39 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from selfattn_bio.errors import RunFileError
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Paths = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+]
 
 
 class Section(BaseModel):
-    """A table of the run file: frozen, and unknown keys are errors."""
+    """A table of the run file: frozen, finite numbers, and an unknown key is an error that names the nearest known one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, values: Any) -> Any:
+        for key in values if isinstance(values, dict) else ():
+            if key not in cls.model_fields:
+                near = difflib.get_close_matches(key, cls.model_fields, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(cls.model_fields))}"
+                raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
+        return values
 
 
 # ---------------------------------------------------------------------------------------------------- data and split
@@ -32,17 +50,10 @@ class Data(Section):
 
     alphabet: Literal["dna", "protein"] = "dna"
     assembly: str = Field("", description="genome assembly of the coordinates in the headers, such as dm3")
-    positives: tuple[str, ...] = Field(min_length=1, description="FASTA files (plain, gz, bgzip) of label 1")
-    negatives: tuple[str, ...] = Field(min_length=1, description="FASTA files of label 0")
+    positives: Paths = Field(description="FASTA files (plain, gz, bgzip) of label 1")
+    negatives: Paths = Field(description="FASTA files of label 0")
     min_length: Positive = Field(1, description="letters; shorter records are dropped and counted")
     max_length: Positive = Field(100_000, description="letters; longer records are dropped and counted")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_path_is_a_list_of_one(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: [v] if k in ("positives", "negatives") and isinstance(v, str) else v for k, v in value.items()}
-        return value
 
     @model_validator(mode="after")
     def _lengths_in_order(self) -> Data:
@@ -65,22 +76,30 @@ class ChromosomeSplit(Section):
         return self
 
 
-class GroupSplit(Section):
+class FractionSplit(Section):
+    """What the splits at random share."""
+
+    valid_fraction: Fraction = Field(0.15, gt=0)
+    test_fraction: Fraction = Field(0.15, gt=0)
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _train_keeps_a_share(self) -> FractionSplit:
+        if (total := self.valid_fraction + self.test_fraction) >= 1:
+            raise ValueError(f"valid_fraction + test_fraction must be < 1, got {total:g}")
+        return self
+
+
+class GroupSplit(FractionSplit):
     """Split whole groups (`group=` in the FASTA header), at random with `seed`."""
 
     kind: Literal["group"] = "group"
-    valid_fraction: Fraction = Field(0.15, gt=0)
-    test_fraction: Fraction = Field(0.15, gt=0)
-    seed: int = 0
 
 
-class RandomSplit(Section):
+class RandomSplit(FractionSplit):
     """Split records at random with `seed`, stratified by label; duplicates on either strand stay together."""
 
     kind: Literal["random"] = "random"
-    valid_fraction: Fraction = Field(0.15, gt=0)
-    test_fraction: Fraction = Field(0.15, gt=0)
-    seed: int = 0
 
 
 Split = Annotated[ChromosomeSplit | GroupSplit | RandomSplit, Field(discriminator="kind")]
@@ -198,9 +217,9 @@ class CnnModel(Section):
 
     kind: Literal["cnn"] = "cnn"
     embed_dim: Positive = 16
-    channels: tuple[int, int, int] = (128, 128, 128)
-    kernels: tuple[int, int, int] = (19, 11, 7)
-    pools: tuple[int, int, int] = (3, 4, 4)
+    channels: tuple[Positive, Positive, Positive] = (128, 128, 128)
+    kernels: tuple[Positive, Positive, Positive] = (19, 11, 7)
+    pools: tuple[Positive, Positive, Positive] = (3, 4, 4)
     bins: Positive = Field(6, description="equal parts of the sequence whose means the dense layers see")
     hidden_dim: Positive = 128
     dropout: Fraction = 0.3
@@ -214,7 +233,7 @@ class Training(Section):
     """[training]: one run of the loop. Steps are optimizer steps."""
 
     labels: Literal["given", "shuffled"] = Field("given", description="shuffled = the control")
-    seed: int = 0
+    seed: Seed = 0
     max_steps: Positive = 4000
     batch_size: Positive = 64
     accumulate: Positive = Field(1, description="batches to an optimizer step")
@@ -240,7 +259,7 @@ class Evaluation(Section):
     confidence: float = Field(0.95, gt=0, lt=1)
     calibration_bins: Positive = 15
     gc_slices: Positive = 4
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Interpret(Section):
@@ -254,7 +273,7 @@ class Interpret(Section):
     match_q: float = Field(0.05, gt=0, lt=1)
     significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
     hit_p: float = Field(1e-4, gt=0, lt=1, description="p below which a match of a motif is a hit")
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Variant(Section):
@@ -262,11 +281,11 @@ class Variant(Section):
 
     tokens: Tokens | None = None
     model: Model | None = None
-    training: dict[str, Any] = Field(default_factory=dict, description="keys of [training] that differ")
+    training: Training = Field(Training(), description="what differs from [training]; what is not given is as there")
 
 
 def _default_variants() -> dict[str, Variant]:
-    return {"cnn": Variant(tokens=Tokens(k=1), model=CnnModel()), "shuffled": Variant(training={"labels": "shuffled"})}
+    return {"cnn": Variant(tokens=Tokens(k=1), model=CnnModel()), "shuffled": Variant(training=Training(labels="shuffled"))}
 
 
 class RunFile(Section):
@@ -282,12 +301,6 @@ class RunFile(Section):
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Variant] = Field(default_factory=_default_variants)
 
-    @model_validator(mode="after")
-    def _variants_are_valid_runs(self) -> RunFile:
-        for name in self.variants:
-            self.variant(name)
-        return self
-
     def variant(self, name: str) -> RunFile:
         """The run file of variant `name`: this one with the variant's model and training laid over it.
 
@@ -299,10 +312,9 @@ class RunFile(Section):
         if name not in self.variants:
             raise ValueError(f"variant must be one of {', '.join(self.variants) or '(none)'}, got {name!r}")
         change = self.variants[name]
-        training = Training.model_validate(self.training.model_dump() | change.training)
-        update: dict[str, Any] = {"training": training, "variants": {}}
-        update |= {name: section for name in ("tokens", "model") if (section := getattr(change, name)) is not None}
-        return self.model_copy(update=update)
+        training = self.training.model_copy(update=change.training.model_dump(exclude_unset=True))
+        tokens, model = change.tokens or self.tokens, change.model or self.model
+        return self.model_copy(update={"tokens": tokens, "model": model, "training": training, "variants": {}})
 
     def is_control(self) -> bool:
         """Whether this run is a control (labels shuffled), not a model or baseline."""
@@ -320,7 +332,7 @@ def read_run_file(path: str | Path) -> RunFile:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark in front
         values = tomllib.loads(text)
     except FileNotFoundError:
         raise RunFileError("run file must be an existing TOML file, got no such file", place=str(path)) from None
@@ -337,37 +349,45 @@ def read_run_file(path: str | Path) -> RunFile:
 
 def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileError:
     first, more = error.errors()[0], error.error_count() - 1
+    context = first.get("ctx", {})
     # `kind` unions put their tag into the location ("model", "attention", "embed_dim"): the file has no such key.
-    keys = [str(part) for part in first["loc"]]
-    named = [key for i, key in enumerate(keys) if not (i > 0 and keys[i - 1] in ("split", "model", "stem", "position", "pattern", "head"))]
-    where = ".".join(named) or "run file"
-    cure = f"{more} more to mend after this one" if more else ""
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(keys[-1], _known_keys(), n=1)
-        message = f"{where} must be a known key, got {keys[-1]!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
-    elif first["type"] == "missing":
-        message = f"{where} must be given, got nothing"
-    elif first["type"] == "value_error":
-        message = (f"[{where}] " if named else "") + first["msg"].removeprefix("Value error, ")
-    else:
-        message = f"{where} must satisfy: {first['msg'][0].lower() + first['msg'][1:]}, got {first['input']!r}"
-    return RunFileError(message, place=f"{path}:{_line_of(named, text)}", cure=cure)
+    parts = [str(part) for part in first["loc"] if part != "[key]"]
+    keys = [key for i, key in enumerate(parts) if not (i > 0 and parts[i - 1] in _UNIONS)]
+    match first["type"]:
+        case "unknown_key":
+            keys = [*keys, context["key"]]
+            message = f"{'.'.join(keys)} must be a known key, got {context['key']!r} ({context['hint']})"
+        case "missing":
+            message = f"{'.'.join(keys)} must be given, got nothing"
+        case "union_tag_not_found":
+            message = f"{'.'.join(keys)}.kind must be given, got nothing"
+        case "union_tag_invalid":
+            keys = [*keys, "kind"]
+            message = f"{'.'.join(keys)} must be one of {context['expected_tags']}, got {context['tag']!r}"
+        case "value_error":
+            message = f"[{'.'.join(keys)}] {context['error']}"
+        case _:
+            # "Input should be greater than 0", "Tuple should have at least 1 item"
+            rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
+            message = f"{'.'.join(keys)} {rule}, got {first['input']!r}"
+    return RunFileError(message, place=f"{path}:{_line_of(keys, text)}", cure=f"{more} more to mend after this one" if more else "")
 
 
-def _known_keys() -> list[str]:
-    names: set[str] = set()
-    stack: list[type[Section]] = [Section]
-    while stack:
-        for child in stack.pop().__subclasses__():
-            names |= set(child.model_fields)
-            stack.append(child)
-    return sorted(names)
+_UNIONS = ("split", "model", "stem", "position", "pattern", "head")
 
 
-def _line_of(keys: list[str], text: str) -> int:
-    """The 1-based line of the last key of `keys` that the text has, looking below each in turn."""
-    lines, at = text.splitlines(), 0
-    for key in keys:
-        pattern = re.compile(rf"^\s*(\[+.*\b{re.escape(key)}\b.*\]+|(\S*\.)?{re.escape(key)}\s*=|.*[{{,]\s*{re.escape(key)}\s*=)")
-        at = next((i for i in range(at, len(lines)) if pattern.match(lines[i])), at)
-    return at + 1
+def _line_of(keys: Sequence[str], text: str) -> int:
+    """The 1-based line of `text` that sets `keys`, or of the nearest table or key above it."""
+    table: list[str] = []
+    best, depth = 1, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = re.match(r"""\s*(?P<table>\[+)?\s*(?P<keys>[\w."'-]+)\s*[\]=]""", line)
+        if not found:
+            continue
+        path = [key.strip("\"'") for key in found["keys"].split(".")]
+        table = path if found["table"] else table
+        path = path if found["table"] else table + path
+        shared = min(len(path), len(keys))
+        if shared > depth and path[:shared] == list(keys[:shared]):
+            best, depth = number, shared
+    return best

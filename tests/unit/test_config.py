@@ -1,0 +1,160 @@
+"""The run file: defaults, variants, and every promise of an error: the key, the rule, the value, the line, the nearest known key."""
+
+from pathlib import Path
+
+import pytest
+
+from selfattn_bio.config import AttentionModel, CnnModel, RandomSplit, RunFile, Tokens, read_run_file
+from selfattn_bio.errors import RunFileError
+
+DATA = '[data]\npositives = "p.fa"\nnegatives = ["n.fa", "m.fa"]\n'  # three lines: what a test adds starts on line 4
+
+
+def read(tmp_path: Path, text: str) -> RunFile:
+    path = tmp_path / "task.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_run_file(path)
+
+
+def error_of(tmp_path: Path, text: str) -> str:
+    with pytest.raises(RunFileError) as caught:
+        read(tmp_path, text)
+    return str(caught.value).removeprefix(f"{tmp_path}/")
+
+
+def test_a_run_file_needs_to_name_its_data_alone(tmp_path):
+    run = read(tmp_path, DATA)
+    assert run.data.positives == ("p.fa",)
+    assert run.data.negatives == ("n.fa", "m.fa")
+    assert isinstance(run.split, RandomSplit)
+    assert isinstance(run.model, AttentionModel)
+    assert not run.is_control()
+
+
+def test_default_variants_are_a_cnn_and_a_shuffled_control(tmp_path):
+    run = read(tmp_path, DATA + "[training]\nmax_steps = 7\n")
+    assert list(run.variants) == ["cnn", "shuffled"]
+    cnn, control = run.variant("cnn"), run.variant("shuffled")
+    assert (cnn.model, cnn.tokens, cnn.is_control()) == (CnnModel(), Tokens(k=1), False)
+    assert (control.model, control.tokens, control.is_control()) == (run.model, run.tokens, True)
+    # a variant changes what it names and nothing else
+    assert control.training == run.training.model_copy(update={"labels": "shuffled"})
+    assert cnn.training == run.training
+    assert cnn.variants == {}
+
+
+def test_a_variant_takes_only_the_training_keys_it_names(tmp_path):
+    run = read(tmp_path, DATA + "[training]\nmax_steps = 7\nseed = 3\n[variants.slow.training]\nlearning_rate = 1e-5\n")
+    training = run.variant("slow").training
+    assert (training.max_steps, training.seed, training.learning_rate) == (7, 3, 1e-5)
+    assert list(run.variants) == ["slow"]
+
+
+def test_unknown_variant_is_a_value_error(tmp_path):
+    with pytest.raises(ValueError, match=r"^variant must be one of cnn, shuffled, got 'cn'$"):
+        read(tmp_path, DATA).variant("cn")
+
+
+def test_a_frozen_run_survives_toml(tmp_path):
+    import tomli_w
+
+    run = read(tmp_path, DATA + '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b"]\n')
+    again = read(tmp_path, tomli_w.dumps(run.variant("cnn").model_dump(mode="json", exclude_none=True)))
+    assert again == run.variant("cnn")
+    with pytest.raises(ValueError, match="frozen"):
+        run.title = "other"
+
+
+def test_byte_order_mark_is_read(tmp_path):
+    assert read(tmp_path, "\ufeff" + DATA).data.positives == ("p.fa",)
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ("[trainig]\nseed = 1", "task.toml:4: trainig must be a known key, got 'trainig' (did you mean 'training'?)"),
+        (
+            "[training]\nseed = 1\nlerning_rate = 1",
+            "task.toml:6: training.lerning_rate must be a known key, got 'lerning_rate' (did you mean 'learning_rate'?)",
+        ),
+        ("[tokens]\nembed_dim = 3", "task.toml:5: tokens.embed_dim must be a known key, got 'embed_dim' (known are k, stride)"),
+        (
+            '[model]\nkind = "attention"\n\n[model.stem]\nkind = "conv"\nkernl = 4',
+            "task.toml:9: model.stem.kernl must be a known key, got 'kernl' (did you mean 'kernel'?)",
+        ),
+        (
+            '[model]\nkind = "attention"\nstem = { kind = "conv", kernl = 5 }',
+            "task.toml:6: model.stem.kernl must be a known key, got 'kernl' (did you mean 'kernel'?)",
+        ),
+        ("[training]\nlearning_rate = -1", "task.toml:5: training.learning_rate must be greater than 0, got -1"),
+        ("[training]\nlearning_rate = inf", "task.toml:5: training.learning_rate must be a finite number, got inf"),
+        ("[tokens]\nk = 9", "task.toml:5: tokens.k must be less than or equal to 8, got 9"),
+        ("[tokens]\nk = 9\n[training]\nseed = -1", "task.toml:5: tokens.k must be less than or equal to 8, got 9. 1 more to mend after this one"),
+        ("[tokens]\nk = 3\nstride = 4", "task.toml:4: [tokens] stride must be <= k (3), got 4"),
+        ("tokens.k = 0", "task.toml:4: data.tokens must be a known key, got 'tokens'"),
+        ("[interpret]\nmutated_fraction = 0", "task.toml:5: interpret.mutated_fraction must be greater than 0, got 0"),
+        ('[split]\nkind = "chrom"', "task.toml:5: split.kind must be one of 'chromosome', 'group', 'random', got 'chrom'"),
+        ('[split]\nvalid = ["a"]', "task.toml:4: split.kind must be given, got nothing"),
+        ('[split]\nkind = "chromosome"\nvalid = ["a"]', "task.toml:4: split.test must be given, got nothing"),
+        (
+            '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b", "a"]',
+            "task.toml:4: [split] valid and test must share no chromosome, got a in both",
+        ),
+        (
+            '[split]\nkind = "random"\nvalid_fraction = 0.6\ntest_fraction = 0.5',
+            "task.toml:4: [split] valid_fraction + test_fraction must be < 1, got 1.1",
+        ),
+        ('[model]\nkind = "attention"\nembed_dim = 10', "task.toml:4: [model] embed_dim must be a multiple of num_heads (6), got 10"),
+        (
+            '[model]\nkind = "attention"\nembed_dim = 30\nposition = { kind = "rotary" }',
+            "task.toml:4: [model] embed_dim / num_heads must be even for rotary, got 5",
+        ),
+        (
+            '[model]\nkind = "attention"\nstem = { kind = "conv", kernel = 4 }',
+            "task.toml:6: [model.stem] kernel must be odd, got 4",
+        ),
+        ('[variants.Bad]\ntraining = { labels = "shuffled" }', "task.toml:4: variants.Bad must match pattern '^[a-z0-9_]+$', got 'Bad'"),
+        (
+            '[variants.cnn.training]\nlabels = "shufled"',
+            "task.toml:5: variants.cnn.training.labels must be 'given' or 'shuffled', got 'shufled'",
+        ),
+        ("[training]\nbatch_size =", "task.toml: run file must be TOML, got Invalid value (at end of document)"),
+        ("[training]\nbatch_size = x\n", "task.toml:5: run file must be TOML, got Invalid value (at line 5, column 14)"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path, added, message):
+    assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "task.toml:1: data must be given, got nothing"),
+        ('[data]\nnegatives = "n"', "task.toml:1: data.positives must be given, got nothing"),
+        ('[data]\npositives = []\nnegatives = "n"', "task.toml:2: data.positives must have at least 1 item"),
+        ('[data]\npositives = 3\nnegatives = "n"', "task.toml:2: data.positives must be a valid list, got 3"),
+        ('[data]\nalphabet = "rna"\npositives = "p"\nnegatives = "n"', "task.toml:2: data.alphabet must be 'dna' or 'protein', got 'rna'"),
+        (
+            '[data]\npositives = "p"\nnegatives = "n"\nmin_length = 9\nmax_length = 5',
+            "task.toml:1: [data] min_length must be <= max_length (5), got 9",
+        ),
+    ],
+)
+def test_mistakes_in_data(tmp_path, text, message):
+    assert error_of(tmp_path, text).startswith(message)
+
+
+def test_the_line_is_that_of_the_right_table(tmp_path):
+    """`seed` stands in three tables; the wrong one is the last."""
+    text = DATA + '[split]\nkind = "random"\nseed = 1\n[training]\nseed = 2\n[interpret]\nseed = -3\n'
+    assert error_of(tmp_path, text) == "task.toml:10: interpret.seed must be greater than or equal to 0, got -3"
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(RunFileError, match=r"none\.toml: run file must be an existing TOML file, got no such file$"):
+        read_run_file(tmp_path / "none.toml")
+    with pytest.raises(RunFileError, match="run file must be readable UTF-8 text, got .*Is a directory"):
+        read_run_file(tmp_path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RunFileError, match="run file must be readable UTF-8 text, got .*can't decode"):
+        read_run_file(tmp_path / "binary.toml")
