@@ -17,12 +17,12 @@ for task in RUN_FILES:
     rule:
         name:
             f"train_{task}"
-        message:
-            f"All results of {task} are there"
         input:
             f"results/{task}/report.html",
             f"results/{task}/motifs.ipynb",
         localrule: True
+        message:
+            f"All results of {task} are there"
 
 
 onsuccess:

@@ -1,6 +1,7 @@
 """`selfattn-bio COMMAND`: finds the command's module, parses, runs; prints known errors as one line and returns 1.
 
-Hides: argparse and exit codes. Command modules import nothing heavy at the top, so that `ingest` never loads torch.
+Hides: argparse, exit codes, how many threads the libraries start. Command modules import nothing heavy at the top, so that
+`ingest` never loads torch.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import importlib.metadata
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,34 +19,56 @@ from selfattn_bio.errors import SelfAttnBioError
 
 COMMANDS = ("ingest", "split", "train", "evaluate", "explain", "motifs", "report", "score")
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="selfattn-bio", description="Self-attention for DNA and protein sequences, from FASTA to motifs with evidence.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        module = importlib.import_module(f"selfattn_bio.cli.{name}")
-        help_text = (module.__doc__ or "").strip()
-        command = commands.add_parser(name, help=help_text.splitlines()[0], description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-    return parser
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0, 1 for a known error (one line on stderr), 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
+    _cap_threads()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # progress is seen through a pipe as on a terminal
     try:
         arguments.run(arguments)
     except SelfAttnBioError as error:
         return _fail(arguments.command, str(error))
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:  # a full disk, a read-only folder: the system's word for it, with the path
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
+        if error.errno not in UNWRITABLE:
             raise
         return _fail(arguments.command, f"{error.filename or 'output'}: must be writable, got {error.strerror}")
     except KeyboardInterrupt:
         print(f"selfattn-bio {arguments.command}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="selfattn-bio", description="Self-attention for DNA and protein sequences, from FASTA to motifs with evidence."
+    )
+    parser.add_argument("--version", action="version", version=importlib.metadata.version("selfattn-bio"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"selfattn_bio.cli.{name}")
+        help_text = (module.__doc__ or "").strip()
+        command = commands.add_parser(
+            name, help=help_text.splitlines()[0], description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def _cap_threads() -> None:
+    """Lower the thread counts of the environment to the cores there are: `snakemake --cores 8` says 8 on a machine of 2 as well."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for name in THREAD_VARIABLES:
+        if os.environ.get(name, "").isdigit() and int(os.environ[name]) > cores:
+            os.environ[name] = str(cores)
 
 
 def _fail(command: str, message: str) -> int:

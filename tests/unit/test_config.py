@@ -89,7 +89,10 @@ def test_byte_order_mark_is_read(tmp_path):
         ("[training]\nlearning_rate = -1", "task.toml:5: training.learning_rate must be greater than 0, got -1"),
         ("[training]\nlearning_rate = inf", "task.toml:5: training.learning_rate must be a finite number, got inf"),
         ("[tokens]\nk = 9", "task.toml:5: tokens.k must be less than or equal to 8, got 9"),
-        ("[tokens]\nk = 9\n[training]\nseed = -1", "task.toml:5: tokens.k must be less than or equal to 8, got 9. 1 more to mend after this one"),
+        (
+            "[tokens]\nk = 9\n[training]\nseed = -1",
+            "task.toml:5: tokens.k must be less than or equal to 8, got 9. 1 more to mend after this one",
+        ),
         ("[tokens]\nk = 3\nstride = 4", "task.toml:4: [tokens] stride must be <= k (3), got 4"),
         ("tokens.k = 0", "task.toml:4: data.tokens must be a known key, got 'tokens'"),
         ("[interpret]\nmutated_fraction = 0", "task.toml:5: interpret.mutated_fraction must be greater than 0, got 0"),
@@ -153,8 +156,8 @@ def test_the_line_is_that_of_the_right_table(tmp_path):
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(RunFileError, match=r"none\.toml: run file must be an existing TOML file, got no such file$"):
         read_run_file(tmp_path / "none.toml")
-    with pytest.raises(RunFileError, match="run file must be readable UTF-8 text, got .*Is a directory"):
+    with pytest.raises(RunFileError, match=r"run file must be readable UTF-8 text, got .*Is a directory"):
         read_run_file(tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RunFileError, match="run file must be readable UTF-8 text, got .*can't decode"):
+    with pytest.raises(RunFileError, match=r"run file must be readable UTF-8 text, got .*can't decode"):
         read_run_file(tmp_path / "binary.toml")

@@ -1,6 +1,4 @@
 rule ingest:
-    message:
-        "Reading the sequences of {wildcards.task}"
     input:
         fasta=fasta_files,
     output:
@@ -12,14 +10,14 @@ rule ingest:
     params:
         labels=lambda wildcards: labels(run_of(wildcards.task).data),
         options=lambda wildcards: ingest_options(run_of(wildcards.task).data),
+    message:
+        "Reading the sequences of {wildcards.task}"
     shell:
         "selfattn-bio ingest --fasta {input.fasta:q} --label {params.labels} {params.options:q} --output {output.corpus:q} "
         "2>&1 | tee -i {log:q}"
 
 
 rule split:
-    message:
-        "Splitting {wildcards.task} into train, valid and test"
     input:
         corpus="results/{task}/corpus",
     output:
@@ -31,5 +29,7 @@ rule split:
     params:
         run_file=run_file,
         sections=sections("split"),
+    message:
+        "Splitting {wildcards.task} into train, valid and test"
     shell:
         "selfattn-bio split --run-file {params.run_file:q} --corpus {input.corpus:q} --output {output.split:q} 2>&1 | tee -i {log:q}"

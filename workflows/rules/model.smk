@@ -1,8 +1,6 @@
 # Checkpoints stand in results/.../model.checkpoints, which no rule declares: Snakemake deletes declared outputs before a rerun.
 # Heavy rules ask for all cores, so that two trainings never share them; the command takes no more than the machine has.
 rule train:
-    message:
-        "Training {wildcards.task}{wildcards.variant}"
     input:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
@@ -17,14 +15,14 @@ rule train:
         run_file=run_file,
         sections=sections("tokens", "model", "training"),
         variant=lambda wildcards: ["--variant", name] if (name := variant_name(wildcards)) else [],
+    message:
+        "Training {wildcards.task}{wildcards.variant}"
     shell:
         "selfattn-bio train --run-file {params.run_file:q} {params.variant:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--threads {threads} --output {output.model:q} 2>&1 | tee -i {log:q}"
 
 
 rule evaluate:
-    message:
-        "Evaluating {wildcards.task} beside its baselines and controls"
     input:
         unpack(variant_models),
         corpus="results/{task}/corpus",
@@ -44,6 +42,8 @@ rule evaluate:
         sections=sections("evaluation"),
         results="results/{task}",
         variants=lambda wildcards: [word for name, model in variant_models(wildcards).items() for word in ("--variant", f"{name}={model}")],
+    message:
+        "Evaluating {wildcards.task} beside its baselines and controls"
     shell:
         "selfattn-bio evaluate --run-file {params.run_file:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--model {input.model:q} {params.variants:q} --output {params.results:q} 2>&1 | tee -i {log:q}"

@@ -1,6 +1,4 @@
 rule explain:
-    message:
-        "Explaining {wildcards.task}{wildcards.variant} letter by letter"
     input:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
@@ -15,14 +13,14 @@ rule explain:
     params:
         run_file=run_file,
         sections=sections("interpret"),
+    message:
+        "Explaining {wildcards.task}{wildcards.variant} letter by letter"
     shell:
         "selfattn-bio explain --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--output {output.relevance:q} 2>&1 | tee -i {log:q}"
 
 
 rule motifs:
-    message:
-        "Finding motifs of {wildcards.task}{wildcards.variant} and testing them on held-out records"
     input:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
@@ -43,6 +41,8 @@ rule motifs:
         run_file=run_file,
         sections=sections("interpret"),
         results="results/{task}{variant}",
+    message:
+        "Finding motifs of {wildcards.task}{wildcards.variant} and testing them on held-out records"
     shell:
         "selfattn-bio motifs --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--relevance {input.relevance:q} --output {params.results:q} 2>&1 | tee -i {log:q}"

@@ -1,6 +1,4 @@
 rule report:
-    message:
-        "Writing the report of {wildcards.task}"
     input:
         "results/{task}/corpus",
         "results/{task}/split.tsv",
@@ -20,13 +18,13 @@ rule report:
         run_file=run_file,
         sections=sections("title", "data", "split", "evaluation", "interpret"),
         results="results/{task}",
+    message:
+        "Writing the report of {wildcards.task}"
     shell:
         "selfattn-bio report --run-file {params.run_file:q} --results {params.results:q} --output {output.report:q} 2>&1 | tee -i {log:q}"
 
 
 rule notebook:
-    message:
-        "Running the notebook of {wildcards.task}"
     input:
         "results/{task}/metrics.json",
         "results/{task}/motifs.meme",
@@ -40,6 +38,8 @@ rule notebook:
         "results/{task}/benchmarks/notebook.tsv"
     params:
         results="results/{task}",
+    message:
+        "Running the notebook of {wildcards.task}"
     shell:
         "{{ jupytext --quiet --to ipynb --output - {input.notebook:q} "
         "| papermill --no-progress-bar - {output.notebook:q} -p results {params.results:q}; }} 2>&1 | tee -i {log:q}"

@@ -1,0 +1,62 @@
+# Each target sets itself up on a fresh machine: .venv is filled once, and again when pyproject.toml changes.
+PYTHON ?= python3
+CORES ?= 8
+BIN := .venv/bin
+SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
+
+.PHONY: help test check bench bench-promoter schema clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make train_promoter   results/promoter/: model, metrics, motifs, report (train_NAME for workflows/tasks/NAME.toml; CORES=$(CORES))"
+	@echo "make test             the tests                    make check           format, lint, types, layers, workflow rules"
+	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
+	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
+
+train_%: .venv/.warm
+	$(BIN)/snakemake --cores $(CORES) $@
+
+test: .venv/.test .venv/.warm
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check $(SMK)
+
+bench: .venv/.warm
+	$(BIN)/python benchmarks/kmers.py
+
+bench-promoter: .venv/.warm
+	$(BIN)/python benchmarks/promoter.py
+
+schema: .venv/.run
+	$(BIN)/python workflows/schemas/make_schema.py
+
+clean:
+	rm -rf results .snakemake .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# ------------------------------------------------------------------------------------------------------------ set-up
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: python must be 3.11 or newer, got $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "make: python must have its venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.run: pyproject.toml .venv/.made
+	@echo "Installing selfattn_bio and what it needs into .venv (once, some minutes)"
+	$(BIN)/pip install --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/.test: .venv/.run
+	$(BIN)/pip install --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.venv/.warm: .venv/.run
+	@echo "Compiling the motif search with numba (once, up to two minutes)"
+	$(BIN)/python -m selfattn_bio.interpret.warm
+	@touch $@

@@ -1,0 +1,114 @@
+"""The frame around the commands: one line an error, exit codes, threads, and imports that stay light."""
+
+import errno
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from selfattn_bio.cli import main as cli
+from selfattn_bio.errors import SequenceFileError
+
+CORES = len(os.sched_getaffinity(0))
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Put one made-up command, `try`, in the place of the real ones; what it runs is set by the test."""
+    module = SimpleNamespace(__doc__="Try something.\n\nMore of it.", add_arguments=lambda parser: None, run=lambda arguments: None)
+    monkeypatch.setattr(cli, "COMMANDS", ("try",))
+    monkeypatch.setattr(cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__)
+
+    def fails_with(error):
+        def run(arguments):
+            raise error
+
+        module.run = run
+
+    return SimpleNamespace(module=module, fails_with=fails_with)
+
+
+def test_success_is_0(command):
+    assert cli.main(["try"]) == 0
+
+
+def test_a_known_error_is_one_line_and_1(command, capsys):
+    command.fails_with(SequenceFileError("sequence must be DNA, got 'J'", place="a.fa:3", cure="Is it protein?"))
+    assert cli.main(["try"]) == 1
+    assert capsys.readouterr().err == "selfattn-bio try: error: a.fa:3: sequence must be DNA, got 'J'. Is it protein?\n"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_what_cannot_be_written_is_one_line_and_1(command, capsys, code):
+    command.fails_with(OSError(code, os.strerror(code), "out/letters.bin"))
+    assert cli.main(["try"]) == 1
+    assert capsys.readouterr().err == f"selfattn-bio try: error: out/letters.bin: must be writable, got {os.strerror(code)}\n"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), ValueError("bad argument"), AssertionError("ours")])
+def test_an_error_of_ours_keeps_its_traceback(command, error):
+    command.fails_with(error)
+    with pytest.raises(type(error)):
+        cli.main(["try"])
+
+
+def test_ctrl_c_is_130(command, capsys):
+    command.fails_with(KeyboardInterrupt())
+    assert cli.main(["try"]) == 130
+    assert capsys.readouterr().err == "selfattn-bio try: interrupted\n"
+
+
+def test_no_more_threads_than_cores(command, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "999")
+    monkeypatch.setenv("MKL_NUM_THREADS", "1")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    cli.main(["try"])
+    assert os.environ["OMP_NUM_THREADS"] == str(CORES)
+    assert os.environ["MKL_NUM_THREADS"] == "1"
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_an_unknown_command_names_the_known_ones(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["tyr"])
+    assert exit_.value.code == 2
+    assert "invalid choice: 'tyr'" in capsys.readouterr().err
+
+
+def selfattn_bio(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "selfattn_bio.cli.main", *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_of_each_command_is_its_docstring(name):
+    result = selfattn_bio(name, "--help")
+    assert result.returncode == 0, result.stderr
+    assert cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__.strip().splitlines()[0] in result.stdout
+
+
+def test_help_lists_all_commands():
+    result = selfattn_bio("--help")
+    assert result.returncode == 0, result.stderr
+    assert all(f"\n    {name} " in result.stdout for name in cli.COMMANDS)
+
+
+def test_the_parser_imports_nothing_heavy():
+    heavy = {"torch", "pandas", "sklearn", "scipy", "matplotlib", "numba", "pyarrow", "Bio"}
+    code = f"import sys; from selfattn_bio.cli.main import _parser; _parser(); print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_reader_that_stops_early_is_no_traceback():
+    code = (
+        "import sys, types; from selfattn_bio.cli import main as cli; cli.COMMANDS = ('try',);"
+        "module = types.SimpleNamespace(__doc__='T', add_arguments=lambda p: None, run=lambda a: [print('line') for _ in range(99_999)]);"
+        "cli.importlib.import_module = lambda name: module; sys.exit(cli.main(['try']))"
+    )
+    result = subprocess.run(f'"{sys.executable}" -c "{code}" | head -n 1', shell=True, capture_output=True, text=True, check=True)
+    assert result.stdout == "line\n"
+    assert result.stderr == ""
