@@ -24,10 +24,10 @@ rule train:
 
 rule evaluate:
     input:
-        unpack(variant_models),
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
         model="results/{task}/model",
+        variants=variant_models,
     output:
         "results/{task}/metrics.json",
         "results/{task}/predictions/valid.tsv",
@@ -41,7 +41,7 @@ rule evaluate:
         run_file=run_file,
         sections=sections("evaluation"),
         results="results/{task}",
-        variants=lambda wildcards: [word for name, model in variant_models(wildcards).items() for word in ("--variant", f"{name}={model}")],
+        variants=variant_options,
     message:
         "Evaluating {wildcards.task} beside its baselines and controls"
     shell:

@@ -64,8 +64,13 @@ def ingest_options(data: Data) -> list[str]:
     return options + (["--assembly", data.assembly] if data.assembly else [])
 
 
-def variant_models(wildcards) -> dict[str, str]:
-    return {name: f"results/{wildcards.task}/variants/{name}/model" for name in run_of(wildcards.task).variants}
+def variant_models(wildcards) -> list[str]:
+    return [f"results/{wildcards.task}/variants/{name}/model" for name in run_of(wildcards.task).variants]
+
+
+def variant_options(wildcards) -> list[str]:
+    models = zip(run_of(wildcards.task).variants, variant_models(wildcards), strict=True)
+    return [word for name, model in models for word in ("--variant", f"{name}={model}")]
 
 
 def control_motifs(wildcards) -> list[str]:
