@@ -1,0 +1,1 @@
+"""Letters, records, k-mers and splits; no torch."""

@@ -1,0 +1,188 @@
+"""k-mers as tokens: encode codes, decode tokens, and which letters a token covers.
+
+Hides: the numbering of the vocabulary and how a batch is encoded without a loop over letters. Computed per batch, never stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from selfattn_bio.sequence.alphabet import PAD_CODE, Alphabet
+
+PAD, CLS, MASK, UNK = 0, 1, 2, 3
+SPECIAL = ("[PAD]", "[CLS]", "[MASK]", "[UNK]")
+MAX_K = 8
+MAX_VOCABULARY = 1 << 18  # tokens: 8-mers of DNA and 4-mers of protein fit
+_CHUNK = 1 << 15  # letters encoded at a time, so that what is between stays in the cache
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class KmerTokenizer:
+    """Letters to k-mer tokens and back.
+
+    With k 3 and stride 1, ACGTN is ACG, CGT, [UNK]: tokens 0 [PAD], 1 [CLS], 2 [MASK], 3 [UNK], then the k-mers in the order of the
+    alphabet's letters (AAA = 4, AAC = 5, ...). A sequence of L letters has (L - k) // stride + 1 tokens; letters after the last
+    token's end (at most stride - 1) are covered by none.
+
+    Parameters
+    ----------
+    alphabet
+        What the letters are.
+    k
+        Letters to a token, 1-8, with at most 2^18 k-mers (k <= 4 for protein).
+    stride
+        Letters from one token's start to the next one's, 1-k, so that none between them is skipped.
+
+    Raises
+    ------
+    ValueError
+        If `k` or `stride` is out of range.
+    """
+
+    alphabet: Alphabet
+    k: int
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MAX_K:
+            raise ValueError(f"k must be in 1-{MAX_K}, got {self.k}")
+        if not 1 <= self.stride <= self.k:
+            raise ValueError(f"stride must be in 1-{self.k} (k), got {self.stride}")
+        if self._num_kmers > MAX_VOCABULARY:
+            raise ValueError(f"k must give at most {MAX_VOCABULARY} k-mers, got {self._num_kmers} for k {self.k} of {self.alphabet.name}")
+
+    @property
+    def _num_kmers(self) -> int:
+        return len(self.alphabet.letters) ** self.k
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens, the four special ones among them."""
+        return len(SPECIAL) + self._num_kmers
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of what each token number means; the stride has no part in it."""
+        return hashlib.sha256(f"{' '.join(SPECIAL)} {self.alphabet.letters} k={self.k}".encode()).hexdigest()
+
+    def num_tokens(self, num_letters: int) -> int:
+        """Tokens of a sequence of `num_letters` letters; 0 if shorter than k."""
+        return max(0, (num_letters - self.k) // self.stride + 1)
+
+    def encode(self, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Tokenize a batch.
+
+        Parameters
+        ----------
+        codes
+            Shape (B, L): index of each letter in the alphabet, its length for an ambiguous letter, 255 for padding, at the end of rows.
+
+        Returns
+        -------
+        Tokens, (B, N), N = (L - k) // stride + 1. A k-mer that touches padding is [PAD], else one with an ambiguous letter is [UNK].
+
+        Raises
+        ------
+        ValueError
+            If `codes` is not (B, L), or a row has fewer than k letters.
+        """
+        if codes.ndim != 2:
+            raise ValueError(f"codes must have shape (B, L), got {codes.shape}")
+        num_rows, length = codes.shape
+        tokens = np.empty((num_rows, self.num_tokens(length)), np.int32)
+        rows, width = max(1, _CHUNK // max(1, length)), _CHUNK // self.stride * self.stride
+        for row in range(0, num_rows, rows):
+            for start in range(0, length - self.k + 1, width):
+                part = codes[row : row + rows, start : start + width + self.k - 1]
+                at = start // self.stride
+                self._encode(part, tokens[row : row + rows, at : at + self.num_tokens(part.shape[1])])
+        short = np.flatnonzero(tokens[:, 0] == PAD) if tokens.shape[1] else np.arange(num_rows)
+        if len(short):
+            letters = int((codes[short[0]] != PAD_CODE).sum())
+            raise ValueError(f"sequences must have at least k ({self.k}) letters, got {letters} in row {short[0]}")
+        return tokens
+
+    def _encode(self, codes: Array, tokens: Array) -> None:
+        """Fill `tokens` with those of `codes`. Rows are joined end to end, as one long array is twice as fast as many short ones."""
+        flat, base = codes.ravel(), len(self.alphabet.letters)
+
+        def per_token(windows: Array) -> Array:
+            """Of the windows at each letter of `flat`, those at which a token starts, (B, N); none of them spans two rows."""
+            steps = (codes.shape[1] * windows.itemsize, self.stride * windows.itemsize)
+            return as_strided(windows, tokens.shape, steps, writeable=False)
+
+        dtype = np.uint16 if self._num_kmers <= 1 << 16 else np.uint32
+        # A code of no letter overflows into nonsense, which is overwritten below.
+        kmers = _windows(flat.astype(dtype), self.k, lambda left, right, width: _add(left * dtype(base**width), right))
+        np.add(per_token(kmers), len(SPECIAL), out=tokens, dtype=tokens.dtype)
+        if (foreign := flat >= base).any():
+            tokens[per_token(_windows(foreign, self.k, lambda left, right, _: left | right))] = UNK
+            if (padding := flat == PAD_CODE).any():
+                tokens[per_token(_windows(padding, self.k, lambda left, right, _: left | right))] = PAD
+
+    def spans(self, num_tokens: int) -> NDArray[np.int64]:
+        """Letters of each token, shape (N, 2): start, end, 0-based half-open."""
+        starts = np.arange(num_tokens) * self.stride
+        return np.stack([starts, starts + self.k], axis=1)
+
+    def decode(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Letters of a batch of tokens, the exact inverse of `encode` where there is no [UNK].
+
+        With k 3, ACG CGT [UNK] [UNK] [UNK] ACG gives ACGTNACG: a letter that a k-mer covers is known, one that only [UNK] or [MASK]
+        covers is the alphabet's unknown letter (N), and one that only [PAD] covers is 0.
+
+        Parameters
+        ----------
+        tokens
+            Shape (B, N), N >= 1, without [CLS].
+
+        Returns
+        -------
+        ASCII, (B, L) with L = (N - 1) * stride + k: the letters after the last token's end are not covered.
+
+        Raises
+        ------
+        ValueError
+            If `tokens` is not (B, N) or holds [CLS] or a number outside the vocabulary.
+        """
+        if tokens.ndim != 2 or not tokens.shape[1]:
+            raise ValueError(f"tokens must have shape (B, N) with N >= 1, got {tokens.shape}")
+        if ((tokens < 0) | (tokens >= self.vocabulary_size) | (tokens == CLS)).any():
+            raise ValueError(f"tokens must be in 0-{self.vocabulary_size - 1} without 1 ([CLS]), got {tokens.min()}-{tokens.max()}")
+        alphabet = np.frombuffer(self.alphabet.letters.encode(), np.uint8)
+        reach = (tokens.shape[1] - 1) * self.stride + 1
+        letters = np.zeros((len(tokens), reach + self.k - 1), np.uint8)
+        values = tokens.astype(np.int64) - len(SPECIAL)
+        hidden, known = (tokens == UNK) | (tokens == MASK), values >= 0
+        for i in range(self.k):  # the k letters of a token; what is hidden first, so that a k-mer over the same letter wins
+            letters[:, i : i + reach : self.stride][hidden] = ord(self.alphabet.unknown)
+        for i in range(self.k):
+            digit = values // len(alphabet) ** (self.k - 1 - i) % len(alphabet)
+            letters[:, i : i + reach : self.stride][known] = alphabet[digit[known]]
+        return letters
+
+
+def _add(left: Array, right: Array) -> Array:
+    return np.add(left, right, out=left)
+
+
+def _windows(single: Array, k: int, join: Callable[[Array, Array, int], Array]) -> Array:
+    """Combine each k neighbours of a flat array by doubling: windows of 1 -> 2 -> 3 -> 6 letters for k = 6.
+
+    `join(left, right, width)` combines a window with the one that follows it, `width` letters wide.
+    """
+    result, width = single, 1
+    for bit in bin(k)[3:]:
+        result, width = join(result[:-width], result[width:], width), 2 * width
+        if bit == "1":
+            result, width = join(result[:-1], single[width:], 1), width + 1
+    return result
