@@ -1,1 +1,35 @@
-"""Self-attention for DNA and protein sequences, from FASTA to motifs with evidence."""
+"""Self-attention for DNA and protein sequences, from FASTA to motifs with evidence.
+
+>>> import selfattn_bio
+>>> model = selfattn_bio.load("results/promoter/model")  # doctest: +SKIP
+>>> selfattn_bio.score_sequences(model, "new.fa", rc=True)  # doctest: +SKIP
+>>> selfattn_bio.explain(model, "new.fa").motifs(database="jaspar:insects").to_meme("motifs.meme")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from selfattn_bio.interpret.explanation import Explanation, explain
+    from selfattn_bio.interpret.motifs import MotifSet
+    from selfattn_bio.scoring.scorer import Scorer, load, score_sequences
+
+# Loaded on first use: ingest and split must not wait for torch.
+_HOMES = {
+    "load": "scoring.scorer",
+    "score_sequences": "scoring.scorer",
+    "Scorer": "scoring.scorer",
+    "explain": "interpret.explanation",
+    "Explanation": "interpret.explanation",
+    "MotifSet": "interpret.motifs",
+}
+
+__all__ = ["Explanation", "MotifSet", "Scorer", "explain", "load", "score_sequences"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"selfattn_bio.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'selfattn_bio' has no attribute {name!r}")

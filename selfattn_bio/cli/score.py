@@ -1,0 +1,29 @@
+"""Score the sequences of FASTA files with a trained model: a table of id, logit and probability."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio score`."""
+    parser.add_argument("--model", required=True, type=Path, help="model folder")
+    parser.add_argument("--fasta", required=True, type=Path, nargs="+", help="FASTA files (plain, gz, bgzip)")
+    parser.add_argument("--rc", action="store_true", help="average both strands")
+    parser.add_argument("--output", required=True, type=Path, help="TSV to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Score each file; write one table, with the column `file` in front."""
+    import pandas as pd
+
+    from selfattn_bio.files import whole_file
+    from selfattn_bio.scoring.scorer import load, score_sequences
+
+    scorer = load(arguments.model)
+    tables = [score_sequences(scorer, path, rc=arguments.rc).assign(file=str(path)) for path in arguments.fasta]
+    table = pd.concat(tables)[["file", "id", "logit", "probability"]]
+    with whole_file(arguments.output) as temporary:
+        table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+    print(f"{len(table)} sequences scored: {arguments.output}")

@@ -1,0 +1,40 @@
+"""Train a model, baseline or control on a corpus and its split, as a run file says.
+
+Prints a line of progress about every ten seconds. Interrupted at any moment and started again, it goes on from the last checkpoint,
+which lives in OUTPUT.checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio train`."""
+    parser.add_argument("--run-file", required=True, type=Path, help="the task's TOML")
+    parser.add_argument("--variant", help="train this variant of the run file (a baseline or control) instead of the model")
+    parser.add_argument("--corpus", required=True, type=Path, help="corpus folder")
+    parser.add_argument("--split", required=True, type=Path, help="split table of the corpus")
+    parser.add_argument("--threads", type=int, default=8, help="CPU threads, at most the cores there are (default: %(default)s)")
+    parser.add_argument("--output", required=True, type=Path, help="model folder to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read run file, corpus and split; train; write the model folder."""
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.errors import RunFileError
+    from selfattn_bio.training.hardware import use_matmul, use_threads
+    from selfattn_bio.training.loop import train
+
+    run_file = read_run_file(arguments.run_file)
+    if arguments.variant:
+        try:
+            run_file = run_file.variant(arguments.variant)
+        except ValueError as error:
+            raise RunFileError(str(error), place=str(arguments.run_file)) from error
+    corpus = Corpus.open(arguments.corpus)
+    threads = use_threads(arguments.threads)
+    use_matmul(run_file.training.matmul)
+    train(run_file, corpus, arguments.split, arguments.output, threads=threads, name=arguments.variant or "model")

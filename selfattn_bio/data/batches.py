@@ -1,0 +1,80 @@
+"""Which records make a batch, in which order, and how they become letters of one shape.
+
+Hides: length buckets, padding, and augmentation that depends on seed, epoch and record alone, so that a run can be taken up at any
+batch. Training imports it; no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.data.corpus import Corpus
+
+POOL = 50  # batches sorted by length together: token efficiency .87 against .30 unsorted on protein-like lengths
+
+Letters = NDArray[np.uint8]
+
+
+def pad_letters(sequences: list[Letters]) -> Letters:
+    """ASCII arrays of any length -> (B, L) with L of the longest, padded with 0."""
+    padded = np.zeros((len(sequences), max(map(len, sequences))), np.uint8)
+    for row, letters in zip(padded, sequences, strict=True):
+        row[: len(letters)] = letters
+    return padded
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """The batches of an epoch: all records once, those of a batch of similar length, in an order drawn from seed and epoch.
+
+    Parameters
+    ----------
+    lengths
+        Letters per record, (n,).
+    batch_size
+        Records to a batch; the last of an epoch may be smaller.
+    """
+
+    lengths: NDArray[np.int64]
+    batch_size: int
+    seed: int
+
+    def epoch(self, number: int) -> list[NDArray[np.int64]]:
+        """Row numbers into `lengths`, batch by batch."""
+        rng = np.random.default_rng((self.seed, number))
+        order = rng.permutation(len(self.lengths))
+        pool = POOL * self.batch_size
+        for start in range(0, len(order), pool):
+            part = order[start : start + pool]
+            order[start : start + pool] = part[np.argsort(self.lengths[part], kind="stable")]
+        batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Each record, each epoch anew: moved by up to `shift` letters, and turned to the other strand half of the times.
+
+    A shift by s drops the first s letters (s > 0) or the last -s (s < 0): the edge moves, and no letter is made up. A record that
+    would come out shorter than `min_length` letters stays as it is.
+    """
+
+    shift: int
+    reverse_complement: bool
+    min_length: int
+    seed: int
+
+    def letters(self, corpus: Corpus, record: int, epoch: int) -> Letters:
+        """The letters of a record of the corpus as epoch `epoch` shows them."""
+        letters = corpus.letters(record)
+        if not (self.shift or self.reverse_complement):
+            return letters
+        rng = np.random.default_rng((self.seed, epoch, record))
+        by = int(rng.integers(-self.shift, self.shift + 1))
+        if len(letters) - abs(by) >= self.min_length:
+            letters = letters[by:] if by >= 0 else letters[:by]
+        turned = self.reverse_complement and rng.random() < 0.5
+        return corpus.alphabet.reverse_complement(letters) if turned else letters

@@ -1,0 +1,88 @@
+"""The model folder: weights, the run file they were trained with, and where they come from.
+
+Hides: file names and the checks that the parts belong together. Training writes one, scoring reads it; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.classifier import Network, build_network
+from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
+RETRAIN = "Train it again, or copy the folder whole"
+
+
+def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], provenance: dict[str, Any]) -> None:
+    """Write weights, run file and provenance into an existing folder; the hashes of weights and vocabulary are added."""
+    save_file(weights, folder / WEIGHTS)
+    (folder / RUN).write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+    hashes = {"vocabulary_sha256": _tokenizer(run).sha256, "weights_sha256": sha256_of(folder / WEIGHTS)}
+    (folder / PROVENANCE).write_text(json.dumps(hashes | provenance, indent=1) + "\n", encoding="utf-8")
+
+
+def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
+    """Read a model folder back, checked: run file, network on the CPU in training mode, provenance.
+
+    Raises
+    ------
+    ModelFolderError
+        If the folder or a part is missing or truncated, the weights are not those of the provenance, do not fit the run file, or
+        were trained with another vocabulary.
+    """
+    folder = Path(folder)
+    for name in (WEIGHTS, RUN, PROVENANCE):
+        if not (folder / name).is_file():
+            raise ModelFolderError(
+                f"model folder must hold {WEIGHTS}, {RUN} and {PROVENANCE}, got no {name}", place=str(folder), cure=RETRAIN
+            )
+    run = read_run_file(folder / RUN)
+    provenance = _read_provenance(folder / PROVENANCE)
+    vocabulary_size = _check_vocabulary(run, provenance, folder)
+    if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
+        message = f"weights must have the sha256 of {PROVENANCE} ({provenance['weights_sha256'][:12]}), got {found[:12]}"
+        raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=RETRAIN)
+    network = build_network(run, vocabulary_size)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError) as error:
+        message = f"weights must fit the network of {RUN}, got {' '.join(str(error).split())[:300]}"
+        raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=RETRAIN) from error
+    return run, network, provenance
+
+
+def _tokenizer(run: RunFile) -> KmerTokenizer:
+    return KmerTokenizer(get_alphabet(run.data.alphabet), k=run.tokens.k, stride=run.tokens.stride)
+
+
+def _read_provenance(path: Path) -> dict[str, Any]:
+    try:
+        provenance = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"vocabulary_sha256", "weights_sha256", "calibration"} - set(provenance)
+    except (ValueError, TypeError) as error:
+        raise ModelFolderError(f"provenance must be a JSON object, got {error}", place=str(path), cure=RETRAIN) from error
+    if missing:
+        raise ModelFolderError(f"provenance must hold {', '.join(sorted(missing))}, got none", place=str(path), cure=RETRAIN)
+    return provenance
+
+
+def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) -> int:
+    tokenizer = _tokenizer(run)
+    if tokenizer.sha256 != provenance["vocabulary_sha256"]:
+        message = (
+            f"vocabulary must be the one trained with ({provenance['vocabulary_sha256'][:12]}), got {tokenizer.sha256[:12]} from {RUN}"
+        )
+        raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
+    return tokenizer.vocabulary_size

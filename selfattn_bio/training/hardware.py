@@ -1,0 +1,46 @@
+"""The machine that a run finds: device, threads, matrix precision, memory.
+
+Hides: the probes. The train command sets it up; the loop reads memory from it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+
+import torch
+
+EXACT = 1e-3  # largest error of a 2,048-term float32 product of normal numbers: 8e-5 to 3e-4 when exact, .1 in bfloat16
+
+
+def use_threads(threads: int) -> int:
+    """Let torch use `threads` threads, but no more than the process has cores; returns their number."""
+    usable = max(1, min(threads, len(os.sched_getaffinity(0))))
+    torch.set_num_threads(usable)
+    return usable
+
+
+def use_matmul(precision: str) -> str:
+    """Set torch's float32 matrix precision and return the one in force.
+
+    "medium" lets the CPU use oneDNN, which is twice as fast here and exact, but on other CPUs may compute in bfloat16: it is kept
+    only if a probe against float64 shows no more error than float32 has.
+    """
+    torch.set_float32_matmul_precision(precision)
+    if precision == "highest" or torch.cuda.is_available():
+        return precision
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(256, 2048, generator=generator) for _ in range(2))
+    error = float(((a @ b.T).double() - a.double() @ b.double().T).abs().max())
+    if error <= EXACT:
+        return precision
+    torch.set_float32_matmul_precision("highest")
+    print(f"matmul precision {precision!r} has an error of {error:.1e} on this CPU; 'highest' is used instead", flush=True)
+    return "highest"
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process had resident, or allocated on the GPU, in MB (10^6 bytes)."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -1,0 +1,320 @@
+"""The training loop, top to bottom: order, step, evaluation, checkpoint, best weights, model folder.
+
+Hides: everything about a run but its result. The random numbers of a step depend on seed and step alone, and so does its batch: a
+checkpoint needs a step number, weights and optimizer to go on bit for bit. The train command alone imports it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import CorpusError, TrainingError
+from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_temperature
+from selfattn_bio.files import sha256_of, whole_folder
+from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.training.hardware import peak_memory_mb
+from selfattn_bio.training.objectives import BinaryObjective
+from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
+from selfattn_bio.training.resume import CheckpointFolder
+
+SECONDS_BETWEEN_LINES = 10.0
+VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with weights and optimizer, all that a checkpoint holds."""
+
+    step: int = 0
+    best_step: int = 0
+    best_auroc: float = -1.0
+    seconds: float = 0.0
+    letters: int = 0
+    loss_sum: float = 0.0  # since the last evaluation
+    loss_steps: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Side:
+    """Records of one side of the split: rows of the corpus and their labels."""
+
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threads: int, name: str = "model") -> None:
+    """Train one run to its end and write its model folder.
+
+    Goes on from the newest checkpoint in `<output>.checkpoints` if that is of the same data, settings and versions; on the CPU
+    with the same number of threads the result is the same, bit for bit, as without an interruption.
+
+    Parameters
+    ----------
+    split_path
+        The split table of the corpus.
+    output
+        The model folder, replaced as a whole at the end.
+    name
+        What progress lines begin with.
+
+    Raises
+    ------
+    CorpusError
+        If train or valid lacks a label, or a record is shorter than k.
+    TrainingError
+        If another process trains this run, or the loss is not finite.
+    """
+    torch.manual_seed(run.training.seed)
+    fabric = Fabric(accelerator="auto", devices=1, precision=run.training.precision)
+    sides = {side: _side(run, corpus, split_path, side) for side in ("train", "valid")}
+    alphabet = get_alphabet(run.data.alphabet)
+    tokenizer = KmerTokenizer(alphabet, k=run.tokens.k, stride=run.tokens.stride)
+    bare = build_network(run, tokenizer.vocabulary_size)
+    network, optimizer = fabric.setup(bare, build_optimizer(bare, run.training))
+    scorer = Scorer(run, alphabet, tokenizer, bare)
+    objective = BinaryObjective(run.training, sides["train"].labels)
+    stream = _Stream(run, corpus, sides["train"])
+    print(
+        f"{name}: {sum(p.numel() for p in bare.parameters()):,} parameters, {len(sides['train'].rows):,} train and "
+        f"{len(sides['valid'].rows):,} valid records, on {fabric.device.type} with {threads} threads",
+        flush=True,
+    )
+
+    fingerprint = _fingerprint(run, corpus, split_path)
+    with CheckpointFolder(output.with_name(output.name + ".checkpoints"), fingerprint) as checkpoints:
+        progress, best = _restored(checkpoints, bare, optimizer, name)
+        started, printed = time.monotonic() - progress.seconds, time.monotonic()
+        network.train()
+        while progress.step < run.training.max_steps and not _out_of_patience(progress, run):
+            _seed_step(run.training.seed, progress.step)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(progress.step, run.training)
+            batches = stream.batches(progress.step)
+            records = sum(len(rows) for _, rows in batches)
+            step_loss = 0.0
+            for epoch, rows in batches:
+                letters, labels = stream.examples(epoch, rows)
+                loss = objective.loss(network(scorer.tokens(letters)), torch.from_numpy(labels).to(fabric.device, torch.float32)) / records
+                fabric.backward(loss)
+                step_loss += loss.item()
+                progress.letters += int(np.count_nonzero(letters))
+            if not math.isfinite(step_loss):
+                ids = corpus.records["id"].iloc[np.concatenate([stream.side.rows[rows] for _, rows in batches])]
+                message = f"loss must be finite, got {step_loss} at step {progress.step + 1} (records {', '.join(ids[:5])}, ...)"
+                raise TrainingError(message, place=str(output), cure="Lower training.learning_rate; the last checkpoint is kept")
+            fabric.clip_gradients(network, optimizer, max_norm=run.training.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            progress.step += 1
+            progress.loss_sum, progress.loss_steps = progress.loss_sum + step_loss, progress.loss_steps + 1
+
+            at_end = progress.step == run.training.max_steps
+            if progress.step % run.training.evaluate_every == 0 or at_end:
+                if _evaluate(scorer, corpus, sides["valid"], progress, stream.epoch_of(progress.step), started):
+                    best = {key: value.detach().cpu().clone() for key, value in bare.state_dict().items()}
+                print(_line(name, progress, run, stream, started), flush=True)
+                printed = time.monotonic()
+            elif time.monotonic() - printed > SECONDS_BETWEEN_LINES:
+                print(_line(name, progress, run, stream, started), flush=True)
+                printed = time.monotonic()
+            if progress.step % run.training.checkpoint_every == 0 or at_end:
+                progress.seconds = time.monotonic() - started
+                checkpoints.save(progress.step, _tensors(bare, optimizer, best), asdict(progress))
+        progress.seconds = time.monotonic() - started
+        bare.load_state_dict(best)
+        _write_model(run, corpus, split_path, output, scorer, sides, progress, threads)
+    print(f"{name}: best valid AUROC {progress.best_auroc:.4f} at step {progress.best_step}; model in {output}", flush=True)
+
+
+def read_sides(corpus: Corpus, split_path: Path, side: str) -> NDArray[np.int64]:
+    """Rows of the corpus that the split table puts on `side`.
+
+    Raises
+    ------
+    CorpusError
+        If the table is not of this corpus.
+    """
+    table = pd.read_csv(split_path, sep="\t", dtype=str)
+    if list(table["id"]) != list(corpus.records["id"]):
+        raise CorpusError("split table must list the records of the corpus in order, got others", place=str(split_path), cure="Split again")
+    return np.flatnonzero(table["split"].to_numpy() == side)
+
+
+class _Stream:
+    """The endless stream of batches, epoch after epoch; any step's batches can be asked for."""
+
+    def __init__(self, run: RunFile, corpus: Corpus, side: Side) -> None:
+        training = run.training
+        self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
+        self.order = BatchOrder(corpus.records["length"].to_numpy()[side.rows], training.batch_size, training.seed)
+        self.augmentation = Augmentation(training.shift, training.reverse_complement, run.tokens.k, training.seed)
+        self.per_epoch = math.ceil(len(side.rows) / training.batch_size)
+        self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])
+
+    def epoch_of(self, step: int) -> float:
+        return step * self.accumulate / self.per_epoch
+
+    def batches(self, step: int) -> list[tuple[int, NDArray[np.int64]]]:
+        """(epoch, rows of the side) of each batch of a step."""
+        found = []
+        for position in range(step * self.accumulate, (step + 1) * self.accumulate):
+            epoch, at = divmod(position, self.per_epoch)
+            if self._epoch[0] != epoch:
+                self._epoch = (epoch, self.order.epoch(epoch))
+            found.append((epoch, self._epoch[1][at]))
+        return found
+
+    def examples(self, epoch: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Padded letters (B, L) and labels (B,) of rows of the side."""
+        letters = [self.augmentation.letters(self.corpus, int(record), epoch) for record in self.side.rows[rows]]
+        return pad_letters(letters), self.side.labels[rows]
+
+
+def _side(run: RunFile, corpus: Corpus, split_path: Path, side: str) -> Side:
+    rows = read_sides(corpus, split_path, side)
+    labels = corpus.records["label"].to_numpy()[rows].astype(np.int64)
+    if len(set(labels)) < 2:
+        raise CorpusError(f"{side} must hold records of both labels, got {len(rows)} of label {sorted(set(labels))}", place=str(split_path))
+    lengths = corpus.records["length"].to_numpy()[rows]
+    if lengths.min() < run.tokens.k:
+        short = corpus.records["id"].iloc[rows[lengths.argmin()]]
+        message = f"records must be at least tokens.k = {run.tokens.k} letters long, got {lengths.min()} in {short!r}"
+        raise CorpusError(message, place=str(corpus.path), cure="Lower tokens.k or raise data.min_length")
+    if run.is_control():
+        labels = np.random.default_rng((run.training.seed, len(rows))).permutation(labels)
+    return Side(rows, labels)
+
+
+def _seed_step(seed: int, step: int) -> None:
+    torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1))
+
+
+def _out_of_patience(progress: Progress, run: RunFile) -> bool:
+    return progress.step - progress.best_step >= run.training.patience * run.training.evaluate_every
+
+
+def _evaluate(scorer: Scorer, corpus: Corpus, side: Side, progress: Progress, epoch: float, started: float) -> bool:
+    """Measure valid, add a row to the history; whether it is the best so far."""
+    scorer.network.eval()
+    logits = scorer.logits([corpus.letters(int(row)) for row in side.rows])
+    scorer.network.train()
+    auroc = float(roc_auc_score(side.labels, logits))
+    progress.history.append(
+        {
+            "step": progress.step,
+            "epoch": epoch,
+            "train_loss": progress.loss_sum / progress.loss_steps,
+            "valid_loss": float(np.mean(np.logaddexp(0, logits) - side.labels * logits)),
+            "valid_auroc": auroc,
+            "learning_rate": learning_rate(progress.step - 1, scorer.run.training),
+            "seconds": time.monotonic() - started,
+        }
+    )
+    progress.loss_sum, progress.loss_steps = 0.0, 0
+    if auroc <= progress.best_auroc:
+        return False
+    progress.best_auroc, progress.best_step = auroc, progress.step
+    return True
+
+
+def _line(name: str, progress: Progress, run: RunFile, stream: _Stream, started: float) -> str:
+    seconds = time.monotonic() - started
+    evaluated = progress.history and progress.history[-1]["step"] == progress.step
+    loss = progress.history[-1]["train_loss"] if evaluated else progress.loss_sum / progress.loss_steps
+    parts = [
+        f"{name}: step {progress.step}/{run.training.max_steps}",
+        f"epoch {stream.epoch_of(progress.step):.1f}",
+        f"loss {loss:.4f}",
+    ]
+    if evaluated:
+        parts.append(f"valid AUROC {progress.history[-1]['valid_auroc']:.4f} (best {progress.best_auroc:.4f} at {progress.best_step})")
+    left = seconds / progress.step * (run.training.max_steps - progress.step)
+    parts += [f"{progress.letters / seconds / 1000:.0f} kletters/s", f"at most {left / 60:.1f} min left"]
+    return " | ".join(parts)
+
+
+def _tensors(network: torch.nn.Module, optimizer: Any, best: dict[str, Tensor]) -> dict[str, Tensor]:
+    parts = {"network": network.state_dict(), "best": best, "optimizer": optimizer_tensors(optimizer)}
+    return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}
+
+
+def _restored(checkpoints: CheckpointFolder, network: torch.nn.Module, optimizer: Any, name: str) -> tuple[Progress, dict[str, Tensor]]:
+    found = checkpoints.latest()
+    if found is None:
+        return Progress(), {}
+    tensors, state = found
+    parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+    for key, value in tensors.items():
+        part, rest = key.split("/", 1)
+        parts[part][rest] = value
+    network.load_state_dict(parts["network"])
+    restore_optimizer(optimizer, parts["optimizer"])
+    progress = Progress(**state)
+    print(f"{name}: going on from the checkpoint of step {progress.step}", flush=True)
+    return progress, parts["best"]
+
+
+def _fingerprint(run: RunFile, corpus: Corpus, split_path: Path) -> str:
+    depends = [run.tokens, run.model, run.training]
+    parts = (
+        [part.model_dump_json() for part in depends] + [corpus.fingerprint, sha256_of(split_path)] + [f"{p} {version(p)}" for p in VERSIONS]
+    )
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _write_model(
+    run: RunFile, corpus: Corpus, split_path: Path, output: Path, scorer: Scorer, sides: dict[str, Side], progress: Progress, threads: int
+) -> None:
+    valid = sides["valid"]
+    scorer.network.eval()
+    logits = scorer.logits([corpus.letters(int(row)) for row in valid.rows])
+    temperature = fit_temperature(logits, valid.labels)
+    threshold = choose_threshold(calibrate(logits, temperature), valid.labels)
+    provenance = {
+        "calibration": {"temperature": temperature, "threshold": threshold},
+        "corpus_fingerprint": corpus.fingerprint,
+        "split_sha256": sha256_of(split_path),
+        "num_train": len(sides["train"].rows),
+        "num_valid": len(valid.rows),
+        "seed": run.training.seed,
+        "best_step": progress.best_step,
+        "device": scorer.device.type,
+        "threads": threads,
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in VERSIONS},
+    }
+    cost = {
+        "seconds": round(progress.seconds, 1),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "letters_per_second": round(progress.letters / progress.seconds, 1),
+        "steps": progress.step,
+        "best_step": progress.best_step,
+    }
+    with whole_folder(output) as folder:
+        save_model(folder, run, {key: value.contiguous() for key, value in scorer.network.state_dict().items()}, provenance)
+        pd.DataFrame(progress.history).to_csv(folder / "history.csv", index=False)
+        (folder / "train.json").write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,73 @@
+"""Networks of every kind: shapes, padding, and that a gradient reaches each weight."""
+
+import pytest
+import torch
+from torch.nn.functional import pad
+from torch.testing import assert_close
+
+from selfattn_bio import config
+from selfattn_bio.model.classifier import Network
+
+V = 20
+SMALL = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 32, "dropout": 0.1}
+CONV = config.ConvStem(token_dim=6, kernel=5, pool=4, second_kernel=3)
+SECTIONS = {
+    "conv, t5, pooling": config.AttentionModel(**SMALL, stem=CONV),
+    "conv, rotary, cls": config.AttentionModel(**SMALL, stem=CONV, position=config.RotaryPosition(), head=config.ClsHead()),
+    "no stem, t5, window + global, cls": config.AttentionModel(
+        **SMALL, stem=config.NoStem(), pattern=config.WindowPattern(window=3, num_global=1), head=config.ClsHead()
+    ),
+    "no stem, no position, pooling": config.AttentionModel(**SMALL, stem=config.NoStem(), position=config.NoPosition()),
+    "cnn": config.CnnModel(embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8),
+}
+
+
+@pytest.fixture(params=SECTIONS.values(), ids=SECTIONS.keys())
+def network(request):
+    torch.manual_seed(0)
+    return Network(request.param, V)
+
+
+def tokens_of(*lengths):
+    torch.manual_seed(1)
+    tokens = torch.randint(1, V, (len(lengths), max(lengths)))
+    for row, length in zip(tokens, lengths, strict=True):
+        row[length:] = 0
+    return tokens
+
+
+def test_one_logit_a_sequence(network):
+    assert network(tokens_of(30, 17, 9)).shape == (3,)
+
+
+def test_padding_changes_no_score(network):
+    network.eval()
+    tokens = tokens_of(30, 17, 9)
+    alone = torch.cat([network(row[row != 0][None]) for row in tokens])
+    assert_close(network(tokens), alone, rtol=1e-4, atol=1e-5)
+    assert_close(network(pad(tokens, (0, 23))), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_order_of_tokens_matters_unless_nothing_shows_it(name):
+    torch.manual_seed(0)
+    network = Network(SECTIONS[name], V).eval()
+    tokens = tokens_of(30)
+    change = float((network(tokens.flip(1)) - network(tokens)).detach().abs())
+    assert (change > 1e-5) == (name != "no stem, no position, pooling")
+
+
+def test_every_weight_gets_a_gradient(network):
+    network.train()
+    network(tokens_of(30, 17, 25, 28)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        # Softmax does not change when all scores grow alike: a score's own constant has no gradient.
+        if not name.endswith(("project.score.bias", "linear.bias")):
+            assert float(parameter.grad.abs().max()) > 0, name
+
+
+def test_embed_then_classify_is_forward(network):
+    network.eval()
+    tokens = tokens_of(30, 17)
+    assert_close(network.classify(network.embed(tokens), tokens != 0), network(tokens), rtol=0, atol=0)
