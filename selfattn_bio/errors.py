@@ -45,3 +45,7 @@ class TrainingError(SelfAttnBioError):
 
 class DatabaseError(SelfAttnBioError):
     """A motif database that is missing or not MEME text."""
+
+
+class ResultsError(SelfAttnBioError):
+    """A results folder with a missing or unreadable part."""

@@ -1,0 +1,25 @@
+"""Write the report of a task: one HTML page that opens anywhere, and its plots as files.
+
+Reads what the other commands wrote into the results folder (corpus/, split.tsv, model/, metrics.json, predictions/, and, where
+interpretation has run, motifs.*, seqlets.bed, relevance/, variants/*/motifs.tsv); writes the page, and plots/*.svg and *.png beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its title and variants are used")
+    parser.add_argument("--results", required=True, type=Path, metavar="DIR", help="the task's results folder")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the HTML file; plots/ stands beside it")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.report.page import write_report
+    from selfattn_bio.report.results import read_results
+
+    write_report(read_results(read_run_file(arguments.run_file), arguments.results), arguments.output)
+    print(f"report: {arguments.output}")

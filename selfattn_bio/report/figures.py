@@ -1,0 +1,197 @@
+"""Which figures the report has, what each means and what it does not; drawn once, kept as SVG for the page and as files.
+
+Hides: figure sizes (one column of a phone each), and what an SVG needs to stand within HTML.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from selfattn_bio.report import plots
+from selfattn_bio.report.logos import draw_logo
+from selfattn_bio.report.results import Results, site_positions
+from selfattn_bio.report.words import SLICES, classifier_name
+
+SIZE = (3.6, 2.9)  # inches: 346 px, a phone's width
+MAX_CURVES = 4
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the report: `means` and `not_means` are read below it."""
+
+    name: str
+    title: str
+    means: str
+    not_means: str
+    svg: str
+
+
+def draw(name: str, paint: Callable[[Axes], None], folder: Path | None = None, size: tuple[float, float] = SIZE) -> str:
+    """Paint one figure; returns SVG for a page, and writes NAME.svg and NAME.png into `folder` where one is given."""
+    with plots.style():
+        figure = Figure(figsize=size, layout="constrained")
+        paint(figure.subplots())
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for suffix in ("svg", "png"):
+                figure.savefig(folder / f"{name}.{suffix}", dpi=200, metadata={"Date": None} if suffix == "svg" else None)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return _inline(buffer.getvalue(), name)
+
+
+def _inline(svg: str, name: str) -> str:
+    """An SVG document as an element of a page: no prologue, no metadata, ids that no other figure has, as wide as its place allows."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"font: (\S+) [^;\"]*", r"font: \1 system-ui, sans-serif", svg)  # the reader's font, whatever matplotlib measured with
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{name.replace("_", " ")}" ', 1)
+
+
+def performance(results: Results, folder: Path) -> list[Drawing]:
+    """How well the model tells the classes apart."""
+    test, labels = results.test, results.test["label"].to_numpy()
+    curves = {classifier_name(name, short=True): test[name] for name in _shown(results)}
+    drawings = [
+        Drawing(
+            "comparison",
+            "AUROC on test",
+            "Dot: AUROC on the test records. Line: 95 % bootstrap interval over those records. Dotted: chance.",
+            "Intervals that overlap may still differ: all stand on the same records, so read the paired difference above.",
+            draw("comparison", lambda ax: plots.draw_intervals(_comparison_rows(results), ax, "AUROC on test", 0.5), folder),
+        ),
+        Drawing(
+            "roc",
+            "ROC curve",
+            "Share of positives found (up) for each share of negatives taken for positives (right).",
+            "It does not depend on how common positives are, so it does not tell how many calls in a genome would be wrong.",
+            draw("roc", lambda ax: plots.draw_roc(labels, curves, ax), folder),
+        ),
+        Drawing(
+            "precision_recall",
+            "Precision and recall",
+            "Share of calls that are right (up) for each share of positives found (right). Dotted: chance.",
+            f"It holds for this test's {labels.mean():.0%} positives; where positives are rarer, precision is lower.",
+            draw("precision_recall", lambda ax: plots.draw_precision_recall(labels, curves, ax), folder),
+        ),
+        Drawing(
+            "learning",
+            "Learning curves",
+            "Loss and AUROC while training. Dotted: the step with the best AUROC on valid, whose weights were kept.",
+            "Nothing here is test; train loss may hold smoothing and dropout, so it is not comparable with valid loss.",
+            draw("learning", lambda ax: plots.draw_learning_curves(results.history, ax), folder),
+        ),
+    ]
+    if "model_calibrated" in test:
+        paint = lambda ax: plots.draw_calibration(labels, test["model"], test["model_calibrated"], ax)  # noqa: E731
+        drawings.insert(3, Drawing(
+            "calibration", "Calibration",
+            "Of the records given a probability (right), the share that is positive (up). On the diagonal the probability can be believed.",
+            "Calibrated on average does not mean right for each record; with another share of positives it must be fitted anew.",
+            draw("calibration", paint, folder),
+        ))  # fmt: skip
+    return drawings
+
+
+def slices(results: Results, folder: Path) -> list[Drawing]:
+    """Whether performance holds within records that look alike."""
+    best = results.metrics["differences"]["best_baseline"]
+    names = {name: classifier_name(name, short=True) for name in ("model", best) if name}
+    drawings = []
+    for name, entries in results.metrics["slices"].items():
+        title = SLICES[name]
+        drawings.append(
+            Drawing(
+                f"slices_{name}",
+                f"By {title}",
+                f"AUROC within slices of the test records by {title}. Of a model that only reads {title} little is left here.",
+                "A slice holds fewer records, so its interval is wider; the edges are quantiles of train, so slices differ in size.",
+                draw(f"slices_{name}", lambda ax, e=entries, text=title: plots.draw_slices(e, names, ax, text), folder),  # type: ignore[misc]
+            )
+        )
+    return drawings
+
+
+def interpretation(results: Results, folder: Path) -> list[Drawing]:
+    """Evidence for the motifs, and raw attention beside relevance."""
+    drawings = []
+    if results.motifs is not None and results.motifs["effect"].notna().any():
+        drawings.append(
+            Drawing(
+                "evidence",
+                "Effect of each motif",
+                "How far the log-odds fall when a motif's sites in test are shuffled, beyond what shuffling sites nearby does.",
+                "The effect is on this model, not on a cell: whether the cell reads the motif too needs an experiment.",
+                draw("evidence", lambda ax: plots.draw_evidence(results.motifs, ax), folder, (SIZE[0], 1.0 + 0.16 * len(results.motifs))),
+            )
+        )
+    if results.relevance is not None:
+        attention, relevance = results.relevance["attention"], results.relevance["relevance"]
+        drawings.append(
+            Drawing(
+                "attention",
+                "Raw attention (a proposal) beside relevance",
+                "Mean over the explained records. Relevance: how far the score hangs on a letter. Attention: how much it was looked at.",
+                "Raw attention is no explanation: a model attends to letters that change nothing. No motif or verdict here rests on it.",
+                draw("attention", lambda ax: plots.draw_attention_and_relevance(attention, relevance, ax), folder),
+            )
+        )
+    return drawings
+
+
+def motif_logos(results: Results) -> dict[str, str]:
+    """Motif name -> its logo."""
+    return {
+        name: draw(f"logo_{i}", lambda ax, p=ppm: _bare_logo(p, ax), size=(max(1.2, 0.115 * len(ppm) + 0.3), 0.62))  # type: ignore[misc]
+        for i, (name, ppm) in enumerate(results.ppms.items())
+    }
+
+
+def motif_profiles(results: Results) -> dict[str, str]:
+    """Motif name -> where its sites stand along the test records; empty for motifs without a site."""
+    found = site_positions(results.sites, results.records[results.records["split"] == "test"])
+    length = int(results.records["length"].max())
+    return {
+        str(name): draw(f"profile_{i}", lambda ax, p=group["position"]: _bare_profile(p, length, ax), size=(1.5, 0.62))  # type: ignore[misc]
+        for i, (name, group) in enumerate(found.groupby("name"))
+    }
+
+
+def _bare_logo(ppm: np.ndarray, ax: Axes) -> None:
+    draw_logo(ppm, ax)
+    ax.set(xticks=[], ylabel="")
+    ax.set_yticks([0, 2])
+    ax.tick_params(labelsize=6, length=2)
+    ax.grid(False)
+
+
+def _bare_profile(positions: np.ndarray, length: int, ax: Axes) -> None:
+    plots.draw_position_profile(positions, length, ax)
+    ax.set(xlabel="", ylabel="", yticks=[])
+    ax.set_xticks([0, length])
+    ax.tick_params(labelsize=6, length=2)
+    ax.grid(False)
+
+
+def _shown(results: Results) -> list[str]:
+    """The model, the best baselines and the first control: as many curves as can be told apart."""
+    test = results.metrics["test"]
+    beside = sorted(test["baselines"], key=lambda name: -test["baselines"][name]["auroc"]["value"])
+    return ["model", *beside[: MAX_CURVES - 2], *list(test["controls"])[:1]]
+
+
+def _comparison_rows(results: Results) -> list[tuple[str, dict[str, float], str]]:
+    test = results.metrics["test"]
+    baselines = sorted(test["baselines"].items(), key=lambda item: -item[1]["auroc"]["value"])
+    rows = [("model", test["model"], plots.MODEL), *((n, e, plots.BASELINE) for n, e in baselines)]
+    rows += [(name, entry, plots.CONTROL) for name, entry in test["controls"].items()]
+    return [(classifier_name(name, short=True), entry["auroc"], colour) for name, entry, colour in rows]

@@ -1,0 +1,123 @@
+"""One self-contained HTML page from a task's results: the answer first, then the evidence, then how to check it.
+
+Hides: jinja2 and the page's tables. Everything is inline (CSS, SVG, a few lines of script); a content policy in the page forbids loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.report import figures, words
+from selfattn_bio.report.plots import slice_name
+from selfattn_bio.report.results import Results
+
+METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "accuracy": "accuracy", "f1": "F1", "brier": "Brier", "ece": "ECE"}
+VERDICT_ORDER = ("supported", "proposal", "contradicted")
+
+
+def write_report(results: Results, output: Path) -> None:
+    """Write the page to `output`, and its plots as SVG and PNG into `plots/` beside it."""
+    with whole_folder(output.parent / "plots") as folder:
+        page = render(results, folder)
+    with whole_file(output) as path:
+        path.write_text(page, encoding="utf-8")
+
+
+def render(results: Results, plots_folder: Path) -> str:
+    """The page as text; its plots are written into `plots_folder`."""
+    environment = Environment(
+        loader=PackageLoader("selfattn_bio.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup
+    )  # our own SVG alone is not escaped
+    environment.globals.update(METRICS=METRICS, classifier_name=words.classifier_name)
+    return environment.get_template("report.html.j2").render(
+        title=results.run.title or results.folder.name,
+        task=results.folder.name,
+        run=results.run,
+        metrics=results.metrics,
+        comparison=words.comparison(results.metrics),
+        motif_sentence=words.motif_sentence(results.motifs),
+        control_sentences=words.control_sentences(results.controls),
+        supported=[] if results.motifs is None else words.supported(results.motifs),
+        num_supported=0 if results.motifs is None else words.num_supported(results.motifs),
+        motifs=motif_rows(results),
+        has_motifs=results.motifs is not None,
+        classifiers=classifier_rows(results.metrics),
+        slices=slice_rows(results.metrics),
+        performance=figures.performance(results, plots_folder),
+        slice_figures=figures.slices(results, plots_folder),
+        interpretation=figures.interpretation(results, plots_folder),
+        corpus=results.corpus,
+        split_counts=split_counts(results.records),
+        provenance=list(flat(results.provenance)),
+        run_file=(results.folder / "model" / "run.toml").read_text(encoding="utf-8"),
+    )
+
+
+def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The table of metrics on test: model, baselines by falling AUROC, controls."""
+    test = metrics["test"]
+    beside = sorted(test["baselines"].items(), key=lambda item: -item[1]["auroc"]["value"])
+    roles = [
+        ("model", "model", test["model"]),
+        *(("baseline", n, e) for n, e in beside),
+        *(("control", n, e) for n, e in test["controls"].items()),
+    ]
+    valid = {"model": metrics["valid"]["model"], **metrics["valid"]["baselines"], **metrics["valid"]["controls"]}
+    return [{"role": role, "name": words.classifier_name(name), "valid": valid[name], **entry} for role, name, entry in roles]
+
+
+def motif_rows(results: Results) -> list[dict[str, Any]]:
+    """Motifs as the page shows them, supported ones first and by falling effect within a verdict, each with its logo and profile."""
+    if results.motifs is None or results.motifs.empty:
+        return []
+    logos, profiles = figures.motif_logos(results), figures.motif_profiles(results)
+    table = results.motifs.assign(rank=results.motifs["verdict"].map({verdict: i for i, verdict in enumerate(VERDICT_ORDER)}))
+    table = table.sort_values(["rank", "effect"], ascending=[True, False], kind="stable")
+    rows: list[dict[str, Any]] = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    return [{**row, "logo": logos.get(row["name"], ""), "profile": profiles.get(row["name"], "")} for row in rows]
+
+
+def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every slice as one row: what it is by, its edges, counts, and AUROC of the model and the best baseline (None where a class lacks)."""
+    best = metrics["differences"]["best_baseline"]
+    return [
+        {
+            "by": words.SLICES[name],
+            "range": slice_name(entry),
+            "n": entry["n"],
+            "positives": entry["positives"],
+            "model": entry["model"],
+            "best": entry.get(best),
+        }
+        for name, entries in metrics["slices"].items()
+        for entry in entries
+    ]
+
+
+def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
+    """Positives, negatives and unlabelled records of each side."""
+    sides = [side for side in ("train", "valid", "test", "dropped") if (records["split"] == side).any()]
+    labels = {side: records.loc[records["split"] == side, "label"] for side in sides}
+    return [
+        {"side": s, "positives": int((v == 1).sum()), "negatives": int((v == 0).sum()), "unlabelled": int(v.isna().sum())}
+        for s, v in labels.items()
+    ]
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested tables as `outer.inner` names."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,220 @@
+"""The report's plots, each a function that draws on the Axes it is given.
+
+Hides: matplotlib's ways and one style for all. Colours as in `logos`: told apart with any colour vision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from selfattn_bio.evaluation.calibration import reliability
+
+INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
+MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
+VERDICTS = {"supported": "#0072B2", "proposal": "#999999", "contradicted": "#D55E00"}
+OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 8.0,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "none",  # text stays text: small, searchable, in the reader's font
+    "svg.hashsalt": "selfattn_bio",  # the same figure gives the same file
+}
+
+
+def style() -> Any:
+    """A context in which figures are drawn in the report's style."""
+    return mpl.rc_context(STYLE)
+
+
+def draw_roc(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes) -> None:
+    """Share of positives found against share of negatives taken for positives, one curve a classifier, the first one bold."""
+    for i, (name, p) in enumerate(probabilities.items()):
+        false, true, _ = roc_curve(labels, p)
+        _curve(false, true, name, i, ax)
+    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+    _unit_square(ax, "false positive rate", "true positive rate")
+    ax.legend(loc="lower right")
+
+
+def draw_precision_recall(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes) -> None:
+    """Share of right calls among calls against share of positives found; the dotted line is what chance gives."""
+    for i, (name, p) in enumerate(probabilities.items()):
+        precision, recall, _ = precision_recall_curve(labels, p)
+        _curve(recall, precision, name, i, ax)
+    ax.axhline(float(np.mean(np.asarray(labels))), color=MUTED, linewidth=0.8, linestyle=":")
+    _unit_square(ax, "recall", "precision")
+    ax.legend(loc="lower left")
+
+
+def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax: Axes, bins: int = 10) -> None:
+    """Observed share of positives against predicted probability, before and after temperature scaling."""
+    ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+    for name, p, colour, marker in (("before", before, CONTROL, "s"), ("after scaling", after, MODEL, "o")):
+        found = reliability(p, labels, bins)
+        ax.plot(found["predicted"], found["observed"], color=colour, marker=marker, markersize=3.5, linewidth=1.2, label=name)
+    _unit_square(ax, "predicted probability", "observed share of positives")
+    ax.legend(loc="upper left")
+
+
+def draw_learning_curves(history: pd.DataFrame, ax: Axes) -> None:
+    """Loss on train and valid by step (left axis) and AUROC on valid (right axis); the line marks the step whose weights were kept.
+
+    Parameters
+    ----------
+    history
+        Columns step, train_loss, valid_loss, valid_auroc, one row an evaluation.
+    """
+    ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss")
+    ax.plot(history["step"], history["valid_loss"], color=BASELINE, label="valid loss")
+    ax.set(xlabel="step", ylabel="loss")
+    right = ax.twinx()
+    right.plot(history["step"], history["valid_auroc"], color=MODEL, label="valid AUROC")
+    right.set_ylabel("AUROC", color=MODEL)
+    right.spines["right"].set_visible(True)
+    right.grid(False)
+    if history["valid_auroc"].notna().any():
+        ax.axvline(history["step"][history["valid_auroc"].idxmax()], color=MODEL, linewidth=0.8, linestyle=":")
+    lines = [*ax.get_lines()[:2], right.get_lines()[0]]
+    ax.legend(lines, [str(line.get_label()) for line in lines], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0)
+
+
+def draw_intervals(rows: Sequence[tuple[str, Mapping[str, float], str]], ax: Axes, label: str, reference: float | None = None) -> None:
+    """A dot and its interval a row, top to bottom.
+
+    Parameters
+    ----------
+    rows
+        (name, {value, low, high}, colour) each.
+    label
+        Of the horizontal axis.
+    reference
+        Where a dotted line stands, such as .5 for an AUROC of chance or 0 for no effect.
+    """
+    for y, (_, interval, colour) in enumerate(rows):
+        ax.plot([interval["low"], interval["high"]], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
+        ax.plot(interval["value"], y, "o", color=colour, markersize=5, markeredgecolor="white", markeredgewidth=0.8)
+    if reference is not None:
+        ax.axvline(reference, color=MUTED, linewidth=0.8, linestyle=":")
+    ax.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+    ax.tick_params(axis="y", length=0, labelcolor=INK)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="y", visible=False)
+    ax.margins(x=0.06)
+    ax.set_xlabel(label)
+
+
+def draw_slices(slices: Sequence[Mapping[str, Any]], names: Mapping[str, str], ax: Axes, label: str) -> None:
+    """AUROC with interval within each slice, classifiers side by side; slices that lack a class stay empty.
+
+    Parameters
+    ----------
+    slices
+        Of metrics.json.
+    names
+        Key of a classifier in a slice -> what to call it; the first is drawn as the model.
+    """
+    for i, (key, name) in enumerate(names.items()):
+        at = [j for j, entry in enumerate(slices) if entry.get(key)]
+        found = [slices[j][key]["auroc"] for j in at]
+        x = np.array(at) + (i - (len(names) - 1) / 2) * 0.22
+        values = np.array([[f["value"], f["value"] - f["low"], f["high"] - f["value"]] for f in found]).reshape(-1, 3)
+        colour = MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)]
+        ax.errorbar(x, values[:, 0], yerr=np.maximum(values[:, 1:].T, 0), fmt="o", color=colour, markersize=4.5, linewidth=1.6, label=name)
+    ax.set_xticks(range(len(slices)), [slice_name(entry) for entry in slices])
+    ax.tick_params(axis="x", labelsize=mpl.rcParams["font.size"] * 0.85)
+    ax.set_xlim(-0.6, len(slices) - 0.4)
+    ax.grid(axis="x", visible=False)
+    ax.set(xlabel=label, ylabel="AUROC")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(names))
+
+
+def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
+    """Effect and interval of each motif, coloured by verdict.
+
+    Parameters
+    ----------
+    motifs
+        motifs.tsv: name, match, effect, effect_low, effect_high (log-odds), verdict; motifs whose effect is missing are left out.
+    """
+    measured = motifs[motifs["effect"].notna()]
+    rows = [
+        (_motif_label(row), {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]}, VERDICTS[row["verdict"]])
+        for row in measured.to_dict("records")
+    ]
+    draw_intervals(rows, ax, "fall of the log-odds when shuffled", 0.0)
+    for verdict in dict.fromkeys(measured["verdict"]):
+        ax.plot([], [], "o", color=VERDICTS[verdict], label=verdict)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(VERDICTS), columnspacing=1.0)
+
+
+def _motif_label(row: Mapping[Hashable, Any]) -> str:
+    """`motif_01 Dref`: the match without its database id."""
+    return f"{row['name']} {str(row['match'] or '').partition(' (')[0]}".strip()
+
+
+def draw_position_profile(positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30) -> None:
+    """How many sites of a motif start where along the record: a histogram over [0, length) letters, 0 = first letter."""
+    ax.hist(np.asarray(positions), bins=min(bins, length), range=(0, length), color=colour)
+    ax.set_xlim(0, length)
+    ax.grid(axis="x", visible=False)
+    ax.set(xlabel="letter of the record", ylabel="sites")
+
+
+def draw_attention_and_relevance(attention: ArrayLike, relevance: ArrayLike, ax: Axes) -> None:
+    """Mean raw attention received and mean relevance by position, each as a share of its own sum.
+
+    Parameters
+    ----------
+    attention, relevance
+        Shape (records, L), non-negative, 0 where a record is padded.
+    """
+    for name, values, colour in (("relevance", relevance, MODEL), ("raw attention (proposal)", attention, BASELINE)):
+        mean = np.asarray(values, dtype=np.float64).mean(axis=0)
+        ax.plot(np.arange(len(mean)), mean / (mean.sum() or 1.0), color=colour, label=name, linewidth=1.2)
+    ax.set_xlim(0, max(len(mean) - 1, 1))
+    ax.set_ylim(bottom=0)
+    ax.set(xlabel="letter of the record", ylabel="share of the whole")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+
+def _curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:
+    ax.plot(
+        x, y, color=MODEL if i == 0 else OTHERS[(i - 1) % len(OTHERS)], linewidth=2.0 if i == 0 else 1.1, label=name, zorder=3 - 0.1 * i
+    )
+
+
+def _unit_square(ax: Axes, x: str, y: str) -> None:
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
+    ax.set_aspect("equal")
+
+
+def slice_name(entry: Mapping[str, Any]) -> str:
+    """`< 0.37`, `0.37 to 0.42`, `>= 0.42`, or `all`."""
+    low, high = (None if entry[edge] is None else f"{entry[edge]:.{2 if abs(entry[edge]) < 10 else 0}f}" for edge in ("from", "to"))
+    if low and high:
+        return f"{low} to {high}"
+    return f"< {high}" if high else f">= {low}" if low else "all"

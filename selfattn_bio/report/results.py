@@ -1,0 +1,161 @@
+"""The files of one task's results, read once for the report.
+
+Hides: where they stand and what is missing. Interpretation is optional: a task without it, or without a motif, has a report too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.errors import ResultsError
+from selfattn_bio.interpret.formats import read_meme
+
+BED = ["chrom", "start", "end", "name", "score", "strand"]
+TEXT = ("id", "name", "consensus", "match", "verdict", "split", "reason")  # columns of the tables
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the commands before the report wrote.
+
+    Parameters
+    ----------
+    motifs
+        motifs.tsv, or None if `motifs` has not run; no row if it found none.
+    ppms
+        Motif name -> probabilities (width, 4).
+    controls
+        Name of a control -> its motifs.tsv.
+    sites
+        seqlets.bed: a motif's sites on positives of test.
+    relevance
+        Per position, (records, L), 0 where padded: `relevance` and `attention` received; None if `explain` has not run.
+    """
+
+    folder: Path
+    run: RunFile
+    metrics: dict[str, Any]
+    test: pd.DataFrame
+    history: pd.DataFrame
+    provenance: dict[str, Any]
+    corpus: dict[str, Any]
+    records: pd.DataFrame
+    motifs: pd.DataFrame | None
+    ppms: dict[str, NDArray[np.float64]]
+    controls: dict[str, pd.DataFrame]
+    sites: pd.DataFrame
+    relevance: dict[str, NDArray[np.float64]] | None
+
+
+def read_results(run: RunFile, folder: Path) -> Results:
+    """Read the results folder of a task.
+
+    Raises
+    ------
+    ResultsError
+        If a file that evaluation or training writes is missing, or any file cannot be read; the cure names the command that writes it.
+    """
+    split = _read(folder / "split.tsv", _table, "split")
+    records = _read(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
+    motifs = _read(folder / "motifs.tsv", _table, "motifs") if (folder / "motifs.tsv").exists() else None
+    has_motifs = motifs is not None and len(motifs) > 0
+    controls = [name for name in run.variants if run.variant(name).is_control() and (folder / "variants" / name / "motifs.tsv").exists()]
+    arrays = folder / "relevance" / "relevance.npz"
+    return Results(
+        folder=folder,
+        run=run,
+        metrics=_read(folder / "metrics.json", _json, "evaluate"),
+        test=_read(folder / "predictions" / "test.tsv", _table, "evaluate"),
+        history=_read(folder / "model" / "history.csv", pd.read_csv, "train"),
+        provenance=_read(folder / "model" / "provenance.json", _json, "train"),
+        corpus=_read(folder / "corpus" / "corpus.json", _json, "ingest"),
+        records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
+        motifs=motifs,
+        ppms=read_meme(folder / "motifs.meme") if has_motifs else {},
+        controls={name: _read(folder / "variants" / name / "motifs.tsv", _table, "motifs") for name in controls},
+        sites=_read(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED),
+        relevance=_read(arrays, _per_position, "explain") if arrays.exists() else None,
+    )
+
+
+def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Place genomic sites back into the records that hold them.
+
+    A site [185, 190) within the record [100, 200) of the - strand is at letter 10 of it.
+
+    Parameters
+    ----------
+    sites
+        BED6 columns; `chrom` is the record's id where records have no coordinates.
+    records
+        id, chrom, start, end, strand, length.
+
+    Returns
+    -------
+    One row for each site and record that holds it whole: name, position (first letter, 0-based, as the record reads).
+    """
+    located = records["chrom"].notna() & (records["chrom"] != "") & records["start"].notna()
+    frame = pd.DataFrame(
+        {
+            "chrom": records["chrom"].where(located, records["id"]),
+            "first": records["start"].where(located, 0).astype("int64"),
+            "last": records["end"].where(located, records["length"]).astype("int64"),
+            "turned": (located & (records["strand"] == "-")).astype(bool),
+        }
+    )
+    pairs = []
+    for chrom, group in sites.groupby("chrom"):
+        here = frame[frame["chrom"] == chrom].sort_values("first")
+        if here.empty:
+            continue
+        first, last, turned = (here[column].to_numpy() for column in ("first", "last", "turned"))
+        start, end = group["start"].to_numpy(), group["end"].to_numpy()
+        site, record = np.nonzero((start[:, None] >= first) & (end[:, None] <= last))
+        position = np.where(turned[record], last[record] - end[site], start[site] - first[record])
+        pairs.append(pd.DataFrame({"name": group["name"].to_numpy()[site], "position": position}))
+    return pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame({"name": [], "position": []})
+
+
+def _read(path: Path, reader: Callable[[Path], Value], command: str) -> Value:
+    try:
+        return reader(path)
+    except FileNotFoundError:
+        cure = f"run `selfattn-bio {command}` first"
+        raise ResultsError(f"{path.name} must be in the results folder, got no such file", place=str(path), cure=cure) from None
+    except (OSError, ValueError, KeyError, BadZipFile) as error:  # pandas, pyarrow, json and numpy all raise these on bad content
+        cure = f"run `selfattn-bio {command}` again"
+        raise ResultsError(f"{path.name} must be readable, got {error}", place=str(path), cure=cure) from error
+
+
+def _table(path: Path) -> pd.DataFrame:
+    # Ids such as "NA" or "007" are text; only in the other columns does an empty cell mean a missing number.
+    missing = {column: ["", "nan"] for column in pd.read_csv(path, sep="\t", nrows=0).columns if column not in TEXT}
+    return pd.read_csv(path, sep="\t", dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=missing)
+
+
+def _bed(path: Path) -> pd.DataFrame:
+    if path.stat().st_size == 0:
+        return pd.DataFrame(columns=BED)
+    return pd.read_csv(path, sep="\t", names=BED, dtype={"chrom": "str", "name": "str", "strand": "str"}, keep_default_na=False)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _per_position(path: Path) -> dict[str, NDArray[np.float64]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        hypothetical = arrays["hypothetical"].astype(np.float64)
+        centred = hypothetical - hypothetical.mean(axis=2, keepdims=True)
+        return {"relevance": np.linalg.norm(centred, axis=2), "attention": arrays["attention"].astype(np.float64)}

@@ -1,0 +1,110 @@
+"""The report's answer in words, from the figures of metrics.json and motifs.tsv.
+
+Hides: how figures become sentences. No sentence says more than its interval does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+NAMES = {
+    "model": "this model",
+    "gc": "GC content",
+    "kmer6_logistic": "logistic regression on 6-mers",
+    "kmer6_positional_logistic": "logistic regression on 6-mers and positional 3-mers",
+    "composition": "logistic regression on composition",
+    "kmer2_logistic": "logistic regression on 2-mers",
+    "cnn": "CNN",
+    "shuffled": "control: shuffled labels",
+}
+SLICES = {"gc": "GC content", "length": "length"}
+SHORT_NAMES = {
+    "model": "this model",
+    "kmer6_logistic": "6-mers",
+    "kmer6_positional_logistic": "6-mers + place",
+    "kmer2_logistic": "2-mers",
+    "composition": "composition",
+    "shuffled": "shuffled labels",
+}
+
+
+def classifier_name(name: str, short: bool = False) -> str:
+    """What a reader calls the classifier `name` of metrics.json; a variant of the user's own keeps its name."""
+    return (SHORT_NAMES.get(name) if short else None) or NAMES.get(name, name)
+
+
+def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
+    """`0.874`, `+0.027`; a dash for a missing one. Never "-0.000"."""
+    if value is None or pd.isna(value):
+        return MISSING
+    rounded = round(float(value), digits) + 0.0
+    return f"{rounded:{'+' if sign and rounded else ''}.{digits}f}".replace("-", MINUS)
+
+
+def interval(estimate: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
+    """`0.864 to 0.884`."""
+    return f"{figure(estimate['low'], digits, sign)} to {figure(estimate['high'], digits, sign)}"
+
+
+def p_value(p: float | None) -> str:
+    """`0.03`, `2e-08`; a dash for a missing one."""
+    if p is None or pd.isna(p):
+        return MISSING
+    return f"{p:.2g}" if p > 0 else "< 1e-300"
+
+
+def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The model against its best baseline, in three parts of a sentence: the beginning, the finding (to be stressed), the figures."""
+    differences = metrics["differences"]
+    best = differences["best_baseline"]
+    if best is None:
+        return "The model was", "not compared", "with a baseline: none was run beside it."
+    lead = differences["baselines"][best]["auroc"]
+    figures = f"{figure(lead['value'], sign=True)} AUROC ({metrics['confidence'] * 100:.0f} % interval {interval(lead, sign=True)}, p = {p_value(lead['p'])})"
+    rest = f"its best baseline, {classifier_name(best)}: {figures} by paired bootstrap over the same records."
+    if lead["low"] > 0:
+        return "The model is", "better", f"than {rest}"
+    if lead["high"] < 0:
+        return "The model is", "worse", f"than {rest} Use the baseline."
+    return "The model", "cannot be told apart", f"from {rest}"
+
+
+def supported(motifs: pd.DataFrame) -> list[str]:
+    """What to call each supported motif: its match without the database id, or its own name; each once."""
+    rows = motifs[motifs["verdict"] == "supported"]
+    names = [match.partition(" (")[0] or name for match, name in zip(rows["match"].fillna(""), rows["name"], strict=True)]
+    return list(dict.fromkeys(names))
+
+
+def motif_sentence(motifs: pd.DataFrame | None) -> str:
+    """How many motifs there are and how many are supported, with names."""
+    if motifs is None:
+        return "Motifs were not looked for: interpretation has not been run for this task."
+    if motifs.empty:
+        return "No motif was found: no pattern of letters recurs often enough where the model looks."
+    count, names = num_supported(motifs), supported(motifs)
+    if not count:
+        return f"None of the {len(motifs)} motifs found is supported by the held-out records: all are proposals."
+    verb = "is" if count == 1 else "are"
+    return f"{count} of {len(motifs)} motifs {verb} supported by records that neither model nor motif was found on: {', '.join(names)}."
+
+
+def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What the same search gives on each control; a supported motif there is said loudly."""
+    sentences = []
+    for name, motifs in controls.items():
+        count = num_supported(motifs)
+        found = "no motif" if motifs.empty else f"{len(motifs)} motif{'s' if len(motifs) > 1 else ''}, of which {count or 'none'} supported"
+        warning = " It should support none: take the supported motifs with care." if count else ""
+        kind = classifier_name(name).removeprefix("control: ")
+        sentences.append(f"The same search on the control ({kind}) found {found}.{warning}")
+    return sentences
+
+
+def num_supported(motifs: pd.DataFrame) -> int:
+    """How many rows have the verdict "supported"."""
+    return int((motifs["verdict"] == "supported").sum())

@@ -1,0 +1,104 @@
+"""A small results folder, as the commands before the report would have written it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.config import Evaluation, RunFile
+from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+
+LENGTH = 60
+SIDES = {"train": 40, "valid": 60, "test": 80}
+PPM = np.array(
+    [[0.02, 0.02, 0.02, 0.94], [0.94, 0.02, 0.02, 0.02], [0.02, 0.02, 0.02, 0.94], [0.25, 0.25, 0.25, 0.25], [0.02, 0.9, 0.06, 0.02]]
+)
+COLUMNS = ["name", "consensus", "num_sites", "match", "match_q", "enrichment_p", "enrichment_q", "odds_ratio", "positives_with_hit",
+           "negatives_with_hit", "num_hits", "effect", "effect_low", "effect_high", "effect_p", "effect_q", "effect_records", "verdict"]  # fmt: skip
+MOTIFS = [
+    ("motif_01", "TATNC", 120, "Dref (MA1456.2)", 2e-8, 1e-20, 3e-20, 19.2, 30, 2, 33, 0.81, 0.62, 1.01, 0.001, 0.002, 32, "supported"),
+    ("motif_02", "TATNC", 44, "", np.nan, 0.02, 0.03, 1.4, 20, 14, 35, 0.04, -0.05, 0.12, 0.4, 0.5, 34, "proposal"),
+    ("motif_03", "TATNC", 21, "Trl (MA0205.3)", 0.01, 1.0, 1.0, 0.5, 3, 6, 9, np.nan, np.nan, np.nan, np.nan, np.nan, 9, "proposal"),
+]
+
+
+def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: list[tuple] = MOTIFS[1:2], prefix: str = "r") -> RunFile:
+    """Write a results folder; ids start with `prefix`."""
+    rng = np.random.default_rng(0)
+    run = RunFile.model_validate(
+        {"title": "A small task", "data": {"positives": "p.fa", "negatives": "n.fa"}, "evaluation": {"bootstraps": 50}}
+    )
+    n = sum(SIDES.values())
+    records = pd.DataFrame(
+        {
+            "id": [f"{prefix}{i}" for i in range(n)],
+            "label": np.tile([1, 0], n // 2),
+            "chrom": "chr2R",
+            "start": np.arange(n) * 100,
+            "end": np.arange(n) * 100 + LENGTH,
+            "strand": np.tile(["+", "+", "-", "-"], n // 4),
+            "length": LENGTH,
+        }
+    )
+    side = np.repeat(list(SIDES), list(SIDES.values()))
+    for part in ("corpus", "model", "predictions", "relevance", "variants/shuffled"):
+        (folder / part).mkdir(parents=True)
+    records.to_parquet(folder / "corpus" / "records.parquet")
+    source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
+    corpus = {"alphabet": "dna", "assembly": "dm3", "num_records": n, "num_letters": n * LENGTH, "fingerprint": "f" * 64, "read": n + 3,
+              "dropped": {"exact duplicates": 3}, "noted": {"lower case letters": 12}, "sources": [source]}  # fmt: skip
+    (folder / "corpus" / "corpus.json").write_text(json.dumps(corpus))
+    pd.DataFrame({"id": records["id"], "split": side, "reason": "random"}).to_csv(folder / "split.tsv", sep="\t", index=False)
+
+    labels = {s: records["label"].to_numpy()[side == s] for s in SIDES}
+    logits = {s: rng.normal(2 * labels[s] - 1, 1.2) * 2 for s in SIDES}
+    classifiers = {
+        "model": Classifier.of_logits("model", logits, 1.7, 0.45),
+        "cnn": Classifier.of_logits("baseline", {s: rng.normal(2 * labels[s] - 1, 1.6) for s in SIDES}, 1.2, 0.5),
+        "shuffled": Classifier.of_logits("control", {s: rng.normal(0, 1, len(labels[s])) for s in SIDES}, 9.0, 0.5),
+        "gc": Classifier("baseline", {s: rng.uniform(0.3, 0.7, len(labels[s])) for s in SIDES}, 0.5),
+    }
+    gc = {s: rng.uniform(0.3, 0.6, len(labels[s])) for s in ("train", "test")}
+    metrics = summarise(classifiers, labels, {"gc": gc}, Evaluation(bootstraps=50))
+    metrics["train"] = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    for s in ("valid", "test"):
+        table = predictions_table(records["id"][side == s].tolist(), labels[s], classifiers, s)
+        table.to_csv(folder / "predictions" / f"{s}.tsv", sep="\t", index=False)
+    (folder / "model" / "run.toml").write_text('title = "A small task"\n')
+    provenance = {
+        "vocabulary_sha256": "c" * 64,
+        "num_train": 40,
+        "versions": {"torch": "2.13.0"},
+        "calibration": {"temperature": 1.7, "threshold": 0.45},
+    }
+    (folder / "model" / "provenance.json").write_text(json.dumps(provenance))
+    steps = np.arange(1, 9) * 250
+    history = {"step": steps, "epoch": steps / 260, "train_loss": 0.7 / np.sqrt(1 + steps / 400), "valid_loss": 0.69 - 0.2 * (1 - np.exp(-steps / 500)),
+               "valid_auroc": 0.85 - 0.2 * np.exp(-steps / 600), "learning_rate": 1e-3, "seconds": steps / 20}  # fmt: skip
+    pd.DataFrame(history).to_csv(folder / "model" / "history.csv", index=False)
+
+    pd.DataFrame(motifs, columns=COLUMNS).to_csv(folder / "motifs.tsv", sep="\t", index=False)
+    pd.DataFrame(control_motifs, columns=COLUMNS).to_csv(folder / "variants" / "shuffled" / "motifs.tsv", sep="\t", index=False)
+    (folder / "motifs.meme").write_text(meme([m[0] for m in motifs]))
+    test = records[side == "test"]
+    sites = [(r.chrom, r.start + 10, r.start + 15, m[0], 900, "+") for m in motifs[:2] for r in test[test["label"] == 1].itertuples()]
+    pd.DataFrame(sites).to_csv(folder / "seqlets.bed", sep="\t", index=False, header=False)
+    relevance = rng.gamma(1, 1, (20, LENGTH, 4)).astype(np.float32)
+    np.savez(folder / "relevance" / "relevance.npz", hypothetical=relevance, attention=rng.gamma(2, 1, (20, LENGTH)).astype(np.float32))
+    return run
+
+
+def meme(names: list[str]) -> str:
+    """The one PPM under each name, as MEME text."""
+    rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in PPM)
+    motifs = "".join(f"MOTIF {name}\nletter-probability matrix: alength= 4 w= {len(PPM)} nsites= 20 E= 0\n{rows}\n\n" for name in names)
+    return f"MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies\nA 0.25 C 0.25 G 0.25 T 0.25\n\n{motifs}"
+
+
+@pytest.fixture
+def results_maker() -> Callable[..., RunFile]:
+    return make_results
