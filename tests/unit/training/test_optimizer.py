@@ -1,0 +1,70 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from selfattn_bio.config import Training
+from selfattn_bio.training.objectives import BinaryObjective
+from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
+
+TRAINING = Training(learning_rate=0.1, warmup_steps=10, max_steps=110)
+
+
+def test_learning_rate_of_a_worked_example():
+    rates = [learning_rate(step, TRAINING) for step in (0, 4, 9, 10, 60, 110)]
+    assert rates == pytest.approx([0.01, 0.05, 0.1, 0.1, 0.05, 0.0])
+
+
+def test_only_weights_of_layers_decay():
+    network = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4))
+    decayed, others = build_optimizer(network, TRAINING).param_groups
+    assert [id(p) for p in decayed["params"]] == [id(network[1].weight)]
+    assert decayed["weight_decay"] == 0.01
+    assert others["weight_decay"] == 0
+    assert len(others["params"]) == 4
+
+
+def test_optimizer_goes_on_as_if_never_stopped():
+    def fresh():
+        torch.manual_seed(0)
+        network = torch.nn.Linear(3, 1)
+        return network, build_optimizer(network, TRAINING)
+
+    def step(network, optimizer, seed):
+        torch.manual_seed(seed)
+        network(torch.randn(8, 3)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    network, optimizer = fresh()
+    step(network, optimizer, 1)
+    kept = {name: tensor.clone() for name, tensor in optimizer_tensors(optimizer).items()}
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    step(network, optimizer, 2)
+
+    other, other_optimizer = fresh()
+    other.load_state_dict(weights)
+    restore_optimizer(other_optimizer, kept)
+    step(other, other_optimizer, 2)
+    assert torch.equal(other.weight, network.weight)
+
+
+def test_objective_is_plain_cross_entropy_by_default():
+    logits, labels = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 1.0])
+    expected = -torch.log(torch.sigmoid(logits)).sum()
+    assert_close(BinaryObjective(Training(), labels.long().numpy()[:1].repeat(2)).loss(logits, labels), expected)
+
+
+def test_balanced_weights_make_classes_count_the_same():
+    labels = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    objective = BinaryObjective(Training(class_weights="balanced"), labels.long().numpy())
+    one = objective.loss(torch.zeros(1), labels[:1])
+    rest = objective.loss(torch.zeros(3), labels[1:])
+    assert_close(one, rest)
+    assert_close(one + rest, BinaryObjective(Training(), labels.long().numpy()).loss(torch.zeros(4), labels))
+
+
+def test_smoothing_moves_the_best_logit_from_infinity():
+    objective = BinaryObjective(Training(label_smoothing=0.2), torch.tensor([0, 1]).numpy())
+    at = torch.logit(torch.tensor([0.9])).requires_grad_()
+    objective.loss(at, torch.ones(1)).backward()
+    assert abs(float(at.grad)) < 1e-6

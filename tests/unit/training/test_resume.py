@@ -1,0 +1,74 @@
+import re
+
+import pytest
+import torch
+
+from selfattn_bio.errors import TrainingError
+from selfattn_bio.training.resume import CheckpointFolder
+
+TENSORS = {"network/w": torch.arange(6.0).view(2, 3)}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.checkpoints"
+
+
+def save_steps(path, *steps, fingerprint="a"):
+    with CheckpointFolder(path, fingerprint) as folder:
+        for step in steps:
+            folder.save(step, {"network/w": TENSORS["network/w"] + step}, {"step": step})
+
+
+def test_nothing_to_go_on_from(path):
+    with CheckpointFolder(path, "a") as folder:
+        assert folder.latest() is None
+
+
+def test_the_newest_comes_back_and_two_are_kept(path):
+    save_steps(path, 10, 20, 30)
+    with CheckpointFolder(path, "a") as folder:
+        tensors, state = folder.latest()
+    assert state == {"step": 30}
+    assert torch.equal(tensors["network/w"], TENSORS["network/w"] + 30)
+    assert sorted(file.name for file in path.glob("step*")) == ["step-000000020.safetensors", "step-000000030.safetensors"]
+
+
+def test_a_truncated_one_is_said_and_the_one_before_used(path, capsys):
+    save_steps(path, 10, 20)
+    newest = path / "step-000000020.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-5])
+    with CheckpointFolder(path, "a") as folder:
+        assert folder.latest()[1] == {"step": 10}
+    assert re.search(r"step-000000020.safetensors: checkpoint is damaged .*the one before it is used", capsys.readouterr().out)
+
+
+def test_another_run_starts_anew_and_says_so(path, capsys):
+    save_steps(path, 10)
+    with CheckpointFolder(path, "b") as folder:
+        assert folder.latest() is None
+    assert "checkpoint is of other data, settings or versions; training starts anew" in capsys.readouterr().out
+
+
+def test_a_second_trainer_is_refused(path):
+    with (
+        CheckpointFolder(path, "a"),
+        pytest.raises(TrainingError, match="must be used by one trainer, got a second while the first still runs"),
+        CheckpointFolder(path, "a"),
+    ):
+        pass
+
+
+def test_the_lock_is_given_back(path):
+    save_steps(path, 1)
+    save_steps(path, 2)
+    with CheckpointFolder(path, "a") as folder:
+        assert folder.latest()[1] == {"step": 2}
+
+
+def test_what_a_killed_trainer_left_half_written_is_removed(path):
+    save_steps(path, 10)
+    (path / ".step-000000020.safetensors.123.tmp").write_bytes(b"half")
+    with CheckpointFolder(path, "a") as folder:
+        assert folder.latest()[1] == {"step": 10}
+    assert not list(path.glob(".*.tmp"))
