@@ -1,0 +1,222 @@
+"""The corpus folder: one byte a letter, memory-mapped, and a table of its records beside it.
+
+Hides: the form of the folder, what is dropped and noted on the way in, and the checks on opening. `ingest` writes it, every later
+command opens it. No torch; writing takes memory for the largest record and the table, not for the letters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import CorpusError, SequenceFileError
+from selfattn_bio.files import sha256_of, whole_folder
+from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.records import Notes, Record, read_fasta
+
+LETTERS, RECORDS, SUMMARY = "letters.bin", "records.parquet", "corpus.json"
+_TYPES = {
+    "id": "str",
+    "label": "Int8",
+    "chrom": "str",
+    "start": "Int64",
+    "end": "Int64",
+    "strand": "str",
+    "group": "str",
+    "length": "int64",
+    "offset": "int64",
+    "sha256": "str",
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a corpus takes: its alphabet, the assembly of its coordinates, and lengths in letters, both ends included."""
+
+    alphabet: Alphabet
+    assembly: str = ""
+    min_length: int = 1
+    max_length: int | None = None
+
+
+class Corpus:
+    """An opened corpus folder.
+
+    Attributes
+    ----------
+    records
+        Table in input order: id, label (1, 0, missing), chrom, start, end (0-based half-open), strand, group, length and offset (letters),
+        sha256 (of the letters).
+    alphabet, assembly
+        What the letters and the coordinates are.
+    fingerprint
+        SHA-256 over ids, labels, coordinates and letters: equal for equal content.
+    """
+
+    def __init__(self, path: Path, records: pd.DataFrame, summary: dict[str, Any]) -> None:
+        self.path, self.records, self.summary = path, records, summary
+        self.alphabet = get_alphabet(summary["alphabet"])
+        self.assembly: str = summary["assembly"]
+        self.fingerprint: str = summary["fingerprint"]
+        self._letters = np.memmap(path / LETTERS, np.uint8, mode="r")
+        self._offsets, self._lengths = records["offset"].to_numpy(), records["length"].to_numpy()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def letters(self, i: int) -> NDArray[np.uint8]:
+        """ASCII upper-case letters of record `i` (its row in `records`), (L,): a read-only view of the file."""
+        offset = self._offsets[i]
+        return self._letters[offset : offset + self._lengths[i]]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Corpus:
+        """Open a corpus folder.
+
+        Raises
+        ------
+        CorpusError
+            If the folder or a part of it is missing, unreadable, or does not fit the others.
+        """
+        path = Path(path)
+        for part in (path, path / LETTERS, path / RECORDS, path / SUMMARY):
+            if not part.exists():
+                raise CorpusError("corpus must be whole, got no such file or folder", place=str(part), cure="Run selfattn-bio ingest")
+        try:
+            summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
+            records = pd.read_parquet(path / RECORDS).astype(_TYPES)
+            get_alphabet(summary["alphabet"])
+        except (ValueError, KeyError, TypeError) as error:  # json, parquet and missing columns raise children of these
+            reason = str(error).splitlines()[0]
+            raise CorpusError(f"corpus must be readable, got {reason}", place=str(path), cure="Run selfattn-bio ingest again") from error
+        found = {"letters": (path / LETTERS).stat().st_size, "records": len(records), "fingerprint": _fingerprint(records)}
+        for what, value in found.items():
+            if value != (told := summary.get(what if what == "fingerprint" else f"num_{what}")):
+                message = f"{what} of the corpus must be {told} as {SUMMARY} says, got {value}"
+                raise CorpusError(message, place=str(path), cure="Run selfattn-bio ingest again")
+        return cls(path, records, summary)
+
+
+def build_corpus(sources: Iterable[tuple[str | Path, int | None]], output: str | Path, rules: Rules) -> Corpus:
+    """Read FASTA files into a corpus folder, which is whole afterwards or as it was before.
+
+    Dropped and counted: records outside the length limits, with only N (X in protein), with the letters of an earlier record of the same
+    label, and with the letters of an earlier record of another label (the first stays).
+
+    Parameters
+    ----------
+    sources
+        Path and label (1, 0, or None for unlabelled) of each file, in order.
+    output
+        The folder to write.
+    rules
+        What is taken.
+
+    Raises
+    ------
+    SequenceFileError
+        If a file is malformed (see `read_fasta`), or no record is left.
+    """
+    notes, dropped = Notes(), Counter[str]()
+    rows: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+    with whole_folder(output) as folder:
+        with (folder / LETTERS).open("wb") as handle:
+            intake = _Intake(rules, handle, rows, dropped)
+            for path, label in sources:
+                before = len(notes.places)
+                for record in read_fasta(path, rules.alphabet, notes):
+                    intake.take(record, label)
+                files.append({"path": str(path), "sha256": sha256_of(path), "records": len(notes.places) - before})
+        read = len(notes.places)
+        _check_any_left(rows, dropped, read, files)
+        records = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+        records.to_parquet(folder / RECORDS, index=False)
+        summary = {
+            "alphabet": rules.alphabet.name,
+            "assembly": rules.assembly,
+            "num_records": len(records),
+            "num_letters": int(records["length"].sum()),
+            "fingerprint": _fingerprint(records),
+            "read": read,
+            "dropped": dict(dropped),
+            "noted": {what: count for what, count in notes.counts.items() if count},
+            "sources": files,
+        }
+        (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return Corpus.open(output)
+
+
+def describe(summary: dict[str, Any]) -> Iterator[str]:
+    """Lines that say what was read, dropped and noted."""
+    yield f"read {summary['read']} records from {len(summary['sources'])} file{'s' * (len(summary['sources']) != 1)}"
+    for reason, count in summary["dropped"].items():
+        yield f"dropped {count}: {reason}"
+    for what, count in summary["noted"].items():
+        yield f"noted {what} in {count} records"
+    yield f"kept {summary['num_records']} records, {summary['num_letters']} letters of {summary['alphabet']}"
+
+
+@dataclass
+class _Intake:
+    """Takes records one by one: letters to the file, the rest to `rows`, or a reason to `dropped`."""
+
+    rules: Rules
+    handle: BinaryIO
+    rows: list[dict[str, Any]]
+    dropped: Counter[str]
+
+    def __post_init__(self) -> None:
+        self._labels: dict[bytes, int | None] = {}  # by digest of the letters
+        self._offset = 0
+
+    def take(self, record: Record, label: int | None) -> None:
+        digest = hashlib.sha256(record.letters.data)
+        if reason := self._reason(record, digest.digest(), label):
+            self.dropped[reason] += 1
+            return
+        self._labels[digest.digest()] = label
+        self.handle.write(record.letters.data)
+        place = {name: getattr(record, name) for name in ("id", "chrom", "start", "end", "strand", "group")}
+        size = {"label": label, "length": len(record.letters), "offset": self._offset, "sha256": digest.hexdigest()}
+        self.rows.append(place | size)
+        self._offset += len(record.letters)
+
+    def _reason(self, record: Record, digest: bytes, label: int | None) -> str:
+        """Why the record is dropped; empty if it is not."""
+        rules, length = self.rules, len(record.letters)
+        if length < rules.min_length:
+            return f"shorter than {rules.min_length} letters"
+        if rules.max_length is not None and length > rules.max_length:
+            return f"longer than {rules.max_length} letters"
+        if (record.letters == ord(rules.alphabet.unknown)).all():
+            return f"only {rules.alphabet.unknown}"
+        if digest in self._labels:
+            return "exact duplicate" if self._labels[digest] == label else "exact duplicate under another label (the first is kept)"
+        return ""
+
+
+def _check_any_left(rows: list[dict[str, Any]], dropped: Counter[str], read: int, files: list[dict[str, Any]]) -> None:
+    if rows:
+        return
+    paths = ", ".join(file["path"] for file in files)
+    if len(dropped) == 1 and (reason := next(iter(dropped))).startswith("only "):
+        raise SequenceFileError(f"records must hold letters that are known, got {reason} in all {read}", place=paths)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+    raise SequenceFileError(
+        f"at least one record must be left, got none of {read}: {reasons}", place=paths, cure="Change the length limits"
+    )
+
+
+def _fingerprint(records: pd.DataFrame) -> str:
+    columns = [name for name in _TYPES if name not in ("length", "offset")]
+    return hashlib.sha256(records[columns].to_csv(index=False, sep="\t", lineterminator="\n").encode()).hexdigest()

@@ -1,0 +1,202 @@
+"""Which records train, which choose (valid), which judge (test), without one sequence standing on two sides.
+
+Hides: duplicates on either strand, how whole groups are dealt, the split table. Records come as the corpus's table, letters beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence.alphabet import Alphabet
+
+SIDES = ("train", "valid", "test")
+DROPPED = "dropped"
+
+
+def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> list[bytes]:
+    """A hash of each record that is the same for both strands; of the letters as they are where there is no other strand."""
+    keys = []
+    for row in letters:
+        key = row.tobytes()
+        if alphabet.has_complement:
+            key = min(key, alphabet.reverse_complement(row).tobytes())
+        keys.append(hashlib.sha256(key).digest())
+    return keys
+
+
+def split_by_chromosome(records: pd.DataFrame, keys: Sequence[bytes], valid: Iterable[str], test: Iterable[str]) -> pd.DataFrame:
+    """Give the chromosomes that `valid` and `test` name to them, the others to train.
+
+    A sequence that stands on two sides, on either strand, stays in test rather than valid and in valid rather than train; its
+    twins are dropped, and the reason names it.
+
+    Parameters
+    ----------
+    records
+        Table with `id, label, chrom`, n rows.
+    keys
+        Equal for records that are the same sequence on either strand, n.
+
+    Returns
+    -------
+    One row per record, in order: id, split (train, valid, test, dropped), reason.
+
+    Raises
+    ------
+    CorpusError
+        If a record has no chromosome, a named chromosome has no record, or a side lacks one of the labels.
+    """
+    chrom = _given(records, "chrom")
+    sides = pd.Series("train", index=records.index)
+    for side, names in (("valid", valid), ("test", test)):
+        if absent := sorted(set(names) - set(chrom)):
+            known = ", ".join(sorted(chrom.unique())[:20])
+            raise CorpusError(f"[split] {side} must name chromosomes of the corpus ({known}), got {', '.join(absent)}")
+        sides[chrom.isin(set(names))] = side
+    table = pd.DataFrame({"id": records["id"], "split": sides, "reason": "chrom=" + chrom})
+    return _checked(_without_twins(table, keys), records)
+
+
+def split_by_group(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction: float, test_fraction: float, seed: int) -> pd.DataFrame:
+    """Deal whole groups to the sides at random; groups that share a sequence on either strand stay together.
+
+    Parameters and returns as for `split_by_chromosome`, with column `group`. The fractions are of records, per label as far as the groups
+    allow; `seed` decides which group goes where.
+
+    Raises
+    ------
+    CorpusError
+        If a record has no group, or a side lacks one of the labels.
+    ValueError
+        If the fractions leave nothing to train.
+    """
+    bundles = _bundles(_given(records, "group"), keys)
+    sides = _deal(records, bundles, valid_fraction, test_fraction, seed)
+    return _checked(pd.DataFrame({"id": records["id"], "split": sides, "reason": "group=" + records["group"]}), records)
+
+
+def split_at_random(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction: float, test_fraction: float, seed: int) -> pd.DataFrame:
+    """Deal records to the sides at random, in the same proportions per label; the same sequence on either strand stays on one side.
+
+    Parameters and returns as for `split_by_chromosome`, without `chrom`.
+
+    Raises
+    ------
+    CorpusError
+        If a side lacks one of the labels.
+    ValueError
+        If the fractions leave nothing to train.
+    """
+    sides = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
+    return _checked(pd.DataFrame({"id": records["id"], "split": sides, "reason": "random"}), records)
+
+
+def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
+    """The side of each record (train, valid, test, dropped), read from a split table that must be of these ids in this order.
+
+    Raises
+    ------
+    CorpusError
+        If the table is missing, is no split table, names another side, or is not of these records.
+    """
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        split, named = table["split"].tolist(), table["id"].tolist()
+    except FileNotFoundError:
+        raise CorpusError(
+            "split table must be an existing file, got no such file", place=str(path), cure="Run selfattn-bio split"
+        ) from None
+    except (KeyError, ValueError) as error:
+        raise CorpusError(f"split table must be TSV with columns id, split, reason, got {error}", place=str(path)) from None
+    for line, side in enumerate(split, start=2):
+        if side not in (*SIDES, DROPPED):
+            raise CorpusError(f"split must be train, valid, test or dropped, got {side!r}", place=f"{path}:{line}")
+    if named != list(ids):
+        counts = f"{len(named)} records that are not the {len(ids)} of the corpus in their order"
+        raise CorpusError(f"split table must be of this corpus, got {counts}", place=str(path), cure="Run selfattn-bio split again")
+    return split
+
+
+def _given(records: pd.DataFrame, column: str) -> pd.Series:
+    """The column, if each record has it."""
+    missing = records["id"][records[column].isna()]
+    if len(missing):
+        more = f" (and {len(missing) - 1} more of {len(records)})" if len(missing) > 1 else ""
+        cure = f"Add {column}= to the FASTA headers, or choose another [split] kind"
+        raise CorpusError(f"records must have {column}= in the header to be split by it, got none in {missing.iloc[0]!r}{more}", cure=cure)
+    return records[column].astype(str)
+
+
+def _without_twins(table: pd.DataFrame, keys: Sequence[bytes]) -> pd.DataFrame:
+    """Drop each record that stands, on either strand, on a side nearer to test too."""
+    best: dict[bytes, tuple[int, str]] = {}
+    ranks = [SIDES.index(side) for side in table["split"]]
+    for key, rank, name in zip(keys, ranks, table["id"], strict=True):
+        if key not in best or rank > best[key][0]:
+            best[key] = (rank, name)
+    twins = np.array([rank < best[key][0] for key, rank in zip(keys, ranks, strict=True)], bool)
+    reasons = [f"same sequence as {best[key][1]} of {SIDES[best[key][0]]}, on either strand" for key in keys]
+    return table.assign(split=table["split"].mask(twins, DROPPED), reason=table["reason"].mask(twins, pd.Series(reasons, table.index)))
+
+
+def _bundles(*columns: Sequence[object] | pd.Series) -> NDArray[np.int64]:
+    """Number the records so that those which share a value in any column, directly or through others, share a number."""
+    num_records = len(columns[0])
+    rows, nodes, num_nodes = np.arange(num_records), [], num_records
+    for column in columns:  # a graph of records and values: what is connected is a bundle
+        values = pd.factorize(np.asarray(column, dtype=object))[0]
+        nodes.append(values + num_nodes)
+        num_nodes += int(values.max(initial=-1)) + 1
+    ends = (np.tile(rows, len(columns)), np.concatenate(nodes))
+    graph = coo_array((np.ones(len(ends[0]), bool), ends), shape=(num_nodes, num_nodes))
+    return pd.factorize(connected_components(graph, directed=False)[1][:num_records])[0].astype(np.int64)
+
+
+def _deal(records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test: float, seed: int) -> NDArray[np.str_]:
+    """Deal bundles in random order, those of each label apart, each to the side that lacks most records of its share."""
+    if valid + test >= 1:
+        raise ValueError(f"valid_fraction + test_fraction must be < 1, got {valid} + {test}")
+    rng, shares = np.random.default_rng(seed), np.array([1 - valid - test, valid, test])
+    labels = records["label"].fillna(-1).to_numpy(dtype=np.float64)
+    sizes = np.bincount(bundles)
+    strata = np.round(np.bincount(bundles, weights=labels) / sizes)  # the label of most records in the bundle
+    side_of = np.zeros(len(sizes), np.int64)
+    for stratum in np.unique(strata):
+        members = rng.permutation(np.flatnonzero(strata == stratum))
+        lacking = shares * sizes[members].sum()
+        for bundle in members:
+            side_of[bundle] = side = int(np.argmax(lacking))
+            lacking[side] -= sizes[bundle]
+    return np.array(SIDES)[side_of[bundles]]
+
+
+def _checked(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """The table, if the corpus is labelled and each side has records of both labels."""
+    labels = records["label"]
+    if labels.isna().any():
+        cure = "Ingest with one --label per FASTA file"
+        raise CorpusError(f"records must have a label to be split, got {int(labels.isna().sum())} of {len(labels)} without", cure=cure)
+    if labels.nunique() < 2:
+        raise CorpusError(
+            f"corpus must hold both labels, got only label {labels.iloc[0]} ({len(labels)} records)", cure="Add the other class"
+        )
+    counts = pd.crosstab(table["split"], labels).reindex(index=list(SIDES), columns=[0, 1], fill_value=0)
+    if (counts == 0).to_numpy().any():
+        got = "; ".join(f"{side} {row[0]} of label 0, {row[1]} of label 1" for side, row in counts.iterrows())
+        raise CorpusError(f"each side of the split must have records of both labels, got {got}", cure="Add records or change [split]")
+    return table
+
+
+def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
+    """One line per side: its records and how many of them are positive."""
+    masks = {side: table["split"] == side for side in (*SIDES, DROPPED)}
+    return [f"{side}: {int(mask.sum())} records ({int((labels[mask] == 1).sum())} positive)" for side, mask in masks.items()]
