@@ -1,6 +1,6 @@
 """Write run_file.schema.json beside this file: the JSON Schema of a run file, for editors that complete and check TOML.
 
-    python workflows/schemas/make_schema.py
+python workflows/schemas/make_schema.py
 """
 
 import json

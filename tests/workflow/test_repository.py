@@ -1,0 +1,82 @@
+"""What stands beside the package and no other test reads: README, Makefile, schema, made data, wheel."""
+
+import re
+import runpy
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from selfattn_bio.config import read_run_file
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_readmes_make_commands_exist():
+    targets = set(re.findall(r"\bmake ([a-z_-]+)\b(?= *(?:#|`|$))", README, flags=re.MULTILINE))
+    assert targets >= {"train_promoter", "test"}
+    for target in targets:
+        done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{target}: {done.stderr}"
+
+
+def test_readmes_files_exist():
+    named = set(re.findall(r"`((?:docs|data|workflows|selfattn_bio)/[\w./-]*)`", README)) - {"workflows/tasks/mine.toml"}
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_readmes_run_file_is_one(tmp_path):
+    (toml,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "mine.toml").write_text(toml, encoding="utf-8")
+    assert read_run_file(tmp_path / "mine.toml").split.kind == "random"
+
+
+def test_readmes_python_names_exist():
+    import selfattn_bio
+
+    names = set(re.findall(r"selfattn_bio\.(\w+)\(", README))
+    assert names >= {"load", "score_sequences", "explain"}
+    assert all(callable(getattr(selfattn_bio, name)) for name in names)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflows/tasks").glob("*.toml")), ids=lambda path: path.stem)
+def test_run_files_are_valid_and_their_data_ships(path):
+    run = read_run_file(path)
+    assert run.title
+    assert [file for file in (*run.data.positives, *run.data.negatives) if not (ROOT / file).is_file()] == []
+
+
+def test_schema_is_current():
+    made = runpy.run_path(str(ROOT / "workflows/schemas/make_schema.py"))
+    assert made["SCHEMA"].read_text(encoding="utf-8") == made["schema_text"](), "run: make schema"
+
+
+def test_smoke_data_are_what_their_script_makes(tmp_path):
+    script = tmp_path / "make_smoke.py"
+    script.write_bytes((ROOT / "data/make_smoke.py").read_bytes())
+    subprocess.run([sys.executable, str(script)], check=True)
+    for name in ("positives.fa", "negatives.fa"):
+        assert (tmp_path / "smoke" / name).read_bytes() == (ROOT / "data/smoke" / name).read_bytes()
+
+
+def test_the_wheel_holds_what_the_package_reads(tmp_path):
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)], cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    package = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "selfattn_bio").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert package - names == set()
+    assert any(name.endswith(".meme.gz") for name in names)
+    assert "selfattn_bio/py.typed" in names
+    assert {name.partition("/")[0] for name in names} == {"selfattn_bio", wheel.name.removesuffix("-py3-none-any.whl") + ".dist-info"}
+
+
+def test_ci_and_make_agree_on_the_commands():
+    assert subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=False).returncode == 0
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+    assert (ROOT / ".ci/run").read_text().rstrip().endswith("make check\nmake test")

@@ -1,0 +1,313 @@
+"""The smoke task through real Snakemake, in a folder with spaces in its name: results, reruns, new tasks, mistakes, a stop."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INTERPRETATION = {"explain": 2, "motifs": 2, "report": 1, "notebook": 1, "train_smoke": 1}
+METRICS = {"auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"}
+MOTIF_COLUMNS = {
+    *("name", "consensus", "num_sites", "match", "match_q", "enrichment_p"),
+    *("effect", "effect_low", "effect_high", "verdict"),
+}
+
+pytestmark = pytest.mark.slow
+
+
+def copy_project(folder: Path) -> Path:
+    folder.mkdir()
+    for name in ("workflows", "profiles", "notebooks", "data/smoke"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+    return folder
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+
+
+def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Snakemake as a user does, output and errors in one stream."""
+    return subprocess.run(
+        command(*arguments), cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False
+    )
+
+
+def planned(project: Path, target: str = "train_smoke") -> dict[str, int]:
+    """The rules that a run would run, with their numbers of jobs; none if there is nothing to do."""
+    result = snakemake(project, target, "--dry-run")
+    assert result.returncode == 0, result.stdout
+    table = result.stdout.partition("Job stats:")[2].partition("total")[0]
+    jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE)}
+    assert jobs or "Nothing to be done" in result.stdout, result.stdout
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, str]:
+    """A project in which the smoke task ran once, and what that printed. Tests restore what they edit."""
+    project = copy_project(tmp_path_factory.mktemp("workflow") / "a project with spaces")
+    result = snakemake(project, "train_smoke")
+    assert result.returncode == 0, result.stdout
+    return project, result.stdout
+
+
+@pytest.fixture
+def project(finished) -> Path:
+    return finished[0]
+
+
+@pytest.fixture
+def results(project) -> Path:
+    return project / "results" / "smoke"
+
+
+@pytest.fixture
+def edit(project):
+    """Change a file of the project for one test: edit(path, old, new), or edit(path, "", added at the end)."""
+    before: dict[Path, bytes] = {}
+
+    def change(path: str, old: str, new: str) -> None:
+        file = project / path
+        before.setdefault(file, file.read_bytes())
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new) if old else text + new)
+
+    yield change
+    for file, content in before.items():
+        file.write_bytes(content)
+
+
+# -------------------------------------------------------------------------------------------------------- the results
+def test_everything_promised_is_there(results):
+    promised = [
+        *("metrics.json", "predictions/valid.tsv", "predictions/test.tsv", "motifs.meme", "motifs.tsv", "seqlets.bed"),
+        *("report.html", "motifs.ipynb", "split.tsv", "corpus/corpus.json", "corpus/records.parquet", "relevance/relevance.npz"),
+        *("model/model.safetensors", "model/run.toml", "model/provenance.json", "model/history.csv", "model/train.json"),
+        *("variants/cnn/model/model.safetensors", "variants/shuffled/motifs.tsv", "logs/train.log", "benchmarks/train.tsv"),
+    ]
+    assert [path for path in promised if not (results / path).is_file() or not (results / path).stat().st_size] == []
+    assert list((results / "plots").iterdir())
+
+
+def test_metrics_have_their_form(results):
+    metrics = json.loads((results / "metrics.json").read_text())
+    test = metrics["test"]
+    assert set(test["model"]) >= METRICS
+    for value in (test["model"]["auroc"], test["baselines"]["cnn"]["auroc"], test["controls"]["shuffled"]["auroc"]):
+        assert 0 <= value["low"] <= value["value"] <= value["high"] <= 1
+    assert "shuffled" not in test["baselines"]
+    assert set(metrics) >= {"valid", "test", "slices", "train"}
+    assert set(metrics["train"]) >= {"seconds", "peak_memory_mb", "letters_per_second"}
+
+
+def test_the_model_learns_and_the_control_does_not(results):
+    test = json.loads((results / "metrics.json").read_text())["test"]
+    assert test["model"]["auroc"]["value"] > 0.9
+    assert 0.3 < test["controls"]["shuffled"]["auroc"]["value"] < 0.7
+
+
+def test_predictions_stand_beside_their_labels(results):
+    predictions = pd.read_csv(results / "predictions" / "test.tsv", sep="\t")
+    split = pd.read_csv(results / "split.tsv", sep="\t")
+    assert set(predictions["id"]) == set(split["id"][split["split"] == "test"])
+    assert predictions["label"].value_counts().to_dict() == {0: 80, 1: 80}
+    assert {"model", "model_logit", "model_calibrated", "cnn", "shuffled"} <= set(predictions)
+    assert predictions[["model", "cnn", "shuffled"]].apply(lambda column: column.between(0, 1)).all(axis=None)
+
+
+def test_planted_motifs_are_supported_and_those_of_the_control_are_not(results):
+    motifs = pd.read_csv(results / "motifs.tsv", sep="\t")
+    assert set(motifs) >= MOTIF_COLUMNS
+    supported = motifs[motifs["verdict"] == "supported"]
+    assert supported["match"].str.startswith("Dref").any(), motifs.to_string()
+    control = pd.read_csv(results / "variants" / "shuffled" / "motifs.tsv", sep="\t")
+    assert list(control) == list(motifs)
+    assert not (control["verdict"] == "supported").any()
+
+
+def test_seqlets_stand_where_their_records_do(project, results):
+    """Each interval lies in a test record, on its chromosome, and DRE's hold TATCGATA when read on their strand."""
+    columns = ["chrom", "start", "end", "name", "score", "strand"]
+    seqlets = pd.read_csv(results / "seqlets.bed", sep="\t", names=columns, comment="#")
+    assert len(seqlets)
+    assert set(seqlets["chrom"]) == {"chrC"}
+    motifs = pd.read_csv(results / "motifs.tsv", sep="\t").set_index("name")
+    dre = motifs.index[motifs["match"].str.startswith("Dref", na=False)]
+    letters = [on_strand(project, row) for row in seqlets[seqlets["name"].isin(dre)].itertuples()]
+    assert letters
+    assert sum("TATCGATA" in word or "ATCGAT" in word for word in letters) / len(letters) > 0.9
+
+
+def on_strand(project: Path, seqlet) -> str:
+    """The letters of a BED row, read from the FASTA file by the coordinates in its headers."""
+    for label in ("positives", "negatives"):
+        lines = (project / "data" / "smoke" / f"{label}.fa").read_text().split()
+        for i in range(0, len(lines), 6):
+            fields = dict(word.split("=") for word in lines[i + 1 : i + 5])
+            start = int(fields["start"])
+            if fields["chrom"] == seqlet.chrom and start <= seqlet.start < seqlet.end <= int(fields["end"]):
+                forward = lines[i + 5] if fields["strand"] == "+" else reverse_complement(lines[i + 5])
+                word = forward[seqlet.start - start : seqlet.end - start]
+                return word if seqlet.strand == "+" else reverse_complement(word)
+    raise AssertionError(f"no record holds {seqlet}")
+
+
+def reverse_complement(letters: str) -> str:
+    return letters.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+
+
+def test_notebook_is_executed(results):
+    cells = json.loads((results / "motifs.ipynb").read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in code)
+    assert any(output["output_type"] == "display_data" for cell in code for output in cell["outputs"])
+
+
+def test_progress_is_on_the_terminal_and_in_the_log(finished, results):
+    printed = finished[1]
+    log = (results / "logs" / "train.log").read_text().splitlines()
+    assert log
+    assert [line for line in log if line not in printed] == []
+    assert any("auroc" in line.lower() for line in log)
+    assert "Training smoke/variants/cnn" in printed
+    assert "13 of 13 steps (100%) done" in printed
+    assert "Report: results/smoke/report.html" in printed.splitlines()[-3:]
+
+
+# --------------------------------------------------------------------------------------------------- what runs again
+def test_a_second_run_does_nothing(project):
+    assert planned(project) == {}
+
+
+def test_other_launch_settings_rerun_nothing(project):
+    assert "Nothing to be done" in snakemake(project, "train_smoke", "--dry-run", "--cores", "1").stdout
+
+
+def test_interpret_reruns_interpretation_only(project, edit):
+    edit("workflows/tasks/smoke.toml", "max_motifs = 5", "max_motifs = 4")
+    assert planned(project) == INTERPRETATION
+
+
+def test_training_retrains(project, edit):
+    edit("workflows/tasks/smoke.toml", "max_steps = ", "max_steps = 1")
+    assert planned(project) == INTERPRETATION | {"train": 3, "evaluate": 1}
+
+
+def test_a_variant_retrains_alone(project, edit):
+    edit("workflows/tasks/smoke.toml", "hidden_dim = 32", "hidden_dim = 16")
+    assert planned(project) == {"train": 1, "evaluate": 1, "report": 1, "notebook": 1, "train_smoke": 1}
+
+
+def test_evaluation_retrains_nothing(project, edit):
+    edit("workflows/tasks/smoke.toml", "bootstraps = 200", "bootstraps = 100")
+    assert planned(project) == {"evaluate": 1, "report": 1, "notebook": 1, "train_smoke": 1}
+
+
+def test_whitespace_and_comments_rerun_nothing(project, edit):
+    edit("workflows/tasks/smoke.toml", "[training]", "# a comment\n\n[training]")
+    edit("workflows/tasks/smoke.toml", "max_motifs = 5", "max_motifs  =  5  # at most")
+    edit("workflows/rules/model.smk", "threads: workflow.cores\n", "threads:  workflow.cores\n\n")
+    edit("workflows/rules/model.smk", "{params.variant:q} --corpus", "{params.variant:q}  --corpus")
+    assert planned(project) == {}
+
+
+def test_other_sequences_rerun_everything(project, edit):
+    edit("data/smoke/positives.fa", "", ">new chrom=chrA start=90000 end=90080 strand=+\n" + "ACGTTGCA" * 10 + "\n")
+    assert planned(project) == INTERPRETATION | {"ingest": 1, "split": 1, "train": 3, "evaluate": 1}
+
+
+# ------------------------------------------------------------------------------------------------ tasks and mistakes
+def test_a_new_run_file_is_a_new_target(project):
+    run_file = project / "workflows" / "tasks" / "mine.toml"
+    run_file.write_text('[data]\npositives = "data/smoke/positives.fa"\nnegatives = "data/smoke/negatives.fa"\n')
+    try:
+        assert planned(project, "train_mine") == {
+            **{"ingest": 1, "split": 1, "train": 3, "evaluate": 1},
+            **{"explain": 2, "motifs": 2, "report": 1, "notebook": 1, "train_mine": 1},
+        }
+    finally:
+        run_file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_motifs = 5", "max_motfis = 5", r"smoke\.toml:\d+: interpret\.max_motfis must be .* \(did you mean 'max_motifs'\?\)"),
+        ("max_steps = ", "max_steps = -", r"smoke\.toml:\d+: training\.max_steps must be greater than or equal to 1, got -\d+"),
+        (
+            "smoke/positives.fa",
+            "smoke/none.fa",
+            r"smoke\.toml: \[data\] positives and negatives must name existing files, got '.*none\.fa'",
+        ),
+    ],
+)
+def test_a_mistake_in_the_run_file_is_one_line_and_1(project, edit, old, new, message):
+    edit("workflows/tasks/smoke.toml", old, new)
+    result = snakemake(project, "train_smoke")
+    assert result.returncode == 1
+    assert re.fullmatch(f"error: workflows/tasks/{message}", result.stdout.splitlines()[-1]), result.stdout
+    assert "Traceback" not in result.stdout
+    # nothing is left locked, and a broken file stops no other task
+    assert planned(project, "train_promoter" if (project / "data/fly_promoters").exists() else "results/smoke/split.tsv") is not None
+
+
+def test_a_bad_sequence_file_stops_with_its_place(project, edit):
+    edit("data/smoke/positives.fa", "", ">bad\nACGTJ\n")
+    result = snakemake(project, "results/smoke/split.tsv")
+    try:
+        assert result.returncode == 1
+        line = next(line for line in result.stdout.splitlines() if line.startswith("selfattn-bio ingest: error: "))
+        assert re.search(r"data/smoke/positives\.fa:\d+.*'J'", line)
+        assert line in (project / "results/smoke/logs/ingest.log").read_text()
+        assert not (project / "results/smoke/corpus").exists()
+    finally:
+        edit("data/smoke/positives.fa", ">bad\nACGTJ\n", "")
+        assert snakemake(project, "results/smoke/split.tsv").returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------------------ a stop
+def test_after_kill_9_the_message_names_unlock_and_training_goes_on(tmp_path):
+    project = copy_project(tmp_path / "killed")
+    run_file = project / "workflows/tasks/smoke.toml"
+    run_file.write_text(re.sub(r"max_steps = \d+", "max_steps = 100000", run_file.read_text()))
+    checkpoints = project / "results/smoke/model.checkpoints"
+    process = subprocess.Popen(
+        command("results/smoke/model"), cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    wait_for(lambda: checkpoints.is_dir() and any(path.suffix != ".lock" for path in checkpoints.iterdir()), process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    run_file.write_text(run_file.read_text().replace("max_steps = 100000", "max_steps = 100000  # the same"))
+    locked = snakemake(project, "results/smoke/model")
+    assert locked.returncode == 1
+    assert "--unlock" in locked.stdout
+
+    assert snakemake(project, "--unlock").returncode == 0
+    again = subprocess.Popen(
+        command("results/smoke/model"), cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    log = project / "results/smoke/logs/train.log"
+    wait_for(lambda: log.exists() and re.search("resum|going on|goes on|checkpoint", log.read_text(), re.IGNORECASE), again)
+    os.killpg(again.pid, signal.SIGKILL)
+    again.communicate()
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < end, f"nothing after {seconds} s"
+        time.sleep(0.1)
