@@ -24,6 +24,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # a full disk names no file: say which was being written
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -45,6 +48,9 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         if path.exists():
             os.replace(path, old)
         os.replace(temporary, path)
+    except OSError as error:  # a full disk names no file: say which was being written
+        error.filename = error.filename or str(path)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

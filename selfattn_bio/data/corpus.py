@@ -123,9 +123,12 @@ def build_corpus(sources: Iterable[tuple[str | Path, int | None]], output: str |
 
     Raises
     ------
+    CorpusError
+        If `output` exists and is not a corpus folder or empty: it would be replaced.
     SequenceFileError
-        If a file is malformed (see `read_fasta`), or no record is left.
+        If a file is malformed (see `read_fasta`), no record is left, or what is declared protein is DNA from end to end.
     """
+    _check_replaceable(Path(output))
     notes, dropped = Notes(), Counter[str]()
     rows: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
@@ -139,6 +142,10 @@ def build_corpus(sources: Iterable[tuple[str | Path, int | None]], output: str |
                 files.append({"path": str(path), "sha256": sha256_of(path), "records": len(notes.places) - before})
         read = len(notes.places)
         _check_any_left(rows, dropped, read, files)
+        if rules.alphabet.name == "protein" and intake.looks_dna:
+            raise SequenceFileError(
+                "letters must be protein, got only A C G T U N in all records", cure="Declare it as DNA: --alphabet dna"
+            )
         records = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
         records.to_parquet(folder / RECORDS, index=False)
         summary = {
@@ -178,6 +185,7 @@ class _Intake:
     def __post_init__(self) -> None:
         self._labels: dict[bytes, int | None] = {}  # by digest of the letters
         self._offset = 0
+        self.looks_dna = True
 
     def take(self, record: Record, label: int | None) -> None:
         digest = hashlib.sha256(record.letters.data)
@@ -185,6 +193,7 @@ class _Intake:
             self.dropped[reason] += 1
             return
         self._labels[digest.digest()] = label
+        self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(None, b"ACGTUN")
         self.handle.write(record.letters.data)
         place = {name: getattr(record, name) for name in ("id", "chrom", "start", "end", "strand", "group")}
         size = {"label": label, "length": len(record.letters), "offset": self._offset, "sha256": digest.hexdigest()}
@@ -203,6 +212,15 @@ class _Intake:
         if digest in self._labels:
             return "exact duplicate" if self._labels[digest] == label else "exact duplicate under another label (the first is kept)"
         return ""
+
+
+def _check_replaceable(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise CorpusError("corpus must be a folder, got a file", place=str(output), cure="Choose another --output")
+    foreign = sorted({part.name for part in output.glob("*")} - {LETTERS, RECORDS, SUMMARY})
+    if foreign:
+        message = f"corpus folder must be new, empty or a corpus, as it is replaced, got one that holds {foreign[0]!r}"
+        raise CorpusError(message, place=str(output), cure="Choose another --output")
 
 
 def _check_any_left(rows: list[dict[str, Any]], dropped: Counter[str], read: int, files: list[dict[str, Any]]) -> None:
