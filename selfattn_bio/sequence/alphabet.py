@@ -101,7 +101,7 @@ class Alphabet:
         """
         codes = self._codes[letters]
         if (codes == _FOREIGN).any():
-            first = bytes([letters[codes == _FOREIGN][0]])
+            first = int(letters[codes == _FOREIGN][0])
             raise ValueError(f"letters must be upper-case {self.name} ({self.letters}{self.ambiguous}) or 0, got {printable(first)}")
         return codes
 
@@ -127,9 +127,9 @@ class Alphabet:
         return self._complement[letters[..., ::-1]]
 
 
-def printable(byte: bytes) -> str:
+def printable(byte: int) -> str:
     """A byte as an error message names it: 'Z', or byte 0x8B."""
-    return repr(byte.decode("ascii")) if 32 <= byte[0] < 127 else f"byte 0x{byte[0]:02X}"
+    return repr(chr(byte)) if 32 <= byte < 127 else f"byte 0x{byte:02X}"
 
 
 DNA = Alphabet("dna", "ACGT", "N", "RYSWKMBDHVN", synonyms=(("U", "T"),), complements="TGCAYRSWMKVHDBN")

@@ -108,7 +108,7 @@ def letters_of(text: str, alphabet: Alphabet) -> NDArray[np.uint8]:
     if not raw:
         raise ValueError("sequence must have at least one letter, got an empty string")
     if foreign := raw.translate(None, alphabet.readable):
-        raise ValueError(f"sequence must be {alphabet.name} ({_names(alphabet)}), got {printable(foreign)}{_first_of(foreign)}")
+        raise ValueError(f"sequence must be {alphabet.name} ({_names(alphabet)}), got {printable(foreign[0])}{_first_of(foreign)}")
     return np.frombuffer(alphabet.normalise(raw), np.uint8)
 
 
@@ -180,7 +180,7 @@ def _header_text(header: bytes, place: str) -> str:
     try:
         text = header.decode("utf-8").rstrip()
     except UnicodeDecodeError as error:
-        _fail("header must be UTF-8 text", printable(header[error.start : error.start + 1]), place)
+        _fail("header must be UTF-8 text", printable(header[error.start]), place)
     if "\r" in text:
         _fail("line ends must be LF or CRLF", "CR alone", place, "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa")
     return text
@@ -195,7 +195,9 @@ def _letters(name: str, line: int, body: bytearray, reading: _Reading) -> NDArra
     if foreign := unusual.translate(None, alphabet.readable):
         at = line + 1 + body[: body.index(foreign[0])].count(b"\n")
         rule = f"letters must be {alphabet.name} ({_names(alphabet)})"
-        _fail(rule, f"{printable(foreign)}{_first_of(foreign)} in record {name!r}", f"{reading.path}:{at}", _cure(raw, foreign, alphabet))
+        _fail(
+            rule, f"{printable(foreign[0])}{_first_of(foreign)} in record {name!r}", f"{reading.path}:{at}", _cure(raw, foreign, alphabet)
+        )
     if unusual:
         counts[LOWER] += not unusual.isupper()
         upper = unusual.upper()

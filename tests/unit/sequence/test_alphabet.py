@@ -1,0 +1,53 @@
+"""Codes, complements and their errors, on letters worked out by hand and on Biopython's tables."""
+
+import numpy as np
+import pytest
+from Bio.Data import IUPACData
+
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, get_alphabet
+
+
+def ascii_of(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def test_codes_number_letters_ambiguity_and_padding():
+    letters = np.array([[*b"ACGTN"], [*b"RA", 0, 0, 0]], np.uint8)
+    assert DNA.codes(letters).tolist() == [[0, 1, 2, 3, 4], [4, 0, 255, 255, 255]]
+    assert PROTEIN.codes(ascii_of("ACYX")).tolist() == [0, 1, 19, 20]
+
+
+@pytest.mark.parametrize(("text", "named"), [("ACgT", "'g'"), ("AU", "'U'"), ("A-", "'-'"), ("A\x80", "byte 0xC2")])
+def test_codes_refuse_what_is_no_upper_case_letter(text, named):
+    with pytest.raises(ValueError, match=rf"letters must be upper-case dna \(ACGTRYSWKMBDHVN\) or 0, got {named}"):
+        DNA.codes(ascii_of(text))
+
+
+def test_reverse_complement_of_a_batch_keeps_padding():
+    letters = np.array([[*b"AACG"], [*b"AR", 0, 0]], np.uint8)
+    assert DNA.reverse_complement(letters).tolist() == [[*b"CGTT"], [0, 0, *b"YT"]]
+
+
+def test_protein_has_no_complement():
+    with pytest.raises(ValueError, match=r"alphabet must have a complement \(dna\), got protein"):
+        PROTEIN.reverse_complement(ascii_of("MK"))
+
+
+def test_letters_and_complements_are_those_of_iupac():
+    every = DNA.letters + DNA.ambiguous
+    assert set(every) == set(IUPACData.ambiguous_dna_letters)
+    complements = {**IUPACData.ambiguous_dna_complement}
+    assert DNA.reverse_complement(ascii_of(every))[::-1].tobytes().decode() == "".join(complements[letter] for letter in every)
+    assert set(PROTEIN.letters) == set(IUPACData.protein_letters)
+    assert set(PROTEIN.letters + PROTEIN.ambiguous) == set(IUPACData.extended_protein_letters)
+
+
+def test_normalise():
+    assert DNA.normalise(b"acguNnU") == b"ACGTNNT"
+    assert PROTEIN.normalise(b"mkUx") == b"MKUX"
+
+
+def test_get_alphabet():
+    assert get_alphabet("protein") is PROTEIN
+    with pytest.raises(ValueError, match="alphabet must be dna or protein, got 'rna'"):
+        get_alphabet("rna")

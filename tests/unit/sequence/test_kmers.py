@@ -1,0 +1,78 @@
+"""Tokens of worked sequences, spans, and the errors of the tokenizer."""
+
+import numpy as np
+import pytest
+
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.kmers import MASK, KmerTokenizer
+
+
+def codes_of(*texts: str, alphabet=DNA) -> np.ndarray:
+    letters = np.zeros((len(texts), max(map(len, texts))), np.uint8)
+    for row, text in zip(letters, texts, strict=True):
+        row[: len(text)] = list(text.encode())
+    return alphabet.codes(letters)
+
+
+def test_tokens_of_a_worked_batch():
+    tokens = KmerTokenizer(DNA, k=3).encode(codes_of("AAACNTT", "AACG"))
+    assert tokens.dtype == np.int32
+    assert tokens.tolist() == [[4, 5, 3, 3, 3], [5, 4 + 6, 0, 0, 0]]
+
+
+def test_padding_wins_over_ambiguity():
+    assert KmerTokenizer(DNA, k=2).encode(codes_of("ACNN", "ACN")).tolist() == [[5, 3, 3], [5, 3, 0]]
+
+
+@pytest.mark.parametrize(("k", "stride", "starts"), [(3, 1, [0, 1, 2, 3, 4]), (3, 2, [0, 2, 4]), (3, 3, [0, 3])])
+def test_spans_are_the_letters_of_the_tokens(k, stride, starts):
+    tokenizer = KmerTokenizer(DNA, k, stride)
+    assert tokenizer.num_tokens(7) == len(starts)
+    assert tokenizer.spans(len(starts)).tolist() == [[start, start + k] for start in starts]
+
+
+def test_vocabulary():
+    assert KmerTokenizer(DNA, 8).vocabulary_size == 65536 + 4
+    assert KmerTokenizer(DNA, 8).encode(codes_of("TTTTTTTT")).tolist() == [[65536 + 3]]
+    assert KmerTokenizer(PROTEIN, 4).encode(codes_of("YYYY", alphabet=PROTEIN)).tolist() == [[20**4 + 3]]
+    assert KmerTokenizer(DNA, 3, 1).sha256 == KmerTokenizer(DNA, 3, 3).sha256 != KmerTokenizer(DNA, 2).sha256
+
+
+def test_decode_shows_letters_that_a_kmer_covers():
+    tokenizer = KmerTokenizer(DNA, k=3)
+    tokens = tokenizer.encode(codes_of("ACGTNACG", "ACGT"))
+    assert tokenizer.decode(tokens).tolist() == [[*b"ACGTNACG"], [*b"ACGT", 0, 0, 0, 0]]
+    assert tokenizer.decode(np.array([[MASK]])).tobytes() == b"NNN"
+
+
+@pytest.mark.parametrize("texts", [("ACGT", "AC"), ("AC",)])
+def test_a_row_shorter_than_k_is_an_error(texts):
+    with pytest.raises(ValueError, match=rf"sequences must have at least k \(3\) letters, got 2 in row {len(texts) - 1}"):
+        KmerTokenizer(DNA, 3).encode(codes_of(*texts))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((DNA, 0), "k must be in 1-8, got 0"),
+        ((DNA, 9), "k must be in 1-8, got 9"),
+        ((DNA, 3, 4), r"stride must be in 1-3 \(k\), got 4"),
+        ((DNA, 3, 0), r"stride must be in 1-3 \(k\), got 0"),
+        ((PROTEIN, 5), "k must give at most 262144 k-mers, got 3200000 for k 5 of protein"),
+    ],
+)
+def test_parameters_out_of_range(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        KmerTokenizer(*arguments)
+
+
+def test_shapes_and_numbers_out_of_range():
+    tokenizer = KmerTokenizer(DNA, 2)
+    with pytest.raises(ValueError, match=r"codes must have shape \(B, L\), got \(3,\)"):
+        tokenizer.encode(np.zeros(3, np.uint8))
+    with pytest.raises(ValueError, match=r"tokens must have shape \(B, N\) with N >= 1, got \(2, 0\)"):
+        tokenizer.decode(np.zeros((2, 0), np.int32))
+    with pytest.raises(ValueError, match=r"tokens must be in 0-19 without 1 \(\[CLS\]\), got 4-20"):
+        tokenizer.decode(np.array([[4, 20]]))
+    with pytest.raises(ValueError, match=r"without 1 \(\[CLS\]\)"):
+        tokenizer.decode(np.array([[1, 4]]))
