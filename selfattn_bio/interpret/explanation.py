@@ -1,0 +1,207 @@
+"""Explain a model's scores letter by letter: `explain` in, `Explanation` out, to a folder and back, and on to motifs.
+
+Hides: batches of unequal lengths, and the files of a relevance folder. The public door of the room, beside `MotifSet`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.errors import ResultsError
+from selfattn_bio.files import whole_folder
+from selfattn_bio.interpret.matching import open_database
+from selfattn_bio.interpret.motifs import MotifSet, build_motifs
+from selfattn_bio.interpret.mutagenesis import guided_mutagenesis
+from selfattn_bio.interpret.readout import attention_received
+from selfattn_bio.interpret.relevance import attnlrp_scores, importance
+from selfattn_bio.interpret.seqlets import find_patterns
+from selfattn_bio.scoring.scorer import Scorer, load, read_sequences
+
+BATCH = 64  # sequences to a backward pass
+PLACE = ("chrom", "start", "end", "strand")
+ARRAYS, RECORDS, ABOUT = "relevance.npz", "records.parquet", "relevance.json"
+AGAIN = "Run `selfattn-bio explain` again"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What each letter of some sequences means to a model.
+
+    Attributes
+    ----------
+    records
+        One row a sequence: id, length; chrom, start, end, strand (missing if unknown); anything else that was known.
+    letters
+        (n, L) ASCII, padded with 0.
+    hypothetical
+        (n, L, A) float32: what each letter would do to the logit at each position, with a mean of 0 over the letters; the order of the
+        letters is the alphabet's; 0 in padding.
+    attention
+        (n, L) float32: raw attention received. A proposal of where to look, no explanation; 0 throughout for a network without attention.
+    alphabet
+        dna or protein.
+    """
+
+    records: pd.DataFrame
+    letters: NDArray[np.uint8]
+    hypothetical: NDArray[np.float32]
+    attention: NDArray[np.float32]
+    alphabet: str
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def ids(self) -> list[str]:
+        """The sequences' names, in order."""
+        return self.records["id"].tolist()
+
+    @property
+    def relevance(self) -> list[NDArray[np.float32]]:
+        """Per sequence the importance of each letter, (length,): the L2 norm over its hypothetical scores, never negative."""
+        rows = importance(self.hypothetical)
+        return [row[:length] for row, length in zip(rows, self.records["length"], strict=True)]
+
+    def motifs(
+        self, database: str = "jaspar:insects", *, max_motifs: int = 25, max_seqlets: int = 20_000, say: Callable[[str], None] = print
+    ) -> MotifSet:
+        """Find what the relevant spans have in common, and which known motif each looks like.
+
+        Parameters
+        ----------
+        database
+            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME text.
+        max_motifs
+            At most so many, those of most seqlets.
+        max_seqlets
+            To group; those of highest relevance.
+        say
+            Told, in a line, how many were found, or why none.
+
+        Raises
+        ------
+        ValueError
+            If the sequences are not DNA.
+        DatabaseError
+            If the database cannot be read.
+        """
+        if self.alphabet != "dna":
+            raise ValueError(f"motifs must be of dna sequences, got {self.alphabet}: seqlets and databases here have four letters")
+        known = open_database(database)
+        found = find_patterns(self.letters, self.hypothetical, max_patterns=max_motifs, max_seqlets=max_seqlets)
+        say(f"{len(found.patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} sequences{': ' * bool(found.note)}{found.note}")
+        return build_motifs(found.patterns, self.records, known)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the relevance folder: arrays, records, alphabet; `load` reads it back."""
+        with whole_folder(folder) as temporary:
+            np.savez_compressed(temporary / ARRAYS, letters=self.letters, hypothetical=self.hypothetical, attention=self.attention)
+            self.records.to_parquet(temporary / RECORDS, index=False)
+            (temporary / ABOUT).write_text(json.dumps({"alphabet": self.alphabet}) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Explanation:
+        """Read a relevance folder.
+
+        Raises
+        ------
+        ResultsError
+            If a part is missing, damaged, or of another number of records.
+        """
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            records = pd.read_parquet(folder / RECORDS)
+            with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+                loaded = cls(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"])
+        except FileNotFoundError as error:
+            message = f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no {Path(error.filename).name}"
+            raise ResultsError(message, place=str(folder), cure=AGAIN) from None
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise ResultsError(f"relevance folder must be whole, got {error}", place=str(folder), cure=AGAIN) from error
+        rows = {len(records), len(loaded.letters), len(loaded.hypothetical), len(loaded.attention)}
+        if len(rows) > 1:
+            message = f"parts of a relevance folder must have one row a record, got {' and '.join(map(str, sorted(rows)))}"
+            raise ResultsError(message, place=str(folder), cure=AGAIN)
+        return loaded
+
+
+def explain(
+    model: Scorer | str | Path,
+    sequences: Sequence[str] | str | Path,
+    *,
+    mutated_fraction: float = 0.15,
+    say: Callable[[str], None] | None = None,
+) -> Explanation:
+    """Explain the score of each sequence, letter by letter.
+
+    `explain("results/promoter/model", ["ACGT..."]).relevance[0]` has one number a letter.
+
+    Parameters
+    ----------
+    model
+        A model folder, or what `load` returned.
+    sequences
+        Strings, or the path of a FASTA file (plain, gz, bgzip).
+    mutated_fraction
+        Share of the positions, those of highest AttnLRP relevance, whose scores are measured by substitution; 0 for none.
+    say
+        Told of progress, a line at a time.
+
+    Raises
+    ------
+    SequenceFileError
+        If the file is malformed or a letter is outside the alphabet.
+    ValueError
+        If there is no sequence, one is shorter than the model's k, or `mutated_fraction` is not in [0, 1].
+    """
+    scorer = model if isinstance(model, Scorer) else load(model)
+    ids, letters = read_sequences(scorer.alphabet, sequences)
+    return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), mutated_fraction=mutated_fraction, say=say)
+
+
+def explain_letters(
+    scorer: Scorer,
+    letters: Sequence[NDArray[np.uint8]],
+    records: pd.DataFrame,
+    *,
+    mutated_fraction: float,
+    say: Callable[[str], None] | None = None,
+) -> Explanation:
+    """`explain` of ASCII arrays with a table of their records (id, and any of chrom, start, end, strand and more)."""
+    if not len(letters):
+        raise ValueError("sequences must be at least one, got none")
+    if short := [len(row) for row in letters if len(row) < scorer.tokenizer.k]:
+        raise ValueError(f"sequences must be at least k = {scorer.tokenizer.k} letters long, got {min(short)}")
+    padded = pad_letters(list(letters))
+    hypothetical = np.zeros((*padded.shape, len(scorer.alphabet.letters)), dtype=np.float32)
+    attention = np.zeros(padded.shape, dtype=np.float32)
+    for start in range(0, len(letters), BATCH):
+        batch = pad_letters(list(letters[start : start + BATCH]))
+        rows, columns = slice(start, start + len(batch)), slice(batch.shape[1])
+        scores = attnlrp_scores(scorer, batch)
+        attention[rows, columns] = attention_received(scorer, batch)
+        if mutated_fraction:
+            for row, sequence in enumerate(letters[rows]):
+                length = len(sequence)
+                scores[row, :length] = guided_mutagenesis(scorer, sequence, scores[row, :length], mutated_fraction)
+        hypothetical[rows, columns] = scores
+        if say:
+            say(f"{start + len(batch)} of {len(letters)} sequences explained")
+    table = records.reset_index(drop=True).assign(length=[len(row) for row in letters])
+    return Explanation(
+        table.reindex(columns=[*table, *(name for name in PLACE if name not in table)]),
+        padded,
+        hypothetical,
+        attention,
+        scorer.alphabet.name,
+    )

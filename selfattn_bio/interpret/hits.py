@@ -1,0 +1,88 @@
+"""Where motifs stand in sequences: hits by FIMO, and which of them the model looks at.
+
+Hides: memelite's FIMO, and one-hot coding. `evidence` and the `motifs` command use it. DNA only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.data.batches import pad_letters
+
+COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
+PSEUDO_SITES = 1.0  # added to each row, spread over the letters, before a motif is scanned: a letter never seen is rare, not impossible
+
+
+def one_hot(letters: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """ASCII (B, L) -> (B, L, 4) in the order ACGT; padding and ambiguous letters are all 0."""
+    return (letters[..., None] == np.frombuffer(b"ACGT", dtype=np.uint8)).astype(np.int8)
+
+
+def find_hits(
+    ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], sequences: Sequence[NDArray[np.uint8]], hit_p: float
+) -> pd.DataFrame:
+    """Find where each motif matches, on both strands.
+
+    A motif of w letters can reach p = 4^-w at best, so one of 6 letters has no hit below 1e-4.
+
+    Parameters
+    ----------
+    ppms
+        Name -> (width, 4) probabilities.
+    num_sites
+        Name -> number of sites the motif was built from.
+    sequences
+        ASCII letters, one array a record.
+    hit_p
+        A place is a hit if a uniformly random sequence scores as high with a smaller probability than this.
+
+    Returns
+    -------
+    name, record (index into `sequences`), start, end (letters, 0-based half-open), strand, p_value; ordered by motif and place. Hits
+    of one motif may overlap; a palindrome is hit on both strands.
+
+    References
+    ----------
+    Grant et al. 2011 (FIMO); Schreiber 2025 (memelite), which computes the p.
+    """
+    if not ppms or not len(sequences):
+        return pd.DataFrame({column: [] for column in COLUMNS}).astype({"record": int, "start": int, "end": int, "p_value": float})
+    from memelite import fimo  # compiles at its first use
+
+    softened = {name: ((ppm * num_sites[name] + PSEUDO_SITES / 4) / (num_sites[name] + PSEUDO_SITES)).T for name, ppm in ppms.items()}
+    found = fimo(softened, one_hot(pad_letters(list(sequences))).transpose(0, 2, 1), threshold=hit_p)
+    hits = pd.concat(found, ignore_index=True).rename(columns={"motif_name": "name", "sequence_name": "record", "p-value": "p_value"})
+    hits = hits[COLUMNS].astype({"record": int, "start": int, "end": int, "p_value": float})
+    inside = hits["end"].to_numpy() <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]  # not over padding
+    order = pd.Categorical(hits["name"], categories=list(ppms), ordered=True)
+    return hits[inside].assign(order=order[inside]).sort_values(["order", "record", "start", "strand"], ignore_index=True)[COLUMNS]
+
+
+def relevant_hits(hits: pd.DataFrame, relevance: Sequence[NDArray[np.float32]], share: float = 0.9) -> pd.DataFrame:
+    """Keep the hits that the model looks at.
+
+    A hit is kept if it carries more relevance than `share` of the windows of its width in its record.
+
+    Parameters
+    ----------
+    hits
+        As of `find_hits`.
+    relevance
+        Importance per letter, one (L,) array a record.
+    share
+        In [0, 1).
+
+    Returns
+    -------
+    `hits` with a column rank (share of the record's windows with less relevance), those with a rank above `share`.
+    """
+    sums = [np.concatenate(([0.0], np.cumsum(row, dtype=np.float64))) for row in relevance]
+    ranks = np.empty(len(hits))
+    for i, (record, start, end) in enumerate(hits[["record", "start", "end"]].itertuples(index=False)):
+        windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]
+        ranks[i] = np.mean(windows < windows[start])
+    return hits.assign(rank=ranks)[ranks > share].reset_index(drop=True)

@@ -1,0 +1,82 @@
+"""Which known motif does a found one look like? Tomtom against a database, with q-values.
+
+Hides: memelite's Tomtom, the databases that ship, and the correction for looking at many. `motifs` calls it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
+
+from selfattn_bio.errors import DatabaseError
+from selfattn_bio.interpret.formats import read_meme
+
+SHIPPED = "jaspar:"
+
+
+def open_database(name: str) -> dict[str, NDArray[np.float64]]:
+    """Read a motif database.
+
+    Parameters
+    ----------
+    name
+        `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME text.
+
+    Returns
+    -------
+    Motif label -> (width, 4) probabilities, as `read_meme`.
+
+    Raises
+    ------
+    DatabaseError
+        If no such group ships, or the file cannot be read.
+    """
+    if not name.startswith(SHIPPED):
+        return read_meme(name)
+    folder = Path(str(resources.files("selfattn_bio.interpret"))) / "jaspar"
+    files = {path.name.partition(".")[0]: path for path in sorted(folder.glob("*.meme*"))}
+    group = name.removeprefix(SHIPPED)
+    if group not in files:
+        known = ", ".join(SHIPPED + known for known in files) or "(none)"
+        raise DatabaseError(f"motif database must be one of {known} or a path to MEME text, got {name!r}")
+    return read_meme(files[group])
+
+
+def match_motifs(ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """Find the database motif that each motif looks most like, on either strand.
+
+    Parameters
+    ----------
+    ppms
+        Name -> (width, 4) probabilities.
+    database
+        Label -> (width, 4) probabilities. With fewer than 25 entries Tomtom's p depends strongly on which they are.
+
+    Returns
+    -------
+    One row a motif, in the order of `ppms`: name, match (label), match_p, match_q (Benjamini-Hochberg over the database).
+
+    References
+    ----------
+    Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite), which computes the p.
+    """
+    if not ppms:
+        return pd.DataFrame({"name": [], "match": [], "match_p": [], "match_q": []}).astype({"name": str, "match": str})
+    from memelite import tomtom  # compiles at its first use
+
+    labels = list(database)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*target.*", module="memelite")  # the docstring says what it would
+        p = tomtom([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0]
+    p = np.clip(p, 0, 1)
+    q = false_discovery_control(p, axis=1)
+    best = p.argmin(axis=1)
+    rows = np.arange(len(best))
+    return pd.DataFrame({"name": list(ppms), "match": [labels[i] for i in best], "match_p": p[rows, best], "match_q": q[rows, best]})

@@ -1,0 +1,152 @@
+"""Motifs: what they are made of, what they look like, and the files they go into.
+
+Hides: how patterns are named and read. `Explanation.motifs` and the `motifs` command make a `MotifSet`; the report reads its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from Bio.motifs import Motif as BioMotif
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from selfattn_bio.files import whole_file
+from selfattn_bio.interpret.formats import meme_text, on_chromosome, write_bed
+from selfattn_bio.interpret.matching import match_motifs
+from selfattn_bio.interpret.seqlets import Pattern
+
+MATCH_Q = 0.05
+
+
+@dataclass(frozen=True)
+class Motif:
+    """One motif.
+
+    Attributes
+    ----------
+    name
+        motif_01 for the one of most seqlets.
+    pfm
+        (width, 4) counts of ACGT.
+    seqlets
+        record (row of the explanation), start, end (letters, 0-based half-open), strand; one row a seqlet.
+    """
+
+    name: str
+    pfm: NDArray[np.int64]
+    seqlets: pd.DataFrame
+
+    @property
+    def num_sites(self) -> int:
+        """Seqlets that the motif was built from."""
+        return len(self.seqlets)
+
+    @property
+    def ppm(self) -> NDArray[np.float64]:
+        """(width, 4) probabilities, rows summing to 1; even where nothing was counted."""
+        total = self.pfm.sum(axis=1, keepdims=True)
+        return np.where(total > 0, self.pfm / np.maximum(total, 1), 0.25)
+
+    @property
+    def pwm(self) -> NDArray[np.float64]:
+        """(width, 4) log2 odds against even letters, with one pseudo-site spread over them."""
+        return np.log2((self.pfm + 0.25) / (self.pfm.sum(axis=1, keepdims=True) + 1) / 0.25)
+
+    @property
+    def consensus(self) -> str:
+        """IUPAC letters, after Cavener's rules."""
+        counts = {letter: self.pfm[:, i].tolist() for i, letter in enumerate("ACGT")}
+        return str(BioMotif("ACGT", counts=counts).degenerate_consensus)
+
+
+@dataclass(frozen=True)
+class MotifSet:
+    """Motifs in order of their seqlets, with what is known of them.
+
+    Attributes
+    ----------
+    motifs
+        In order.
+    table
+        One row a motif: name, consensus, num_sites, match, match_q, match_p; with evidence, once weighed, in further columns.
+    records
+        id, chrom, start, end, strand of the records that the seqlets' rows count in; coordinates may be missing.
+    """
+
+    motifs: tuple[Motif, ...]
+    table: pd.DataFrame
+    records: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.motifs)
+
+    def __iter__(self) -> Iterator[Motif]:
+        return iter(self.motifs)
+
+    def __getitem__(self, name: str) -> Motif:
+        for motif in self.motifs:
+            if motif.name == name:
+                return motif
+        raise KeyError(f"motif must be one of {', '.join(motif.name for motif in self.motifs) or '(none)'}, got {name!r}")
+
+    @property
+    def ppms(self) -> dict[str, NDArray[np.float64]]:
+        """Name -> (width, 4) probabilities."""
+        return {motif.name: motif.ppm for motif in self.motifs}
+
+    @property
+    def num_sites(self) -> dict[str, int]:
+        """Name -> number of seqlets."""
+        return {motif.name: motif.num_sites for motif in self.motifs}
+
+    def to_meme(self, path: str | Path | None = None) -> str:
+        """The motifs as MEME text, version 4; written to `path` if one is given."""
+        text = meme_text(self.ppms, self.num_sites)
+        if path is not None:
+            with whole_file(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return text
+
+    def to_bed(self, path: str | Path | None = None) -> pd.DataFrame:
+        """The seqlets as BED6 rows (chrom, start, end, name, score, strand); written to `path` if one is given.
+
+        Coordinates are genomic where the record has some, else letters of the record under its id; 0-based half-open. The score is 1000.
+        """
+        places = [motif.seqlets.assign(name=motif.name, score=1000) for motif in self.motifs]
+        empty = pd.DataFrame(columns=["record", "start", "end", "strand", "name", "score"])
+        rows = on_chromosome(pd.concat(places) if places else empty, self.records)
+        if path is not None:
+            with whole_file(path) as temporary:
+                write_bed(temporary, rows)
+        return rows
+
+    def plot(self) -> Figure:
+        """Draw all logos, information content in bits, one under the other, each with its name and match."""
+        from selfattn_bio.report.logos import draw_logo
+
+        rows = max(1, len(self.motifs))
+        figure = Figure(figsize=(6, 1.4 * rows), layout="constrained")
+        for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False):
+            draw_logo(motif.ppm, axes)
+            row = self.table.set_index("name").loc[motif.name]
+            axes.set_title(f"{motif.name}  {row['match'] if row['match_q'] < MATCH_Q else ''}", loc="left", fontsize=9)
+        return figure
+
+
+def build_motifs(patterns: list[Pattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]) -> MotifSet:
+    """Name the patterns motif_01, motif_02, … in their order and match them with the database."""
+    motifs = tuple(Motif(f"motif_{i:02d}", pattern.counts, pattern.seqlets) for i, pattern in enumerate(patterns, start=1))
+    table = pd.DataFrame(
+        {
+            "name": [motif.name for motif in motifs],
+            "consensus": [motif.consensus for motif in motifs],
+            "num_sites": [motif.num_sites for motif in motifs],
+        }
+    )
+    matches = match_motifs({motif.name: motif.ppm for motif in motifs}, database)
+    return MotifSet(motifs, table.merge(matches, on="name", how="left"), records)

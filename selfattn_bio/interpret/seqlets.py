@@ -1,0 +1,186 @@
+"""From relevance to seqlets and the patterns they repeat: TF-MoDISco, by modisco-lite.
+
+Hides: modisco-lite, how its seqlets are trimmed, and its noise. `motifs` calls `find_patterns`. DNA only.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.interpret.hits import one_hot
+
+MIN_INFORMATION = 0.25  # bits: what a pattern's outer positions must have to stay
+MIN_WIDTH = 5
+CORE, FLANK = 21, 10  # letters of a seqlet, and on each side of it: modisco-lite's defaults, as all its settings here
+MIN_LENGTH = CORE + 2 * FLANK
+MIN_SEQLETS = 100
+LEIDEN_RUNS = 10  # 2 and 50 gave the same patterns on planted motifs
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What a group of seqlets has in common.
+
+    Attributes
+    ----------
+    counts
+        (width, 4) letters ACGT of the seqlets, aligned.
+    seqlets
+        record (row), start, end (letters, 0-based half-open), strand; one row a seqlet, each `width` long.
+    """
+
+    counts: NDArray[np.int64]
+    seqlets: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The patterns found, most seqlets first, and in `note` why there are none (else empty)."""
+
+    patterns: list[Pattern]
+    num_seqlets: int
+    note: str = ""
+
+
+def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], *, max_patterns: int, max_seqlets: int) -> Discovery:
+    """Call seqlets, group them, align each group and trim it to its informative part.
+
+    Only seqlets that speak for label 1 are grouped: in positives, what speaks against them is not what makes them so.
+
+    Parameters
+    ----------
+    letters
+        (n, L) ASCII, padded with 0.
+    hypothetical
+        (n, L, 4) score of each letter at each position, order ACGT, 0 in padding.
+    max_patterns
+        The patterns of most seqlets are kept.
+    max_seqlets
+        To group; those of highest relevance.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not belong together.
+
+    References
+    ----------
+    Shrikumar et al. 2018 (TF-MoDISco); Schreiber 2024 (modisco-lite), which computes it.
+    """
+    if hypothetical.shape != (*letters.shape, 4):
+        raise ValueError(f"hypothetical must be of shape {(*letters.shape, 4)}, got {hypothetical.shape}")
+    scores = _padded(hypothetical.astype(np.float32))
+    coded = _padded(one_hot(letters).astype(np.float32))
+    with warnings.catch_warnings():
+        # Its forks and its numerics on nearly empty groups warn; neither is anything a user can act on.
+        warnings.simplefilter("ignore")
+        seqlets, tracks = _positive_seqlets(coded, scores)
+        if len(seqlets) < MIN_SEQLETS:
+            return Discovery([], len(seqlets), f"{len(seqlets)} seqlets stand out, and {MIN_SEQLETS} are needed to group them")
+        grouped = _grouped(seqlets[:max_seqlets], tracks)
+    patterns = [_pattern(group.seqlets, letters) for group in sorted(grouped, key=lambda group: -len(group.seqlets))]
+    kept = [pattern for pattern in patterns if pattern is not None][:max_patterns]
+    return Discovery(kept, len(seqlets), "" if kept else f"no group of the {len(seqlets)} seqlets is large and alike enough")
+
+
+def _padded(tracks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """At least as long as a seqlet with its flanks; what is added is empty."""
+    return np.pad(tracks, ((0, 0), (0, max(0, MIN_LENGTH - tracks.shape[1])), (0, 0)))
+
+
+def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -> tuple[list, Any]:
+    """The seqlets that speak for label 1, as `modiscolite.tfmodisco.TFMoDISco` calls them, best first, and the tracks they are cut from.
+
+    TFMoDISco itself would also group the negative ones: twice the time, and its clustering fails on a few of them.
+    """
+    from modiscolite.core import TrackSet
+    from modiscolite.extract_seqlets import extract_seqlets
+
+    tracks = TrackSet(one_hot=coded, contrib_scores=coded * scores, hypothetical_contribs=scores)
+    try:
+        places, threshold = extract_seqlets(
+            (coded * scores).sum(axis=2),
+            window_size=CORE,
+            flank=FLANK,
+            suppress=CORE // 2 + FLANK,
+            target_fdr=0.2,
+            min_passing_windows_frac=0.03,
+            max_passing_windows_frac=0.2,
+            weak_threshold_for_counting_sign=0.8,
+        )
+    except (IndexError, ValueError):
+        # Its null distribution wants windows on both sides of the most frequent sum: relevance that is everywhere the same has none.
+        return [], tracks
+    seqlets = [s for s in tracks.create_seqlets(places) if s.contrib_scores[FLANK:-FLANK].sum() > threshold]
+    return seqlets, tracks
+
+
+def _grouped(seqlets: list, tracks: Any) -> list:
+    from modiscolite.tfmodisco import seqlets_to_patterns
+
+    try:
+        found = seqlets_to_patterns(
+            seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=30, initial_flank_to_add=10
+        )
+    except BaseException as error:
+        if type(error) is not BaseException:  # leidenalg raises the bare class when a graph has no edges to weigh
+            raise
+        return []
+    return found or []
+
+
+def _pattern(seqlets: list, letters: NDArray[np.uint8]) -> Pattern | None:
+    """Aligned letters of modisco-lite's seqlets, trimmed; None where fewer than MIN_WIDTH positions are informative."""
+    places = pd.DataFrame(
+        {
+            "record": [s.example_idx for s in seqlets],
+            "start": [s.start for s in seqlets],
+            "end": [s.end for s in seqlets],
+            "strand": ["-" if s.is_revcomp else "+" for s in seqlets],
+        }
+    )
+    places = places[places["end"] <= letters.shape[1]].reset_index(drop=True)
+    counts = count_letters(places, letters)
+    start, end = informative_span(counts)
+    if end - start < MIN_WIDTH:
+        return None
+    return Pattern(counts[start:end], _trimmed(places, start, end))
+
+
+def count_letters(places: pd.DataFrame, letters: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """How often each letter ACGT stands at each position of the places, read on their strands: (width, 4)."""
+    width = int((places["end"] - places["start"]).iloc[0]) if len(places) else 0
+    at = places["start"].to_numpy(dtype=int)[:, None] + np.arange(width)
+    coded = one_hot(letters[places["record"].to_numpy(dtype=int)[:, None], at]).astype(np.int64)  # (sites, width, 4)
+    turned = (places["strand"] == "-").to_numpy()
+    coded[turned] = coded[turned][:, ::-1, ::-1]  # ACGT backwards is its complement
+    return coded.sum(axis=0)
+
+
+def informative_span(counts: NDArray[np.int64]) -> tuple[int, int]:
+    """From the first to past the last position of at least MIN_INFORMATION bits; (0, 0) where there is none."""
+    informative = np.flatnonzero(information(counts) >= MIN_INFORMATION)
+    return (int(informative[0]), int(informative[-1]) + 1) if len(informative) else (0, 0)
+
+
+def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Information content of each position in bits, (width, 4) -> (width,): 2 less the entropy; 0 where nothing was counted."""
+    total = counts.sum(axis=1, keepdims=True)
+    p = counts / np.maximum(total, 1)
+    entropy = -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=1)
+    return np.where(total[:, 0] > 0, 2 - entropy, 0.0)
+
+
+def _trimmed(places: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
+    """The places' part [start, end) as read on their strands."""
+    forward = places["strand"] == "+"
+    return places.assign(
+        start=np.where(forward, places["start"] + start, places["end"] - end),
+        end=np.where(forward, places["start"] + end, places["end"] - start),
+    )

@@ -1,0 +1,34 @@
+"""Compile the motif search once: `python -m selfattn_bio.interpret.warm`, which `make` runs at set-up.
+
+The search is numba's, which compiles each function at its first call and keeps it on disk beside the package. This goes through
+the search with a few made-up sequences, so that a user's first run does not stand still for a minute or two.
+"""
+
+import time
+
+import numpy as np
+
+from selfattn_bio.interpret.hits import find_hits
+from selfattn_bio.interpret.matching import match_motifs, open_database
+from selfattn_bio.interpret.seqlets import find_patterns
+
+
+def main() -> None:
+    """Find a planted word in random letters, match it with the insects of JASPAR and look for its hits."""
+    began = time.monotonic()
+    rng = np.random.default_rng(0)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), size=(200, 80))
+    hypothetical = rng.normal(scale=0.02, size=(*letters.shape, 4)).astype(np.float32)
+    word = np.frombuffer(b"TATCGATA", dtype=np.uint8)
+    for row, start in enumerate(rng.integers(10, 60, size=len(letters))):
+        letters[row, start : start + len(word)] = word
+        hypothetical[row, start : start + len(word)] += 3.0 * (word[:, None] == np.frombuffer(b"ACGT", dtype=np.uint8))
+    patterns = find_patterns(letters, hypothetical, max_patterns=2, max_seqlets=1000).patterns
+    ppms = {f"motif_{i}": pattern.counts / pattern.counts.sum(axis=1, keepdims=True) for i, pattern in enumerate(patterns)}
+    matches = match_motifs(ppms, open_database("jaspar:insects"))
+    hits = find_hits(ppms, {name: len(letters) for name in ppms}, list(letters), hit_p=1e-4)
+    print(f"Motif search is ready: found {', '.join(matches['match'])} with {len(hits)} hits, in {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
