@@ -162,7 +162,7 @@ def _bundles(*columns: Sequence[object] | pd.Series) -> NDArray[np.int64]:
 
 
 def _deal(records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test: float, seed: int) -> NDArray[np.str_]:
-    """Deal bundles in random order, those of each label apart, each to the side that lacks most records of its share."""
+    """Deal bundles, those of each label apart, large ones first and equal ones at random, to the side that lacks most of its share."""
     if valid + test >= 1:
         raise ValueError(f"valid_fraction + test_fraction must be < 1, got {valid} + {test}")
     rng, shares = np.random.default_rng(seed), np.array([1 - valid - test, valid, test])
@@ -172,6 +172,7 @@ def _deal(records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test:
     side_of = np.zeros(len(sizes), np.int64)
     for stratum in np.unique(strata):
         members = rng.permutation(np.flatnonzero(strata == stratum))
+        members = members[np.argsort(-sizes[members], kind="stable")]
         lacking = shares * sizes[members].sum()
         for bundle in members:
             side_of[bundle] = side = int(np.argmax(lacking))

@@ -1,0 +1,108 @@
+"""`selfattn-bio ingest` and `split` as a user calls them: exit codes, one line on errors, files, and no torch."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.cli import ingest, split
+from selfattn_bio.errors import SelfAttnBioError
+
+RUN_FILE = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[split]
+kind = "chromosome"
+valid = ["c2"]
+test = ["c3"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("p", "n"):
+        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
+        text = "".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters))
+        (tmp_path / f"{name}.fa").write_text(text)
+    (tmp_path / "run.toml").write_text(RUN_FILE)
+    return tmp_path
+
+
+def call(folder, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "selfattn_bio.cli.main", *arguments], cwd=folder, capture_output=True, text=True)
+
+
+def run(command, *arguments: str) -> None:
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    command.run(parser.parse_args(arguments))
+
+
+def test_from_fasta_to_split_table(folder):
+    made = call(folder, "ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout == "ingest: read 60 records from 2 files\ningest: kept 60 records, 1800 letters of dna\n"
+    made = call(folder, "split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.splitlines()[0] == "split: train: 20 records (10 positive)"
+    table = pd.read_csv(folder / "split.tsv", sep="\t")
+    assert table.columns.tolist() == ["id", "split", "reason"]
+    assert table["split"].tolist() == ["train", "valid", "test"] * 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--fasta", "absent.fa"], "absent.fa: sequence file must be an existing file, got no such file"),
+        (["--fasta", "p.fa", "n.fa", "--label", "1"], "--label must be given once per FASTA file (2), got 1"),
+        (["--fasta", "p.fa", "--min-length", "9", "--max-length", "8"], "--min-length must be <= --max-length (8), got 9"),
+        (["--fasta", "p.fa", "p.fa"], "p.fa:1: record ids must be unique, got 'p0' again (first in p.fa:1). Rename or remove one"),
+    ],
+)
+def test_error_is_one_line_and_nothing_is_written(folder, arguments, error):
+    made = call(folder, "ingest", *arguments, "--alphabet", "dna", "--output", "corpus")
+    assert (made.returncode, made.stdout, made.stderr) == (1, "", f"selfattn-bio ingest: error: {error}\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["n.fa", "p.fa", "run.toml"]
+
+
+def test_split_names_the_corpus_and_writes_nothing_on_an_error(folder):
+    run(ingest, "--fasta", str(folder / "p.fa"), "--label", "1", "--alphabet", "dna", "--output", str(folder / "corpus"))
+    with pytest.raises(SelfAttnBioError) as caught:
+        run(split, "--run-file", str(folder / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(folder / "split.tsv"))
+    assert str(caught.value) == f"{folder / 'corpus'}: corpus must hold both labels, got only label 1 (30 records). Add the other class"
+    assert not list(folder.glob("*split.tsv*"))
+
+
+@pytest.mark.parametrize("kind", ["random", "group"])
+def test_other_kinds_of_split(folder, kind):
+    for name in ("p", "n"):
+        path = folder / f"{name}.fa"
+        path.write_text(path.read_text().replace("chrom=", f"group={name}"))
+    (folder / "run.toml").write_text(
+        RUN_FILE.split("[split]")[0] + f'[split]\nkind = "{kind}"\nvalid_fraction = 0.3\ntest_fraction = 0.3\n'
+    )
+    fasta = [str(folder / "p.fa"), str(folder / "n.fa")]
+    run(ingest, "--fasta", *fasta, "--label", "1", "0", "--alphabet", "dna", "--output", str(folder / "corpus"))
+    run(split, "--run-file", str(folder / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(folder / "split.tsv"))
+    counts = pd.read_csv(folder / "split.tsv", sep="\t")["split"].value_counts().to_dict()
+    assert counts == ({"train": 24, "valid": 18, "test": 18} if kind == "random" else {"train": 20, "valid": 20, "test": 20})
+
+
+def test_no_torch_on_this_path(folder):
+    code = (
+        "import sys\n"
+        "from selfattn_bio.cli import ingest, split\n"
+        "import selfattn_bio.data.corpus, selfattn_bio.sequence.kmers, selfattn_bio.sequence.splits, selfattn_bio.config\n"
+        "import argparse\n"
+        "parser = argparse.ArgumentParser(); ingest.add_arguments(parser)\n"
+        "ingest.run(parser.parse_args('--fasta p.fa --alphabet dna --output corpus'.split()))\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    made = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert (made.returncode, made.stderr) == (0, "")

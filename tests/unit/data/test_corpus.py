@@ -1,0 +1,174 @@
+"""What comes into a corpus and what is dropped; a folder that is whole or not there; and its checks on opening."""
+
+import errno
+import hashlib
+import json
+
+import pandas as pd
+import pytest
+
+from selfattn_bio.data.corpus import Corpus, Rules, build_corpus, describe
+from selfattn_bio.errors import CorpusError, SequenceFileError
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+
+POSITIVES = """>a chrom=chr2L start=3 end=11 strand=- group=g
+acgtACGU
+>b
+ACGTNNAA
+>again
+ACGTACGT
+>only_n
+NNNNNN
+>short
+ACG
+>long
+ACGTACGTACGTACGT
+"""
+NEGATIVES = """>c
+ACGTACGT
+>d
+TTTTTT
+"""
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = (tmp_path / "positives.fa", tmp_path / "negatives.fa")
+    for path, text in zip(paths, (POSITIVES, NEGATIVES), strict=True):
+        path.write_text(text)
+    return paths
+
+
+@pytest.fixture
+def corpus(files, tmp_path):
+    return build_corpus(zip(files, (1, 0), strict=True), tmp_path / "corpus", Rules(DNA, "made up", min_length=4, max_length=12))
+
+
+def test_records_and_letters(corpus):
+    records = corpus.records
+    assert records["id"].tolist() == ["a", "b", "d"]
+    assert records["label"].tolist() == [1, 1, 0]
+    assert [corpus.letters(i).tobytes() for i in range(len(corpus))] == [b"ACGTACGT", b"ACGTNNAA", b"TTTTTT"]
+    assert records.loc[0, ["chrom", "start", "end", "strand", "group"]].tolist() == ["chr2L", 3, 11, "-", "g"]
+    assert records.loc[1, ["chrom", "start", "end", "strand", "group"]].isna().all()
+    assert records["sha256"][2] == hashlib.sha256(b"TTTTTT").hexdigest()
+    assert (corpus.path / "letters.bin").read_bytes() == b"ACGTACGTACGTNNAATTTTTT"
+
+
+def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
+    summary = json.loads((corpus.path / "corpus.json").read_text())
+    assert summary["dropped"] == {
+        "exact duplicate": 1,
+        "only N": 1,
+        "shorter than 4 letters": 1,
+        "longer than 12 letters": 1,
+        "exact duplicate under another label (the first is kept)": 1,
+    }
+    assert summary["noted"] == {"lower case": 1, "U in DNA": 1, "IUPAC codes": 2}
+    assert [(source["path"], source["records"]) for source in summary["sources"]] == [(str(files[0]), 6), (str(files[1]), 2)]
+    assert list(describe(summary)) == [
+        "read 8 records from 2 files",
+        "dropped 1: exact duplicate",
+        "dropped 1: only N",
+        "dropped 1: shorter than 4 letters",
+        "dropped 1: longer than 12 letters",
+        "dropped 1: exact duplicate under another label (the first is kept)",
+        "noted lower case in 1 records",
+        "noted U in DNA in 1 records",
+        "noted IUPAC codes in 2 records",
+        "kept 3 records, 22 letters of dna",
+    ]
+
+
+def test_letters_are_a_read_only_view(corpus):
+    with pytest.raises(ValueError, match="read-only"):
+        corpus.letters(0)[0] = 65
+
+
+def test_fingerprint_follows_content_alone(corpus, files, tmp_path):
+    again = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "again", Rules(DNA, "", min_length=4, max_length=12))
+    assert again.fingerprint == corpus.fingerprint
+    turned = build_corpus(zip(files, (0, 1), strict=True), tmp_path / "turned", Rules(DNA, "", min_length=4, max_length=12))
+    assert turned.fingerprint != corpus.fingerprint
+
+
+def test_unlabelled_corpus_has_no_labels(files, tmp_path):
+    assert build_corpus([(files[1], None)], tmp_path / "corpus", Rules(DNA)).records["label"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("text", "rules", "message"),
+    [
+        (">a\nNNN\n>b\nNN\n", Rules(DNA), "records must hold letters that are known, got only N in all 2"),
+        (">a\nXX\n", Rules(PROTEIN), "records must hold letters that are known, got only X in all 1"),
+        (
+            ">a\nACG\n>b\nNNNN\n",
+            Rules(DNA, min_length=4),
+            "at least one record must be left, got none of 2: 1 shorter than 4 letters, 1 only N",
+        ),
+        (">a\nACGT\n", Rules(PROTEIN), "letters must be protein, got only A C G T U N in all records. Declare it as DNA: --alphabet dna"),
+    ],
+)
+def test_nothing_to_keep_is_an_error_and_leaves_nothing(text, rules, message, tmp_path):
+    path = tmp_path / "a.fa"
+    path.write_text(text)
+    with pytest.raises(SequenceFileError) as caught:
+        build_corpus([(path, 1)], tmp_path / "corpus", rules)
+    assert message in str(caught.value)
+    assert [part.name for part in tmp_path.iterdir()] == ["a.fa"]
+
+
+def test_an_error_leaves_the_corpus_that_was_there(corpus, files, tmp_path):
+    files[1].write_text(">c\nACGT\n>d\n")
+    with pytest.raises(SequenceFileError, match="record must have letters"):
+        build_corpus([(files[1], 0)], corpus.path, Rules(DNA))
+    assert Corpus.open(corpus.path).fingerprint == corpus.fingerprint
+    assert sorted(part.name for part in tmp_path.iterdir()) == ["corpus", "negatives.fa", "positives.fa"]
+
+
+def test_full_disk_names_the_folder_and_leaves_nothing(files, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        build_corpus([(files[0], 1)], tmp_path / "corpus", Rules(DNA))
+    assert caught.value.filename == str(tmp_path / "corpus")
+    assert sorted(part.name for part in tmp_path.iterdir()) == ["negatives.fa", "positives.fa"]
+
+
+def test_a_folder_that_is_no_corpus_is_not_replaced(files, tmp_path):
+    with pytest.raises(
+        CorpusError, match=r"corpus folder must be new, empty or a corpus, as it is replaced, got one that holds 'negatives\.fa'"
+    ):
+        build_corpus([(files[0], 1)], tmp_path, Rules(DNA))
+    with pytest.raises(CorpusError, match="corpus must be a folder, got a file"):
+        build_corpus([(files[0], 1)], files[1], Rules(DNA))
+    assert files[1].read_text() == NEGATIVES
+
+
+@pytest.mark.parametrize("part", ["letters.bin", "records.parquet", "corpus.json"])
+def test_missing_part(corpus, part):
+    (corpus.path / part).unlink()
+    with pytest.raises(CorpusError, match=rf"{part}: corpus must be whole, got no such file or folder\. Run selfattn-bio ingest"):
+        Corpus.open(corpus.path)
+
+
+@pytest.mark.parametrize("part", ["records.parquet", "corpus.json"])
+def test_truncated_part(corpus, part):
+    path = corpus.path / part
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CorpusError, match=r"corpus must be readable, got .*Run selfattn-bio ingest again"):
+        Corpus.open(corpus.path)
+
+
+def test_truncated_letters(corpus):
+    (corpus.path / "letters.bin").write_bytes(b"ACGT")
+    with pytest.raises(CorpusError, match=r"letters of the corpus must be 22 as corpus\.json says, got 4"):
+        Corpus.open(corpus.path)
+
+
+def test_altered_records(corpus):
+    corpus.records.assign(label=1 - corpus.records["label"]).to_parquet(corpus.path / "records.parquet", index=False)
+    with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
+        Corpus.open(corpus.path)

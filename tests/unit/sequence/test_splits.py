@@ -1,0 +1,132 @@
+"""No sequence on two sides; whole groups; proportions; and what a split refuses."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.splits import describe, read_split, split_at_random, split_by_chromosome, split_by_group, strand_keys
+
+
+def keys_of(*texts: str, alphabet=DNA) -> list[bytes]:
+    return strand_keys((np.frombuffer(text.encode(), np.uint8) for text in texts), alphabet)
+
+
+def table(labels: list[int | None], **columns: list[str | None]) -> pd.DataFrame:
+    ids = [f"r{i}" for i in range(len(labels))]
+    return pd.DataFrame({"id": ids, "label": pd.array(labels, dtype="Int8"), **columns})
+
+
+def unique_keys(num_records: int) -> list[bytes]:
+    return [hashlib.sha256(str(i).encode()).digest() for i in range(num_records)]
+
+
+def test_keys_are_those_of_either_strand():
+    first, turned, other = keys_of("AACG", "CGTT", "AACC")
+    assert first == turned != other
+    assert len(set(keys_of("AACG", "CGTT", alphabet=PROTEIN))) == 2
+
+
+def test_chromosome_split_drops_the_twin_that_is_farther_from_test():
+    records = table([1, 0] * 3 + [1, 0, 1], chrom=["c1", "c1", "c2", "c2", "c3", "c3", "c1", "c2", "c1"])
+    keys = keys_of("AAAA", "AAAC", "AACA", "AAGA", "ACAA", "AGAA", "TTGT", "TTCT", "AAAA")
+    split = split_by_chromosome(records, keys, valid=["c2"], test=["c3"])
+    # r6 TTGT is ACAA (r4, test) turned; r7 TTCT is AGAA (r5, test) turned; r8 is r0 again, on the same side
+    assert split["split"].tolist() == ["train", "train", "valid", "valid", "test", "test", "dropped", "dropped", "train"]
+    assert split["reason"][6] == "same sequence as r4 of test, on either strand"
+    assert split["reason"][0] == "chrom=c1"
+
+
+def test_valid_twin_wins_over_train():
+    records = table([1, 0] * 3 + [0], chrom=["c1", "c1", "c2", "c2", "c3", "c3", "c1"])
+    keys = [*unique_keys(6), unique_keys(3)[2]]
+    split = split_by_chromosome(records, keys, valid=["c2"], test=["c3"])
+    assert (split["split"][6], split["reason"][6]) == ("dropped", "same sequence as r2 of valid, on either strand")
+
+
+def test_random_split_keeps_proportions_per_label_and_twins_together():
+    labels = [1] * 60 + [0] * 140
+    keys = unique_keys(200)
+    for i in range(0, 200, 10):
+        keys[i + 1] = keys[i]
+    records = table(labels)
+    split = split_at_random(records, keys, 0.2, 0.1, seed=3)
+    counts = pd.crosstab(split["split"], records["label"].to_numpy())
+    assert counts.loc["train"].tolist() == [98, 42]
+    assert counts.loc["valid"].tolist() == [28, 12]
+    assert counts.loc["test"].tolist() == [14, 6]
+    assert all(split["split"][i] == split["split"][i + 1] for i in range(0, 200, 10))
+    assert split.equals(split_at_random(records, keys, 0.2, 0.1, seed=3))
+    assert not split.equals(split_at_random(records, keys, 0.2, 0.1, seed=4))
+
+
+def test_group_split_keeps_groups_and_groups_that_share_a_sequence_together():
+    groups = [f"g{i // 4}" for i in range(80)]
+    keys = unique_keys(80)
+    keys[7] = keys[8]  # g1 and g2 share a sequence
+    keys[11] = keys[40]  # and g2 shares one with g10: all three stand together
+    records = table([i % 2 for i in range(80)], group=groups)
+    for seed in range(10):
+        split = split_by_group(records, keys, 0.25, 0.25, seed)
+        sides = split.groupby(records["group"])["split"].agg(set)
+        assert sides.map(len).eq(1).all()
+        assert sides["g1"] == sides["g2"] == sides["g10"]
+        assert split["split"].value_counts().to_dict() == {"train": 40, "valid": 20, "test": 20}
+
+
+def test_missing_column_names_the_record_and_the_cure():
+    records = table([0, 1, 0], chrom=["c1", None, None])
+    with pytest.raises(
+        CorpusError, match=r"records must have chrom= in the header to be split by it, got none in 'r1' \(and 1 more of 3\)"
+    ):
+        split_by_chromosome(records, unique_keys(3), ["c1"], ["c2"])
+    with pytest.raises(CorpusError, match=r"got none in 'r0'\. Add group= to the FASTA headers, or choose another \[split\] kind"):
+        split_by_group(table([1], group=[None]), unique_keys(1), 0.1, 0.1, 0)
+
+
+def test_unknown_chromosome_is_named():
+    with pytest.raises(CorpusError, match=r"\[split\] test must name chromosomes of the corpus \(c1, c2\), got 2R, 3L"):
+        split_by_chromosome(table([0, 1], chrom=["c1", "c2"]), unique_keys(2), ["c1"], ["3L", "2R"])
+
+
+def test_one_class_or_no_label_or_too_few_records():
+    with pytest.raises(CorpusError, match=r"corpus must hold both labels, got only label 1 \(9 records\)\. Add the other class"):
+        split_at_random(table([1] * 9), unique_keys(9), 0.2, 0.2, 0)
+    with pytest.raises(CorpusError, match="records must have a label to be split, got 2 of 4 without"):
+        split_at_random(table([1, 0, None, None]), unique_keys(4), 0.2, 0.2, 0)
+    message = "got train 2 of label 0, 3 of label 1; valid 0 of label 0, 0 of label 1; test 0 of label 0, 0 of label 1"
+    with pytest.raises(CorpusError, match="each side of the split must have records of both labels, " + message):
+        split_at_random(table([1, 1, 1, 0, 0]), [b"same"] * 5, 0.2, 0.2, 0)
+
+
+def test_fractions_must_leave_something_to_train():
+    with pytest.raises(ValueError, match=r"valid_fraction \+ test_fraction must be < 1, got 0.5 \+ 0.5"):
+        split_at_random(table([0, 1]), unique_keys(2), 0.5, 0.5, 0)
+
+
+def test_read_split_checks_that_it_is_of_these_records(tmp_path):
+    path = tmp_path / "split.tsv"
+    path.write_text("id\tsplit\treason\nNA\ttrain\tx\nb\ttest\ty\n")
+    assert read_split(path, ["NA", "b"]) == ["train", "test"]
+    with pytest.raises(CorpusError, match="got 2 records that are not the 1 of the corpus in their order"):
+        read_split(path, ["b"])
+    with pytest.raises(CorpusError, match="split table must be an existing file, got no such file"):
+        read_split(tmp_path / "absent.tsv", [])
+    path.write_text("id\tsplit\treason\na\ttrian\tx\n")
+    with pytest.raises(CorpusError, match=r"split\.tsv:2: split must be train, valid, test or dropped, got 'trian'"):
+        read_split(path, ["a"])
+    for text in ("", "id,split\n"):
+        path.write_text(text)
+        with pytest.raises(CorpusError, match="split table must be TSV with columns id, split, reason"):
+            read_split(path, ["a"])
+
+
+def test_describe_counts_sides_and_positives():
+    split = pd.DataFrame({"split": ["train", "train", "test"]})
+    assert describe(split, pd.Series(pd.array([1, 0, 1], dtype="Int8")))[::2] == [
+        "train: 2 records (1 positive)",
+        "test: 1 records (1 positive)",
+    ]
