@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
@@ -27,8 +27,9 @@ RETRAIN = "Train it again, or copy the folder whole"
 
 def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], provenance: dict[str, Any]) -> None:
     """Write weights, run file and provenance into an existing folder; the hashes of weights and vocabulary are added."""
-    save_file(weights, folder / WEIGHTS)
-    (folder / RUN).write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+    (folder / WEIGHTS).write_bytes(save(weights))  # save_file would make it readable by its owner alone
+    alone = run.model_copy(update={"variants": {}})  # the model of a variant has no variants, and this one is no different
+    (folder / RUN).write_text(tomli_w.dumps(alone.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
     hashes = {"vocabulary_sha256": _tokenizer(run).sha256, "weights_sha256": sha256_of(folder / WEIGHTS)}
     (folder / PROVENANCE).write_text(json.dumps(hashes | provenance, indent=1) + "\n", encoding="utf-8")
 

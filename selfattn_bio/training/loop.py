@@ -6,6 +6,7 @@ checkpoint needs a step number, weights and optimizer to go on bit for bit. The 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -31,7 +32,7 @@ from selfattn_bio.errors import CorpusError, TrainingError
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_temperature
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.classifier import Network, build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -95,7 +96,8 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
     tokenizer = KmerTokenizer(alphabet, k=run.tokens.k, stride=run.tokens.stride)
     bare = build_network(run, tokenizer.vocabulary_size)
     network, optimizer = fabric.setup(bare, build_optimizer(bare, run.training))
-    scorer = Scorer(run, alphabet, tokenizer, bare)
+    average = copy.deepcopy(bare).eval()  # the running mean of the weights: what is evaluated and kept
+    scorer = Scorer(run, alphabet, tokenizer, average)
     objective = BinaryObjective(run.training, sides["train"].labels)
     stream = _Stream(run, corpus, sides["train"])
     print(
@@ -106,7 +108,7 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
 
     fingerprint = _fingerprint(run, corpus, split_path)
     with CheckpointFolder(output.with_name(output.name + ".checkpoints"), fingerprint) as checkpoints:
-        progress, best = _restored(checkpoints, bare, optimizer, name)
+        progress, best = _restored(checkpoints, bare, average, optimizer, name)
         started, printed = time.monotonic() - progress.seconds, time.monotonic()
         network.train()
         while progress.step < run.training.max_steps and not _out_of_patience(progress, run):
@@ -130,12 +132,13 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
             optimizer.step()
             optimizer.zero_grad()
             progress.step += 1
+            _move_average(average, bare, progress.step, run.training.ema_decay)
             progress.loss_sum, progress.loss_steps = progress.loss_sum + step_loss, progress.loss_steps + 1
 
             at_end = progress.step == run.training.max_steps
             if progress.step % run.training.evaluate_every == 0 or at_end:
                 if _evaluate(scorer, corpus, sides["valid"], progress, stream.epoch_of(progress.step), started):
-                    best = {key: value.detach().cpu().clone() for key, value in bare.state_dict().items()}
+                    best = {key: value.detach().cpu().clone() for key, value in average.state_dict().items()}
                 print(_line(name, progress, run, stream, started), flush=True)
                 printed = time.monotonic()
             elif time.monotonic() - printed > SECONDS_BETWEEN_LINES:
@@ -143,9 +146,9 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
                 printed = time.monotonic()
             if progress.step % run.training.checkpoint_every == 0 or at_end:
                 progress.seconds = time.monotonic() - started
-                checkpoints.save(progress.step, _tensors(bare, optimizer, best), asdict(progress))
+                checkpoints.save(progress.step, _tensors(bare, average, optimizer, best), asdict(progress))
         progress.seconds = time.monotonic() - started
-        bare.load_state_dict(best)
+        average.load_state_dict(best)
         _write_model(run, corpus, split_path, output, scorer, sides, progress, threads)
     print(f"{name}: best valid AUROC {progress.best_auroc:.4f} at step {progress.best_step}; model in {output}", flush=True)
 
@@ -219,9 +222,7 @@ def _out_of_patience(progress: Progress, run: RunFile) -> bool:
 
 def _evaluate(scorer: Scorer, corpus: Corpus, side: Side, progress: Progress, epoch: float, started: float) -> bool:
     """Measure valid, add a row to the history; whether it is the best so far."""
-    scorer.network.eval()
     logits = scorer.logits([corpus.letters(int(row)) for row in side.rows])
-    scorer.network.train()
     auroc = float(roc_auc_score(side.labels, logits))
     progress.history.append(
         {
@@ -257,21 +258,34 @@ def _line(name: str, progress: Progress, run: RunFile, stream: _Stream, started:
     return " | ".join(parts)
 
 
-def _tensors(network: torch.nn.Module, optimizer: Any, best: dict[str, Tensor]) -> dict[str, Tensor]:
-    parts = {"network": network.state_dict(), "best": best, "optimizer": optimizer_tensors(optimizer)}
+def _move_average(average: Network, network: Network, step: int, decay: float) -> None:
+    """Move the mean towards the weights of `step`; early on it forgets faster, so that it never holds the first random ones."""
+    decay = min(decay, (step - 1) / (step + 8))
+    with torch.no_grad():
+        for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(weight, 1 - decay)
+        for mean, weight in zip(average.buffers(), network.buffers(), strict=True):
+            mean.copy_(weight)
+
+
+def _tensors(network: Network, average: Network, optimizer: Any, best: dict[str, Tensor]) -> dict[str, Tensor]:
+    parts = {"network": network.state_dict(), "average": average.state_dict(), "best": best, "optimizer": optimizer_tensors(optimizer)}
     return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}
 
 
-def _restored(checkpoints: CheckpointFolder, network: torch.nn.Module, optimizer: Any, name: str) -> tuple[Progress, dict[str, Tensor]]:
+def _restored(
+    checkpoints: CheckpointFolder, network: Network, average: Network, optimizer: Any, name: str
+) -> tuple[Progress, dict[str, Tensor]]:
     found = checkpoints.latest()
     if found is None:
         return Progress(), {}
     tensors, state = found
-    parts: dict[str, dict[str, Tensor]] = {"network": {}, "best": {}, "optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "best": {}, "optimizer": {}}
     for key, value in tensors.items():
         part, rest = key.split("/", 1)
         parts[part][rest] = value
     network.load_state_dict(parts["network"])
+    average.load_state_dict(parts["average"])
     restore_optimizer(optimizer, parts["optimizer"])
     progress = Progress(**state)
     print(f"{name}: going on from the checkpoint of step {progress.step}", flush=True)
@@ -290,7 +304,6 @@ def _write_model(
     run: RunFile, corpus: Corpus, split_path: Path, output: Path, scorer: Scorer, sides: dict[str, Side], progress: Progress, threads: int
 ) -> None:
     valid = sides["valid"]
-    scorer.network.eval()
     logits = scorer.logits([corpus.letters(int(row)) for row in valid.rows])
     temperature = fit_temperature(logits, valid.labels)
     threshold = choose_threshold(calibrate(logits, temperature), valid.labels)
