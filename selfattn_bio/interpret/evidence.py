@@ -20,8 +20,9 @@ by a tenth), for with thousands of records a test of "different from 0" alone fi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -129,8 +130,8 @@ def effect(
     width, within `NEARBY` letters where there is room and overlapping no hit of the motif, is shuffled in a second copy. A record's effect
     is the mean difference over `DRAWS`; records without room for the sites are left out.
     """
-    spans = {record: merged_spans(group) for record, group in hits.groupby("record")}
-    records = rng.permutation(np.array(sorted(spans), dtype=int))[:MAX_RECORDS]
+    records = rng.permutation(np.unique(hits["record"].to_numpy(dtype=int)))[:MAX_RECORDS]
+    spans = {record: merged_spans(hits[hits["record"] == record]) for record in records}
     at_hits, at_sites, used = [], [], []
     for record in records:
         for _ in range(DRAWS):
@@ -210,7 +211,7 @@ def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return q
 
 
-def verdict(row: dict[str, float], significance: float) -> str:
+def verdict(row: Mapping[Any, Any], significance: float) -> str:
     """supported, contradicted or proposal, as the module says."""
     clear = not math.isnan(row["effect"]) and row["effect_q"] < significance and abs(row["effect"]) >= MIN_EFFECT
     if clear and row["effect_high"] < 0:

@@ -140,7 +140,7 @@ def explain(
     sequences: Sequence[str] | str | Path,
     *,
     mutated_fraction: float = 0.15,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[int], None] | None = None,
 ) -> Explanation:
     """Explain the score of each sequence, letter by letter.
 
@@ -155,7 +155,7 @@ def explain(
     mutated_fraction
         Share of the positions, those of highest AttnLRP relevance, whose scores are measured by substitution; 0 for none.
     say
-        Told of progress, a line at a time.
+        Told how many sequences are done, from time to time.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def explain_letters(
     records: pd.DataFrame,
     *,
     mutated_fraction: float,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[int], None] | None = None,
 ) -> Explanation:
     """`explain` of ASCII arrays with a table of their records (id, and any of chrom, start, end, strand and more)."""
     if not len(letters):
@@ -196,7 +196,7 @@ def explain_letters(
                 scores[row, :length] = guided_mutagenesis(scorer, sequence, scores[row, :length], mutated_fraction)
         hypothetical[rows, columns] = scores
         if say:
-            say(f"{start + len(batch)} of {len(letters)} sequences explained")
+            say(start + len(batch))
     table = records.reset_index(drop=True).assign(length=[len(row) for row in letters])
     return Explanation(
         table.reindex(columns=[*table, *(name for name in PLACE if name not in table)]),

@@ -62,7 +62,7 @@ def find_hits(
     return hits[inside].assign(order=order[inside]).sort_values(["order", "record", "start", "strand"], ignore_index=True)[COLUMNS]
 
 
-def relevant_hits(hits: pd.DataFrame, relevance: Sequence[NDArray[np.float32]], share: float = 0.9) -> pd.DataFrame:
+def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]], share: float = 0.9) -> pd.DataFrame:
     """Keep the hits that the model looks at.
 
     A hit is kept if it carries more relevance than `share` of the windows of its width in its record.
@@ -72,7 +72,7 @@ def relevant_hits(hits: pd.DataFrame, relevance: Sequence[NDArray[np.float32]], 
     hits
         As of `find_hits`.
     relevance
-        Importance per letter, one (L,) array a record.
+        Record -> importance per letter, (L,), for each record with a hit.
     share
         In [0, 1).
 
@@ -80,7 +80,7 @@ def relevant_hits(hits: pd.DataFrame, relevance: Sequence[NDArray[np.float32]], 
     -------
     `hits` with a column rank (share of the record's windows with less relevance), those with a rank above `share`.
     """
-    sums = [np.concatenate(([0.0], np.cumsum(row, dtype=np.float64))) for row in relevance]
+    sums = {record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64))) for record, row in relevance.items()}
     ranks = np.empty(len(hits))
     for i, (record, start, end) in enumerate(hits[["record", "start", "end"]].itertuples(index=False)):
         windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio.attention.attend import weights
-from selfattn_bio.model.classifier import AttentionBody
+from selfattn_bio.model.classifier import PAD, AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.scoring.scorer import Scorer
 
@@ -54,7 +54,7 @@ def attention_received(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np
             handle.remove()
     pooled = torch.stack(received).mean(0)[:, body.head.num_prefix :]  # (B, M)
     by_token = pooled.repeat_interleave(getattr(body.stem, "pool", 1), dim=1)[:, : tokens.shape[1]]  # (B, N)
-    return _to_letters(by_token.cpu().numpy() * (tokens != 0).cpu().numpy(), scorer, letters)
+    return _to_letters(by_token.cpu().numpy() * (tokens != PAD).cpu().numpy(), scorer, letters)
 
 
 def _to_letters(by_token: NDArray[np.float32], scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from selfattn_bio.model.classifier import PAD, Network
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
 from selfattn_bio.scoring.scorer import Scorer
@@ -53,13 +54,13 @@ def attnlrp_rules(network: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
-def embedding_gradient(network: nn.Module, tokens: Tensor) -> Tensor:
+def embedding_gradient(network: Network, tokens: Tensor) -> Tensor:
     """AttnLRP gradient of the logit at the token embeddings.
 
     Parameters
     ----------
     network
-        With `embed` and `classify`, in eval mode.
+        In evaluation mode.
     tokens
         (B, N) int, padded with 0.
 
@@ -73,7 +74,7 @@ def embedding_gradient(network: nn.Module, tokens: Tensor) -> Tensor:
     """
     embeddings = network.embed(tokens).detach().requires_grad_()
     with attnlrp_rules(network), torch.enable_grad():
-        logits = network.classify(embeddings, tokens != 0)
+        logits = network.classify(embeddings, tokens != PAD)
     return torch.autograd.grad(logits.sum(), embeddings)[0]
 
 

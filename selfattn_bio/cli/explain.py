@@ -1,0 +1,76 @@
+"""Explain a model's most confident positives, letter by letter.
+
+Takes up to [interpret] max_sequences positives of train and valid, those of highest score; test is left for the evidence. Writes the
+relevance folder: the score of every letter at every position (AttnLRP, measured by substitution at the most relevant positions), and
+raw attention beside it, as a proposal only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfattn_bio.errors import CorpusError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.scoring.scorer import Scorer
+
+LINES = 20  # of progress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
+    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
+    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="relevance folder to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.interpret.explanation import BATCH, explain_letters
+    from selfattn_bio.scoring.scorer import load
+    from selfattn_bio.training.hardware import use_matmul
+
+    start = time.monotonic()
+    settings = read_run_file(arguments.run_file).interpret
+    corpus = Corpus.open(arguments.corpus)
+    scorer = load(arguments.model)
+    use_matmul(scorer.run.training.matmul)
+    records = _most_confident(scorer, corpus, arguments.split, settings.max_sequences)
+    letters = [corpus.letters(i) for i in records.index]
+    every = max(1, len(letters) // BATCH // LINES) * BATCH
+
+    def say(done: int) -> None:
+        if done % every == 0 or done == len(letters):
+            seconds = time.monotonic() - start
+            left = seconds / done * (len(letters) - done)
+            print(f"explain: {done} of {len(letters)} sequences, {seconds:.0f} s, about {left:.0f} s left", flush=True)
+
+    columns = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]
+    explanation = explain_letters(scorer, letters, records[columns], mutated_fraction=settings.mutated_fraction, say=say)
+    explanation.save(arguments.output)
+    print(f"explain: wrote {arguments.output} in {time.monotonic() - start:.0f} s", flush=True)
+
+
+def _most_confident(scorer: Scorer, corpus: Corpus, split: Path, limit: int) -> pd.DataFrame:
+    """The positives of train and valid of highest logit, best first; the index is the row in the corpus."""
+    from selfattn_bio.sequence.splits import read_split
+
+    records = corpus.records.assign(split=read_split(split, corpus.records["id"])).reset_index(drop=True)
+    positives = records[(records["label"] == 1).fillna(False) & records["split"].isin(["train", "valid"])]
+    if positives.empty:
+        raise CorpusError(
+            "train and valid must hold a positive to explain, got none", place=str(split), cure="Change [split] in the run file"
+        )
+    positives = positives.assign(logit=scorer.logits([corpus.letters(i) for i in positives.index]))
+    chosen = positives.sort_values("logit", ascending=False, kind="stable").head(limit)
+    low, high = chosen["logit"].min(), chosen["logit"].max()
+    print(f"explain: {len(chosen)} of {len(positives)} positives of train and valid, logits {low:.2f} to {high:.2f}", flush=True)
+    return chosen

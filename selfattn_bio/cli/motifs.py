@@ -1,0 +1,143 @@
+"""Find motifs in the relevance of train and valid, and weigh the evidence for them on test.
+
+Seqlets are grouped by TF-MoDISco and matched with [interpret] database by Tomtom. On the records of test, hits of each motif are
+tested for enrichment in positives and for their effect on the model when their letters are shuffled. Writes to OUTPUT: motifs.meme,
+motifs.tsv, seqlets.bed (hits on positives of test that the model looks at), discovery_seqlets.bed (what the motifs were built from)
+and logos/. No motif is a result, too: the files then have no row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfattn_bio.errors import CorpusError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from selfattn_bio.config import Interpret
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.interpret.explanation import Explanation
+    from selfattn_bio.interpret.motifs import MotifSet
+    from selfattn_bio.scoring.scorer import Scorer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
+    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
+    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
+    parser.add_argument("--relevance", required=True, type=Path, metavar="DIR", help="relevance folder, from `explain`")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where motifs.* and the rest go")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.interpret.explanation import Explanation
+    from selfattn_bio.scoring.scorer import load
+    from selfattn_bio.training.hardware import use_matmul
+
+    start = time.monotonic()
+    settings = read_run_file(arguments.run_file).interpret
+    corpus, scorer, explanation = Corpus.open(arguments.corpus), load(arguments.model), Explanation.load(arguments.relevance)
+    test = _test_records(corpus, arguments.split)
+    motifs = _discover(explanation, settings)
+    _say(f"found in {time.monotonic() - start:.0f} s; weighing the evidence on {len(test)} records of test")
+    use_matmul(scorer.run.training.matmul)
+    table, sites = _weigh(motifs, scorer, corpus, test, settings)
+    _write(motifs, table, sites, arguments.output)
+    _report(table)
+    _say(f"wrote {arguments.output / 'motifs.tsv'} in {time.monotonic() - start:.0f} s")
+
+
+def _test_records(corpus: Corpus, split: Path) -> pd.DataFrame:
+    """The labelled records of test; the index is the row in the corpus."""
+    from selfattn_bio.sequence.splits import read_split
+
+    records = corpus.records.assign(split=read_split(split, corpus.records["id"])).reset_index(drop=True)
+    test = records[(records["split"] == "test") & records["label"].notna()]
+    if test.empty:
+        raise CorpusError("test must hold a labelled record to weigh evidence on, got none", place=str(split), cure="Change [split]")
+    return test
+
+
+def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
+    from selfattn_bio.interpret.motifs import build_motifs
+
+    if explanation.alphabet != "dna":
+        _say(f"no motifs: they are sought in dna, and these sequences are {explanation.alphabet}")
+        return build_motifs([], explanation.records, {})
+    return explanation.motifs(settings.database, max_motifs=settings.max_motifs, max_seqlets=settings.max_seqlets, say=_say)
+
+
+def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame, settings: Interpret) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """motifs.tsv, and seqlets.bed: the hits on positives of test that carry relevance."""
+    from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
+    from selfattn_bio.interpret.explanation import explain_letters
+    from selfattn_bio.interpret.formats import on_chromosome
+    from selfattn_bio.interpret.hits import find_hits, relevant_hits
+
+    letters, labels = [corpus.letters(i) for i in test.index], test["label"].to_numpy(dtype=int)
+    hits = find_hits(motifs.ppms, motifs.num_sites, letters, settings.hit_p)
+    held_out = HeldOut(letters, labels)
+    evidence = weigh_evidence(
+        [motif.name for motif in motifs],
+        hits,
+        held_out,
+        lambda sequences: scorer.logits(sequences) / scorer.temperature,
+        significance=settings.significance,
+        seed=settings.seed,
+    )
+    in_positives = hits[labels[hits["record"].to_numpy(dtype=int)] == 1]
+    rows = sorted(set(in_positives["record"]))
+    relevance = {}
+    if rows:
+        explained = explain_letters(scorer, [letters[row] for row in rows], test.iloc[rows][["id"]], mutated_fraction=0)
+        relevance = dict(zip(rows, explained.relevance, strict=True))
+    sites = relevant_hits(in_positives, relevance)
+    sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
+    return motifs.table.merge(evidence, on="name", how="left"), sites
+
+
+def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: Path) -> None:
+    from matplotlib.figure import Figure
+
+    from selfattn_bio.files import whole_file, whole_folder
+    from selfattn_bio.interpret.formats import write_bed
+    from selfattn_bio.report.logos import draw_logo
+
+    motifs.to_meme(output / "motifs.meme")
+    motifs.to_bed(output / "discovery_seqlets.bed")
+    with whole_file(output / "seqlets.bed") as path:
+        write_bed(path, sites)
+    with whole_folder(output / "logos") as folder:
+        for motif in motifs:
+            figure = Figure(figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained")
+            draw_logo(motif.ppm, figure.subplots())
+            figure.savefig(folder / f"{motif.name}.svg", metadata={"Date": None})
+    with whole_file(output / "motifs.tsv") as path:
+        table.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _report(table: pd.DataFrame) -> None:
+    from selfattn_bio.interpret.evidence import MIN_RECORDS
+
+    for row in table.to_dict("records"):
+        measured = (
+            f"{row['effect']:+.2f} ({row['effect_low']:+.2f} to {row['effect_high']:+.2f})"
+            if row["effect_records"] >= MIN_RECORDS
+            else "unknown"
+        )
+        _say(
+            f"{row['name']} {row['consensus']}: {row['match']} (q {row['match_q']:.1g}), {row['num_sites']} seqlets, "
+            f"{row['odds_ratio']:.2f}x enriched (q {row['enrichment_q']:.1g}), effect {measured}: {row['verdict']}"
+        )
+    _say(f"{(table['verdict'] == 'supported').sum()} of {len(table)} motifs are supported")
+
+
+def _say(line: str) -> None:
+    print(f"motifs: {line}", flush=True)
