@@ -57,7 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
     labels = {side: rows[side]["label"].to_numpy(dtype="int64") for side in rows}
     print("evaluate: " + ", ".join(f"{side} {len(labels[side])} records ({labels[side].sum()} positive)" for side in labels), flush=True)
 
-    classifiers = _networks({"model": arguments.model, **dict(arguments.variant)}, letters)
+    folders = {"model": arguments.model, **dict(arguments.variant)}
+    for folder in folders.values():
+        _check_split(folder, corpus, arguments.split)
+    classifiers = _networks(folders, letters)
     classifiers |= _fitted_baselines(corpus, letters, labels)
     summary = summarise(classifiers, labels, _properties(corpus, letters), settings)
     summary["train"] = _read_json(arguments.model / "train.json")
@@ -91,6 +94,18 @@ def _rows_of_sides(corpus: Corpus, split_path: Path) -> dict[str, pd.DataFrame]:
                 f"{side} must hold positives and negatives, got {counts}", place=str(split_path), cure="change [split] in the run file"
             )
     return rows
+
+
+def _check_split(folder: Path, corpus: Corpus, split_path: Path) -> None:
+    """A model trained on another corpus or split may have seen the test records: it is not judged on them."""
+    from selfattn_bio.files import sha256_of
+
+    provenance = _read_json(folder / "provenance.json")
+    for what, key, here in (("corpus", "corpus_fingerprint", corpus.fingerprint), ("split", "split_sha256", sha256_of(split_path))):
+        if (there := str(provenance.get(key))) != here:
+            message = f"model must be trained on this {what} ({here[:12]}), got one trained on {there[:12]}"
+            cure = "Train it again: it may have seen these test records"
+            raise ModelFolderError(message, place=str(folder), cure=cure)
 
 
 def _networks(folders: dict[str, Path], letters: Letters) -> dict[str, Classifier]:

@@ -121,7 +121,7 @@ def _norms(counts: sparse.csr_matrix) -> NDArray[np.float64]:
 
 
 def _count_kmers(letters: Letters, tokenizer: KmerTokenizer, bins: int) -> sparse.csr_matrix:
-    """Counts of each k-mer in each of `bins` equal parts of a record, (records, bins * k-mers); k-mers with an ambiguous letter are left out."""
+    """Counts of each k-mer in each of `bins` equal parts of a record, (records, bins * k-mers); those with an ambiguous letter left out."""
     num_kmers = tokenizer.vocabulary_size - NUM_SPECIAL
     chunks = []
     for tokens in _encoded(letters, tokenizer):  # (records, N)

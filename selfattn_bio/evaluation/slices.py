@@ -6,6 +6,7 @@ before test is read.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def slice_metrics(
     """
     which = np.searchsorted(edges, np.asarray(values, dtype=np.float64), side="right") - 1
     slices = []
-    for i, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for i, (low, high) in enumerate(pairwise(edges)):
         inside = which == i
         entry: dict[str, Any] = {"from": _finite(low), "to": _finite(high), "n": int(inside.sum()), "positives": int(labels[inside].sum())}
         if 0 < entry["positives"] < entry["n"]:

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from sklearn.metrics import matthews_corrcoef
+
+from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_temperature, reliability
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
+def test_a_known_temperature_is_found(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 2, 20_000)
+    labels = rng.uniform(size=len(truth)) < 1 / (1 + np.exp(-truth))
+    assert fit_temperature(truth * temperature, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_logits_that_say_nothing_get_a_large_temperature() -> None:
+    rng = np.random.default_rng(0)
+    assert fit_temperature(rng.normal(0, 5, 4000), rng.permutation(np.arange(4000) % 2)) > 10
+
+
+def test_scaling_by_the_temperature_lowers_the_error_of_calibration() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.normal(0, 2, 4000)
+    labels = (rng.uniform(size=4000) < 1 / (1 + np.exp(-truth))).astype(int)
+    logits = 4 * truth
+
+    def error(p: np.ndarray) -> float:
+        found = reliability(p, labels)
+        return float((np.abs(found["predicted"] - found["observed"]) * found["count"]).sum() / 4000)
+
+    assert error(calibrate(logits, fit_temperature(logits, labels))) < 0.3 * error(calibrate(logits, 1.0))
+
+
+def test_threshold_is_the_middle_of_the_best_gap() -> None:
+    assert choose_threshold([0.1, 0.2, 0.6, 0.8], [0, 0, 1, 1]) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+def test_no_other_threshold_has_a_higher_mcc(digits: int) -> None:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 200)
+    p = np.round(1 / (1 + np.exp(-rng.normal(labels, 1))), digits)
+    chosen = matthews_corrcoef(labels, p >= choose_threshold(p, labels))
+    assert chosen == pytest.approx(max(matthews_corrcoef(labels, p >= cut) for cut in np.unique(p)[1:]))
+
+
+@pytest.mark.parametrize(("p", "labels"), [([0.3, 0.3], [0, 1]), ([0.1, 0.9], [1, 1]), ([0.9, 0.1], [0, 1])])
+def test_threshold_is_a_half_where_no_cut_is_better_than_chance(p: list[float], labels: list[int]) -> None:
+    assert choose_threshold(p, labels) == 0.5
+
+
+def test_reliability_of_a_worked_example() -> None:
+    found = reliability([0.05, 0.15, 0.95, 1.0], [0, 1, 1, 1], bins=10)
+    assert found["count"].tolist() == [1, 1, 2]
+    assert found["predicted"].tolist() == pytest.approx([0.05, 0.15, 0.975])
+    assert found["observed"].tolist() == [0, 1, 1]
+
+
+def test_bad_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match=r"logits must be one number a label, shape \(1,\), got \(2,\)"):
+        fit_temperature([1.0, 2.0], [1])
+    with pytest.raises(ValueError, match="logits must be finite, got nan at 1"):
+        fit_temperature([1.0, float("nan")], [1, 0])
+    with pytest.raises(ValueError, match="probabilities must hold at least one record, got none"):
+        choose_threshold([], [])

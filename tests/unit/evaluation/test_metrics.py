@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, differences, intervals
+
+
+def example(n: int = 300, separation: float = 1.0, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(n) % 3 == 0).astype(int)
+    p = 1 / (1 + np.exp(-rng.normal(separation * (2 * labels - 1), 1.5)))
+    return labels, np.round(p, 1) if ties else p
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_values_are_those_of_scikit_learn(ties: bool) -> None:
+    labels, p = example(ties=ties)
+    found = {name: metric.value for name, metric in Bootstrap(labels, draws=2).metrics(p, 0.4).items()}
+    called = p >= 0.4
+    assert found["auroc"] == pytest.approx(sk.roc_auc_score(labels, p))
+    assert found["auprc"] == pytest.approx(sk.average_precision_score(labels, p))
+    assert found["mcc"] == pytest.approx(sk.matthews_corrcoef(labels, called))
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(labels, called))
+    assert found["f1"] == pytest.approx(sk.f1_score(labels, called))
+    assert found["brier"] == pytest.approx(sk.brier_score_loss(labels, p))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_draws_are_the_metrics_of_drawn_records(ties: bool) -> None:
+    labels, p = example(n=90, ties=ties)
+    bootstrap = Bootstrap(labels, draws=3, seed=4)
+    found = bootstrap.metrics(p, 0.4)
+    weights = np.concatenate(list(bootstrap._weights()))
+    for i, row in enumerate(weights):
+        drawn = np.repeat(np.arange(len(labels)), row.astype(int))
+        assert found["auroc"].draws[i] == pytest.approx(sk.roc_auc_score(labels[drawn], p[drawn]))
+        assert found["auprc"].draws[i] == pytest.approx(sk.average_precision_score(labels[drawn], p[drawn]))
+        assert found["f1"].draws[i] == pytest.approx(sk.f1_score(labels[drawn], p[drawn] >= 0.4))
+
+
+def test_each_resample_keeps_the_size_of_either_class() -> None:
+    labels, _ = example(n=90)
+    weights = np.concatenate(list(Bootstrap(labels, draws=20)._weights()))
+    assert (weights[:, labels == 1].sum(axis=1) == labels.sum()).all()
+    assert (weights[:, labels == 0].sum(axis=1) == (1 - labels).sum()).all()
+
+
+def test_chunks_of_draws_do_not_change_them_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, p = example(n=90)
+    monkeypatch.setattr("selfattn_bio.evaluation.metrics.CHUNK", 90 * 7)
+    assert Bootstrap(labels, draws=20).metrics(p, 0.5)["auroc"].draws.shape == (20,)
+
+
+def test_calibration_error_of_a_worked_example() -> None:
+    # Two bins: two records at .2 of which one is positive (.3 off), two at .9 of which both are (.1 off).
+    found = Bootstrap(np.array([1, 0, 1, 1]), draws=2, bins=2).metrics([0.2, 0.2, 0.9, 0.9], 0.5)
+    assert found["ece"].value == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    # AUROC of two unit normals one apart is Phi(1 / sqrt 2) = .760.
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], 60)
+    held = 0
+    for seed in range(200):
+        p = 1 / (1 + np.exp(-rng.normal(labels, 1.0)))
+        found = Bootstrap(labels, draws=200, seed=seed).metrics(p, 0.5)["auroc"].interval(0.9)
+        held += found["low"] <= 0.7602 <= found["high"]
+    assert 0.83 <= held / 200 <= 0.96
+
+
+def test_every_value_lies_in_its_interval_and_range() -> None:
+    labels, p = example(separation=4.0)
+    for name, found in intervals(Bootstrap(labels, draws=200).metrics(p, 0.5)).items():
+        assert found["low"] <= found["value"] <= found["high"], name
+        assert -1 <= found["low"], name
+        assert found["high"] <= 1, name
+
+
+def test_a_classifier_does_not_differ_from_itself() -> None:
+    labels, p = example()
+    model = Bootstrap(labels, draws=100).metrics(p, 0.5)
+    assert differences(model, Bootstrap(labels, draws=100).metrics(p, 0.5))["auroc"] == {"value": 0, "low": 0, "high": 0, "p": 1.0}
+
+
+def test_a_paired_difference_is_narrower_than_an_unpaired_one() -> None:
+    labels, p = example(n=600)
+    worse = np.clip(p + np.random.default_rng(2).normal(0, 0.08, len(p)), 0, 1)
+    a, b = (Bootstrap(labels, draws=400).metrics(x, 0.5)["auroc"] for x in (p, worse))
+    paired = a.minus(b)
+    shuffled = a.minus(Sampled(b.value, np.random.default_rng(3).permutation(b.draws)))
+    assert paired["high"] - paired["low"] < 0.5 * (shuffled["high"] - shuffled["low"])
+    assert paired["value"] == pytest.approx(sk.roc_auc_score(labels, p) - sk.roc_auc_score(labels, worse))
+
+
+def test_a_clear_difference_has_the_smallest_p_that_the_draws_allow() -> None:
+    labels, p = example(n=600, separation=2.0)
+    noise = np.random.default_rng(0).uniform(size=len(p))
+    bootstrap = Bootstrap(labels, draws=199)
+    assert bootstrap.metrics(p, 0.5)["auroc"].minus(bootstrap.metrics(noise, 0.5)["auroc"])["p"] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("labels", [[1, 1, 1], [0, 2, 1], [0, 0]])
+def test_labels_must_be_both_classes(labels: list[int]) -> None:
+    with pytest.raises(ValueError, match="labels must hold 0 and 1 and both of them, got"):
+        Bootstrap(np.array(labels))
+
+
+def test_probabilities_must_fit() -> None:
+    bootstrap = Bootstrap(np.array([0, 1]), draws=2)
+    with pytest.raises(ValueError, match=r"probabilities must have the shape of labels \(2,\), got \(3,\)"):
+        bootstrap.metrics([0.1, 0.2, 0.3], 0.5)
+    with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\], got 1.5"):
+        bootstrap.metrics([0.1, 1.5], 0.5)
+    with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\], got nan"):
+        bootstrap.metrics([0.1, float("nan")], 0.5)
