@@ -201,7 +201,10 @@ def _side(run: RunFile, corpus: Corpus, split_path: Path, side: str) -> Side:
     rows = read_sides(corpus, split_path, side)
     labels = corpus.records["label"].to_numpy()[rows].astype(np.int64)
     if len(set(labels)) < 2:
-        raise CorpusError(f"{side} must hold records of both labels, got {len(rows)} of label {sorted(set(labels))}", place=str(split_path))
+        raise CorpusError(
+            f"{side} must hold records of both labels, got {len(rows)} of label {', '.join(map(str, sorted(set(labels)))) or '(none)'}",
+            place=str(split_path),
+        )
     lengths = corpus.records["length"].to_numpy()[rows]
     if lengths.min() < run.tokens.k:
         short = corpus.records["id"].iloc[rows[lengths.argmin()]]

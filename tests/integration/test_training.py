@@ -1,0 +1,113 @@
+"""The loop on planted truth: it learns, its control does not, and a large batch is a large batch however it is cut."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from selfattn_bio import config
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.errors import CorpusError, TrainingError
+from selfattn_bio.scoring.scorer import load, score_sequences
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.loop import train
+
+MODEL = config.AttentionModel(
+    embed_dim=16, num_layers=1, num_heads=2, feedforward_dim=32, dropout=0.0, stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3)
+)
+FAST = config.Training(max_steps=120, batch_size=32, learning_rate=5e-3, warmup_steps=10, evaluate_every=40, ema_decay=0.9)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """Corpus and split: the positives carry TATCGATA somewhere."""
+    folder = tmp_path_factory.mktemp("planted")
+    rng = np.random.default_rng(0)
+    for name in ("positives", "negatives"):
+        with (folder / f"{name}.fa").open("w") as file:
+            for i in range(240):
+                letters = list(rng.choice(list("ACGT"), rng.integers(50, 70)))
+                if name == "positives":
+                    at = rng.integers(0, len(letters) - 8)
+                    letters[at : at + 8] = "TATCGATA"
+                file.write(f">{name}{i}\n{''.join(letters)}\n")
+    corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
+    sides = np.where(np.arange(len(corpus)) % 4 == 0, "valid", "train")
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    return corpus, folder / "split.tsv"
+
+
+def run_file(training=FAST, model=MODEL, **sections):
+    return config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=model, training=training, **sections)
+
+
+def with_training(**changes):
+    return run_file(FAST.model_copy(update=changes))
+
+
+def best_auroc(folder):
+    return float(pd.read_csv(folder / "history.csv")["valid_auroc"].max())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [MODEL, config.CnnModel(embed_dim=4, channels=(16, 16, 16), kernels=(9, 5, 3), pools=(2, 2, 2), hidden_dim=16, dropout=0.1)],
+    ids=["attention", "cnn"],
+)
+def test_a_planted_motif_is_learnt_and_scored(planted, tmp_path, model, capsys):
+    train(run_file(model=model), *planted, tmp_path / "model", threads=1)
+    assert best_auroc(tmp_path / "model") > 0.95
+    last = capsys.readouterr().out.splitlines()[-2]
+    assert "step 120/120 | epoch" in last
+    assert "valid AUROC" in last
+    table = score_sequences(load(tmp_path / "model"), ["ACGTTGCAAC" * 5, "ACGTTGCAAC" * 2 + "TATCGATA" + "ACGTTGCAAC" * 3])
+    assert table["probability"][1] > 0.5 > table["probability"][0]
+
+
+def test_the_control_learns_nothing(planted, tmp_path):
+    train(with_training(labels="shuffled"), *planted, tmp_path / "model", threads=1)
+    assert best_auroc(tmp_path / "model") < 0.75  # the best of three looks at 120 records; the model above has .95
+
+
+def test_two_runs_are_equal_to_the_bit_and_seeds_differ(planted, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(with_training(max_steps=6, seed=seed), *planted, tmp_path / name, threads=1)
+    a, b, c = (load_file(tmp_path / name / "model.safetensors") for name in "abc")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not torch.equal(a["embedding.weight"], c["embedding.weight"])
+
+
+def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
+    # Each step sees all of train: whole, or in four batches of which the last is smaller.
+    train(with_training(max_steps=4, evaluate_every=1, batch_size=360), *planted, tmp_path / "one", threads=1)
+    train(with_training(max_steps=4, evaluate_every=1, batch_size=100, accumulate=4), *planted, tmp_path / "four", threads=1)
+    one, four = (pd.read_csv(tmp_path / name / "history.csv")["train_loss"] for name in ("one", "four"))
+    assert one[3] < one[0]
+    assert list(one) == pytest.approx(list(four), rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(planted, tmp_path):
+    broken = config.AttentionModel(**MODEL.model_dump() | {"num_layers": 1})
+    with pytest.raises(TrainingError, match=r"loss must be finite, got (nan|inf) at step \d+ \(records "):
+        train(run_file(FAST.model_copy(update={"learning_rate": 1e30, "clip_norm": 1e30}), broken), *planted, tmp_path / "model", threads=1)
+    assert not (tmp_path / "model").exists()
+
+
+def test_patience_ends_a_run_early(planted, tmp_path):
+    train(with_training(labels="shuffled", max_steps=2000, evaluate_every=5, patience=2), *planted, tmp_path / "model", threads=1)
+    history = pd.read_csv(tmp_path / "model" / "history.csv")
+    assert history["step"].iloc[-1] < 2000
+    assert history["step"].iloc[-1] - history["step"].iloc[history["valid_auroc"].argmax()] == 10
+
+
+def test_one_class_and_short_records_are_refused(planted, tmp_path):
+    corpus, split = planted
+    table = pd.read_csv(split, sep="\t", keep_default_na=False)
+    table.loc[corpus.records["label"] == 0, "split"] = "train"
+    table.to_csv(tmp_path / "split.tsv", sep="\t", index=False)
+    with pytest.raises(CorpusError, match=r"valid must hold records of both labels, got 60 of label 1"):
+        train(run_file(), corpus, tmp_path / "split.tsv", tmp_path / "model", threads=1)
+    table.iloc[1:].to_csv(tmp_path / "split.tsv", sep="\t", index=False)
+    with pytest.raises(CorpusError, match="split table must list the records of the corpus in order"):
+        train(run_file(), corpus, tmp_path / "split.tsv", tmp_path / "model", threads=1)

@@ -1,0 +1,50 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
+from selfattn_bio.sequence.alphabet import DNA
+
+LETTERS = np.frombuffer(b"AACCGGTTAACCGGTTGATC", np.uint8)
+CORPUS = SimpleNamespace(alphabet=DNA, letters=lambda i: LETTERS)
+
+
+def test_padding_of_a_worked_example():
+    padded = pad_letters([np.frombuffer(b"ACG", np.uint8), np.frombuffer(b"T", np.uint8)])
+    assert padded.tolist() == [[65, 67, 71], [84, 0, 0]]
+
+
+def test_an_epoch_holds_each_record_once_and_batches_are_of_like_length():
+    lengths = np.random.default_rng(0).integers(10, 1000, 1003)
+    batches = BatchOrder(lengths, 16, seed=3).epoch(5)
+    assert sorted(np.concatenate(batches)) == list(range(1003))
+    used = sum(int(lengths[rows].sum()) for rows in batches)
+    assert used / sum(len(rows) * int(lengths[rows].max()) for rows in batches) > 0.85
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        return [list(rows) for rows in BatchOrder(np.full(50, 7), 8, seed).epoch(epoch)]
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+
+
+def test_a_shift_moves_an_edge_and_makes_up_no_letter():
+    augmentation = Augmentation(shift=3, reverse_complement=False, min_length=1, seed=0)
+    seen = {bytes(augmentation.letters(CORPUS, 0, epoch)) for epoch in range(200)}
+    text = bytes(LETTERS)
+    assert seen == {text, text[1:], text[2:], text[3:], text[:-1], text[:-2], text[:-3]}
+
+
+def test_reverse_complement_half_of_the_times():
+    augmentation = Augmentation(shift=0, reverse_complement=True, min_length=1, seed=0)
+    turned = [bytes(augmentation.letters(CORPUS, 0, epoch)) == bytes(DNA.reverse_complement(LETTERS)) for epoch in range(400)]
+    assert np.mean(turned) == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_record_never_gets_shorter_than_asked():
+    augmentation = Augmentation(shift=30, reverse_complement=False, min_length=18, seed=0)
+    assert min(len(augmentation.letters(CORPUS, 0, epoch)) for epoch in range(100)) == 18

@@ -1,0 +1,80 @@
+"""The model folder: comes back as it was saved; a part that is missing, damaged or of another model is named."""
+
+import json
+
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.checkpoint import load_model, save_model
+from selfattn_bio.model.classifier import build_network
+
+TINY = config.RunFile(
+    data=config.Data(positives=("a.fa",), negatives=("b.fa",)),
+    tokens=config.Tokens(k=2),
+    model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
+)
+VOCABULARY = 4 + 16
+
+
+@pytest.fixture
+def folder(tmp_path):
+    torch.manual_seed(0)
+    save_model(tmp_path, TINY, build_network(TINY, VOCABULARY).state_dict(), {"calibration": {"temperature": 2.0, "threshold": 0.4}})
+    return tmp_path
+
+
+def rewrite(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_comes_back_as_saved(folder):
+    run, network, provenance = load_model(folder)
+    torch.manual_seed(0)
+    expected = build_network(TINY, VOCABULARY)
+    assert run.model == TINY.model
+    assert run.tokens == TINY.tokens
+    assert provenance["calibration"] == {"temperature": 2.0, "threshold": 0.4}
+    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), expected.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", "run.toml", "provenance.json"])
+def test_a_missing_part_is_named(folder, part):
+    (folder / part).unlink()
+    with pytest.raises(ModelFolderError, match=f"model folder must hold .*, got no {part}"):
+        load_model(folder)
+
+
+def test_truncated_weights(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    with pytest.raises(ModelFolderError, match=r"weights must have the sha256 of provenance.json \(\w{12}\), got \w{12}"):
+        load_model(folder)
+
+
+def test_weights_that_do_not_fit_the_run_file(folder):
+    rewrite(folder / "run.toml", "embed_dim = 8", "embed_dim = 16")
+    with pytest.raises(ModelFolderError, match=r"weights must fit the network of run.toml, got .*size mismatch"):
+        load_model(folder)
+
+
+def test_another_vocabulary(folder):
+    rewrite(folder / "run.toml", "k = 2", "k = 3")
+    with pytest.raises(ModelFolderError, match=r"vocabulary must be the one trained with \(\w{12}\), got \w{12} from run.toml"):
+        load_model(folder)
+
+
+def test_provenance_that_is_no_json(folder):
+    (folder / "provenance.json").write_text("{")
+    with pytest.raises(ModelFolderError, match="provenance must be a JSON object"):
+        load_model(folder)
+
+
+def test_provenance_without_calibration(folder):
+    path = folder / "provenance.json"
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "calibration"}))
+    with pytest.raises(ModelFolderError, match="provenance must hold calibration, got none"):
+        load_model(folder)

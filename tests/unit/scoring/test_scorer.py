@@ -1,0 +1,66 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring.scorer import Scorer, score_sequences
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+
+def tiny_scorer(alphabet=DNA, k=3):
+    torch.manual_seed(0)
+    run = config.RunFile(
+        data=config.Data(alphabet=alphabet.name.lower(), positives=("a",), negatives=("b",)),
+        tokens=config.Tokens(k=k),
+        model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
+    )
+    tokenizer = KmerTokenizer(alphabet, k=k)
+    return Scorer(run, alphabet, tokenizer, build_network(run, tokenizer.vocabulary_size).eval(), temperature=2.0)
+
+
+SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
+
+
+def test_strings_in_a_table_out_in_order():
+    scorer = tiny_scorer()
+    table = score_sequences(scorer, SEQUENCES)
+    alone = [float(score_sequences(scorer, [text])["logit"].iloc[0]) for text in SEQUENCES]
+    assert list(table.columns) == ["id", "logit", "probability"]
+    assert list(table["id"]) == ["0", "1", "2", "3"]
+    np.testing.assert_allclose(table["logit"], alone, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2)))
+    assert table["logit"].nunique() == 4
+
+
+def test_a_path_gives_the_same_as_its_strings(tmp_path):
+    path = tmp_path / "some sequences.fa"
+    path.write_text("".join(f">s{i} x\n{text.lower()}\n" for i, text in enumerate(SEQUENCES)))
+    table = score_sequences(tiny_scorer(), path)
+    pd.testing.assert_series_equal(table["logit"], score_sequences(tiny_scorer(), SEQUENCES)["logit"])
+    assert list(table["id"]) == ["s0", "s1", "s2", "s3"]
+
+
+def test_both_strands_score_the_same_either_way():
+    scorer = tiny_scorer()
+    one, other = (float(score_sequences(scorer, [text], rc=True)["logit"].iloc[0]) for text in ("ACGTTTGACC", "GGTCAAACGT"))
+    assert one == pytest.approx(other, rel=1e-6)
+    assert float(score_sequences(scorer, ["ACGTTTGACC"])["logit"].iloc[0]) != pytest.approx(one, rel=1e-3)
+
+
+def test_no_sequence_gives_an_empty_table():
+    assert score_sequences(tiny_scorer(), []).empty
+
+
+def test_what_cannot_be_scored(tmp_path):
+    with pytest.raises(ValueError, match="sequences must be at least k = 3 letters long, got 2"):
+        score_sequences(tiny_scorer(), ["AC"])
+    with pytest.raises(ValueError, match="sequence must be dna"):
+        score_sequences(tiny_scorer(), ["ACGEE"])
+    with pytest.raises(ValueError, match="complement"):
+        score_sequences(tiny_scorer(PROTEIN, k=1), ["MKV"], rc=True)
+    with pytest.raises(SequenceFileError, match="no such file"):
+        score_sequences(tiny_scorer(), tmp_path / "absent.fa")
