@@ -76,6 +76,8 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
 
 def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame, settings: Interpret) -> tuple[pd.DataFrame, pd.DataFrame]:
     """motifs.tsv, and seqlets.bed: the hits on positives of test that carry relevance."""
+    import pandas as pd
+
     from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
     from selfattn_bio.interpret.explanation import explain_letters
     from selfattn_bio.interpret.formats import on_chromosome
@@ -100,7 +102,7 @@ def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame,
         relevance = dict(zip(rows, explained.relevance, strict=True))
     sites = relevant_hits(in_positives, relevance)
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
-    return motifs.table.merge(evidence, on="name", how="left"), sites
+    return pd.concat([motifs.table, evidence.drop(columns="name")], axis=1), sites
 
 
 def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: Path) -> None:

@@ -68,7 +68,7 @@ def match_motifs(ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str,
     Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite), which computes the p.
     """
     if not ppms:
-        return pd.DataFrame({"name": [], "match": [], "match_p": [], "match_q": []}).astype({"name": str, "match": str})
+        return pd.DataFrame(columns=["name", "match", "match_p", "match_q"])
     from memelite import tomtom  # compiles at its first use
 
     labels = list(database)

@@ -149,4 +149,4 @@ def build_motifs(patterns: list[Pattern], records: pd.DataFrame, database: dict[
         }
     )
     matches = match_motifs({motif.name: motif.ppm for motif in motifs}, database)
-    return MotifSet(motifs, table.merge(matches, on="name", how="left"), records)
+    return MotifSet(motifs, pd.concat([table, matches.drop(columns="name")], axis=1), records)
