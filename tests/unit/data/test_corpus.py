@@ -41,7 +41,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def corpus(files, tmp_path):
-    return build_corpus(zip(files, (1, 0), strict=True), tmp_path / "corpus", Rules(DNA, "made up", min_length=4, max_length=12))
+    return build_corpus(zip(files, (1, 0), strict=True), tmp_path / "corpus", Rules(DNA, "made up", min_length=6, max_length=8))
 
 
 def test_records_and_letters(corpus):
@@ -60,8 +60,8 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
     assert summary["dropped"] == {
         "exact duplicate": 1,
         "only N": 1,
-        "shorter than 4 letters": 1,
-        "longer than 12 letters": 1,
+        "shorter than 6 letters": 1,
+        "longer than 8 letters": 1,
         "exact duplicate under another label (the first is kept)": 1,
     }
     assert summary["noted"] == {"lower case": 1, "U in DNA": 1, "IUPAC codes": 2}
@@ -70,8 +70,8 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
         "read 8 records from 2 files",
         "dropped 1: exact duplicate",
         "dropped 1: only N",
-        "dropped 1: shorter than 4 letters",
-        "dropped 1: longer than 12 letters",
+        "dropped 1: shorter than 6 letters",
+        "dropped 1: longer than 8 letters",
         "dropped 1: exact duplicate under another label (the first is kept)",
         "noted lower case in 1 records",
         "noted U in DNA in 1 records",
@@ -86,9 +86,9 @@ def test_letters_are_a_read_only_view(corpus):
 
 
 def test_fingerprint_follows_content_alone(corpus, files, tmp_path):
-    again = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "again", Rules(DNA, "", min_length=4, max_length=12))
+    again = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "again", Rules(DNA, "", min_length=6, max_length=8))
     assert again.fingerprint == corpus.fingerprint
-    turned = build_corpus(zip(files, (0, 1), strict=True), tmp_path / "turned", Rules(DNA, "", min_length=4, max_length=12))
+    turned = build_corpus(zip(files, (0, 1), strict=True), tmp_path / "turned", Rules(DNA, "", min_length=6, max_length=8))
     assert turned.fingerprint != corpus.fingerprint
 
 
