@@ -36,6 +36,7 @@ from selfattn_bio.model.classifier import Network, build_network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.hardware import peak_memory_mb
 from selfattn_bio.training.objectives import BinaryObjective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
@@ -153,20 +154,6 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
     print(f"{name}: best valid AUROC {progress.best_auroc:.4f} at step {progress.best_step}; model in {output}", flush=True)
 
 
-def read_sides(corpus: Corpus, split_path: Path, side: str) -> NDArray[np.int64]:
-    """Rows of the corpus that the split table puts on `side`.
-
-    Raises
-    ------
-    CorpusError
-        If the table is not of this corpus.
-    """
-    table = pd.read_csv(split_path, sep="\t", dtype=str)
-    if list(table["id"]) != list(corpus.records["id"]):
-        raise CorpusError("split table must list the records of the corpus in order, got others", place=str(split_path), cure="Split again")
-    return np.flatnonzero(table["split"].to_numpy() == side)
-
-
 class _Stream:
     """The endless stream of batches, epoch after epoch; any step's batches can be asked for."""
 
@@ -198,7 +185,7 @@ class _Stream:
 
 
 def _side(run: RunFile, corpus: Corpus, split_path: Path, side: str) -> Side:
-    rows = read_sides(corpus, split_path, side)
+    rows = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == side)
     labels = corpus.records["label"].to_numpy()[rows].astype(np.int64)
     if len(set(labels)) < 2:
         raise CorpusError(

@@ -1,0 +1,35 @@
+"""Dropout of `attention.dropout` beside torch's, forward and backward on one CPU thread: nanoseconds per element, medians of
+interleaved rounds. Run: `python benchmarks/dropout.py`."""
+
+import statistics
+import time
+
+import torch
+
+from selfattn_bio.attention.dropout import dropout
+
+ROUNDS = 15
+
+
+def seconds(function, x):
+    start = time.process_time()
+    function(x).sum().backward()
+    return time.process_time() - start
+
+
+def main():
+    torch.set_num_threads(1)
+    x = torch.randn(64, 6, 75, 75, requires_grad=True)  # the attention weights of a batch of promoters
+    ways = {"torch": lambda x: torch.nn.functional.dropout(x, 0.2), "selfattn_bio": lambda x: dropout(x, 0.2)}
+    times = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, way in ways.items():
+            times[name].append(seconds(way, x))
+    medians = {name: statistics.median(values) / x.numel() * 1e9 for name, values in times.items()}
+    for name, value in medians.items():
+        print(f"{name:12} {value:6.2f} ns/element")
+    print(f"ratio        {medians['torch'] / medians['selfattn_bio']:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
