@@ -110,7 +110,7 @@ def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: P
 
     from selfattn_bio.files import whole_file, whole_folder
     from selfattn_bio.interpret.formats import write_bed
-    from selfattn_bio.report.logos import draw_logo
+    from selfattn_bio.interpret.logos import draw_logo
 
     motifs.to_meme(output / "motifs.meme")
     motifs.to_bed(output / "discovery_seqlets.bed")

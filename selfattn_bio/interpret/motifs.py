@@ -127,7 +127,7 @@ class MotifSet:
 
     def plot(self) -> Figure:
         """Draw all logos, information content in bits, one under the other, each with its name and match."""
-        from selfattn_bio.report.logos import draw_logo
+        from selfattn_bio.interpret.logos import draw_logo
 
         rows = max(1, len(self.motifs))
         figure = Figure(figsize=(6, 1.4 * rows), layout="constrained")
