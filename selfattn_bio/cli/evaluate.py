@@ -109,13 +109,13 @@ def _check_split(folder: Path, corpus: Corpus, split_path: Path) -> None:
 
 
 def _networks(folders: dict[str, Path], letters: Letters) -> dict[str, Classifier]:
-    from selfattn_bio.evaluation.summary import SIDES, Classifier
+    from selfattn_bio.evaluation.summary import SIDES, Classifier, Role
     from selfattn_bio.scoring.scorer import load
 
     found: dict[str, Classifier] = {}
     for name, folder in folders.items():
         start, scorer = time.monotonic(), load(folder)
-        role = "model" if name == "model" else "control" if scorer.run.is_control() else "baseline"
+        role: Role = "model" if name == "model" else "control" if scorer.run.is_control() else "baseline"
         found[name] = Classifier.of_logits(
             role, {side: scorer.logits(letters[side]) for side in SIDES}, scorer.temperature, scorer.threshold
         )

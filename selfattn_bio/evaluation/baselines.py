@@ -136,6 +136,10 @@ def _count_kmers(letters: Letters, tokenizer: KmerTokenizer, bins: int) -> spars
 
 def _encoded(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[NDArray[np.int32]]:
     for start in range(0, len(letters), CHUNK):
-        shortest = np.zeros(tokenizer.k, np.uint8)  # a chunk of records shorter than k is padded to one k-mer, which is [PAD]
-        padded = pad_letters([*letters[start : start + CHUNK], shortest])[:-1]
+        # A record shorter than k is filled up with the unknown letter: it has no k-mer, so no count, but is no error for a baseline.
+        filled = [
+            np.pad(record, (0, max(0, tokenizer.k - len(record))), constant_values=ord(tokenizer.alphabet.unknown))
+            for record in letters[start : start + CHUNK]
+        ]
+        padded = pad_letters(filled)
         yield tokenizer.encode(tokenizer.alphabet.codes(padded))

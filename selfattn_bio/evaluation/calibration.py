@@ -101,7 +101,11 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> 
     bin_of = np.minimum((p * bins).astype(int), bins - 1)
     count, predicted, observed = (np.bincount(bin_of, weights=w, minlength=bins) for w in (np.ones_like(p), p, y))
     filled = count > 0
-    return {"predicted": predicted[filled] / count[filled], "observed": observed[filled] / count[filled], "count": count[filled]}
+    return {
+        "predicted": predicted[filled] / count[filled],
+        "observed": observed[filled] / count[filled],
+        "count": count[filled].astype(np.float64),
+    }
 
 
 def _checked(values: ArrayLike, labels: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -15,8 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.report import plots
-from selfattn_bio.report.logos import draw_logo
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.report.words import SLICES, classifier_name
 
@@ -124,14 +124,15 @@ def slices(results: Results, folder: Path) -> list[Drawing]:
 def interpretation(results: Results, folder: Path) -> list[Drawing]:
     """Evidence for the motifs, and raw attention beside relevance."""
     drawings = []
-    if results.motifs is not None and results.motifs["effect"].notna().any():
+    motifs = results.motifs
+    if motifs is not None and motifs["effect"].notna().any():
         drawings.append(
             Drawing(
                 "evidence",
                 "Effect of each motif",
                 "How far the log-odds fall when a motif's sites in test are shuffled, beyond what shuffling sites nearby does.",
                 "The effect is on this model, not on a cell: whether the cell reads the motif too needs an experiment.",
-                draw("evidence", lambda ax: plots.draw_evidence(results.motifs, ax), folder, (SIZE[0], 1.0 + 0.16 * len(results.motifs))),
+                draw("evidence", lambda ax: plots.draw_evidence(motifs, ax), folder, (SIZE[0], 1.0 + 0.16 * len(motifs))),
             )
         )
     if results.relevance is not None:

@@ -21,7 +21,7 @@ INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
 VERDICTS = {"supported": "#0072B2", "proposal": "#999999", "contradicted": "#D55E00"}
 OTHERS = ("#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 8.0,
     "axes.edgecolor": MUTED,
@@ -95,8 +95,9 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes) -> None:
     right.set_ylabel("AUROC", color=MODEL)
     right.spines["right"].set_visible(True)
     right.grid(False)
-    if history["valid_auroc"].notna().any():
-        ax.axvline(history["step"][history["valid_auroc"].idxmax()], color=MODEL, linewidth=0.8, linestyle=":")
+    auroc = history["valid_auroc"].to_numpy(dtype=float)
+    if not np.isnan(auroc).all():
+        ax.axvline(history["step"].to_numpy()[np.nanargmax(auroc)], color=MODEL, linewidth=0.8, linestyle=":")
     lines = [*ax.get_lines()[:2], right.get_lines()[0]]
     ax.legend(lines, [str(line.get_label()) for line in lines], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0)
 

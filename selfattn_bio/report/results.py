@@ -66,9 +66,9 @@ def read_results(run: RunFile, folder: Path) -> Results:
     ResultsError
         If a file that evaluation or training writes is missing, or any file cannot be read; the cure names the command that writes it.
     """
-    split = _read(folder / "split.tsv", _table, "split")
+    split = _read(folder / "split.tsv", read_table, "split")
     records = _read(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
-    motifs = _read(folder / "motifs.tsv", _table, "motifs") if (folder / "motifs.tsv").exists() else None
+    motifs = _read(folder / "motifs.tsv", read_table, "motifs") if (folder / "motifs.tsv").exists() else None
     has_motifs = motifs is not None and len(motifs) > 0
     controls = [name for name in run.variants if run.variant(name).is_control() and (folder / "variants" / name / "motifs.tsv").exists()]
     arrays = folder / "relevance" / "relevance.npz"
@@ -76,14 +76,14 @@ def read_results(run: RunFile, folder: Path) -> Results:
         folder=folder,
         run=run,
         metrics=_read(folder / "metrics.json", _json, "evaluate"),
-        test=_read(folder / "predictions" / "test.tsv", _table, "evaluate"),
+        test=_read(folder / "predictions" / "test.tsv", read_table, "evaluate"),
         history=_read(folder / "model" / "history.csv", pd.read_csv, "train"),
         provenance=_read(folder / "model" / "provenance.json", _json, "train"),
         corpus=_read(folder / "corpus" / "corpus.json", _json, "ingest"),
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
         motifs=motifs,
         ppms=read_meme(folder / "motifs.meme") if has_motifs else {},
-        controls={name: _read(folder / "variants" / name / "motifs.tsv", _table, "motifs") for name in controls},
+        controls={name: _read(folder / "variants" / name / "motifs.tsv", read_table, "motifs") for name in controls},
         sites=_read(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED),
         relevance=_read(arrays, _per_position, "explain") if arrays.exists() else None,
     )
@@ -138,7 +138,8 @@ def _read(path: Path, reader: Callable[[Path], Value], command: str) -> Value:
         raise ResultsError(f"{path.name} must be readable, got {error}", place=str(path), cure=cure) from error
 
 
-def _table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Read one of the TSV tables for people: names and ids stay text, an empty cell of a figure is missing."""
     # Ids such as "NA" or "007" are text; only in the other columns does an empty cell mean a missing number.
     missing = {column: ["", "nan"] for column in pd.read_csv(path, sep="\t", nrows=0).columns if column not in TEXT}
     return pd.read_csv(path, sep="\t", dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=missing)

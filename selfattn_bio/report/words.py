@@ -64,8 +64,9 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     if best is None:
         return "The model was", "not compared", "with a baseline: none was run beside it."
     lead = differences["baselines"][best]["auroc"]
-    figures = f"{figure(lead['value'], sign=True)} AUROC ({metrics['confidence'] * 100:.0f} % interval {interval(lead, sign=True)}, p = {p_value(lead['p'])})"
-    rest = f"its best baseline, {classifier_name(best)}: {figures} by paired bootstrap over the same records."
+    spread = f"{metrics['confidence'] * 100:.0f} % interval {interval(lead, sign=True)}, p = {p_value(lead['p'])}"
+    difference = f"{figure(lead['value'], sign=True)} AUROC ({spread}) by paired bootstrap over the same records."
+    rest = f"its best baseline, {classifier_name(best)}: {difference}"
     if lead["low"] > 0:
         return "The model is", "better", f"than {rest}"
     if lead["high"] < 0:

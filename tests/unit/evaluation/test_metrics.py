@@ -73,7 +73,7 @@ def test_every_value_lies_in_its_interval_and_range() -> None:
     labels, p = example(separation=4.0)
     for name, found in intervals(Bootstrap(labels, draws=200).metrics(p, 0.5)).items():
         assert found["low"] <= found["value"] <= found["high"], name
-        assert -1 <= found["low"], name
+        assert found["low"] >= -1, name
         assert found["high"] <= 1, name
 
 

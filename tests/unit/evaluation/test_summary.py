@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from selfattn_bio.config import Evaluation
+from selfattn_bio.evaluation.metrics import RANGES
+from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+
+LABELS = {"valid": np.arange(40) % 2, "test": np.arange(60) % 2}
+
+
+def network(role: str, shift: float, seed: int) -> Classifier:
+    rng = np.random.default_rng(seed)
+    return Classifier.of_logits(role, {side: rng.normal(shift * (2 * y - 1), 1.0) for side, y in LABELS.items()}, 2.0, 0.6)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def classifiers() -> dict[str, Classifier]:
+    rng = np.random.default_rng(9)
+    gc = Classifier("baseline", {side: rng.uniform(size=len(y)) for side, y in LABELS.items()}, 0.5, chosen={"C": 1.0})
+    return {"model": network("model", 1.5, 0), "cnn": network("baseline", 0.8, 1), "shuffled": network("control", 0.0, 2), "gc": gc}
+
+
+def test_form_of_metrics_json(classifiers: dict[str, Classifier]) -> None:
+    gc = {"train": np.linspace(0, 1, 50), "test": np.linspace(0, 1, 60)}
+    summary = summarise(classifiers, LABELS, {"gc": gc}, Evaluation(bootstraps=20, gc_slices=3))
+    for side in ("valid", "test"):
+        assert set(summary[side]["baselines"]) == {"cnn", "gc"}
+        assert set(summary[side]["controls"]) == {"shuffled"}
+        for entry in (summary[side]["model"], *summary[side]["baselines"].values(), *summary[side]["controls"].values()):
+            assert all(set(entry[metric]) == {"value", "low", "high"} for metric in RANGES)
+        assert set(summary[side]["model"]["calibrated"]) == {"brier", "ece"}
+        assert "calibrated" not in summary[side]["baselines"]["gc"]
+    assert (summary["test"]["n"], summary["valid"]["n"], summary["test"]["positives"]) == (60, 40, 30)
+    assert summary["differences"]["best_baseline"] == "cnn"
+    assert set(summary["differences"]["baselines"]) == {"cnn", "gc"}
+    lead = summary["differences"]["baselines"]["cnn"]["auroc"]
+    model, cnn = summary["test"]["model"], summary["test"]["baselines"]["cnn"]
+    assert lead["value"] == pytest.approx(model["auroc"]["value"] - cnn["auroc"]["value"])
+    assert [entry["n"] for entry in summary["slices"]["gc"]] == [20, 20, 20]
+    assert {"model", "cnn"} <= set(summary["slices"]["gc"][0])
+
+
+def test_a_control_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:
+    classifiers["shuffled"] = network("control", 5.0, 3)
+    assert summarise(classifiers, LABELS, {}, Evaluation(bootstraps=5))["differences"]["best_baseline"] == "cnn"
+
+
+def test_threshold_of_calibrated_probabilities_makes_the_same_calls_before(classifiers: dict[str, Classifier]) -> None:
+    model = classifiers["model"]
+    calibrated = model.calibrated("test")
+    assert calibrated is not None
+    assert ((model.probabilities["test"] >= model.threshold) == (calibrated >= 0.6)).all()
+    assert (calibrated >= 0.6).any()
+    assert not np.allclose(calibrated, model.probabilities["test"])
+
+
+def test_predictions_table_has_a_column_a_classifier(classifiers: dict[str, Classifier]) -> None:
+    table = predictions_table([f"r{i}" for i in range(60)], LABELS["test"], classifiers, "test")
+    assert list(table) == ["id", "label", "model", "cnn", "shuffled", "gc", "model_logit", "model_calibrated"]
+    assert np.allclose(1 / (1 + np.exp(-table["model_logit"])), table["model"])
