@@ -1,0 +1,188 @@
+"""AttnLRP by hooks equals the same rules written out; the way to letters equals substitution where a network is linear."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from selfattn_bio import config
+from selfattn_bio.interpret.relevance import attnlrp_rules, attnlrp_scores, embedding_gradient, project_to_letters
+from selfattn_bio.model.classifier import Network
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+V = 20
+SMALL = {"embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 12, "dropout": 0.1}
+CONV = config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3)
+ATTENTION = {
+    "conv, t5, pooling": config.AttentionModel(**SMALL, stem=CONV),
+    "no stem, rotary, window, cls": config.AttentionModel(
+        **SMALL,
+        stem=config.NoStem(),
+        position=config.RotaryPosition(),
+        pattern=config.WindowPattern(window=3, num_global=1),
+        head=config.ClsHead(),
+    ),
+}
+CNN = config.CnnModel(embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8)
+
+
+def network_of(section):
+    torch.manual_seed(0)
+    network = Network(section, V).eval().double()
+    for parameter in network.parameters():  # biases that start at 0 would hide what is done to them
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return network
+
+
+def tokens():
+    torch.manual_seed(1)
+    found = torch.randint(1, V, (3, 14))
+    found[1, 9:] = 0
+    return found
+
+
+def half(x):
+    """The same value, half the gradient."""
+    return x / 2 + x.detach() / 2
+
+
+def norm(module, x):
+    deviation = (x.var(-1, unbiased=False, keepdim=True) + module.eps).sqrt().detach()
+    return (x - x.mean(-1, keepdim=True)) / deviation * module.weight + module.bias
+
+
+def gelu(x):
+    return x * (torch.nn.functional.gelu(x) / x).detach()
+
+
+def written_out(network, x, mask):
+    """The network of `ATTENTION` with each rule where the operation is: halves at both products, not quarters at q and k."""
+    body = network.body
+    if hasattr(body.stem, "first"):
+        stem = body.stem
+        x = gelu(norm(stem.first_norm, stem.first((x * mask[..., None]).transpose(1, 2)).transpose(1, 2)))
+        x, mask = stem._pooled(x, mask)
+        x = (x + gelu(norm(stem.second_norm, stem.second(x.transpose(1, 2)).transpose(1, 2)))) * mask[..., None]
+    x, mask = body.head.add_prefix(x, mask)
+    for block in body.encoder.blocks:
+        attention = block.attention
+        q, k, v = attention.qkv.linear(norm(block.attention_norm, x)).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        q, k = attention.position.rotate(q, k)
+        scores = half(q) @ half(k).transpose(-1, -2) / q.shape[-1] ** 0.5
+        bias, allowed = attention.position.bias(x.shape[1]), attention.pattern.dense_mask(x.shape[1])
+        scores = scores if bias is None else scores + bias
+        keys = mask[:, None, None] if allowed is None else mask[:, None, None] & allowed
+        weights = scores.masked_fill(~keys, -1e300).softmax(-1).masked_fill(~keys, 0.0)
+        x = x + attention.out((half(weights) @ half(v)).transpose(1, 2).flatten(2))
+        first, _, _, last = block.feedforward
+        x = x + last(gelu(first(norm(block.feedforward_norm, x))))
+    x = norm(body.encoder.norm, x)
+    if isinstance(body.head.classify, nn.Linear) and body.head.num_prefix:
+        return body.head.classify(x[:, 0]).squeeze(-1)
+    weights = body.head.project.score(x).masked_fill(~mask[..., None], -1e300).softmax(1)
+    pooled = (half(weights)[..., None] * half(x).unflatten(-1, (2, -1))).sum(1).flatten(1)
+    return body.head.classify(pooled).squeeze(-1)
+
+
+@pytest.mark.parametrize("section", ATTENTION.values(), ids=ATTENTION.keys())
+def test_hooks_equal_the_rules_written_out(section):
+    network, ids = network_of(section), tokens()
+    embeddings = network.embed(ids).detach().requires_grad_()
+    logits = written_out(network, embeddings, ids != 0)
+    assert_close(logits, network(ids))  # the oracle is the same network
+    expected = torch.autograd.grad(logits.sum(), embeddings)[0]
+    got = embedding_gradient(network, ids)
+    assert_close(got, expected)
+    plain = torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0]
+    assert not torch.allclose(got, plain)
+
+
+def test_a_cnn_is_explained_by_its_gradient():
+    network, ids = network_of(CNN), tokens()
+    embeddings = network.embed(ids).detach().requires_grad_()
+    assert_close(embedding_gradient(network, ids), torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0])
+
+
+def test_outputs_stay_and_hooks_go():
+    network, ids = network_of(ATTENTION["conv, t5, pooling"]), tokens()
+    before = network(ids)
+
+    def hooks():
+        return sum(len(module._forward_hooks) for module in network.modules())
+
+    with attnlrp_rules(network):
+        assert hooks() > 0
+        assert_close(network(ids), before)
+    assert hooks() == 0
+    with pytest.raises(RuntimeError, match="stop"), attnlrp_rules(network):
+        raise RuntimeError("stop")
+    assert hooks() == 0
+
+
+def test_gelu_has_a_gradient_at_zero():
+    module = nn.Sequential(nn.GELU())
+    x = torch.tensor([0.0, 1e-9, -2.0, 3.0], requires_grad=True)
+    with attnlrp_rules(module):
+        module(x).sum().backward()
+    assert_close(x.grad[:2], torch.tensor([0.5, 0.5]))
+    assert_close(x.grad[2:] * x.detach()[2:], torch.nn.functional.gelu(x.detach()[2:]))
+
+
+class Linear(nn.Module):
+    """A network that is linear in its embeddings: what AttnLRP says is what substitution does."""
+
+    def __init__(self, vocabulary_size, num_tokens):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = nn.Embedding(vocabulary_size, 5, padding_idx=0).double()
+        self.weights = nn.Parameter(torch.randn(num_tokens, 5, dtype=torch.float64))
+
+    def embed(self, ids):
+        return self.embedding(ids)
+
+    def classify(self, embeddings, mask):
+        return (embeddings * self.weights[: embeddings.shape[1]] * mask[..., None]).sum((1, 2))
+
+    def forward(self, ids):
+        return self.classify(self.embed(ids), ids != 0)
+
+
+def scorer_of(alphabet, k, stride, length):
+    tokenizer = KmerTokenizer(alphabet, k, stride)
+    network = Linear(tokenizer.vocabulary_size, tokenizer.num_tokens(length)).eval()
+
+    def tokens_of(letters):
+        return torch.from_numpy(tokenizer.encode(alphabet.codes(letters)).astype(np.int64))
+
+    return SimpleNamespace(alphabet=alphabet, tokenizer=tokenizer, network=network, device=torch.device("cpu"), tokens=tokens_of)
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "k", "stride"), [(DNA, 1, 1), (DNA, 3, 1), (DNA, 3, 2), (DNA, 3, 3), (DNA, 6, 4), (PROTEIN, 1, 1), (PROTEIN, 2, 1)]
+)
+def test_projection_is_substitution_on_a_linear_network(alphabet, k, stride):
+    length, rng = 17, np.random.default_rng(0)
+    known = np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)
+    letters = rng.choice(known, (3, length))
+    letters[1, 5] = ord(alphabet.unknown)
+    letters[2, 13:] = 0
+    scorer = scorer_of(alphabet, k, stride, length)
+    expected = np.zeros((3, length, len(known)))
+    with torch.no_grad():
+        base = scorer.network(scorer.tokens(letters)).numpy()
+        for row, at, letter in np.ndindex(3, length, len(known)):
+            if letters[row, at] in known:
+                mutant = letters[row : row + 1].copy()
+                mutant[0, at] = known[letter]
+                expected[row, at, letter] = scorer.network(scorer.tokens(mutant)).numpy()[0] - base[row]
+    ids = scorer.tokens(letters)
+    got = project_to_letters(
+        embedding_gradient(scorer.network, ids), ids, scorer.network.embedding.weight.detach(), scorer.tokenizer, length
+    )
+    np.testing.assert_allclose(got.numpy(), expected, atol=1e-12)
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(attnlrp_scores(scorer, letters), expected - expected.mean(-1, keepdims=True), atol=1e-5)
