@@ -30,8 +30,8 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from selfattn_bio.interpret.formats import read_meme
-from selfattn_bio.report import plots, words
 from selfattn_bio.interpret.logos import draw_logo
+from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 
 folder = Path(results)

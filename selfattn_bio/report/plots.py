@@ -167,6 +167,8 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
         for row in measured.to_dict("records")
     ]
     draw_intervals(rows, ax, "fall of the log-odds when shuffled", 0.0)
+    if not rows:
+        return
     for verdict in dict.fromkeys(measured["verdict"]):
         ax.plot([], [], "o", color=VERDICTS[verdict], label=verdict)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(VERDICTS), columnspacing=1.0)

@@ -16,8 +16,9 @@ SIDES = {"train": 40, "valid": 60, "test": 80}
 PPM = np.array(
     [[0.02, 0.02, 0.02, 0.94], [0.94, 0.02, 0.02, 0.02], [0.02, 0.02, 0.02, 0.94], [0.25, 0.25, 0.25, 0.25], [0.02, 0.9, 0.06, 0.02]]
 )
-COLUMNS = ["name", "consensus", "num_sites", "match", "match_q", "enrichment_p", "enrichment_q", "odds_ratio", "positives_with_hit",
-           "negatives_with_hit", "num_hits", "effect", "effect_low", "effect_high", "effect_p", "effect_q", "effect_records", "verdict"]  # fmt: skip
+EVIDENCE = ["effect", "effect_low", "effect_high", "effect_p", "effect_q", "effect_records", "verdict"]
+HITS = ["enrichment_p", "enrichment_q", "odds_ratio", "positives_with_hit", "negatives_with_hit", "num_hits"]
+COLUMNS = ["name", "consensus", "num_sites", "match", "match_q", *HITS, *EVIDENCE]
 MOTIFS = [
     ("motif_01", "TATNC", 120, "Dref (MA1456.2)", 2e-8, 1e-20, 3e-20, 19.2, 30, 2, 33, 0.81, 0.62, 1.01, 0.001, 0.002, 32, "supported"),
     ("motif_02", "TATNC", 44, "", np.nan, 0.02, 0.03, 1.4, 20, 14, 35, 0.04, -0.05, 0.12, 0.4, 0.5, 34, "proposal"),
@@ -77,8 +78,15 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     }
     (folder / "model" / "provenance.json").write_text(json.dumps(provenance))
     steps = np.arange(1, 9) * 250
-    history = {"step": steps, "epoch": steps / 260, "train_loss": 0.7 / np.sqrt(1 + steps / 400), "valid_loss": 0.69 - 0.2 * (1 - np.exp(-steps / 500)),
-               "valid_auroc": 0.85 - 0.2 * np.exp(-steps / 600), "learning_rate": 1e-3, "seconds": steps / 20}  # fmt: skip
+    history = {
+        "step": steps,
+        "epoch": steps / 260,
+        "train_loss": 0.7 / np.sqrt(1 + steps / 400),
+        "valid_loss": 0.69 - 0.2 * (1 - np.exp(-steps / 500)),
+        "valid_auroc": 0.85 - 0.2 * np.exp(-steps / 600),
+        "learning_rate": 1e-3,
+        "seconds": steps / 20,
+    }
     pd.DataFrame(history).to_csv(folder / "model" / "history.csv", index=False)
 
     pd.DataFrame(motifs, columns=COLUMNS).to_csv(folder / "motifs.tsv", sep="\t", index=False)
@@ -99,6 +107,6 @@ def meme(names: list[str]) -> str:
     return f"MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies\nA 0.25 C 0.25 G 0.25 T 0.25\n\n{motifs}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def results_maker() -> Callable[..., RunFile]:
     return make_results

@@ -1,0 +1,97 @@
+"""`selfattn-bio evaluate` and `report`, on a small corpus with a stand-in for the network."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.files import sha256_of
+
+RUN = '[data]\npositives = "p.fa"\nnegatives = "n.fa"\n[split]\nkind = "random"\nvalid_fraction = 0.3\ntest_fraction = 0.3\n[evaluation]\nbootstraps = 20\n'
+
+
+def fasta(name: str, motif: str, seed: int) -> str:
+    rng = np.random.default_rng(seed)
+    return "".join(f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 40))}{motif}\n" for i in range(50))
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A corpus, a split, and folders of three "networks" of which only the provenance is real; they count T."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.fa").write_text(fasta("p", "TATAATTT", 0))
+    (tmp_path / "n.fa").write_text(fasta("n", "GACCAGCA", 1))
+    (tmp_path / "run.toml").write_text(RUN)
+    assert main(["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus"]) == 0
+    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    fingerprint = json.loads((tmp_path / "corpus" / "corpus.json").read_text())["fingerprint"]
+    for name in ("model", "cnn", "shuffled"):
+        (tmp_path / name).mkdir()
+        provenance = {"corpus_fingerprint": fingerprint, "split_sha256": sha256_of(tmp_path / "split.tsv")}
+        (tmp_path / name / "provenance.json").write_text(json.dumps(provenance))
+    (tmp_path / "model" / "train.json").write_text(json.dumps({"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}))
+
+    def load(folder: Path) -> SimpleNamespace:
+        weight = {"model": 0.6, "cnn": 0.3, "shuffled": -0.01}[Path(folder).name]
+        run = SimpleNamespace(is_control=lambda: Path(folder).name == "shuffled")
+        noise = np.random.default_rng(len(Path(folder).name))
+
+        def logits(letters: list[np.ndarray]) -> np.ndarray:
+            return np.array([weight * ((row == ord("T")).sum() - 12) + noise.normal() for row in letters])
+
+        return SimpleNamespace(run=run, logits=logits, temperature=1.5, threshold=0.5)
+
+    monkeypatch.setattr("selfattn_bio.scoring.scorer.load", load)
+    return tmp_path
+
+
+ARGUMENTS = ["evaluate", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--model", "model", "--variant", "cnn=cnn",
+             "--variant", "shuffled=shuffled", "--output", "out"]  # fmt: skip
+
+
+def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(ARGUMENTS) == 0
+    metrics = json.loads((task / "out" / "metrics.json").read_text())
+    assert set(metrics["test"]["baselines"]) == {"cnn", "gc", "kmer6_logistic", "kmer6_positional_logistic"}
+    assert set(metrics["test"]["controls"]) == {"shuffled"}
+    assert set(metrics["test"]["model"]["auroc"]) == {"value", "low", "high"}
+    assert metrics["train"] == {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
+    split = pd.read_csv(task / "split.tsv", sep="\t")
+    for side in ("valid", "test"):
+        table = pd.read_csv(task / "out" / "predictions" / f"{side}.tsv", sep="\t")
+        assert table["id"].tolist() == split["id"][split["split"] == side].tolist()
+        assert ((table["label"] == 1) == table["id"].str.startswith("p")).all()
+    assert capsys.readouterr().out.splitlines()[-1] == "evaluate: wrote out/metrics.json"
+
+
+def test_a_model_of_another_split_is_not_judged(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    provenance = json.loads((task / "cnn" / "provenance.json").read_text())
+    (task / "cnn" / "provenance.json").write_text(json.dumps(provenance | {"split_sha256": "0" * 64}))
+    assert main(ARGUMENTS) == 1
+    error = capsys.readouterr().err
+    assert "error: cnn: model must be trained on this split (" in error
+    assert "got one trained on 000000000000. Train it again: it may have seen these test records" in error
+    assert not (task / "out").exists()
+
+
+def test_a_missing_model_folder_is_one_line(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word.replace("cnn=cnn", "cnn=absent") for word in ARGUMENTS]) == 1
+    error = capsys.readouterr().err.strip()
+    place = "absent/provenance.json: provenance.json"
+    assert error == f"selfattn-bio evaluate: error: {place} must be a readable JSON file of the model folder, got no such file"
+
+
+def test_a_variant_needs_name_and_folder(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([word.replace("cnn=cnn", "cnn") for word in ARGUMENTS])
+    assert "variant must be NAME=DIR with a NAME other than model, got 'cnn'" in capsys.readouterr().err
+
+
+def test_report_names_what_has_not_run(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"]) == 1
+    assert "metrics.json must be in the results folder, got no such file. run `selfattn-bio evaluate` first" in capsys.readouterr().err
+    assert not (task / "report.html").exists()

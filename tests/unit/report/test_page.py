@@ -1,0 +1,117 @@
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.errors import ResultsError
+from selfattn_bio.report.page import write_report
+from selfattn_bio.report.results import read_results
+
+Maker = Callable[..., RunFile]
+
+
+def page_of(folder: Path, run: RunFile) -> str:
+    write_report(read_results(run, folder), folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, results_maker: Maker) -> Path:
+    """A results folder with its page, read by several tests: drawing it takes seconds."""
+    path = tmp_path_factory.mktemp("results") / "small"
+    page_of(path, results_maker(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_the_page_loads_nothing(page: str) -> None:
+    parser = _Tags()
+    parser.feed(page)
+    for tag, attributes in parser.found:
+        assert tag not in ("link", "img", "iframe", "object", "embed", "image"), tag
+        assert "src" not in attributes, tag
+        for name in ("href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith("#"), attributes
+    assert not re.search(r"url\((?!#)|@import", page)
+    assert "default-src 'none'" in page
+    assert len(page) < 10_000_000
+
+
+def test_the_answer_comes_first(page: str) -> None:
+    head = re.sub(r"<[^>]+>", "", page[page.index("<header>") : page.index("</header>")])
+    for part in (
+        "AUROC on 80 test records",
+        "best baseline: CNN",
+        "paired bootstrap",
+        "1 of 3 motifs is supported",
+        "Dref",
+        "control (shuffled labels)",
+    ):
+        assert part in head
+
+
+def test_text_from_files_is_escaped(tmp_path: Path, results_maker: Maker) -> None:
+    evil = "<script>alert(1)</script>"
+    motif = (evil, "TAT<b>", 12, evil, 0.01, 0.1, 0.1, 1.5, 3, 2, 5, 0.2, 0.1, 0.3, 0.01, 0.01, 30, "proposal")
+    folder = tmp_path / "a"
+    run = results_maker(folder, motifs=[motif], prefix="<i>")
+    run = run.model_copy(update={"title": evil})
+    page = page_of(folder, run)
+    assert "alert(1)</script>" not in page
+    assert "TAT<b>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_ids_are_unique_so_that_no_figure_borrows_anothers_clip(page: str) -> None:
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
+
+
+def test_plots_stand_beside_the_page(folder: Path) -> None:
+    names = ["attention", "calibration", "comparison", "evidence", "learning", "precision_recall", "roc", "slices_gc"]
+    assert sorted(path.name for path in (folder / "plots").iterdir()) == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
+
+
+def test_a_task_without_motifs_says_so(tmp_path: Path, results_maker: Maker) -> None:
+    page = page_of(tmp_path, results_maker(tmp_path, motifs=[], control_motifs=[]))
+    assert "No motif was found" in page
+    assert "found no motif" in page
+
+
+def test_a_task_without_interpretation_says_so(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    for path in ("motifs.tsv", "motifs.meme", "seqlets.bed", "relevance/relevance.npz", "variants/shuffled/motifs.tsv"):
+        (tmp_path / path).unlink()
+    assert "Motifs were not looked for" in page_of(tmp_path, run)
+
+
+def test_a_missing_file_names_the_command_that_writes_it(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    (tmp_path / "metrics.json").unlink()
+    message = r"metrics.json must be in the results folder, got no such file. run `selfattn-bio evaluate` first"
+    with pytest.raises(ResultsError, match=message):
+        read_results(run, tmp_path)
+
+
+def test_a_broken_file_is_named(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    (tmp_path / "relevance" / "relevance.npz").write_bytes(b"not an archive")
+    with pytest.raises(ResultsError, match=r"relevance.npz must be readable, got"):
+        read_results(run, tmp_path)

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pandas as pd
+
+from selfattn_bio.report.results import BED, read_table, site_positions
+
+RECORDS = pd.DataFrame(
+    {
+        "id": ["a", "b", "c"],
+        "chrom": ["chr2R", "chr2R", None],
+        "start": pd.array([100, 150, None], dtype="Int64"),
+        "end": pd.array([200, 250, None], dtype="Int64"),
+        "strand": ["-", "+", None],
+        "length": [100, 100, 80],
+    }
+)
+
+
+def positions(*sites: tuple) -> list[tuple[str, int]]:
+    found = site_positions(pd.DataFrame(list(sites), columns=BED), RECORDS)
+    return sorted(zip(found["name"], found["position"].astype(int), strict=True))
+
+
+def test_sites_count_from_the_first_letter_of_their_strand() -> None:
+    assert positions(("chr2R", 110, 120, "m", 0, "+")) == [("m", 80)]
+
+
+def test_a_site_in_two_records_stands_in_both() -> None:
+    assert positions(("chr2R", 185, 190, "m", 0, "+")) == [("m", 10), ("m", 35)]
+
+
+def test_a_record_without_coordinates_is_its_own_chromosome() -> None:
+    assert positions(("c", 7, 12, "m", 0, "+")) == [("m", 7)]
+
+
+def test_sites_that_no_record_holds_whole_are_left_out() -> None:
+    assert positions(("chr2R", 90, 110, "m", 0, "+"), ("chrX", 100, 110, "m", 0, "+")) == []
+
+
+def test_names_stay_text_and_empty_figures_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("id\teffect\tmatch\nNA\t1.5\t\n007\t\tnan\n")
+    table = read_table(tmp_path / "t.tsv")
+    assert table["id"].tolist() == ["NA", "007"]
+    assert table["match"].tolist() == ["", "nan"]
+    assert table["effect"].isna().tolist() == [False, True]

@@ -1,0 +1,51 @@
+import pandas as pd
+import pytest
+
+from selfattn_bio.report import words
+
+
+def metrics(low: float, high: float) -> dict:
+    lead = {"auroc": {"value": (low + high) / 2, "low": low, "high": high, "p": 0.004}}
+    return {"confidence": 0.95, "differences": {"best_baseline": "gc", "baselines": {"gc": lead}}}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.01, 0.03, "better"), (-0.03, -0.01, "worse"), (-0.01, 0.03, "cannot be told apart"), (0.0, 0.02, "cannot be told apart")],
+)
+def test_the_sentence_says_no_more_than_the_interval(low: float, high: float, said: str) -> None:
+    assert words.comparison(metrics(low, high))[1] == said
+
+
+def test_the_sentence_holds_the_figures() -> None:
+    said = " ".join(words.comparison(metrics(0.01, 0.03)))
+    assert said.startswith("The model is better than its best baseline, GC content: +0.020 AUROC")
+    assert "(95 % interval +0.010 to +0.030, p = 0.004) by paired bootstrap" in said
+
+
+def test_figures_are_rounded_with_a_real_minus_and_no_minus_zero() -> None:
+    assert [words.figure(x, 3, True) for x in (0.0274, -0.0274, -0.0001, None)] == ["+0.027", f"{words.MINUS}0.027", "0.000", words.MISSING]
+
+
+def test_supported_motifs_are_named_once_by_their_match() -> None:
+    table = pd.DataFrame(
+        {
+            "name": ["m1", "m2", "m3", "m4"],
+            "match": ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"],
+            "verdict": ["supported"] * 3 + ["proposal"],
+        }
+    )
+    assert words.supported(table) == ["Dref", "m3"]
+    assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
+    assert words.motif_sentence(table[3:]).startswith("None of the 1 motifs")
+
+
+def test_a_supported_motif_of_the_control_is_said_loudly() -> None:
+    found = pd.DataFrame({"name": ["m1", "m2"], "match": ["", ""], "verdict": ["supported", "proposal"]})
+    said = words.control_sentences({"shuffled": found, "other": found[1:], "third": found[:0]})
+    assert said == [
+        "The same search on the control (shuffled labels) found 2 motifs, of which 1 supported. "
+        "It should support none: take the supported motifs with care.",
+        "The same search on the control (other) found 1 motif, of which none supported.",
+        "The same search on the control (third) found no motif.",
+    ]
