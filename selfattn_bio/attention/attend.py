@@ -49,10 +49,8 @@ def attend(
         bias = bias.to(q.dtype)[None]  # (1, H, L, L): with three dimensions SDPA leaves its fast path, 3.7x slower
         if torch.is_grad_enabled() and bias.requires_grad:
             return reference_attention(q, k, v, bias=bias, allowed=allowed, dropout=dropout)
-        allowed_or_bias = bias if allowed is None else bias.masked_fill(~allowed, float("-inf"))
-    else:
-        allowed_or_bias = allowed
-    return scaled_dot_product_attention(q, k, v, attn_mask=allowed_or_bias, dropout_p=dropout)
+        allowed = bias if allowed is None else bias.masked_fill(~allowed, float("-inf"))
+    return scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
 
 
 def weights(q: Tensor, k: Tensor, *, pattern: Pattern, position: NoPosition, mask: Tensor | None = None) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.encoder import Encoder
-from selfattn_bio.model.heads import ClsHead, PoolingHead
-from selfattn_bio.model.stem import ConvStem, NoStem
+from selfattn_bio.model.heads import build_head
+from selfattn_bio.model.stem import build_stem
 
 PAD = 0  # the token id of padding, as in sequence.kmers
 
@@ -21,13 +21,9 @@ class AttentionBody(nn.Module):
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
-        conv = section.stem.kind == "conv"
-        self.stem = ConvStem(section.stem, section.embed_dim, section.dropout) if conv else NoStem(section.embed_dim)
+        self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = Encoder(section)
-        pooling = section.head.kind == "pooling"
-        self.head = (
-            PoolingHead(section.embed_dim, section.num_heads, section.dropout) if pooling else ClsHead(section.embed_dim, section.dropout)
-        )
+        self.head = build_head(section.head, section.embed_dim, section.num_heads, section.dropout)
         self.token_dim = self.stem.token_dim
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
 
 
@@ -66,3 +67,10 @@ class ClsHead(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, 1 + L, D) -> (B,) logits."""
         return self.classify(self.dropout(x[:, 0])).squeeze(-1)
+
+
+def build_head(section: config.PoolingHead | config.ClsHead, embed_dim: int, num_heads: int, dropout: float) -> PoolingHead | ClsHead:
+    """The head that the run file names."""
+    if isinstance(section, config.PoolingHead):
+        return PoolingHead(embed_dim, num_heads, dropout)
+    return ClsHead(embed_dim, dropout)

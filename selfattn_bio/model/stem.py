@@ -56,3 +56,8 @@ class ConvStem(nn.Module):
         pooled_mask = pad(mask, (0, missing)).unflatten(1, (-1, self.pool)).any(-1)  # (B, M)
         pooled = max_pool1d(x.transpose(1, 2), self.pool).transpose(1, 2)  # (B, M, D)
         return pooled.masked_fill(~pooled_mask[..., None], 0.0), pooled_mask
+
+
+def build_stem(section: config.NoStem | config.ConvStem, embed_dim: int, dropout: float) -> NoStem | ConvStem:
+    """The stem that the run file names."""
+    return ConvStem(section, embed_dim, dropout) if isinstance(section, config.ConvStem) else NoStem(embed_dim)

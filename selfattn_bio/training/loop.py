@@ -254,8 +254,8 @@ def _move_average(average: Network, network: Network, step: int, decay: float) -
     with torch.no_grad():
         for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(weight, 1 - decay)
-        for mean, weight in zip(average.buffers(), network.buffers(), strict=True):
-            mean.copy_(weight)
+        for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
+            kept.copy_(buffer)
 
 
 def _tensors(network: Network, average: Network, optimizer: Any, best: dict[str, Tensor]) -> dict[str, Tensor]:
