@@ -11,7 +11,11 @@ import pytest
 from selfattn_bio.cli.main import main
 from selfattn_bio.files import sha256_of
 
-RUN = '[data]\npositives = "p.fa"\nnegatives = "n.fa"\n[split]\nkind = "random"\nvalid_fraction = 0.3\ntest_fraction = 0.3\n[evaluation]\nbootstraps = 20\n'
+RUN = """
+data = { positives = "p.fa", negatives = "n.fa" }
+split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
+evaluation = { bootstraps = 20 }
+"""
 
 
 def fasta(name: str, motif: str, seed: int) -> str:
