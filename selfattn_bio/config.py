@@ -193,6 +193,7 @@ class AttentionModel(Section):
     """[model] kind = "attention": stem, pre-norm attention encoder, head."""
 
     kind: Literal["attention"] = "attention"
+    members: Positive = Field(1, description="networks trained side by side whose logits are averaged")
     embed_dim: Positive = 96
     num_layers: Positive = 3
     num_heads: Positive = 6
@@ -216,6 +217,7 @@ class CnnModel(Section):
     """[model] kind = "cnn": three convolutions with batch norm and pooling, then two dense layers (as Basset, Kelley 2016)."""
 
     kind: Literal["cnn"] = "cnn"
+    members: Positive = Field(1, description="networks trained side by side whose logits are averaged")
     embed_dim: Positive = 16
     channels: tuple[Positive, Positive, Positive] = (128, 128, 128)
     kernels: tuple[Positive, Positive, Positive] = (19, 11, 7)

@@ -33,7 +33,8 @@ def attention_received(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np
     -------
     (B, L), 0 in padding; all 0 for a network without attention, as the CNN.
     """
-    body, tokens = scorer.network.body, scorer.tokens(letters)
+    members, tokens = scorer.network.members, scorer.tokens(letters)
+    body = members[0]  # all have the same form
     if not isinstance(body, AttentionBody):
         return np.zeros(letters.shape, dtype=np.float32)
     received: list[Tensor] = []
@@ -45,7 +46,7 @@ def attention_received(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np
         real = mask[..., None].to(given.dtype)
         received.append((given * real).sum(1) / real.sum(1).clamp(min=1))  # (B, M)
 
-    handles = [module.register_forward_pre_hook(read) for module in body.modules() if isinstance(module, SelfAttention)]
+    handles = [module.register_forward_pre_hook(read) for module in members.modules() if isinstance(module, SelfAttention)]
     try:
         with torch.inference_mode():
             scorer.network(tokens)

@@ -5,6 +5,7 @@ Hides: how the parts of [model] are joined. Training, scoring and interpretation
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
@@ -34,24 +35,32 @@ class AttentionBody(nn.Module):
 
 
 class Network(nn.Module):
-    """Token ids in, a logit a sequence out; in two steps where a gradient at the embeddings is wanted."""
+    """Token ids in, a logit a sequence out; in two steps where a gradient at the embeddings is wanted.
+
+    With several members it is an ensemble in one network: they share the token embeddings and the batches, each starts from its own
+    weights and has its own loss, and their mean is the score.
+    """
 
     def __init__(self, section: config.AttentionModel | config.CnnModel, vocabulary_size: int) -> None:
         super().__init__()
-        self.body = AttentionBody(section) if isinstance(section, config.AttentionModel) else Cnn(section)
-        self.embedding = nn.Embedding(vocabulary_size, self.body.token_dim, padding_idx=PAD)
+        members = [AttentionBody(section) if isinstance(section, config.AttentionModel) else Cnn(section) for _ in range(section.members)]
+        self.members = nn.ModuleList(members)
+        self.embedding = nn.Embedding(vocabulary_size, members[0].token_dim, padding_idx=PAD)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens (B, N) int -> (B, N, token_dim)."""
         return self.embedding(tokens)
 
     def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """embeddings (B, N, token_dim), mask (B, N) bool True = token -> (B,) logits."""
-        return self.body(embeddings, mask)
+        """embeddings (B, N, token_dim), mask (B, N) bool True = token -> (B,) logits, the mean over the members."""
+        return self._of_members(embeddings, mask).mean(1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int, padded with 0 -> (B,) logits."""
-        return self.classify(self.embed(tokens), tokens != PAD)
+        """tokens (B, N) int, padded with 0 -> (B, M) logits, one a member: what the loss is taken of."""
+        return self._of_members(self.embed(tokens), tokens != PAD)
+
+    def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        return torch.stack([member(embeddings, mask) for member in self.members], dim=1)
 
 
 def build_network(run: config.RunFile, vocabulary_size: int) -> Network:

@@ -78,7 +78,7 @@ class Scorer:
         with torch.inference_mode():
             for rows in _batches(lengths):
                 batch = pad_letters([letters[i][: lengths[i]] for i in rows])
-                logits[rows] = self.network(self.tokens(batch)).double().cpu().numpy()
+                logits[rows] = self.network(self.tokens(batch)).mean(1).double().cpu().numpy()
         return logits
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ class BinaryObjective:
         self.weights = (0.5 / (1 - share), 0.5 / share) if balanced else (1.0, 1.0)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits (B,), labels (B,) float 0 or 1 -> the sum of the losses, in float32."""
-        weight = torch.where(labels > 0.5, self.weights[1], self.weights[0])
-        target = labels * (1 - self.smoothing) + self.smoothing / 2
-        return binary_cross_entropy_with_logits(logits.float(), target, weight=weight, reduction="sum")
+        """logits (B, M) of M members, labels (B,) float 0 or 1 -> the sum over the batch of the members' mean loss, in float32."""
+        weight = torch.where(labels > 0.5, self.weights[1], self.weights[0])[:, None]
+        target = (labels * (1 - self.smoothing) + self.smoothing / 2)[:, None].expand_as(logits)
+        return binary_cross_entropy_with_logits(logits.float(), target, weight=weight, reduction="none").mean(1).sum()

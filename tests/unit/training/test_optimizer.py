@@ -51,20 +51,27 @@ def test_optimizer_goes_on_as_if_never_stopped():
 def test_objective_is_plain_cross_entropy_by_default():
     logits, labels = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 1.0])
     expected = -torch.log(torch.sigmoid(logits)).sum()
-    assert_close(BinaryObjective(Training(), labels.long().numpy()[:1].repeat(2)).loss(logits, labels), expected)
+    assert_close(BinaryObjective(Training(), labels.long().numpy()[:1].repeat(2)).loss(logits[:, None], labels), expected)
 
 
 def test_balanced_weights_make_classes_count_the_same():
     labels = torch.tensor([1.0, 0.0, 0.0, 0.0])
     objective = BinaryObjective(Training(class_weights="balanced"), labels.long().numpy())
-    one = objective.loss(torch.zeros(1), labels[:1])
-    rest = objective.loss(torch.zeros(3), labels[1:])
+    one = objective.loss(torch.zeros(1, 1), labels[:1])
+    rest = objective.loss(torch.zeros(3, 1), labels[1:])
     assert_close(one, rest)
-    assert_close(one + rest, BinaryObjective(Training(), labels.long().numpy()).loss(torch.zeros(4), labels))
+    assert_close(one + rest, BinaryObjective(Training(), labels.long().numpy()).loss(torch.zeros(4, 1), labels))
 
 
 def test_smoothing_moves_the_best_logit_from_infinity():
     objective = BinaryObjective(Training(label_smoothing=0.2), torch.tensor([0, 1]).numpy())
     at = torch.logit(torch.tensor([0.9])).requires_grad_()
-    objective.loss(at, torch.ones(1)).backward()
+    objective.loss(at[:, None], torch.ones(1)).backward()
     assert abs(float(at.grad)) < 1e-6
+
+
+def test_members_each_have_their_own_loss():
+    objective = BinaryObjective(Training(), torch.tensor([0, 1]).numpy())
+    logits, labels = torch.randn(5, 3), torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
+    alone = torch.stack([objective.loss(logits[:, [i]], labels) for i in range(3)])
+    assert_close(objective.loss(logits, labels), alone.mean())
