@@ -27,28 +27,29 @@ class NoStem(nn.Module):
 class ConvStem(nn.Module):
     """Convolution, max-pooling, convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
 
-    Motif detectors first, as in Basset (Kelley 2016) and Enformer (Avsec 2021); attention then relates what they found.
+    Motif detectors first, as in Basset (Kelley 2016) and Enformer (Avsec 2021); attention then relates what they found. Batch norm
+    keeps how strongly a detector fires beside its neighbours; layer norm makes every position equally loud (docs/decisions.md).
     """
 
     def __init__(self, section: config.ConvStem, embed_dim: int, dropout: float) -> None:
         super().__init__()
         self.token_dim, self.pool = section.token_dim, section.pool
-        self.first = nn.Conv1d(section.token_dim, embed_dim, section.kernel, padding=section.kernel // 2)
-        self.first_norm = nn.LayerNorm(embed_dim)
+        self.first = nn.Conv1d(section.token_dim, embed_dim, section.kernel, padding=section.kernel // 2, bias=False)
+        self.first_norm = nn.BatchNorm1d(embed_dim)
         self.first_act = nn.GELU()
-        self.second = nn.Conv1d(embed_dim, embed_dim, section.second_kernel, padding=section.second_kernel // 2)
-        self.second_norm = nn.LayerNorm(embed_dim)
+        self.second = nn.Conv1d(embed_dim, embed_dim, section.second_kernel, padding=section.second_kernel // 2, bias=False)
+        self.second_norm = nn.BatchNorm1d(embed_dim)
         self.second_act = nn.GELU()
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, N, token_dim), mask (B, N) -> (B, M, D), (B, M) with M = ceil(N / pool)."""
         x = x * mask[..., None]  # padding is 0, so that a convolution sees the end of a sequence as it sees the edge
-        x = self.first_act(self.first_norm(self.first(x.transpose(1, 2)).transpose(1, 2)))  # (B, N, D)
+        x = self.first_act(self.first_norm(self.first(x.transpose(1, 2)))).transpose(1, 2)  # (B, N, D)
         x, mask = self._pooled(x, mask)
         x = self.dropout(x)
-        y = self.second(x.transpose(1, 2)).transpose(1, 2)  # (B, M, D)
-        return (x + self.second_act(self.second_norm(y))) * mask[..., None], mask
+        y = self.second_act(self.second_norm(self.second(x.transpose(1, 2)))).transpose(1, 2)  # (B, M, D)
+        return (x + y) * mask[..., None], mask
 
     def _pooled(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         missing = -x.shape[1] % self.pool
