@@ -2,7 +2,7 @@
 
     python data/make_smoke.py
 
-Two artificial chromosomes' worth of 80-letter records on either strand; a positive carries DRE (TATCGATA, JASPAR MA1456) and
+Two artificial chromosomes' worth of 160-letter records on either strand; a positive carries DRE (TATCGATA, JASPAR MA1456) and
 GAGA (GAGAGAGAG, MA0205) at random places, a negative the same letters of the sites in shuffled order. Deterministic.
 """
 
@@ -10,13 +10,13 @@ import random
 from pathlib import Path
 
 SITES = ("TATCGATA", "GAGAGAGAG")
-LENGTH, STEP = 80, 100  # letters; records do not overlap
+LENGTH, STEP = 160, 200  # letters; records do not overlap
 RECORDS = {"chrA": 320, "chrB": 80, "chrC": 160}  # train, valid, test
 
 
 def sequence(positive: bool, rng: random.Random) -> str:
     letters = rng.choices("ACGT", k=LENGTH)
-    for site, start in zip(SITES, (rng.randrange(5, 30), rng.randrange(42, 65)), strict=True):
+    for site, start in zip(SITES, (rng.randrange(40, 70), rng.randrange(80, 110)), strict=True):
         letters[start : start + len(site)] = site if positive else rng.sample(site, len(site))
     return "".join(letters)
 

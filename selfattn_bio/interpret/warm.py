@@ -17,12 +17,12 @@ def main() -> None:
     """Find a planted word in random letters, match it with the insects of JASPAR and look for its hits."""
     began = time.monotonic()
     rng = np.random.default_rng(0)
-    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), size=(200, 80))
-    hypothetical = rng.normal(scale=0.02, size=(*letters.shape, 4)).astype(np.float32)
-    word = np.frombuffer(b"TATCGATA", dtype=np.uint8)
-    for row, start in enumerate(rng.integers(10, 60, size=len(letters))):
+    bases, word = np.frombuffer(b"ACGT", dtype=np.uint8), np.frombuffer(b"TATCGATA", dtype=np.uint8)
+    letters = rng.choice(bases, size=(160, 160))
+    hypothetical = rng.normal(scale=0.05, size=(*letters.shape, 4)).astype(np.float32)
+    for row, start in enumerate(rng.integers(40, 110, size=len(letters))):
         letters[row, start : start + len(word)] = word
-        hypothetical[row, start : start + len(word)] += 3.0 * (word[:, None] == np.frombuffer(b"ACGT", dtype=np.uint8))
+        hypothetical[row, start : start + len(word)] += rng.normal(3, 0.5, size=(len(word), 1)) * (word[:, None] == bases)
     patterns = find_patterns(letters, hypothetical, max_patterns=2, max_seqlets=1000).patterns
     ppms = {f"motif_{i}": pattern.counts / pattern.counts.sum(axis=1, keepdims=True) for i, pattern in enumerate(patterns)}
     matches = match_motifs(ppms, open_database("jaspar:insects"))

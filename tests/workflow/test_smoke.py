@@ -224,7 +224,7 @@ def test_whitespace_and_comments_rerun_nothing(project, edit):
 
 
 def test_other_sequences_rerun_everything(project, edit):
-    edit("data/smoke/positives.fa", "", ">new chrom=chrA start=90000 end=90080 strand=+\n" + "ACGTTGCA" * 10 + "\n")
+    edit("data/smoke/positives.fa", "", ">new chrom=chrA start=90000 end=90160 strand=+\n" + "ACGTTGCA" * 20 + "\n")
     assert planned(project) == INTERPRETATION | {"ingest": 1, "split": 1, "train": 3, "evaluate": 1}
 
 

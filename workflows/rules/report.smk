@@ -42,4 +42,4 @@ rule notebook:
         "Running the notebook of {wildcards.task}"
     shell:
         "{{ jupytext --quiet --to ipynb --output - {input.notebook:q} "
-        "| papermill --no-progress-bar - {output.notebook:q} -p results {params.results:q}; }} 2>&1 | tee -i {log:q}"
+        "| papermill --no-progress-bar --kernel python3 - {output.notebook:q} -p results {params.results:q}; }} 2>&1 | tee -i {log:q}"
