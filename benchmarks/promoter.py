@@ -46,7 +46,8 @@ def judged(run: RunFile, seed: int, corpus: Path, split: Path) -> dict:
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
-def main() -> None:
+def prepare() -> tuple[Path, Path]:
+    """Corpus and split table of the task."""
     run = read_run_file(TASK)
     corpus, split = FOLDER / "corpus", FOLDER / "split.tsv"
     if not split.exists():
@@ -56,6 +57,12 @@ def main() -> None:
             "ingest", "--fasta", *files, "--label", *labels, "--alphabet", alphabet, "--assembly", run.data.assembly, "--output", corpus
         )
         command("split", "--run-file", TASK, "--corpus", corpus, "--output", split)
+    return corpus, split
+
+
+def main() -> None:
+    run = read_run_file(TASK)
+    corpus, split = prepare()
     results = {seed: judged(run, seed, corpus, split) for seed in SEEDS}
 
     baselines = list(results[SEEDS[0]]["test"]["baselines"])

@@ -129,9 +129,9 @@ class ConvStem(Section):
     """Convolution over the token embeddings, max-pooling, convolution: one vector every `pool` tokens."""
 
     kind: Literal["conv"] = "conv"
-    token_dim: Positive = Field(32, description="dimension of the token embeddings; the convolution leads to embed_dim")
+    token_dim: Positive = Field(16, description="dimension of the token embeddings; the convolution leads to embed_dim")
     kernel: int = Field(15, ge=1, description="tokens; odd")
-    pool: Positive = Field(4, description="tokens")
+    pool: Positive = Field(8, description="tokens")
     second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
 
     @model_validator(mode="after")
@@ -198,7 +198,7 @@ class AttentionModel(Section):
     num_layers: Positive = 3
     num_heads: Positive = 6
     feedforward_dim: Positive = 384
-    dropout: Fraction = 0.2
+    dropout: Fraction = 0.3
     stem: Annotated[NoStem | ConvStem, Field(discriminator="kind")] = ConvStem()
     position: Annotated[T5Position | RotaryPosition | NoPosition, Field(discriminator="kind")] = T5Position()
     pattern: Annotated[FullPattern | WindowPattern, Field(discriminator="kind")] = FullPattern()
@@ -244,8 +244,8 @@ class Training(Section):
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: Fraction = Field(0.998, description="what is scored is the running mean of the weights; 0 = the weights themselves")
-    label_smoothing: Fraction = 0.0
-    shift: int = Field(0, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
+    label_smoothing: Fraction = 0.05
+    shift: int = Field(4, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
     reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
     class_weights: Literal["none", "balanced"] = "none"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
