@@ -46,12 +46,12 @@ def run(arguments: argparse.Namespace) -> None:
     records = _most_confident(scorer, corpus, arguments.split, settings.max_sequences)
     letters = [corpus.letters(i) for i in records.index]
     every = max(1, len(letters) // BATCH // LINES) * BATCH
+    chosen = time.monotonic()
 
     def say(done: int) -> None:
         if done % every == 0 or done == len(letters):
-            seconds = time.monotonic() - start
-            left = seconds / done * (len(letters) - done)
-            print(f"explain: {done} of {len(letters)} sequences, {seconds:.0f} s, about {left:.0f} s left", flush=True)
+            left = (time.monotonic() - chosen) / done * (len(letters) - done)
+            print(f"explain: {done} of {len(letters)} sequences, about {left:.0f} s left", flush=True)
 
     columns = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]
     explanation = explain_letters(scorer, letters, records[columns], mutated_fraction=settings.mutated_fraction, say=say)

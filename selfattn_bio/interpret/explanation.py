@@ -121,7 +121,8 @@ class Explanation:
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             records = pd.read_parquet(folder / RECORDS)
-            with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+            # Opened here, because np.load leaves the file open where it is no whole archive.
+            with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded = cls(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"])
         except FileNotFoundError as error:
             message = f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no {Path(error.filename).name}"

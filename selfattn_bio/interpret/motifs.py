@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.formats import meme_text, on_chromosome, write_bed
+from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_motifs
 from selfattn_bio.interpret.seqlets import Pattern
 
@@ -127,8 +128,6 @@ class MotifSet:
 
     def plot(self) -> Figure:
         """Draw all logos, information content in bits, one under the other, each with its name and match."""
-        from selfattn_bio.interpret.logos import draw_logo
-
         rows = max(1, len(self.motifs))
         figure = Figure(figsize=(6, 1.4 * rows), layout="constrained")
         for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False):

@@ -55,14 +55,14 @@ def attention_received(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np
             handle.remove()
     pooled = torch.stack(received).mean(0)[:, body.head.num_prefix :]  # (B, M)
     by_token = pooled.repeat_interleave(getattr(body.stem, "pool", 1), dim=1)[:, : tokens.shape[1]]  # (B, N)
-    return _to_letters(by_token.cpu().numpy() * (tokens != PAD).cpu().numpy(), scorer, letters)
+    return _to_letters(by_token.cpu().numpy(), (tokens != PAD).cpu().numpy(), scorer, letters.shape)
 
 
-def _to_letters(by_token: NDArray[np.float32], scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Mean over the covering tokens, (B, N) -> (B, L)."""
-    total, covering = np.zeros(letters.shape), np.zeros(letters.shape[1])
+def _to_letters(by_token: NDArray[np.float32], real: NDArray[np.bool_], scorer: Scorer, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Mean over the covering tokens that are no padding, (B, N) -> (B, L)."""
+    total, covering = np.zeros(shape), np.zeros(shape)
     for offset in range(scorer.tokenizer.k):
         at = slice(offset, offset + (by_token.shape[1] - 1) * scorer.tokenizer.stride + 1, scorer.tokenizer.stride)
-        total[:, at] += by_token
-        covering[at] += 1
-    return (total / np.maximum(covering, 1) * (letters != 0)).astype(np.float32)
+        total[:, at] += by_token * real
+        covering[:, at] += real
+    return (total / np.maximum(covering, 1)).astype(np.float32)

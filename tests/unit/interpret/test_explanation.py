@@ -1,0 +1,185 @@
+"""explain: strings or FASTA in, scores a letter out, whatever the lengths; folders; guided mutagenesis; attention as it is read."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.errors import ResultsError
+from selfattn_bio.interpret.explanation import Explanation, explain
+from selfattn_bio.interpret.motifs import MotifSet, build_motifs
+from selfattn_bio.interpret.mutagenesis import guided_mutagenesis, most_important, substitution_effects
+from selfattn_bio.interpret.readout import attention_received
+from selfattn_bio.interpret.relevance import attnlrp_scores, centred, importance
+from selfattn_bio.interpret.seqlets import Pattern
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
+SMALL = {"kind": "attention", "embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 8, "dropout": 0.0}
+CNN = {"kind": "cnn", "embed_dim": 4, "channels": [4, 4, 4], "kernels": [3, 3, 3], "pools": [2, 2, 2], "hidden_dim": 4}
+SEQUENCES = ["ACGTTGCATGCATTAGCCAT", "ACGTNGCATG", "TTTGACACATGACGT"]
+
+
+def scorer_of(model=None, alphabet="dna", k=3):
+    torch.manual_seed(0)
+    data = {"alphabet": alphabet, "positives": "a", "negatives": "b"}
+    run = config.RunFile.model_validate({"data": data, "tokens": {"k": k}, "model": model or SMALL | {"stem": CONV}})
+    letters = get_alphabet(alphabet)
+    tokenizer = KmerTokenizer(letters, k)
+    return Scorer(run, letters, tokenizer, build_network(run, tokenizer.vocabulary_size).eval())
+
+
+@pytest.fixture(
+    params=[SMALL | {"stem": CONV}, SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}}, CNN], ids=["conv", "cls", "cnn"]
+)
+def scorer(request):
+    return scorer_of(request.param)
+
+
+def test_records_of_unequal_lengths_are_explained_as_they_are_alone(scorer):
+    together = explain(scorer, SEQUENCES)
+    assert together.hypothetical.shape == (3, 20, 4)
+    assert [len(row) for row in together.relevance] == [20, 10, 15]
+    assert together.ids == ["0", "1", "2"]
+    for row, sequence in enumerate(SEQUENCES):
+        alone = explain(scorer, [sequence])
+        np.testing.assert_allclose(together.hypothetical[row, : len(sequence)], alone.hypothetical[0], atol=1e-5)
+        np.testing.assert_allclose(together.attention[row, : len(sequence)], alone.attention[0], atol=1e-5)
+        assert not together.hypothetical[row, len(sequence) :].any()
+        assert not together.attention[row, len(sequence) :].any()
+    np.testing.assert_allclose(together.hypothetical.sum(-1), 0, atol=1e-5)
+
+
+def test_fasta_is_read_as_strings_are(tmp_path):
+    (tmp_path / "new.fa").write_text("".join(f">r{i}\n{sequence.lower()}\n" for i, sequence in enumerate(SEQUENCES)))
+    from_file = explain(scorer_of(), tmp_path / "new.fa")
+    assert from_file.ids == ["r0", "r1", "r2"]
+    np.testing.assert_array_equal(from_file.hypothetical, explain(scorer_of(), SEQUENCES).hypothetical)
+
+
+def test_mutated_positions_hold_what_substitution_does():
+    scorer = scorer_of()
+    letters = np.frombuffer(SEQUENCES[0].encode(), dtype=np.uint8)
+    guess = attnlrp_scores(scorer, letters[None])[0]
+    scores = guided_mutagenesis(scorer, letters, guess, 0.15)
+    chosen = np.sort(np.argsort(-importance(guess))[:3])
+    base = scorer.logits(letters[None])[0]
+    for at in chosen:
+        effects = []
+        for letter in b"ACGT":
+            mutant = letters.copy()
+            mutant[at] = letter
+            effects.append(scorer.logits(mutant[None])[0] - base)
+        np.testing.assert_allclose(scores[at], np.array(effects) - np.mean(effects), atol=1e-5)
+    rest = np.setdiff1d(np.arange(len(letters)), chosen)
+    scale = np.linalg.norm(scores[chosen]) / np.linalg.norm(guess[chosen])
+    np.testing.assert_allclose(scores[rest], guess[rest] * scale, rtol=1e-4, atol=1e-7)
+    full = guided_mutagenesis(scorer, letters, guess, 1.0)
+    np.testing.assert_allclose(full, centred(substitution_effects(scorer, letters, np.arange(len(letters)))), atol=1e-6)
+
+
+def test_ambiguous_letters_are_not_mutated():
+    scorer = scorer_of()
+    letters = np.frombuffer(b"ACGTNGCATG", dtype=np.uint8)
+    guess = np.ones((10, 4), dtype=np.float32)
+    assert 4 not in most_important(letters, guess, 1.0, scorer)
+    only = np.frombuffer(b"NNNNN", dtype=np.uint8)
+    np.testing.assert_array_equal(guided_mutagenesis(scorer, only, guess[:5], 0.5), guess[:5])
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5])
+def test_fraction_out_of_range(fraction):
+    with pytest.raises(ValueError, match=rf"fraction must be in \(0, 1\], got {fraction}"):
+        guided_mutagenesis(scorer_of(), np.frombuffer(b"ACGTAC", dtype=np.uint8), np.zeros((6, 4), dtype=np.float32), fraction)
+
+
+def test_what_cannot_be_explained():
+    with pytest.raises(ValueError, match="sequences must be at least one, got none"):
+        explain(scorer_of(), [])
+    with pytest.raises(ValueError, match="sequences must be at least k = 3 letters long, got 2"):
+        explain(scorer_of(), ["ACGT", "AC"])
+
+
+def test_attention_received_is_a_mean_over_layers_heads_and_tokens():
+    scorer = scorer_of(SMALL | {"stem": {"kind": "none"}}, k=1)
+    letters = np.frombuffer(b"ACGTACCA", dtype=np.uint8)[None]
+    received = attention_received(scorer, letters)
+    np.testing.assert_allclose(received.sum(), 1, rtol=1e-5)  # each token gives 1 away
+    assert received.min() > 0
+    assert received.std() > 0
+    assert all(not module._forward_pre_hooks for module in scorer.network.modules())
+    assert not attention_received(scorer_of(CNN), letters).any()
+
+
+def test_a_relevance_folder_comes_back(tmp_path):
+    explanation = explain(scorer_of(), SEQUENCES)
+    explanation.save(tmp_path / "relevance")
+    loaded = Explanation.load(tmp_path / "relevance")
+    assert loaded.ids == explanation.ids
+    assert loaded.alphabet == "dna"
+    for field in ("letters", "hypothetical", "attention"):
+        np.testing.assert_array_equal(getattr(loaded, field), getattr(explanation, field))
+
+
+def test_broken_relevance_folders(tmp_path):
+    folder = tmp_path / "relevance"
+    explanation = explain(scorer_of(), SEQUENCES)
+    explanation.save(folder)
+    (folder / "relevance.npz").write_bytes((folder / "relevance.npz").read_bytes()[:100])
+    with pytest.raises(ResultsError, match="relevance folder must be whole, got"):
+        Explanation.load(folder)
+    (folder / "relevance.npz").unlink()
+    with pytest.raises(ResultsError, match=r"must hold relevance.npz, .*, got no relevance.npz"):
+        Explanation.load(folder)
+    dataclasses.replace(explanation, records=explanation.records[:2]).save(folder)
+    with pytest.raises(ResultsError, match="must have one row a record, got 2 and 3"):
+        Explanation.load(folder)
+
+
+def test_protein_is_explained_but_has_no_motifs():
+    explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
+    assert explanation.hypothetical.shape == (2, 9, 20)
+    with pytest.raises(ValueError, match="motifs must be of dna sequences, got protein"):
+        explanation.motifs()
+
+
+def motif_set():
+    counts = np.array([[18, 1, 1, 0], [0, 0, 20, 0], [5, 5, 5, 5], [0, 10, 0, 10], [20, 0, 0, 0]])
+    seqlets = pd.DataFrame({"record": [0, 1], "start": [3, 0], "end": [8, 5], "strand": ["+", "-"]})
+    records = pd.DataFrame({"id": ["a", "b"], "chrom": ["chr1", None], "start": [100, None], "end": [120, None], "strand": ["-", None]})
+    rng = np.random.default_rng(0)
+    database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(30)}
+    return build_motifs([Pattern(counts, seqlets)], records.astype({"start": "Int64", "end": "Int64"}), database)
+
+
+def test_a_motif_set_can_be_asked_and_written(tmp_path):
+    motifs = motif_set()
+    assert isinstance(motifs, MotifSet)
+    motif = motifs["motif_01"]
+    assert motif.consensus == "AGNYA"
+    np.testing.assert_allclose(motif.ppm.sum(axis=1), 1)
+    np.testing.assert_allclose(motif.pwm[1], np.log2(np.array([0.25, 0.25, 20.25, 0.25]) / 21 / 0.25))
+    assert motifs.table.loc[0, ["name", "consensus", "num_sites"]].tolist() == ["motif_01", "AGNYA", 2]
+    assert motifs.table.loc[0, "match"].startswith("d")
+    with pytest.raises(KeyError, match="motif must be one of motif_01, got 'motif_02'"):
+        motifs["motif_02"]
+    assert (tmp_path / "m.meme").write_text("") == 0
+    assert motifs.to_meme(tmp_path / "m.meme") == (tmp_path / "m.meme").read_text()
+    motifs.to_bed(tmp_path / "m.bed")
+    assert (tmp_path / "m.bed").read_text() == "b\t0\t5\tmotif_01\t1000\t-\nchr1\t112\t117\tmotif_01\t1000\t-\n"
+    assert motifs.plot().axes[0].get_title(loc="left").startswith("motif_01")
+
+
+def test_no_motif_is_a_set_too(tmp_path):
+    motifs = build_motifs([], pd.DataFrame({"id": ["a"], "chrom": [None], "start": [None], "end": [None], "strand": [None]}), {})
+    assert (len(motifs), list(motifs), len(motifs.table)) == (0, [], 0)
+    assert {"name", "consensus", "num_sites", "match", "match_q"} <= set(motifs.table)
+    assert motifs.to_meme().startswith("MEME version 4")
+    assert motifs.to_bed(tmp_path / "m.bed").empty
+    assert len(motifs.plot().axes) == 1

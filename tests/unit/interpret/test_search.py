@@ -1,0 +1,140 @@
+"""Hits, matches and seqlets: what the libraries are asked, and what is made of their answers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.errors import DatabaseError
+from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
+from selfattn_bio.interpret.matching import match_motifs, open_database
+from selfattn_bio.interpret.seqlets import count_letters, find_patterns, information, informative_span
+from selfattn_bio.sequence.alphabet import DNA
+
+WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)
+PPM = np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
+
+
+def filled(length, letter=b"A"):
+    return np.full(length, letter[0], dtype=np.uint8)
+
+
+def test_hits_on_both_strands_of_records_of_any_length():
+    first, second, third = filled(40), filled(25), filled(12)
+    first[5:14] = WORD
+    second[16:25] = DNA.reverse_complement(WORD)
+    hits = find_hits({"m": PPM, "none": PPM[:4]}, {"m": 50, "none": 50}, [first, second, third], 1e-4)
+    assert hits[["name", "record", "start", "end", "strand"]].to_numpy().tolist() == [["m", 0, 5, 14, "+"], ["m", 1, 16, 25, "-"]]
+    assert (hits["p_value"] < 1e-4).all()
+
+
+def test_a_hit_does_not_reach_into_padding():
+    flat = np.vstack([PPM, np.full((4, 4), 0.25)])  # the motif's tail fits anything, padding too
+    short, long = filled(14), filled(40)
+    short[5:14] = WORD
+    long[5:14] = WORD
+    hits = find_hits({"m": flat}, {"m": 50}, [short, long], 1e-4)
+    assert hits["record"].unique().tolist() == [1]
+
+
+def test_no_motif_no_hit():
+    hits = find_hits({}, {}, [filled(30)], 1e-4)
+    assert hits.empty
+    assert list(hits) == ["name", "record", "start", "end", "strand", "p_value"]
+
+
+def test_one_hot_leaves_out_what_is_no_base():
+    assert one_hot(np.frombuffer(b"ACGTN\0", dtype=np.uint8)).tolist() == [*np.eye(4, dtype=int).tolist(), [0] * 4, [0] * 4]
+
+
+def test_relevant_hits_carry_more_than_other_windows():
+    relevance = {3: np.array([1.0, 1, 1, 1, 5, 5, 1, 1, 1, 1, 1, 1, 1], dtype=np.float32)}
+    hits = pd.DataFrame({"name": "m", "record": [3, 3], "start": [4, 8], "end": [6, 10], "strand": "+", "p_value": 1e-5})
+    kept = relevant_hits(hits, relevance)
+    assert kept["start"].tolist() == [4]
+    assert kept["rank"].tolist() == [pytest.approx(11 / 12)]
+
+
+@pytest.mark.parametrize("strand", ["+", "-"])
+def test_a_database_motif_finds_itself(strand):
+    database = open_database("jaspar:insects")
+    names = [name for name in database if name.startswith(("Dref (", "Trl (", "M1BP ("))]
+    assert len(names) == 3
+    table = match_motifs({name: database[name] if strand == "+" else database[name][::-1, ::-1] for name in names}, database)
+    assert table["match"].tolist() == names
+    assert (table["match_q"] < 1e-3).all()
+    assert (table["match_q"] >= table["match_p"]).all()
+
+
+def test_q_is_over_the_database():
+    rng = np.random.default_rng(0)
+    database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
+    small = match_motifs({"m": database["d7"]}, dict(list(database.items())[:10]))
+    assert small["match"].tolist() == ["d7"]
+    # Benjamini-Hochberg of the smallest p is at most its number of tests times p.
+    assert small["match_q"].item() <= 10 * small["match_p"].item() + 1e-12
+    assert match_motifs({}, database).empty
+
+
+def test_unknown_group():
+    with pytest.raises(DatabaseError, match=r"must be one of .*jaspar:insects.* or a path to MEME text, got 'jaspar:insect'"):
+        open_database("jaspar:insect")
+
+
+def test_letters_are_counted_on_their_strands():
+    letters = np.stack([filled(12), filled(12)])
+    letters[0, 2:6] = np.frombuffer(b"ACGG", dtype=np.uint8)
+    letters[1, 5:9] = np.frombuffer(b"CCGT", dtype=np.uint8)
+    places = pd.DataFrame({"record": [0, 1], "start": [2, 5], "end": [6, 9], "strand": ["+", "-"]})
+    assert count_letters(places, letters).tolist() == [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 2, 0]]
+
+
+def test_information_and_trimming():
+    counts = np.array([[5, 5, 5, 5], [20, 0, 0, 0], [6, 5, 4, 5], [10, 10, 0, 0], [5, 5, 5, 5]])
+    np.testing.assert_allclose(information(counts)[[0, 1, 3]], [0, 2, 1])
+    assert informative_span(counts) == (1, 4)
+    assert informative_span(np.zeros((3, 4), dtype=int)) == (0, 0)
+
+
+def planted(num=160, length=120):
+    """Random records with WORD on either strand, and scores that are high there."""
+    rng = np.random.default_rng(0)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    scores = rng.normal(scale=0.02, size=(num, length, 4)).astype(np.float32)
+    for row in range(num):
+        start = rng.integers(20, length - 30)
+        letters[row, start : start + len(WORD)] = WORD if row % 2 else DNA.reverse_complement(WORD)
+        scores[row, start : start + len(WORD)] += one_hot(letters[row, start : start + len(WORD)]) - np.float32(0.25)
+    return letters, scores
+
+
+def test_a_planted_word_becomes_a_pattern():
+    letters, scores = planted()
+    found = find_patterns(letters, scores, max_patterns=3, max_seqlets=1000)
+    assert found.note == ""
+    best = found.patterns[0]
+    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[best.counts.argmax(axis=1)])
+    assert read in (bytes(WORD), bytes(DNA.reverse_complement(WORD)))
+    np.testing.assert_array_equal(count_letters(best.seqlets, letters), best.counts)  # trimmed seqlets hold the trimmed letters
+    assert len(best.seqlets) > 60
+    assert set(best.seqlets["strand"]) == {"+", "-"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "note"),
+    [
+        (np.zeros((5, 60, 4)), "0 seqlets stand out"),
+        (np.ones((5, 60, 4)), "0 seqlets stand out"),
+        (np.random.default_rng(0).normal(size=(5, 30, 4)), "seqlets stand out, and 30 are needed"),
+    ],
+    ids=["nothing", "everything", "shorter than a seqlet"],
+)
+def test_no_pattern_has_a_reason(scores, note):
+    letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), scores.shape[:2])
+    found = find_patterns(letters, scores.astype(np.float32), max_patterns=3, max_seqlets=100)
+    assert found.patterns == []
+    assert note in found.note
+
+
+def test_shapes_must_fit():
+    with pytest.raises(ValueError, match=r"hypothetical must be of shape \(2, 30, 4\), got \(2, 29, 4\)"):
+        find_patterns(np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), max_patterns=1, max_seqlets=1)
