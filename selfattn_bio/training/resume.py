@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,13 +43,17 @@ class CheckpointFolder:
 
     def __enter__(self) -> CheckpointFolder:
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.path / "lock").open("w")
+        self._lock = (self.path / "lock").open("a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip()
             self._lock.close()
-            message = "checkpoint folder must be used by one trainer, got a second while the first still runs"
-            raise TrainingError(message, place=str(self.path), cure="Wait for it, or stop the other process") from None
+            message = f"checkpoint folder must be used by one trainer, got a second while process {holder} trains"
+            raise TrainingError(message, place=str(self.path), cure=f"Wait for it, or stop it: kill {holder}") from None
+        self._lock.truncate(0)
+        print(os.getpid(), file=self._lock, flush=True)
         for leftover in self.path.glob(".*.tmp"):  # of a trainer that was killed while it wrote
             leftover.unlink()
         return self

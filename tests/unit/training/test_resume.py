@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -53,7 +54,7 @@ def test_another_run_starts_anew_and_says_so(path, capsys):
 def test_a_second_trainer_is_refused(path):
     with (
         CheckpointFolder(path, "a"),
-        pytest.raises(TrainingError, match="must be used by one trainer, got a second while the first still runs"),
+        pytest.raises(TrainingError, match=f"must be used by one trainer, got a second while process {os.getpid()} trains"),
         CheckpointFolder(path, "a"),
     ):
         pass
