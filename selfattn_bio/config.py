@@ -178,9 +178,10 @@ class WindowPattern(Section):
 
 
 class PoolingHead(Section):
-    """A learned query weighs the tokens; their mean, so weighted, is classified."""
+    """Learned scores weigh the tokens of each of `parts` equal parts of the sequence; the weighted means are classified."""
 
     kind: Literal["pooling"] = "pooling"
+    parts: Positive = Field(6, description="1 = the sequence as one: where a token stands is then no matter")
 
 
 class ClsHead(Section):
@@ -193,11 +194,11 @@ class AttentionModel(Section):
     """[model] kind = "attention": stem, pre-norm attention encoder, head."""
 
     kind: Literal["attention"] = "attention"
-    members: Positive = Field(1, description="networks trained side by side whose logits are averaged")
-    embed_dim: Positive = 96
-    num_layers: Positive = 3
-    num_heads: Positive = 6
-    feedforward_dim: Positive = 384
+    members: Positive = Field(4, description="networks trained side by side whose logits are averaged")
+    embed_dim: Positive = 64
+    num_layers: Positive = 2
+    num_heads: Positive = 4
+    feedforward_dim: Positive = 128
     dropout: Fraction = 0.3
     stem: Annotated[NoStem | ConvStem, Field(discriminator="kind")] = ConvStem()
     position: Annotated[T5Position | RotaryPosition | NoPosition, Field(discriminator="kind")] = T5Position()
@@ -236,10 +237,10 @@ class Training(Section):
 
     labels: Literal["given", "shuffled"] = Field("given", description="shuffled = the control")
     seed: Seed = 0
-    max_steps: Positive = 4000
+    max_steps: Positive = 1500
     batch_size: Positive = 64
     accumulate: Positive = Field(1, description="batches to an optimizer step")
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
     warmup_steps: int = Field(200, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
@@ -251,7 +252,7 @@ class Training(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
     evaluate_every: Positive = Field(250, description="steps")
-    patience: Positive = Field(6, description="evaluations without a better valid AUROC before the run stops")
+    patience: Positive = Field(4, description="evaluations without a better valid AUROC before the run stops")
     checkpoint_every: Positive = Field(250, description="steps")
 
 

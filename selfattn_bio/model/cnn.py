@@ -5,12 +5,12 @@ Hides: its layers. The network builds one.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import pad
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.model.heads import equal_parts
 
 
 class Cnn(nn.Module):
@@ -47,7 +47,5 @@ class Cnn(nn.Module):
 
     def _bin_means(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, C, M) -> (B, C, bins): means over equal parts of what is not padding; a part without a position is 0."""
-        length = mask.sum(1, keepdim=True).clamp(min=1)  # (B, 1)
-        part = (torch.arange(x.shape[-1], device=x.device) * self.bins // length).clamp(max=self.bins - 1)  # (B, M)
-        member = (one_hot(part, self.bins) * mask[..., None]).to(x.dtype)  # (B, M, bins)
+        member = equal_parts(mask, self.bins).to(x.dtype)  # (B, M, bins)
         return x @ (member / member.sum(1, keepdim=True).clamp(min=1))

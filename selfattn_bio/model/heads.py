@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
@@ -26,26 +27,42 @@ class PoolingProjection(nn.Module):
 
 
 class PoolingHead(nn.Module):
-    """Each head weighs the tokens by a learned score; the weighted means, joined, are classified."""
+    """Each head weighs the tokens of each part of the sequence by a learned score; the weighted means, joined, are classified.
+
+    The encoder knows distances alone; by the parts the head knows whereabouts in the sequence a token stands, whatever the length.
+    """
 
     num_prefix = 0  # vectors that the head puts in front of the tokens
 
-    def __init__(self, embed_dim: int, num_heads: int, dropout: float) -> None:
+    def __init__(self, embed_dim: int, num_heads: int, parts: int, dropout: float) -> None:
         super().__init__()
+        self.parts = parts
         self.project = PoolingProjection(embed_dim, num_heads)
-        self.dropout = Dropout(dropout)
-        self.classify = nn.Linear(embed_dim, 1)
+        self.classify = nn.Sequential(
+            Dropout(dropout), nn.Linear(parts * embed_dim, embed_dim), nn.GELU(), Dropout(dropout), nn.Linear(embed_dim, 1)
+        )
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Nothing is put in front."""
         return x, mask
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D), mask (B, L) -> (B,) logits; each sequence needs one token at least."""
+        """x (B, L, D), mask (B, L) -> (B,) logits; a part without a token counts as 0."""
         scores, values = self.project(x)
-        weights = scores.masked_fill(~mask[..., None], float("-inf")).softmax(dim=1)  # (B, L, H)
-        pooled = (weights[..., None] * values).sum(1).flatten(1)  # (B, D)
-        return self.classify(self.dropout(pooled)).squeeze(-1)
+        inside = equal_parts(mask, self.parts)[..., None]  # (B, L, P, 1)
+        weights = scores[:, :, None].masked_fill(~inside, torch.finfo(scores.dtype).min).softmax(dim=1)  # (B, L, P, H)
+        pooled = torch.einsum("blph,blhd->bphd", weights.masked_fill(~inside, 0.0), values)  # (B, P, H, D / H)
+        return self.classify(pooled.flatten(1)).squeeze(-1)
+
+
+def equal_parts(mask: Tensor, parts: int) -> Tensor:
+    """Which of `parts` equal parts of its sequence each token stands in; padding in none.
+
+    mask (B, L) bool, True = token, padding at the end -> (B, L, parts) bool. Four tokens in two parts: 0 0 1 1.
+    """
+    length = mask.sum(1, keepdim=True).clamp(min=1)  # (B, 1)
+    part = (torch.arange(mask.shape[1], device=mask.device) * parts // length).clamp(max=parts - 1)  # (B, L)
+    return one_hot(part, parts).bool() & mask[..., None]
 
 
 class ClsHead(nn.Module):
@@ -72,5 +89,5 @@ class ClsHead(nn.Module):
 def build_head(section: config.PoolingHead | config.ClsHead, embed_dim: int, num_heads: int, dropout: float) -> PoolingHead | ClsHead:
     """The head that the run file names."""
     if isinstance(section, config.PoolingHead):
-        return PoolingHead(embed_dim, num_heads, dropout)
+        return PoolingHead(embed_dim, num_heads, section.parts, dropout)
     return ClsHead(embed_dim, dropout)

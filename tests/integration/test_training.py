@@ -79,7 +79,8 @@ def test_two_runs_are_equal_to_the_bit_and_seeds_differ(planted, tmp_path):
 
 
 def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
-    # Without a stem: its batch norm sees a batch at a time, whatever the step is made of. Each step sees all of train: whole, or in four batches of which the last is smaller.
+    # Without a stem, whose batch norm sees a batch at a time, whatever a step is made of.
+    # Each step sees all of train: whole, or in four batches of which the last is smaller.
     for name, cut in (("one", {"batch_size": 360}), ("four", {"batch_size": 100, "accumulate": 4})):
         training = FAST.model_copy(update={"max_steps": 4, "evaluate_every": 1, **cut})
         train(run_file(training, MODEL.model_copy(update={"stem": config.NoStem()})), *planted, tmp_path / name, threads=1)

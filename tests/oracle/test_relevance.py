@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from selfattn_bio import config
 from selfattn_bio.interpret.relevance import attnlrp_rules, attnlrp_scores, embedding_gradient, project_to_letters
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.heads import equal_parts
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
@@ -81,11 +82,14 @@ def written_out(network, x, mask):
         first, _, _, last = block.feedforward
         x = x + last(gelu(first(norm(block.feedforward_norm, x))))
     x = norm(body.encoder.norm, x)
-    if isinstance(body.head.classify, nn.Linear) and body.head.num_prefix:
+    if body.head.num_prefix:
         return body.head.classify(x[:, 0]).squeeze(-1)
-    weights = body.head.project.score(x).masked_fill(~mask[..., None], -1e300).softmax(1)
-    pooled = (half(weights)[..., None] * half(x).unflatten(-1, (2, -1))).sum(1).flatten(1)
-    return body.head.classify(pooled).squeeze(-1)
+    pooled = []
+    for inside in equal_parts(mask, body.head.parts).unbind(-1):  # (B, L) of each part
+        weights = body.head.project.score(x).masked_fill(~inside[..., None], -1e300).softmax(1).masked_fill(~inside[..., None], 0.0)
+        pooled.append((half(weights)[..., None] * half(x).unflatten(-1, (2, -1))).sum(1).flatten(1))
+    _, first, _, _, last = body.head.classify
+    return last(gelu(first(torch.cat(pooled, 1)))).squeeze(-1)
 
 
 @pytest.mark.parametrize("section", ATTENTION.values(), ids=ATTENTION.keys())

@@ -107,9 +107,9 @@ def test_byte_order_mark_is_read(tmp_path):
             '[split]\nkind = "random"\nvalid_fraction = 0.6\ntest_fraction = 0.5',
             "task.toml:4: [split] valid_fraction + test_fraction must be < 1, got 1.1",
         ),
-        ('[model]\nkind = "attention"\nembed_dim = 10', "task.toml:4: [model] embed_dim must be a multiple of num_heads (6), got 10"),
+        ('[model]\nkind = "attention"\nembed_dim = 10', "task.toml:4: [model] embed_dim must be a multiple of num_heads (4), got 10"),
         (
-            '[model]\nkind = "attention"\nembed_dim = 30\nposition = { kind = "rotary" }',
+            '[model]\nkind = "attention"\nembed_dim = 20\nposition = { kind = "rotary" }',
             "task.toml:4: [model] embed_dim / num_heads must be even for rotary, got 5",
         ),
         (

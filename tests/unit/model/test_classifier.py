@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.heads import equal_parts
 
 V = 20
 SMALL = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 32, "dropout": 0.1}
@@ -17,7 +18,9 @@ SECTIONS = {
     "no stem, t5, window + global, cls": config.AttentionModel(
         **SMALL, stem=config.NoStem(), pattern=config.WindowPattern(window=3, num_global=1), head=config.ClsHead()
     ),
-    "no stem, no position, pooling": config.AttentionModel(**SMALL, stem=config.NoStem(), position=config.NoPosition()),
+    "no stem, no position, one part": config.AttentionModel(
+        **SMALL, stem=config.NoStem(), position=config.NoPosition(), head=config.PoolingHead(parts=1)
+    ),
     "three members": config.AttentionModel(**SMALL, stem=CONV, members=3),
     "cnn": config.CnnModel(embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8),
 }
@@ -64,7 +67,7 @@ def test_order_of_tokens_matters_unless_nothing_shows_it(name):
     network = Network(SECTIONS[name], V).eval()
     tokens = tokens_of(30)
     change = float((score(network, tokens.flip(1)) - score(network, tokens)).detach().abs())
-    assert (change > 1e-5) == (name != "no stem, no position, pooling")
+    assert (change > 1e-5) == (name != "no stem, no position, one part")
 
 
 def test_every_weight_gets_a_gradient(network):
@@ -75,3 +78,8 @@ def test_every_weight_gets_a_gradient(network):
         # Softmax does not change when all scores grow alike: a score's own constant has no gradient.
         if not name.endswith(("project.score.bias", "linear.bias")):
             assert float(parameter.grad.abs().max()) > 0, name
+
+
+def test_equal_parts_of_a_worked_example():
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
+    assert equal_parts(mask, 2).long().tolist() == [[[1, 0], [1, 0], [0, 1], [0, 1]], [[1, 0], [0, 1], [0, 0], [0, 0]]]
