@@ -5,6 +5,7 @@ Hides: modisco-lite, how its seqlets are trimmed, and its noise. `motifs` calls 
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -124,6 +125,7 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
 def _grouped(seqlets: list, tracks: Any) -> list:
     from modiscolite.tfmodisco import seqlets_to_patterns
 
+    _keep_compiled()
     try:
         found = seqlets_to_patterns(
             seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=30, initial_flank_to_add=10
@@ -133,6 +135,18 @@ def _grouped(seqlets: list, tracks: Any) -> list:
             raise
         return []
     return found or []
+
+
+def _keep_compiled() -> None:
+    """Let numba keep modisco-lite's functions on disk, as its own command line does: else each process compiles for 15 s."""
+    from modiscolite import affinitymat, aggregator, gapped_kmer, util
+    from numba.core.dispatcher import Dispatcher
+
+    for module in (affinitymat, aggregator, gapped_kmer, util):
+        for function in vars(module).values():
+            if isinstance(function, Dispatcher):
+                with contextlib.suppress(RuntimeError):  # no folder to keep it in: it is compiled each time
+                    function.enable_caching()
 
 
 def _pattern(seqlets: list, letters: NDArray[np.uint8]) -> Pattern | None:

@@ -41,5 +41,6 @@ rule notebook:
     message:
         "Running the notebook of {wildcards.task}"
     shell:
-        "{{ jupytext --quiet --to ipynb --output - {input.notebook:q} "
-        "| papermill --no-progress-bar --kernel python3 - {output.notebook:q} -p results {params.results:q}; }} 2>&1 | tee -i {log:q}"
+        "{{ jupytext --quiet --to ipynb --output {output.notebook:q} {input.notebook:q} && "
+        "papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p results {params.results:q}; }} "
+        "2>&1 | tee -i {log:q}"
