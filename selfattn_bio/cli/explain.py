@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.interpret.explanation import BATCH, explain_letters
+    from selfattn_bio.interpret.explanation import explain_letters
+    from selfattn_bio.interpret.relevance import BATCH
     from selfattn_bio.scoring.scorer import load
     from selfattn_bio.training.hardware import use_matmul
 

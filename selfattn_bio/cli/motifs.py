@@ -79,9 +79,9 @@ def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame,
     import pandas as pd
 
     from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
-    from selfattn_bio.interpret.explanation import explain_letters
     from selfattn_bio.interpret.formats import on_chromosome
     from selfattn_bio.interpret.hits import find_hits, relevant_hits
+    from selfattn_bio.interpret.relevance import attnlrp_importance
 
     letters, labels = [corpus.letters(i) for i in test.index], test["label"].to_numpy(dtype=int)
     hits = find_hits(motifs.ppms, motifs.num_sites, letters, settings.hit_p)
@@ -96,10 +96,7 @@ def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame,
     )
     in_positives = hits[labels[hits["record"].to_numpy(dtype=int)] == 1]
     rows = sorted(set(in_positives["record"]))
-    relevance = {}
-    if rows:
-        explained = explain_letters(scorer, [letters[row] for row in rows], test.iloc[rows][["id"]], mutated_fraction=0)
-        relevance = dict(zip(rows, explained.relevance, strict=True))
+    relevance = dict(zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True))
     sites = relevant_hits(in_positives, relevance)
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
     return pd.concat([motifs.table, evidence.drop(columns="name")], axis=1), sites

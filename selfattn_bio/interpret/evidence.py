@@ -33,8 +33,8 @@ Letters = NDArray[np.uint8]
 
 MIN_EFFECT = 0.1  # calibrated log-odds
 MIN_RECORDS = 10  # with a hit: fewer cannot tell an effect
-MAX_RECORDS = 400  # with a hit, drawn at random: enough for an interval of +-.05 log-odds at a standard deviation of .5
-DRAWS = 4  # shuffles of a record
+MAX_RECORDS = 300  # with a hit, drawn at random: enough for an interval of +-.06 log-odds at a standard deviation of .5
+DRAWS = 2  # shuffles of a record
 NEARBY = 50  # letters: how far from its hit a matched site may stand, where there is room
 RESAMPLES = 2000
 CONFIDENCE = 0.95

@@ -22,11 +22,10 @@ from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.mutagenesis import guided_mutagenesis
 from selfattn_bio.interpret.readout import attention_received
-from selfattn_bio.interpret.relevance import attnlrp_scores, importance
+from selfattn_bio.interpret.relevance import BATCH, attnlrp_scores, importance
 from selfattn_bio.interpret.seqlets import find_patterns
 from selfattn_bio.scoring.scorer import Scorer, load, read_sequences
 
-BATCH = 64  # sequences to a backward pass
 PLACE = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT = "relevance.npz", "records.parquet", "relevance.json"
 AGAIN = "Run `selfattn-bio explain` again"

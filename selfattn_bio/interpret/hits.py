@@ -43,7 +43,7 @@ def find_hits(
     Returns
     -------
     name, record (index into `sequences`), start, end (letters, 0-based half-open), strand, p_value; ordered by motif and place. Hits
-    of one motif may overlap; a palindrome is hit on both strands.
+    of one motif may overlap; where both strands match at one place, as a palindrome's do, the better one is reported.
 
     References
     ----------
@@ -58,8 +58,9 @@ def find_hits(
     hits = pd.concat(found, ignore_index=True).rename(columns={"motif_name": "name", "sequence_name": "record", "p-value": "p_value"})
     hits = hits[COLUMNS].astype({"record": int, "start": int, "end": int, "p_value": float})
     inside = hits["end"].to_numpy() <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]  # not over padding
-    order = pd.Categorical(hits["name"], categories=list(ppms), ordered=True)
-    return hits[inside].assign(order=order[inside]).sort_values(["order", "record", "start", "strand"], ignore_index=True)[COLUMNS]
+    best = hits[inside].sort_values("p_value", kind="stable").drop_duplicates(["name", "record", "start"])
+    order = best["name"].map({name: number for number, name in enumerate(ppms)})
+    return best.assign(order=order).sort_values(["order", "record", "start"], ignore_index=True)[COLUMNS]
 
 
 def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]], share: float = 0.9) -> pd.DataFrame:

@@ -16,7 +16,7 @@ They act before and after the kernel, so they hold for every softmax kernel, spa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,12 +25,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import PAD, Network
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 
+BATCH = 64  # sequences to a backward pass
 FIRST_KMER = len(SPECIAL)  # tokens below stand for no letters
 
 
@@ -139,6 +141,16 @@ def attnlrp_scores(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.flo
     gradient = embedding_gradient(scorer.network, tokens)
     scores = project_to_letters(gradient, tokens, table, scorer.tokenizer, letters.shape[1]).float().cpu().numpy()
     return centred(scores)
+
+
+def attnlrp_importance(scorer: Scorer, sequences: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    """Importance of each letter by AttnLRP alone, one (L,) array a sequence; a fiftieth of the time of guided mutagenesis."""
+    found: list[NDArray[np.float32]] = []
+    for start in range(0, len(sequences), BATCH):
+        batch = list(sequences[start : start + BATCH])
+        rows = importance(attnlrp_scores(scorer, pad_letters(batch)))
+        found += [row[: len(letters)] for row, letters in zip(rows, batch, strict=True)]
+    return found
 
 
 def centred(scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from selfattn_bio.interpret.hits import one_hot
 
-MIN_INFORMATION = 0.25  # bits: what a pattern's outer positions must have to stay
+MIN_INFORMATION = 0.4  # bits: what a pattern's outer positions must have to stay
+MAX_GAP = 4  # positions of less information in a row: beyond, what follows is not the same motif
 MIN_WIDTH = 5
+MIN_TOTAL = 6.0  # bits: a motif of less is hit by chance once in 64 letters, and by nothing at p < 1e-4
 CORE, FLANK = 21, 10  # letters of a seqlet, and on each side of it: modisco-lite's defaults, as all its settings here
 MIN_LENGTH = CORE + 2 * FLANK
 MIN_SEQLETS = 30  # modisco-lite asks for 100, which a task of a few hundred records does not have
@@ -150,7 +152,7 @@ def _keep_compiled() -> None:
 
 
 def _pattern(seqlets: list, letters: NDArray[np.uint8]) -> Pattern | None:
-    """Aligned letters of modisco-lite's seqlets, trimmed; None where fewer than MIN_WIDTH positions are informative."""
+    """Aligned letters of modisco-lite's seqlets, trimmed; None where too little of them is informative."""
     places = pd.DataFrame(
         {
             "record": [s.example_idx for s in seqlets],
@@ -161,8 +163,8 @@ def _pattern(seqlets: list, letters: NDArray[np.uint8]) -> Pattern | None:
     )
     places = places[places["end"] <= letters.shape[1]].reset_index(drop=True)
     counts = count_letters(places, letters)
-    start, end = informative_span(counts)
-    if end - start < MIN_WIDTH:
+    start, end = informative_span(information(counts))
+    if end - start < MIN_WIDTH or information(counts)[start:end].sum() < MIN_TOTAL:
         return None
     return Pattern(counts[start:end], _trimmed(places, start, end))
 
@@ -177,18 +179,28 @@ def count_letters(places: pd.DataFrame, letters: NDArray[np.uint8]) -> NDArray[n
     return coded.sum(axis=0)
 
 
-def informative_span(counts: NDArray[np.int64]) -> tuple[int, int]:
-    """From the first to past the last position of at least MIN_INFORMATION bits; (0, 0) where there is none."""
-    informative = np.flatnonzero(information(counts) >= MIN_INFORMATION)
-    return (int(informative[0]), int(informative[-1]) + 1) if len(informative) else (0, 0)
+def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
+    """Where the motif is in an aligned pattern: (width,) bits -> start, end; (0, 0) if nowhere.
+
+    Of the stretches that begin and end with a position of MIN_INFORMATION and have no gap longer than MAX_GAP, the most informative.
+    """
+    informative = np.flatnonzero(bits >= MIN_INFORMATION)
+    if not len(informative):
+        return 0, 0
+    stretches = np.split(informative, np.flatnonzero(np.diff(informative) > MAX_GAP + 1) + 1)
+    best = max(stretches, key=lambda stretch: bits[stretch[0] : stretch[-1] + 1].sum())
+    return int(best[0]), int(best[-1]) + 1
 
 
 def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Information content of each position in bits, (width, 4) -> (width,): 2 less the entropy; 0 where nothing was counted."""
-    total = counts.sum(axis=1, keepdims=True)
-    p = counts / np.maximum(total, 1)
+    """Information content of each position in bits, (width, 4) -> (width,).
+
+    2 less the entropy, less 3 / (2 n ln 2): what n letters drawn evenly would show by chance. Never negative. Source: Schneider 1986.
+    """
+    total = counts.sum(axis=1)
+    p = counts / np.maximum(total, 1)[:, None]
     entropy = -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=1)
-    return np.where(total[:, 0] > 0, 2 - entropy, 0.0)
+    return np.where(total > 0, np.maximum(2 - entropy - 3 / (2 * np.log(2) * np.maximum(total, 1)), 0), 0.0)
 
 
 def _trimmed(places: pd.DataFrame, start: int, end: int) -> pd.DataFrame:

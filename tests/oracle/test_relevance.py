@@ -16,7 +16,7 @@ from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 V = 20
-SMALL = {"embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 12, "dropout": 0.1}
+SMALL = {"members": 1, "embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 12, "dropout": 0.1}
 CONV = config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3)
 ATTENTION = {
     "conv, t5, pooling": config.AttentionModel(**SMALL, stem=CONV),

@@ -21,7 +21,7 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
-SMALL = {"kind": "attention", "embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 8, "dropout": 0.0}
+SMALL = {"kind": "attention", "members": 2, "embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 8, "dropout": 0.0}
 CNN = {"kind": "cnn", "embed_dim": 4, "channels": [4, 4, 4], "kernels": [3, 3, 3], "pools": [2, 2, 2], "hidden_dim": 4}
 SEQUENCES = ["ACGTTGCATGCATTAGCCAT", "ACGTNGCATG", "TTTGACACATGACGT"]
 
