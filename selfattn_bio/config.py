@@ -194,7 +194,7 @@ class AttentionModel(Section):
     """[model] kind = "attention": stem, pre-norm attention encoder, head."""
 
     kind: Literal["attention"] = "attention"
-    members: Positive = Field(4, description="networks trained side by side whose logits are averaged")
+    members: Positive = Field(2, description="networks trained side by side whose logits are averaged")
     embed_dim: Positive = 64
     num_layers: Positive = 2
     num_heads: Positive = 4
@@ -270,7 +270,7 @@ class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
     database: str = Field("jaspar:insects", description="jaspar:GROUP that ships, or a path to MEME text")
-    max_sequences: Positive = Field(2000, description="most confident positives of train and valid explained")
+    max_sequences: Positive = Field(1000, description="most confident positives of train and valid explained")
     mutated_fraction: float = Field(0.15, gt=0, le=1, description="share of positions that guided mutagenesis mutates")
     max_motifs: Positive = 25
     max_seqlets: Positive = 20_000
