@@ -78,19 +78,29 @@ def results(project) -> Path:
 
 @pytest.fixture
 def edit(project):
-    """Change a file of the project for one test: edit(path, old, new), or edit(path, "", added at the end)."""
+    """Change a file of the finished project for one test."""
     before: dict[Path, bytes] = {}
 
     def change(path: str, old: str, new: str) -> None:
-        file = project / path
-        before.setdefault(file, file.read_bytes())
-        text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new) if old else text + new)
+        before.setdefault(project / path, (project / path).read_bytes())
+        replace(project / path, old, new)
 
     yield change
     for file, content in before.items():
         file.write_bytes(content)
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Path:
+    """A project in which nothing ran yet."""
+    return copy_project(tmp_path / "a fresh project")
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    """Write `new` for `old`, or at the end if `old` is empty."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new) if old else text + new)
 
 
 # -------------------------------------------------------------------------------------------------------- the results
@@ -232,8 +242,8 @@ def test_other_sequences_rerun_everything(project, edit):
 
 
 # ------------------------------------------------------------------------------------------------ tasks and mistakes
-def test_a_new_run_file_is_a_new_target(project):
-    assert planned(project, "train_mine") == {
+def test_a_new_run_file_is_a_new_target(fresh):
+    assert planned(fresh, "train_mine") == {
         **{"ingest": 1, "split": 1, "train": 3, "evaluate": 1},
         **{"explain": 2, "motifs": 2, "report": 1, "notebook": 1, "train_mine": 1},
     }
@@ -251,33 +261,30 @@ def test_a_new_run_file_is_a_new_target(project):
         ),
     ],
 )
-def test_a_mistake_in_the_run_file_is_one_line_and_1(project, edit, old, new, message):
-    edit("workflows/tasks/smoke.toml", old, new)
-    result = snakemake(project, "train_smoke")
+def test_a_mistake_in_the_run_file_is_one_line_and_1(fresh, old, new, message):
+    replace(fresh / "workflows/tasks/smoke.toml", old, new)
+    result = snakemake(fresh, "train_smoke")
     assert result.returncode == 1
     assert re.fullmatch(f"error: workflows/tasks/{message}", result.stdout.splitlines()[-1]), result.stdout
     assert "Traceback" not in result.stdout
-    assert planned(project, "train_mine")  # nothing is left locked, and a broken file stops no other task
+    assert planned(fresh, "train_mine")  # nothing is left locked, and a broken file stops no other task
 
 
-def test_a_bad_sequence_file_stops_with_its_place(project, edit):
-    edit("data/smoke/positives.fa", "", ">bad\nACGTJ\n")
-    result = snakemake(project, "results/smoke/split.tsv")
-    try:
-        assert result.returncode == 1
-        line = next(line for line in result.stdout.splitlines() if line.startswith("selfattn-bio ingest: error: "))
-        assert re.search(r"data/smoke/positives\.fa:\d+.*'J'", line)
-        assert line in (project / "results/smoke/logs/ingest.log").read_text()
-        assert not (project / "results/smoke/corpus").exists()
-    finally:
-        edit("data/smoke/positives.fa", ">bad\nACGTJ\n", "")
-        assert snakemake(project, "results/smoke/split.tsv").returncode == 0
+def test_a_bad_sequence_file_stops_with_its_place(fresh):
+    replace(fresh / "data/smoke/positives.fa", "", ">bad\nACGTJ\n")
+    result = snakemake(fresh, "results/smoke/split.tsv")
+    assert result.returncode == 1
+    line = next(line for line in result.stdout.splitlines() if line.startswith("selfattn-bio ingest: error: "))
+    assert re.search(r"data/smoke/positives\.fa:\d+.*'J'", line)
+    assert line in (fresh / "results/smoke/logs/ingest.log").read_text()
+    assert not (fresh / "results/smoke/corpus").exists()
+    replace(fresh / "data/smoke/positives.fa", ">bad\nACGTJ\n", "")
+    assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0
 
 
 # ------------------------------------------------------------------------------------------------------------ a stop
-def test_after_kill_9_the_message_names_unlock_and_training_goes_on(tmp_path):
-    project = copy_project(tmp_path / "killed")
-    run_file = project / "workflows/tasks/smoke.toml"
+def test_after_kill_9_the_message_names_unlock_and_training_goes_on(fresh):
+    project, run_file = fresh, fresh / "workflows/tasks/smoke.toml"
     longer = run_file.read_text().replace("checkpoint_every = 50", "checkpoint_every = 5")
     run_file.write_text(re.sub(r"max_steps = \d+", "max_steps = 100000", longer))
     checkpoints = project / "results/smoke/model.checkpoints"
