@@ -20,7 +20,7 @@ MIN_INFORMATION = 0.4  # bits: what a pattern's outer positions must have to sta
 MAX_GAP = 4  # positions of less information in a row: beyond, what follows is not the same motif
 MIN_WIDTH = 5
 MIN_TOTAL = 6.0  # bits: a motif of less is hit by chance once in 64 letters, and by nothing at p < 1e-4
-CORE, FLANK = 21, 10  # letters of a seqlet, and on each side of it: modisco-lite's defaults, as all its settings here
+CORE, FLANK = 11, 5  # letters of a seqlet, and on each side of it: 21 and 10 found two motifs in the promoters where these find nine
 MIN_LENGTH = CORE + 2 * FLANK
 MIN_SEQLETS = 30  # modisco-lite asks for 100, which a task of a few hundred records does not have
 LEIDEN_RUNS = 10  # 2 and 50 gave the same patterns on planted motifs
@@ -130,7 +130,7 @@ def _grouped(seqlets: list, tracks: Any) -> list:
     _keep_compiled()
     try:
         found = seqlets_to_patterns(
-            seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=30, initial_flank_to_add=10
+            seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=20, initial_flank_to_add=FLANK
         )
     except BaseException as error:
         if type(error) is not BaseException:  # leidenalg raises the bare class when a graph has no edges to weigh
