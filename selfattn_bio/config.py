@@ -270,7 +270,7 @@ class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
     database: str = Field("jaspar:insects", description="jaspar:GROUP that ships, or a path to MEME text")
-    max_sequences: Positive = Field(2000, description="most confident positives of train and valid explained")
+    max_sequences: Positive = Field(2000, description="positives of train and valid explained, of those that the model calls")
     mutated_fraction: float = Field(0.15, gt=0, le=1, description="share of positions that guided mutagenesis mutates")
     max_motifs: Positive = 25
     max_seqlets: Positive = 20_000

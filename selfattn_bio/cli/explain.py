@@ -1,6 +1,7 @@
-"""Explain a model's most confident positives, letter by letter.
+"""Explain the positives that a model recognises, letter by letter.
 
-Takes up to [interpret] max_sequences positives of train and valid, those of highest score; test is left for the evidence. Writes the
+Takes up to [interpret] max_sequences of those positives of train and valid that the model calls positive, evenly from the most to the
+least confident: the most confident alone are alike, and show one motif. Test is left for the evidence. Writes the
 relevance folder: the score of every letter at every position (AttnLRP, measured by substitution at the most relevant positions), and
 raw attention beside it, as a proposal only.
 """
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     corpus = Corpus.open(arguments.corpus)
     scorer = load(arguments.model)
     use_matmul(scorer.run.training.matmul)
-    records = _most_confident(scorer, corpus, arguments.split, settings.max_sequences)
+    records = _recognised(scorer, corpus, arguments.split, settings.max_sequences)
     letters = [corpus.letters(i) for i in records.index]
     every = max(1, len(letters) // BATCH // LINES) * BATCH
     chosen = time.monotonic()
@@ -60,8 +61,10 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"explain: wrote {arguments.output} in {time.monotonic() - start:.0f} s", flush=True)
 
 
-def _most_confident(scorer: Scorer, corpus: Corpus, split: Path, limit: int) -> pd.DataFrame:
-    """The positives of train and valid of highest logit, best first; the index is the row in the corpus."""
+def _recognised(scorer: Scorer, corpus: Corpus, split: Path, limit: int) -> pd.DataFrame:
+    """Positives of train and valid that are called, evenly over their ranks, best first; the index is the row in the corpus."""
+    import numpy as np
+
     from selfattn_bio.sequence.splits import read_split
 
     records = corpus.records.assign(split=read_split(split, corpus.records["id"])).reset_index(drop=True)
@@ -71,7 +74,10 @@ def _most_confident(scorer: Scorer, corpus: Corpus, split: Path, limit: int) -> 
             "train and valid must hold a positive to explain, got none", place=str(split), cure="Change [split] in the run file"
         )
     positives = positives.assign(logit=scorer.logits([corpus.letters(i) for i in positives.index]))
-    chosen = positives.sort_values("logit", ascending=False, kind="stable").head(limit)
+    ranked = positives.sort_values("logit", ascending=False, kind="stable")
+    num_called = int((scorer.probabilities(ranked["logit"].to_numpy()) >= scorer.threshold).sum())
+    candidates = ranked.head(max(num_called, min(limit, len(ranked))))  # a control may call too few
+    chosen = candidates.iloc[np.linspace(0, len(candidates) - 1, min(limit, len(candidates))).round().astype(int)]
     low, high = chosen["logit"].min(), chosen["logit"].max()
     print(f"explain: {len(chosen)} of {len(positives)} positives of train and valid, logits {low:.2f} to {high:.2f}", flush=True)
     return chosen

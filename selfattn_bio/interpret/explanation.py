@@ -22,6 +22,7 @@ from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.mutagenesis import guided_mutagenesis
 from selfattn_bio.interpret.readout import attention_received
+from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.relevance import BATCH, attnlrp_scores, importance
 from selfattn_bio.interpret.seqlets import find_patterns
 from selfattn_bio.scoring.scorer import Scorer, load, read_sequences
@@ -97,8 +98,10 @@ class Explanation:
             raise ValueError(f"motifs must be of dna sequences, got {self.alphabet}: seqlets and databases here have four letters")
         known = open_database(database)
         found = find_patterns(self.letters, self.hypothetical, max_patterns=max_motifs, max_seqlets=max_seqlets)
-        say(f"{len(found.patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} sequences{': ' * bool(found.note)}{found.note}")
-        return build_motifs(found.patterns, self.records, known)
+        sequences = [row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)]
+        patterns = refine_patterns(found.patterns, sequences, self.relevance)
+        say(f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} sequences{': ' * bool(found.note)}{found.note}")
+        return build_motifs(patterns, self.records, known)
 
     def save(self, folder: str | Path) -> None:
         """Write the relevance folder: arrays, records, alphabet; `load` reads it back."""

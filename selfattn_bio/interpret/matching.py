@@ -19,6 +19,7 @@ from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret.formats import read_meme
 
 SHIPPED = "jaspar:"
+MAX_OTHERS = 5
 
 
 def open_database(name: str) -> dict[str, NDArray[np.float64]]:
@@ -49,8 +50,8 @@ def open_database(name: str) -> dict[str, NDArray[np.float64]]:
     return read_meme(files[group])
 
 
-def match_motifs(ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
-    """Find the database motif that each motif looks most like, on either strand.
+def match_motifs(ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str, NDArray[np.float64]], max_q: float = 0.05) -> pd.DataFrame:
+    """Find the database motifs that each motif looks like, on either strand.
 
     Parameters
     ----------
@@ -58,17 +59,21 @@ def match_motifs(ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str,
         Name -> (width, 4) probabilities.
     database
         Label -> (width, 4) probabilities. With fewer than 25 entries Tomtom's p depends strongly on which they are.
+    max_q
+        q below which another motif is named.
 
     Returns
     -------
-    One row a motif, in the order of `ppms`: name, match (label), match_p, match_q (Benjamini-Hochberg over the database).
+    One row a motif, in the order of `ppms`: name, match (label of the best), match_p, match_q (Benjamini-Hochberg over the database),
+    other_matches: up to MAX_OTHERS more labels with q < `max_q`, best first, joined by "; ". Families and factors that bind the same
+    letters match alike (Trl and Clamp both bind GAGA): the best of them need not be the one at work.
 
     References
     ----------
     Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite), which computes the p.
     """
     if not ppms:
-        return pd.DataFrame(columns=["name", "match", "match_p", "match_q"])
+        return pd.DataFrame(columns=["name", "match", "match_p", "match_q", "other_matches"])
     from memelite import tomtom  # compiles at its first use
 
     labels = list(database)
@@ -77,6 +82,15 @@ def match_motifs(ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str,
         p = tomtom([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0]
     p = np.clip(p, 0, 1)
     q = false_discovery_control(p, axis=1)
-    best = p.argmin(axis=1)
-    rows = np.arange(len(best))
-    return pd.DataFrame({"name": list(ppms), "match": [labels[i] for i in best], "match_p": p[rows, best], "match_q": q[rows, best]})
+    order = p.argsort(axis=1, kind="stable")
+    rows, best = np.arange(len(p)), order[:, 0]
+    others = [[labels[i] for i in more[1 : 1 + MAX_OTHERS] if q[row, i] < max_q] for row, more in enumerate(order)]
+    return pd.DataFrame(
+        {
+            "name": list(ppms),
+            "match": [labels[i] for i in best],
+            "match_p": p[rows, best],
+            "match_q": q[rows, best],
+            "other_matches": ["; ".join(found) for found in others],
+        }
+    )

@@ -50,8 +50,7 @@ class Motif:
     @property
     def ppm(self) -> NDArray[np.float64]:
         """(width, 4) probabilities, rows summing to 1; even where nothing was counted."""
-        total = self.pfm.sum(axis=1, keepdims=True)
-        return np.where(total > 0, self.pfm / np.maximum(total, 1), 0.25)
+        return Pattern(self.pfm, self.seqlets).ppm
 
     @property
     def pwm(self) -> NDArray[np.float64]:

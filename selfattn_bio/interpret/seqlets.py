@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.interpret.hits import one_hot
 
-MIN_INFORMATION = 0.4  # bits: what a pattern's outer positions must have to stay
+MIN_INFORMATION = 0.25  # bits: what a pattern's outer positions must have to stay
 MAX_GAP = 4  # positions of less information in a row: beyond, what follows is not the same motif
 MIN_WIDTH = 5
 MIN_TOTAL = 6.0  # bits: a motif of less is hit by chance once in 64 letters, and by nothing at p < 1e-4
@@ -40,6 +41,12 @@ class Pattern:
 
     counts: NDArray[np.int64]
     seqlets: pd.DataFrame
+
+    @property
+    def ppm(self) -> NDArray[np.float64]:
+        """(width, 4) probabilities, rows summing to 1; even where nothing was counted."""
+        total = self.counts.sum(axis=1, keepdims=True)
+        return np.where(total > 0, self.counts / np.maximum(total, 1), 0.25)
 
 
 @dataclass(frozen=True)
@@ -152,7 +159,7 @@ def _keep_compiled() -> None:
 
 
 def _pattern(seqlets: list, letters: NDArray[np.uint8]) -> Pattern | None:
-    """Aligned letters of modisco-lite's seqlets, trimmed; None where too little of them is informative."""
+    """modisco-lite's seqlets, aligned and trimmed; None where too little of them is informative."""
     places = pd.DataFrame(
         {
             "record": [s.example_idx for s in seqlets],
@@ -161,19 +168,27 @@ def _pattern(seqlets: list, letters: NDArray[np.uint8]) -> Pattern | None:
             "strand": ["-" if s.is_revcomp else "+" for s in seqlets],
         }
     )
-    places = places[places["end"] <= letters.shape[1]].reset_index(drop=True)
+    return align(places[places["end"] <= letters.shape[1]].reset_index(drop=True), list(letters))
+
+
+def align(places: pd.DataFrame, letters: Sequence[NDArray[np.uint8]]) -> Pattern | None:
+    """Places of one width, one at least, as a pattern trimmed to its informative part; None where that is too little.
+
+    `places` has record, start, end, strand; `letters` is ASCII, one row a record.
+    """
     counts = count_letters(places, letters)
-    start, end = informative_span(information(counts))
-    if end - start < MIN_WIDTH or information(counts)[start:end].sum() < MIN_TOTAL:
+    bits = information(counts)
+    start, end = informative_span(bits)
+    if end - start < MIN_WIDTH or bits[start:end].sum() < MIN_TOTAL:
         return None
     return Pattern(counts[start:end], _trimmed(places, start, end))
 
 
-def count_letters(places: pd.DataFrame, letters: NDArray[np.uint8]) -> NDArray[np.int64]:
+def count_letters(places: pd.DataFrame, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
     """How often each letter ACGT stands at each position of the places, read on their strands: (width, 4)."""
     width = int((places["end"] - places["start"]).iloc[0]) if len(places) else 0
-    at = places["start"].to_numpy(dtype=int)[:, None] + np.arange(width)
-    coded = one_hot(letters[places["record"].to_numpy(dtype=int)[:, None], at]).astype(np.int64)  # (sites, width, 4)
+    sites = [letters[record][start : start + width] for record, start in places[["record", "start"]].to_numpy(dtype=int)]
+    coded = one_hot(np.array(sites, dtype=np.uint8).reshape(len(sites), width)).astype(np.int64)  # (sites, width, 4)
     turned = (places["strand"] == "-").to_numpy()
     coded[turned] = coded[turned][:, ::-1, ::-1]  # ACGT backwards is its complement
     return coded.sum(axis=0)

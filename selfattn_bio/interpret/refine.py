@@ -1,0 +1,72 @@
+"""From a pattern of seqlets to the motif in the sequences: one round of scanning and counting again.
+
+Hides: the round. `Explanation.motifs` runs it between `seqlets` and `motifs`.
+
+TF-MoDISco aligns short windows, a share of all, by what the network says of them: its patterns are right in the middle and blurred or
+cut at the ends. So each pattern is searched for in the explained sequences, the hits that carry relevance are lined up with some letters
+on each side, and the motif is counted and trimmed on these. On the fly promoters ATCGATA became TATCGATA (Dref, q 1e-5) and
+GGTCACACTAG became TGGTCACACTG (M1BP, q .12 to 7e-7). Evidence is weighed on other records, so nothing is proved by it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.interpret.hits import find_hits, relevant_hits
+from selfattn_bio.interpret.seqlets import Pattern, align
+
+HIT_P = 2.5e-4  # 6 letters that all fit are a hit; relevance, and not p, keeps chance out
+FLANK = 6  # letters on each side that may turn out to belong to the motif
+MIN_SITES = 20
+SHARED = 0.5  # of its sites: a pattern that shares more with a larger one is the same motif
+
+
+def refine_patterns(
+    patterns: Sequence[Pattern], sequences: Sequence[NDArray[np.uint8]], relevance: Sequence[NDArray[np.float32]]
+) -> list[Pattern]:
+    """Build each pattern again from its relevant hits, and keep one of those that turn out to be the same motif.
+
+    Parameters
+    ----------
+    patterns
+        As `find_patterns` returned them.
+    sequences
+        ASCII letters of the explained records, one array a record.
+    relevance
+        Importance of each letter, one array a record.
+
+    Returns
+    -------
+    Most sites first. A pattern with fewer than MIN_SITES relevant hits stays as it was.
+    """
+    names = {f"pattern_{number}": pattern for number, pattern in enumerate(patterns)}
+    ppms = {name: pattern.ppm for name, pattern in names.items()}
+    hits = find_hits(ppms, {name: len(pattern.seqlets) for name, pattern in names.items()}, sequences, HIT_P)
+    hits = relevant_hits(hits, dict(enumerate(relevance)))
+    lengths = np.array([len(row) for row in sequences])
+    refined = []
+    for name, pattern in names.items():
+        mine = hits[hits["name"] == name]
+        wide = mine.assign(start=mine["start"] - FLANK, end=mine["end"] + FLANK)[["record", "start", "end", "strand"]]
+        inside = (wide["start"] >= 0) & (wide["end"].to_numpy() <= lengths[wide["record"].to_numpy(dtype=int)])
+        sites = wide[inside].reset_index(drop=True)
+        again = align(sites, sequences) if len(sites) >= MIN_SITES else None
+        refined.append(again or pattern)
+    return _distinct(sorted(refined, key=lambda pattern: -len(pattern.seqlets)), len(sequences), int(lengths.max(initial=0)))
+
+
+def _distinct(patterns: list[Pattern], num_records: int, length: int) -> list[Pattern]:
+    """The patterns of whose sites no more than SHARED have their middle in a site of one before."""
+    taken = np.zeros((num_records, length), dtype=bool)
+    kept = []
+    for pattern in patterns:
+        record, start, end = (pattern.seqlets[column].to_numpy(dtype=int) for column in ("record", "start", "end"))
+        if taken[record, (start + end) // 2].mean() > SHARED:
+            continue
+        kept.append(pattern)
+        for row, first, last in zip(record, start, end, strict=True):
+            taken[row, first:last] = True
+    return kept
