@@ -7,7 +7,8 @@ import pytest
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
 from selfattn_bio.interpret.matching import match_motifs, open_database
-from selfattn_bio.interpret.seqlets import count_letters, find_patterns, information, informative_span
+from selfattn_bio.interpret.refine import refine_patterns
+from selfattn_bio.interpret.seqlets import Pattern, count_letters, find_patterns, information, informative_span
 from selfattn_bio.sequence.alphabet import DNA
 
 WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)
@@ -92,7 +93,7 @@ def test_information_and_trimming():
     counts = np.array([[5, 5, 5, 5], [20, 0, 0, 0], [10, 10, 0, 0], [0, 0, 0, 0]])
     chance = 3 / (2 * 20 * np.log(2))
     np.testing.assert_allclose(information(counts), [0, 2 - chance, 1 - chance, 0])
-    assert informative_span(np.array([0, 2, 0.1, 1, 0.3])) == (1, 4)
+    assert informative_span(np.array([0, 2, 0.1, 1, 0.2])) == (1, 4)
     assert informative_span(np.array([1.5, *[0] * 4, 1, *[0] * 5, 2, 0.5, 0.5])) == (11, 14)  # a gap of 5 parts, one of 4 does not
     assert informative_span(np.array([2, *[0] * 4, 2, *[0] * 5, 2, 0.5, 0.5])) == (0, 6)
     assert informative_span(np.zeros(3)) == (0, 0)
@@ -142,3 +143,31 @@ def test_no_pattern_has_a_reason(scores, note):
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match=r"hypothetical must be of shape \(2, 30, 4\), got \(2, 29, 4\)"):
         find_patterns(np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), max_patterns=1, max_seqlets=1)
+
+
+def test_refining_finds_the_ends_of_a_cut_motif_and_drops_its_twin():
+    letters, scores = planted()
+    relevance = list(np.abs(scores).sum(-1))
+    every = pd.DataFrame({"record": range(30), "start": 0, "end": 7, "strand": "+"})
+    cut = [Pattern((PPM[first : first + 7] * 30).astype(int), every) for first in (0, 2)]
+    refined = refine_patterns(cut, list(letters), relevance)
+    assert len(refined) == 1  # both are the one word
+    motif = refined[0]
+    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[motif.counts.argmax(axis=1)])
+    assert bytes(WORD) in read
+    assert 140 <= len(motif.seqlets) <= 180  # each record holds the word once, on either strand
+    np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.counts)
+
+
+def test_refining_leaves_what_it_cannot_find():
+    letters, scores = planted()
+    every = pd.DataFrame({"record": range(30), "start": 0, "end": 12, "strand": "+"})
+    absent = Pattern(np.tile([30, 0, 0, 0], (12, 1)), every)
+    assert refine_patterns([absent], list(letters), list(np.abs(scores).sum(-1))) == [absent]
+    assert refine_patterns([], list(letters), list(np.abs(scores).sum(-1))) == []
+
+
+def test_other_matches_are_those_of_the_family():
+    database = {f"d{i}": ppm for i, ppm in enumerate(np.random.default_rng(0).dirichlet(np.full(4, 0.3), size=(30, 8)))}
+    table = match_motifs({"m": PPM}, database | {"same": PPM, "like": PPM[:8]})
+    assert table[["match", "other_matches"]].to_numpy().tolist() == [["same", "like"]]
