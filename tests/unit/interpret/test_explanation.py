@@ -80,6 +80,8 @@ def test_mutated_positions_hold_what_substitution_does():
     rest = np.setdiff1d(np.arange(len(letters)), chosen)
     scale = np.linalg.norm(scores[chosen]) / np.linalg.norm(guess[chosen])
     np.testing.assert_allclose(scores[rest], guess[rest] * scale, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(explain(scorer, SEQUENCES[:1]).hypothetical[0], scores, atol=1e-6)
+    np.testing.assert_allclose(explain(scorer, SEQUENCES[:1], mutated_fraction=0).hypothetical[0], guess, atol=1e-6)
     full = guided_mutagenesis(scorer, letters, guess, 1.0)
     np.testing.assert_allclose(full, centred(substitution_effects(scorer, letters, np.arange(len(letters)))), atol=1e-6)
 
