@@ -1,7 +1,7 @@
 """Three seeds of the promoter task: the model and the CNN of its run file, trained anew with each seed, judged on the test chromosome.
 
 Prints test AUROC of each seed, the means, and the paired-bootstrap difference of each model to the best baseline of its seed. Goes on
-where it was stopped. Run: `make bench-promoter` (about 35 minutes on two cores).
+where it was stopped. Run: `make bench-promoter`.
 """
 
 from __future__ import annotations

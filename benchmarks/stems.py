@@ -1,7 +1,7 @@
 """k-mer length with and without the convolutional stem: best valid AUROC of the promoter task after as many steps each. Test is not read.
 
 Without a stem the tokens do not overlap (stride = k), as 300 of them would take ten times as long a step. Goes on where it was stopped.
-Run: `python benchmarks/stems.py` (about an hour on two cores).
+Run: `python benchmarks/stems.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Dropout from torch's vectorised uniform generator.
 
 Hides: the draw. On the CPU torch's own dropout draws one Bernoulli variable at a time, which takes 1.5 times as long forward and
-backward (`python benchmarks/dropout.py`), a sixth of a training step. Attention and model use it.
+backward (`python benchmarks/dropout.py`). Attention and model use it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class ConvStem(nn.Module):
     """Convolution, max-pooling, convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
 
     Motif detectors first, as in Basset (Kelley 2016) and Enformer (Avsec 2021); attention then relates what they found. Batch norm
-    keeps how strongly a detector fires beside its neighbours; layer norm makes every position equally loud (docs/decisions.md).
+    keeps how strongly a detector fires beside its neighbours; layer norm would make every position equally loud.
     """
 
     def __init__(self, section: config.ConvStem, embed_dim: int, dropout: float) -> None:
