@@ -4,8 +4,7 @@ Hides: the round. `Explanation.motifs` runs it between `seqlets` and `motifs`.
 
 TF-MoDISco aligns short windows, a share of all, by what the network says of them: its patterns are right in the middle and blurred or
 cut at the ends. So each pattern is searched for in the explained sequences, the hits that carry relevance are lined up with some letters
-on each side, and the motif is counted and trimmed on these. On the fly promoters ATCGATA became TATCGATA (Dref, q 1e-5) and
-GGTCACACTAG became TGGTCACACTG (M1BP, q .12 to 7e-7). Evidence is weighed on other records, so nothing is proved by it here.
+on each side, and the motif is counted and trimmed on these. Evidence is weighed on other records, so nothing is proved by it here.
 """
 
 from __future__ import annotations

@@ -124,8 +124,9 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
             max_passing_windows_frac=0.2,
             weak_threshold_for_counting_sign=0.8,
         )
-    except (IndexError, ValueError):
+    except (IndexError, ValueError) as error:
         # Its null distribution wants windows on both sides of the most frequent sum: relevance that is everywhere the same has none.
+        print(f"modisco-lite called no seqlets: {type(error).__name__}: {error}", flush=True)
         return [], tracks
     seqlets = [s for s in tracks.create_seqlets(places) if s.contrib_scores[FLANK:-FLANK].sum() > threshold]
     return seqlets, tracks
