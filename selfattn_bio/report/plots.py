@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.evaluation.calibration import reliability
+from selfattn_bio.report.words import motif_label
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
@@ -175,8 +176,9 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
 
 
 def _motif_label(row: Mapping[Hashable, Any]) -> str:
-    """`motif_01 Dref`: the match without its database id."""
-    return f"{row['name']} {str(row['match'] or '').partition(' (')[0]}".strip()
+    """`motif_01 Dref`, or `motif_01` alone where nothing matches."""
+    label = motif_label(row)
+    return label if label == row["name"] else f"{row['name']} {label}"
 
 
 def draw_position_profile(positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30) -> None:

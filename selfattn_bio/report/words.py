@@ -5,7 +5,7 @@ Hides: how figures become sentences. No sentence says more than its interval doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -74,11 +74,18 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     return "The model", "cannot be told apart", f"from {rest}"
 
 
+MATCH_Q = 0.05  # a best match of more is only the least unlike: to call a TATA box by it would mislead
+
+
+def motif_label(row: Mapping[Hashable, Any]) -> str:
+    """What to call a motif: its match without the database id where that is a match, else its own name."""
+    return str(row["match"]).partition(" (")[0] if row["match_q"] < MATCH_Q else str(row["name"])
+
+
 def supported(motifs: pd.DataFrame) -> list[str]:
-    """What to call each supported motif: its match without the database id, or its own name; each once."""
-    rows = motifs[motifs["verdict"] == "supported"]
-    names = [match.partition(" (")[0] or name for match, name in zip(rows["match"].fillna(""), rows["name"], strict=True)]
-    return list(dict.fromkeys(names))
+    """The supported motifs by `motif_label`, each once."""
+    rows = motifs[motifs["verdict"] == "supported"].to_dict("records")
+    return list(dict.fromkeys(map(motif_label, rows)))
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:

@@ -32,11 +32,13 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
         {
             "name": ["m1", "m2", "m3", "m4"],
             "match": ["Dref (MA1456.2)", "Dref (MA1.1)", "", "Trl (MA0205.3)"],
+            "match_q": [1e-6, 0.01, float("nan"), 1e-4],
             "verdict": ["supported"] * 3 + ["proposal"],
         }
     )
     assert words.supported(table) == ["Dref", "m3"]
     assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
+    assert words.supported(table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])) == ["Dref", "m2", "m3"]  # no match is only the least unlike
     assert words.motif_sentence(table[3:]).startswith("None of the 1 motifs")
 
 
