@@ -130,7 +130,7 @@ class ConvStem(Section):
 
     kind: Literal["conv"] = "conv"
     token_dim: Positive = Field(16, description="dimension of the token embeddings; the convolution leads to embed_dim")
-    kernel: int = Field(15, ge=1, description="tokens; odd")
+    kernel: int = Field(9, ge=1, description="tokens; odd")
     pool: Positive = Field(8, description="tokens")
     second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
 
@@ -240,7 +240,7 @@ class Training(Section):
     max_steps: Positive = 1500
     batch_size: Positive = 64
     accumulate: Positive = Field(1, description="batches to an optimizer step")
-    learning_rate: float = Field(2e-3, gt=0)
+    learning_rate: float = Field(4e-3, gt=0)
     warmup_steps: int = Field(200, ge=0)
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
@@ -270,13 +270,13 @@ class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
     database: str = Field("jaspar:insects", description="jaspar:GROUP that ships, or a path to MEME text")
-    max_sequences: Positive = Field(2000, description="positives of train and valid explained, of those that the model calls")
+    max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
     mutated_fraction: float = Field(0.15, gt=0, le=1, description="share of positions that guided mutagenesis mutates")
     max_motifs: Positive = 25
     max_seqlets: Positive = 20_000
     match_q: float = Field(0.05, gt=0, lt=1)
     significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
-    hit_p: float = Field(1e-4, gt=0, lt=1, description="p below which a match of a motif is a hit")
+    hit_p: float = Field(2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit; 6 letters that all fit have 2.44e-4")
     seed: Seed = 0
 
 
@@ -289,7 +289,7 @@ class Variant(Section):
 
 
 def _default_variants() -> dict[str, Variant]:
-    return {"cnn": Variant(tokens=Tokens(k=1), model=CnnModel()), "shuffled": Variant(training=Training(labels="shuffled"))}
+    return {"cnn": Variant(model=CnnModel()), "shuffled": Variant(training=Training(labels="shuffled"))}
 
 
 class RunFile(Section):

@@ -38,13 +38,11 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.interpret.explanation import explain_letters
     from selfattn_bio.interpret.relevance import BATCH
     from selfattn_bio.scoring.scorer import load
-    from selfattn_bio.training.hardware import use_matmul
 
     start = time.monotonic()
     settings = read_run_file(arguments.run_file).interpret
     corpus = Corpus.open(arguments.corpus)
     scorer = load(arguments.model)
-    use_matmul(scorer.run.training.matmul)
     records = _recognised(scorer, corpus, arguments.split, settings.max_sequences)
     letters = [corpus.letters(i) for i in records.index]
     every = max(1, len(letters) // BATCH // LINES) * BATCH

@@ -39,7 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.interpret.explanation import Explanation
     from selfattn_bio.scoring.scorer import load
-    from selfattn_bio.training.hardware import use_matmul
 
     start = time.monotonic()
     settings = read_run_file(arguments.run_file).interpret
@@ -47,7 +46,6 @@ def run(arguments: argparse.Namespace) -> None:
     test = _test_records(corpus, arguments.split)
     motifs = _discover(explanation, settings)
     _say(f"found in {time.monotonic() - start:.0f} s; weighing the evidence on {len(test)} records of test")
-    use_matmul(scorer.run.training.matmul)
     table, sites = _weigh(motifs, scorer, corpus, test, settings)
     _write(motifs, table, sites, arguments.output)
     _report(table)

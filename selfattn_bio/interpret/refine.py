@@ -45,16 +45,14 @@ def refine_patterns(
     ppms = {name: pattern.ppm for name, pattern in names.items()}
     hits = find_hits(ppms, {name: len(pattern.seqlets) for name, pattern in names.items()}, sequences, HIT_P)
     hits = relevant_hits(hits, dict(enumerate(relevance)))
-    lengths = np.array([len(row) for row in sequences])
+    longest = max(map(len, sequences), default=0)
     refined = []
     for name, pattern in names.items():
         mine = hits[hits["name"] == name]
         wide = mine.assign(start=mine["start"] - FLANK, end=mine["end"] + FLANK)[["record", "start", "end", "strand"]]
-        inside = (wide["start"] >= 0) & (wide["end"].to_numpy() <= lengths[wide["record"].to_numpy(dtype=int)])
-        sites = wide[inside].reset_index(drop=True)
-        again = align(sites, sequences) if len(sites) >= MIN_SITES else None
+        again = align(wide.reset_index(drop=True), sequences) if len(wide) >= MIN_SITES else None
         refined.append(again or pattern)
-    return _distinct(sorted(refined, key=lambda pattern: -len(pattern.seqlets)), len(sequences), int(lengths.max(initial=0)))
+    return _distinct(sorted(refined, key=lambda pattern: -len(pattern.seqlets)), len(sequences), longest)
 
 
 def _distinct(patterns: list[Pattern], num_records: int, length: int) -> list[Pattern]:

@@ -19,10 +19,13 @@ from selfattn_bio.interpret.hits import one_hot
 
 MIN_INFORMATION = 0.25  # bits: what a pattern's outer positions must have to stay
 MAX_GAP = 4  # positions of less information in a row: beyond, what follows is not the same motif
-MIN_WIDTH = 5
-MIN_TOTAL = 6.0  # bits: a motif of less is hit by chance once in 64 letters, and by nothing at p < 1e-4
+MIN_WIDTH = 6  # letters: fewer are no hit at any p that tells them from chance
+MIN_TOTAL = 6.0  # bits: a motif of less is hit by chance once in 64 letters, which is not worth a hit
 CORE, FLANK = 11, 5  # letters of a seqlet, and on each side of it, for motifs of 6 to 12; modisco-lite has 21 and 10
-MIN_LENGTH = CORE + 2 * FLANK
+EDGE = CORE + 2 * FLANK  # empty positions put around each record: modisco-lite calls no seqlet whose flanks run over an end
+PASSING = (
+    0.1  # share of all windows that may begin a seqlet, the most relevant ones; modisco-lite's own rule takes empty windows for the null
+)
 MIN_SEQLETS = 30  # modisco-lite asks for 100, which a task of a few hundred records does not have
 LEIDEN_RUNS = 10  # 2 and 50 gave the same patterns on planted motifs
 
@@ -85,8 +88,9 @@ def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32],
     """
     if hypothetical.shape != (*letters.shape, 4):
         raise ValueError(f"hypothetical must be of shape {(*letters.shape, 4)}, got {hypothetical.shape}")
-    scores = _padded(hypothetical.astype(np.float32))
-    coded = _padded(one_hot(letters).astype(np.float32))
+    around = ((0, 0), (EDGE, EDGE), (0, 0))
+    scores = np.pad(hypothetical.astype(np.float32), around)
+    coded = np.pad(one_hot(letters).astype(np.float32), around)
     with warnings.catch_warnings():
         # Its forks and its numerics on nearly empty groups warn; neither is anything a user can act on.
         warnings.simplefilter("ignore")
@@ -94,14 +98,10 @@ def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32],
         if len(seqlets) < MIN_SEQLETS:
             return Discovery([], len(seqlets), f"{len(seqlets)} seqlets stand out, and {MIN_SEQLETS} are needed to group them")
         grouped = _grouped(seqlets[:max_seqlets], tracks)
-    patterns = [_pattern(group.seqlets, letters) for group in sorted(grouped, key=lambda group: -len(group.seqlets))]
+    records = [row[: np.count_nonzero(row)] for row in letters]
+    patterns = [_pattern(group.seqlets, records) for group in sorted(grouped, key=lambda group: -len(group.seqlets))]
     kept = [pattern for pattern in patterns if pattern is not None][:max_patterns]
     return Discovery(kept, len(seqlets), "" if kept else f"no group of the {len(seqlets)} seqlets is large and alike enough")
-
-
-def _padded(tracks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """At least as long as a seqlet with its flanks; what is added is empty."""
-    return np.pad(tracks, ((0, 0), (0, max(0, MIN_LENGTH - tracks.shape[1])), (0, 0)))
 
 
 def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -> tuple[list, Any]:
@@ -120,8 +120,8 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
             flank=FLANK,
             suppress=CORE // 2 + FLANK,
             target_fdr=0.2,
-            min_passing_windows_frac=0.03,
-            max_passing_windows_frac=0.2,
+            min_passing_windows_frac=PASSING,
+            max_passing_windows_frac=PASSING,
             weak_threshold_for_counting_sign=0.8,
         )
     except (IndexError, ValueError) as error:
@@ -159,37 +159,48 @@ def _keep_compiled() -> None:
                     function.enable_caching()
 
 
-def _pattern(seqlets: list, letters: NDArray[np.uint8]) -> Pattern | None:
+def _pattern(seqlets: list, records: Sequence[NDArray[np.uint8]]) -> Pattern | None:
     """modisco-lite's seqlets, aligned and trimmed; None where too little of them is informative."""
     places = pd.DataFrame(
         {
             "record": [s.example_idx for s in seqlets],
-            "start": [s.start for s in seqlets],
-            "end": [s.end for s in seqlets],
+            "start": [s.start - EDGE for s in seqlets],
+            "end": [s.end - EDGE for s in seqlets],
             "strand": ["-" if s.is_revcomp else "+" for s in seqlets],
         }
     )
-    return align(places[places["end"] <= letters.shape[1]].reset_index(drop=True), list(letters))
+    return align(places, records)
 
 
-def align(places: pd.DataFrame, letters: Sequence[NDArray[np.uint8]]) -> Pattern | None:
-    """Places of one width, one at least, as a pattern trimmed to its informative part; None where that is too little.
+def align(places: pd.DataFrame, records: Sequence[NDArray[np.uint8]]) -> Pattern | None:
+    """Places of one width as a pattern trimmed to its informative part; None where that is too little.
 
-    `places` has record, start, end, strand; `letters` is ASCII, one row a record.
+    Parameters
+    ----------
+    places
+        record, start, end, strand; one row at least. A place may run over the ends of its record: what is not there is not counted,
+        and a place whose part in the trimmed pattern is not whole is left out.
+    records
+        ASCII letters, one array a record.
     """
-    counts = count_letters(places, letters)
-    bits = information(counts)
+    bits = information(count_letters(places, records))
     start, end = informative_span(bits)
     if end - start < MIN_WIDTH or bits[start:end].sum() < MIN_TOTAL:
         return None
-    return Pattern(counts[start:end], _trimmed(places, start, end))
+    sites = _trimmed(places, start, end)
+    lengths = np.array([len(row) for row in records])[sites["record"].to_numpy(dtype=int)]
+    sites = sites[(sites["start"] >= 0) & (sites["end"] <= lengths)].reset_index(drop=True)
+    return Pattern(count_letters(sites, records), sites) if len(sites) else None
 
 
-def count_letters(places: pd.DataFrame, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
-    """How often each letter ACGT stands at each position of the places, read on their strands: (width, 4)."""
+def count_letters(places: pd.DataFrame, records: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
+    """How often each letter ACGT stands at each position of the places, read on their strands: (width, 4); over an end, none does."""
     width = int((places["end"] - places["start"]).iloc[0]) if len(places) else 0
-    sites = [letters[record][start : start + width] for record, start in places[["record", "start"]].to_numpy(dtype=int)]
-    coded = one_hot(np.array(sites, dtype=np.uint8).reshape(len(sites), width)).astype(np.int64)  # (sites, width, 4)
+    sites = np.zeros((len(places), width), dtype=np.uint8)
+    for site, record, start in zip(sites, places["record"], places["start"], strict=True):
+        there = records[record][max(start, 0) : max(start + width, 0)]
+        site[max(-start, 0) :][: len(there)] = there
+    coded = one_hot(sites).astype(np.int64)  # (sites, width, 4)
     turned = (places["strand"] == "-").to_numpy()
     coded[turned] = coded[turned][:, ::-1, ::-1]  # ACGT backwards is its complement
     return coded.sum(axis=0)

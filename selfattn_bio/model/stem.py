@@ -28,7 +28,8 @@ class ConvStem(nn.Module):
     """Convolution, max-pooling, convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
 
     Motif detectors first, as in Basset (Kelley 2016) and Enformer (Avsec 2021); attention then relates what they found. Batch norm
-    keeps how strongly a detector fires beside its neighbours; layer norm would make every position equally loud.
+    keeps how strongly a detector fires beside its neighbours; layer norm would make every position equally loud. It comes after the
+    pooling, where there is an eighth to normalise.
     """
 
     def __init__(self, section: config.ConvStem, embed_dim: int, dropout: float) -> None:
@@ -45,18 +46,19 @@ class ConvStem(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, N, token_dim), mask (B, N) -> (B, M, D), (B, M) with M = ceil(N / pool)."""
         x = x * mask[..., None]  # padding is 0, so that a convolution sees the end of a sequence as it sees the edge
-        x = self.first_act(self.first_norm(self.first(x.transpose(1, 2)))).transpose(1, 2)  # (B, N, D)
-        x, mask = self._pooled(x, mask)
-        x = self.dropout(x)
-        y = self.second_act(self.second_norm(self.second(x.transpose(1, 2)))).transpose(1, 2)  # (B, M, D)
-        return (x + y) * mask[..., None], mask
+        x, mask = self._pooled(self.first(x.transpose(1, 2)), mask)  # (B, D, M), (B, M)
+        x = self.dropout(self.first_act(self.first_norm(x))) * mask[:, None]
+        y = self.second_act(self.second_norm(self.second(x)))
+        return ((x + y) * mask[:, None]).transpose(1, 2), mask
 
     def _pooled(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        missing = -x.shape[1] % self.pool
-        x = pad(x.masked_fill(~mask[..., None], float("-inf")), (0, 0, 0, missing), value=float("-inf"))
-        pooled_mask = pad(mask, (0, missing)).unflatten(1, (-1, self.pool)).any(-1)  # (B, M)
-        pooled = max_pool1d(x.transpose(1, 2), self.pool).transpose(1, 2)  # (B, M, D)
-        return pooled.masked_fill(~pooled_mask[..., None], 0.0), pooled_mask
+        """x (B, D, N), mask (B, N) -> the largest of each `pool` tokens (B, D, M), and where there is a token (B, M)."""
+        missing = -x.shape[-1] % self.pool
+        pooled_mask = pad(mask, (0, missing)).unflatten(1, (-1, self.pool)).any(-1)
+        if not bool(mask.all()):
+            x = x.masked_fill(~mask[:, None], float("-inf"))
+        pooled = max_pool1d(x, self.pool, ceil_mode=True)
+        return pooled.masked_fill(~pooled_mask[:, None], 0.0), pooled_mask
 
 
 def build_stem(section: config.NoStem | config.ConvStem, embed_dim: int, dropout: float) -> NoStem | ConvStem:

@@ -65,9 +65,9 @@ def written_out(network, x, mask):
     (body,) = network.members
     if hasattr(body.stem, "first"):
         stem = body.stem
-        x = gelu(stem.first_norm(stem.first((x * mask[..., None]).transpose(1, 2)))).transpose(1, 2)
-        x, mask = stem._pooled(x, mask)
-        x = (x + gelu(stem.second_norm(stem.second(x.transpose(1, 2)))).transpose(1, 2)) * mask[..., None]
+        x, mask = stem._pooled(stem.first((x * mask[..., None]).transpose(1, 2)), mask)
+        x = gelu(stem.first_norm(x)) * mask[:, None]
+        x = ((x + gelu(stem.second_norm(stem.second(x)))) * mask[:, None]).transpose(1, 2)
     x, mask = body.head.add_prefix(x, mask)
     for block in body.encoder.blocks:
         attention = block.attention

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from selfattn_bio.config import AttentionModel, CnnModel, RandomSplit, RunFile, Tokens, read_run_file
+from selfattn_bio.config import AttentionModel, CnnModel, RandomSplit, RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
 
 DATA = '[data]\npositives = "p.fa"\nnegatives = ["n.fa", "m.fa"]\n'  # three lines: what a test adds starts on line 4
@@ -35,7 +35,7 @@ def test_default_variants_are_a_cnn_and_a_shuffled_control(tmp_path):
     run = read(tmp_path, DATA + "[training]\nmax_steps = 7\n")
     assert list(run.variants) == ["cnn", "shuffled"]
     cnn, control = run.variant("cnn"), run.variant("shuffled")
-    assert (cnn.model, cnn.tokens, cnn.is_control()) == (CnnModel(), Tokens(k=1), False)
+    assert (cnn.model, cnn.tokens, cnn.is_control()) == (CnnModel(), run.tokens, False)
     assert (control.model, control.tokens, control.is_control()) == (run.model, run.tokens, True)
     # a variant changes what it names and nothing else
     assert control.training == run.training.model_copy(update={"labels": "shuffled"})
