@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio evaluate`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [evaluation] is used")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Predict valid and test with all models, fit the baselines, write metrics.json and predictions/."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise

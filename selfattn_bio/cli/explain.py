@@ -25,6 +25,7 @@ LINES = 20  # of progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio explain`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Explain the positives of train and valid that the model calls; write the relevance folder."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.interpret.explanation import explain_letters

@@ -15,6 +15,7 @@ from selfattn_bio.errors import SelfAttnBioError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio ingest`."""
     parser.add_argument("--fasta", required=True, nargs="+", type=Path, metavar="FILE", help="FASTA files, plain, gz or bgzip")
     parser.add_argument("--label", nargs="+", type=int, choices=(0, 1), help="label of each file, in order (default: unlabelled)")
     parser.add_argument("--alphabet", required=True, choices=("dna", "protein"), help="what the letters are")
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Read the FASTA files into a corpus folder and say what was read, noted and dropped."""
     from selfattn_bio.data.corpus import Rules, build_corpus, describe
     from selfattn_bio.sequence.alphabet import get_alphabet
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio report`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its title and variants are used")
     parser.add_argument("--results", required=True, type=Path, metavar="DIR", help="the task's results folder")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the HTML file; plots/ stands beside it")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Draw the plots and write report.html from the files of a results folder."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.report.page import write_report
     from selfattn_bio.report.results import read_results

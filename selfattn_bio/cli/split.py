@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio split`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [split] is used")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Split the corpus as the run file says and write the table."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import whole_file
