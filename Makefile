@@ -28,6 +28,7 @@ check: .venv/.test
 
 bench: .venv/.warm
 	$(BIN)/python benchmarks/kmers.py
+	$(BIN)/python benchmarks/dropout.py
 
 bench-promoter: .venv/.warm
 	$(BIN)/python benchmarks/promoter.py

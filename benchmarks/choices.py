@@ -8,6 +8,7 @@ once as there are cores, each with one thread. Goes on where it was stopped. Run
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,14 @@ CHOICES: dict[str, dict[str, Any]] = {
 def main() -> None:
     task = read_run_file(TASK).model_dump(mode="json", exclude_unset=True)
     jobs = []
-    for number, choice in enumerate(CHOICES.values()):
-        run_file = RUNS / str(number) / "run.toml"
+    for name, choice in CHOICES.items():
+        run_file = RUNS / re.sub("[^a-zA-Z0-9.]+", "_", name) / "run.toml"
         run_file.parent.mkdir(parents=True, exist_ok=True)
         run_file.write_text(tomli_w.dumps(task | choice | {"training": {"max_steps": STEPS}}), encoding="utf-8")
-        jobs.append((run_file, run_file.with_name("model"), ()))
+        jobs.append((run_file, "", run_file.with_name("model")))
     trained_at_once(jobs)
     print(f"\n{'network':32} {'valid AUROC':>12} {'at step':>8} {'seconds':>8}")
-    for name, (_, model, _) in zip(CHOICES, jobs, strict=True):
+    for name, (_, _, model) in zip(CHOICES, jobs, strict=True):
         history = pd.read_csv(Path(model) / "history.csv")
         best = history.loc[history["valid_auroc"].idxmax()]
         print(f"{name:32} {best['valid_auroc']:12.4f} {best['step']:8.0f} {history['seconds'].iloc[-1]:8.0f}")

@@ -1,8 +1,8 @@
 """Three seeds of the promoter task: the model and the CNN of its run file, trained anew with each seed, judged on the test chromosome.
 
-Prints test AUROC of each seed, the means, the same for the mean prediction of the seeds (an ensemble of as many for the CNN as for the
-model), and the paired-bootstrap difference of each model to the best baseline of its seed. As many trainings run at once as there are
-cores, each with one thread. Goes on where it was stopped. Run: `make bench-promoter`.
+Prints test AUROC of each seed, the means, the same for the mean prediction of the seeds ("together": an ensemble of three CNNs, and of
+three times two attention networks), and the paired-bootstrap difference of each model to the best baseline of its seed. As many
+trainings run at once as there are cores, each with one thread. Goes on where it was stopped. Run: `make bench-promoter`.
 """
 
 from __future__ import annotations
@@ -25,27 +25,35 @@ from selfattn_bio.config import RunFile, read_run_file
 SEEDS = (0, 1, 2)
 TASK = Path("workflows/tasks/promoter.toml")
 FOLDER = Path("results/bench_promoter")
-WHAT = {"model": (), "cnn": ("--variant", "cnn")}
+VARIANTS = {"model": "", "cnn": "cnn"}  # model folder -> variant of the run file
 
 
 def command(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "selfattn_bio.cli.main", *map(str, arguments)], check=True)
 
 
-def trained_at_once(jobs: Sequence[tuple[Path, Path, Sequence[str]]]) -> None:
-    """Train each (run file, model folder, further options) that has no model folder yet, one thread a training."""
+def trained_at_once(jobs: Sequence[tuple[Path, str, Path]]) -> None:
+    """Train each (run file, variant or "", model folder) that is not there as the run file says, one thread a training."""
     corpus, split = prepare()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         todo = [
             pool.submit(
                 command,
-                *("train", "--run-file", run_file, "--corpus", corpus, "--split", split, "--threads", 1, "--output", output, *options),
+                *("train", "--run-file", run_file, "--corpus", corpus, "--split", split, "--threads", 1, "--output", output),
+                *(("--variant", variant) if variant else ()),
             )
-            for run_file, output, options in jobs
-            if not output.exists()
+            for run_file, variant, output in jobs
+            if not is_trained(run_file, variant, output)
         ]
     for job in todo:
         job.result()
+
+
+def is_trained(run_file: Path, variant: str, output: Path) -> bool:
+    """Whether the model folder is there and of these settings."""
+    run = read_run_file(run_file)
+    wanted = run.variant(variant) if variant else run.model_copy(update={"variants": {}})
+    return output.exists() and read_run_file(output / "run.toml") == wanted
 
 
 def write_run_file(run: RunFile, seed: int) -> Path:
@@ -61,10 +69,11 @@ def write_run_file(run: RunFile, seed: int) -> Path:
 def judged(seed: int) -> dict:
     """metrics.json of a seed."""
     folder, (corpus, split) = FOLDER / f"seed{seed}", prepare()
-    if not (folder / "metrics.json").exists():
+    metrics, models = folder / "metrics.json", [folder / name / "provenance.json" for name in VARIANTS]
+    if not metrics.exists() or metrics.stat().st_mtime < max(path.stat().st_mtime for path in models):
         shared = ("--run-file", folder / "run.toml", "--corpus", corpus, "--split", split)
         command("evaluate", *shared, "--model", folder / "model", "--variant", f"cnn={folder / 'cnn'}", "--output", folder)
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return json.loads(metrics.read_text(encoding="utf-8"))
 
 
 def of_mean_prediction(names: Sequence[str]) -> list[float]:
@@ -90,8 +99,7 @@ def prepare() -> tuple[Path, Path]:
 def main() -> None:
     run = read_run_file(TASK)
     files = {seed: write_run_file(run, seed) for seed in SEEDS}
-    jobs = [(path, path.with_name(name), options) for path in files.values() for name, options in WHAT.items()]
-    trained_at_once(jobs)
+    trained_at_once([(path, variant, path.with_name(name)) for path in files.values() for name, variant in VARIANTS.items()])
     results = {seed: judged(seed) for seed in SEEDS}
 
     baselines = list(results[SEEDS[0]]["test"]["baselines"])

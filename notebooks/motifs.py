@@ -31,6 +31,7 @@ from IPython.display import Markdown, display
 
 from selfattn_bio.interpret.formats import read_meme
 from selfattn_bio.interpret.logos import draw_logo
+from selfattn_bio.interpret.matching import MATCH_Q
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 
@@ -59,13 +60,13 @@ with pd.option_context("display.max_columns", None, "display.precision", 3):
 # %% [markdown]
 # ## The logos
 #
-# Height in bits. A name after the motif's is the known motif that it looks most like.
+# Height in bits. A name after the motif's is the known motif that it looks like, where Tomtom's q is below .05.
 
 # %%
 for row in motifs.to_dict("records"):
     figure, ax = plt.subplots(figsize=(5, 1.3))
     draw_logo(ppms[row["name"]], ax)
-    ax.set_title(f"{row['name']}  {row['match']}  ({row['verdict']})", loc="left")
+    ax.set_title(f"{row['name']}  {row['match'] if row['match_q'] < MATCH_Q else ''}  ({row['verdict']})", loc="left")
     plt.show()
 
 # %% [markdown]

@@ -18,6 +18,8 @@ from pydantic_core import PydanticCustomError
 
 from selfattn_bio.errors import RunFileError
 
+MAX_PROTEIN_K = 4
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -149,6 +151,12 @@ class T5Position(Section):
     num_buckets: int = Field(32, ge=4, multiple_of=2)
     max_distance: int = Field(128, ge=2, description="tokens; all beyond share a bucket")
 
+    @model_validator(mode="after")
+    def _far_is_beyond_the_single_distances(self) -> T5Position:
+        if self.max_distance <= self.num_buckets // 4:
+            raise ValueError(f"max_distance must be > num_buckets / 4 ({self.num_buckets // 4}), got {self.max_distance}")
+        return self
+
 
 class RotaryPosition(Section):
     """Queries and keys are rotated by their position (Su et al. 2021)."""
@@ -227,6 +235,12 @@ class CnnModel(Section):
     hidden_dim: Positive = 128
     dropout: Fraction = 0.3
 
+    @model_validator(mode="after")
+    def _kernels_are_odd(self) -> CnnModel:
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError(f"kernels must be odd, got {self.kernels}")
+        return self
+
 
 Model = Annotated[AttentionModel | CnnModel, Field(discriminator="kind")]
 
@@ -249,7 +263,7 @@ class Training(Section):
     shift: int = Field(4, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
     reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
     class_weights: Literal["none", "balanced"] = "none"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
     evaluate_every: Positive = Field(250, description="steps")
     patience: Positive = Field(4, description="evaluations without a better valid AUROC before the run stops")
@@ -274,9 +288,10 @@ class Interpret(Section):
     mutated_fraction: float = Field(0.15, gt=0, le=1, description="share of positions that guided mutagenesis mutates")
     max_motifs: Positive = 25
     max_seqlets: Positive = 20_000
-    match_q: float = Field(0.05, gt=0, lt=1)
     significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
-    hit_p: float = Field(2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit; 6 letters that all fit have 2.44e-4")
+    hit_p: float = Field(
+        2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
+    )
     seed: Seed = 0
 
 
@@ -304,6 +319,14 @@ class RunFile(Section):
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Variant] = Field(default_factory=_default_variants)
+
+    @model_validator(mode="after")
+    def _protein_words_are_short(self) -> RunFile:
+        tokens = [self.tokens, *(variant.tokens for variant in self.variants.values() if variant.tokens)]
+        longest = max(section.k for section in tokens)
+        if self.data.alphabet == "protein" and longest > MAX_PROTEIN_K:
+            raise ValueError(f"tokens.k must be <= {MAX_PROTEIN_K} for protein (20 letters: {20**MAX_PROTEIN_K:,} k-mers), got {longest}")
+        return self
 
     def variant(self, name: str) -> RunFile:
         """The run file of variant `name`: this one with the variant's model and training laid over it.

@@ -1,6 +1,6 @@
 """The one door: every layer attends through `attend`, which joins position, pattern and padding and picks the kernel.
 
-Hides: which kernel runs. Only the encoder calls it; tests compare every path of it with `reference`.
+Hides: which kernel runs. The encoder calls it, `interpret.readout` its `weights`; tests compare every path of it with `reference`.
 
 | asked                          | kernel                          | why |
 |---|---|---|

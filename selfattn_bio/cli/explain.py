@@ -37,14 +37,17 @@ def run(arguments: argparse.Namespace) -> None:
     """Explain the positives of train and valid that the model calls; write the relevance folder."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.files import sha256_of
     from selfattn_bio.interpret.explanation import explain_letters
     from selfattn_bio.interpret.relevance import BATCH
+    from selfattn_bio.model.checkpoint import check_trained_on
     from selfattn_bio.scoring.scorer import load
 
     start = time.monotonic()
     settings = read_run_file(arguments.run_file).interpret
     corpus = Corpus.open(arguments.corpus)
     scorer = load(arguments.model)
+    check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
     records = _recognised(scorer, corpus, arguments.split, settings.max_sequences)
     letters = [corpus.letters(i) for i in records.index]
     every = max(1, len(letters) // BATCH // LINES) * BATCH

@@ -39,12 +39,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Find motifs in the relevance folder, weigh the evidence on test, write all that OUTPUT holds."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.files import sha256_of
     from selfattn_bio.interpret.explanation import Explanation
+    from selfattn_bio.model.checkpoint import check_trained_on
     from selfattn_bio.scoring.scorer import load
 
     start = time.monotonic()
     settings = read_run_file(arguments.run_file).interpret
     corpus, scorer, explanation = Corpus.open(arguments.corpus), load(arguments.model), Explanation.load(arguments.relevance)
+    check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
     test = _test_records(corpus, arguments.split)
     motifs = _discover(explanation, settings)
     _say(f"found in {time.monotonic() - start:.0f} s; weighing the evidence on {len(test)} records of test")
@@ -132,7 +135,7 @@ def _report(table: pd.DataFrame) -> None:
             else "unknown"
         )
         _say(
-            f"{row['name']} {row['consensus']}: {row['match']} (q {row['match_q']:.1g}), {row['num_sites']} seqlets, "
+            f"{row['name']} {row['consensus']}: {row['match']} (q {row['match_q']:.1g}), {row['num_sites']} sites, "
             f"{row['odds_ratio']:.2f}x enriched (q {row['enrichment_q']:.1g}), effect {measured}: {row['verdict']}"
         )
     _say(f"{(table['verdict'] == 'supported').sum()} of {len(table)} motifs are supported")

@@ -26,4 +26,4 @@ def run(arguments: argparse.Namespace) -> None:
     table = pd.concat(tables)[["file", "id", "logit", "probability"]]
     with whole_file(arguments.output) as temporary:
         table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
-    print(f"{len(table)} sequences scored: {arguments.output}")
+    print(f"score: {len(table)} sequences scored: {arguments.output}")

@@ -185,6 +185,8 @@ def explain_letters(
         raise ValueError("sequences must be at least one, got none")
     if short := [len(row) for row in letters if len(row) < scorer.tokenizer.k]:
         raise ValueError(f"sequences must be at least k = {scorer.tokenizer.k} letters long, got {min(short)}")
+    if not 0 <= mutated_fraction <= 1:
+        raise ValueError(f"mutated_fraction must be in [0, 1], got {mutated_fraction}")
     padded = pad_letters(list(letters))
     hypothetical = np.zeros((*padded.shape, len(scorer.alphabet.letters)), dtype=np.float32)
     attention = np.zeros(padded.shape, dtype=np.float32)

@@ -72,11 +72,15 @@ def read_meme(path: str | Path) -> dict[str, NDArray[np.float64]]:
         if line.startswith("ALPHABET") and line.partition("=")[2].split() != ["ACGT"]:
             raise DatabaseError(f"motif database must have ALPHABET= ACGT, got {line.strip()!r}", place=f"{path}:{at}")
         if line.startswith("MOTIF"):
+            if label and label not in motifs:
+                raise DatabaseError(f"motif must have a letter-probability matrix, got none for {label!r}", place=f"{path}:{at}")
             identifier, *name = line.split()[1:] or [""]
             label = f"{' '.join(name)} ({identifier})" if name else identifier
             if not label or label in motifs:
                 raise DatabaseError(f"motif must have a name of its own, got {label!r}", place=f"{path}:{at}")
         elif line.startswith("letter-probability matrix"):
+            if not label or label in motifs:
+                raise DatabaseError("letter-probability matrix must follow a MOTIF line of its own, got another", place=f"{path}:{at}")
             motifs[label] = _matrix(lines, at, path)
             at += len(motifs[label])
     if not motifs:

@@ -20,6 +20,7 @@ from selfattn_bio.interpret.formats import read_meme
 
 SHIPPED = "jaspar:"
 MAX_OTHERS = 5
+MATCH_Q = 0.05  # a best match of more is only the least unlike: to call a TATA box by it would mislead
 
 
 def open_database(name: str) -> dict[str, NDArray[np.float64]]:
@@ -50,7 +51,9 @@ def open_database(name: str) -> dict[str, NDArray[np.float64]]:
     return read_meme(files[group])
 
 
-def match_motifs(ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str, NDArray[np.float64]], max_q: float = 0.05) -> pd.DataFrame:
+def match_motifs(
+    ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str, NDArray[np.float64]], max_q: float = MATCH_Q
+) -> pd.DataFrame:
     """Find the database motifs that each motif looks like, on either strand.
 
     Parameters

@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.formats import meme_text, on_chromosome, write_bed
 from selfattn_bio.interpret.logos import draw_logo
-from selfattn_bio.interpret.matching import match_motifs
+from selfattn_bio.interpret.matching import MATCH_Q, match_motifs
 from selfattn_bio.interpret.seqlets import Pattern
-
-MATCH_Q = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Motif:
     Attributes
     ----------
     name
-        motif_01 for the one of most seqlets.
+        motif_01 for the one of most sites.
     pfm
         (width, 4) counts of ACGT.
     seqlets
@@ -44,7 +42,7 @@ class Motif:
 
     @property
     def num_sites(self) -> int:
-        """Seqlets that the motif was built from."""
+        """Sites that the motif was counted on."""
         return len(self.seqlets)
 
     @property
@@ -66,14 +64,14 @@ class Motif:
 
 @dataclass(frozen=True)
 class MotifSet:
-    """Motifs in order of their seqlets, with what is known of them.
+    """Motifs in order of their sites, with what is known of them.
 
     Attributes
     ----------
     motifs
         In order.
     table
-        One row a motif: name, consensus, num_sites, match, match_q, match_p; with evidence, once weighed, in further columns.
+        One row a motif: name, consensus, num_sites, match, match_p, match_q, other_matches; once weighed, evidence in further columns.
     records
         id, chrom, start, end, strand of the records that the seqlets' rows count in; coordinates may be missing.
     """
@@ -101,7 +99,7 @@ class MotifSet:
 
     @property
     def num_sites(self) -> dict[str, int]:
-        """Name -> number of seqlets."""
+        """Name -> number of sites."""
         return {motif.name: motif.num_sites for motif in self.motifs}
 
     def to_meme(self, path: str | Path | None = None) -> str:

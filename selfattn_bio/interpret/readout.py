@@ -1,7 +1,7 @@
 """Raw attention, read out as it is: a proposal of where to look, not an explanation.
 
 Hides: where the weights are, and the way from pooled tokens back to letters. `explain` keeps it beside relevance, the report shows both.
-Raw attention found planted letters with an AUPR of .52 where AttnLRP had .80, so nothing is called on it.
+On planted letters it is far behind relevance (the studies in docs/decisions.md), so nothing is called on it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio.attention.attend import weights
-from selfattn_bio.model.classifier import PAD, AttentionBody
+from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import PAD
 
 
 def attention_received(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -54,7 +55,7 @@ def attention_received(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np
         for handle in handles:
             handle.remove()
     pooled = torch.stack(received).mean(0)[:, body.head.num_prefix :]  # (B, M)
-    by_token = pooled.repeat_interleave(getattr(body.stem, "pool", 1), dim=1)[:, : tokens.shape[1]]  # (B, N)
+    by_token = pooled.repeat_interleave(body.stem.pool, dim=1)[:, : tokens.shape[1]]  # (B, N)
     return _to_letters(by_token.cpu().numpy(), (tokens != PAD).cpu().numpy(), scorer, letters.shape)
 
 

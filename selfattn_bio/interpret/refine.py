@@ -14,11 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.interpret.hits import find_hits, relevant_hits
+from selfattn_bio.interpret.hits import HIT_P, find_hits, relevant_hits
 from selfattn_bio.interpret.seqlets import Pattern, align
 
-HIT_P = 2.5e-4  # 6 letters that all fit are a hit; relevance, and not p, keeps chance out
-FLANK = 6  # letters on each side that may turn out to belong to the motif
+MARGIN = 6  # letters on each side that may turn out to belong to the motif
 MIN_SITES = 20
 SHARED = 0.5  # of its sites: a pattern that shares more with a larger one is the same motif
 
@@ -39,7 +38,7 @@ def refine_patterns(
 
     Returns
     -------
-    Most sites first. A pattern with fewer than MIN_SITES relevant hits stays as it was.
+    Most sites first. A pattern with fewer than MIN_SITES relevant hits, or of too little information on them, stays as it was.
     """
     names = {f"pattern_{number}": pattern for number, pattern in enumerate(patterns)}
     ppms = {name: pattern.ppm for name, pattern in names.items()}
@@ -49,7 +48,7 @@ def refine_patterns(
     refined = []
     for name, pattern in names.items():
         mine = hits[hits["name"] == name]
-        wide = mine.assign(start=mine["start"] - FLANK, end=mine["end"] + FLANK)[["record", "start", "end", "strand"]]
+        wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)[["record", "start", "end", "strand"]]
         again = align(wide.reset_index(drop=True), sequences) if len(wide) >= MIN_SITES else None
         refined.append(again or pattern)
     return _distinct(sorted(refined, key=lambda pattern: -len(pattern.seqlets)), len(sequences), longest)

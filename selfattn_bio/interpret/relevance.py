@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.model.classifier import PAD, Network
+from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
+from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 
 BATCH = 64  # sequences to a backward pass
 FIRST_KMER = len(SPECIAL)  # tokens below stand for no letters

@@ -23,9 +23,8 @@ MIN_WIDTH = 6  # letters: fewer are no hit at any p that tells them from chance
 MIN_TOTAL = 6.0  # bits: a motif of less is hit by chance once in 64 letters, which is not worth a hit
 CORE, FLANK = 11, 5  # letters of a seqlet, and on each side of it, for motifs of 6 to 12; modisco-lite has 21 and 10
 EDGE = CORE + 2 * FLANK  # empty positions put around each record: modisco-lite calls no seqlet whose flanks run over an end
-PASSING = (
-    0.1  # share of all windows that may begin a seqlet, the most relevant ones; modisco-lite's own rule takes empty windows for the null
-)
+# Share of all windows that may begin a seqlet, the most relevant ones; modisco-lite's own rule takes the empty windows for its null.
+PASSING = 0.1
 MIN_SEQLETS = 30  # modisco-lite asks for 100, which a task of a few hundred records does not have
 LEIDEN_RUNS = 10  # 2 and 50 gave the same patterns on planted motifs
 
@@ -94,7 +93,11 @@ def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32],
     with warnings.catch_warnings():
         # Its forks and its numerics on nearly empty groups warn; neither is anything a user can act on.
         warnings.simplefilter("ignore")
-        seqlets, tracks = _positive_seqlets(coded, scores)
+        try:
+            seqlets, tracks = _positive_seqlets(coded, scores)
+        except (IndexError, ValueError) as error:
+            # Its null distribution wants windows on both sides of the most frequent sum: relevance that is everywhere the same has none.
+            return Discovery([], 0, f"0 seqlets stand out (modisco-lite: {error})")
         if len(seqlets) < MIN_SEQLETS:
             return Discovery([], len(seqlets), f"{len(seqlets)} seqlets stand out, and {MIN_SEQLETS} are needed to group them")
         grouped = _grouped(seqlets[:max_seqlets], tracks)
@@ -113,21 +116,16 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
     from modiscolite.extract_seqlets import extract_seqlets
 
     tracks = TrackSet(one_hot=coded, contrib_scores=coded * scores, hypothetical_contribs=scores)
-    try:
-        places, threshold = extract_seqlets(
-            (coded * scores).sum(axis=2),
-            window_size=CORE,
-            flank=FLANK,
-            suppress=CORE // 2 + FLANK,
-            target_fdr=0.2,
-            min_passing_windows_frac=PASSING,
-            max_passing_windows_frac=PASSING,
-            weak_threshold_for_counting_sign=0.8,
-        )
-    except (IndexError, ValueError) as error:
-        # Its null distribution wants windows on both sides of the most frequent sum: relevance that is everywhere the same has none.
-        print(f"modisco-lite called no seqlets: {type(error).__name__}: {error}", flush=True)
-        return [], tracks
+    places, threshold = extract_seqlets(
+        (coded * scores).sum(axis=2),
+        window_size=CORE,
+        flank=FLANK,
+        suppress=CORE // 2 + FLANK,
+        target_fdr=0.2,
+        min_passing_windows_frac=PASSING,
+        max_passing_windows_frac=PASSING,
+        weak_threshold_for_counting_sign=0.8,
+    )
     seqlets = [s for s in tracks.create_seqlets(places) if s.contrib_scores[FLANK:-FLANK].sum() > threshold]
     return seqlets, tracks
 

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from selfattn_bio.interpret.hits import find_hits
+from selfattn_bio.interpret.hits import HIT_P, find_hits
 from selfattn_bio.interpret.matching import match_motifs, open_database
 from selfattn_bio.interpret.seqlets import find_patterns
 
@@ -24,9 +24,10 @@ def main() -> None:
         letters[row, start : start + len(word)] = word
         hypothetical[row, start : start + len(word)] += rng.normal(3, 0.5, size=(len(word), 1)) * (word[:, None] == bases)
     patterns = find_patterns(letters, hypothetical, max_patterns=2, max_seqlets=1000).patterns
-    ppms = {f"motif_{i}": pattern.counts / pattern.counts.sum(axis=1, keepdims=True) for i, pattern in enumerate(patterns)}
+    assert patterns, "the planted word must be found"
+    ppms = {f"motif_{i}": pattern.ppm for i, pattern in enumerate(patterns)}
     matches = match_motifs(ppms, open_database("jaspar:insects"))
-    hits = find_hits(ppms, {name: len(letters) for name in ppms}, list(letters), hit_p=1e-4)
+    hits = find_hits(ppms, {name: len(letters) for name in ppms}, list(letters), HIT_P)
     print(f"Motif search is ready: found {', '.join(matches['match'])} with {len(hits)} hits, in {time.monotonic() - began:.0f} s")
 
 

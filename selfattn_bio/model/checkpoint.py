@@ -30,7 +30,7 @@ def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], pro
     (folder / WEIGHTS).write_bytes(save(weights))  # save_file would make it readable by its owner alone
     alone = run.model_copy(update={"variants": {}})  # the model of a variant has no variants, and this one is no different
     (folder / RUN).write_text(tomli_w.dumps(alone.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
-    hashes = {"vocabulary_sha256": _tokenizer(run).sha256, "weights_sha256": sha256_of(folder / WEIGHTS)}
+    hashes = {"vocabulary_sha256": tokenizer_of(run).sha256, "weights_sha256": sha256_of(folder / WEIGHTS)}
     (folder / PROVENANCE).write_text(json.dumps(hashes | provenance, indent=1) + "\n", encoding="utf-8")
 
 
@@ -64,7 +64,23 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     return run, network, provenance
 
 
-def _tokenizer(run: RunFile) -> KmerTokenizer:
+def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: str) -> None:
+    """A model trained on another corpus or split may have seen the test records: it is not judged or explained on them.
+
+    Raises
+    ------
+    ModelFolderError
+        If the model folder's provenance names another corpus or another split table.
+    """
+    provenance = _read_provenance(Path(folder) / PROVENANCE)
+    for what, key, here in (("corpus", "corpus_fingerprint", corpus_fingerprint), ("split", "split_sha256", split_sha256)):
+        if (there := str(provenance.get(key))) != here:
+            message = f"model must be trained on this {what} ({here[:12]}), got one trained on {there[:12]}"
+            raise ModelFolderError(message, place=str(folder), cure="Train it again: it may have seen these test records")
+
+
+def tokenizer_of(run: RunFile) -> KmerTokenizer:
+    """The tokenizer that a run file asks for."""
     return KmerTokenizer(get_alphabet(run.data.alphabet), k=run.tokens.k, stride=run.tokens.stride)
 
 
@@ -80,7 +96,7 @@ def _read_provenance(path: Path) -> dict[str, Any]:
 
 
 def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) -> int:
-    tokenizer = _tokenizer(run)
+    tokenizer = tokenizer_of(run)
     if tokenizer.sha256 != provenance["vocabulary_sha256"]:
         message = (
             f"vocabulary must be the one trained with ({provenance['vocabulary_sha256'][:12]}), got {tokenizer.sha256[:12]} from {RUN}"

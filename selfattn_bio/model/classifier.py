@@ -13,8 +13,7 @@ from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.encoder import Encoder
 from selfattn_bio.model.heads import build_head
 from selfattn_bio.model.stem import build_stem
-
-PAD = 0  # the token id of padding, as in sequence.kmers
+from selfattn_bio.sequence.kmers import PAD
 
 
 class AttentionBody(nn.Module):

@@ -1,6 +1,6 @@
 """From encoded tokens to one logit a sequence.
 
-Hides: pooling. The network builds one; `interpret.relevance` hooks `PoolingProjection`.
+Hides: pooling. The network builds one, the CNN uses `equal_parts`; `interpret.relevance` hooks `PoolingProjection`.
 """
 
 from __future__ import annotations

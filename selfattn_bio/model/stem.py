@@ -17,7 +17,7 @@ class NoStem(nn.Module):
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
-        self.token_dim = embed_dim
+        self.token_dim, self.pool = embed_dim, 1
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, N, D), mask (B, N) -> the same."""
@@ -29,7 +29,7 @@ class ConvStem(nn.Module):
 
     Motif detectors first, as in Basset (Kelley 2016) and Enformer (Avsec 2021); attention then relates what they found. Batch norm
     keeps how strongly a detector fires beside its neighbours; layer norm would make every position equally loud. It comes after the
-    pooling, where there is an eighth to normalise.
+    pooling, where there is a `pool`-th to normalise.
     """
 
     def __init__(self, section: config.ConvStem, embed_dim: int, dropout: float) -> None:

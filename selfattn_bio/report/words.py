@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from selfattn_bio.interpret.matching import MATCH_Q
+
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NAMES = {
     "model": "this model",
@@ -72,9 +74,6 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     if lead["high"] < 0:
         return "The model is", "worse", f"than {rest} Use the baseline."
     return "The model", "cannot be told apart", f"from {rest}"
-
-
-MATCH_Q = 0.05  # a best match of more is only the least unlike: to call a TATA box by it would mislead
 
 
 def motif_label(row: Mapping[Hashable, Any]) -> str:

@@ -17,9 +17,9 @@ from scipy.special import expit
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.model.checkpoint import load_model
+from selfattn_bio.model.checkpoint import load_model, tokenizer_of
 from selfattn_bio.model.classifier import Network
-from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.records import letters_of, read_fasta
 
@@ -39,11 +39,15 @@ class Scorer:
     """
 
     run: RunFile
-    alphabet: Alphabet
     tokenizer: KmerTokenizer
     network: Network
     temperature: float = 1.0
     threshold: float = 0.5
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """Of its tokens."""
+        return self.tokenizer.alphabet
 
     @property
     def device(self) -> torch.device:
@@ -106,10 +110,9 @@ def load(path: str | Path) -> Scorer:
     """
     run, network, provenance = load_model(path)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    alphabet = get_alphabet(run.data.alphabet)
-    tokenizer = KmerTokenizer(alphabet, k=run.tokens.k, stride=run.tokens.stride)
+    tokenizer = tokenizer_of(run)
     calibration = provenance["calibration"]
-    return Scorer(run, alphabet, tokenizer, network.eval(), calibration["temperature"], calibration["threshold"])
+    return Scorer(run, tokenizer, network.eval(), calibration["temperature"], calibration["threshold"])
 
 
 def score_sequences(model: Scorer | str | Path, sequences: Sequence[str] | str | Path, *, rc: bool = False) -> pd.DataFrame:

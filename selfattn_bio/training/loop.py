@@ -31,11 +31,9 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError, TrainingError
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_temperature
 from selfattn_bio.files import sha256_of, whole_folder
-from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.checkpoint import save_model, tokenizer_of
 from selfattn_bio.model.classifier import Network, build_network
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.hardware import peak_memory_mb
 from selfattn_bio.training.objectives import BinaryObjective
@@ -93,12 +91,11 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
     torch.manual_seed(run.training.seed)
     fabric = Fabric(accelerator="auto", devices=1, precision=run.training.precision)
     sides = {side: _side(run, corpus, split_path, side) for side in ("train", "valid")}
-    alphabet = get_alphabet(run.data.alphabet)
-    tokenizer = KmerTokenizer(alphabet, k=run.tokens.k, stride=run.tokens.stride)
+    tokenizer = tokenizer_of(run)
     bare = build_network(run, tokenizer.vocabulary_size)
     network, optimizer = fabric.setup(bare, build_optimizer(bare, run.training))
     average = copy.deepcopy(bare).eval()  # the running mean of the weights: what is evaluated and kept
-    scorer = Scorer(run, alphabet, tokenizer, average)
+    scorer = Scorer(run, tokenizer, average)
     objective = BinaryObjective(run.training, sides["train"].labels)
     stream = _Stream(run, corpus, sides["train"])
     print(
@@ -116,20 +113,13 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
             _seed_step(run.training.seed, progress.step)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(progress.step, run.training)
-            batches = stream.batches(progress.step)
-            records = sum(len(rows) for _, rows in batches)
-            step_loss = 0.0
-            for epoch, rows in batches:
-                letters, labels = stream.examples(epoch, rows)
-                loss = objective.loss(network(scorer.tokens(letters)), torch.from_numpy(labels).to(fabric.device, torch.float32)) / records
-                fabric.backward(loss)
-                step_loss += loss.item()
-                progress.letters += int(np.count_nonzero(letters))
-            if not math.isfinite(step_loss):
-                ids = corpus.records["id"].iloc[np.concatenate([stream.side.rows[rows] for _, rows in batches])]
-                message = f"loss must be finite, got {step_loss} at step {progress.step + 1} (records {', '.join(ids[:5])}, ...)"
+            step_loss = _backward(fabric, network, scorer, objective, stream, progress)
+            norm = fabric.clip_gradients(network, optimizer, max_norm=run.training.clip_norm, error_if_nonfinite=False)
+            assert norm is not None, "clipping by norm returns it"
+            if not (math.isfinite(step_loss) and math.isfinite(norm)):
+                ids = ", ".join(stream.ids(progress.step)[:5])
+                message = f"loss and gradient must be finite, got {step_loss} and {norm} at step {progress.step + 1} (records {ids}, ...)"
                 raise TrainingError(message, place=str(output), cure="Lower training.learning_rate; the last checkpoint is kept")
-            fabric.clip_gradients(network, optimizer, max_norm=run.training.clip_norm)
             optimizer.step()
             optimizer.zero_grad()
             progress.step += 1
@@ -152,6 +142,21 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
         average.load_state_dict(best)
         _write_model(run, corpus, split_path, output, scorer, sides, progress, threads)
     print(f"{name}: best valid AUROC {progress.best_auroc:.4f} at step {progress.best_step}; model in {output}", flush=True)
+
+
+def _backward(
+    fabric: Fabric, network: torch.nn.Module, scorer: Scorer, objective: BinaryObjective, stream: _Stream, progress: Progress
+) -> float:
+    """Add up the gradients of a step's batches; their loss, the mean over the records of all of them."""
+    batches = stream.batches(progress.step)
+    records, step_loss = sum(len(rows) for _, rows in batches), 0.0
+    for epoch, rows in batches:
+        letters, labels = stream.examples(epoch, rows)
+        loss = objective.loss(network(scorer.tokens(letters)), torch.from_numpy(labels).to(fabric.device, torch.float32)) / records
+        fabric.backward(loss)
+        step_loss += loss.item()
+        progress.letters += int(np.count_nonzero(letters))
+    return step_loss
 
 
 class _Stream:
@@ -177,6 +182,11 @@ class _Stream:
                 self._epoch = (epoch, self.order.epoch(epoch))
             found.append((epoch, self._epoch[1][at]))
         return found
+
+    def ids(self, step: int) -> list[str]:
+        """The records of a step."""
+        rows = np.concatenate([rows for _, rows in self.batches(step)])
+        return self.corpus.records["id"].iloc[self.side.rows[rows]].tolist()
 
     def examples(self, epoch: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Padded letters (B, L) and labels (B,) of rows of the side."""

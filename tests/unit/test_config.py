@@ -116,6 +116,14 @@ def test_byte_order_mark_is_read(tmp_path):
             '[model]\nkind = "attention"\nstem = { kind = "conv", kernel = 4 }',
             "task.toml:6: [model.stem] kernel must be odd, got 4",
         ),
+        (
+            '[model]\nkind = "cnn"\nkernels = [8, 5, 3]',
+            "task.toml:4: [model] kernels must be odd, got (8, 5, 3)",
+        ),
+        (
+            '[model]\nkind = "attention"\nposition = { kind = "t5", max_distance = 8 }',
+            "task.toml:6: [model.position] max_distance must be > num_buckets / 4 (8), got 8",
+        ),
         ('[variants.Bad]\ntraining = { labels = "shuffled" }', "task.toml:4: variants.Bad must match pattern '^[a-z0-9_]+$', got 'Bad'"),
         (
             '[variants.cnn.training]\nlabels = "shufled"',
@@ -127,6 +135,13 @@ def test_byte_order_mark_is_read(tmp_path):
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, added, message):
     assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+def test_protein_words_are_short(tmp_path):
+    protein = DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n')
+    assert read(tmp_path, protein + "[tokens]\nk = 4").tokens.k == 4
+    for tokens in ("[tokens]\nk = 5", "[variants.cnn]\ntokens = { k = 5 }"):
+        assert "tokens.k must be <= 4 for protein (20 letters: 160,000 k-mers), got 5" in error_of(tmp_path, protein + tokens)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
 from selfattn_bio.interpret.matching import match_motifs, open_database
 from selfattn_bio.interpret.refine import refine_patterns
-from selfattn_bio.interpret.seqlets import Pattern, count_letters, find_patterns, information, informative_span
+from selfattn_bio.interpret.seqlets import Pattern, align, count_letters, find_patterns, information, informative_span
 from selfattn_bio.sequence.alphabet import DNA
 
 WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)
@@ -87,6 +87,21 @@ def test_letters_are_counted_on_their_strands():
     letters[1, 5:9] = np.frombuffer(b"CCGT", dtype=np.uint8)
     places = pd.DataFrame({"record": [0, 1], "start": [2, 5], "end": [6, 9], "strand": ["+", "-"]})
     assert count_letters(places, letters).tolist() == [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 2, 0]]
+
+
+def test_places_over_an_end_count_what_is_there_and_are_left_out_in_the_end():
+    records = [
+        np.frombuffer(b"TATCGATANN", dtype=np.uint8),
+        np.frombuffer(b"NNTATCGATA", dtype=np.uint8),
+        np.frombuffer(b"ATCGATANNN", dtype=np.uint8),
+    ]
+    places = pd.DataFrame({"record": [0, 1, 2] * 20, "start": [-2, 0, -3] * 20, "end": [10, 12, 9] * 20, "strand": ["+"] * 60})
+    assert count_letters(places, records).sum(axis=1).tolist() == [0, 0, 40, *[60] * 7, 0, 0]
+    found = align(places, records)
+    # The third record lacks the first letter of TATCGATA, which the others and so the motif have.
+    assert found.seqlets["record"].unique().tolist() == [0, 1]
+    assert found.seqlets[["start", "end"]].drop_duplicates().to_numpy().tolist() == [[0, 8], [2, 10]]
+    np.testing.assert_array_equal(count_letters(found.seqlets, records), found.counts)
 
 
 def test_information_and_trimming():
