@@ -88,6 +88,8 @@ def _read_provenance(path: Path) -> dict[str, Any]:
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         missing = {"vocabulary_sha256", "weights_sha256", "calibration"} - set(provenance)
+    except FileNotFoundError:
+        raise ModelFolderError(f"model folder must hold {PROVENANCE}, got none", place=str(path.parent), cure=RETRAIN) from None
     except (ValueError, TypeError) as error:
         raise ModelFolderError(f"provenance must be a JSON object, got {error}", place=str(path), cure=RETRAIN) from error
     if missing:

@@ -36,6 +36,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("model", "cnn", "shuffled"):
         (tmp_path / name).mkdir()
         provenance = {"corpus_fingerprint": fingerprint, "split_sha256": sha256_of(tmp_path / "split.tsv")}
+        provenance |= {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {}}
         (tmp_path / name / "provenance.json").write_text(json.dumps(provenance))
     (tmp_path / "model" / "train.json").write_text(json.dumps({"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}))
 
@@ -85,8 +86,8 @@ def test_a_model_of_another_split_is_not_judged(task: Path, capsys: pytest.Captu
 def test_a_missing_model_folder_is_one_line(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word.replace("cnn=cnn", "cnn=absent") for word in ARGUMENTS]) == 1
     error = capsys.readouterr().err.strip()
-    place = "absent/provenance.json: provenance.json"
-    assert error == f"selfattn-bio evaluate: error: {place} must be a readable JSON file of the model folder, got no such file"
+    cure = "Train it again, or copy the folder whole"
+    assert error == f"selfattn-bio evaluate: error: absent: model folder must hold provenance.json, got none. {cure}"
 
 
 def test_a_variant_needs_name_and_folder(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
