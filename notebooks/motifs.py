@@ -31,7 +31,7 @@ from IPython.display import Markdown, display
 
 from selfattn_bio.interpret.formats import read_meme
 from selfattn_bio.interpret.logos import draw_logo
-from selfattn_bio.interpret.matching import MATCH_Q
+from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 
@@ -66,7 +66,7 @@ with pd.option_context("display.max_columns", None, "display.precision", 3):
 for row in motifs.to_dict("records"):
     figure, ax = plt.subplots(figsize=(5, 1.3))
     draw_logo(ppms[row["name"]], ax)
-    ax.set_title(f"{row['name']}  {row['match'] if row['match_q'] < MATCH_Q else ''}  ({row['verdict']})", loc="left")
+    ax.set_title(f"{row['name']}  {match_label(row)}  ({row['verdict']})", loc="left")
     plt.show()
 
 # %% [markdown]

@@ -1,6 +1,7 @@
 """The run file: one TOML a task, read once into frozen models; the whole truth about a run.
 
 Hides: TOML, defaults, ranges, "did you mean", how a variant overlays the run. Anyone may import it; it imports only errors.
+It is long because the vocabulary of the run file stands in one place, most of it fields with their ranges; no part has another importer.
 The defaults are the configuration of `workflows/tasks/promoter.toml`, so a user's own run file needs to name its data alone.
 """
 

@@ -1,6 +1,6 @@
 """Dropout from torch's vectorised uniform generator.
 
-Hides: the draw. On the CPU torch's own dropout draws one Bernoulli variable at a time, which takes 1.5 times as long forward and
+Hides: the draw. On the CPU torch's own dropout draws one Bernoulli variable at a time, which takes 1.8 times as long forward and
 backward (`python benchmarks/dropout.py`). Attention and model use it.
 """
 

@@ -6,9 +6,10 @@ Hides: memelite's Tomtom, the databases that ship, and the correction for lookin
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,11 @@ from selfattn_bio.interpret.formats import read_meme
 SHIPPED = "jaspar:"
 MAX_OTHERS = 5
 MATCH_Q = 0.05  # a best match of more is only the least unlike: to call a TATA box by it would mislead
+
+
+def match_label(row: Mapping[Hashable, Any]) -> str:
+    """The match of a row of motifs.tsv without its database id; empty where q is MATCH_Q or more, and the match none."""
+    return str(row["match"]).partition(" (")[0] if row["match_q"] < MATCH_Q else ""
 
 
 def open_database(name: str) -> dict[str, NDArray[np.float64]]:

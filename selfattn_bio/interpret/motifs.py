@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from selfattn_bio.files import whole_file
 from selfattn_bio.interpret.formats import meme_text, on_chromosome, write_bed
 from selfattn_bio.interpret.logos import draw_logo
-from selfattn_bio.interpret.matching import MATCH_Q, match_motifs
+from selfattn_bio.interpret.matching import match_label, match_motifs
 from selfattn_bio.interpret.seqlets import Pattern
 
 
@@ -129,8 +129,8 @@ class MotifSet:
         figure = Figure(figsize=(6, 1.4 * rows), layout="constrained")
         for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False):
             draw_logo(motif.ppm, axes)
-            row = self.table.set_index("name").loc[motif.name]
-            axes.set_title(f"{motif.name}  {row['match'] if row['match_q'] < MATCH_Q else ''}", loc="left", fontsize=9)
+            (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
+            axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
         return figure
 
 

@@ -1,7 +1,7 @@
 """Raw attention, read out as it is: a proposal of where to look, not an explanation.
 
 Hides: where the weights are, and the way from pooled tokens back to letters. `explain` keeps it beside relevance, the report shows both.
-On planted letters it is far behind relevance (the studies in docs/decisions.md), so nothing is called on it.
+It follows the network's routes, not what they do to the score, so nothing is called on it.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
         weak_threshold_for_counting_sign=0.8,
     )
     seqlets = [s for s in tracks.create_seqlets(places) if s.contrib_scores[FLANK:-FLANK].sum() > threshold]
-    return seqlets, tracks
+    return sorted(seqlets, key=lambda s: -float(abs(s.contrib_scores).sum())), tracks
 
 
 def _grouped(seqlets: list, tracks: Any) -> list:

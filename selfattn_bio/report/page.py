@@ -14,6 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.interpret.evidence import MIN_EFFECT
+from selfattn_bio.interpret.matching import MATCH_Q
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import Results
@@ -50,6 +52,8 @@ def render(results: Results, plots_folder: Path) -> str:
         supported=[] if results.motifs is None else words.supported(results.motifs),
         num_supported=0 if results.motifs is None else words.num_supported(results.motifs),
         motifs=motif_rows(results),
+        min_effect=MIN_EFFECT,
+        max_q=MATCH_Q,
         has_motifs=results.motifs is not None,
         classifiers=classifier_rows(results.metrics),
         slices=slice_rows(results.metrics),

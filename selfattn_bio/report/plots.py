@@ -5,7 +5,7 @@ Hides: matplotlib's ways and one style for all. Colours as in `logos`: told apar
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.evaluation.calibration import reliability
-from selfattn_bio.report.words import motif_label
+from selfattn_bio.interpret.matching import match_label
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
@@ -164,7 +164,11 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     """
     measured = motifs[motifs["effect"].notna()]
     rows = [
-        (_motif_label(row), {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]}, VERDICTS[row["verdict"]])
+        (
+            f"{row['name']} {match_label(row)}".strip(),
+            {"value": row["effect"], "low": row["effect_low"], "high": row["effect_high"]},
+            VERDICTS[row["verdict"]],
+        )
         for row in measured.to_dict("records")
     ]
     draw_intervals(rows, ax, "fall of the log-odds when shuffled", 0.0)
@@ -173,12 +177,6 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     for verdict in dict.fromkeys(measured["verdict"]):
         ax.plot([], [], "o", color=VERDICTS[verdict], label=verdict)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(VERDICTS), columnspacing=1.0)
-
-
-def _motif_label(row: Mapping[Hashable, Any]) -> str:
-    """`motif_01 Dref`, or `motif_01` alone where nothing matches."""
-    label = motif_label(row)
-    return label if label == row["name"] else f"{row['name']} {label}"
 
 
 def draw_position_profile(positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30) -> None:

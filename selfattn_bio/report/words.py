@@ -5,12 +5,12 @@ Hides: how figures become sentences. No sentence says more than its interval doe
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.interpret.matching import MATCH_Q
+from selfattn_bio.interpret.matching import match_label
 
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 NAMES = {
@@ -76,15 +76,10 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
     return "The model", "cannot be told apart", f"from {rest}"
 
 
-def motif_label(row: Mapping[Hashable, Any]) -> str:
-    """What to call a motif: its match without the database id where that is a match, else its own name."""
-    return str(row["match"]).partition(" (")[0] if row["match_q"] < MATCH_Q else str(row["name"])
-
-
 def supported(motifs: pd.DataFrame) -> list[str]:
-    """The supported motifs by `motif_label`, each once."""
+    """The supported motifs, each once: by their match, or by their own name where there is none."""
     rows = motifs[motifs["verdict"] == "supported"].to_dict("records")
-    return list(dict.fromkeys(map(motif_label, rows)))
+    return list(dict.fromkeys(match_label(row) or str(row["name"]) for row in rows))
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:

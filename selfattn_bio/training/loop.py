@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import RunFile, Training
 from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError, TrainingError
@@ -98,12 +98,7 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
     scorer = Scorer(run, tokenizer, average)
     objective = BinaryObjective(run.training, sides["train"].labels)
     stream = _Stream(run, corpus, sides["train"])
-    print(
-        f"{name}: {sum(p.numel() for p in bare.parameters()):,} parameters, {len(sides['train'].rows):,} train and "
-        f"{len(sides['valid'].rows):,} valid records, on {fabric.device.type} with {threads} threads",
-        flush=True,
-    )
-
+    _say_what_starts(name, bare, sides, fabric, threads)
     fingerprint = _fingerprint(run, corpus, split_path)
     with CheckpointFolder(output.with_name(output.name + ".checkpoints"), fingerprint) as checkpoints:
         progress, best = _restored(checkpoints, bare, average, optimizer, name)
@@ -111,28 +106,17 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
         network.train()
         while progress.step < run.training.max_steps and not _out_of_patience(progress, run):
             _seed_step(run.training.seed, progress.step)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(progress.step, run.training)
             step_loss = _backward(fabric, network, scorer, objective, stream, progress)
-            norm = fabric.clip_gradients(network, optimizer, max_norm=run.training.clip_norm, error_if_nonfinite=False)
-            assert norm is not None, "clipping by norm returns it"
-            if not (math.isfinite(step_loss) and math.isfinite(norm)):
-                ids = ", ".join(stream.ids(progress.step)[:5])
-                message = f"loss and gradient must be finite, got {step_loss} and {norm} at step {progress.step + 1} (records {ids}, ...)"
-                raise TrainingError(message, place=str(output), cure="Lower training.learning_rate; the last checkpoint is kept")
-            optimizer.step()
-            optimizer.zero_grad()
+            norm = _update(fabric, network, optimizer, run.training, progress.step)
+            _check_finite(step_loss, norm, stream, progress.step, output)
             progress.step += 1
             _move_average(average, bare, progress.step, run.training.ema_decay)
-            progress.loss_sum, progress.loss_steps = progress.loss_sum + step_loss, progress.loss_steps + 1
 
             at_end = progress.step == run.training.max_steps
-            if progress.step % run.training.evaluate_every == 0 or at_end:
-                if _evaluate(scorer, corpus, sides["valid"], progress, stream.epoch_of(progress.step), started):
-                    best = {key: value.detach().cpu().clone() for key, value in average.state_dict().items()}
-                print(_line(name, progress, run, stream, started), flush=True)
-                printed = time.monotonic()
-            elif time.monotonic() - printed > SECONDS_BETWEEN_LINES:
+            evaluates = progress.step % run.training.evaluate_every == 0 or at_end
+            if evaluates and _evaluate(scorer, corpus, sides["valid"], progress, stream.epoch_of(progress.step), started):
+                best = {key: value.detach().cpu().clone() for key, value in average.state_dict().items()}
+            if evaluates or time.monotonic() - printed > SECONDS_BETWEEN_LINES:
                 print(_line(name, progress, run, stream, started), flush=True)
                 printed = time.monotonic()
             if progress.step % run.training.checkpoint_every == 0 or at_end:
@@ -142,6 +126,14 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
         average.load_state_dict(best)
         _write_model(run, corpus, split_path, output, scorer, sides, progress, threads)
     print(f"{name}: best valid AUROC {progress.best_auroc:.4f} at step {progress.best_step}; model in {output}", flush=True)
+
+
+def _say_what_starts(name: str, network: Network, sides: dict[str, Side], fabric: Fabric, threads: int) -> None:
+    print(
+        f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters, {len(sides['train'].rows):,} train and "
+        f"{len(sides['valid'].rows):,} valid records, on {fabric.device.type} with {threads} threads",
+        flush=True,
+    )
 
 
 def _backward(
@@ -156,7 +148,25 @@ def _backward(
         fabric.backward(loss)
         step_loss += loss.item()
         progress.letters += int(np.count_nonzero(letters))
+    progress.loss_sum, progress.loss_steps = progress.loss_sum + step_loss, progress.loss_steps + 1
     return step_loss
+
+
+def _update(fabric: Fabric, network: torch.nn.Module, optimizer: torch.optim.Optimizer, training: Training, step: int) -> Tensor | None:
+    """Clip the gradients and let the optimizer take its step; their norm before clipping."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, training)
+    norm = fabric.clip_gradients(network, optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
+    optimizer.step()
+    optimizer.zero_grad()
+    return norm
+
+
+def _check_finite(loss: float, norm: Tensor | None, stream: _Stream, step: int, output: Path) -> None:
+    if not (math.isfinite(loss) and norm is not None and bool(norm.isfinite())):
+        ids = ", ".join(stream.ids(step)[:5])
+        message = f"loss and gradient must be finite, got {loss} and {norm} at step {step + 1} (records {ids}, ...)"
+        raise TrainingError(message, place=str(output), cure="Lower training.learning_rate; the last checkpoint is kept")
 
 
 class _Stream:

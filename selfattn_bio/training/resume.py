@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from selfattn_bio.errors import TrainingError
@@ -65,7 +65,8 @@ class CheckpointFolder:
         """Write the checkpoint of `step`; older ones beyond the last two go."""
         metadata = {"fingerprint": self.fingerprint, "state": json.dumps(state)}
         with whole_file(self.path / f"step-{step:09d}.safetensors") as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+            # Not save_file: its error on a full disk is no OSError.
+            temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
         for old in self._files()[:-KEPT]:
             old.unlink()
 

@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 
@@ -73,3 +74,16 @@ def test_what_a_killed_trainer_left_half_written_is_removed(path):
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
     assert not list(path.glob(".*.tmp"))
+
+
+def test_a_full_disk_is_an_os_error_that_names_the_checkpoint(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with CheckpointFolder(tmp_path / "c", "f") as checkpoints:
+        checkpoints.save(1, {"w": torch.ones(2)}, {"step": 1})
+        monkeypatch.setattr("pathlib.Path.write_bytes", full)
+        with pytest.raises(OSError, match="No space left on device") as error:
+            checkpoints.save(2, {"w": torch.ones(2)}, {"step": 2})
+        assert error.value.filename == str(tmp_path / "c" / "step-000000002.safetensors")
+        assert checkpoints.latest()[1] == {"step": 1}
