@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
 from pathlib import Path
 from statistics import mean
 
@@ -21,6 +22,10 @@ import tomli_w
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.checkpoint import check_trained_on
 
 SEEDS = (0, 1, 2)
 TASK = Path("workflows/tasks/promoter.toml")
@@ -32,9 +37,8 @@ def command(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "selfattn_bio.cli.main", *map(str, arguments)], check=True)
 
 
-def trained_at_once(jobs: Sequence[tuple[Path, str, Path]]) -> None:
+def trained_at_once(jobs: Sequence[tuple[Path, str, Path]], corpus: Path, split: Path) -> None:
     """Train each (run file, variant or "", model folder) that is not there as the run file says, one thread a training."""
-    corpus, split = prepare()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         todo = [
             pool.submit(
@@ -43,17 +47,23 @@ def trained_at_once(jobs: Sequence[tuple[Path, str, Path]]) -> None:
                 *(("--variant", variant) if variant else ()),
             )
             for run_file, variant, output in jobs
-            if not is_trained(run_file, variant, output)
+            if not is_trained(run_file, variant, output, corpus, split)
         ]
     for job in todo:
         job.result()
 
 
-def is_trained(run_file: Path, variant: str, output: Path) -> bool:
-    """Whether the model folder is there and of these settings."""
+def is_trained(run_file: Path, variant: str, output: Path, corpus: Path, split: Path) -> bool:
+    """Whether the model folder is there, of these settings and these data. It cannot tell whether the code has changed."""
     run = read_run_file(run_file)
     wanted = run.variant(variant) if variant else run.model_copy(update={"variants": {}})
-    return output.exists() and read_run_file(output / "run.toml") == wanted
+    if not output.exists() or read_run_file(output / "run.toml") != wanted:
+        return False
+    try:
+        check_trained_on(output, Corpus.open(corpus).fingerprint, sha256_of(split))
+    except ModelFolderError:
+        return False
+    return True
 
 
 def write_run_file(run: RunFile, seed: int) -> Path:
@@ -66,9 +76,9 @@ def write_run_file(run: RunFile, seed: int) -> Path:
     return path
 
 
-def judged(seed: int) -> dict:
+def judged(seed: int, corpus: Path, split: Path) -> dict:
     """metrics.json of a seed."""
-    folder, (corpus, split) = FOLDER / f"seed{seed}", prepare()
+    folder = FOLDER / f"seed{seed}"
     metrics, models = folder / "metrics.json", [folder / name / "provenance.json" for name in VARIANTS]
     if not metrics.exists() or metrics.stat().st_mtime < max(path.stat().st_mtime for path in models):
         shared = ("--run-file", folder / "run.toml", "--corpus", corpus, "--split", split)
@@ -76,31 +86,29 @@ def judged(seed: int) -> dict:
     return json.loads(metrics.read_text(encoding="utf-8"))
 
 
-def of_mean_prediction(names: Sequence[str]) -> list[float]:
-    """Test AUROC of the mean over the seeds of each one's predicted probabilities."""
-    tables = [pd.read_csv(FOLDER / f"seed{seed}" / "predictions" / "test.tsv", sep="\t") for seed in SEEDS]
-    return [roc_auc_score(tables[0]["label"], sum(table[name] for table in tables)) for name in names]
+def of_mean_prediction(name: str, seeds: Sequence[int]) -> float:
+    """Test AUROC of the mean over `seeds` of the probabilities that classifier `name` predicts."""
+    tables = [pd.read_csv(FOLDER / f"seed{seed}" / "predictions" / "test.tsv", sep="\t") for seed in seeds]
+    return roc_auc_score(tables[0]["label"], sum(table[name] for table in tables))
 
 
 def prepare() -> tuple[Path, Path]:
     """Corpus and split table of the task."""
     run = read_run_file(TASK)
     corpus, split = FOLDER / "corpus", FOLDER / "split.tsv"
-    if not split.exists():
-        files, alphabet = [*run.data.positives, *run.data.negatives], run.data.alphabet
-        labels = [1] * len(run.data.positives) + [0] * len(run.data.negatives)
-        command(
-            "ingest", "--fasta", *files, "--label", *labels, "--alphabet", alphabet, "--assembly", run.data.assembly, "--output", corpus
-        )
-        command("split", "--run-file", TASK, "--corpus", corpus, "--output", split)
+    files, alphabet = [*run.data.positives, *run.data.negatives], run.data.alphabet
+    labels = [1] * len(run.data.positives) + [0] * len(run.data.negatives)
+    command("ingest", "--fasta", *files, "--label", *labels, "--alphabet", alphabet, "--assembly", run.data.assembly, "--output", corpus)
+    command("split", "--run-file", TASK, "--corpus", corpus, "--output", split)
     return corpus, split
 
 
 def main() -> None:
     run = read_run_file(TASK)
     files = {seed: write_run_file(run, seed) for seed in SEEDS}
-    trained_at_once([(path, variant, path.with_name(name)) for path in files.values() for name, variant in VARIANTS.items()])
-    results = {seed: judged(seed) for seed in SEEDS}
+    corpus, split = prepare()
+    trained_at_once([(path, variant, path.with_name(name)) for path in files.values() for name, variant in VARIANTS.items()], corpus, split)
+    results = {seed: judged(seed, corpus, split) for seed in SEEDS}
 
     baselines = list(results[SEEDS[0]]["test"]["baselines"])
     print("\ntest AUROC".ljust(13) + "".join(f"{name:>29}" for name in ["model", *baselines]))
@@ -111,7 +119,9 @@ def main() -> None:
             table[name].append(entry["auroc"]["value"])
         print(f"seed {seed}".ljust(12) + "".join(f"{table[name][-1]:29.4f}" for name in table))
     print("mean".ljust(12) + "".join(f"{mean(values):29.4f}" for values in table.values()))
-    print("together".ljust(12) + "".join(f"{value:29.4f}" for value in of_mean_prediction(list(table))))
+    print("together".ljust(12) + "".join(f"{of_mean_prediction(name, SEEDS):29.4f}" for name in table))
+    pairs = [of_mean_prediction("cnn", pair) for pair in combinations(SEEDS, 2)]
+    print(f"two CNNs averaged, as the model is two networks: {', '.join(f'{value:.4f}' for value in pairs)}, mean {mean(pairs):.4f}")
     for seed, metrics in results.items():
         best = metrics["differences"]["best_baseline"]
         lead = metrics["differences"]["baselines"][best]["auroc"]

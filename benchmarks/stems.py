@@ -1,8 +1,8 @@
 """k-mer length with and without the convolutional stem: best valid AUROC of the promoter task, one network each, after as many steps.
 Test is not read.
 
-Without a stem the tokens do not overlap (stride = k): 300 of them take ten times as long a step. As many trainings run at once as there
-are cores, each with one thread. Goes on where it was stopped. Run: `python benchmarks/stems.py`.
+Without a stem the tokens do not overlap (stride = k), and those of one letter, 300 to a sequence, take the longest by far. As many
+trainings run at once as there are cores, each with one thread. Goes on where it was stopped. Run: `python benchmarks/stems.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import tomli_w
-from promoter import FOLDER, TASK, trained_at_once
+from promoter import FOLDER, TASK, prepare, trained_at_once
 
 from selfattn_bio.config import read_run_file
 
@@ -40,7 +40,7 @@ def main() -> None:
         run_file.parent.mkdir(parents=True, exist_ok=True)
         run_file.write_text(tomli_w.dumps(task | settings | {"training": {"max_steps": STEPS}}), encoding="utf-8")
         jobs.append((run_file, "", run_file.with_name("model")))
-    trained_at_once(jobs)
+    trained_at_once(jobs, *prepare())
     print(f"\n{'network':32} {'valid AUROC':>12} {'at step':>8} {'seconds':>8}")
     for name, (_, _, model) in zip(NETWORKS, jobs, strict=True):
         history = pd.read_csv(Path(model) / "history.csv")

@@ -93,7 +93,7 @@ def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame,
         [motif.name for motif in motifs],
         hits,
         held_out,
-        lambda sequences: scorer.logits(sequences) / scorer.temperature,
+        scorer.log_odds,
         significance=settings.significance,
         seed=settings.seed,
     )

@@ -1,13 +1,13 @@
 """From logits to probabilities one can believe, and the threshold that turns them into a call. Both are fitted on valid.
 
-Hides: the one-dimensional searches. Used by training (which stores the two figures with the model) and by evaluation.
+Hides: the searches. Used by training (which stores the figures with the model) and by evaluation.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 
 LOG_TEMPERATURE = (-4.0, 4.0)  # temperatures of .018 to 55: beyond, the logits say nothing or everything
@@ -41,6 +41,42 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         return float(np.mean(np.logaddexp(0, scaled) - y * scaled))
 
     return float(np.exp(minimize_scalar(loss, bounds=LOG_TEMPERATURE, method="bounded", options={"xatol": 1e-6}).x))
+
+
+def fit_slope(logits: ArrayLike, labels: ArrayLike) -> float:
+    """Find how many log-odds of label 1 a logit is worth: the slope of a logistic regression of the labels on the logits, 0 at least.
+
+    The temperature cannot say it, for it has no intercept: logits that tell nothing, but lie off the labels' base rate, get a temperature
+    that moves their mean there. The intercept takes that here, and the slope of such logits is about 0. The targets are smoothed as
+    Platt's, so that the slope is finite where the logits separate the labels.
+
+    Parameters
+    ----------
+    logits
+        Shape (n,), of records that the network was not trained on.
+    labels
+        0 or 1, shape (n,).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, there is no record, or a logit is not finite.
+
+    References
+    ----------
+    Platt 1999, Probabilistic outputs for support vector machines.
+    """
+    z, y = _checked(logits, labels, "logits")
+    target = np.where(y == 1, (y.sum() + 1) / (y.sum() + 2), 1 / (len(y) - y.sum() + 2))
+    spread = z.std() or 1.0  # logits that are all the same get a slope of 0
+    x = (z - z.mean()) / spread
+
+    def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        fitted = line[0] * x + line[1]
+        error = expit(fitted) - target
+        return float(np.mean(np.logaddexp(0, fitted) - target * fitted)), np.array([np.mean(error * x), np.mean(error)])
+
+    return float(minimize(loss, [0.0, 0.0], jac=True, bounds=[(0, None), (None, None)], method="L-BFGS-B").x[0] / spread)
 
 
 def calibrate(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:

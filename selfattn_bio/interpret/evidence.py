@@ -7,11 +7,12 @@ Hides: the tests. The `motifs` command calls `weigh_evidence`.
    more than when sites of the same widths nearby, in the same record, are shuffled. It knows nothing of the labels but for its unit.
 
 **The unit.** A model that learnt nothing still reacts to letters: its own raw score falls when its own motifs are shuffled, so any
-motif that it made up would pass a test on raw scores. Effects are therefore measured in logits divided by the temperature that was
-fitted on valid, that is, in log-odds which held-out labels bear out. A network that tells nothing about held-out records is
-calibrated to a large temperature, and its effects vanish with its scores: on a shuffled-label control every effect is about 0,
-however large its raw scores are. An effect must also be worth mentioning: at least `MIN_EFFECT` (0.1: the odds of a positive fall
-by a tenth), for with thousands of records a test of "different from 0" alone finds anything.
+motif that it made up would pass a test on raw scores. Effects are therefore measured in logits times the slope that was fitted on valid
+(`evaluation.calibration.fit_slope`), that is, in log-odds which held-out labels bear out. The scores of a network that tells nothing
+about held-out records have a slope of about 0, and its effects vanish with it, however large its raw scores are. An effect must also be
+worth mentioning: at least `MIN_EFFECT` (0.1: the odds of a positive fall by a tenth), for with thousands of records a test of
+"different from 0" alone finds anything. So a control supports nothing because its scores are worth nothing; how many motifs it makes up
+without that, its proposals show.
 
 **The verdict.** "supported": enriched (q < significance) and with an effect (q < significance, interval above 0, >= MIN_EFFECT).
 "contradicted": the effect is as clear, but negative: the hits make the model doubt. All else is a "proposal".
@@ -80,7 +81,7 @@ def weigh_evidence(
     held_out
         The records that `hits` counts in.
     log_odds
-        Sequences -> (n,) calibrated log-odds of a positive (logit / temperature).
+        Sequences -> (n,) log-odds of a positive, but for a constant (`Scorer.log_odds`).
     significance
         q below which a test counts.
     seed

@@ -22,6 +22,7 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
+CALIBRATION = ("temperature", "threshold", "slope")
 RETRAIN = "Train it again, or copy the folder whole"
 
 
@@ -88,6 +89,7 @@ def _read_provenance(path: Path) -> dict[str, Any]:
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         missing = {"vocabulary_sha256", "weights_sha256", "calibration"} - set(provenance)
+        missing |= {f"calibration.{name}" for name in CALIBRATION if name not in provenance.get("calibration", CALIBRATION)}
     except FileNotFoundError:
         raise ModelFolderError(f"model folder must hold {PROVENANCE}, got none", place=str(path.parent), cure=RETRAIN) from None
     except (ValueError, TypeError) as error:

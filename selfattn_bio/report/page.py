@@ -47,6 +47,7 @@ def render(results: Results, plots_folder: Path) -> str:
         run=results.run,
         metrics=results.metrics,
         comparison=words.comparison(results.metrics),
+        ensemble_sentence=words.ensemble_sentence(results.run),
         motif_sentence=words.motif_sentence(results.motifs),
         control_sentences=words.control_sentences(results.controls),
         supported=[] if results.motifs is None else words.supported(results.motifs),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from selfattn_bio.config import RunFile
 from selfattn_bio.interpret.matching import match_label
 
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -80,6 +81,16 @@ def supported(motifs: pd.DataFrame) -> list[str]:
     """The supported motifs, each once: by their match, or by their own name where there is none."""
     rows = motifs[motifs["verdict"] == "supported"].to_dict("records")
     return list(dict.fromkeys(match_label(row) or str(row["name"]) for row in rows))
+
+
+def ensemble_sentence(run: RunFile) -> str:
+    """How many networks each classifier is the mean of, where they differ; else nothing."""
+    runs = {"model": run, **{name: run.variant(name) for name in run.variants}}
+    members = {name: of.model.members for name, of in runs.items() if not of.is_control()}
+    if len(set(members.values())) == 1:
+        return ""
+    said = ", ".join(f"{classifier_name(name)} {number}" for name, number in members.items())
+    return f"Networks averaged: {said}; a part of the difference may come from that."
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:

@@ -36,6 +36,8 @@ class Scorer:
         In evaluation mode, on `device`.
     temperature, threshold
         Fitted on valid: probability = sigmoid(logit / temperature); a probability at or above the threshold is a call.
+    slope
+        Fitted on valid: what one logit is worth in log-odds that held-out labels bear out; about 0 for a network that tells nothing.
     """
 
     run: RunFile
@@ -43,6 +45,7 @@ class Scorer:
     network: Network
     temperature: float = 1.0
     threshold: float = 0.5
+    slope: float = 1.0
 
     @property
     def alphabet(self) -> Alphabet:
@@ -85,6 +88,10 @@ class Scorer:
                 logits[rows] = self.network(self.tokens(batch)).mean(1).double().cpu().numpy()
         return logits
 
+    def log_odds(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Log-odds of label 1 but for a constant: logit x slope, (B,); arguments and errors as of `logits`. For differences."""
+        return self.logits(letters) * self.slope
+
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities of label 1."""
         return expit(logits / self.temperature)
@@ -112,7 +119,7 @@ def load(path: str | Path) -> Scorer:
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = tokenizer_of(run)
     calibration = provenance["calibration"]
-    return Scorer(run, tokenizer, network.eval(), calibration["temperature"], calibration["threshold"])
+    return Scorer(run, tokenizer, network.eval(), **calibration)
 
 
 def score_sequences(model: Scorer | str | Path, sequences: Sequence[str] | str | Path, *, rc: bool = False) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from selfattn_bio.config import RunFile, Training
 from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError, TrainingError
-from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_temperature
+from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.checkpoint import save_model, tokenizer_of
 from selfattn_bio.model.classifier import Network, build_network
@@ -318,7 +318,7 @@ def _write_model(
     temperature = fit_temperature(logits, valid.labels)
     threshold = choose_threshold(calibrate(logits, temperature), valid.labels)
     provenance = {
-        "calibration": {"temperature": temperature, "threshold": threshold},
+        "calibration": {"temperature": temperature, "threshold": threshold, "slope": fit_slope(logits, valid.labels)},
         "corpus_fingerprint": corpus.fingerprint,
         "split_sha256": sha256_of(split_path),
         "num_train": len(sides["train"].rows),

@@ -36,7 +36,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("model", "cnn", "shuffled"):
         (tmp_path / name).mkdir()
         provenance = {"corpus_fingerprint": fingerprint, "split_sha256": sha256_of(tmp_path / "split.tsv")}
-        provenance |= {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {}}
+        provenance |= {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.5, "threshold": 0.5, "slope": 1.0}}
         (tmp_path / name / "provenance.json").write_text(json.dumps(provenance))
     (tmp_path / "model" / "train.json").write_text(json.dumps({"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}))
 

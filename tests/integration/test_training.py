@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
 
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import CorpusError, TrainingError
 from selfattn_bio.scoring.scorer import load, score_sequences
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.loop import train
+from selfattn_bio.training.loop import _fingerprint, _side, train
 
 MODEL = config.AttentionModel(
     embed_dim=16, num_layers=1, num_heads=2, feedforward_dim=32, dropout=0.0, stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3)
@@ -101,6 +102,29 @@ def test_patience_ends_a_run_early(planted, tmp_path):
     history = pd.read_csv(tmp_path / "model" / "history.csv")
     assert history["step"].iloc[-1] < 2000
     assert history["step"].iloc[-1] - history["step"].iloc[history["valid_auroc"].argmax()] == 10
+    # The weights kept are those of the best evaluation, not the last.
+    corpus, split = planted
+    valid = _side(with_training(labels="shuffled"), corpus, split, "valid")
+    logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid.rows])
+    assert roc_auc_score(valid.labels, logits) == pytest.approx(history["valid_auroc"].max())
+
+
+def test_the_control_has_no_true_label_on_either_side(planted):
+    corpus, split = planted
+    for side in ("train", "valid"):
+        found = _side(with_training(labels="shuffled"), corpus, split, side)
+        truth = corpus.records["label"].to_numpy()[found.rows]
+        assert (found.labels != truth).any()
+        assert sorted(found.labels) == sorted(truth)
+
+
+def test_a_checkpoint_is_of_one_split_and_one_set_of_settings(planted, tmp_path):
+    corpus, split = planted
+    other = tmp_path / "split.tsv"
+    other.write_text(split.read_text().replace("valid", "test"))
+    runs = [run_file(), with_training(seed=1), run_file(model=config.CnnModel()), run_file(tokens=config.Tokens(k=2))]
+    prints = {_fingerprint(run, corpus, path) for run in runs for path in (split, other)}
+    assert len(prints) == 8
 
 
 def test_one_class_and_short_records_are_refused(planted, tmp_path):

@@ -151,6 +151,12 @@ def test_planted_motifs_are_supported_and_those_of_the_control_are_not(results):
     assert not (control["verdict"] == "supported").any()
 
 
+def test_motifs_are_sought_on_train_and_valid_alone(results):
+    chosen = pd.read_parquet(results / "relevance" / "records.parquet")
+    assert set(chosen["split"]) <= {"train", "valid"}
+    assert "chrC" not in set(chosen["chrom"])
+
+
 def test_seqlets_stand_where_their_records_do(project, results):
     """Each interval lies in a test record, on its chromosome, and holds its planted letters when read on its strand."""
     columns = ["chrom", "start", "end", "name", "score", "strand"]

@@ -42,6 +42,16 @@ def test_kmers_find_a_planted_motif_that_is_not_in_train_by_heart() -> None:
     assert set(baseline.chosen()) == {"C", "scaling"}
 
 
+def test_penalty_and_scaling_are_chosen_on_valid() -> None:
+    (train, y), (valid, _) = (planted(n, seed) for n, seed in ((400, 0), (60, 1)))
+    chosen = set()
+    for seed in range(8):  # what train says is the same each time
+        baseline = KmerLogistic(DNA, k=2)
+        baseline.fit(train, y, valid, np.random.default_rng(seed).permutation(np.arange(60) % 2))
+        chosen.add(tuple(baseline.chosen().items()))
+    assert len(chosen) > 1
+
+
 def test_only_positional_kmers_can_tell_places_apart() -> None:
     def two_places(n: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
         left, labels = planted(n, seed, motif="GCGCGC", at=(0, 20))

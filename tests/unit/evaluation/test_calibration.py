@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import matthews_corrcoef
 
-from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_temperature, reliability
+from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature, reliability
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
@@ -16,6 +16,30 @@ def test_a_known_temperature_is_found(temperature: float) -> None:
 def test_logits_that_say_nothing_get_a_large_temperature() -> None:
     rng = np.random.default_rng(0)
     assert fit_temperature(rng.normal(0, 5, 4000), rng.permutation(np.arange(4000) % 2)) > 10
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(0.4, 0.0), (1.0, 2.0), (3.0, -1.0)])
+def test_a_known_slope_is_found_whatever_the_intercept(slope: float, intercept: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(1, 1, 20_000)
+    labels = rng.uniform(size=len(logits)) < 1 / (1 + np.exp(-(slope * logits + intercept)))
+    assert fit_slope(logits, labels) == pytest.approx(slope, rel=0.1)
+
+
+def test_logits_that_say_nothing_have_no_slope_even_off_the_base_rate() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.uniform(size=5000) < 0.56).astype(int)
+    logits = rng.normal(0.1, 0.04, 5000)
+    assert fit_slope(logits, labels) < 1.5  # in units of their spread, .06
+    assert 1 / fit_temperature(logits, labels) > 2  # which the temperature, without an intercept, takes for knowledge
+    assert fit_slope(5 * logits, labels) == pytest.approx(fit_slope(logits, labels) / 5, rel=1e-3)
+    assert fit_slope(-np.where(labels, 1.0, -1.0), labels) == 0
+    assert fit_slope(np.ones(50), labels[:50]) == 0
+
+
+def test_the_slope_of_separated_labels_is_finite() -> None:
+    labels = np.arange(60) % 2
+    assert 1 < fit_slope(np.where(labels, 1.0, -1.0), labels) < 10
 
 
 def test_scaling_by_the_temperature_lowers_the_error_of_calibration() -> None:

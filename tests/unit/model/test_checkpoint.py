@@ -17,11 +17,13 @@ TINY = config.RunFile(
 )
 VOCABULARY = 4 + 16
 
+CALIBRATED = {"temperature": 2.0, "threshold": 0.4, "slope": 0.5}
+
 
 @pytest.fixture
 def folder(tmp_path):
     torch.manual_seed(0)
-    save_model(tmp_path, TINY, build_network(TINY, VOCABULARY).state_dict(), {"calibration": {"temperature": 2.0, "threshold": 0.4}})
+    save_model(tmp_path, TINY, build_network(TINY, VOCABULARY).state_dict(), {"calibration": CALIBRATED})
     return tmp_path
 
 
@@ -37,7 +39,7 @@ def test_comes_back_as_saved(folder):
     expected = build_network(TINY, VOCABULARY)
     assert run.model == TINY.model
     assert run.tokens == TINY.tokens
-    assert provenance["calibration"] == {"temperature": 2.0, "threshold": 0.4}
+    assert provenance["calibration"] == CALIBRATED
     assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), expected.state_dict().values(), strict=True))
 
 

@@ -74,7 +74,7 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
         "vocabulary_sha256": "c" * 64,
         "num_train": 40,
         "versions": {"torch": "2.13.0"},
-        "calibration": {"temperature": 1.7, "threshold": 0.45},
+        "calibration": {"temperature": 1.7, "threshold": 0.45, "slope": 0.6},
     }
     (folder / "model" / "provenance.json").write_text(json.dumps(provenance))
     steps = np.arange(1, 9) * 250

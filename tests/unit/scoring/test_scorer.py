@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,6 +36,12 @@ def test_strings_in_a_table_out_in_order():
     np.testing.assert_allclose(table["logit"], alone, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2)))
     assert table["logit"].nunique() == 4
+
+
+def test_log_odds_are_logits_in_the_unit_that_valid_bears_out():
+    scorer = dataclasses.replace(tiny_scorer(), slope=0.25)
+    letters = [np.frombuffer(text.encode(), dtype=np.uint8) for text in SEQUENCES]
+    np.testing.assert_allclose(scorer.log_odds(letters), scorer.logits(letters) / 4)
 
 
 def test_a_path_gives_the_same_as_its_strings(tmp_path):
