@@ -151,12 +151,20 @@ class T5Position(Section):
     kind: Literal["t5"] = "t5"
     num_buckets: int = Field(32, ge=4, multiple_of=2)
     max_distance: int = Field(128, ge=2, description="tokens; all beyond share a bucket")
+    symmetric: bool = Field(False, description="buckets of |distance|: both directions alike")
 
     @model_validator(mode="after")
     def _far_is_beyond_the_single_distances(self) -> T5Position:
-        if self.max_distance <= self.num_buckets // 4:
-            raise ValueError(f"max_distance must be > num_buckets / 4 ({self.num_buckets // 4}), got {self.max_distance}")
+        single = self.num_buckets // 2 if self.symmetric else self.num_buckets // 4
+        if self.max_distance <= single:
+            raise ValueError(f"max_distance must be > {single}, the buckets of a single distance, got {self.max_distance}")
         return self
+
+
+class AlibiPosition(Section):
+    """Attention scores fall with |distance|, in each head at another rate; nothing is learned (Press et al. 2022)."""
+
+    kind: Literal["alibi"] = "alibi"
 
 
 class RotaryPosition(Section):
@@ -164,6 +172,36 @@ class RotaryPosition(Section):
 
     kind: Literal["rotary"] = "rotary"
     base: float = Field(10_000.0, gt=1)
+    interpolation: float = Field(
+        1.0, ge=1, description="s: token p stands at p / s, for inputs s times as long as trained (Chen et al. 2023)"
+    )
+
+
+class ShawPosition(Section):
+    """A learned key and value for each distance (Shaw et al. 2018)."""
+
+    kind: Literal["shaw"] = "shaw"
+    max_distance: Positive = Field(64, description="tokens; all beyond share the last")
+
+
+class TransformerXLPosition(Section):
+    """Scores by content and by a projected sinusoid of the distance (Dai et al. 2019)."""
+
+    kind: Literal["transformer_xl"] = "transformer_xl"
+    max_distance: Positive = Field(128, description="tokens; all beyond count as this")
+
+
+class SinusoidalPosition(Section):
+    """Sines and cosines of the place are added to the encoder's input (Vaswani et al. 2017)."""
+
+    kind: Literal["sinusoidal"] = "sinusoidal"
+
+
+class LearnedPosition(Section):
+    """A learned vector for each place is added to the encoder's input (Devlin et al. 2019)."""
+
+    kind: Literal["learned"] = "learned"
+    max_length: Positive = Field(description="tokens that enter the encoder; a longer sequence is an error")
 
 
 class NoPosition(Section):
@@ -172,18 +210,61 @@ class NoPosition(Section):
     kind: Literal["none"] = "none"
 
 
+Position = Annotated[
+    T5Position | AlibiPosition | RotaryPosition | ShawPosition | TransformerXLPosition | SinusoidalPosition | LearnedPosition | NoPosition,
+    Field(discriminator="kind"),
+]
+
+
 class FullPattern(Section):
     """Each token attends to all."""
 
     kind: Literal["full"] = "full"
+    causal: bool = Field(False, description="only to itself and those before it")
 
 
-class WindowPattern(Section):
-    """Each token attends `window` tokens to each side; `num_global` first tokens attend to and are attended by all."""
+class SparsePattern(Section):
+    """What sparse patterns share."""
+
+    causal: bool = Field(False, description="only to itself and those before it")
+    num_global: int = Field(0, ge=0, description="first tokens that attend to and are attended by all")
+
+
+class WindowPattern(SparsePattern):
+    """Each token attends `window` tokens to each side, one every `dilation` (Beltagy et al. 2020, Longformer)."""
 
     kind: Literal["window"] = "window"
     window: int = Field(128, ge=1, description="tokens on each side")
-    num_global: int = Field(0, ge=0)
+    dilation: Positive = 1
+
+
+class StridedPattern(SparsePattern):
+    """A window, and every `stride`-th token to both sides (Child et al. 2019, Sparse Transformer)."""
+
+    kind: Literal["strided"] = "strided"
+    window: int = Field(128, ge=1, description="tokens on each side")
+    stride: int = Field(128, ge=2)
+
+
+class BlockLocalPattern(SparsePattern):
+    """Each token attends to its own block."""
+
+    kind: Literal["block_local"] = "block_local"
+    block: Positive = Field(128, description="tokens")
+
+
+class BigBirdPattern(SparsePattern):
+    """Window, global tokens and blocks drawn at random for each block (Zaheer et al. 2020)."""
+
+    kind: Literal["bigbird"] = "bigbird"
+    window: int = Field(96, ge=1, description="tokens on each side")
+    random_blocks: Positive = 3
+    block: Positive = Field(64, description="tokens")
+    num_global: int = Field(64, ge=0, description="first tokens that attend to and are attended by all")
+    seed: Seed = 0
+
+
+Pattern = Annotated[FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern, Field(discriminator="kind")]
 
 
 class PoolingHead(Section):
@@ -207,11 +288,13 @@ class AttentionModel(Section):
     embed_dim: Positive = 64
     num_layers: Positive = 2
     num_heads: Positive = 4
+    num_kv_heads: Positive | None = Field(None, description="heads of keys and values, shared by groups of num_heads; all if not given")
     feedforward_dim: Positive = 128
     dropout: Fraction = 0.3
     stem: Annotated[NoStem | ConvStem, Field(discriminator="kind")] = ConvStem()
-    position: Annotated[T5Position | RotaryPosition | NoPosition, Field(discriminator="kind")] = T5Position()
-    pattern: Annotated[FullPattern | WindowPattern, Field(discriminator="kind")] = FullPattern()
+    position: Position = T5Position()
+    pattern: Pattern = FullPattern()
+    kernel: Literal["auto", "sdpa", "reference", "slab", "band", "flex"] = Field("auto", description="auto = as `selfattn-bio doctor` says")
     head: Annotated[PoolingHead | ClsHead, Field(discriminator="kind")] = PoolingHead()
 
     @model_validator(mode="after")
@@ -220,6 +303,8 @@ class AttentionModel(Section):
             raise ValueError(f"embed_dim must be a multiple of num_heads ({self.num_heads}), got {self.embed_dim}")
         if self.position.kind == "rotary" and (self.embed_dim // self.num_heads) % 2:
             raise ValueError(f"embed_dim / num_heads must be even for rotary, got {self.embed_dim // self.num_heads}")
+        if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
+            raise ValueError(f"num_kv_heads must divide num_heads ({self.num_heads}), got {self.num_kv_heads}")
         return self
 
 

@@ -1,68 +1,198 @@
 """The one door: every layer attends through `attend`, which joins position, pattern and padding and picks the kernel.
 
-Hides: which kernel runs. The encoder calls it, `interpret.readout` its `weights`; tests compare every path of it with `reference`.
-
-| asked                          | kernel                          | why |
-|---|---|---|
-| a bias that needs a gradient   | reference                       | SDPA leaves its fast path for it: same mathematics, more memory |
-| all else                       | `scaled_dot_product_attention`  | fused forward and backward on CPU and CUDA |
-
-Both take O(L^2) time. A window pattern is therefore exact here, but no cheaper than a full one.
+Hides: which kernel runs. The encoder calls it, `interpret.readout` its `weights`; `selfattn-bio doctor` prints `KERNELS`; tests compare
+each kernel with `reference`. The first of the table that can do what is asked, and is made for it, runs; one that is named must be able to.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from selfattn_bio.attention.patterns import Pattern
-from selfattn_bio.attention.positions import NoPosition
+from selfattn_bio.attention.patterns import Full, Pattern
+from selfattn_bio.attention.positions import NoPosition, Terms
 from selfattn_bio.attention.reference import attention_weights, reference_attention
+from selfattn_bio.attention.slab import slab_attention
+from selfattn_bio.attention.tiles import Setting
+
+SHORT = 64  # tokens: up to here all pairs are one tile of any kernel
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call of `attend`, as kernels see it: q, k and v with as many heads, rotated."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    setting: Setting
+    terms: Terms
+    dropout: float
+
+    @property
+    def bias_is_learned(self) -> bool:
+        """Whether the bias needs a gradient."""
+        return torch.is_grad_enabled() and self.terms.bias is not None and self.terms.bias.requires_grad
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One way to compute attention; `cannot` and `should_not` give the reason, or None."""
+
+    name: str
+    purpose: str
+    cannot: Callable[[Asked], str | None]
+    should_not: Callable[[Asked], str | None]
+    run: Callable[[Asked], Tensor]
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, *, pattern: Pattern, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    pattern: Pattern,
+    position: NoPosition,
+    mask: Tensor | None = None,
+    segments: Tensor | None = None,
+    dropout: float = 0.0,
+    kernel: str = "auto",
 ) -> Tensor:
-    """Scaled dot-product attention under a pattern, a position and a padding mask.
+    """Scaled dot-product attention under a pattern, a position, padding and segments.
 
     Parameters
     ----------
-    q, k, v
+    q
         (B, H, L, Dh), not yet rotated.
+    k, v
+        (B, G, L, Dh), H a multiple of G: heads h of q share head h // (H / G) of k and v (grouped-query attention, Ainslie et al. 2023).
     pattern
         The rule of who may attend to whom.
     position
-        What distance does to the scores.
+        What place and distance do to the scores.
     mask
         (B, L) bool, True = token, False = padding, which nothing attends to; None if there is none.
+    segments
+        (B, L) int: tokens attend within their own segment (packed sequences); None = all are of one. Distances, and which tokens
+        are the first, are those of the row: what is packed must not need its own (rotary and distances do not).
     dropout
         Share of the weights set to 0 (the others grow to keep the mean); 0 outside training.
+    kernel
+        A name of `KERNELS`, or "auto": the first that can.
 
     Returns
     -------
     (B, H, L, Dh); 0 for a query that may attend to nothing.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or the named kernel cannot do what is asked.
     """
+    batch, heads, length, _ = q.shape
+    if k.shape != v.shape or k.shape[0] != batch or k.shape[2:] != q.shape[2:] or heads % k.shape[1]:
+        raise ValueError(
+            f"k and v must be (B, G, L, Dh) of q, H a multiple of G, got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        )
+    if k.shape[1] != heads:
+        k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
+    setting = Setting(pattern, (batch, heads, length), q.device, None if mask is None or bool(mask.all()) else mask, segments)
+    terms = position.terms(q, setting.reach())
     q, k = position.rotate(q, k)
-    bias, allowed = position.bias(q.shape[-2]), _allowed(q.shape[-2], pattern, mask, q.device)
-    if bias is not None:
-        bias = bias.to(q.dtype)[None]  # (1, H, L, L): with three dimensions SDPA leaves its fast path
-        if torch.is_grad_enabled() and bias.requires_grad:
-            return reference_attention(q, k, v, bias=bias, allowed=allowed, dropout=dropout)
+    asked = Asked(q, k, v, setting, terms, dropout)
+    return choose(asked, kernel).run(asked)
+
+
+def weights(
+    q: Tensor, k: Tensor, *, pattern: Pattern, position: NoPosition, mask: Tensor | None = None, segments: Tensor | None = None
+) -> Tensor:
+    """The attention weights (B, H, L, L) that `attend` would use, for reading them; arguments as there, as many heads of k as of q."""
+    setting = Setting(pattern, (q.shape[0], q.shape[1], q.shape[2]), q.device, mask, segments)
+    terms = position.terms(q, setting.reach())
+    q, k = position.rotate(q, k)
+    return attention_weights(q, k, terms=terms, allowed=setting.dense_mask())
+
+
+def choose(asked: Asked, kernel: str = "auto") -> Kernel:
+    """The kernel that will run.
+
+    Raises
+    ------
+    ValueError
+        If `kernel` is no name of the table, or cannot do what is asked.
+    """
+    if kernel == "auto":
+        return next(each for each in KERNELS.values() if (each.cannot(asked) or each.should_not(asked)) is None)
+    if kernel not in KERNELS:
+        raise ValueError(f"kernel must be one of auto, {', '.join(KERNELS)}, got {kernel!r}")
+    if (reason := KERNELS[kernel].cannot(asked)) is not None:
+        raise ValueError(f"kernel {kernel!r} must be able to do what is asked, got {reason}")
+    return KERNELS[kernel]
+
+
+# --------------------------------------------------------------------------------------------------------------- kernels
+def _plain(asked: Asked) -> Tensor:
+    return reference_attention(asked.q, asked.k, asked.v, terms=asked.terms, allowed=asked.setting.dense_mask(), dropout=asked.dropout)
+
+
+def _sdpa(asked: Asked) -> Tensor:
+    allowed = asked.setting.dense_mask()
+    if asked.terms.bias is not None:
+        length = asked.setting.shape[2]
+        at = torch.arange(length, device=asked.q.device)
+        reach = asked.terms.bias.shape[1] // 2
+        bias = asked.terms.bias[:, (at[None, :] - at[:, None]).clamp(-reach, reach) + reach].to(asked.q.dtype)
+        bias = bias[None]  # (1, H, L, L): with three dimensions SDPA leaves its fast path
         allowed = bias if allowed is None else bias.masked_fill(~allowed, float("-inf"))
-    return scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
+    return scaled_dot_product_attention(asked.q, asked.k, asked.v, attn_mask=allowed, dropout_p=asked.dropout)
 
 
-def weights(q: Tensor, k: Tensor, *, pattern: Pattern, position: NoPosition, mask: Tensor | None = None) -> Tensor:
-    """The attention weights (B, H, L, L) that `attend` would use, for reading them; arguments as there."""
-    q, k = position.rotate(q, k)
-    bias = position.bias(q.shape[-2])
-    return attention_weights(q, k, bias=bias, allowed=_allowed(q.shape[-2], pattern, mask, q.device))
+def _slab(asked: Asked) -> Tensor:
+    out = slab_attention(asked.q, asked.k, asked.v, setting=asked.setting, terms=asked.terms, dropout=asked.dropout)
+    return _with_global_rows(asked, out)
 
 
-def _allowed(length: int, pattern: Pattern, mask: Tensor | None, device: torch.device) -> Tensor | None:
-    allowed = pattern.dense_mask(length, device)
-    if mask is None or bool(mask.all()):
-        return allowed
-    keys = mask[:, None, None, :]  # (B, 1, 1, L)
-    return keys if allowed is None else keys & allowed
+def _with_global_rows(asked: Asked, out: Tensor) -> Tensor:
+    """`out` with the rows of the global tokens, which see every key, computed plainly: O(L num_global)."""
+    num = min(asked.setting.pattern.num_global, asked.q.shape[2])
+    if num == 0:
+        return out
+    terms = asked.terms if asked.terms.queries is None else asked.terms._replace(queries=asked.terms.queries[:, :, :num])
+    allowed = asked.setting.global_rows()
+    rows = reference_attention(asked.q[:, :, :num], asked.k, asked.v, terms=terms, allowed=allowed, dropout=asked.dropout)
+    return torch.cat((rows, out[:, :, num:]), dim=2)
+
+
+def _always(asked: Asked) -> str | None:
+    return None
+
+
+def _is_long(asked: Asked) -> str | None:
+    length = asked.setting.shape[2]
+    return None if length <= SHORT else f"{length} tokens, of which it would keep every pair"
+
+
+def _sdpa_cannot(asked: Asked) -> str | None:
+    return None if asked.terms.queries is None else "a position with keys of its own"
+
+
+def _sdpa_should_not(asked: Asked) -> str | None:
+    if not isinstance(asked.setting.pattern, Full):
+        return "a sparse pattern, of which it would compute every pair"
+    if asked.bias_is_learned:
+        return "a bias that needs a gradient, with which it leaves its fast path"
+    return None
+
+
+KERNELS = {
+    kernel.name: kernel
+    for kernel in (
+        Kernel("sdpa", "torch's fused attention over all pairs", _sdpa_cannot, _sdpa_should_not, _sdpa),
+        Kernel("reference", f"plain torch, each pair kept; the oracle; by itself for up to {SHORT} tokens", _always, _is_long, _plain),
+        Kernel("slab", "plain torch in tiles: any pattern and position, memory of the length", _always, _always, _slab),
+    )
+}

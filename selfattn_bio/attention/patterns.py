@@ -1,12 +1,22 @@
-"""Sparse patterns as rules: which query may attend to which key, from one rule in every form a kernel wants.
+"""Sparse patterns as rules: which query may attend to which key, in every form that a kernel or a test wants.
 
-Hides: how a rule becomes a mask. The encoder builds one from the run file; kernels and tests ask it for masks.
+Hides: how a rule becomes a mask, a block mask, or the parts that kernels walk. The encoder builds one from the run file; kernels, readers
+and tests ask it. Rules compose: `Window(128) | Global(2) | RandomBlocks(3)` is BigBird, `Causal(...)` keeps the keys up to the query.
+
+| rule | query i may attend to key j if | pairs |
+|---|---|---|
+| `Full` | always | L^2 |
+| `Window` | |i - j| <= window x dilation, and i - j a multiple of dilation | L (2 window + 1) |
+| `Strided` | i - j is a multiple of stride | L^2 / stride |
+| `BlockLocal` | i and j stand in the same block | L block |
+| `Global` | i or j is one of the first tokens | 2 L num_global |
+| `RandomBlocks` | j's block was drawn for i's block | L count block |
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,16 +24,126 @@ from torch import Tensor
 from selfattn_bio import config
 
 
-class Pattern(Protocol):
-    """A rule that says, for a sequence of `length` tokens, which key each query may attend to."""
+@dataclass(frozen=True)
+class Band:
+    """Keys that stand `-left..right` steps of `dilation` tokens from the query, within the query's own `block` where that is not 0."""
 
-    def dense_mask(self, length: int, device: torch.device | None = None) -> Tensor | None:
-        """(length, length) bool, True = may attend; rows are queries; None if the rule allows all."""
+    left: int
+    right: int
+    dilation: int = 1
+    block: int = 0
+
+    def covers(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
+        """The rule, pair by pair: bool, broadcast."""
+        distance = key - query
+        covered = (distance >= -self.left * self.dilation) & (distance <= self.right * self.dilation)
+        if self.dilation > 1:
+            covered &= distance % self.dilation == 0
+        return covered & (query // self.block == key // self.block) if self.block else covered
 
 
 @dataclass(frozen=True)
-class Full:
+class Columns:
+    """The first `count` keys, for every query (in a causal pattern for those behind them)."""
+
+    count: int
+    causal: bool = False
+
+    def covers(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
+        """The rule, pair by pair: bool, broadcast."""
+        covered = (key < self.count) & (query >= 0)
+        return covered & (key <= query) if self.causal else covered
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """`count` key blocks drawn for each query block from (seed, query block, number of blocks); a block drawn twice counts once."""
+
+    count: int
+    block: int
+    seed: int
+    causal: bool = False
+
+    def covers(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
+        """The rule, pair by pair: bool, broadcast."""
+        covered = (self.drawn(query // self.block, length) == (key // self.block)[..., None]).any(-1)
+        return covered & (key <= query) if self.causal else covered
+
+    def drawn(self, query_block: Tensor, length: int | Tensor) -> Tensor:
+        """(..., count) int64: the key blocks of each query block, among those of a sequence of `length` tokens (causal: up to its own)."""
+        # A 32-bit hash, not a generator: each block's draw stands alone, so one row can be had without the others.
+        num_blocks = (torch.as_tensor(length, device=query_block.device).clamp(min=1) + self.block - 1) // self.block
+        if self.causal:
+            num_blocks = torch.minimum(query_block.clamp(min=0) + 1, num_blocks)
+        number = torch.arange(self.count, device=query_block.device)
+        x = query_block[..., None] * 0x9E3779B1 + number * 0x85EBCA77 + self.seed * 0xC2B2AE3D
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+            x = x & 0xFFFFFFFF
+            x = (x ^ (x >> shift)) * factor
+        x = x & 0xFFFFFFFF
+        return (x ^ (x >> 16)) % num_blocks[..., None]
+
+
+Part = Band | Columns | Blocks
+
+
+class Pattern:
+    """A rule that says which key each query of a sequence may attend to; `a | b` allows what either does."""
+
+    num_global = 0  # the first tokens, whose queries may attend to every key
+
+    def parts(self, length: int) -> tuple[Part, ...]:
+        """What kernels walk: all pairs of `allows` but those of the first `num_global` queries are covered by one part or more."""
+        raise NotImplementedError
+
+    def allows(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
+        """The rule, pair by pair.
+
+        Parameters
+        ----------
+        query, key
+            int64 positions in tokens, 0-based; they broadcast.
+        length
+            Tokens of the sequence without padding; a tensor that broadcasts where sequences differ.
+
+        Returns
+        -------
+        bool, broadcast.
+        """
+        allowed = (query < self.num_global) & (key >= 0)
+        for part in self.parts(int(torch.as_tensor(length).max())):
+            allowed = allowed | part.covers(query, key, length)
+        return allowed
+
+    def dense_mask(self, length: int, device: torch.device | None = None) -> Tensor | None:
+        """(length, length) bool, True = may attend; rows are queries; None if the rule allows all."""
+        at = torch.arange(length, device=device)
+        return self.allows(at[:, None], at[None, :], length)
+
+    def block_mask(self, length: int, block: int) -> Tensor:
+        """(n, n) bool with n = ceil(length / block): True where a query of the row's block may attend to a key of the column's.
+
+        O(n^2), from the geometry of the parts, never from pairs of tokens.
+        """
+        n = -(-length // block)
+        first = torch.arange(n) * block
+        last = (first + block - 1).clamp(max=length - 1)
+        touched = (first[:, None] < self.num_global).expand(n, n).clone()
+        for part in self.parts(length):
+            touched |= _touched(part, first, last, block, length)
+        return touched
+
+    def __or__(self, other: Pattern) -> Pattern:
+        return Union((*_members(self), *_members(other)))
+
+
+@dataclass(frozen=True)
+class Full(Pattern):
     """Each token attends to each; O(L^2)."""
+
+    def parts(self, length: int) -> tuple[Part, ...]:
+        """One band over all."""
+        return (Band(max(length - 1, 0), max(length - 1, 0)),)
 
     def dense_mask(self, length: int, device: torch.device | None = None) -> Tensor | None:
         """None: nothing is masked."""
@@ -31,25 +151,147 @@ class Full:
 
 
 @dataclass(frozen=True)
-class Window:
-    """Each token attends to `window` tokens on each side; the first `num_global` tokens attend to and are attended by all.
+class Window(Pattern):
+    """Each token attends to `window` tokens on each side, one every `dilation`.
 
-    With window 1 and num_global 0, token 3 attends to 2, 3, 4. Source: Beltagy et al. 2020 (Longformer); a window of w here is
-    `attention_window = 2 w` of Hugging Face's.
+    With window 1, token 3 attends to 2, 3, 4; with dilation 5, too, to -2 (which is not there), 3, 8. Source: Beltagy et al. 2020
+    (Longformer); a window of w here is `attention_window = 2 w` of Hugging Face's.
     """
 
     window: int
-    num_global: int = 0
+    dilation: int = 1
 
-    def dense_mask(self, length: int, device: torch.device | None = None) -> Tensor | None:
-        """(length, length) bool, True = may attend."""
-        at = torch.arange(length, device=device)
-        is_global = at < self.num_global
-        return ((at[:, None] - at[None, :]).abs() <= self.window) | is_global[:, None] | is_global[None, :]
+    def parts(self, length: int) -> tuple[Part, ...]:
+        """One band."""
+        return (Band(self.window, self.window, self.dilation),)
 
 
-def build_pattern(section: config.FullPattern | config.WindowPattern) -> Pattern:
+@dataclass(frozen=True)
+class Strided(Pattern):
+    """Each token attends to all that stand a multiple of `stride` away; with a window, Child et al. 2019 (Sparse Transformer)."""
+
+    stride: int
+
+    def parts(self, length: int) -> tuple[Part, ...]:
+        """One band over all tokens of the same remainder."""
+        reach = max(length - 1, 0) // self.stride
+        return (Band(reach, reach, self.stride),)
+
+
+@dataclass(frozen=True)
+class BlockLocal(Pattern):
+    """Each token attends to its own block of `block` tokens: with block 4, token 5 to 4, 5, 6, 7."""
+
+    block: int
+
+    def parts(self, length: int) -> tuple[Part, ...]:
+        """A band as wide as a block can be, cut at the block's ends."""
+        return (Band(self.block - 1, self.block - 1, 1, self.block),)
+
+
+@dataclass(frozen=True)
+class Global(Pattern):
+    """The first `num_global` tokens attend to all and are attended by all (rows and columns)."""
+
+    num_global: int
+
+    def parts(self, length: int) -> tuple[Part, ...]:
+        """The columns; the rows are `num_global`."""
+        return (Columns(self.num_global),)
+
+
+@dataclass(frozen=True)
+class RandomBlocks(Pattern):
+    """Each block of `block` tokens attends to `count` blocks drawn at random, by seed and number of blocks: padding draws no others.
+
+    Source: Zaheer et al. 2020 (BigBird), there without repetition; here a block that is drawn twice, or is in the window, counts once.
+    """
+
+    count: int
+    block: int = 64
+    seed: int = 0
+
+    def parts(self, length: int) -> tuple[Part, ...]:
+        """The drawn blocks."""
+        return (Blocks(self.count, self.block, self.seed),)
+
+
+@dataclass(frozen=True)
+class Union(Pattern):
+    """What any of its members allows."""
+
+    members: tuple[Pattern, ...]
+
+    @property
+    def num_global(self) -> int:  # type: ignore[override]
+        """The most of the members."""
+        return max(member.num_global for member in self.members)
+
+    def parts(self, length: int) -> tuple[Part, ...]:
+        """The parts of all members, bands first, each once."""
+        parts = dict.fromkeys(part for member in self.members for part in member.parts(length))
+        return tuple(sorted(parts, key=lambda part: (Band, Columns, Blocks).index(type(part))))
+
+
+@dataclass(frozen=True)
+class Causal(Pattern):
+    """What `pattern` allows, of the keys that stand not behind the query: for autoregressive use."""
+
+    pattern: Pattern
+
+    def parts(self, length: int) -> tuple[Part, ...]:
+        """The parts of the pattern without the keys to come. A global query has only the global keys before it, which are columns."""
+        return tuple(
+            replace(part, right=0) if isinstance(part, Band) else replace(part, causal=True) for part in self.pattern.parts(length)
+        )
+
+
+def _members(pattern: Pattern) -> tuple[Pattern, ...]:
+    return pattern.members if isinstance(pattern, Union) else (pattern,)
+
+
+def _touched(part: Part, first: Tensor, last: Tensor, block: int, length: int) -> Tensor:
+    """(n, n) bool: whether any pair of the part lies in the tile of queries and keys `first..last`."""
+    if isinstance(part, Columns):
+        columns = first[None, :] < part.count
+        return columns & (first[None, :] <= last[:, None]) if part.causal else columns.expand(len(first), -1)
+    if isinstance(part, Blocks):
+        touched = torch.zeros(len(first), len(first), dtype=torch.bool)
+        drawn = part.drawn(torch.arange(-(-length // part.block)), length)
+        for query_block, key_blocks in enumerate(drawn.tolist()):
+            for key_block in key_blocks:
+                tiles = (slice(at * part.block // block, ((at + 1) * part.block - 1) // block + 1) for at in (query_block, key_block))
+                touched[tuple(tiles)] = True
+        return touched & (first[None, :] <= last[:, None]) if part.causal else touched
+    low, high = first[None, :] - last[:, None], last[None, :] - first[:, None]  # distances key - query that the tile holds
+    low = torch.maximum(low, torch.tensor(-part.left * part.dilation))
+    high = torch.minimum(high, torch.tensor(part.right * part.dilation))
+    touched = torch.div(high, part.dilation, rounding_mode="floor") * part.dilation >= low
+    if part.block:
+        touched &= (first[None, :] // part.block <= last[:, None] // part.block) & (
+            last[None, :] // part.block >= first[:, None] // part.block
+        )
+    return touched
+
+
+def _each(section: config.Pattern) -> Iterator[Pattern]:
+    match section:
+        case config.FullPattern():
+            yield Full()
+        case config.WindowPattern():
+            yield Window(section.window, section.dilation)
+        case config.StridedPattern():
+            yield from (Window(section.window), Strided(section.stride))
+        case config.BlockLocalPattern():
+            yield BlockLocal(section.block)
+        case config.BigBirdPattern():
+            yield from (Window(section.window), RandomBlocks(section.random_blocks, section.block, section.seed))
+    if section.kind != "full" and section.num_global:
+        yield Global(section.num_global)
+
+
+def build_pattern(section: config.Pattern) -> Pattern:
     """The rule that the run file names."""
-    if isinstance(section, config.WindowPattern):
-        return Window(section.window, section.num_global)
-    return Full()
+    members = tuple(_each(section))
+    pattern = members[0] if len(members) == 1 else Union(members)
+    return Causal(pattern) if section.causal else pattern

@@ -1,12 +1,23 @@
-"""Relative positions: what the distance of two tokens does to their attention score.
+"""Positions: what the place of a token, or the distance of two, does to attention.
 
-Hides: buckets, tables, rotations. Each position is a module with two hooks that `attend` calls: `rotate(q, k)` before the product
-and `bias(length)` after it. The encoder gives each layer its own.
+Hides: buckets, tables, rotations. A relative position is a module with three hooks that `attend` calls, all by the signed distance
+key - query, none of them L x L; an absolute one is added to the encoder's input. The encoder gives each layer its own.
+
+| kind | what it does | learned | cost in L |
+|---|---|---|---|
+| `NoPosition` | nothing | | |
+| `T5Bias` | scores + table[bucket(distance)] | (buckets, H) | a table of distances |
+| `Alibi` | scores - slope x |distance| | | a table of distances |
+| `Rotary` | q and k rotated by their place | | L |
+| `Shaw` | scores + q . keys[distance], output + weights . values[distance] | 2 (2 max_distance + 1, Dh) | as the pattern |
+| `TransformerXL` | (q + u) . k + (q + v) . R[distance] | H Dh (2 + D) | as the pattern |
+| `Sinusoidal`, `Learned` | added to the embeddings | - / (max_length, D) | L |
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,63 +25,103 @@ from torch import Tensor, nn
 from selfattn_bio import config
 
 
+class Terms(NamedTuple):
+    """What a position adds, in tables over the distances -M..M; a distance beyond takes the entry at the end.
+
+    Scores of query i and key j, at m = clip(j - i, -M, M) + M: q_i . k_j / sqrt(Dh) + bias[h, m] + queries_i . keys[h, m] / sqrt(Dh);
+    the output is the weighted mean of v_j + values[m].
+    """
+
+    bias: Tensor | None = None  # (H, 2M + 1)
+    queries: Tensor | None = None  # (B, H, L, Dh)
+    keys: Tensor | None = None  # (H or 1, 2M + 1, Dh)
+    values: Tensor | None = None  # (1, 2M + 1, Dh)
+
+
+NO_TERMS = Terms()
+
+
 class NoPosition(nn.Module):
-    """Attention that does not see where a token stands; the base of all positions."""
+    """Attention that does not see where a token stands; the base of all relative positions."""
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """q, k (B, H, L, Dh) as they enter the product; here unchanged."""
         return q, k
 
-    def bias(self, length: int) -> Tensor | None:
-        """(H, L, L) added to the scores, or None."""
-        return None
+    def terms(self, q: Tensor, reach: int) -> Terms:
+        """What is added for distances up to `reach`; q (B, H, L, Dh) as it was given to `rotate`."""
+        return NO_TERMS
 
 
 class T5Bias(NoPosition):
     """A learned bias per head and bucket of the signed distance key - query.
 
     Half of the buckets serve each direction; in each half the first half are single distances, the rest grow logarithmically up to
-    `max_distance`, beyond which all share the last. O(L^2) as used here, from a table of (num_buckets, H).
+    `max_distance`, beyond which all share the last. `symmetric`: all buckets serve |distance|, so both strands score alike.
 
     Source: Raffel et al. 2020; buckets checked against Hugging Face `T5Attention._relative_position_bucket`, bidirectional.
     """
 
-    def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128) -> None:
+    def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, *, symmetric: bool = False) -> None:
         super().__init__()
-        if max_distance <= num_buckets // 4:
-            raise ValueError(f"max_distance must be > num_buckets / 4 ({num_buckets // 4}), got {max_distance}")
+        self.sides = 1 if symmetric else 2
+        if max_distance <= num_buckets // self.sides // 2:
+            raise ValueError(f"max_distance must be > {num_buckets // self.sides // 2}, the buckets of one distance, got {max_distance}")
         self.num_buckets, self.max_distance = num_buckets, max_distance
         self.table = nn.Embedding(num_buckets, num_heads)
         nn.init.normal_(self.table.weight, std=0.02)
 
-    def buckets(self, length: int) -> Tensor:
-        """(length, length) int64: the bucket of key - query."""
-        at = torch.arange(length, device=self.table.weight.device)
-        distance = at[None, :] - at[:, None]
-        half, exact = self.num_buckets // 2, self.num_buckets // 4
-        steps = (distance.abs().clamp(min=exact) / exact).log() / math.log(self.max_distance / exact) * (half - exact)
-        far = (exact + steps.to(torch.int64)).clamp(max=half - 1)
-        return torch.where(distance > 0, half, 0) + torch.where(distance.abs() < exact, distance.abs(), far)
+    def buckets(self, reach: int) -> Tensor:
+        """(2 reach + 1,) int64: the bucket of each distance -reach..reach."""
+        distance = torch.arange(-reach, reach + 1, device=self.table.weight.device)
+        side = self.num_buckets // self.sides
+        exact = side // 2
+        steps = (distance.abs().clamp(min=exact) / exact).log() / math.log(self.max_distance / exact) * (side - exact)
+        far = (exact + steps.to(torch.int64)).clamp(max=side - 1)
+        near = torch.where(distance.abs() < exact, distance.abs(), far)
+        return near if self.sides == 1 else torch.where(distance > 0, side, 0) + near
 
-    def bias(self, length: int) -> Tensor:
-        """(H, L, L), in the precision of the table."""
-        return self.table(self.buckets(length)).permute(2, 0, 1)  # (L, L, H) -> (H, L, L)
+    def terms(self, q: Tensor, reach: int) -> Terms:
+        """The bias, in the precision of the table."""
+        return Terms(bias=self.table(self.buckets(min(reach, self.max_distance))).T)  # (2M + 1, H) -> (H, 2M + 1)
+
+
+class Alibi(NoPosition):
+    """Scores fall by slope x |distance|, the slopes a geometric row over the heads; nothing is learned, both strands score alike.
+
+    Source: Press et al. 2022, symmetric form; slopes checked against Hugging Face `build_alibi_tensor`.
+    """
+
+    slopes: Tensor
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        power = 2 ** math.floor(math.log2(num_heads))
+        slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+        slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(num_heads - power)]
+        self.register_buffer("slopes", torch.tensor(slopes, dtype=torch.float64), persistent=False)
+
+    def terms(self, q: Tensor, reach: int) -> Terms:
+        """The bias."""
+        distance = torch.arange(-reach, reach + 1, device=q.device).abs()
+        return Terms(bias=(-self.slopes.to(torch.float64)[:, None] * distance).to(q.dtype))
 
 
 class Rotary(NoPosition):
     """Queries and keys rotated in pairs of dimensions by position x base^(-2i / Dh): the product depends on the distance alone.
 
-    Pairs are (i, i + Dh/2), as in Hugging Face's `rotate_half`, which it was checked with. Source: Su et al. 2021 (RoFormer).
+    `interpolation` s lets position p stand where p / s stood in training, for inputs s times as long (Chen et al. 2023). Pairs are
+    (i, i + Dh/2), as in Hugging Face's `rotate_half`, which it was checked with. Source: Su et al. 2021 (RoFormer).
     """
 
     frequencies: Tensor
 
-    def __init__(self, head_dim: int, base: float = 10_000.0) -> None:
+    def __init__(self, head_dim: int, base: float = 10_000.0, interpolation: float = 1.0) -> None:
         super().__init__()
         if head_dim % 2:
             raise ValueError(f"head_dim must be even for rotary, got {head_dim}")
         # float64 until it meets q: in float32 the angle of token 100,000 is off by 0.004.
-        frequencies = base ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+        frequencies = base ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim) / interpolation
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,15 +132,111 @@ class Rotary(NoPosition):
         return q * cos + _turned(q) * sin, k * cos + _turned(k) * sin
 
 
+class Shaw(NoPosition):
+    """A learned key and a learned value for each distance up to `max_distance`, shared by the heads.
+
+    Source: Shaw et al. 2018, equations 3 and 4.
+    """
+
+    def __init__(self, head_dim: int, max_distance: int) -> None:
+        super().__init__()
+        self.max_distance = max_distance
+        self.keys = nn.Parameter(torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5))
+        self.values = nn.Parameter(torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5))
+
+    def terms(self, q: Tensor, reach: int) -> Terms:
+        """The queries as they are, with the learned keys and values."""
+        return Terms(queries=q, keys=self.keys[None], values=self.values[None])
+
+
+class TransformerXL(NoPosition):
+    """Content and position apart: (q + u) . k + (q + v) . R[distance], R a learned projection of a sinusoid of the distance.
+
+    Distances beyond `max_distance` count as that. Source: Dai et al. 2019, section 3.3, here in both directions.
+    """
+
+    def __init__(self, num_heads: int, head_dim: int, max_distance: int) -> None:
+        super().__init__()
+        self.max_distance = max_distance
+        self.content = nn.Parameter(torch.empty(num_heads, 1, head_dim).normal_(std=0.02))  # u
+        self.place = nn.Parameter(torch.empty(num_heads, 1, head_dim).normal_(std=0.02))  # v
+        self.project = nn.Linear(num_heads * head_dim, num_heads * head_dim, bias=False)
+
+    def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """q + u, k."""
+        return q + self.content, k
+
+    def terms(self, q: Tensor, reach: int) -> Terms:
+        """q + v, and the projected sinusoids of all distances as its keys."""
+        reach = min(reach, self.max_distance)
+        distance = torch.arange(-reach, reach + 1, device=q.device)
+        keys = self.project(sinusoids(distance, self.project.in_features).to(self.project.weight.dtype))  # (2M + 1, D)
+        return Terms(queries=q + self.place, keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1))
+
+
+class Sinusoidal(nn.Module):
+    """Sines and cosines of the place, added to the embeddings. Source: Vaswani et al. 2017, with the cosines after the sines."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, L, D) -> the same."""
+        return x + sinusoids(torch.arange(x.shape[1], device=x.device), x.shape[2]).to(x.dtype)
+
+
+class Learned(nn.Module):
+    """A learned vector for each place up to `max_length`, added to the embeddings. Source: Devlin et al. 2019 (BERT)."""
+
+    def __init__(self, embed_dim: int, max_length: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(max_length, embed_dim).normal_(std=0.02))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, L, D) -> the same.
+
+        Raises
+        ------
+        ValueError
+            If L is more than `max_length`.
+        """
+        if x.shape[1] > len(self.table):
+            raise ValueError(f"sequences must have at most {len(self.table)} tokens (position.max_length), got {x.shape[1]}")
+        return x + self.table[: x.shape[1]]
+
+
+def sinusoids(at: Tensor, dim: int) -> Tensor:
+    """(n,) places or distances -> (n, dim) float64: sin(at x 10,000^(-2i / dim)), then the cosines."""
+    frequencies = 10_000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=at.device) / dim)
+    angles = torch.outer(at.to(torch.float64), frequencies)
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)[:, :dim]
+
+
 def _turned(x: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     return torch.cat((-second, first), dim=-1)
 
 
-def build_position(section: config.T5Position | config.RotaryPosition | config.NoPosition, num_heads: int, head_dim: int) -> NoPosition:
-    """The position module that the run file names."""
-    if isinstance(section, config.T5Position):
-        return T5Bias(num_heads, section.num_buckets, section.max_distance)
-    if isinstance(section, config.RotaryPosition):
-        return Rotary(head_dim, section.base)
-    return NoPosition()
+def build_position(section: config.Position, num_heads: int, head_dim: int) -> NoPosition:
+    """The relative position that the run file names, for one layer."""
+    match section:
+        case config.T5Position():
+            return T5Bias(num_heads, section.num_buckets, section.max_distance, symmetric=section.symmetric)
+        case config.AlibiPosition():
+            return Alibi(num_heads)
+        case config.RotaryPosition():
+            return Rotary(head_dim, section.base, section.interpolation)
+        case config.ShawPosition():
+            return Shaw(head_dim, section.max_distance)
+        case config.TransformerXLPosition():
+            return TransformerXL(num_heads, head_dim, section.max_distance)
+        case _:
+            return NoPosition()
+
+
+def build_absolute(section: config.Position, embed_dim: int) -> nn.Module:
+    """What the run file's position adds to the encoder's input; for a relative one, nothing."""
+    match section:
+        case config.SinusoidalPosition():
+            return Sinusoidal()
+        case config.LearnedPosition():
+            return Learned(embed_dim, section.max_length)
+        case _:
+            return nn.Identity()

@@ -1,6 +1,6 @@
 """Plain O(L^2) attention, a line a step, in any precision: the oracle of every kernel, and the one that returns weights.
 
-Hides: nothing, on purpose. `attend` uses it where a learned bias needs a gradient; tests and the reading of weights call it.
+Hides: nothing, on purpose. `attend` uses it for short sequences and the rows of global tokens; tests and the reading of weights call it.
 """
 
 from __future__ import annotations
@@ -11,31 +11,36 @@ import torch
 from torch import Tensor
 
 from selfattn_bio.attention.dropout import dropout as dropped
+from selfattn_bio.attention.positions import NO_TERMS, Terms
 
 
-def attention_weights(q: Tensor, k: Tensor, *, bias: Tensor | None = None, allowed: Tensor | None = None) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None) -> Tensor:
     """Softmax of the scaled scores over the allowed keys.
 
     Parameters
     ----------
     q, k
-        (B, H, L, Dh).
-    bias
-        Added to the scores; broadcasts to (B, H, L, L).
+        (B, H, Lq, Dh), (B, H, L, Dh); the queries are those of the first Lq tokens.
+    terms
+        What the position adds to the scores.
     allowed
-        bool, True = may attend; broadcasts to (B, H, L, L).
+        bool, True = may attend; broadcasts to (B, H, Lq, L).
 
     Returns
     -------
-    (B, H, L, L): each row sums to 1, or is 0 where the query may attend to nothing (its gradient is 0, too).
+    (B, H, Lq, L): each row sums to 1, or is 0 where the query may attend to nothing (its gradient is 0, too).
 
     References
     ----------
     Vaswani et al. 2017; checked against `torch.nn.functional.scaled_dot_product_attention`.
     """
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, L, L)
-    if bias is not None:
-        scores = scores + bias
+    scale = 1 / math.sqrt(q.shape[-1])
+    scores = q @ k.transpose(-2, -1) * scale  # (B, H, Lq, L)
+    if terms.bias is not None:
+        scores = scores + terms.bias[:, distances(q, k, terms.bias.shape[-1])].to(scores.dtype)
+    if terms.queries is not None and terms.keys is not None:
+        by_distance = terms.queries @ terms.keys.transpose(-2, -1).to(q.dtype) * scale  # (B, H, Lq, 2M + 1)
+        scores = scores + by_distance.gather(-1, distances(q, k, terms.keys.shape[-2]).expand_as(scores))
     if allowed is None:
         return scores.softmax(dim=-1)
     # The lowest finite score rather than -inf: an empty row must not turn into NaN before it is set to 0.
@@ -44,8 +49,19 @@ def attention_weights(q: Tensor, k: Tensor, *, bias: Tensor | None = None, allow
 
 
 def reference_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None = None, allowed: Tensor | None = None, dropout: float = 0.0
+    q: Tensor, k: Tensor, v: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
-    """Weighted mean of `v` (B, H, L, Dh) under `attention_weights`, of which a share `dropout` is set to 0; (B, H, L, Dh)."""
-    weights = attention_weights(q, k, bias=bias, allowed=allowed)
-    return dropped(weights, dropout) @ v
+    """Weighted mean of `v` (B, H, L, Dh) under `attention_weights`, of which a share `dropout` is set to 0; (B, H, Lq, Dh)."""
+    weights = dropped(attention_weights(q, k, terms=terms, allowed=allowed), dropout)
+    out = weights @ v
+    if terms.values is not None:
+        index = distances(q, k, terms.values.shape[-2]).expand_as(weights)
+        by_distance = weights.new_zeros(*weights.shape[:-1], terms.values.shape[-2]).scatter_add(-1, index, weights)
+        out = out + by_distance @ terms.values.to(v.dtype)
+    return out
+
+
+def distances(q: Tensor, k: Tensor, entries: int) -> Tensor:
+    """(Lq, L) int64: the entry of each pair's distance key - query in a table of the distances -M..M, 2M + 1 = `entries`."""
+    at = torch.arange(k.shape[-2], device=k.device)
+    return (at[None, :] - at[: q.shape[-2], None]).clamp(-(entries // 2), entries // 2) + entries // 2

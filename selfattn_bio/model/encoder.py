@@ -11,20 +11,20 @@ from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.patterns import build_pattern
-from selfattn_bio.attention.positions import build_position
+from selfattn_bio.attention.positions import build_absolute, build_position
 
 
 class QKVProjection(nn.Module):
     """Queries, keys and values of all heads; a module of its own, so that a relevance rule can be hooked on what enters `attend`."""
 
-    def __init__(self, embed_dim: int, num_heads: int) -> None:
+    def __init__(self, embed_dim: int, num_heads: int, num_kv_heads: int) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.linear = nn.Linear(embed_dim, 3 * embed_dim)
+        self.heads, self.head_dim = (num_heads, num_kv_heads, num_kv_heads), embed_dim // num_heads
+        self.linear = nn.Linear(embed_dim, sum(self.heads) * self.head_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, L, D) -> q, k, v, each (B, H, L, Dh)."""
-        q, k, v = self.linear(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, H, L, Dh)
+        """x (B, L, D) -> q (B, H, L, Dh), k and v (B, G, L, Dh)."""
+        q, k, v = self.linear(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2).split(self.heads, dim=1)
         return q, k, v
 
 
@@ -33,17 +33,18 @@ class SelfAttention(nn.Module):
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
-        self.qkv = QKVProjection(section.embed_dim, section.num_heads)
+        self.qkv = QKVProjection(section.embed_dim, section.num_heads, section.num_kv_heads or section.num_heads)
         self.out = nn.Linear(section.embed_dim, section.embed_dim)
         self.pattern = build_pattern(section.pattern)
         self.position = build_position(section.position, section.num_heads, section.embed_dim // section.num_heads)
         self.dropout = section.dropout
+        self.kernel = section.kernel
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, D), mask (B, L) -> (B, L, D)."""
         q, k, v = self.qkv(x)
         dropout = self.dropout if self.training else 0.0
-        y = attend(q, k, v, pattern=self.pattern, position=self.position, mask=mask, dropout=dropout)  # (B, H, L, Dh)
+        y = attend(q, k, v, pattern=self.pattern, position=self.position, mask=mask, dropout=dropout, kernel=self.kernel)  # (B, H, L, Dh)
         return self.out(y.transpose(1, 2).flatten(2))  # (B, L, D)
 
 
@@ -70,15 +71,17 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """`num_layers` blocks and a last norm."""
+    """Places where they are absolute, `num_layers` blocks and a last norm."""
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
+        self.place = build_absolute(section.position, section.embed_dim)
         self.blocks = nn.ModuleList(Block(section) for _ in range(section.num_layers))
         self.norm = nn.LayerNorm(section.embed_dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, D), mask (B, L) bool True = token -> (B, L, D)."""
+        x = self.place(x)
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x)

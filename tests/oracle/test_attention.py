@@ -1,4 +1,4 @@
-"""`attend` against attention written as loops over queries and keys, in float64: outputs and all gradients."""
+"""The plain kernel against attention written as loops over queries and keys, in float64: outputs and all gradients."""
 
 import math
 
@@ -7,64 +7,126 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend, weights
-from selfattn_bio.attention.patterns import Full, Window
-from selfattn_bio.attention.positions import NoPosition, Rotary, T5Bias
+from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Union, Window
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
 
-B, H, DH = 2, 3, 8
+B, H, DH = 2, 3, 6
 LENGTHS = (1, 2, 7, 19)
-PATTERNS = (Full(), Window(3), Window(3, num_global=1), Window(2, num_global=8), Window(50))
+PATTERNS = (
+    Full(),
+    Window(3),
+    Window(50),
+    Window(2, dilation=3),
+    Window(3) | Global(1),
+    Window(2) | Global(8),
+    Window(1) | Strided(5),
+    BlockLocal(4),
+    Window(1) | Global(1) | RandomBlocks(2, block=3, seed=5),
+)
+POSITIONS = {
+    "none": NoPosition,
+    "t5": lambda: T5Bias(H, 8, 16),
+    "t5, both directions alike": lambda: T5Bias(H, 8, 16, symmetric=True),
+    "alibi": lambda: Alibi(H),
+    "rotary": lambda: Rotary(DH),
+    "rotary, interpolated": lambda: Rotary(DH, interpolation=4.0),
+    "shaw": lambda: Shaw(DH, 4),
+    "transformer-xl": lambda: TransformerXL(H, DH, 5),
+}
 
 
-def may_attend(pattern, i, j):
-    if isinstance(pattern, Full):
-        return True
-    return abs(i - j) <= pattern.window or i < pattern.num_global or j < pattern.num_global
+def may_attend(pattern, i, j, length, causal=False):
+    match pattern:
+        case Full():
+            return True
+        case Window():
+            return (j - i) in [step * pattern.dilation for step in range(-pattern.window, pattern.window + 1)]
+        case Strided():
+            return (j - i) % pattern.stride == 0
+        case BlockLocal():
+            return i // pattern.block == j // pattern.block
+        case Global():
+            return i < pattern.num_global or j < pattern.num_global
+        case RandomBlocks():
+            (part,) = (Causal(pattern) if causal else pattern).parts(length)  # which draws from the blocks up to the query's
+            return j // pattern.block in part.drawn(torch.tensor(i // pattern.block), length).tolist()
+        case Union():
+            return any(may_attend(member, i, j, length, causal) for member in pattern.members)
+        case Causal():
+            return j <= i and may_attend(pattern.pattern, i, j, length, causal=True)
 
 
-def rotated(x, at, base=10_000.0):
+def rotated(x, at, interpolation, base=10_000.0):
     half = x.shape[-1] // 2
-    angles = torch.tensor([at * base ** (-2 * i / x.shape[-1]) for i in range(half)], dtype=x.dtype)
+    angles = torch.tensor([at / interpolation * base ** (-2 * i / x.shape[-1]) for i in range(half)], dtype=x.dtype)
     a, b = x[:half], x[half:]
     return torch.cat((a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()))
 
 
-def t5_bucket(distance, num_buckets, max_distance):
+def t5_bucket(distance, num_buckets, max_distance, symmetric):
     """The published rule, one distance at a time."""
-    half = num_buckets // 2
-    start, exact, size = (half if distance > 0 else 0), half // 2, abs(distance)
+    half = num_buckets if symmetric else num_buckets // 2
+    start, exact, size = (half if distance > 0 and not symmetric else 0), half // 2, abs(distance)
     if size < exact:
         return start + size
     grown = exact + int(math.log(size / exact) / math.log(max_distance / exact) * (half - exact))
     return start + min(grown, half - 1)
 
 
-def attention_by_loops(q, k, v, pattern, position, mask):
+def clipped(distance, most):
+    return max(-most, min(most, distance)) + most
+
+
+def score(position, qi, kj, i, j, h):
+    """The score of one pair by each paper's formula."""
+    scale, distance = math.sqrt(DH), j - i
+    match position:
+        case Rotary():
+            interpolation = float(1 / position.frequencies[0])
+            return (rotated(qi, i, interpolation) * rotated(kj, j, interpolation)).sum() / scale
+        case T5Bias():
+            bucket = t5_bucket(distance, position.num_buckets, position.max_distance, position.sides == 1)
+            return (qi * kj).sum() / scale + position.table.weight[bucket, h]
+        case Alibi():
+            slopes = [2**-4, 2**-8, 2**-2]  # three heads: the two of a power of two, then the first of twice as many
+            return (qi * kj).sum() / scale - slopes[h] * abs(distance)
+        case Shaw():
+            return (qi * (kj + position.keys[clipped(distance, position.max_distance)])).sum() / scale
+        case TransformerXL():
+            at, dim = clipped(distance, position.max_distance) - position.max_distance, H * DH
+            angles = [at / 10_000 ** (2 * m / dim) for m in range(dim // 2)]
+            sinusoid = torch.tensor([math.sin(a) for a in angles] + [math.cos(a) for a in angles], dtype=qi.dtype)
+            place = (position.project.weight @ sinusoid)[h * DH : (h + 1) * DH]
+            content, bias = position.content[h, 0], position.place[h, 0]
+            return ((qi + content) * kj + (qi + bias) * place).sum() / scale
+        case _:
+            return (qi * kj).sum() / scale
+
+
+def attention_by_loops(q, k, v, pattern, position, mask, segments):
     """Scaled dot-product attention, one query and one key at a time."""
     out = []
     for b in range(q.shape[0]):
+        length = max((j + 1 for j in range(q.shape[2]) if mask[b, j]), default=0)
         for h in range(q.shape[1]):
             for i in range(q.shape[2]):
-                keys = [j for j in range(q.shape[2]) if may_attend(pattern, i, j) and mask[b, j]]
+                keys = [
+                    j for j in range(q.shape[2]) if mask[b, j] and segments[b, i] == segments[b, j] and may_attend(pattern, i, j, length)
+                ]
                 if not keys:
                     out.append(torch.zeros(q.shape[3], dtype=q.dtype))
                     continue
-                scores = []
-                for j in keys:
-                    qi, kj = q[b, h, i], k[b, h, j]
-                    if isinstance(position, Rotary):
-                        qi, kj = rotated(qi, i), rotated(kj, j)
-                    score = (qi * kj).sum() / math.sqrt(q.shape[3])
-                    if isinstance(position, T5Bias):
-                        score = score + position.table.weight[t5_bucket(j - i, position.num_buckets, position.max_distance), h]
-                    scores.append(score)
-                weight = torch.stack(scores).exp()
-                out.append(((weight / weight.sum())[:, None] * torch.stack([v[b, h, j] for j in keys])).sum(0))
+                weight = torch.stack([score(position, q[b, h, i], k[b, h, j], i, j, h) for j in keys]).exp()
+                values = [v[b, h, j] for j in keys]
+                if isinstance(position, Shaw):
+                    values = [value + position.values[clipped(j - i, position.max_distance)] for value, j in zip(values, keys, strict=True)]
+                out.append(((weight / weight.sum())[:, None] * torch.stack(values)).sum(0))
     return torch.stack(out).view(q.shape)
 
 
 def make_position(kind):
     torch.manual_seed(1)
-    position = {"none": NoPosition, "t5": lambda: T5Bias(H, 8, 16), "rotary": lambda: Rotary(DH)}[kind]().double()
+    position = POSITIONS[kind]().double()
     for table in position.parameters():
         torch.nn.init.normal_(table)
     return position
@@ -73,71 +135,65 @@ def make_position(kind):
 def make_inputs(length, padded):
     torch.manual_seed(length)
     q, k, v = (torch.randn(B, H, length, DH, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    mask = torch.ones(B, length, dtype=torch.bool)
+    mask, segments = torch.ones(B, length, dtype=torch.bool), torch.zeros(B, length, dtype=torch.int64)
     if padded:
         mask[1, length // 2 :] = False  # for length 1: a sequence of padding alone
-    return q, k, v, mask
+        segments[0, length // 3 :] = 1
+    return q, k, v, mask, segments
+
+
+def gradients(out, leaves, upstream):
+    return torch.autograd.grad(out, leaves, upstream, allow_unused=True, materialize_grads=True)
 
 
 @pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("kind", ["none", "t5", "rotary"])
-@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-@pytest.mark.parametrize("length", LENGTHS)
-def test_attend_equals_loops_in_output_and_gradients(length, pattern, kind, padded):
-    q, k, v, mask = make_inputs(length, padded)
+@pytest.mark.parametrize("kind", POSITIONS)
+@pytest.mark.parametrize("pattern", [*PATTERNS, *map(Causal, PATTERNS)], ids=str)
+def test_reference_equals_loops_in_output_and_gradients(pattern, kind, padded):
     position = make_position(kind)
-    leaves = [q, k, v, *position.parameters()]
-    upstream = torch.randn(q.shape, dtype=q.dtype)
-
-    found = attend(q, k, v, pattern=pattern, position=position, mask=mask)
-    found_gradients = torch.autograd.grad(found, leaves, upstream)
-    expected = attention_by_loops(q, k, v, pattern, position, mask)
-    expected_gradients = torch.autograd.grad(expected, leaves, upstream, materialize_grads=True) if expected.requires_grad else None
-
-    assert_close(found, expected, rtol=1e-10, atol=1e-12)
-    for one, other in zip(found_gradients, expected_gradients, strict=True):
-        assert_close(one, other, rtol=1e-9, atol=1e-11)
+    for length in LENGTHS if kind == "none" else (7,):
+        q, k, v, mask, segments = make_inputs(length, padded)
+        leaves, upstream = [q, k, v, *position.parameters()], torch.randn(q.shape, dtype=q.dtype)
+        found = attend(q, k, v, pattern=pattern, position=position, mask=mask, segments=segments, kernel="reference")
+        expected = attention_by_loops(q, k, v, pattern, position, mask, segments)
+        assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        wanted = gradients(expected, leaves, upstream) if expected.requires_grad else [torch.zeros_like(leaf) for leaf in leaves]
+        for one, other in zip(gradients(found, leaves, upstream), wanted, strict=True):
+            assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("kind", ["none", "t5", "rotary"])
+@pytest.mark.parametrize("kind", POSITIONS)
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-def test_scoring_path_and_weights_agree_with_training_path(pattern, kind):
-    q, k, v, mask = make_inputs(19, padded=True)
+def test_weights_are_those_that_attend_uses(pattern, kind):
+    q, k, v, mask, _ = make_inputs(19, padded=True)
     position = make_position(kind)
-    trained = attend(q, k, v, pattern=pattern, position=position, mask=mask)
     with torch.no_grad():
-        scored = attend(q, k, v, pattern=pattern, position=position, mask=mask)
+        out = attend(q, k, v, pattern=pattern, position=position, mask=mask)
         weight = weights(q, k, pattern=pattern, position=position, mask=mask)
-    assert_close(scored, trained.detach(), rtol=1e-10, atol=1e-12)
-    assert_close(weight @ v, scored, rtol=1e-10, atol=1e-12)
+    if kind != "shaw":  # whose values depend on the distance
+        assert_close(weight @ v, out, rtol=1e-10, atol=1e-12)
     assert float(weight[1, :, :, 9:].abs().max()) == 0  # padding receives nothing
+    assert_close(weight[0].sum(-1), torch.ones_like(weight[0].sum(-1)))
 
 
-@pytest.mark.parametrize("kind", ["none", "t5", "rotary"])
-def test_float32_is_within_rounding_of_float64(kind):
-    q, k, v, mask = make_inputs(19, padded=True)
-    position = make_position(kind)
-    exact = attend(q, k, v, pattern=Window(4, 1), position=position, mask=mask)
-    single = attend(*(x.float() for x in (q, k, v)), pattern=Window(4, 1), position=position.float(), mask=mask)
-    assert_close(single.double(), exact, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["t5", "rotary"])
-def test_a_shift_of_all_tokens_changes_nothing_under_a_window(kind):
-    q, k, v, _ = make_inputs(19, padded=False)
-    position = make_position(kind)
-    front = torch.zeros(B, H, 5, DH, dtype=torch.float64)
-    moved = [torch.cat((front, x), 2) for x in (q, k, v)]
-    mask = torch.ones(B, 24, dtype=torch.bool)
-    mask[:, :5] = False
-    expected = attend(q, k, v, pattern=Window(4), position=position)
-    assert_close(attend(*moved, pattern=Window(4), position=position, mask=mask)[:, :, 5:], expected, rtol=1e-9, atol=1e-11)
-
-
-def test_dropout_keeps_the_mean_and_drops_its_share():
+@pytest.mark.parametrize("heads", [1, 2])
+def test_grouped_queries_share_keys_and_values(heads):
     torch.manual_seed(0)
-    q = k = torch.zeros(1, 1, 400, 2)
-    v = torch.ones(1, 1, 400, 2)
-    found = attend(q, k, v, pattern=Full(), position=T5Bias(1), dropout=0.25).detach()
-    assert abs(float(found.mean()) - 1) < 0.01
-    assert float(found.std()) > 0.01
+    q = torch.randn(B, 4, 9, DH, dtype=torch.float64)
+    k, v = (torch.randn(B, heads, 9, DH, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    found = attend(q, k, v, pattern=Window(3), position=NoPosition())
+    for h in range(4):
+        shared = h * heads // 4
+        alone = attend(q[:, h : h + 1], k[:, shared : shared + 1], v[:, shared : shared + 1], pattern=Window(3), position=NoPosition())
+        assert_close(found[:, h : h + 1], alone)
+    assert torch.autograd.grad(found.sum(), v)[0].shape == v.shape
+
+
+def test_shapes_that_do_not_fit_and_unknown_kernels_are_refused():
+    q = torch.zeros(1, 4, 5, 2)
+    with pytest.raises(ValueError, match=r"k and v must be \(B, G, L, Dh\) of q, H a multiple of G, got q .* k \(1, 3, 5, 2\)"):
+        attend(q, q[:, :3], q[:, :3], pattern=Full(), position=NoPosition())
+    with pytest.raises(ValueError, match=r"kernel must be one of auto, .*slab.*, got 'fast'"):
+        attend(q, q, q, pattern=Full(), position=NoPosition(), kernel="fast")
+    with pytest.raises(ValueError, match="kernel 'sdpa' must be able to do what is asked, got a position with keys of its own"):
+        attend(q, q, q, pattern=Full(), position=Shaw(2, 3), kernel="sdpa")

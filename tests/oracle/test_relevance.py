@@ -74,8 +74,9 @@ def written_out(network, x, mask):
         q, k, v = attention.qkv.linear(norm(block.attention_norm, x)).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
         q, k = attention.position.rotate(q, k)
         scores = half(q) @ half(k).transpose(-1, -2) / q.shape[-1] ** 0.5
-        bias, allowed = attention.position.bias(x.shape[1]), attention.pattern.dense_mask(x.shape[1])
-        scores = scores if bias is None else scores + bias
+        bias, allowed = attention.position.terms(q, x.shape[1]).bias, attention.pattern.dense_mask(x.shape[1])
+        at = torch.arange(x.shape[1])
+        scores = scores if bias is None else scores + bias[:, (at - at[:, None]) + bias.shape[1] // 2]
         keys = mask[:, None, None] if allowed is None else mask[:, None, None] & allowed
         weights = scores.masked_fill(~keys, -1e300).softmax(-1).masked_fill(~keys, 0.0)
         x = x + attention.out((half(weights) @ half(v)).transpose(1, 2).flatten(2))

@@ -122,7 +122,7 @@ def test_byte_order_mark_is_read(tmp_path):
         ),
         (
             '[model]\nkind = "attention"\nposition = { kind = "t5", max_distance = 8 }',
-            "task.toml:6: [model.position] max_distance must be > num_buckets / 4 (8), got 8",
+            "task.toml:6: [model.position] max_distance must be > 8, the buckets of a single distance, got 8",
         ),
         ('[variants.Bad]\ntraining = { labels = "shuffled" }', "task.toml:4: variants.Bad must match pattern '^[a-z0-9_]+$', got 'Bad'"),
         (

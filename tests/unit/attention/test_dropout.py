@@ -2,17 +2,6 @@ import pytest
 import torch
 
 from selfattn_bio.attention.dropout import Dropout, dropout
-from selfattn_bio.attention.patterns import Full, Window
-from selfattn_bio.attention.positions import Rotary, T5Bias
-
-
-def test_window_mask_of_a_worked_example():
-    expected = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 1, 1]], dtype=torch.bool)
-    assert torch.equal(Window(1, num_global=1).dense_mask(4), expected)
-
-
-def test_full_masks_nothing():
-    assert Full().dense_mask(5) is None
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
@@ -43,10 +32,3 @@ def test_dropout_rests_outside_training():
 def test_dropout_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1.0"):
         dropout(torch.ones(3), 1.0)
-
-
-def test_positions_refuse_what_cannot_be():
-    with pytest.raises(ValueError, match="head_dim must be even for rotary, got 7"):
-        Rotary(7)
-    with pytest.raises(ValueError, match=r"max_distance must be > num_buckets / 4 \(8\), got 4"):
-        T5Bias(2, num_buckets=32, max_distance=4)

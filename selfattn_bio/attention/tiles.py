@@ -1,0 +1,323 @@
+"""The way of a kernel through a pattern: tiles of queries and keys, part by part, each allowed pair in exactly one.
+
+Hides: padding to whole chunks, the order of dilated tokens, which keys a chunk may touch, masks of tiles. `slab` computes on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Part, Pattern
+
+CHUNK = 64  # queries to a tile
+SHARED_CHUNK = 256  # the same where all chunks meet the same keys
+MAX_BLOCK = 512  # a block up to this size is one chunk
+SCORES = 2**19  # scores that are worked on at once: what stays in the cache
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Who may attend to whom in a batch: by the pattern, to tokens (`mask` (B, L) bool), within a segment (`segments` (B, L) int)."""
+
+    pattern: Pattern
+    shape: tuple[int, int, int]  # B, H, L
+    device: torch.device
+    mask: Tensor | None = None
+    segments: Tensor | None = None
+
+    def lengths(self) -> Tensor:
+        """(B,) int64: up to the last token of each sequence; (1,) where all are whole."""
+        length = self.shape[2]
+        if self.mask is None:
+            return torch.tensor([length], device=self.device)
+        return (self.mask * torch.arange(1, length + 1, device=self.device)).amax(1)
+
+    def reach(self) -> int:
+        """The largest distance in tokens of a pair that the pattern allows, or more."""
+        length = self.shape[2]
+        parts = self.pattern.parts(length)
+        if self.pattern.num_global or not all(isinstance(part, Band) for part in parts):
+            return max(length - 1, 0)
+        return min(max(length - 1, 0), max(max(part.left, part.right) * part.dilation for part in parts if isinstance(part, Band)))
+
+    def walks(self) -> Iterator[Walk]:
+        """A walk for each part of the pattern."""
+        lengths = self.lengths()
+        parts = self.pattern.parts(self.shape[2])
+        for number in range(len(parts)):
+            yield Walk(self, parts[: number + 1], lengths)
+
+    def dense_mask(self) -> Tensor | None:
+        """(B or 1, 1, L, L) bool, True = may attend; None if all may. The same rule, for `reference`."""
+        length = self.shape[2]
+        at = torch.arange(length, device=self.device)
+        lengths = self.lengths()[:, None, None, None]
+        allowed = None if isinstance(self.pattern, Full) else self.pattern.allows(at[:, None], at[None, :], lengths)
+        if self.mask is not None and not bool(self.mask.all()):
+            allowed = _both(allowed, self.mask[:, None, None, :])
+        if self.segments is not None:
+            allowed = _both(allowed, (self.segments[:, :, None] == self.segments[:, None, :])[:, None])
+        return allowed
+
+    def global_rows(self) -> Tensor | None:
+        """`dense_mask` of the first `num_global` queries, which see every key; (B or 1, 1, num_global, L)."""
+        allowed = None if self.mask is None else self.mask[:, None, None, :]
+        if self.segments is not None:
+            num = self.pattern.num_global
+            allowed = _both(allowed, (self.segments[:, :num, None] == self.segments[:, None, :])[:, None])
+        return allowed
+
+
+class Keys:
+    """Which places a tile's keys stand at; x and total hold the places of the tile's sequences, (b, H, places, d)."""
+
+    def columns(self, x: Tensor) -> Tensor:
+        """-> (b, H, G or 1, K, d)."""
+        raise NotImplementedError
+
+    def add(self, total: Tensor, x: Tensor) -> None:
+        """Add (b, H, G, K, d) to the keys' places."""
+        raise NotImplementedError
+
+    def places(self) -> Tensor:
+        """(G or 1, K) int64."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SharedKeys(Keys):
+    """All chunks meet the first `count` places."""
+
+    count: int
+    device: torch.device
+
+    def columns(self, x: Tensor) -> Tensor:
+        return x[:, :, None, : self.count]
+
+    def add(self, total: Tensor, x: Tensor) -> None:
+        total[:, :, : self.count] += x.sum(2)
+
+    def places(self) -> Tensor:
+        return torch.arange(self.count, device=self.device)[None]
+
+
+@dataclass(frozen=True)
+class SlidingKeys(Keys):
+    """Chunk g meets `num` chunks of places, from chunk `first + g` on."""
+
+    first: int
+    chunks: int  # G
+    num: int
+    chunk: int
+    device: torch.device
+
+    def columns(self, x: Tensor) -> Tensor:
+        return torch.cat([self._chunks(x, i) for i in range(self.num)], dim=3)
+
+    def add(self, total: Tensor, x: Tensor) -> None:
+        for i, values in enumerate(x.split(self.chunk, dim=3)):
+            self._chunks(total, i).add_(values)
+
+    def _chunks(self, x: Tensor, i: int) -> Tensor:
+        start = (self.first + i) * self.chunk
+        return x[:, :, start : start + self.chunks * self.chunk].unflatten(2, (self.chunks, self.chunk))
+
+    def places(self) -> Tensor:
+        start = (self.first + torch.arange(self.chunks, device=self.device)) * self.chunk
+        return start[:, None] + torch.arange(self.num * self.chunk, device=self.device)
+
+
+@dataclass(frozen=True)
+class DrawnKeys(Keys):
+    """Chunk g meets the blocks `drawn[g]`; (G, R) int64."""
+
+    drawn: Tensor
+    block: int
+
+    def columns(self, x: Tensor) -> Tensor:
+        found = x.unflatten(2, (-1, self.block)).index_select(2, self.drawn.flatten())  # (b, H, G R, block, d)
+        return found.unflatten(2, self.drawn.shape).flatten(3, 4)
+
+    def add(self, total: Tensor, x: Tensor) -> None:
+        blocks = x.unflatten(3, (-1, self.block)).flatten(2, 3)  # (b, H, G R, block, d)
+        total.unflatten(2, (-1, self.block)).index_add_(2, self.drawn.flatten(), blocks)
+
+    def places(self) -> Tensor:
+        return (self.drawn[..., None] * self.block + torch.arange(self.block, device=self.drawn.device)).flatten(1)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """G chunks of c queries each, of the sequences `batch`, against K keys each."""
+
+    number: int
+    batch: slice
+    queries: slice
+    chunk: int
+    keys: Keys
+    index: Tensor  # (G or 1, c, K) int64: distance key - query in tokens
+    allowed: Tensor | None  # bool, broadcasts to (b, H, G, c, K); None: all, or all that the walk's `uniform` allows
+
+    def rows(self, x: Tensor) -> Tensor:
+        """(B, H, places, d) -> (b, H, G, c, d), a view."""
+        return x[self.batch, :, self.queries].unflatten(2, (-1, self.chunk))
+
+    def columns(self, x: Tensor) -> Tensor:
+        """(B, H, places, d) -> (b, H, G or 1, K, d)."""
+        return self.keys.columns(x[self.batch])
+
+    def add_columns(self, total: Tensor, x: Tensor) -> None:
+        """Add (b, H, G, K, d) to the keys' places of (B, H, places, d)."""
+        self.keys.add(total[self.batch], x)
+
+
+class Walk:
+    """The tiles of one part of a pattern: all pairs that it covers and no part before it does.
+
+    Tokens stand at places: in whole chunks, with empty places at the ends, and, where the part is dilated, those of one remainder together,
+    so that keys of a chunk are neighbours.
+    """
+
+    def __init__(self, setting: Setting, parts: tuple[Part, ...], lengths: Tensor) -> None:
+        self.setting, self.part, self.earlier, self.lengths = setting, parts[-1], parts[:-1], lengths
+        self.uniform: tuple[Tensor, Tensor] | None = None  # index and allowed (1, c, K) of every tile, but for missing keys
+        length = setting.shape[2]
+        at = torch.arange(length, device=setting.device)
+        before = after = 0
+        if isinstance(self.part, Blocks) or (isinstance(self.part, Band) and 0 < self.part.block <= MAX_BLOCK):
+            self.chunk = self.part.block
+            self.places = _padded(at, 0, -length % self.chunk)
+        elif isinstance(self.part, Band) and (reach := self._reach(self.part)) is not None:
+            before, after = reach
+            self.chunk = CHUNK
+            classes = [at[first :: self.part.dilation] for first in range(self.part.dilation)]
+            self.places = torch.cat([_padded(tokens, 0, -len(tokens) % CHUNK) for tokens in classes])
+            self.places = _padded(self.places, before * CHUNK, after * CHUNK)
+        else:
+            batch, heads, _ = setting.shape
+            count = min(self.part.count, length) if isinstance(self.part, Columns) else length
+            self.chunk = max(16, min(SHARED_CHUNK, length, SCORES // (batch * heads * max(count, 1))))
+            self.places = _padded(at, 0, -length % self.chunk)
+        self.before, self.after = before, after
+        self.num_places = len(self.places)
+        self.valid = self.places >= 0
+        order = torch.argsort(self.places, stable=True)[self.num_places - length :]  # the place of each token
+        self.moved = bool(length) and int(order[-1] - order[0]) != length - 1
+        self.order = order
+        if before or after:
+            self._find_uniform()
+
+    def _reach(self, part: Band) -> tuple[int, int] | None:
+        """Chunks before and after its own that a chunk meets; None if sharing all keys is no more work."""
+        in_class = -(-self.setting.shape[2] // part.dilation)
+        before, after = (-(-min(reach, in_class) // CHUNK) for reach in (part.left, part.right))
+        return None if (before + 1 + after) * CHUNK >= self.setting.shape[2] else (before, after)
+
+    def _find_uniform(self) -> None:
+        part = self.part
+        if not isinstance(part, Band) or part.dilation > 1 or part.block or self.earlier:
+            return
+        query = self.before * CHUNK + torch.arange(CHUNK, device=self.setting.device)
+        key = torch.arange((self.before + 1 + self.after) * CHUNK, device=self.setting.device)
+        index = (key[None, :] - query[:, None])[None]
+        self.uniform = index, (index >= -part.left) & (index <= part.right)
+
+    def to_places(self, x: Tensor) -> Tensor:
+        """(B, H, L, d) -> (B, H, places, d), empty places 0."""
+        if self.moved:
+            return x.new_zeros(*x.shape[:2], self.num_places, x.shape[3]).index_copy_(2, self.order, x)
+        start = int(self.order[0])
+        return pad(x, (0, 0, start, self.num_places - start - x.shape[2]))
+
+    def from_places(self, x: Tensor) -> Tensor:
+        """(B, H, places, d) -> (B, H, L, d)."""
+        if self.moved:
+            return x.index_select(2, self.order)
+        start = int(self.order[0])
+        return x[:, :, start : start + self.setting.shape[2]]
+
+    def __iter__(self) -> Iterator[Tile]:
+        number = 0
+        for batch, length in self._batches():
+            for queries, keys in self._tiles(batch, length):
+                index, allowed = self._pairs(batch, length, queries, keys)
+                yield Tile(number, batch, queries, self.chunk, keys, index, allowed)
+                number += 1
+
+    def _batches(self) -> Iterator[tuple[slice, int]]:
+        """Sequences that are walked together: all, but where blocks are drawn by length those of one length."""
+        if isinstance(self.part, Blocks) and len(set(self.lengths.tolist())) > 1:
+            for row, length in enumerate(self.lengths.tolist()):
+                yield slice(row, row + 1), length
+        else:
+            yield slice(None), int(self.lengths.max())
+
+    def _tiles(self, batch: slice, length: int) -> Iterator[tuple[slice, Keys]]:
+        device, chunk = self.setting.device, self.chunk
+        num_chunks = self.num_places // chunk - self.before - self.after
+        num_rows = len(range(*batch.indices(self.setting.shape[0]))) * self.setting.shape[1]
+        drawn: Tensor | None = None
+        if isinstance(self.part, Blocks):
+            drawn = self.part.drawn(torch.arange(num_chunks, device=device), length)
+            width = drawn.shape[1] * chunk
+        elif isinstance(self.part, Band) and self.part.block == chunk:
+            drawn, width = torch.arange(num_chunks, device=device)[:, None], chunk
+        elif self.before or self.after or self.moved:
+            width = (self.before + 1 + self.after) * chunk
+        else:
+            count = min(self.part.count, self.setting.shape[2]) if isinstance(self.part, Columns) else self.setting.shape[2]
+            for first in range(num_chunks):
+                yield slice(first * chunk, (first + 1) * chunk), SharedKeys(count, device)
+            return
+        step = max(1, SCORES // (num_rows * chunk * width))
+        for first in range(0, num_chunks, step):
+            chunks = min(step, num_chunks - first)
+            queries = slice((self.before + first) * chunk, (self.before + first + chunks) * chunk)
+            if drawn is None:
+                yield queries, SlidingKeys(first, chunks, self.before + 1 + self.after, chunk, device)
+            else:
+                yield queries, DrawnKeys(drawn[first : first + chunks], chunk)
+
+    def _pairs(self, batch: slice, length: int, queries: slice, keys: Keys) -> tuple[Tensor, Tensor | None]:
+        """Distances and mask of a tile."""
+        setting, key_places = self.setting, keys.places()
+        valid = self.valid[key_places]  # (G, K)
+        query, key = self.places[queries].unflatten(0, (-1, self.chunk))[:, :, None], self.places[key_places][:, None, :]
+        allowed = None if bool(valid.all()) else valid[None, None, :, None, :]
+        if self.uniform is not None:
+            index = self.uniform[0]
+        else:
+            index = key - query  # (G, c, K)
+            covered = self.part.covers(query, key, length)
+            for part in self.earlier:
+                covered &= ~part.covers(query, key, length)
+            if isinstance(keys, DrawnKeys):
+                covered &= ~_drawn_before(keys.drawn).repeat_interleave(keys.block, 1)[:, None]
+            allowed = _both(allowed, covered[None, None]) if not bool(covered.all()) else allowed
+        if setting.mask is not None:
+            there = setting.mask[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)
+            allowed = _both(allowed, there) if not bool(there.all()) else allowed
+        if setting.segments is not None:
+            segments = setting.segments[batch]
+            same = segments[:, query.clamp(min=0)] == segments[:, key.clamp(min=0)]
+            allowed = _both(allowed, same[:, None]) if not bool(same.all()) else allowed
+        return index, allowed
+
+
+def _drawn_before(drawn: Tensor) -> Tensor:
+    """(G, R) bool: whether the block was drawn for the same chunk before."""
+    same = drawn[:, :, None] == drawn[:, None, :]
+    return same.tril(-1).any(-1)
+
+
+def _padded(tokens: Tensor, before: int, after: int) -> Tensor:
+    return pad(tokens, (before, after), value=-1)
+
+
+def _both(one: Tensor | None, other: Tensor) -> Tensor:
+    return other if one is None else one & other

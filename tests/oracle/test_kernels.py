@@ -1,0 +1,176 @@
+"""Every kernel against `reference` in float64: output and all gradients, any pattern, position, length, padding and segments."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
+
+H, DH = 2, 4
+EXACT = {"rtol": 1e-9, "atol": 1e-10}
+
+windows = st.builds(Window, st.sampled_from([1, 5, 63, 64, 65, 100, 1000]), dilation=st.sampled_from([1, 1, 1, 2, 7]))
+globals_ = st.builds(Global, st.sampled_from([1, 8, 300]))
+patterns = st.one_of(
+    st.just(Full()),
+    windows,
+    st.builds(lambda a, b: a | b, windows, globals_),
+    st.builds(lambda a, b: a | b, windows, st.builds(Strided, st.sampled_from([3, 50]))),
+    st.builds(BlockLocal, st.sampled_from([1, 48, 64, 600])),
+    st.builds(
+        lambda a, b, c: a | b | c,
+        windows,
+        globals_,
+        st.builds(RandomBlocks, st.integers(1, 4), st.sampled_from([16, 64]), st.integers(0, 9)),
+    ),
+)
+patterns = st.one_of(patterns, st.builds(Causal, patterns))
+positions = st.sampled_from(
+    [
+        lambda: NoPosition(),
+        lambda: T5Bias(H, 16, 40),
+        lambda: T5Bias(H, 16, 40, symmetric=True),
+        lambda: Alibi(H),
+        lambda: Rotary(DH),
+        lambda: Shaw(DH, 20),
+        lambda: TransformerXL(H, DH, 30),
+    ]
+)
+
+
+def batch(length, padded, segmented, batch_size=2, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(length)
+    q, k, v, upstream = (torch.randn(batch_size, H, length, DH, generator=generator, dtype=dtype) for _ in range(4))
+    mask = torch.ones(batch_size, length, dtype=torch.bool)
+    if padded:
+        mask[1, length // 2 :] = False  # for length 1: a sequence of padding alone
+    segments = (torch.arange(length) * 3 // length).expand(batch_size, -1) if segmented else None
+    return [x.requires_grad_() for x in (q, k, v)], upstream, mask if padded else None, segments
+
+
+def results(kernel, qkv, position, upstream, **arguments):
+    out = attend(*qkv, position=position, kernel=kernel, **arguments)
+    return out, *torch.autograd.grad(out, [*qkv, *position.parameters()], upstream, allow_unused=True, materialize_grads=True)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    pattern=patterns, make=positions, length=st.sampled_from([1, 2, 63, 64, 129, 200, 330]), padded=st.booleans(), segmented=st.booleans()
+)
+def test_slab_equals_reference(pattern, make, length, padded, segmented):
+    torch.manual_seed(0)
+    position = make().double()
+    qkv, upstream, mask, segments = batch(length, padded, segmented)
+    arguments = {"pattern": pattern, "mask": mask, "segments": segments}
+    expected = results("reference", qkv, position, upstream, **arguments)
+    for one, other in zip(results("slab", qkv, position, upstream, **arguments), expected, strict=True):
+        assert_close(one, other, **EXACT)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("pattern", [Window(70) | Global(2) | RandomBlocks(2, 64), Causal(Window(100))], ids=str)
+@pytest.mark.parametrize("make", [lambda: T5Bias(H, 16, 40), lambda: Rotary(DH)], ids=["t5", "rotary"])
+def test_slab_is_within_rounding_of_float64(pattern, make, dtype):
+    torch.manual_seed(0)
+    position = make()
+    qkv, upstream, mask, _ = batch(300, True, False, dtype=dtype)
+    found = results("slab", qkv, position, upstream, pattern=pattern, mask=mask)
+    exact = [x.detach().double().requires_grad_() for x in qkv]
+    expected = results("reference", exact, position.double(), upstream.double(), pattern=pattern, mask=mask)
+    limit = 1e-5 if dtype == torch.float32 else 2e-2
+    for one, other in zip(found, expected, strict=True):
+        assert float(((one.double() - other).norm() / other.norm()).detach()) < limit
+
+
+class Door(torch.nn.Module):
+    """`attend` as a module, whose parameters can be swapped."""
+
+    def __init__(self, position, kernel):
+        super().__init__()
+        self.position, self.kernel = position, kernel
+
+    def forward(self, q, k, v):
+        return attend(q, k, v, pattern=Window(2) | Global(1) | RandomBlocks(1, 2), position=self.position, kernel=self.kernel)
+
+
+@pytest.mark.parametrize("kernel", ["reference", "slab"])
+@pytest.mark.parametrize("make", [lambda: T5Bias(2, 4, 3), lambda: Shaw(2, 2), lambda: TransformerXL(2, 2, 3)], ids=["t5", "shaw", "xl"])
+def test_gradcheck(kernel, make):
+    torch.manual_seed(0)
+    position = make().double()
+    door = Door(position, kernel)
+    names, tables = zip(*door.named_parameters(), strict=True)
+    q, k, v = (torch.randn(1, 2, 5, 2, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    assert torch.autograd.gradcheck(
+        lambda *x: torch.func.functional_call(door, dict(zip(names, x[3:], strict=True)), x[:3]), (q, k, v, *tables)
+    )
+
+
+@pytest.mark.parametrize("pattern", [Window(70), Window(5) | Global(3) | RandomBlocks(2, 16)], ids=str)
+def test_dropout_of_slab_is_the_same_in_forward_and_backward(pattern):
+    """With the weights linear in v, the gradient at v gives the output back: sum(out * u) = sum(v * dv)."""
+    qkv, upstream, _, _ = batch(200, False, False)
+    torch.manual_seed(3)
+    out = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab")
+    (d_v,) = torch.autograd.grad(out, qkv[2], upstream, retain_graph=True)
+    assert_close((out * upstream).sum(), (qkv[2] * d_v).sum(), **EXACT)
+    torch.manual_seed(3)
+    again = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab")
+    assert torch.equal(out, again)
+    # A finite difference along one direction of q, the draws held by the seed.
+    direction, step = torch.randn_like(qkv[0]), 1e-6
+    moved = []
+    for sign in (1, -1):
+        torch.manual_seed(3)
+        q = qkv[0].detach() + sign * step * direction
+        moved.append((attend(q, *qkv[1:], pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab") * upstream).sum())
+    (d_q,) = torch.autograd.grad(out, qkv[0], upstream)
+    assert_close((moved[0] - moved[1]) / (2 * step), (d_q * direction).sum(), rtol=1e-6, atol=1e-6)
+
+
+def test_dropout_of_slab_drops_its_share():
+    ones = torch.ones(1, 1, 2000, 4)
+    torch.manual_seed(0)
+    out = attend(ones, ones, ones, pattern=Window(64), position=NoPosition(), dropout=0.25, kernel="slab")
+    assert abs(float(out.mean()) - 1) < 0.01
+    assert float(out.std()) > 0.03
+
+
+@pytest.mark.parametrize("kernel", ["reference", "slab"])
+@pytest.mark.parametrize("pattern", [Window(20), Causal(Window(20)), BlockLocal(16), Window(9) | Global(2) | RandomBlocks(3, 16)], ids=str)
+def test_padding_never_changes_a_result(pattern, kernel):
+    qkv, _, _, _ = batch(130, False, False, batch_size=1)
+    torch.manual_seed(0)
+    position = T5Bias(H, 8, 20).double()
+    alone = attend(*qkv, pattern=pattern, position=position, kernel=kernel)
+    padded = [torch.cat((x, torch.randn(1, H, 77, DH, dtype=x.dtype)), 2) for x in qkv]
+    mask = torch.arange(207)[None] < 130
+    assert_close(attend(*padded, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, :130], alone, **EXACT)
+
+
+@pytest.mark.parametrize("kernel", ["reference", "slab"])
+@pytest.mark.parametrize(
+    "make", [lambda: T5Bias(H, 8, 20), lambda: Alibi(H), lambda: Rotary(DH), lambda: Shaw(DH, 9)], ids=["t5", "alibi", "rotary", "shaw"]
+)
+@pytest.mark.parametrize("pattern", [Window(20), Full()], ids=str)
+def test_a_shift_of_all_tokens_changes_nothing(pattern, make, kernel):
+    torch.manual_seed(0)
+    position = make().double()
+    qkv, _, _, _ = batch(130, False, False, batch_size=1)
+    moved = [torch.cat((torch.randn(1, H, 37, DH, dtype=x.dtype), x), 2) for x in qkv]
+    mask = torch.arange(167)[None] >= 37
+    expected = attend(*qkv, pattern=pattern, position=position, kernel=kernel)
+    assert_close(attend(*moved, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, 37:], expected, **EXACT)
+
+
+@pytest.mark.parametrize("pattern", [Window(70) | Global(8) | RandomBlocks(2, 64), Full()], ids=str)
+def test_two_runs_are_bit_equal(pattern):
+    torch.manual_seed(0)
+    position = T5Bias(H, 16, 40)
+    qkv, upstream, mask, _ = batch(400, True, False, dtype=torch.float32)
+    first, second = (results("slab", qkv, position, upstream, pattern=pattern, mask=mask) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))

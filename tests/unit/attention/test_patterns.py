@@ -1,0 +1,96 @@
+"""Patterns: worked masks, block masks that miss no pair, and draws that padding does not change."""
+
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window, build_pattern
+
+PATTERNS = [
+    Full(),
+    Window(1),
+    Window(37),
+    Window(3, dilation=4),
+    Window(2) | Global(3),
+    Window(2) | Strided(9),
+    BlockLocal(5),
+    BlockLocal(16),
+    Window(4) | Global(1) | RandomBlocks(2, block=8, seed=1),
+    RandomBlocks(3, block=32),
+    RandomBlocks(2, block=12),
+]
+PATTERNS += [Causal(pattern) for pattern in PATTERNS]
+
+
+def shown(pattern, length):
+    mask = pattern.dense_mask(length)
+    return ["".join("x" if allowed else "." for allowed in row) for row in mask.tolist()]
+
+
+def test_masks_of_worked_examples():
+    assert shown(Window(1), 4) == ["xx..", "xxx.", ".xxx", "..xx"]
+    assert shown(Window(1) | Global(1), 4) == ["xxxx", "xxx.", "xxxx", "x.xx"]
+    assert shown(Window(1, dilation=2), 5) == ["x.x..", ".x.x.", "x.x.x", ".x.x.", "..x.x"]
+    assert shown(Strided(3), 5) == ["x..x.", ".x..x", "..x..", "x..x.", ".x..x"]
+    assert shown(BlockLocal(2), 5) == ["xx...", "xx...", "..xx.", "..xx.", "....x"]
+    assert shown(Causal(Full()), 3) == ["x..", "xx.", "xxx"]
+    assert shown(Causal(Window(1) | Global(1)), 4) == ["x...", "xx..", "xxx.", "x.xx"]
+    assert Full().dense_mask(5) is None
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+@pytest.mark.parametrize(("length", "block"), [(1, 4), (40, 8), (41, 8), (64, 16), (50, 64)])
+def test_block_mask_is_the_dense_mask_seen_from_afar(pattern, length, block):
+    dense = pattern.dense_mask(length)
+    dense = torch.ones(length, length, dtype=torch.bool) if dense is None else dense
+    n = -(-length // block)
+    padded = torch.zeros(n * block, n * block, dtype=torch.bool)
+    padded[:length, :length] = dense
+    expected = padded.unflatten(0, (n, block)).unflatten(2, (n, block)).any(1).any(-1)
+    assert torch.equal(pattern.block_mask(length, block), expected)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_parts_cover_what_is_allowed(pattern):
+    at = torch.arange(50)
+    covered = torch.zeros(50, 50, dtype=torch.bool)
+    for part in pattern.parts(50):
+        covered |= part.covers(at[:, None], at[None, :], 50)
+    covered[: pattern.num_global] = True
+    assert torch.equal(covered, pattern.allows(at[:, None], at[None, :], 50))
+
+
+def test_random_blocks_are_drawn_by_seed_and_length():
+    def drawn(seed, length):
+        return RandomBlocks(3, block=8, seed=seed).dense_mask(length)
+
+    assert torch.equal(drawn(1, 400), drawn(1, 400))
+    assert not torch.equal(drawn(1, 400), drawn(2, 400))
+    each = drawn(1, 800).unflatten(1, (100, 8)).any(-1).sum(1)
+    assert int(each.max()) <= 3  # blocks a query
+    assert float(each.float().mean()) > 2.9  # of 100, few are drawn twice
+    received = drawn(1, 8000).unflatten(1, (1000, 8)).any(-1).float()[::8].sum(0)  # by how many query blocks, 3 expected
+    assert abs(float(received.var()) - 3) < 1  # as of a Poisson variable
+
+
+def test_unions_flatten_and_count_each_part_once():
+    pattern = Window(3) | Global(1) | Window(3)
+    assert pattern.parts(9) == (Window(3) | Global(1)).parts(9)
+    assert pattern.num_global == 1
+    assert Causal(pattern).num_global == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "expected"),
+    [
+        (config.FullPattern(), Full()),
+        (config.FullPattern(causal=True), Causal(Full())),
+        (config.WindowPattern(window=5, dilation=2), Window(5, 2)),
+        (config.WindowPattern(window=5, num_global=2), Window(5) | Global(2)),
+        (config.StridedPattern(window=5, stride=7), Window(5) | Strided(7)),
+        (config.BlockLocalPattern(block=9, causal=True), Causal(BlockLocal(9))),
+        (config.BigBirdPattern(window=4, random_blocks=2, block=8, num_global=1, seed=3), Window(4) | RandomBlocks(2, 8, 3) | Global(1)),
+    ],
+)
+def test_each_kind_is_built(section, expected):
+    assert build_pattern(section) == expected

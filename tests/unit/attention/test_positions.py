@@ -1,0 +1,76 @@
+"""Positions: what they refuse, and agreement with published implementations' numbers."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from selfattn_bio import config
+from selfattn_bio.attention.positions import (
+    Alibi,
+    Learned,
+    NoPosition,
+    Rotary,
+    Sinusoidal,
+    T5Bias,
+    build_absolute,
+    build_position,
+)
+
+
+def test_positions_refuse_what_cannot_be():
+    with pytest.raises(ValueError, match="head_dim must be even for rotary, got 7"):
+        Rotary(7)
+    with pytest.raises(ValueError, match="max_distance must be > 8, the buckets of one distance, got 4"):
+        T5Bias(2, num_buckets=32, max_distance=4)
+    with pytest.raises(ValueError, match="max_distance must be > 16, the buckets of one distance, got 16"):
+        T5Bias(2, num_buckets=32, max_distance=16, symmetric=True)
+    with pytest.raises(ValueError, match=r"sequences must have at most 3 tokens \(position.max_length\), got 4"):
+        Learned(2, 3)(torch.zeros(1, 4, 2))
+
+
+def test_alibi_slopes_of_the_paper():
+    assert_close(Alibi(8).slopes, torch.tensor([2.0**-i for i in range(1, 9)], dtype=torch.float64))
+    assert_close(Alibi(16).slopes[:2], torch.tensor([2**-0.5, 2**-1.0], dtype=torch.float64))
+    # Twelve heads: the eight of a power of two, then every second slope of sixteen.
+    assert_close(Alibi(12).slopes[8:], torch.tensor([2.0**-0.5, 2**-1.5, 2**-2.5, 2**-3.5], dtype=torch.float64))
+
+
+def test_tables_reach_no_further_than_distances_differ():
+    q = torch.zeros(1, 2, 9, 4)
+    assert T5Bias(2, 8, 16).terms(q, 1000).bias.shape == (2, 33)
+    assert T5Bias(2, 8, 16).terms(q, 5).bias.shape == (2, 11)
+    assert Alibi(2).terms(q, 1000).bias.shape == (2, 2001)
+
+
+def test_symmetric_buckets_see_no_direction():
+    buckets = T5Bias(2, 8, 16, symmetric=True).buckets(20)
+    assert torch.equal(buckets, buckets.flip(0))
+    assert buckets.unique().tolist() == list(range(8))
+
+
+def test_interpolated_rotary_turns_a_long_sequence_as_a_short_one():
+    short, long = Rotary(8), Rotary(8, interpolation=4.0)
+    q = torch.randn(1, 1, 1, 8, dtype=torch.float64)
+    few, many = q.expand(1, 1, 10, 8), q.expand(1, 1, 40, 8)
+    assert_close(long.rotate(many, many)[0][:, :, ::4], short.rotate(few, few)[0])
+
+
+def test_sinusoids_of_a_worked_example():
+    x = Sinusoidal()(torch.zeros(1, 3, 4))
+    assert_close(x[0, 2], torch.tensor([math.sin(2), math.sin(0.02), math.cos(2), math.cos(0.02)]))
+
+
+@pytest.mark.parametrize(
+    ("section", "relative", "absolute"),
+    [
+        (config.SinusoidalPosition(), NoPosition, Sinusoidal),
+        (config.LearnedPosition(max_length=9), NoPosition, Learned),
+        (config.AlibiPosition(), Alibi, torch.nn.Identity),
+        (config.T5Position(symmetric=True), T5Bias, torch.nn.Identity),
+    ],
+)
+def test_each_kind_is_built(section, relative, absolute):
+    assert type(build_position(section, 4, 8)) is relative
+    assert type(build_absolute(section, 32)) is absolute
