@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selfattn_bio.interpret.explanation import Explanation, explain
     from selfattn_bio.interpret.motifs import MotifSet
+    from selfattn_bio.interpret.readout import AttentionReading, read_attention
     from selfattn_bio.scoring.scorer import Scorer, load, score_sequences
 
 # Loaded on first use: ingest and split must not wait for torch.
@@ -24,9 +25,11 @@ _HOMES = {
     "explain": "interpret.explanation",
     "Explanation": "interpret.explanation",
     "MotifSet": "interpret.motifs",
+    "AttentionReading": "interpret.readout",
+    "read_attention": "interpret.readout",
 }
 
-__all__ = ["Explanation", "MotifSet", "Scorer", "explain", "load", "score_sequences"]
+__all__ = ["AttentionReading", "Explanation", "MotifSet", "Scorer", "explain", "load", "read_attention", "score_sequences"]
 
 
 def __getattr__(name: str) -> Any:

@@ -49,7 +49,7 @@ def tile_weights(q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TE
         _, lse = _forward(setting, 0.0, 0, q, k, torch.zeros_like(k), terms)
         for walk in setting.walks():
             scores_of = _Scores(walk, q, k, terms)
-            lse_places = walk.to_places(lse[..., None])
+            lse_places = walk.to_places(lse)
             for tile in walk:
                 yield tile, walk, (scores_of(tile) - tile.rows(lse_places)).exp()
 
@@ -85,7 +85,7 @@ class _Scores:
 
 
 def _forward(setting: Setting, dropout: float, seed: int, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> tuple[Tensor, Tensor]:
-    """Output (B, H, L, Dh) and log-sum-exp (B, H, L), -inf for a query that may attend to nothing."""
+    """Output (B, H, L, Dh) and log-sum-exp (B, H, L, 1), +inf for a query that may attend to nothing: its weights are exp(-inf) = 0."""
     out, lse = None, None
     for number, walk in enumerate(setting.walks()):
         scores_of, values = _Scores(walk, q, k, terms), walk.to_places(v)
@@ -114,7 +114,7 @@ def _forward(setting: Setting, dropout: float, seed: int, q: Tensor, k: Tensor, 
             lse = both
     assert out is not None
     assert lse is not None
-    return out, lse[..., 0]
+    return out, lse.masked_fill(lse == float("-inf"), float("inf"))
 
 
 class _Slab(torch.autograd.Function):
@@ -139,8 +139,6 @@ class _Slab(torch.autograd.Function):
         (d_out,) = gradients
         q, k, v, out, lse, *rest = ctx.saved_tensors
         terms, scale = Terms(*rest), 1 / math.sqrt(q.shape[-1])
-        # A row that may attend to nothing has weights of exp(-inf - inf) = 0.
-        lse = lse.masked_fill(lse == float("-inf"), float("inf"))[..., None]
         delta = (d_out.to(lse.dtype) * out.to(lse.dtype)).sum(-1, keepdim=True)
         d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
         d_terms = Terms(*(None if x is None else torch.zeros_like(x) for x in terms))

@@ -1,69 +1,175 @@
 """Raw attention, read out as it is: a proposal of where to look, not an explanation.
 
-Hides: where the weights are, and the way from pooled tokens back to letters. `explain` keeps it beside relevance, the report shows both.
-It follows the network's routes, not what they do to the score, so nothing is called on it.
+Hides: where the weights are, and the way from pooled tokens back to letters. `explain` keeps what letters receive beside relevance, the
+report shows both; `read_attention` is for users. Weights are read tile by tile: memory grows with the length, not with its square.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from selfattn_bio.attention.attend import weights
+from selfattn_bio.attention.reading import Layer, received, rollout, top_edges
+from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
-from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.kmers import PAD
+from selfattn_bio.scoring.scorer import Scorer, load, read_sequences
+
+EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
 
-def attention_received(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How much attention each letter receives: the mean over layers, heads and attending tokens.
+@dataclass(frozen=True)
+class AttentionReading:
+    """Raw attention of a model on some sequences.
 
-    A letter's figure is the mean over the tokens that cover it; of a [CLS] vector, what it gives counts and what it receives does not.
+    Attributes
+    ----------
+    ids
+        The sequences' names, in order.
+    layers
+        By member of the model, first layer first: queries and keys, pattern and position; places are the encoder's.
+    spans
+        (M, 2) int64: the letters [start, end) that each place stands for, 0-based; -1 for a [CLS] vector.
+    lengths
+        (B,) letters of each sequence.
+    """
+
+    ids: list[str]
+    layers: tuple[tuple[Layer, ...], ...]
+    spans: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+    def received(self) -> NDArray[np.float32]:
+        """What each letter receives: the mean over members, layers and heads of the mean over its sequence's places; (B, L), 0 in padding.
+
+        A letter that several places stand for has their mean; of a [CLS] vector, what it gives counts and what it receives does not.
+        """
+        total = torch.stack([received(layer).mean(1) for layers in self.layers for layer in layers]).mean(0)  # (B, M)
+        return self._to_letters(total / self._mask().sum(1, keepdim=True).clamp(min=1))
+
+    def rollout(self) -> NDArray[np.float32]:
+        """Where attention leads from the last layer to the letters, (B, L): from [CLS], or from all places alike; 0 in padding.
+
+        The places' mass is 1 in all; letters that several places stand for have their mean. Source: Abnar and Zuidema 2020.
+        """
+        mask = self._mask()
+        start = mask / mask.sum(1, keepdim=True).clamp(min=1)
+        if self.spans[0, 0] < 0:
+            start = torch.zeros_like(start)
+            start[:, 0] = 1
+        return self._to_letters(torch.stack([rollout(layers, start) for layers in self.layers]).mean(0))
+
+    def edges(self, count: int = 20) -> pd.DataFrame:
+        """The heaviest weights of each sequence, member, layer and head.
+
+        Parameters
+        ----------
+        count
+            How many of each, where there are as many.
+
+        Returns
+        -------
+        One row an edge, heaviest first within its head: id, member, layer, head, query_start, query_end, key_start, key_end (letters of
+        the sequence, 0-based half-open; missing for [CLS]), weight.
+        """
+        tables = []
+        for member, layers in enumerate(self.layers):
+            for number, layer in enumerate(layers):
+                query, key, weight = (x.cpu().numpy() for x in top_edges(layer, count))
+                row, head, at = np.nonzero(query >= 0)
+                spans = np.hstack([self.spans[places[row, head, at]] for places in (query, key)])
+                table = pd.DataFrame(np.minimum(spans, self.lengths[row, None]), columns=EDGE, dtype="Int64")
+                names = np.array(self.ids, dtype=object)[row]
+                tables.append(table.assign(id=names, member=member, layer=number, head=head, weight=weight[row, head, at]))
+        found = pd.concat(tables, ignore_index=True)[["id", "member", "layer", "head", *EDGE, "weight"]]
+        found[EDGE] = found[EDGE].mask(found[EDGE] < 0)
+        return found.sort_values(["id", "member", "layer", "head", "weight"], ascending=[True] * 4 + [False], ignore_index=True)
+
+    def _mask(self) -> Tensor:
+        layer = self.layers[0][0]
+        assert layer.mask is not None  # the encoder always has one
+        return layer.mask.to(layer.q.dtype)
+
+    def _to_letters(self, by_place: Tensor) -> NDArray[np.float32]:
+        """(B, M) -> (B, L): the mean over the places that stand for a letter."""
+        length = int(self.lengths.max())
+        values = (by_place * self._mask()).cpu().numpy()
+        total, covering = np.zeros((len(values), length)), np.zeros((len(values), length))
+        for place, (start, end) in enumerate(self.spans):
+            if start >= 0:
+                total[:, start:end] += values[:, place, None]
+                covering[:, start:end] += self._mask()[:, place, None].cpu().numpy()
+        total[np.arange(length) >= self.lengths[:, None]] = 0
+        return (total / np.maximum(covering, 1)).astype(np.float32)
+
+
+def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | Path) -> AttentionReading:
+    """Read a model's attention on sequences, all in one batch.
+
+    `read_attention("results/promoter/model", ["ACGT..."]).edges()` lists its heaviest weights.
 
     Parameters
     ----------
-    scorer
-        The model.
-    letters
-        (B, L) ASCII, padded with 0.
+    model
+        A model folder, or what `load` returned.
+    sequences
+        Strings, or the path of a FASTA file (plain, gz, bgzip).
 
-    Returns
-    -------
-    (B, L), 0 in padding; all 0 for a network without attention, as the CNN.
+    Raises
+    ------
+    SequenceFileError
+        If the file is malformed or a letter is outside the alphabet.
+    ValueError
+        If there is no sequence, one is shorter than the model's k, or the network has no attention, as the CNN.
     """
-    members, tokens = scorer.network.members, scorer.tokens(letters)
-    body = members[0]  # all have the same form
-    if not isinstance(body, AttentionBody):
-        return np.zeros(letters.shape, dtype=np.float32)
-    received: list[Tensor] = []
+    scorer = model if isinstance(model, Scorer) else load(model)
+    ids, letters = read_sequences(scorer.alphabet, sequences)
+    if not ids:
+        raise ValueError("sequences must be at least one, got none")
+    if (shortest := min(map(len, letters))) < scorer.tokenizer.k:
+        raise ValueError(f"sequences must be at least k = {scorer.tokenizer.k} letters long, got {shortest}")
+    return read_letters(scorer, pad_letters(letters), ids)
 
-    def read(module: SelfAttention, inputs: tuple[Tensor, Tensor]) -> None:
+
+def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str]) -> AttentionReading:
+    """`read_attention` of (B, L) ASCII letters, padded with 0."""
+    members = scorer.network.members
+    if not isinstance(body := members[0], AttentionBody):  # all have the same form
+        raise ValueError(f"network must have attention to be read, got kind {scorer.run.model.kind!r}")
+    tokens = scorer.tokens(letters)
+    read: dict[nn.Module, Layer] = {}
+
+    def keep(module: SelfAttention, inputs: tuple[Tensor, Tensor]) -> None:
         x, mask = inputs
         q, k, _ = module.qkv(x)
-        given = weights(q, k, pattern=module.pattern, position=module.position, mask=mask).mean(1)  # (B, M, M)
-        real = mask[..., None].to(given.dtype)
-        received.append((given * real).sum(1) / real.sum(1).clamp(min=1))  # (B, M)
+        read[module] = Layer(q, k, module.pattern, module.position, mask)
 
-    handles = [module.register_forward_pre_hook(read) for module in members.modules() if isinstance(module, SelfAttention)]
+    attention = [[each for each in member.modules() if isinstance(each, SelfAttention)] for member in members]
+    handles = [module.register_forward_pre_hook(keep) for modules in attention for module in modules]
     try:
         with torch.inference_mode():
             scorer.network(tokens)
     finally:
         for handle in handles:
             handle.remove()
-    pooled = torch.stack(received).mean(0)[:, body.head.num_prefix :]  # (B, M)
-    by_token = pooled.repeat_interleave(body.stem.pool, dim=1)[:, : tokens.shape[1]]  # (B, N)
-    return _to_letters(by_token.cpu().numpy(), (tokens != PAD).cpu().numpy(), scorer, letters.shape)
+    of_tokens = scorer.tokenizer.spans(tokens.shape[1])  # (N, 2)
+    pool, prefix = body.stem.pool, body.head.num_prefix
+    starts, ends = of_tokens[::pool, 0], of_tokens[np.minimum(np.arange(pool - 1, len(of_tokens) + pool - 1, pool), len(of_tokens) - 1), 1]
+    spans = np.concatenate([np.full((prefix, 2), -1), np.stack([starts, ends], axis=1)]).astype(np.int64)
+    lengths = np.count_nonzero(letters, axis=1)
+    return AttentionReading(ids, tuple(tuple(read[module] for module in modules) for modules in attention), spans, lengths)
 
 
-def _to_letters(by_token: NDArray[np.float32], real: NDArray[np.bool_], scorer: Scorer, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Mean over the covering tokens that are no padding, (B, N) -> (B, L)."""
-    total, covering = np.zeros(shape), np.zeros(shape)
-    for offset in range(scorer.tokenizer.k):
-        at = slice(offset, offset + (by_token.shape[1] - 1) * scorer.tokenizer.stride + 1, scorer.tokenizer.stride)
-        total[:, at] += by_token * real
-        covering[:, at] += real
-    return (total / np.maximum(covering, 1)).astype(np.float32)
+def attention_received(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """`AttentionReading.received` of (B, L) ASCII letters, padded with 0; all 0 for a network without attention, as the CNN."""
+    if not isinstance(scorer.network.members[0], AttentionBody):
+        return np.zeros(letters.shape, dtype=np.float32)
+    found = read_letters(scorer, letters, [""] * len(letters)).received()
+    return np.pad(found, ((0, 0), (0, letters.shape[1] - found.shape[1])))

@@ -12,7 +12,6 @@ from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.explanation import Explanation, explain
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.mutagenesis import guided_mutagenesis, most_important, substitution_effects
-from selfattn_bio.interpret.readout import attention_received
 from selfattn_bio.interpret.relevance import attnlrp_scores, centred, importance
 from selfattn_bio.interpret.seqlets import Pattern
 from selfattn_bio.model.classifier import build_network
@@ -106,17 +105,6 @@ def test_what_cannot_be_explained():
         explain(scorer_of(), [])
     with pytest.raises(ValueError, match="sequences must be at least k = 3 letters long, got 2"):
         explain(scorer_of(), ["ACGT", "AC"])
-
-
-def test_attention_received_is_a_mean_over_layers_heads_and_tokens():
-    scorer = scorer_of(SMALL | {"stem": {"kind": "none"}}, k=1)
-    letters = np.frombuffer(b"ACGTACCA", dtype=np.uint8)[None]
-    received = attention_received(scorer, letters)
-    np.testing.assert_allclose(received.sum(), 1, rtol=1e-5)  # each token gives 1 away
-    assert received.min() > 0
-    assert received.std() > 0
-    assert all(not module._forward_pre_hooks for module in scorer.network.modules())
-    assert not attention_received(scorer_of(CNN), letters).any()
 
 
 def test_a_relevance_folder_comes_back(tmp_path):

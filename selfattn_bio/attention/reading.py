@@ -1,0 +1,140 @@
+"""Attention weights read tile by tile: what each key receives, the heaviest edges, the flow through layers; never L x L.
+
+Hides: the walk through a pattern's tiles and the rows of global tokens. `interpret.readout` uses it; time is that of the pattern, memory
+that of a tile and of the answer. What it reads equals `attend.weights`, which keeps every pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from selfattn_bio.attention.patterns import Pattern
+from selfattn_bio.attention.positions import NoPosition
+from selfattn_bio.attention.reference import attention_weights
+from selfattn_bio.attention.slab import tile_weights
+from selfattn_bio.attention.tiles import Setting
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One attention layer on one batch: what `attend` is called with."""
+
+    q: Tensor  # (B, H, L, Dh), not yet rotated
+    k: Tensor  # (B, G, L, Dh)
+    pattern: Pattern
+    position: NoPosition
+    mask: Tensor | None = None  # (B, L) bool, True = token
+
+
+@dataclass(frozen=True)
+class WeightTile:
+    """The weights of some queries over some keys, of the sequences `batch` (b of them); each pair of a layer is in one tile."""
+
+    batch: slice
+    queries: Tensor  # (G, c) int64 tokens, -1 = none
+    keys: Tensor  # (G or 1, K) int64 tokens, -1 = none
+    weights: Tensor  # (b, H, G, c, K), 0 where there is none
+
+
+def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
+    """All weights of a layer, in tiles."""
+    with torch.no_grad():
+        q, k, pattern = layer.q, layer.k, layer.pattern
+        k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
+        setting = Setting(pattern, (q.shape[0], q.shape[1], q.shape[2]), q.device, layer.mask)
+        terms = layer.position.terms(q, setting.reach())
+        q, k = layer.position.rotate(q, k)
+        num = min(pattern.num_global, q.shape[2])
+        if num:
+            first = terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
+            rows = attention_weights(q[:, :, :num], k, terms=first, allowed=setting.global_rows())
+            at = torch.arange(q.shape[2], device=q.device)
+            yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None])
+        for tile, walk, weights in tile_weights(q, k, setting=setting, terms=terms):
+            queries = walk.places[tile.queries].unflatten(0, (-1, tile.chunk))
+            queries = queries.masked_fill(queries < num, -1)  # padding, and global tokens, which have had their rows
+            yield WeightTile(tile.batch, queries, walk.places[tile.keys.places()], weights.masked_fill((queries < 0)[..., None], 0.0))
+
+
+def received(layer: Layer) -> Tensor:
+    """The sum of the weights that each key receives of all tokens (not of padding), (B, H, L).
+
+    Parameters
+    ----------
+    layer
+        The attention layer.
+    """
+    batch, heads, length = layer.q.shape[:3]
+    ones = layer.q.new_ones(batch, length) if layer.mask is None else layer.mask.to(layer.q.dtype)
+    return pushed(layer, ones[:, None].expand(-1, heads, -1))
+
+
+def pushed(layer: Layer, given: Tensor) -> Tensor:
+    """Mass `given` (B, H, L) at the queries, handed on to the keys by the weights: row vector times matrix, (B, H, L)."""
+    length = layer.q.shape[2]
+    total = given.new_zeros(*given.shape[:2], length + 1)  # the last place takes what has no token
+    for tile in weight_tiles(layer):
+        queries, keys = _indices(tile, length)
+        mass = torch.nn.functional.pad(given[tile.batch], (0, 1))[:, :, queries]  # (b, H, G, c)
+        to_keys = (mass[..., None, :] @ tile.weights).squeeze(-2)  # (b, H, G, K)
+        keys = keys.expand(to_keys.shape[2:]).flatten()
+        total[tile.batch].index_add_(2, keys, to_keys.flatten(2))
+    return total[..., :length]
+
+
+def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `count` heaviest pairs of each sequence and head among its tokens.
+
+    Returns
+    -------
+    query, key (B, H, count) int64, -1 where there are fewer pairs, and weight (B, H, count), heaviest first.
+    """
+    batch, heads, length = layer.q.shape[:3]
+    best = layer.q.new_zeros(batch, heads, count)
+    pairs = torch.full((batch, heads, count), -1, dtype=torch.int64, device=layer.q.device)
+    real = torch.ones(batch, length, dtype=torch.bool, device=layer.q.device) if layer.mask is None else layer.mask
+    real = torch.nn.functional.pad(real, (0, 1))
+    for tile in weight_tiles(layer):
+        queries, keys = _indices(tile, length)
+        weights = (tile.weights * real[tile.batch][:, queries][:, None, ..., None]).flatten(2)
+        number = (queries[:, :, None] * length + keys[:, None, :]).flatten()
+        heaviest, where = weights.topk(min(count, weights.shape[-1]))
+        both = torch.cat((best[tile.batch], heaviest), -1)
+        numbers = torch.cat((pairs[tile.batch], number[where].masked_fill(heaviest == 0, -1)), -1)
+        best[tile.batch], order = both.topk(count)
+        pairs[tile.batch] = numbers.gather(-1, order)
+    return pairs.div(length, rounding_mode="floor").clamp(min=-1), pairs.remainder(length).masked_fill(pairs < 0, -1), best
+
+
+def rollout(layers: Sequence[Layer], start: Tensor) -> Tensor:
+    """Attention followed from the last layer to the first tokens, half of it staying at each layer (the residual).
+
+    Parameters
+    ----------
+    layers
+        First layer first.
+    start
+        (B, L) mass at the last layer's tokens, such as 1 at [CLS].
+
+    Returns
+    -------
+    (B, L) mass at the input tokens; of each sequence as much as in `start`.
+
+    References
+    ----------
+    Abnar and Zuidema 2020, attention rollout, with the mean over heads; here vector times matrices, not matrices' product.
+    """
+    mass = start
+    for layer in reversed(layers):
+        given = mass[:, None].expand(-1, layer.q.shape[1], -1)
+        mass = (mass + pushed(layer, given).mean(1)) / 2
+    return mass
+
+
+def _indices(tile: WeightTile, length: int) -> tuple[Tensor, Tensor]:
+    """Queries and keys with -1 as `length`, one past the last token."""
+    return tile.queries.remainder(length + 1), tile.keys.remainder(length + 1)

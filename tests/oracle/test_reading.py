@@ -1,0 +1,100 @@
+"""Reading attention tile by tile equals reading the dense weights, for any pattern."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from selfattn_bio.attention.attend import weights
+from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
+from selfattn_bio.attention.positions import Rotary, Shaw, T5Bias
+from selfattn_bio.attention.reading import Layer, pushed, received, rollout, top_edges, weight_tiles
+
+B, H, L, DH = 2, 2, 150, 4
+PATTERNS = (
+    Full(),
+    Window(20),
+    Window(4, dilation=3),
+    Window(10) | Global(3),
+    Window(5) | Strided(40),
+    BlockLocal(32),
+    Window(10) | Global(2) | RandomBlocks(2, 16),
+    Causal(Window(20) | Global(3)),
+)
+POSITIONS = {"t5": lambda: T5Bias(H, 8, 20), "rotary": lambda: Rotary(DH), "shaw": lambda: Shaw(DH, 9)}
+
+
+def layer_of(pattern, kind, seed=0):
+    torch.manual_seed(seed)
+    q, k = (2 * torch.randn(B, H, L, DH, dtype=torch.float64) for _ in range(2))
+    mask = torch.ones(B, L, dtype=torch.bool)
+    mask[1, 90:] = False
+    return Layer(q, k, pattern, POSITIONS[kind]().double(), mask)
+
+
+def dense(layer):
+    with torch.no_grad():
+        return weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)
+
+
+each = pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+each_position = pytest.mark.parametrize("kind", POSITIONS)
+
+
+@each
+@each_position
+def test_tiles_hold_each_weight_once(pattern, kind):
+    layer = layer_of(pattern, kind)
+    found = torch.zeros(B, H, L, L, dtype=torch.float64)
+    for tile in weight_tiles(layer):
+        for g in range(tile.weights.shape[2]):
+            queries, keys = tile.queries[g], tile.keys[g if len(tile.keys) > 1 else 0]
+            block = tile.weights[:, :, g][:, :, queries >= 0][..., keys >= 0]
+            at = torch.meshgrid(queries[queries >= 0], keys[keys >= 0], indexing="ij")
+            found[tile.batch].index_put_((torch.arange(len(block))[:, None, None, None], torch.arange(H)[:, None, None], *at), block, True)
+    assert_close(found, dense(layer))
+
+
+@each
+@each_position
+def test_received_mass(pattern, kind):
+    layer = layer_of(pattern, kind)
+    assert_close(received(layer), (dense(layer) * layer.mask[:, None, :, None]).sum(2))
+
+
+@each
+def test_top_edges(pattern):
+    layer = layer_of(pattern, "t5")
+    query, key, weight = top_edges(layer, 7)
+    expected = (dense(layer) * layer.mask[:, None, :, None]).flatten(2).topk(7)
+    assert_close(weight, expected.values)
+    assert torch.equal(query * L + key, expected.indices)
+
+
+def test_top_edges_of_fewer_pairs_than_asked():
+    layer = Layer(*torch.randn(2, 1, 1, 2, 4), BlockLocal(1), Rotary(4))
+    query, key, weight = top_edges(layer, 3)
+    assert sorted(query[0, 0, :2].tolist()) == [0, 1]
+    assert int(query[0, 0, 2]) == -1
+    assert torch.equal(query, key)
+    assert weight.tolist() == [[[1.0, 1.0, 0.0]]]
+
+
+@each
+def test_rollout(pattern):
+    layers = [layer_of(pattern, kind, seed) for seed, kind in enumerate(("t5", "rotary", "t5"))]
+    start = torch.zeros(B, L, dtype=torch.float64)
+    start[:, 0], start[:, 40] = 1, 2
+    flow = torch.eye(L, dtype=torch.float64)
+    for layer in reversed(layers):
+        flow = flow @ (dense(layer).mean(1) + torch.eye(L)) / 2  # (B, L, L)
+    found = rollout(layers, start)
+    assert_close(found, (start[:, None] @ flow).squeeze(1))
+    assert_close(found.sum(1), start.sum(1))
+
+
+def test_grouped_keys_are_shared_by_their_queries():
+    layer = layer_of(Window(20), "rotary")
+    shared = Layer(layer.q, layer.k[:, :1], layer.pattern, layer.position, layer.mask)
+    spread = Layer(layer.q, layer.k[:, :1].expand(-1, H, -1, -1), layer.pattern, layer.position, layer.mask)
+    given = torch.rand(B, H, L, dtype=torch.float64)
+    assert_close(pushed(shared, given), pushed(spread, given))

@@ -1,0 +1,73 @@
+"""Raw attention as users read it: letters, edges, rollout."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_explanation import CNN, SEQUENCES, SMALL, scorer_of
+
+from selfattn_bio.attention.attend import weights
+from selfattn_bio.interpret.readout import attention_received, read_attention
+
+NO_STEM = SMALL | {"stem": {"kind": "none"}}
+WINDOW_CLS = NO_STEM | {"pattern": {"kind": "window", "window": 2, "num_global": 1}, "head": {"kind": "cls"}}
+
+
+def test_received_is_a_mean_over_layers_heads_and_tokens():
+    scorer = scorer_of(NO_STEM, k=1)
+    letters = np.frombuffer(b"ACGTACCA", dtype=np.uint8)[None]
+    received = attention_received(scorer, letters)
+    np.testing.assert_allclose(received.sum(), 1, rtol=1e-5)  # each token gives 1 away
+    assert received.min() > 0
+    assert received.std() > 0
+    assert all(not module._forward_pre_hooks for module in scorer.network.modules())
+    assert not attention_received(scorer_of(CNN), letters).any()
+
+
+def test_edges_are_the_largest_dense_weights_in_letters():
+    scorer = scorer_of(WINDOW_CLS, k=3)
+    reading = read_attention(scorer, ["ACGTACCATT", "ACGTAC"])
+    edges = reading.edges(4)
+    layer = reading.layers[0][1]
+    dense = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)
+    mine = edges[(edges["id"] == "1") & (edges["member"] == 0) & (edges["layer"] == 1) & (edges["head"] == 0)]
+    assert len(mine) == 4
+    best = dense[1, 0, :5, :5].detach().flatten().topk(4)  # [CLS] and four 3-mers
+    np.testing.assert_allclose(mine["weight"], best.values)
+    # Place 0 is [CLS], which has no letters; place p the 3-mer that begins at letter p - 1.
+    places = [[0 if start is pd.NA else start + 1 for start in mine[column]] for column in ("query_start", "key_start")]
+    assert places == [(best.indices // 5).tolist(), (best.indices % 5).tolist()]
+    assert [end is pd.NA or end - start for start, end in zip(mine["key_start"], mine["key_end"], strict=True)] == [
+        place == 0 or 3 for place in places[1]
+    ]
+
+
+def test_rollout_starts_where_the_head_reads():
+    reading = read_attention(scorer_of(WINDOW_CLS, k=1), ["ACGTACCATT", "ACGTAC"])
+    found = reading.rollout()
+    assert found.shape == (2, 10)
+    assert not found[1, 6:].any()
+    assert 0 < found[0].sum() < 1  # the rest stays at [CLS]
+    pooled = read_attention(scorer_of(NO_STEM, k=1), ["ACGTACCATT", "ACGTAC"]).rollout()
+    np.testing.assert_allclose(pooled.sum(1), 1, rtol=1e-5)
+
+
+def test_pooled_places_stand_for_their_letters():
+    scorer = scorer_of(SMALL, k=3)
+    reading = read_attention(scorer, SEQUENCES)
+    pool = scorer.network.members[0].stem.pool
+    assert reading.spans[1].tolist() == [pool, 2 * pool + 2]
+    received = reading.received()
+    assert received.shape == (len(SEQUENCES), max(map(len, SEQUENCES)))
+    edges = reading.edges(2)
+    lengths = {str(i): len(sequence) for i, sequence in enumerate(SEQUENCES)}
+    assert (edges["query_end"] <= edges["id"].map(lengths)).all()
+    assert (edges["key_start"] < edges["key_end"]).all()
+
+
+def test_what_cannot_be_read():
+    with pytest.raises(ValueError, match="sequences must be at least one, got none"):
+        read_attention(scorer_of(), [])
+    with pytest.raises(ValueError, match="sequences must be at least k = 3 letters long, got 2"):
+        read_attention(scorer_of(), ["AC"])
+    with pytest.raises(ValueError, match="network must have attention to be read, got kind 'cnn'"):
+        read_attention(scorer_of(CNN), ["ACGTACGT"])
