@@ -114,6 +114,7 @@ class Tokens(Section):
 
     k: int = Field(3, ge=1, le=8)
     stride: int = Field(1, ge=1)
+    canonical: bool = Field(False, description="a k-mer and its reverse complement have one embedding (DNA only)")
 
     @model_validator(mode="after")
     def _no_letter_is_skipped(self) -> Tokens:
@@ -407,11 +408,13 @@ class RunFile(Section):
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Variant] = Field(default_factory=_default_variants)
 
     @model_validator(mode="after")
-    def _protein_words_are_short(self) -> RunFile:
+    def _tokens_fit_the_alphabet(self) -> RunFile:
         tokens = [self.tokens, *(variant.tokens for variant in self.variants.values() if variant.tokens)]
         longest = max(section.k for section in tokens)
         if self.data.alphabet == "protein" and longest > MAX_PROTEIN_K:
             raise ValueError(f"tokens.k must be <= {MAX_PROTEIN_K} for protein (20 letters: {20**MAX_PROTEIN_K:,} k-mers), got {longest}")
+        if self.data.alphabet == "protein" and any(section.canonical for section in tokens):
+            raise ValueError("tokens.canonical must be false for protein, which has no reverse complement, got true")
         return self
 
     def variant(self, name: str) -> RunFile:

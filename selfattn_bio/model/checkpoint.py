@@ -17,9 +17,7 @@ from safetensors.torch import load_file, save
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.model.classifier import Network, build_network
-from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
 CALIBRATION = ("temperature", "threshold", "slope")
@@ -52,11 +50,11 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
             )
     run = read_run_file(folder / RUN)
     provenance = _read_provenance(folder / PROVENANCE)
-    vocabulary_size = _check_vocabulary(run, provenance, folder)
+    _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
         message = f"weights must have the sha256 of {PROVENANCE} ({provenance['weights_sha256'][:12]}), got {found[:12]}"
         raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=RETRAIN)
-    network = build_network(run, vocabulary_size)
+    network = build_network(run)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError) as error:
@@ -80,11 +78,6 @@ def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: 
             raise ModelFolderError(message, place=str(folder), cure="Train it again: it may have seen these test records")
 
 
-def tokenizer_of(run: RunFile) -> KmerTokenizer:
-    """The tokenizer that a run file asks for."""
-    return KmerTokenizer(get_alphabet(run.data.alphabet), k=run.tokens.k, stride=run.tokens.stride)
-
-
 def _read_provenance(path: Path) -> dict[str, Any]:
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
@@ -99,11 +92,10 @@ def _read_provenance(path: Path) -> dict[str, Any]:
     return provenance
 
 
-def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) -> int:
+def _check_vocabulary(run: RunFile, provenance: dict[str, Any], folder: Path) -> None:
     tokenizer = tokenizer_of(run)
     if tokenizer.sha256 != provenance["vocabulary_sha256"]:
         message = (
             f"vocabulary must be the one trained with ({provenance['vocabulary_sha256'][:12]}), got {tokenizer.sha256[:12]} from {RUN}"
         )
         raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
-    return tokenizer.vocabulary_size

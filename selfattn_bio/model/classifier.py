@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.encoder import Encoder
 from selfattn_bio.model.heads import build_head
 from selfattn_bio.model.stem import build_stem
-from selfattn_bio.sequence.kmers import PAD
+from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
 
 
 class AttentionBody(nn.Module):
@@ -62,6 +64,29 @@ class Network(nn.Module):
         return torch.stack([member(embeddings, mask) for member in self.members], dim=1)
 
 
-def build_network(run: config.RunFile, vocabulary_size: int) -> Network:
+class SharedByStrands(nn.Module):
+    """A k-mer and its reverse complement have one embedding: that of the canonical token."""
+
+    canonical: Tensor
+
+    def __init__(self, canonical: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("canonical", canonical, persistent=False)
+
+    def forward(self, table: Tensor) -> Tensor:
+        """(V, D) -> (V, D)."""
+        return table[self.canonical]
+
+
+def build_network(run: config.RunFile) -> Network:
     """The network of a run file, freshly initialised from torch's global RNG."""
-    return Network(run.model, vocabulary_size)
+    tokenizer = tokenizer_of(run)
+    network = Network(run.model, tokenizer.vocabulary_size)
+    if run.tokens.canonical:
+        register_parametrization(network.embedding, "weight", SharedByStrands(torch.from_numpy(tokenizer.canonical())))
+    return network
+
+
+def tokenizer_of(run: config.RunFile) -> KmerTokenizer:
+    """The tokenizer that a run file asks for."""
+    return KmerTokenizer(get_alphabet(run.data.alphabet), k=run.tokens.k, stride=run.tokens.stride)

@@ -17,8 +17,8 @@ from scipy.special import expit
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.model.checkpoint import load_model, tokenizer_of
-from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.checkpoint import load_model
+from selfattn_bio.model.classifier import Network, tokenizer_of
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.records import letters_of, read_fasta

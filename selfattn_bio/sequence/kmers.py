@@ -134,6 +134,20 @@ class KmerTokenizer:
         starts = np.arange(num_tokens) * self.stride
         return np.stack([starts, starts + self.k], axis=1)
 
+    def canonical(self) -> NDArray[np.int64]:
+        """For each token the one that stands for it on both strands, shape (V,): of a k-mer and its reverse complement the first.
+
+        Raises
+        ------
+        ValueError
+            If the alphabet has no complement, as protein.
+        """
+        tokens = np.arange(self.vocabulary_size)
+        kmers = self.decode(tokens[len(SPECIAL) :, None])  # (V - 4, k)
+        others = self.alphabet.reverse_complement(kmers)
+        tokens[len(SPECIAL) :] = np.minimum(tokens[len(SPECIAL) :], self.encode(self.alphabet.codes(others))[:, 0])
+        return tokens
+
     def decode(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Letters of a batch of tokens, the exact inverse of `encode` where there is no [UNK].
 

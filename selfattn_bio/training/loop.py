@@ -31,8 +31,8 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError, TrainingError
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
 from selfattn_bio.files import sha256_of, whole_folder
-from selfattn_bio.model.checkpoint import save_model, tokenizer_of
-from selfattn_bio.model.classifier import Network, build_network
+from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.hardware import peak_memory_mb
@@ -92,7 +92,7 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
     fabric = Fabric(accelerator="auto", devices=1, precision=run.training.precision)
     sides = {side: _side(run, corpus, split_path, side) for side in ("train", "valid")}
     tokenizer = tokenizer_of(run)
-    bare = build_network(run, tokenizer.vocabulary_size)
+    bare = build_network(run)
     network, optimizer = fabric.setup(bare, build_optimizer(bare, run.training))
     average = copy.deepcopy(bare).eval()  # the running mean of the weights: what is evaluated and kept
     scorer = Scorer(run, tokenizer, average)

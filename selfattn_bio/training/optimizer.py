@@ -15,12 +15,12 @@ from selfattn_bio.config import Training
 
 
 def build_optimizer(network: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW that decays the weights of linear and convolution layers; embeddings, norms and biases do not decay."""
-    tables = {id(p) for m in network.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    """AdamW that decays the weights of linear and convolution layers; embeddings, positions, norms and biases do not decay."""
+    weights = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear | nn.Conv1d)}
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for parameter in network.parameters():
-        (decayed if parameter.ndim >= 2 and id(parameter) not in tables else others).append(parameter)
+        (decayed if id(parameter) in weights else others).append(parameter)
     groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=training.learning_rate)
 

@@ -77,7 +77,7 @@ def test_byte_order_mark_is_read(tmp_path):
             "[training]\nseed = 1\nlerning_rate = 1",
             "task.toml:6: training.lerning_rate must be a known key, got 'lerning_rate' (did you mean 'learning_rate'?)",
         ),
-        ("[tokens]\nembed_dim = 3", "task.toml:5: tokens.embed_dim must be a known key, got 'embed_dim' (known are k, stride)"),
+        ("[tokens]\nembed_dim = 3", "task.toml:5: tokens.embed_dim must be a known key, got 'embed_dim' (known are canonical, k, stride)"),
         (
             '[model]\nkind = "attention"\n\n[model.stem]\nkind = "conv"\nkernl = 4',
             "task.toml:9: model.stem.kernl must be a known key, got 'kernl' (did you mean 'kernel'?)",
@@ -124,6 +124,18 @@ def test_byte_order_mark_is_read(tmp_path):
             '[model]\nkind = "attention"\nposition = { kind = "t5", max_distance = 8 }',
             "task.toml:6: [model.position] max_distance must be > 8, the buckets of a single distance, got 8",
         ),
+        (
+            '[model]\nkind = "attention"\nnum_kv_heads = 3',
+            "task.toml:4: [model] num_kv_heads must divide num_heads (4), got 3",
+        ),
+        (
+            '[model]\nkind = "attention"\nposition = { kind = "learned" }',
+            "task.toml:6: model.position.max_length must be given, got nothing",
+        ),
+        (
+            '[model]\nkind = "attention"\npattern = { kind = "strided", stride = 1 }',
+            "task.toml:6: model.pattern.stride must be greater than or equal to 2, got 1",
+        ),
         ('[variants.Bad]\ntraining = { labels = "shuffled" }', "task.toml:4: variants.Bad must match pattern '^[a-z0-9_]+$', got 'Bad'"),
         (
             '[variants.cnn.training]\nlabels = "shufled"',
@@ -135,6 +147,12 @@ def test_byte_order_mark_is_read(tmp_path):
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, added, message):
     assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+def test_protein_has_one_strand(tmp_path):
+    protein = DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n')
+    error = error_of(tmp_path, protein + "[tokens]\ncanonical = true")
+    assert error.endswith("tokens.canonical must be false for protein, which has no reverse complement, got true")
 
 
 def test_protein_words_are_short(tmp_path):

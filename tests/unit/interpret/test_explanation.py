@@ -31,7 +31,7 @@ def scorer_of(model=None, alphabet="dna", k=3):
     run = config.RunFile.model_validate({"data": data, "tokens": {"k": k}, "model": model or SMALL | {"stem": CONV}})
     letters = get_alphabet(alphabet)
     tokenizer = KmerTokenizer(letters, k)
-    return Scorer(run, tokenizer, build_network(run, tokenizer.vocabulary_size).eval())
+    return Scorer(run, tokenizer, build_network(run).eval())
 
 
 @pytest.fixture(

@@ -15,7 +15,6 @@ TINY = config.RunFile(
     tokens=config.Tokens(k=2),
     model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
 )
-VOCABULARY = 4 + 16
 
 CALIBRATED = {"temperature": 2.0, "threshold": 0.4, "slope": 0.5}
 
@@ -23,7 +22,7 @@ CALIBRATED = {"temperature": 2.0, "threshold": 0.4, "slope": 0.5}
 @pytest.fixture
 def folder(tmp_path):
     torch.manual_seed(0)
-    save_model(tmp_path, TINY, build_network(TINY, VOCABULARY).state_dict(), {"calibration": CALIBRATED})
+    save_model(tmp_path, TINY, build_network(TINY).state_dict(), {"calibration": CALIBRATED})
     return tmp_path
 
 
@@ -36,7 +35,7 @@ def rewrite(path, old, new):
 def test_comes_back_as_saved(folder):
     run, network, provenance = load_model(folder)
     torch.manual_seed(0)
-    expected = build_network(TINY, VOCABULARY)
+    expected = build_network(TINY)
     assert run.model == TINY.model
     assert run.tokens == TINY.tokens
     assert provenance["calibration"] == CALIBRATED

@@ -21,7 +21,7 @@ def tiny_scorer(alphabet=DNA, k=3):
         model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
     )
     tokenizer = KmerTokenizer(alphabet, k=k)
-    return Scorer(run, tokenizer, build_network(run, tokenizer.vocabulary_size).eval(), temperature=2.0)
+    return Scorer(run, tokenizer, build_network(run).eval(), temperature=2.0)
 
 
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]

@@ -76,3 +76,16 @@ def test_shapes_and_numbers_out_of_range():
         tokenizer.decode(np.array([[4, 20]]))
     with pytest.raises(ValueError, match=r"without 1 \(\[CLS\]\)"):
         tokenizer.decode(np.array([[1, 4]]))
+
+
+def test_canonical_tokens_are_one_for_both_strands():
+    tokenizer = KmerTokenizer(DNA, k=2)
+    canonical = tokenizer.canonical()
+    token = {text: int(tokenizer.encode(codes_of(text))[0, 0]) for text in ("AA", "TT", "AC", "GT", "CG", "TA")}
+    assert canonical[:4].tolist() == [0, 1, 2, 3]
+    assert canonical[token["TT"]] == canonical[token["AA"]] == token["AA"]
+    assert canonical[token["GT"]] == canonical[token["AC"]] == token["AC"]
+    assert canonical[token["CG"]] == token["CG"]  # its own reverse complement
+    assert len(set(canonical[4:])) == 10
+    with pytest.raises(ValueError, match="complement"):
+        KmerTokenizer(PROTEIN, 1).canonical()

@@ -1,0 +1,73 @@
+"""A network of canonical k-mers and distances without direction scores both strands alike, exactly; others do not."""
+
+import numpy as np
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.interpret.relevance import attnlrp_scores
+from selfattn_bio.model.classifier import build_network, tokenizer_of
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import DNA
+
+SYMMETRIC = {
+    "t5": {"kind": "t5", "symmetric": True},
+    "alibi": {"kind": "alibi"},
+    "none": {"kind": "none"},
+}
+
+
+def scorer_of(position, canonical=True, pattern=None, kernel="auto"):
+    torch.manual_seed(0)
+    run = config.RunFile.model_validate(
+        {
+            "data": {"positives": "a", "negatives": "b"},
+            "tokens": {"k": 3, "canonical": canonical},
+            "model": {
+                "kind": "attention",
+                "embed_dim": 16,
+                "stem": {"kind": "none"},
+                "position": position,
+                "pattern": pattern or {"kind": "full"},
+                "head": {"kind": "pooling", "parts": 1},
+                "kernel": kernel,
+            },
+        }
+    )
+    network = build_network(run).double().eval()
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return Scorer(run, tokenizer_of(run), network)
+
+
+def both_strands(scorer):
+    rng = np.random.default_rng(0)
+    sequences = [rng.choice(np.frombuffer(b"ACGTN", dtype=np.uint8), length, p=[0.24] * 4 + [0.04]) for length in (30, 90, 200)]
+    return scorer.logits(sequences), scorer.logits([DNA.reverse_complement(sequence) for sequence in sequences])
+
+
+@pytest.mark.parametrize("kernel", ["auto", "reference", "slab"])
+@pytest.mark.parametrize("pattern", [{"kind": "full"}, {"kind": "window", "window": 20}], ids=["full", "window"])
+@pytest.mark.parametrize("position", SYMMETRIC.values(), ids=SYMMETRIC)
+def test_score_is_that_of_the_reverse_complement(position, pattern, kernel):
+    forward, backward = both_strands(scorer_of(position, pattern=pattern, kernel=kernel))
+    np.testing.assert_allclose(forward, backward, rtol=1e-12)
+    assert np.ptp(forward) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("position", "canonical"),
+    [({"kind": "t5"}, True), ({"kind": "shaw"}, True), ({"kind": "t5", "symmetric": True}, False)],
+    ids=["T5 of both directions", "Shaw", "k-mers as they are"],
+)
+def test_what_sees_the_direction_scores_the_strands_apart(position, canonical):
+    forward, backward = both_strands(scorer_of(position, canonical))
+    assert np.abs(forward - backward).max() > 1e-4
+
+
+def test_relevance_of_the_other_strand_is_the_same_turned_round():
+    scorer = scorer_of(SYMMETRIC["t5"])
+    letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), (1, 40))
+    forward, backward = (attnlrp_scores(scorer, x) for x in (letters, DNA.reverse_complement(letters)))
+    np.testing.assert_allclose(forward[0], backward[0, ::-1, ::-1], atol=1e-6)
+    assert np.abs(forward).max() > 1e-3
