@@ -151,9 +151,10 @@ INLINE void multiply(vec (&sums)[R][N], const float* left, int64_t left_row, int
   }
 }
 
-// out[r][:] += weights[r, k] * rows[k][:], over k; `out` and `rows` have D floats a row.
+// out[r][:] += weights[r, k] * rows[k][:], over k; `out` and `rows` have D floats a row. Weights may lie in blocks of `steps` steps.
 template <int D>
-INLINE void add_weighted(float* out, const float* weights, int64_t weights_row, int64_t weights_step, const float* rows, int64_t steps) {
+INLINE void add_weighted(float* out, const float* weights, int64_t weights_row, int64_t weights_step, const float* rows, int64_t steps,
+                         int64_t blocks = 1, int64_t weights_block = 0) {
   constexpr int N = D / W < 2 ? 1 : 2;
   for (int d = 0; d < D; d += N * W) {
     vec sums[R][N];
@@ -161,7 +162,8 @@ INLINE void add_weighted(float* out, const float* weights, int64_t weights_row, 
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) sums[r][n] = load(out + r * D + d + n * W);
-    multiply<N>(sums, weights, weights_row, weights_step, rows + d, D, W, steps);
+    for (int64_t k = 0; k < blocks; ++k)
+      multiply<N>(sums, weights + k * weights_block, weights_row, weights_step, rows + k * steps * D + d, D, W, steps);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -288,37 +290,69 @@ uint32_t query_hash(const Call& c, int64_t b, int64_t h, int64_t i) {
   return mixed(mixed(seed + static_cast<uint32_t>(b * c.heads + h)) + static_cast<uint32_t>(i));
 }
 
-// Rows first, ..., first + T - 1 of a head times `scale`; 0 beyond the ends.
+alignas(64) constexpr float ZEROS[64] = {};
+
+// Row `at` of a head; zeros beyond the ends.
+INLINE const float* row_of(const float* head, int64_t stride, int64_t at, int64_t length) {
+  return at >= 0 && at < length ? head + at * stride : ZEROS;
+}
+
+// Rows that will soon be read or written. They are far apart in memory, so that no prefetcher of the CPU sees them coming, and fetched all
+// at once they would wait for one another: the products fetch some in between.
+class Upcoming {
+ public:
+  // The T rows of a head from `first` on, where there are any.
+  void add(const float* head, int64_t stride, int64_t first, int64_t length) {
+    for (int64_t at = first < 0 ? 0 : first; at < first + T && at < length; ++at) rows_[count_++] = head + at * stride;
+  }
+  template <int D>
+  INLINE void fetch_some() {
+    for (int n = 0; n < 16 && count_ > 0; ++n) {
+      --count_;
+      for (int d = 0; d < D; d += 16) __builtin_prefetch(rows_[count_] + d);
+    }
+  }
+  void forget() { count_ = 0; }
+
+ private:
+  const float* rows_[8 * T];
+  int count_ = 0;
+};
+
+// Rows first, ..., first + T - 1 of a head times `scale`.
 template <int D>
 void copy_rows(const float* head, int64_t stride, int64_t first, int64_t length, float scale, float* rows) {
   for (int64_t r = 0; r < T; ++r)
-    for (int d = 0; d < D; d += W) {
-      const bool inside = first + r >= 0 && first + r < length;
-      store(rows + r * D + d, inside ? load(head + (first + r) * stride + d) * splat(scale) : splat(0.0f));
-    }
+    for (int d = 0; d < D; d += W) store(rows + r * D + d, load(row_of(head, stride, first + r, length) + d) * splat(scale));
 }
 
 INLINE void transpose(vec (&x)[W]) {
+#pragma GCC unroll 4
   for (int stage = 1; stage < W; stage *= 2) {  // each rotates the bits of (row, lane) by one
     vec y[W];
+#pragma GCC unroll 8
     for (int i = 0; i < W / 2; ++i) {
       y[2 * i] = lower_of_both(x[i], x[i + W / 2]);
       y[2 * i + 1] = upper_of_both(x[i], x[i + W / 2]);
     }
+#pragma GCC unroll 16
     for (int i = 0; i < W; ++i) x[i] = y[i];
   }
 }
 
-// A block of W columns of a head, from `first` on, as rows (W, D) and transposed (D, W), each where it is not null; 0 beyond the ends.
+// A block of W columns of a head, from `first` on, as rows (W, D) and transposed (D, W), each where it is not null.
 template <int D>
 void copy_block(const float* head, int64_t stride, int64_t first, int64_t length, float* rows, float* transposed) {
   for (int d = 0; d < D; d += W) {
     vec x[W];
-    for (int w = 0; w < W; ++w) x[w] = first + w >= 0 && first + w < length ? load(head + (first + w) * stride + d) : splat(0.0f);
+#pragma GCC unroll 16
+    for (int w = 0; w < W; ++w) x[w] = load(row_of(head, stride, first + w, length) + d);
     if (rows)
+#pragma GCC unroll 16
       for (int w = 0; w < W; ++w) store(rows + w * D + d, x[w]);
     if (!transposed) continue;
     transpose(x);
+#pragma GCC unroll 16
     for (int w = 0; w < W; ++w) store(transposed + (d + w) * W, x[w]);
   }
 }
@@ -340,9 +374,9 @@ struct Blocks {
     while (begin < end && !meets(column_labels + begin * W, low, high)) ++begin;
     while (begin < end && !meets(column_labels + (end - 1) * W, low, high)) --end;
     labelled = outside || low != high;
-    bool differ = false;
-    for (int64_t c = begin * W; c < end * W; ++c) differ |= column_labels[c] != low;
-    labelled |= differ;
+    int32_t differ = 0;
+    for (int64_t c = begin * W; c < end * W; ++c) differ |= column_labels[c] ^ low;
+    labelled |= differ != 0;
   }
 
  private:
@@ -379,10 +413,9 @@ struct QueryTile {
   alignas(64) float out[T * D];
   alignas(64) float peaks[T * W];  // the largest score so far, lane by lane
   int32_t labels[T];
-  int64_t first;
+  Upcoming upcoming;
 
-  void load_rows(const Call& c, int64_t b, int64_t h, int64_t from) {
-    first = from;
+  void load_rows(const Call& c, int64_t b, int64_t h, int64_t first) {
     copy_rows<D>(head_of(c.q, b, h), c.q.row, first, c.length, score_scale(c) * LOG2_E, rows);
     for (int r = 0; r < T; ++r) {
       labels[r] = query_label(c, b, first + r);
@@ -418,8 +451,10 @@ struct QueryTile {
   template <bool labelled>
   void score_all(const Keys<D>& keys, const Blocks& blocks, const float* bias, float* scores) {
     int64_t k = blocks.begin;
-    for (; k + 2 <= blocks.end; k += 2, scores += 2 * T * W)
+    for (; k + 2 <= blocks.end; k += 2, scores += 2 * T * W) {
+      upcoming.template fetch_some<D>();
       score<2, labelled>(keys.transposed + k * W * D, keys.labels + k * W, bias + k * W, scores);
+    }
     if (k < blocks.end) score<1, labelled>(keys.transposed + k * W * D, keys.labels + k * W, bias + k * W, scores);
   }
 
@@ -432,8 +467,7 @@ struct QueryTile {
 
   void add_values(const Keys<D>& keys, const Blocks& blocks, const float* weights) {
     for (int half = 0; half < T; half += R)
-      for (int64_t k = blocks.begin; k < blocks.end; ++k)
-        add_weighted<D>(out + half * D, weights + ((k - blocks.begin) * T + half) * W, W, 1, keys.values + k * W * D, W);
+      add_weighted<D>(out + half * D, weights + half * W, W, 1, keys.values + blocks.begin * W * D, W, blocks.end - blocks.begin, T * W);
   }
 };
 
@@ -478,6 +512,11 @@ void forward_spans(const Call& c) {
       const int64_t column = first - start;  // of the key first - before
       for (; packed < column + shape.blocks * W; packed += W) keys.pack(c, b, h, packed, start - shape.before + packed, c.length);
       tile.load_rows(c, b, h, first);
+      tile.upcoming.forget();
+      tile.upcoming.add(head_of(c.q, b, h), c.q.row, first + T, c.length);
+      tile.upcoming.add(head_of(c.k, b, h), c.k.row, start - shape.before + packed, c.length);
+      tile.upcoming.add(head_of(c.v, b, h), c.v.row, start - shape.before + packed, c.length);
+      tile.upcoming.add(out, c.out.row, first, c.length);
 
       const Blocks far(tile.labels, global_keys.labels, 0, out_of_band(c, first) ? shape.globals / W : 0);
       const Blocks near(tile.labels, keys.labels, column / W, shape.blocks);
@@ -540,23 +579,22 @@ struct Queries {
     const float* out = head_of(c.out, b, h);
     for (int64_t w = 0; w < W; ++w) {
       const int64_t i = first + w;
-      const bool inside = i >= 0 && i < c.length;
       vec delta = splat(0.0f);
-      for (int d = 0; inside && d < D; d += W) delta = fma(load(grad_out + (at + w) * D + d), load(out + i * c.out.row + d), delta);
+      for (int d = 0; d < D; d += W) delta = fma(load(grad_out + (at + w) * D + d), load(row_of(out, c.out.row, i, c.length) + d), delta);
       minus_delta[at + w] = -sum(delta);
-      lse[at + w] = inside ? c.lse[(b * c.heads + h) * c.length + i] : INFINITY;
+      lse[at + w] = i >= 0 && i < c.length ? c.lse[(b * c.heads + h) * c.length + i] : INFINITY;
       if (c.threshold) hashes[at + w] = query_hash(c, b, h, i);
     }
   }
 
-  // Add the gradient of the first `count` columns to that of the queries from `first` on.
-  void add_grad(const Call& c, int64_t b, int64_t h, int64_t first, int64_t count) const {
+  // Add the gradient of `count` columns from `at` on to that of the queries from `first` on.
+  void add_grad(const Call& c, int64_t b, int64_t h, int64_t at, int64_t first, int64_t count) const {
     float* head = writable_head_of(c.grad_q, b, h);
-    const int64_t begin = first < 0 ? -first : 0, end = first + count < c.length ? count : c.length - first;
-    for (int64_t at = begin; at < end; ++at)
+    const vec scale = splat(score_scale(c));
+    for (int64_t n = first < 0 ? -first : 0; n < count && first + n < c.length; ++n)
       for (int d = 0; d < D; d += W) {
-        float* to = head + (first + at) * c.grad_q.row + d;
-        store(to, fma(load(grad + at * D + d), splat(score_scale(c)), load(to)));
+        float* to = head + (first + n) * c.grad_q.row + d;
+        store(to, fma(load(grad + (at + n) * D + d), scale, load(to)));
       }
   }
 };
@@ -575,14 +613,16 @@ struct KeyTile {
   uint32_t hashes[T];
   uint32_t threshold;
   float keep_scale;
+  Upcoming upcoming;
 
   KeyTile(const Call& c) : threshold(c.threshold), keep_scale(c.keep_scale) { std::memset(grad_scores, 0, sizeof(grad_scores)); }
 
   // Keys from `end` on are no keys.
   void load_rows(const Call& c, int64_t b, int64_t h, int64_t first, int64_t end) {
-    copy_rows<D>(head_of(c.k, b, h), c.k.row, first, end, score_scale(c) * LOG2_E, scaled);
-    copy_rows<D>(head_of(c.k, b, h), c.k.row, first, end, 1.0f, rows);
-    copy_rows<D>(head_of(c.v, b, h), c.v.row, first, end, 1.0f, values);
+    const float *k = head_of(c.k, b, h), *v = head_of(c.v, b, h);
+    copy_rows<D>(k, c.k.row, first, end, score_scale(c) * LOG2_E, scaled);
+    copy_rows<D>(k, c.k.row, first, end, 1.0f, rows);
+    copy_rows<D>(v, c.v.row, first, end, 1.0f, values);
     for (int r = 0; r < T; ++r) {
       labels[r] = key_label(c, b, first + r, end);
       hashes[r] = static_cast<uint32_t>(first + r) * GOLDEN;
@@ -636,7 +676,10 @@ struct KeyTile {
   template <bool labelled, bool dropping>
   void weigh_all(const Queries<D>& queries, int64_t begin, int64_t end, const float* bias) {
     int64_t k = begin;
-    for (; k + 2 <= end; k += 2) weigh<2, labelled, dropping>(queries, k * W, bias + k * W, (k - begin + 1) * W);
+    for (; k + 2 <= end; k += 2) {
+      upcoming.template fetch_some<D>();
+      weigh<2, labelled, dropping>(queries, k * W, bias + k * W, (k - begin + 1) * W);
+    }
     if (k < end) weigh<1, labelled, dropping>(queries, k * W, bias + k * W, (k - begin + 1) * W);
   }
 
@@ -674,9 +717,10 @@ struct KeyTile {
 
   // Rows of the two gradients, `count` of them.
   void store_grads(const Call& c, float* grad_k, int64_t k_stride, float* grad_v, int64_t v_stride, int64_t count) const {
+    const vec scale = splat(score_scale(c));
     for (int64_t r = 0; r < count; ++r)
       for (int d = 0; d < D; d += W) {
-        store(grad_k + r * k_stride + d, load(grad_rows + r * D + d) * splat(score_scale(c)));
+        store(grad_k + r * k_stride + d, load(grad_rows + r * D + d) * scale);
         store(grad_v + r * v_stride + d, load(grad_values + r * D + d));
       }
   }
@@ -687,18 +731,30 @@ template <int D>
 void backward_band(const Call& c, const Shape& shape, int64_t item, Queries<D>& queries, KeyTile<D>& tile) {
   const int64_t b = item / shape.spans / c.heads, h = item / shape.spans % c.heads, start = item % shape.spans * c.span;
   const int64_t stop = start + c.span < c.length ? start + c.span : c.length;
+  float *grad_k = writable_head_of(c.grad_k, b, h), *grad_v = writable_head_of(c.grad_v, b, h);
   int64_t packed = 0;
   for (int64_t first = start; first < stop; first += T) {
     const int64_t column = first - start;  // of the query first - before
     for (; packed < column + shape.blocks * W; packed += W) queries.pack(c, b, h, packed, start - shape.before + packed);
     tile.load_rows(c, b, h, first, c.length);
+    tile.upcoming.forget();
+    tile.upcoming.add(head_of(c.q, b, h), c.q.row, start - shape.before + packed, c.length);
+    tile.upcoming.add(head_of(c.grad_out, b, h), c.grad_out.row, start - shape.before + packed, c.length);
+    tile.upcoming.add(head_of(c.out, b, h), c.out.row, start - shape.before + packed, c.length);
+    tile.upcoming.add(head_of(c.k, b, h), c.k.row, first + T, c.length);
+    tile.upcoming.add(head_of(c.v, b, h), c.v.row, first + T, c.length);
+    tile.upcoming.add(head_of(c.grad_q, b, h), c.grad_q.row, first - shape.before, c.length);
+    tile.upcoming.add(grad_k, c.grad_k.row, first, c.length);
+    tile.upcoming.add(grad_v, c.grad_v.row, first, c.length);
+
     const Blocks blocks(tile.labels, queries.labels, column / W, shape.blocks);
     tile.add_grads(queries, blocks, c.band_bias + h * shape.band_size + T - column,
                    c.band_grad ? c.band_grad + item * shape.band_size + T - column : nullptr);
-    tile.store_grads(c, writable_head_of(c.grad_k, b, h) + first * c.grad_k.row, c.grad_k.row,
-                     writable_head_of(c.grad_v, b, h) + first * c.grad_v.row, c.grad_v.row, stop - first < T ? stop - first : T);
+    tile.store_grads(c, grad_k + first * c.grad_k.row, c.grad_k.row, grad_v + first * c.grad_v.row, c.grad_v.row,
+                     stop - first < T ? stop - first : T);
+    // No later tile meets the first T columns of this one; the last tile leaves all of its own.
+    queries.add_grad(c, b, h, column, first - shape.before, first + T < stop ? T : packed - column);
   }
-  queries.add_grad(c, b, h, start - shape.before, packed);
 }
 
 // All global keys with the queries of one span, where they are out of the band.
@@ -708,6 +764,7 @@ void backward_global(const Call& c, const Shape& shape, int64_t item, Queries<D>
   for (int64_t at = 0; at < shape.padded_span; at += W) queries.pack(c, b, h, at, start + at);
   for (int64_t first = 0; first < shape.globals; first += T) {
     tile.load_rows(c, b, h, first, c.num_global);
+    tile.upcoming.forget();
     const Blocks blocks(tile.labels, queries.labels, 0, shape.padded_span / W);
     const int64_t origin = shape.globals + T - first;
     tile.add_grads(queries, blocks, c.global_bias + h * shape.global_size + origin + start,
@@ -715,7 +772,7 @@ void backward_global(const Call& c, const Shape& shape, int64_t item, Queries<D>
     const int64_t at = (item * shape.globals + first) * D;
     tile.store_grads(c, c.global_grad_k + at, D, c.global_grad_v + at, D, T);
   }
-  queries.add_grad(c, b, h, start, shape.padded_span);
+  queries.add_grad(c, b, h, 0, start, shape.padded_span);
 }
 
 // Phase 0 and 1: the band of the even and of the odd spans, neighbours of which add to the same queries. Phase 2: the global keys.
