@@ -206,9 +206,8 @@ class _Band(torch.autograd.Function):
         rule: _Rule = ctx.rule
         grad_out = _rows_contiguous(grad_out)
         batches, heads, length, head_dim = q.shape
-        by_row = (batches, length, heads, head_dim)
-        grad_q = q.new_zeros(by_row).transpose(1, 2)  # (B, H, L, Dh), added to
-        grad_k, grad_v = (q.new_empty(by_row).transpose(1, 2) for _ in range(2))
+        grad_q, grad_k, grad_v = q.new_empty(3, batches, length, heads, head_dim).transpose(2, 3)  # (B, H, L, Dh) each
+        grad_q.zero_()  # it is added to, the others are written
         shape = _Shape(length, rule, backward=True)
         band_bias, global_bias = shape.bias_rows(bias, heads)
         call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
