@@ -209,9 +209,9 @@ struct Call {
   float* lse;                  // (B, H, L), base 2; +inf where a query attends to nothing
   const float* band_bias;      // (H, band_size): see `Geometry`
   const float* global_bias;    // (H, global_size)
-  float* band_grad;            // (B, H, spans, band_size) or null
-  float* global_grad;          // (B, H, spans, band_grad_global_size) or null
-  float* global_grad_k;        // (B, H, spans, globals, Dh), globals = num_global rounded up to T
+  float* band_grad;            // (B, spans, H, band_size) or null
+  float* global_grad;          // (B, spans, H, global_grad_size) or null
+  float* global_grad_k;        // (B, spans, H, globals, Dh), globals = num_global rounded up to T
   float* global_grad_v;
   double* table_grad;          // (H, 2 max_distance + 1)
   const int32_t* query_label;  // (B, L) or null: query and key meet where labels are equal
@@ -247,6 +247,17 @@ struct Shape {
     global_size = globals + T + c.length + T;
     global_grad_size = globals + T + padded_span;
   }
+};
+
+// A unit of work: a span of rows of one head. The heads of a span follow one another, as their rows share pages.
+struct Unit {
+  int64_t number, b, h, span, start, stop;  // rows start, ..., stop - 1
+
+  Unit(const Call& c, const Shape& shape, int64_t unit)
+      : number(unit), b(unit / c.heads / shape.spans), h(unit % c.heads), span(unit / c.heads % shape.spans), start(span * c.span) {
+    stop = start + c.span < c.length ? start + c.span : c.length;
+  }
+  static int64_t count(const Call& c, const Shape& shape) { return c.batches * c.heads * shape.spans; }
 };
 
 // Memory that begins at a cache line and holds nothing yet.
@@ -501,9 +512,9 @@ void forward_spans(const Call& c) {
   QueryTile<D> tile;
 
   auto* next = reinterpret_cast<std::atomic<int64_t>*>(c.next);
-  for (int64_t item; (item = next->fetch_add(1)) < c.batches * c.heads * shape.spans;) {
-    const int64_t b = item / shape.spans / c.heads, h = item / shape.spans % c.heads, start = item % shape.spans * c.span;
-    const int64_t stop = start + c.span < c.length ? start + c.span : c.length;
+  for (int64_t number; (number = next->fetch_add(1)) < Unit::count(c, shape);) {
+    const Unit unit(c, shape, number);
+    const int64_t b = unit.b, h = unit.h, start = unit.start, stop = unit.stop;
     for (int64_t at = 0; at < shape.globals; at += W) global_keys.pack(c, b, h, at, at, c.num_global);
     float* out = writable_head_of(c.out, b, h);
     int64_t packed = 0;
@@ -728,9 +739,8 @@ struct KeyTile {
 
 // The keys of one span with the queries around them.
 template <int D>
-void backward_band(const Call& c, const Shape& shape, int64_t item, Queries<D>& queries, KeyTile<D>& tile) {
-  const int64_t b = item / shape.spans / c.heads, h = item / shape.spans % c.heads, start = item % shape.spans * c.span;
-  const int64_t stop = start + c.span < c.length ? start + c.span : c.length;
+void backward_band(const Call& c, const Shape& shape, const Unit& unit, Queries<D>& queries, KeyTile<D>& tile) {
+  const int64_t b = unit.b, h = unit.h, start = unit.start, stop = unit.stop;
   float *grad_k = writable_head_of(c.grad_k, b, h), *grad_v = writable_head_of(c.grad_v, b, h);
   int64_t packed = 0;
   for (int64_t first = start; first < stop; first += T) {
@@ -749,7 +759,7 @@ void backward_band(const Call& c, const Shape& shape, int64_t item, Queries<D>& 
 
     const Blocks blocks(tile.labels, queries.labels, column / W, shape.blocks);
     tile.add_grads(queries, blocks, c.band_bias + h * shape.band_size + T - column,
-                   c.band_grad ? c.band_grad + item * shape.band_size + T - column : nullptr);
+                   c.band_grad ? c.band_grad + unit.number * shape.band_size + T - column : nullptr);
     tile.store_grads(c, grad_k + first * c.grad_k.row, c.grad_k.row, grad_v + first * c.grad_v.row, c.grad_v.row,
                      stop - first < T ? stop - first : T);
     // No later tile meets the first T columns of this one; the last tile leaves all of its own.
@@ -759,8 +769,8 @@ void backward_band(const Call& c, const Shape& shape, int64_t item, Queries<D>& 
 
 // All global keys with the queries of one span, where they are out of the band.
 template <int D>
-void backward_global(const Call& c, const Shape& shape, int64_t item, Queries<D>& queries, KeyTile<D>& tile) {
-  const int64_t b = item / shape.spans / c.heads, h = item / shape.spans % c.heads, start = item % shape.spans * c.span;
+void backward_global(const Call& c, const Shape& shape, const Unit& unit, Queries<D>& queries, KeyTile<D>& tile) {
+  const int64_t b = unit.b, h = unit.h, start = unit.start;
   for (int64_t at = 0; at < shape.padded_span; at += W) queries.pack(c, b, h, at, start + at);
   for (int64_t first = 0; first < shape.globals; first += T) {
     tile.load_rows(c, b, h, first, c.num_global);
@@ -768,8 +778,8 @@ void backward_global(const Call& c, const Shape& shape, int64_t item, Queries<D>
     const Blocks blocks(tile.labels, queries.labels, 0, shape.padded_span / W);
     const int64_t origin = shape.globals + T - first;
     tile.add_grads(queries, blocks, c.global_bias + h * shape.global_size + origin + start,
-                   c.global_grad ? c.global_grad + item * shape.global_grad_size + origin : nullptr);
-    const int64_t at = (item * shape.globals + first) * D;
+                   c.global_grad ? c.global_grad + unit.number * shape.global_grad_size + origin : nullptr);
+    const int64_t at = (unit.number * shape.globals + first) * D;
     tile.store_grads(c, c.global_grad_k + at, D, c.global_grad_v + at, D, T);
   }
   queries.add_grad(c, b, h, 0, start, shape.padded_span);
@@ -782,19 +792,21 @@ void backward_spans(const Call& c) {
   Queries<D> queries(shape.padded_span - T + shape.blocks * W);
   const auto tile = std::make_unique<KeyTile<D>>(c);
   auto* next = reinterpret_cast<std::atomic<int64_t>*>(c.next);
-  for (int64_t item; (item = next->fetch_add(1)) < c.batches * c.heads * shape.spans;) {
+  for (int64_t number; (number = next->fetch_add(1)) < Unit::count(c, shape);) {
+    const Unit unit(c, shape, number);
     if (c.phase == 2)
-      backward_global<D>(c, shape, item, queries, *tile);
-    else if (item % shape.spans % 2 == c.phase)
-      backward_band<D>(c, shape, item, queries, *tile);
+      backward_global<D>(c, shape, unit, queries, *tile);
+    else if (unit.span % 2 == c.phase)
+      backward_band<D>(c, shape, unit, queries, *tile);
   }
 }
 
 // Sum what the spans hold per distance into the table, in a fixed order and in double precision.
 void fold_bias_grad(const Call& c) {
   const Shape shape(c, false);
-  for (int64_t item = 0; item < c.batches * c.heads * shape.spans; ++item) {
-    double* table = c.table_grad + item / shape.spans % c.heads * (2 * c.max_distance + 1);
+  for (int64_t number = 0; number < Unit::count(c, shape); ++number) {
+    const Unit unit(c, shape, number);
+    double* table = c.table_grad + unit.h * (2 * c.max_distance + 1);
     const auto add = [&](const float* grads, int64_t size, int64_t first) {
       for (int64_t t = 0; t < size; ++t) {
         const int64_t distance = -(first + t);  // rows are keys here, so first + t is query - key
@@ -802,9 +814,9 @@ void fold_bias_grad(const Call& c) {
         table[clipped + c.max_distance] += static_cast<double>(grads[t]);
       }
     };
-    add(c.band_grad + item * shape.band_size, shape.band_size, -shape.before - T);
+    add(c.band_grad + number * shape.band_size, shape.band_size, -shape.before - T);
     if (c.num_global)
-      add(c.global_grad + item * shape.global_grad_size, shape.global_grad_size, item % shape.spans * c.span - shape.globals - T);
+      add(c.global_grad + number * shape.global_grad_size, shape.global_grad_size, unit.start - shape.globals - T);
   }
 }
 

@@ -213,7 +213,7 @@ class _Band(torch.autograd.Function):
         call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
         call.grad_out, call.grad_q, call.grad_k, call.grad_v = (_View.of(x) for x in (grad_out, grad_q, grad_k, grad_v))
 
-        units = (batches, heads, shape.spans)
+        units = (batches, shape.spans, heads)
         global_grads = q.new_empty(2, *units, shape.globals, head_dim)
         call.global_grad_k, call.global_grad_v = (x.data_ptr() for x in global_grads)
         table_grad = None
@@ -229,8 +229,8 @@ class _Band(torch.autograd.Function):
             _run("band_backward", call, 2)
             count = min(rule.num_global, length)
             for span in range(shape.spans):  # in a fixed order
-                grad_k[:, :, :count] += global_grads[0, :, :, span, :count]
-                grad_v[:, :, :count] += global_grads[1, :, :, span, :count]
+                grad_k[:, :, :count] += global_grads[0, :, span, :, :count]
+                grad_v[:, :, :count] += global_grads[1, :, span, :, :count]
         if table_grad is not None:
             _run("band_fold_bias_grad", call, workers=1)
             table_grad = table_grad.float()
