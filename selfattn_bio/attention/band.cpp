@@ -309,16 +309,17 @@ INLINE const float* row_of(const float* head, int64_t stride, int64_t at, int64_
 }
 
 // Rows that will soon be read or written. They are far apart in memory, so that no prefetcher of the CPU sees them coming, and fetched all
-// at once they would wait for one another: the products fetch some in between.
+// at once they would wait for one another: each product of blocks fetches its share.
 class Upcoming {
  public:
   // The T rows of a head from `first` on, where there are any.
   void add(const float* head, int64_t stride, int64_t first, int64_t length) {
     for (int64_t at = first < 0 ? 0 : first; at < first + T && at < length; ++at) rows_[count_++] = head + at * stride;
   }
+  // Fetch this product's share of what is left, where `products` are to come.
   template <int D>
-  INLINE void fetch_some() {
-    for (int n = 0; n < 16 && count_ > 0; ++n) {
+  INLINE void fetch_share(int64_t products) {
+    for (const int64_t rest = count_ - count_ / products; count_ > rest;) {
       --count_;
       for (int d = 0; d < D; d += 16) __builtin_prefetch(rows_[count_] + d);
     }
@@ -463,7 +464,7 @@ struct QueryTile {
   void score_all(const Keys<D>& keys, const Blocks& blocks, const float* bias, float* scores) {
     int64_t k = blocks.begin;
     for (; k + 2 <= blocks.end; k += 2, scores += 2 * T * W) {
-      upcoming.template fetch_some<D>();
+      upcoming.template fetch_share<D>((blocks.end - k) / 2);
       score<2, labelled>(keys.transposed + k * W * D, keys.labels + k * W, bias + k * W, scores);
     }
     if (k < blocks.end) score<1, labelled>(keys.transposed + k * W * D, keys.labels + k * W, bias + k * W, scores);
@@ -688,7 +689,7 @@ struct KeyTile {
   void weigh_all(const Queries<D>& queries, int64_t begin, int64_t end, const float* bias) {
     int64_t k = begin;
     for (; k + 2 <= end; k += 2) {
-      upcoming.template fetch_some<D>();
+      upcoming.template fetch_share<D>((end - k) / 2);
       weigh<2, labelled, dropping>(queries, k * W, bias + k * W, (k - begin + 1) * W);
     }
     if (k < end) weigh<1, labelled, dropping>(queries, k * W, bias + k * W, (k - begin + 1) * W);
