@@ -301,12 +301,29 @@ uint32_t query_hash(const Call& c, int64_t b, int64_t h, int64_t i) {
   return mixed(mixed(seed + static_cast<uint32_t>(b * c.heads + h)) + static_cast<uint32_t>(i));
 }
 
-alignas(64) constexpr float ZEROS[64] = {};
+// The T rows of a head from `first` on: in place where all of them lie within the sequence, else a copy with zeros beyond its ends.
+template <int D>
+class Rows {
+ public:
+  Rows(const float* head, int64_t stride, int64_t first, int64_t length) : data_(head + first * stride), stride_(stride) {
+    if (first >= 0 && first + T <= length) return;
+    data_ = copy_;
+    stride_ = D;
+    for (int64_t r = 0; r < T; ++r)
+      for (int d = 0; d < D; d += W) {
+        const bool inside = first + r >= 0 && first + r < length;
+        store(copy_ + r * D + d, inside ? load(head + (first + r) * stride + d) : splat(0.0f));
+      }
+  }
+  Rows(const Rows&) = delete;
+  Rows& operator=(const Rows&) = delete;
+  const float* operator[](int64_t r) const { return data_ + r * stride_; }
 
-// Row `at` of a head; zeros beyond the ends.
-INLINE const float* row_of(const float* head, int64_t stride, int64_t at, int64_t length) {
-  return at >= 0 && at < length ? head + at * stride : ZEROS;
-}
+ private:
+  const float* data_;
+  int64_t stride_;
+  alignas(64) float copy_[T * D];
+};
 
 // Rows that will soon be read or written. They are far apart in memory, so that no prefetcher of the CPU sees them coming, and fetched all
 // at once they would wait for one another: each product of blocks fetches its share.
@@ -331,11 +348,10 @@ class Upcoming {
   int count_ = 0;
 };
 
-// Rows first, ..., first + T - 1 of a head times `scale`.
 template <int D>
-void copy_rows(const float* head, int64_t stride, int64_t first, int64_t length, float scale, float* rows) {
+INLINE void copy_rows(const Rows<D>& from, float scale, float* rows) {
   for (int64_t r = 0; r < T; ++r)
-    for (int d = 0; d < D; d += W) store(rows + r * D + d, load(row_of(head, stride, first + r, length) + d) * splat(scale));
+    for (int d = 0; d < D; d += W) store(rows + r * D + d, load(from[r] + d) * splat(scale));
 }
 
 INLINE void transpose(vec (&x)[W]) {
@@ -352,17 +368,13 @@ INLINE void transpose(vec (&x)[W]) {
   }
 }
 
-// A block of W columns of a head, from `first` on, as rows (W, D) and transposed (D, W), each where it is not null.
+// (W, D) -> (D, W)
 template <int D>
-void copy_block(const float* head, int64_t stride, int64_t first, int64_t length, float* rows, float* transposed) {
+INLINE void copy_transposed(const Rows<D>& from, float* transposed) {
   for (int d = 0; d < D; d += W) {
     vec x[W];
 #pragma GCC unroll 16
-    for (int w = 0; w < W; ++w) x[w] = load(row_of(head, stride, first + w, length) + d);
-    if (rows)
-#pragma GCC unroll 16
-      for (int w = 0; w < W; ++w) store(rows + w * D + d, x[w]);
-    if (!transposed) continue;
+    for (int w = 0; w < W; ++w) x[w] = load(from[w] + d);
     transpose(x);
 #pragma GCC unroll 16
     for (int w = 0; w < W; ++w) store(transposed + (d + w) * W, x[w]);
@@ -413,8 +425,8 @@ struct Keys {
   void pack(const Call& c, int64_t b, int64_t h, int64_t at, int64_t first, int64_t end) {
     for (int w = 0; w < W; ++w) labels[at + w] = key_label(c, b, first + w, end);
     if (first + W <= 0 || first >= end) return;
-    copy_block<D>(head_of(c.k, b, h), c.k.row, first, end, nullptr, transposed + at * D);
-    copy_block<D>(head_of(c.v, b, h), c.v.row, first, end, values + at * D, nullptr);
+    copy_transposed<D>(Rows<D>(head_of(c.k, b, h), c.k.row, first, end), transposed + at * D);
+    copy_rows<D>(Rows<D>(head_of(c.v, b, h), c.v.row, first, end), 1.0f, values + at * D);
   }
 };
 
@@ -428,7 +440,7 @@ struct QueryTile {
   Upcoming upcoming;
 
   void load_rows(const Call& c, int64_t b, int64_t h, int64_t first) {
-    copy_rows<D>(head_of(c.q, b, h), c.q.row, first, c.length, score_scale(c) * LOG2_E, rows);
+    copy_rows<D>(Rows<D>(head_of(c.q, b, h), c.q.row, first, c.length), score_scale(c) * LOG2_E, rows);
     for (int r = 0; r < T; ++r) {
       labels[r] = query_label(c, b, first + r);
       store(peaks + r * W, splat(-INFINITY));
@@ -565,7 +577,8 @@ constexpr int STRIDE = (CHUNK + 2) * W;  // of a row of weights: a block of zero
 // Queries of one span, packed as the tiles get to them, and their gradient.
 template <int D>
 struct Queries {
-  Buffer<float> transposed, rows, grad_out_transposed, grad_out, grad;
+  Buffer<float> transposed, rows, grad_out_transposed, grad_out;
+  Buffer<float> grad;              // times log2(e)
   Buffer<float> lse, minus_delta;  // minus_delta: -sum(grad_out * out)
   Buffer<int32_t> labels;
   Buffer<uint32_t> hashes;
@@ -585,14 +598,19 @@ struct Queries {
   void pack(const Call& c, int64_t b, int64_t h, int64_t at, int64_t first) {
     for (int w = 0; w < W; ++w) labels[at + w] = query_label(c, b, first + w);
     if (first + W <= 0 || first >= c.length) return;
-    copy_block<D>(head_of(c.q, b, h), c.q.row, first, c.length, rows + at * D, transposed + at * D);
-    copy_block<D>(head_of(c.grad_out, b, h), c.grad_out.row, first, c.length, grad_out + at * D, grad_out_transposed + at * D);
+    const Rows<D> from(head_of(c.q, b, h), c.q.row, first, c.length);
+    copy_rows<D>(from, 1.0f, rows + at * D);
+    copy_transposed<D>(from, transposed + at * D);
+    const Rows<D> grads(head_of(c.grad_out, b, h), c.grad_out.row, first, c.length);
+    copy_rows<D>(grads, 1.0f, grad_out + at * D);
+    copy_transposed<D>(grads, grad_out_transposed + at * D);
     std::memset(grad + at * D, 0, W * D * sizeof(float));
-    const float* out = head_of(c.out, b, h);
+
+    const Rows<D> out(head_of(c.out, b, h), c.out.row, first, c.length);
     for (int64_t w = 0; w < W; ++w) {
       const int64_t i = first + w;
       vec delta = splat(0.0f);
-      for (int d = 0; d < D; d += W) delta = fma(load(grad_out + (at + w) * D + d), load(row_of(out, c.out.row, i, c.length) + d), delta);
+      for (int d = 0; d < D; d += W) delta = fma(load(grads[w] + d), load(out[w] + d), delta);
       minus_delta[at + w] = -sum(delta);
       lse[at + w] = i >= 0 && i < c.length ? c.lse[(b * c.heads + h) * c.length + i] : INFINITY;
       if (c.threshold) hashes[at + w] = query_hash(c, b, h, i);
@@ -602,7 +620,7 @@ struct Queries {
   // Add the gradient of `count` columns from `at` on to that of the queries from `first` on.
   void add_grad(const Call& c, int64_t b, int64_t h, int64_t at, int64_t first, int64_t count) const {
     float* head = writable_head_of(c.grad_q, b, h);
-    const vec scale = splat(score_scale(c));
+    const vec scale = splat(1.0f / LOG2_E);  // what the keys' factor holds beside 1 / sqrt(Dh)
     for (int64_t n = first < 0 ? -first : 0; n < count && first + n < c.length; ++n)
       for (int d = 0; d < D; d += W) {
         float* to = head + (first + n) * c.grad_q.row + d;
@@ -614,8 +632,7 @@ struct Queries {
 // A tile of keys and its gradients.
 template <int D>
 struct KeyTile {
-  alignas(64) float scaled[T * D];  // keys times log2(e) / sqrt(Dh)
-  alignas(64) float rows[T * D];
+  alignas(64) float rows[T * D];  // times log2(e) / sqrt(Dh)
   alignas(64) float values[T * D];
   alignas(64) float grad_rows[T * D];  // before the factor 1 / sqrt(Dh)
   alignas(64) float grad_values[T * D];
@@ -631,10 +648,8 @@ struct KeyTile {
 
   // Keys from `end` on are no keys.
   void load_rows(const Call& c, int64_t b, int64_t h, int64_t first, int64_t end) {
-    const float *k = head_of(c.k, b, h), *v = head_of(c.v, b, h);
-    copy_rows<D>(k, c.k.row, first, end, score_scale(c) * LOG2_E, scaled);
-    copy_rows<D>(k, c.k.row, first, end, 1.0f, rows);
-    copy_rows<D>(v, c.v.row, first, end, 1.0f, values);
+    copy_rows<D>(Rows<D>(head_of(c.k, b, h), c.k.row, first, end), score_scale(c) * LOG2_E, rows);
+    copy_rows<D>(Rows<D>(head_of(c.v, b, h), c.v.row, first, end), 1.0f, values);
     for (int r = 0; r < T; ++r) {
       labels[r] = key_label(c, b, first + r, end);
       hashes[r] = static_cast<uint32_t>(first + r) * GOLDEN;
@@ -654,7 +669,7 @@ struct KeyTile {
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
         for (int n = 0; n < N; ++n) s[r][n] = load(bias - half - r + n * W) - load(queries.lse + at + n * W);
-      multiply<N>(s, scaled + half * D, D, 1, queries.transposed + at * D, W, D * W, D);
+      multiply<N>(s, rows + half * D, D, 1, queries.transposed + at * D, W, D * W, D);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
