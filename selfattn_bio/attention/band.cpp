@@ -231,7 +231,8 @@ int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 struct Shape {
   int64_t before, after;  // columns run from row - before to row + after
   int64_t blocks;         // vectors of columns that a tile of the band meets
-  int64_t spans, padded_span, globals;
+  int64_t spans, globals;
+  int64_t columns;           // that the tiles of a span meet, all together
   int64_t band_size;         // of a bias row of the band: the distances column - row from -before - T on
   int64_t global_size;       // of a bias row of the global keys: the distances from -length - T (forward), -globals - T (backward) on
   int64_t global_grad_size;  // of the same in one span's gradient
@@ -241,11 +242,11 @@ struct Shape {
     after = forward ? c.right : c.left;
     blocks = up(T + before + after, W) / W;
     spans = (c.length + c.span - 1) / c.span;
-    padded_span = up(c.span, T);
     globals = up(c.num_global, T);
     band_size = T + blocks * W;
     global_size = globals + T + c.length + T;
-    global_grad_size = globals + T + padded_span;
+    columns = c.span - T + blocks * W;
+    global_grad_size = globals + T + columns;
   }
 };
 
@@ -520,7 +521,7 @@ bool out_of_band(const Call& c, int64_t first) { return first + T - 1 > c.left |
 template <int D>
 void forward_spans(const Call& c) {
   const Shape shape(c, true);
-  Keys<D> keys(shape.padded_span - T + shape.blocks * W), global_keys(shape.globals);
+  Keys<D> keys(shape.columns), global_keys(shape.globals);
   Buffer<float> scores((shape.globals + shape.blocks * W) * T);
   QueryTile<D> tile;
 
@@ -753,9 +754,30 @@ struct KeyTile {
   }
 };
 
+// All global keys with the queries of one span that are out of their band: those that `queries` holds and no other span takes.
+template <int D>
+void backward_global(const Call& c, const Shape& shape, const Unit& unit, Queries<D>& queries, int64_t packed, KeyTile<D>& tile) {
+  // Whole blocks: the first that begins in the span, and as many as the span has; what is left at either end is the outer spans'.
+  const int64_t inner = up(shape.before, W) / W;
+  const int64_t begin = unit.start == 0 ? 0 : inner, end = unit.stop == c.length ? packed / W : inner + c.span / W;
+  std::memset(queries.grad + begin * W * D, 0, (end - begin) * W * D * sizeof(float));
+  tile.upcoming.forget();
+  const int64_t column_zero = unit.start - shape.before;
+  for (int64_t first = 0; first < shape.globals; first += T) {
+    tile.load_rows(c, unit.b, unit.h, first, c.num_global);
+    const Blocks blocks(tile.labels, queries.labels, begin, end - begin);
+    const int64_t origin = shape.globals + T - first;
+    tile.add_grads(queries, blocks, c.global_bias + unit.h * shape.global_size + origin + column_zero,
+                   c.global_grad ? c.global_grad + unit.number * shape.global_grad_size + origin : nullptr);
+    const int64_t at = (unit.number * shape.globals + first) * D;
+    tile.store_grads(c, c.global_grad_k + at, D, c.global_grad_v + at, D, T);
+  }
+  queries.add_grad(c, unit.b, unit.h, begin * W, column_zero + begin * W, (end - begin) * W);
+}
+
 // The keys of one span with the queries around them.
 template <int D>
-void backward_band(const Call& c, const Shape& shape, const Unit& unit, Queries<D>& queries, KeyTile<D>& tile) {
+void backward_span(const Call& c, const Shape& shape, const Unit& unit, Queries<D>& queries, KeyTile<D>& tile) {
   const int64_t b = unit.b, h = unit.h, start = unit.start, stop = unit.stop;
   float *grad_k = writable_head_of(c.grad_k, b, h), *grad_v = writable_head_of(c.grad_v, b, h);
   int64_t packed = 0;
@@ -781,39 +803,19 @@ void backward_band(const Call& c, const Shape& shape, const Unit& unit, Queries<
     // No later tile meets the first T columns of this one; the last tile leaves all of its own.
     queries.add_grad(c, b, h, column, first - shape.before, first + T < stop ? T : packed - column);
   }
+  if (shape.globals) backward_global<D>(c, shape, unit, queries, packed, tile);
 }
 
-// All global keys with the queries of one span, where they are out of the band.
-template <int D>
-void backward_global(const Call& c, const Shape& shape, const Unit& unit, Queries<D>& queries, KeyTile<D>& tile) {
-  const int64_t b = unit.b, h = unit.h, start = unit.start;
-  for (int64_t at = 0; at < shape.padded_span; at += W) queries.pack(c, b, h, at, start + at);
-  for (int64_t first = 0; first < shape.globals; first += T) {
-    tile.load_rows(c, b, h, first, c.num_global);
-    tile.upcoming.forget();
-    const Blocks blocks(tile.labels, queries.labels, 0, shape.padded_span / W);
-    const int64_t origin = shape.globals + T - first;
-    tile.add_grads(queries, blocks, c.global_bias + h * shape.global_size + origin + start,
-                   c.global_grad ? c.global_grad + unit.number * shape.global_grad_size + origin : nullptr);
-    const int64_t at = (unit.number * shape.globals + first) * D;
-    tile.store_grads(c, c.global_grad_k + at, D, c.global_grad_v + at, D, T);
-  }
-  queries.add_grad(c, b, h, 0, start, shape.padded_span);
-}
-
-// Phase 0 and 1: the band of the even and of the odd spans, neighbours of which add to the same queries. Phase 2: the global keys.
+// Phase 0 takes the even spans and phase 1 the odd ones: neighbours add to the same queries.
 template <int D>
 void backward_spans(const Call& c) {
   const Shape shape(c, false);
-  Queries<D> queries(shape.padded_span - T + shape.blocks * W);
+  Queries<D> queries(shape.columns);
   const auto tile = std::make_unique<KeyTile<D>>(c);
   auto* next = reinterpret_cast<std::atomic<int64_t>*>(c.next);
   for (int64_t number; (number = next->fetch_add(1)) < Unit::count(c, shape);) {
     const Unit unit(c, shape, number);
-    if (c.phase == 2)
-      backward_global<D>(c, shape, unit, queries, *tile);
-    else if (unit.span % 2 == c.phase)
-      backward_band<D>(c, shape, unit, queries, *tile);
+    if (unit.span % 2 == c.phase) backward_span<D>(c, shape, unit, queries, *tile);
   }
 }
 
@@ -831,8 +833,8 @@ void fold_bias_grad(const Call& c) {
       }
     };
     add(c.band_grad + number * shape.band_size, shape.band_size, -shape.before - T);
-    if (c.num_global)
-      add(c.global_grad + number * shape.global_grad_size, shape.global_grad_size, unit.start - shape.globals - T);
+    if (shape.globals)
+      add(c.global_grad + number * shape.global_grad_size, shape.global_grad_size, unit.start - shape.before - shape.globals - T);
   }
 }
 

@@ -226,7 +226,6 @@ class _Band(torch.autograd.Function):
         for phase in range(min(shape.spans, 2)):
             _run("band_backward", call, phase)
         if rule.num_global:
-            _run("band_backward", call, 2)
             count = min(rule.num_global, length)
             for span in range(shape.spans):  # in a fixed order
                 grad_k[:, :, :count] += global_grads[0, :, span, :, :count]
@@ -281,13 +280,13 @@ class _Shape:
         self.length, self.rule, self.tile, self.backward = length, rule, tile, backward
         self.left, self.right, self.num_global = (min(x, length) for x in (rule.left, rule.right, rule.num_global))
         reach = self.left + self.right
-        # Spans of the same parity must not share a query: none is shorter than the reach.
-        self.span = _up(min(length, max(SPAN, reach)), tile)
+        # Spans of the same parity must not touch the same block of queries: none is shorter than the reach and a tile.
+        self.span = _up(min(length, max(SPAN, reach + tile)), tile)
         self.spans = -(-length // self.span)
         self.globals = _up(self.num_global, tile)
         self.band_size = tile + _up(tile + reach, tile)
         self.global_size = self.globals + 2 * tile + length
-        self.global_grad_size = self.globals + tile + self.span
+        self.global_grad_size = self.globals + self.span + self.band_size - tile
 
     def bias_rows(self, bias: Tensor | None, heads: int) -> tuple[Tensor, Tensor]:
         """(H, band_size) and (H, global_size): the bias in base 2 per distance column - row, -inf where that may not attend."""
