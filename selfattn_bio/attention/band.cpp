@@ -207,7 +207,7 @@ struct Call {
   int64_t left, right, num_global, span, max_distance;
   View q, k, v, out, grad_out, grad_q, grad_k, grad_v;
   float* lse;                  // (B, H, L), base 2; +inf where a query attends to nothing
-  const float* band_bias;      // (H, band_size): see `Geometry`
+  const float* band_bias;      // (H, band_size): see `Shape`
   const float* global_bias;    // (H, global_size)
   float* band_grad;            // (B, spans, H, band_size) or null
   float* global_grad;          // (B, spans, H, global_grad_size) or null
