@@ -302,7 +302,7 @@ class _Shape:
     @staticmethod
     def _bias_row(bias: Tensor | None, distance: Tensor, allowed: Tensor, heads: int) -> Tensor:
         if bias is None:
-            row = torch.zeros(heads, len(distance))
+            row = torch.zeros(heads, len(distance), dtype=torch.float32)
         else:
             reach = bias.shape[1] // 2
             row = bias.detach()[:, distance.clamp(-reach, reach) + reach] / math.log(2)
