@@ -1,0 +1,435 @@
+"""The fused CPU kernel of window attention: time and memory O(L x window), with the gradient of a learned bias by distance.
+
+Hides: the C++ source beside it, the compiler, the cache of what it made, spans and threads. `attend` calls it where `why_not` says None.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import math
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SOURCE = Path(__file__).with_name("band.cpp")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")  # never -ffast-math: infinities are at work
+CPU_INFO = Path("/proc/cpuinfo")
+HEAD_DIMS = (16, 32, 64)
+SPAN = 1024  # rows of a unit of work; results depend on it in the last bits, so it is no function of the number of threads
+
+
+def why_not() -> str | None:
+    """None if the kernel runs on this machine, else the reason in one line; the first call compiles it, which takes some seconds."""
+    return _loaded()[1]
+
+
+def band_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    left: int,
+    right: int,
+    num_global: int = 0,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
+    segments: Tensor | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Tensor:
+    """Attention of each query to the keys within `left` before it and `right` after it, and to the first `num_global`.
+
+    With left 1, right 0 and num_global 1, query 3 attends to keys 0, 2 and 3. The same bits for any number of threads.
+
+    Parameters
+    ----------
+    q, k, v
+        (B, H, L, Dh) float32 on the CPU, Dh one of 16, 32, 64; any strides, read in place where head_dim is contiguous.
+    left, right
+        Query i attends to key j where -left <= j - i <= right; each may exceed L.
+    num_global
+        Every query attends to keys 0, ..., num_global - 1, too; with `right` 0 only to those not after itself. What the first
+        *queries* attend to beyond the band is the caller's business.
+    bias
+        (H, 2M + 1) float32: what is added to the scaled score at distance key - query of -M, ..., M; farther ones share the ends.
+    mask
+        (B, L) bool, True = token, False = padding, which nothing attends to. Padded queries are computed like others.
+    segments
+        (B, L) integers: a query attends to keys of its own segment only.
+    dropout
+        Share of the weights set to 0 (the others grow to keep the mean); which ones, `dropout_mask` says.
+    seed
+        Of the dropout, in [0, 2^64).
+
+    Returns
+    -------
+    (B, H, L, Dh), a transposed view of (B, L, H, Dh); 0 for a query that may attend to nothing, and so are its gradients.
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks one of these rules.
+    RuntimeError
+        If the kernel cannot run here: see `why_not`.
+
+    References
+    ----------
+    The softmax is kept as its log-sum-exp and recomputed backward as in Dao 2023 (FlashAttention-2).
+    """
+    _check(q, k, v, bias, mask, segments, left=left, right=right, num_global=num_global, dropout=dropout, seed=seed)
+    return _Band.apply(q, k, v, bias, _Rule(left, right, num_global, *_labels(mask, segments), dropout, seed))
+
+
+def dropout_mask(seed: int, dropout: float, batches: int, heads: int, length: int) -> Tensor:
+    """(B, H, L, L) bool, True = kept: which weight of each query (row) and key `band_attention` keeps; O(L^2), for tests."""
+    low, high = np.array([seed & 0xFFFFFFFF], dtype=np.uint32), np.array([seed >> 32], dtype=np.uint32)
+    of_head = _mixed(_mixed(low ^ _mixed(high)) + np.arange(batches * heads, dtype=np.uint32))
+    at = np.arange(length, dtype=np.uint32)
+    of_query = _mixed(of_head[:, None] + at)
+    hashed = _mixed(of_query[:, :, None] ^ (at * np.uint32(0x9E3779B9)))
+    return torch.from_numpy(hashed >= np.uint32(_threshold(dropout))).reshape(batches, heads, length, length)
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """The integer hash lowbias32 of Wellons 2018, as in the source."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))
+
+
+def _threshold(dropout: float) -> int:
+    return min(round(dropout * 2**32), 2**32 - 1)
+
+
+# --------------------------------------------------------------------------------------------------------------- arguments
+@dataclass(frozen=True)
+class _Rule:
+    """Who attends to whom, beside the bias."""
+
+    left: int
+    right: int
+    num_global: int
+    query_labels: Tensor | None  # (B, L) int32: a query meets the keys with its label; None: all the same
+    key_labels: Tensor | None
+    dropout: float
+    seed: int
+
+
+def _labels(mask: Tensor | None, segments: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Padding and segments as one comparison: labels of queries and keys, -1 for a key that is none."""
+    if mask is not None and bool(mask.all()):
+        mask = None
+    if segments is not None:
+        queries = segments.unique(return_inverse=True)[1].to(torch.int32)
+    elif mask is not None:
+        queries = torch.zeros_like(mask, dtype=torch.int32)
+    else:
+        return None, None
+    keys = queries if mask is None else queries.masked_fill(~mask, -1)
+    return queries.contiguous(), keys.contiguous()
+
+
+def _check(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    segments: Tensor | None,
+    *,
+    left: int,
+    right: int,
+    num_global: int,
+    dropout: float,
+    seed: int,
+) -> None:
+    for name, x in (("q", q), ("k", k), ("v", v), ("bias", bias)):
+        if x is not None and (x.dtype != torch.float32 or x.device.type != "cpu"):
+            raise ValueError(f"{name} must be float32 on the CPU, got {x.dtype} on {x.device}")
+    if q.dim() != 4 or q.shape[-1] not in HEAD_DIMS or 0 in q.shape:
+        raise ValueError(f"q must be (B, H, L, Dh), none of them 0 and Dh one of {HEAD_DIMS}, got {tuple(q.shape)}")
+    for name, x in (("k", k), ("v", v)):
+        if x.shape != q.shape:
+            raise ValueError(f"{name} must have the shape of q, {tuple(q.shape)}, got {tuple(x.shape)}")
+    if bias is not None and (bias.dim() != 2 or bias.shape[0] != q.shape[1] or bias.shape[1] % 2 == 0):
+        raise ValueError(f"bias must be (H, 2 M + 1) with H = {q.shape[1]}, got {tuple(bias.shape)}")
+    for name, x in (("mask", mask), ("segments", segments)):
+        if x is not None and x.shape != (q.shape[0], q.shape[2]):
+            raise ValueError(f"{name} must be (B, L) = {(q.shape[0], q.shape[2])}, got {tuple(x.shape)}")
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(f"mask must be bool, got {mask.dtype}")
+    if segments is not None and (segments.is_floating_point() or segments.is_complex() or segments.dtype == torch.bool):
+        raise ValueError(f"segments must be integers, got {segments.dtype}")
+    for name, number in (("left", left), ("right", right), ("num_global", num_global)):
+        if number < 0:
+            raise ValueError(f"{name} must be >= 0, got {number}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be in [0, 2^64), got {seed}")
+
+
+# ---------------------------------------------------------------------------------------------------------------- autograd
+class _Band(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: _Rule) -> Tensor:
+        q, k, v = (_rows_contiguous(x) for x in (q, k, v))
+        batches, heads, length, head_dim = q.shape
+        out = q.new_empty(batches, length, heads, head_dim).transpose(1, 2)  # (B, H, L, Dh)
+        lse = q.new_empty(batches, heads, length)
+        shape = _Shape(length, rule, backward=False)
+        band_bias, global_bias = shape.bias_rows(bias, heads)
+        call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
+        _run("band_forward", call)
+        ctx.save_for_backward(q, k, v, bias, out, lse)
+        ctx.rule = rule
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, bias, out, lse = ctx.saved_tensors
+        rule: _Rule = ctx.rule
+        grad_out = _rows_contiguous(grad_out)
+        batches, heads, length, head_dim = q.shape
+        grad_q, grad_k, grad_v = q.new_empty(3, batches, length, heads, head_dim).transpose(2, 3)  # (B, H, L, Dh) each
+        grad_q.zero_()  # it is added to, the others are written
+        shape = _Shape(length, rule, backward=True)
+        band_bias, global_bias = shape.bias_rows(bias, heads)
+        call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
+        call.grad_out, call.grad_q, call.grad_k, call.grad_v = (_View.of(x) for x in (grad_out, grad_q, grad_k, grad_v))
+
+        units = (batches, shape.spans, heads)
+        global_grads = q.new_empty(2, *units, shape.globals, head_dim)
+        call.global_grad_k, call.global_grad_v = (x.data_ptr() for x in global_grads)
+        table_grad = None
+        if bias is not None and ctx.needs_input_grad[3]:
+            table_grad = bias.new_zeros(bias.shape, dtype=torch.float64)
+            band_grad, global_grad = q.new_zeros(*units, shape.band_size), q.new_zeros(*units, shape.global_grad_size)
+            call.band_grad, call.global_grad, call.table_grad = band_grad.data_ptr(), global_grad.data_ptr(), table_grad.data_ptr()
+            call.max_distance = bias.shape[1] // 2
+
+        for phase in range(min(shape.spans, 2)):
+            _run("band_backward", call, phase)
+        if rule.num_global:
+            count = min(rule.num_global, length)
+            for span in range(shape.spans):  # in a fixed order
+                grad_k[:, :, :count] += global_grads[0, :, span, :, :count]
+                grad_v[:, :, :count] += global_grads[1, :, span, :, :count]
+        if table_grad is not None:
+            _run("band_fold_bias_grad", call, workers=1)
+            table_grad = table_grad.float()
+        return grad_q, grad_k, grad_v, table_grad, None
+
+
+def _rows_contiguous(x: Tensor) -> Tensor:
+    """`x` itself where the floats of a row follow one another, else a copy."""
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+# ----------------------------------------------------------------------------------------------------------- the C interface
+class _View(ctypes.Structure):
+    """`View` of the source."""
+
+    _fields_ = (("data", ctypes.c_void_p), ("batch", ctypes.c_int64), ("head", ctypes.c_int64), ("row", ctypes.c_int64))
+
+    @classmethod
+    def of(cls, x: Tensor) -> _View:
+        return cls(x.data_ptr(), *x.stride()[:3])
+
+
+_SIZES = "batches heads length head_dim left right num_global span max_distance"
+_VIEWS = "q k v out grad_out grad_q grad_k grad_v"
+_POINTERS = "lse band_bias global_bias band_grad global_grad global_grad_k global_grad_v table_grad query_label key_label"
+
+
+class _Call(ctypes.Structure):
+    """`Call` of the source, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in _SIZES.split()),
+        *((name, _View) for name in _VIEWS.split()),
+        *((name, ctypes.c_void_p) for name in _POINTERS.split()),
+        ("seed", ctypes.c_uint64),
+        ("threshold", ctypes.c_uint32),
+        ("keep_scale", ctypes.c_float),
+        ("phase", ctypes.c_int64),
+        ("next", ctypes.POINTER(ctypes.c_int64)),
+    )
+
+
+class _Shape:
+    """`Shape` of the source, and the bias as the tiles read it; backward, rows are keys and columns queries."""
+
+    def __init__(self, length: int, rule: _Rule, *, backward: bool) -> None:
+        tile = _library().band_tile()
+        self.length, self.rule, self.tile, self.backward = length, rule, tile, backward
+        self.left, self.right, self.num_global = (min(x, length) for x in (rule.left, rule.right, rule.num_global))
+        reach = self.left + self.right
+        # Spans of the same parity must not touch the same block of queries: none is shorter than the reach and a tile.
+        self.span = _up(min(length, max(SPAN, reach + tile)), tile)
+        self.spans = -(-length // self.span)
+        self.globals = _up(self.num_global, tile)
+        self.band_size = tile + _up(tile + reach, tile)
+        self.global_size = self.globals + 2 * tile + length
+        self.global_grad_size = self.globals + self.span + self.band_size - tile
+
+    def bias_rows(self, bias: Tensor | None, heads: int) -> tuple[Tensor, Tensor]:
+        """(H, band_size) and (H, global_size): the bias in base 2 per distance column - row, -inf where that may not attend."""
+        before, beyond = (self.right, self.globals) if self.backward else (self.left, self.length)
+        near = torch.arange(self.band_size) - before - self.tile
+        far = torch.arange(self.global_size if self.num_global else 0) - beyond - self.tile
+        if self.backward:  # key - query
+            near, far = -near, -far
+        in_band = (near >= -self.left) & (near <= self.right)
+        out_of_band = (far < -self.left) | ((far > self.right) & (self.right > 0))
+        return self._bias_row(bias, near, in_band, heads), self._bias_row(bias, far, out_of_band, heads)
+
+    @staticmethod
+    def _bias_row(bias: Tensor | None, distance: Tensor, allowed: Tensor, heads: int) -> Tensor:
+        if bias is None:
+            row = torch.zeros(heads, len(distance), dtype=torch.float32)
+        else:
+            reach = bias.shape[1] // 2
+            row = bias.detach()[:, distance.clamp(-reach, reach) + reach] / math.log(2)
+        return row.masked_fill_(~allowed, float("-inf"))
+
+
+def _up(number: int, to: int) -> int:
+    return -(-number // to) * to
+
+
+def _call(
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, rule: _Rule, shape: _Shape, band_bias: Tensor, global_bias: Tensor
+) -> _Call:
+    """What both directions need; the tensors must outlive it."""
+    call = _Call(*q.shape, shape.left, shape.right, shape.num_global, shape.span)
+    call.q, call.k, call.v, call.out = (_View.of(x) for x in (q, k, v, out))
+    call.lse, call.band_bias, call.global_bias = lse.data_ptr(), band_bias.data_ptr(), global_bias.data_ptr()
+    if rule.query_labels is not None and rule.key_labels is not None:
+        call.query_label, call.key_label = rule.query_labels.data_ptr(), rule.key_labels.data_ptr()
+    call.seed, call.threshold, call.keep_scale = rule.seed, _threshold(rule.dropout), 1 / (1 - rule.dropout)
+    return call
+
+
+def _run(name: str, call: _Call, phase: int = 0, workers: int | None = None) -> None:
+    """Call the function of the source once per thread; ctypes releases the GIL, and the threads share the spans."""
+    function = getattr(_library(), name)
+    call.phase, call.next = phase, ctypes.pointer(ctypes.c_int64(0))
+    workers = workers or torch.get_num_threads()
+    if workers == 1:
+        failed = function(ctypes.byref(call))
+    else:
+        failed = any(list(_pool(workers).map(lambda _: function(ctypes.byref(call)), range(workers))))
+    if failed:
+        raise MemoryError(f"{name} found no memory for its buffers")
+
+
+@functools.cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="band")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has no threads: its pool would wait for ever
+
+
+# --------------------------------------------------------------------------------------------------------------- compilation
+def _library() -> Any:
+    library, reason = _loaded()
+    if library is None:
+        raise RuntimeError(f"band attention cannot run here: {reason}")
+    return library
+
+
+_LOADING = threading.Lock()
+
+
+def _loaded() -> tuple[Any, str | None]:
+    """The compiled source and None, or None and why there is none."""
+    with _LOADING:  # compile once, not once a thread
+        return _load()
+
+
+@functools.cache
+def _load() -> tuple[Any, str | None]:
+    try:
+        return ctypes.CDLL(str(_compiled())), None
+    except Exception as error:  # whatever it is, the caller has another kernel and shall hear the reason
+        return None, " ".join(str(error).split())
+
+
+class _NotHereError(Exception):
+    """The reason why the kernel cannot be had."""
+
+
+def _compiled() -> Path:
+    """The shared library of this source, these flags, this compiler and this CPU, from the cache or made now."""
+    cpu = _cpu()
+    compiler = _compiler()
+    version = _output([*compiler, "--version"])
+    key = "\n".join((SOURCE.read_text(), *FLAGS, *compiler, version, cpu))
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    library = Path(home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so")
+    if not library.exists():
+        _make(compiler, library)
+    return library
+
+
+def _make(compiler: list[str], library: Path) -> None:
+    """Compile the source; `library` is whole or not there, whoever else makes it now."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".band-") as folder:
+        made = Path(folder, library.name)
+        _output([*compiler, *FLAGS, "-o", str(made), str(SOURCE)])
+        os.replace(made, library)
+
+
+def _cpu() -> str:
+    """Model and features of this CPU, as Linux lists them."""
+    machine = platform.machine()
+    if machine not in ("x86_64", "AMD64"):
+        raise _NotHereError(f"the CPU must be x86-64, got {machine or 'unknown'}")
+    try:
+        lines = CPU_INFO.read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        raise _NotHereError(f"the features of the CPU cannot be read: there is no {CPU_INFO}") from None
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    missing = sorted({"avx2", "fma"} - set(fields.get("flags", "").split()))
+    if missing:
+        raise _NotHereError(f"the CPU must have AVX2 and FMA, lacks {' and '.join(missing)}")
+    return "\n".join(fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping", "flags"))
+
+
+def _compiler() -> list[str]:
+    named = os.environ.get("CXX")
+    if named:
+        return shlex.split(named)
+    for name in ("c++", "g++", "clang++"):
+        if shutil.which(name):
+            return [name]
+    raise _NotHereError("no C++ compiler found: install g++ or clang++, or name one in CXX")
+
+
+def _output(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"LC_ALL": "C"})
+    except FileNotFoundError:
+        raise _NotHereError(f"the compiler {command[0]} was not found") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error:" in line] or done.stderr.splitlines() or [f"exit {done.returncode}"]
+        raise _NotHereError(f"{command[0]} failed: {lines[0]}")
+    return done.stdout

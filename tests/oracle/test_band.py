@@ -1,0 +1,263 @@
+"""The fused band kernel against dense attention in float64: output and all gradients; bits by threads; what it says when it cannot run."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from selfattn_bio.attention import band
+from selfattn_bio.attention.band import band_attention, dropout_mask, why_not
+
+needs_kernel = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
+NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")
+
+
+def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, segments=None, dropout=0.0, seed=0):
+    """The definition, with every pair of tokens written out."""
+    at = torch.arange(q.shape[2])
+    distance = at[None, :] - at[:, None]
+    allowed = ((distance >= -left) & (distance <= right)) | ((at[None, :] < num_global) & ((distance <= 0) | (right > 0)))
+    allowed = allowed.expand(q.shape[0], 1, -1, -1)
+    if mask is not None:
+        allowed = allowed & mask[:, None, None, :]
+    if segments is not None:
+        allowed = allowed & (segments[:, None, :, None] == segments[:, None, None, :])
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, L, L)
+    if bias is not None:
+        reach = bias.shape[1] // 2
+        scores = scores + bias[:, distance.clamp(-reach, reach) + reach]
+    weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(dim=-1).masked_fill(~allowed, 0.0)
+    if dropout:
+        weights = weights * dropout_mask(seed, dropout, *q.shape[:3]) / (1 - dropout)
+    return weights @ v
+
+
+def drawn(length, head_dim=16, batches=2, heads=2, reach=None):
+    """Projection (B, L, 3, H, Dh), bias or None, and a gradient of the output."""
+    torch.manual_seed(length)
+    projection = torch.randn(batches, length, 3, heads, head_dim)
+    bias = None if reach is None else torch.randn(heads, 2 * reach + 1)
+    return projection, bias, torch.randn(batches, heads, length, head_dim)
+
+
+def results(attention, projection, bias, grad_out, dtype=torch.float32, **rule):
+    projection = projection.to(dtype, copy=True).requires_grad_()
+    bias = None if bias is None else bias.to(dtype, copy=True).requires_grad_()
+    q, k, v = projection.permute(2, 0, 3, 1, 4)  # (B, H, L, Dh) each, strided
+    out = attention(q, k, v, bias=bias, **rule)
+    out.backward(grad_out.to(dtype))
+    return [out.detach(), *projection.grad.permute(2, 0, 3, 1, 4), *([] if bias is None else [bias.grad])]
+
+
+def agrees(projection, bias, grad_out, **rule):
+    got = results(band_attention, projection, bias, grad_out, **rule)
+    want = results(dense, projection, bias, grad_out, torch.float64, **rule)
+    for name, x, y in zip(NAMES, got, want, strict=False):
+        # Of a sum of terms of about 1 that may cancel: relative to the largest, or to the square root of the number of terms.
+        size = max(float(y.abs().max()), math.sqrt(projection.shape[0] * projection.shape[1]) if name == "grad of bias" else 1.0)
+        assert_close(x.double(), y, atol=1e-5 * size, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@needs_kernel
+@pytest.mark.parametrize(("left", "right"), [(0, 0), (128, 128), (5, 40), (40, 0), (0, 3), (1000, 1000), (7, 5000)])
+@pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 130, 333])
+def test_window_with_bias(length, left, right):
+    agrees(*drawn(length, reach=40), left=left, right=right)
+
+
+@needs_kernel
+@pytest.mark.parametrize("head_dim", [16, 32, 64])
+@pytest.mark.parametrize("reach", [None, 0, 3, 400])
+def test_head_dim_and_reach_of_the_bias(head_dim, reach):
+    agrees(*drawn(150, head_dim, reach=reach), left=20, right=33)
+
+
+@needs_kernel
+@pytest.mark.parametrize("length", [3, 200, 333])
+@pytest.mark.parametrize("num_global", [1, 8, 128, 500])
+@pytest.mark.parametrize(("left", "right"), [(16, 16), (9, 0), (0, 1)])
+def test_global_keys_count_once(length, num_global, left, right, monkeypatch):
+    monkeypatch.setattr(band, "SPAN", 64)
+    agrees(*drawn(length, reach=30), left=left, right=right, num_global=num_global)
+
+
+@needs_kernel
+@pytest.mark.parametrize("span", [16, 48, 4096])
+def test_more_than_one_span(span, monkeypatch):
+    monkeypatch.setattr(band, "SPAN", span)
+    agrees(*drawn(333, 32, reach=20), left=13, right=21, num_global=3)
+
+
+@needs_kernel
+@pytest.mark.parametrize("num_global", [0, 5])
+@pytest.mark.parametrize("length", [18, 190])
+def test_padding_and_segments(length, num_global):
+    projection, bias, grad_out = drawn(length, reach=12)
+    mask = torch.ones(2, length, dtype=torch.bool)
+    mask[0, length // 2 :] = False
+    mask[1] = torch.rand(length) < 0.7
+    segments = torch.stack([torch.arange(length) // 7 - 3, torch.randint(-(2**40), 2**40, (3,))[torch.randint(3, (length,))]])
+    for some_mask in (None, mask):
+        for some_segments in (None, segments, segments.sort(dim=1)[0]):
+            rule = {"left": 20, "right": 11, "num_global": num_global, "mask": some_mask, "segments": some_segments}
+            agrees(projection, bias, grad_out, **rule)
+
+
+@needs_kernel
+def test_query_with_nothing_to_attend_to():
+    projection, bias, grad_out = drawn(40, reach=4)
+    mask = torch.zeros(2, 40, dtype=torch.bool)
+    mask[1, 5] = True  # of the second sequence, queries 3, ..., 7 see one key
+    out, grad_q, grad_k, grad_v, grad_bias = results(band_attention, projection, bias, grad_out, left=2, right=2, mask=mask)
+    assert not out[0].any()
+    assert not out[1, :, :3].any()
+    assert_close(out[1, :, 3:8], projection[1, 5, 2][:, None].expand(-1, 5, -1), atol=1e-6, rtol=0)
+    for grad in (grad_q, grad_k, grad_bias):  # one key to choose from: no score matters
+        assert_close(grad, torch.zeros_like(grad), atol=1e-5, rtol=0)
+    assert not grad_v[0].any()
+    assert_close(grad_v[1, :, 5], grad_out[1, :, 3:8].sum(dim=1), atol=1e-5, rtol=0)
+
+
+@needs_kernel
+@pytest.mark.parametrize("seed", [0, 2**63 + 11])
+def test_dropout(seed):
+    agrees(*drawn(140, 32, reach=9), left=30, right=18, num_global=4, dropout=0.3, seed=seed)
+    mask = torch.rand(2, 140) < 0.8
+    agrees(
+        *drawn(140, 32), left=30, right=18, num_global=4, dropout=0.6, seed=seed, mask=mask, segments=torch.arange(140).expand(2, -1) // 50
+    )
+
+
+def test_dropout_mask_keeps_its_share_in_every_direction():
+    kept = dropout_mask(7, 0.3, 2, 2, 300).double()
+    for dim in range(4):
+        share = kept.mean(dim=[d for d in range(4) if d != dim])
+        assert ((share - 0.7).abs() < 5 * math.sqrt(0.3 * 0.7 * share.numel() / kept.numel())).all()  # five standard deviations
+    flat = kept.flatten(0, 1) - 0.7
+    for other in (flat.roll(1, 0), flat.roll(1, 1), flat.roll(1, 2), flat.roll((1, 1), (1, 2))):
+        assert abs(float((flat * other).mean())) < 0.002  # neighbours do not know of each other
+    assert not torch.equal(dropout_mask(8, 0.3, 1, 1, 300), dropout_mask(7, 0.3, 1, 1, 300))
+    assert dropout_mask(1, 0.0, 1, 1, 50).all()
+
+
+@needs_kernel
+def test_large_scores_and_strides():
+    projection, bias, grad_out = drawn(70, 32, reach=10)
+    agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
+    q, k, v = projection.permute(2, 0, 3, 1, 4)
+    want = band_attention(q, k, v, left=8, right=8)
+    assert torch.equal(band_attention(q.mT.contiguous().mT, k.contiguous(), v, left=8, right=8), want)
+    repeated = band_attention(q[:, :1].expand(-1, 2, -1, -1), k, v, left=8, right=8)
+    assert torch.equal(repeated[:, :1], want[:, :1])
+
+
+@needs_kernel
+def test_same_bits_again_and_for_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(band, "SPAN", 32)
+    case, rule = drawn(200, reach=20), {"left": 12, "right": 17, "num_global": 9, "dropout": 0.1}
+    threads = torch.get_num_threads()
+    try:
+        once = results(band_attention, *case, **rule)
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            for x, y in zip(results(band_attention, *case, **rule), once, strict=True):
+                assert torch.equal(x, y)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_kernel
+def test_bias_without_gradient():
+    projection, bias, _ = drawn(30, reach=5)
+    q, k, v = projection.requires_grad_().permute(2, 0, 3, 1, 4)
+    band_attention(q, k, v, left=4, right=4, bias=bias).sum().backward()
+    assert projection.grad is not None
+    assert bias.grad is None
+
+
+WRONG = [
+    ({"left": -1}, "left must be >= 0, got -1"),
+    ({"num_global": -2}, "num_global must be >= 0, got -2"),
+    ({"dropout": 1.0}, "dropout must be in [0, 1), got 1.0"),
+    ({"seed": -1}, "seed must be in [0, 2^64), got -1"),
+    ({"q": torch.zeros(1, 2, 9, 8)}, "q must be (B, H, L, Dh), none of them 0 and Dh one of (16, 32, 64), got (1, 2, 9, 8)"),
+    ({"q": torch.zeros(1, 2, 0, 16)}, "q must be (B, H, L, Dh), none of them 0 and Dh one of (16, 32, 64), got (1, 2, 0, 16)"),
+    ({"v": torch.zeros(1, 2, 9, 16).double()}, "v must be float32 on the CPU, got torch.float64 on cpu"),
+    ({"k": torch.zeros(1, 2, 8, 16)}, "k must have the shape of q, (1, 2, 9, 16), got (1, 2, 8, 16)"),
+    ({"bias": torch.zeros(2, 4)}, "bias must be (H, 2 M + 1) with H = 2, got (2, 4)"),
+    ({"mask": torch.ones(1, 8, dtype=torch.bool)}, "mask must be (B, L) = (1, 9), got (1, 8)"),
+    ({"mask": torch.ones(1, 9)}, "mask must be bool, got torch.float32"),
+    ({"segments": torch.ones(1, 9)}, "segments must be integers, got torch.float32"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_wrong_arguments(change, message):
+    x = torch.zeros(1, 2, 9, 16)
+    arguments = {"q": x, "k": x, "v": x, "left": 1, "right": 1} | change
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the text is compared
+        band_attention(**arguments)
+    assert str(raised.value) == message
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """Nothing loaded, nothing in the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    band._load.cache_clear()
+    yield monkeypatch
+    monkeypatch.undo()
+    band._load.cache_clear()
+
+
+@needs_kernel
+def test_compiles_once_into_the_cache(fresh, tmp_path):
+    assert why_not() is None
+    made = list((tmp_path / "selfattn_bio").iterdir())
+    assert [path.suffix for path in made] == [".so"]
+    band._load.cache_clear()
+    fresh.setattr(band, "_make", None)  # a second process does not need it
+    assert why_not() is None
+
+
+def test_says_why_not(fresh, tmp_path):
+    def reason():
+        band._load.cache_clear()
+        return why_not()
+
+    fresh.setattr(band, "_cpu", lambda: "some CPU")
+    fresh.setenv("CXX", "no-such-compiler")
+    assert reason() == "the compiler no-such-compiler was not found"
+    with pytest.raises(RuntimeError, match="band attention cannot run here: the compiler no-such-compiler was not found"):
+        band_attention(*torch.zeros(3, 1, 1, 4, 16), left=1, right=1)
+    fresh.setenv("CXX", '"')
+    assert reason() == "No closing quotation"
+    fresh.delenv("CXX")
+    fresh.setenv("PATH", str(tmp_path))
+    assert reason() == "no C++ compiler found: install g++ or clang++, or name one in CXX"
+
+
+@needs_kernel
+def test_says_the_first_error_of_the_compiler(fresh, tmp_path):
+    source = tmp_path / "band.cpp"
+    source.write_text("int band_tile() { return no_such_name; }\n")
+    fresh.setattr(band, "SOURCE", source)
+    assert "failed: " in why_not()
+    assert "error: " in why_not()
+    assert "no_such_name" in why_not()
+    assert "\n" not in why_not()
+
+
+def test_says_what_the_cpu_lacks(fresh, tmp_path):
+    fresh.setattr(band.platform, "machine", lambda: "riscv64")
+    assert why_not() == "the CPU must be x86-64, got riscv64"
+    band._load.cache_clear()
+    info = tmp_path / "cpuinfo"
+    info.write_text("processor: 0\nmodel name\t: Old\nflags\t\t: fpu avx avx2\n\nprocessor: 1\n")
+    fresh.setattr(band.platform, "machine", lambda: "x86_64")
+    fresh.setattr(band, "CPU_INFO", info)
+    assert why_not() == "the CPU must have AVX2 and FMA, lacks fma"
+    band._load.cache_clear()
+    fresh.setattr(band, "CPU_INFO", tmp_path / "none")
+    assert why_not() == f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"
