@@ -308,6 +308,21 @@ class AttentionModel(Section):
             raise ValueError(f"num_kv_heads must divide num_heads ({self.num_heads}), got {self.num_kv_heads}")
         return self
 
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> AttentionModel:
+        kernel, position, pattern = self.kernel, self.position.kind, self.pattern
+        if kernel in ("sdpa", "band", "flex") and position in ("shaw", "transformer_xl"):
+            raise ValueError(f"kernel {kernel!r} must go with a position without keys of its own, got position {position!r}")
+        if kernel == "band" and not isinstance(pattern, FullPattern) and (pattern.kind != "window" or pattern.dilation > 1):
+            raise ValueError(f"kernel 'band' must go with pattern 'full' or an undilated 'window', got pattern {pattern.kind!r}")
+        if kernel == "band" and (head_dim := self.embed_dim // self.num_heads) not in (16, 32, 64):
+            raise ValueError(f"kernel 'band' must go with embed_dim / num_heads of 16, 32 or 64, got {head_dim}")
+        if kernel == "flex" and self.dropout:
+            raise ValueError(f"kernel 'flex' must go with dropout 0, got dropout {self.dropout}")
+        if pattern.causal and self.head.kind == "cls":
+            raise ValueError("head 'cls' must go with a pattern that is not causal: its vector comes first and would see itself alone")
+        return self
+
 
 class CnnModel(Section):
     """[model] kind = "cnn": three convolutions with batch norm and pooling, then two dense layers (as Basset, Kelley 2016)."""

@@ -6,14 +6,18 @@ each kernel with `reference`. The first of the table that can do what is asked, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from selfattn_bio.attention.patterns import Full, Pattern
+from selfattn_bio.attention.band import HEAD_DIMS, band_attention, why_not
+from selfattn_bio.attention.flex import flex
+from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Pattern
 from selfattn_bio.attention.positions import NoPosition, Terms
 from selfattn_bio.attention.reference import attention_weights, reference_attention
 from selfattn_bio.attention.slab import slab_attention
@@ -156,6 +160,29 @@ def _slab(asked: Asked) -> Tensor:
     return _with_global_rows(asked, out)
 
 
+def _band(asked: Asked) -> Tensor:
+    band, columns = _band_and_columns(asked)
+    assert band is not None  # or it could not
+    seed = int(torch.randint(2**62, ())) if asked.dropout else 0
+    bias, setting = asked.terms.bias, asked.setting
+    out = band_attention(
+        *(x.float() for x in (asked.q, asked.k, asked.v)),  # it computes in float32
+        left=band.left,
+        right=band.right,
+        num_global=columns,
+        bias=None if bias is None else bias.float(),
+        mask=setting.mask,
+        segments=setting.segments,
+        dropout=asked.dropout,
+        seed=seed,
+    )
+    return _with_global_rows(asked, out.to(asked.q.dtype))
+
+
+def _flex(asked: Asked) -> Tensor:
+    return flex(asked.q, asked.k, asked.v, setting=asked.setting, terms=asked.terms)
+
+
 def _with_global_rows(asked: Asked, out: Tensor) -> Tensor:
     """`out` with the rows of the global tokens, which see every key, computed plainly: O(L num_global)."""
     num = min(asked.setting.pattern.num_global, asked.q.shape[2])
@@ -188,11 +215,59 @@ def _sdpa_should_not(asked: Asked) -> str | None:
     return None
 
 
+def _band_and_columns(asked: Asked) -> tuple[Band | None, int]:
+    """The pattern as one undilated window and a number of global keys; None if it is none."""
+    parts = asked.setting.pattern.parts(asked.setting.shape[2])
+    band = parts[0]
+    if not isinstance(band, Band) or band.dilation > 1 or band.block:
+        return None, 0
+    columns = [part for part in parts[1:] if isinstance(part, Columns) and part.causal == (band.right == 0)]
+    return (band, max((part.count for part in columns), default=0)) if len(columns) == len(parts) - 1 else (None, 0)
+
+
+def _band_cannot(asked: Asked) -> str | None:
+    q, terms = asked.q, asked.terms
+    if q.device.type != "cpu" or q.dtype not in (torch.float32, torch.bfloat16) or q.shape[-1] not in HEAD_DIMS or 0 in q.shape:
+        return f"head_dim {q.shape[-1]} of {q.dtype} on {q.device.type}, where it knows {HEAD_DIMS} of float32 and bfloat16 on the CPU"
+    if terms.queries is not None:
+        return "a position with keys of its own"
+    if _band_and_columns(asked)[0] is None:
+        return "a pattern other than one window with or without global tokens"
+    if (reason := why_not()) is not None:
+        _say_once(f"attention: the band kernel cannot run here ({reason}); slab does its work, more slowly")
+        return reason
+    return None
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _flex_cannot(asked: Asked) -> str | None:
+    if asked.q.device.type != "cuda":
+        return f"tensors on {asked.q.device.type}, where it needs CUDA"
+    if asked.q.dtype == torch.float64:
+        return "float64, which it does not know"
+    if asked.dropout:
+        return "dropout on the weights"
+    if asked.terms.queries is not None:
+        return "a position with keys of its own"
+    drawn = any(isinstance(part, Blocks) for part in asked.setting.pattern.parts(asked.setting.shape[2]))
+    if drawn and len(set(asked.setting.lengths().tolist())) > 1:
+        return "blocks drawn at random for sequences of several lengths"
+    return None
+
+
 KERNELS = {
     kernel.name: kernel
     for kernel in (
         Kernel("sdpa", "torch's fused attention over all pairs", _sdpa_cannot, _sdpa_should_not, _sdpa),
         Kernel("reference", f"plain torch, each pair kept; the oracle; by itself for up to {SHORT} tokens", _always, _is_long, _plain),
+        Kernel(
+            "band", "fused C++ on the CPU, compiled on first use: a window, with or without global tokens", _band_cannot, _always, _band
+        ),
+        Kernel("flex", "FlexAttention on CUDA: any pattern, bias by distance, no dropout", _flex_cannot, _always, _flex),
         Kernel("slab", "plain torch in tiles: any pattern and position, memory of the length", _always, _always, _slab),
     )
 }

@@ -141,7 +141,10 @@ def _forward(setting: Setting, dropout: float, seed: int, q: Tensor, k: Tensor, 
     total = torch.logsumexp(torch.stack(sums), 0)
     total = total.masked_fill(total == float("-inf"), 0.0)
     shares = [(each - total).exp_() for each in sums]
-    return sum(out * share.to(v.dtype) for out, share in zip(outs, shares, strict=True)), shares
+    joined = torch.zeros_like(outs[0])
+    for out, share in zip(outs, shares, strict=True):
+        joined.addcmul_(out, share.to(v.dtype))
+    return joined, shares
 
 
 class _Slab(torch.autograd.Function):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.band import why_not
 from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
 
@@ -42,9 +43,9 @@ positions = st.sampled_from(
 )
 
 
-def batch(length, padded, segmented, batch_size=2, dtype=torch.float64):
+def batch(length, padded, segmented, batch_size=2, dtype=torch.float64, head_dim=DH):
     generator = torch.Generator().manual_seed(length)
-    q, k, v, upstream = (torch.randn(batch_size, H, length, DH, generator=generator, dtype=dtype) for _ in range(4))
+    q, k, v, upstream = (torch.randn(batch_size, H, length, head_dim, generator=generator, dtype=dtype) for _ in range(4))
     mask = torch.ones(batch_size, length, dtype=torch.bool)
     if padded:
         mask[1, length // 2 :] = False  # for length 1: a sequence of padding alone
@@ -71,16 +72,29 @@ def test_slab_equals_reference(pattern, make, length, padded, segmented):
         assert_close(one, other, **EXACT)
 
 
+needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
+KERNELS = ["slab", pytest.param("band", marks=needs_band)]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("pattern", [Window(70) | Global(2) | RandomBlocks(2, 64), Causal(Window(100))], ids=str)
-@pytest.mark.parametrize("make", [lambda: T5Bias(H, 16, 40), lambda: Rotary(DH)], ids=["t5", "rotary"])
-def test_slab_is_within_rounding_of_float64(pattern, make, dtype):
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    "pattern",
+    [Window(70) | Global(2) | RandomBlocks(2, 64), Window(70) | Global(8), Causal(Window(100) | Global(2)), Full(), Causal(Full())],
+    ids=str,
+)
+@pytest.mark.parametrize("make", [lambda: T5Bias(H, 16, 40), lambda: Rotary(16), lambda: Alibi(H)], ids=["t5", "rotary", "alibi"])
+def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
+    if kernel == "band" and "RandomBlocks" in str(pattern):
+        with pytest.raises(ValueError, match="got a pattern other than one window with or without global tokens"):
+            attend(*torch.zeros(3, 1, H, 99, 16), pattern=pattern, position=NoPosition(), kernel="band")
+        return
     torch.manual_seed(0)
     position = make()
-    qkv, upstream, mask, _ = batch(300, True, False, dtype=dtype)
-    found = results("slab", qkv, position, upstream, pattern=pattern, mask=mask)
+    qkv, upstream, mask, segments = batch(300, True, True, dtype=dtype, head_dim=16)
+    found = results(kernel, qkv, position, upstream, pattern=pattern, mask=mask, segments=segments)
     exact = [x.detach().double().requires_grad_() for x in qkv]
-    expected = results("reference", exact, position.double(), upstream.double(), pattern=pattern, mask=mask)
+    expected = results("reference", exact, position.double(), upstream.double(), pattern=pattern, mask=mask, segments=segments)
     limit = 1e-5 if dtype == torch.float32 else 2e-2
     for one, other in zip(found, expected, strict=True):
         assert float(((one.double() - other).norm() / other.norm()).detach()) < limit

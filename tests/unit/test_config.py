@@ -124,6 +124,23 @@ def test_byte_order_mark_is_read(tmp_path):
             '[model]\nkind = "attention"\nposition = { kind = "t5", max_distance = 8 }',
             "task.toml:6: [model.position] max_distance must be > 8, the buckets of a single distance, got 8",
         ),
+        *(
+            (
+                f'[model]\nkind = "attention"\nkernel = "{kernel}"\n{with_}',
+                f"task.toml:4: [model] kernel {kernel!r} must go with {message}",
+            )
+            for kernel, with_, message in [
+                ("band", 'position = { kind = "shaw" }', "a position without keys of its own, got position 'shaw'"),
+                ("band", 'pattern = { kind = "bigbird" }', "pattern 'full' or an undilated 'window', got pattern 'bigbird'"),
+                ("band", 'pattern = { kind = "window", dilation = 2 }', "pattern 'full' or an undilated 'window', got pattern 'window'"),
+                ("band", "embed_dim = 40", "embed_dim / num_heads of 16, 32 or 64, got 10"),
+                ("flex", "dropout = 0.1", "dropout 0, got dropout 0.1"),
+            ]
+        ),
+        (
+            '[model]\nkind = "attention"\npattern = { kind = "window", causal = true }\nhead = { kind = "cls" }',
+            "task.toml:4: [model] head 'cls' must go with a pattern that is not causal: its vector comes first",
+        ),
         (
             '[model]\nkind = "attention"\nnum_kv_heads = 3',
             "task.toml:4: [model] num_kv_heads must divide num_heads (4), got 3",

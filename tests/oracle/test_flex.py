@@ -1,0 +1,72 @@
+"""FlexAttention's rules against `reference`: the forward on any device, the compiled kernel with its gradients on CUDA."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.flex import flex
+from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
+from selfattn_bio.attention.tiles import Setting
+
+B, H, L, DH = 2, 2, 300, 16
+PATTERNS = (
+    Full(),
+    Window(70),
+    Window(9, dilation=5),
+    Window(20) | Global(3),
+    Window(20) | Strided(64),
+    BlockLocal(100),
+    Window(40) | Global(1) | RandomBlocks(2, 64),
+)
+each = pytest.mark.parametrize("pattern", [*PATTERNS, *map(Causal, PATTERNS)], ids=str)
+no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def inputs(device, dtype):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(B, H, L, DH, device=device, dtype=dtype, requires_grad=True) for _ in range(3))
+    return q, k, v
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@each
+@pytest.mark.parametrize("ragged", [False, True])
+def test_rules_equal_reference_in_the_forward(pattern, ragged):
+    q, k, v = (x.detach() for x in inputs("cpu", torch.float32))
+    mask = torch.ones(B, L, dtype=torch.bool)
+    segments = None
+    if ragged:
+        mask[:, 280:] = False
+        segments = (torch.arange(L) // 110).expand(B, -1)
+    position = T5Bias(H, 8, 40)
+    setting = Setting(pattern, (B, H, L), q.device, mask, segments)
+    with torch.no_grad():
+        terms = position.terms(q, L - 1)
+        found = flex(q, k, v, setting=setting, terms=terms, compiled=False)
+        expected = attend(q, k, v, pattern=pattern, position=position, mask=mask, segments=segments, kernel="reference")
+    assert_close(found[:, :, :280], expected[:, :, :280], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@no_cuda
+@each
+@pytest.mark.parametrize(
+    "make", [NoPosition, lambda: T5Bias(H, 8, 40), lambda: Alibi(H), lambda: Rotary(DH)], ids=["none", "t5", "alibi", "rotary"]
+)
+@pytest.mark.parametrize(("dtype", "limit"), [(torch.float32, 1e-3), (torch.bfloat16, 3e-2)])
+def test_kernel_equals_reference_in_output_and_gradients(pattern, make, dtype, limit):
+    position = make().to("cuda")
+    q, k, v = inputs("cuda", dtype)
+    mask = torch.ones(B, L, dtype=torch.bool, device="cuda")
+    mask[1, 280:] = False
+    mask = mask if not any(isinstance(part, RandomBlocks) for part in getattr(pattern, "members", ())) else None
+    upstream = torch.randn_like(q)
+    leaves = [q, k, v, *position.parameters()]
+    results = []
+    for kernel in ("flex", "reference"):
+        out = attend(q, k, v, pattern=pattern, position=position, mask=mask, kernel=kernel)
+        results.append([out, *torch.autograd.grad(out, leaves, upstream)])
+    for one, other in zip(*results, strict=True):
+        assert float((one - other).norm() / other.norm()) < limit
