@@ -130,7 +130,7 @@ def choose(asked: Asked, kernel: str = "auto") -> Kernel:
         If `kernel` is no name of the table, or cannot do what is asked.
     """
     if kernel == "auto":
-        return next(each for each in KERNELS.values() if (each.cannot(asked) or each.should_not(asked)) is None)
+        return next(each for each in KERNELS.values() if (each.should_not(asked) or each.cannot(asked)) is None)
     if kernel not in KERNELS:
         raise ValueError(f"kernel must be one of auto, {', '.join(KERNELS)}, got {kernel!r}")
     if (reason := KERNELS[kernel].cannot(asked)) is not None:
@@ -234,7 +234,7 @@ def _band_cannot(asked: Asked) -> str | None:
     if _band_and_columns(asked)[0] is None:
         return "a pattern other than one window with or without global tokens"
     if (reason := why_not()) is not None:
-        _say_once(f"attention: the band kernel cannot run here ({reason}); slab does its work, more slowly")
+        _say_once(f"attention: the band kernel cannot run here ({reason}); torch does its work, more slowly")
         return reason
     return None
 
@@ -259,14 +259,24 @@ def _flex_cannot(asked: Asked) -> str | None:
     return None
 
 
+def _is_short(asked: Asked) -> str | None:
+    length = asked.setting.shape[2]
+    return None if length > SHORT else f"{length} tokens, which torch serves as well, without a compiler"
+
+
+# In the order in which they are asked. On the CPU band is the fastest of all, of full attention too.
 KERNELS = {
     kernel.name: kernel
     for kernel in (
+        Kernel(
+            "band",
+            "fused C++ on the CPU, compiled on first use: full or one window, with global tokens or without",
+            _band_cannot,
+            _is_short,
+            _band,
+        ),
         Kernel("sdpa", "torch's fused attention over all pairs", _sdpa_cannot, _sdpa_should_not, _sdpa),
         Kernel("reference", f"plain torch, each pair kept; the oracle; by itself for up to {SHORT} tokens", _always, _is_long, _plain),
-        Kernel(
-            "band", "fused C++ on the CPU, compiled on first use: a window, with or without global tokens", _band_cannot, _always, _band
-        ),
         Kernel("flex", "FlexAttention on CUDA: any pattern, bias by distance, no dropout", _flex_cannot, _always, _flex),
         Kernel("slab", "plain torch in tiles: any pattern and position, memory of the length", _always, _always, _slab),
     )

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from selfattn_bio.errors import SelfAttnBioError
 
-COMMANDS = ("ingest", "split", "train", "evaluate", "explain", "motifs", "report", "score")
+COMMANDS = ("ingest", "split", "train", "evaluate", "explain", "motifs", "report", "score", "doctor")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)

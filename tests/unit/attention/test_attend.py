@@ -1,0 +1,61 @@
+"""Which kernel runs: the order, the reasons, and what is said when one cannot run."""
+
+import pytest
+import torch
+
+from selfattn_bio.attention import attend as door
+from selfattn_bio.attention.attend import SHORT, Asked, choose
+from selfattn_bio.attention.band import why_not
+from selfattn_bio.attention.patterns import Causal, Full, Global, RandomBlocks, Strided, Window
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias
+from selfattn_bio.attention.tiles import Setting
+
+needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
+
+
+def asked(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropout=0.0):
+    q = torch.zeros(1, 2, length, head_dim, dtype=dtype)
+    setting = Setting(pattern, (1, 2, length), q.device)
+    return Asked(q, q, q, setting, position.terms(q, setting.reach()), dropout)
+
+
+@needs_band
+@pytest.mark.parametrize(
+    ("pattern", "position", "arguments", "expected"),
+    [
+        (Full(), NoPosition(), {}, "band"),
+        (Full(), T5Bias(2), {}, "band"),
+        (Window(9) | Global(2), Alibi(2), {"dropout": 0.1}, "band"),
+        (Causal(Window(9) | Global(2)), Rotary(16), {"dtype": torch.bfloat16}, "band"),
+        (Full(), NoPosition(), {"head_dim": 24}, "sdpa"),
+        (Full(), Alibi(2), {"dtype": torch.float64}, "sdpa"),
+        (Full(), T5Bias(2), {"dtype": torch.float64}, "slab"),
+        (Full(), NoPosition(), {"length": SHORT}, "sdpa"),
+        (Window(9), NoPosition(), {"length": SHORT}, "reference"),
+        (Window(9), Shaw(16, 3), {}, "slab"),
+        (Window(9, 2), NoPosition(), {}, "slab"),
+        (Window(9) | Strided(20), NoPosition(), {}, "slab"),
+        (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, "slab"),
+        (Window(0) | Global(1), NoPosition(), {}, "slab"),  # band takes a window without keys to come for a causal one
+    ],
+)
+def test_the_first_that_can_and_should(pattern, position, arguments, expected):
+    assert choose(asked(pattern, position, **arguments)).name == expected
+
+
+def test_without_a_compiler_it_is_said_once_and_torch_serves(monkeypatch, capsys):
+    monkeypatch.setattr(door, "why_not", lambda: "no C++ compiler found")
+    door._say_once.cache_clear()
+    assert [choose(asked(Window(9), NoPosition())).name for _ in range(2)] == ["slab", "slab"]
+    assert choose(asked(Full(), NoPosition())).name == "sdpa"
+    assert (
+        capsys.readouterr().err == "attention: the band kernel cannot run here (no C++ compiler found); torch does its work, more slowly\n"
+    )
+    with pytest.raises(ValueError, match=r"kernel 'band' must be able to do what is asked, got no C\+\+ compiler found"):
+        choose(asked(Window(9), NoPosition()), "band")
+    assert choose(asked(Window(9), NoPosition(), length=SHORT)).name == "reference"
+
+
+def test_flex_is_for_cuda():
+    with pytest.raises(ValueError, match="kernel 'flex' must be able to do what is asked, got tensors on cpu, where it needs CUDA"):
+        choose(asked(Window(9), NoPosition()), "flex")
