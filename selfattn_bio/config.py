@@ -295,7 +295,9 @@ class AttentionModel(Section):
     stem: Annotated[NoStem | ConvStem, Field(discriminator="kind")] = ConvStem()
     position: Position = T5Position()
     pattern: Pattern = FullPattern()
-    kernel: Literal["auto", "sdpa", "reference", "slab", "band", "flex"] = Field("auto", description="auto = as `selfattn-bio doctor` says")
+    kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
+        "auto", description="auto = as `selfattn-bio doctor` says"
+    )
     head: Annotated[PoolingHead | ClsHead, Field(discriminator="kind")] = PoolingHead()
 
     @model_validator(mode="after")
@@ -311,7 +313,7 @@ class AttentionModel(Section):
     @model_validator(mode="after")
     def _parts_go_together(self) -> AttentionModel:
         kernel, position, pattern = self.kernel, self.position.kind, self.pattern
-        if kernel in ("sdpa", "band", "flex") and position in ("shaw", "transformer_xl"):
+        if kernel in ("sdpa", "band", "joint", "flex") and position in ("shaw", "transformer_xl"):
             raise ValueError(f"kernel {kernel!r} must go with a position without keys of its own, got position {position!r}")
         if kernel == "band" and not isinstance(pattern, FullPattern) and (pattern.kind != "window" or pattern.dilation > 1):
             raise ValueError(f"kernel 'band' must go with pattern 'full' or an undilated 'window', got pattern {pattern.kind!r}")

@@ -18,9 +18,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from selfattn_bio.attention.band import HEAD_DIMS, band_attention, why_not
 from selfattn_bio.attention.flex import flex
 from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Pattern
-from selfattn_bio.attention.positions import NoPosition, Terms
+from selfattn_bio.attention.positions import NO_TERMS, NoPosition, Terms
 from selfattn_bio.attention.reference import attention_weights, reference_attention
-from selfattn_bio.attention.slab import slab_attention
+from selfattn_bio.attention.slab import DROPOUT_SEEDS, Fused, slab_attention
 from selfattn_bio.attention.tiles import Setting
 
 SHORT = 64  # tokens: up to here all pairs are one tile of any kernel
@@ -161,20 +161,32 @@ def _slab(asked: Asked) -> Tensor:
 
 
 def _band(asked: Asked) -> Tensor:
-    band, columns = _band_and_columns(asked)
-    assert band is not None  # or it could not
-    seed = int(torch.randint(2**62, ())) if asked.dropout else 0
+    fused = _fused(asked)
+    assert fused is not None  # or it could not
+    seed = int(torch.randint(DROPOUT_SEEDS, ())) if asked.dropout else 0
     bias, setting = asked.terms.bias, asked.setting
     out = band_attention(
         *(x.float() for x in (asked.q, asked.k, asked.v)),  # it computes in float32
-        left=band.left,
-        right=band.right,
-        num_global=columns,
+        left=fused.left,
+        right=fused.right,
+        num_global=fused.num_global,
         bias=None if bias is None else bias.float(),
         mask=setting.mask,
         segments=setting.segments,
         dropout=asked.dropout,
         seed=seed,
+    )
+    return _with_global_rows(asked, out.to(asked.q.dtype))
+
+
+def _joint(asked: Asked) -> Tensor:
+    bias = asked.terms.bias
+    out = slab_attention(
+        *(x.float() for x in (asked.q, asked.k, asked.v)),
+        setting=asked.setting,
+        terms=NO_TERMS if bias is None else asked.terms._replace(bias=bias.float()),
+        dropout=asked.dropout,
+        fused=_fused(asked),
     )
     return _with_global_rows(asked, out.to(asked.q.dtype))
 
@@ -215,28 +227,39 @@ def _sdpa_should_not(asked: Asked) -> str | None:
     return None
 
 
-def _band_and_columns(asked: Asked) -> tuple[Band | None, int]:
-    """The pattern as one undilated window and a number of global keys; None if it is none."""
+def _fused(asked: Asked) -> Fused | None:
+    """What of the pattern is one undilated window, with global keys or without, as the band kernel takes it."""
     parts = asked.setting.pattern.parts(asked.setting.shape[2])
-    band = parts[0]
-    if not isinstance(band, Band) or band.dilation > 1 or band.block:
-        return None, 0
-    columns = [part for part in parts[1:] if isinstance(part, Columns) and part.causal == (band.right == 0)]
-    return (band, max((part.count for part in columns), default=0)) if len(columns) == len(parts) - 1 else (None, 0)
+    band = next((part for part in parts if isinstance(part, Band) and part.dilation == 1 and not part.block), None)
+    if band is None:
+        return None
+    columns = [part for part in parts if isinstance(part, Columns) and part.causal == (band.right == 0)]
+    return Fused((band, *columns), band.left, band.right, max((part.count for part in columns), default=0))
 
 
 def _band_cannot(asked: Asked) -> str | None:
-    q, terms = asked.q, asked.terms
+    fused = _fused(asked)
+    if fused is None or len(fused.parts) < len(asked.setting.pattern.parts(asked.setting.shape[2])):
+        return "a pattern other than one window with or without global tokens"
+    return _no_band(asked)
+
+
+def _joint_cannot(asked: Asked) -> str | None:
+    fused = _fused(asked)
+    if fused is None or len(fused.parts) == len(asked.setting.pattern.parts(asked.setting.shape[2])):
+        return "a pattern without a window beside other parts"
+    return _no_band(asked)
+
+
+def _no_band(asked: Asked) -> str | None:
+    q = asked.q
+    if asked.terms.queries is not None:
+        return "a position with keys of its own"
     if q.device.type != "cpu" or q.dtype not in (torch.float32, torch.bfloat16) or q.shape[-1] not in HEAD_DIMS or 0 in q.shape:
         return f"head_dim {q.shape[-1]} of {q.dtype} on {q.device.type}, where it knows {HEAD_DIMS} of float32 and bfloat16 on the CPU"
-    if terms.queries is not None:
-        return "a position with keys of its own"
-    if _band_and_columns(asked)[0] is None:
-        return "a pattern other than one window with or without global tokens"
     if (reason := why_not()) is not None:
         _say_once(f"attention: the band kernel cannot run here ({reason}); torch does its work, more slowly")
-        return reason
-    return None
+    return reason
 
 
 @cache
@@ -277,6 +300,9 @@ KERNELS = {
         ),
         Kernel("sdpa", "torch's fused attention over all pairs", _sdpa_cannot, _sdpa_should_not, _sdpa),
         Kernel("reference", f"plain torch, each pair kept; the oracle; by itself for up to {SHORT} tokens", _always, _is_long, _plain),
+        Kernel(
+            "joint", "band for a window with its global tokens, slab for the other parts of the pattern", _joint_cannot, _is_short, _joint
+        ),
         Kernel("flex", "FlexAttention on CUDA: any pattern, bias by distance, no dropout", _flex_cannot, _always, _flex),
         Kernel("slab", "plain torch in tiles: any pattern and position, memory of the length", _always, _always, _slab),
     )

@@ -91,7 +91,7 @@ def band_attention(
     The softmax is kept as its log-sum-exp and recomputed backward as in Dao 2023 (FlashAttention-2).
     """
     _check(q, k, v, bias, mask, segments, left=left, right=right, num_global=num_global, dropout=dropout, seed=seed)
-    return _Band.apply(q, k, v, bias, _Rule(left, right, num_global, *_labels(mask, segments), dropout, seed))
+    return _Band.apply(q, k, v, bias, BandRule(left, right, num_global, *labels(mask, segments), dropout, seed))
 
 
 def dropout_mask(seed: int, dropout: float, batches: int, heads: int, length: int) -> Tensor:
@@ -117,8 +117,8 @@ def _threshold(dropout: float) -> int:
 
 # --------------------------------------------------------------------------------------------------------------- arguments
 @dataclass(frozen=True)
-class _Rule:
-    """Who attends to whom, beside the bias."""
+class BandRule:
+    """Who attends to whom, beside the bias: the arguments of `band_attention`, padding and segments as `labels`."""
 
     left: int
     right: int
@@ -129,7 +129,7 @@ class _Rule:
     seed: int
 
 
-def _labels(mask: Tensor | None, segments: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+def labels(mask: Tensor | None, segments: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """Padding and segments as one comparison: labels of queries and keys, -1 for a key that is none."""
     if mask is not None and bool(mask.all()):
         mask = None
@@ -186,15 +186,8 @@ def _check(
 # ---------------------------------------------------------------------------------------------------------------- autograd
 class _Band(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: _Rule) -> Tensor:
-        q, k, v = (_rows_contiguous(x) for x in (q, k, v))
-        batches, heads, length, head_dim = q.shape
-        out = q.new_empty(batches, length, heads, head_dim).transpose(1, 2)  # (B, H, L, Dh)
-        lse = q.new_empty(batches, heads, length)
-        shape = _Shape(length, rule, backward=False)
-        band_bias, global_bias = shape.bias_rows(bias, heads)
-        call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
-        _run("band_forward", call)
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule) -> Tensor:
+        out, lse = band_forward(q, k, v, bias, rule)
         ctx.save_for_backward(q, k, v, bias, out, lse)
         ctx.rule = rule
         return out
@@ -203,37 +196,65 @@ class _Band(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, out, lse = ctx.saved_tensors
-        rule: _Rule = ctx.rule
-        grad_out = _rows_contiguous(grad_out)
-        batches, heads, length, head_dim = q.shape
-        grad_q, grad_k, grad_v = q.new_empty(3, batches, length, heads, head_dim).transpose(2, 3)  # (B, H, L, Dh) each
-        grad_q.zero_()  # it is added to, the others are written
-        shape = _Shape(length, rule, backward=True)
-        band_bias, global_bias = shape.bias_rows(bias, heads)
-        call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
-        call.grad_out, call.grad_q, call.grad_k, call.grad_v = (_View.of(x) for x in (grad_out, grad_q, grad_k, grad_v))
+        return *band_backward(q, k, v, bias, out, lse, grad_out, ctx.rule, bias_needs_it=ctx.needs_input_grad[3]), None
 
-        units = (batches, shape.spans, heads)
-        global_grads = q.new_empty(2, *units, shape.globals, head_dim)
-        call.global_grad_k, call.global_grad_v = (x.data_ptr() for x in global_grads)
-        table_grad = None
-        if bias is not None and ctx.needs_input_grad[3]:
-            table_grad = bias.new_zeros(bias.shape, dtype=torch.float64)
-            band_grad, global_grad = q.new_zeros(*units, shape.band_size), q.new_zeros(*units, shape.global_grad_size)
-            call.band_grad, call.global_grad, call.table_grad = band_grad.data_ptr(), global_grad.data_ptr(), table_grad.data_ptr()
-            call.max_distance = bias.shape[1] // 2
 
-        for phase in range(min(shape.spans, 2)):
-            _run("band_backward", call, phase)
-        if rule.num_global:
-            count = min(rule.num_global, length)
-            for span in range(shape.spans):  # in a fixed order
-                grad_k[:, :, :count] += global_grads[0, :, span, :, :count]
-                grad_v[:, :, :count] += global_grads[1, :, span, :, :count]
-        if table_grad is not None:
-            _run("band_fold_bias_grad", call, workers=1)
-            table_grad = table_grad.float()
-        return grad_q, grad_k, grad_v, table_grad, None
+def band_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule) -> tuple[Tensor, Tensor]:
+    """`band_attention` without autograd: output, and log-sum-exp (B, H, L) to the base 2, +inf for a query that may attend to nothing."""
+    q, k, v = (_rows_contiguous(x) for x in (q, k, v))
+    batches, heads, length, head_dim = q.shape
+    out = q.new_empty(batches, length, heads, head_dim).transpose(1, 2)  # (B, H, L, Dh)
+    lse = q.new_empty(batches, heads, length)
+    shape = _Shape(length, rule, backward=False)
+    band_bias, global_bias = shape.bias_rows(bias, heads)
+    call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
+    _run("band_forward", call)
+    return out, lse
+
+
+def band_backward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    bias: Tensor | None,
+    out: Tensor,
+    lse: Tensor,
+    grad_out: Tensor,
+    rule: BandRule,
+    *,
+    bias_needs_it: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Gradients of q, k, v and the bias; with `out` and `lse` over more pairs than the band's, the share of the band's."""
+    q, k, v, grad_out = (_rows_contiguous(x) for x in (q, k, v, grad_out))
+    batches, heads, length, head_dim = q.shape
+    grad_q, grad_k, grad_v = q.new_empty(3, batches, length, heads, head_dim).transpose(2, 3)  # (B, H, L, Dh) each
+    grad_q.zero_()  # it is added to, the others are written
+    shape = _Shape(length, rule, backward=True)
+    band_bias, global_bias = shape.bias_rows(bias, heads)
+    call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
+    call.grad_out, call.grad_q, call.grad_k, call.grad_v = (_View.of(x) for x in (grad_out, grad_q, grad_k, grad_v))
+
+    units = (batches, shape.spans, heads)
+    global_grads = q.new_empty(2, *units, shape.globals, head_dim)
+    call.global_grad_k, call.global_grad_v = (x.data_ptr() for x in global_grads)
+    table_grad = None
+    if bias is not None and bias_needs_it:
+        table_grad = bias.new_zeros(bias.shape, dtype=torch.float64)
+        band_grad, global_grad = q.new_zeros(*units, shape.band_size), q.new_zeros(*units, shape.global_grad_size)
+        call.band_grad, call.global_grad, call.table_grad = band_grad.data_ptr(), global_grad.data_ptr(), table_grad.data_ptr()
+        call.max_distance = bias.shape[1] // 2
+
+    for phase in range(min(shape.spans, 2)):
+        _run("band_backward", call, phase)
+    if rule.num_global:
+        count = min(rule.num_global, length)
+        for span in range(shape.spans):  # in a fixed order
+            grad_k[:, :, :count] += global_grads[0, :, span, :, :count]
+            grad_v[:, :, :count] += global_grads[1, :, span, :, :count]
+    if table_grad is not None:
+        _run("band_fold_bias_grad", call, workers=1)
+        table_grad = table_grad.float()
+    return grad_q, grad_k, grad_v, table_grad
 
 
 def _rows_contiguous(x: Tensor) -> Tensor:
@@ -275,7 +296,7 @@ class _Call(ctypes.Structure):
 class _Shape:
     """`Shape` of the source, and the bias as the tiles read it; backward, rows are keys and columns queries."""
 
-    def __init__(self, length: int, rule: _Rule, *, backward: bool) -> None:
+    def __init__(self, length: int, rule: BandRule, *, backward: bool) -> None:
         tile = _library().band_tile()
         self.length, self.rule, self.tile, self.backward = length, rule, tile, backward
         self.left, self.right, self.num_global = (min(x, length) for x in (rule.left, rule.right, rule.num_global))
@@ -314,7 +335,7 @@ def _up(number: int, to: int) -> int:
 
 
 def _call(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, rule: _Rule, shape: _Shape, band_bias: Tensor, global_bias: Tensor
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, rule: BandRule, shape: _Shape, band_bias: Tensor, global_bias: Tensor
 ) -> _Call:
     """What both directions need; the tensors must outlive it."""
     call = _Call(*q.shape, shape.left, shape.right, shape.num_global, shape.span)

@@ -37,6 +37,12 @@ class Terms(NamedTuple):
     keys: Tensor | None = None  # (H or 1, 2M + 1, Dh)
     values: Tensor | None = None  # (1, 2M + 1, Dh)
 
+    @property
+    def clip(self) -> int:
+        """The largest M of the tables, 0 without one."""
+        sizes = [0 if x is None else x.shape[dim] // 2 for x, dim in ((self.bias, -1), (self.keys, -2), (self.values, -2))]
+        return max(sizes)
+
 
 NO_TERMS = Terms()
 

@@ -35,7 +35,7 @@ def attention_weights(q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed:
     Vaswani et al. 2017; checked against `torch.nn.functional.scaled_dot_product_attention`.
     """
     scale = 1 / math.sqrt(q.shape[-1])
-    scores = q @ k.transpose(-2, -1) * scale  # (B, H, Lq, L)
+    scores = (q * scale) @ k.transpose(-2, -1)  # (B, H, Lq, L)
     if terms.bias is not None:
         scores = scores + terms.bias[:, distances(q, k, terms.bias.shape[-1])].to(scores.dtype)
     if terms.queries is not None and terms.keys is not None:

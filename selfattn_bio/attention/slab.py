@@ -12,20 +12,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from selfattn_bio.attention.band import BandRule, band_backward, band_forward, labels
+from selfattn_bio.attention.patterns import Part
 from selfattn_bio.attention.positions import NO_TERMS, Terms
 from selfattn_bio.attention.tiles import Setting, Tile, Walk
 
 DROPOUT_SEEDS = 2**62
+LN2 = math.log(2)
 NEVER = -1e30  # the score of a pair that may not attend; -inf would make NaN of a row of such pairs
 EMPTY = -1e29  # a row whose highest score is lower has no pair that may
 
 
-def slab_attention(q: Tensor, k: Tensor, v: Tensor, *, setting: Setting, terms: Terms = NO_TERMS, dropout: float = 0.0) -> Tensor:
+@dataclass(frozen=True)
+class Fused:
+    """Parts of the pattern, a band and its global columns, that the band kernel computes."""
+
+    parts: tuple[Part, ...]
+    left: int
+    right: int
+    num_global: int
+
+
+def slab_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    setting: Setting,
+    terms: Terms = NO_TERMS,
+    dropout: float = 0.0,
+    fused: Fused | None = None,
+) -> Tensor:
     """Attention of every query but the first `pattern.num_global`, which see all keys and are for the caller to replace.
 
     Parameters
@@ -38,24 +61,46 @@ def slab_attention(q: Tensor, k: Tensor, v: Tensor, *, setting: Setting, terms: 
         What the position adds.
     dropout
         Share of the weights set to 0; drawn anew at each call from torch's global CPU generator, and the same in its backward.
+    fused
+        What the band kernel does of it (q, k, v float32 then), the rest being joined to that.
 
     Returns
     -------
     (B, H, L, Dh); 0 for a query that may attend to nothing.
     """
     seed = int(torch.randint(DROPOUT_SEEDS, ())) if dropout else 0
-    return _Slab.apply(setting, dropout, seed, q, k, v, *terms)
+    rule = None
+    if fused is not None:
+        band_labels = labels(setting.mask, setting.segments)
+        rule = BandRule(fused.left, fused.right, fused.num_global, *band_labels, dropout, (seed + 1) % DROPOUT_SEEDS)
+    return _Slab.apply(_Plan(setting, dropout, seed, fused.parts if fused else (), rule), q, k, v, *terms)
 
 
 def tile_weights(q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TERMS) -> Iterator[tuple[Tile, Walk, Tensor]]:
     """Each tile of the pattern with its walk and the attention weights (b, H, G, c, K) in it; for reading, in O(tile) memory."""
     with torch.no_grad():
-        _, shares = _forward(setting, 0.0, 0, q, k, torch.zeros_like(k), terms)
-        for walk, share in zip(setting.walks(), shares, strict=True):
+        _, shares, _ = _forward(_Plan(setting), q, k, torch.zeros_like(k), terms)
+        for walk, share in zip(setting.walks(terms.clip), shares, strict=True):
             work = _Work(walk, q, k, terms)
             share_places = walk.to_places(share)
             for tile in walk:
                 yield tile, walk, work.softmax(work.scores(tile)) * tile.rows(share_places)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Who computes what."""
+
+    setting: Setting
+    dropout: float = 0.0
+    seed: int = 0
+    fused: tuple[Part, ...] = ()
+    rule: BandRule | None = None
+
+    def walks(self, terms: Terms) -> Iterator[tuple[int, Walk]]:
+        """What is left to walk, each with the seed of its dropout."""
+        for number, walk in enumerate(self.setting.walks(terms.clip, self.fused)):
+            yield self.seed + (number << 40), walk
 
 
 class _Work:
@@ -67,11 +112,11 @@ class _Work:
         self.q, self.k = walk.to_places(q * scale), walk.to_places(k)
         self.relative = None if terms.queries is None else walk.to_places(terms.queries * scale)
         self.buffers: dict[tuple[str, torch.dtype], Tensor] = {}
-        self.uniform: Tensor | None = None  # (H or 1, 1, c, K): bias and mask of all tiles where both depend on the distance alone
-        if walk.uniform is not None:
-            index, allowed = walk.uniform
+        self.templates: Tensor | None = None  # (H or 1, n, c, K / R): bias of the walk's templates, NEVER where they do not allow
+        if walk.templates is not None:
+            index, allowed = walk.templates.index, walk.templates.allowed
             bias = q.new_zeros(1, *index.shape) if terms.bias is None else terms.bias[:, entry(index, terms.bias.shape[-1])]
-            self.uniform = bias.to(self.dtype).masked_fill(~allowed, NEVER)
+            self.templates = bias.to(self.dtype).masked_fill(~allowed, NEVER)
 
     def product(self, name: str, a: Tensor, b: Tensor) -> Tensor:
         """(b, H, G, m, d) @ (b, H, G or 1, d, n) in the buffer `name`, (b, H, G, m, n)."""
@@ -96,11 +141,11 @@ class _Work:
             by_distance = tile.rows(self.relative) @ self.terms.keys[:, None].transpose(-1, -2).to(
                 self.relative.dtype
             )  # (b, H, G, c, 2M + 1)
-            scores += by_distance.gather(-1, entry(tile.index, self.terms.keys.shape[-2]).expand_as(scores))
-        if self.uniform is not None:
-            scores += self.uniform
+            scores += by_distance.gather(-1, entry(tile.index(), self.terms.keys.shape[-2]).expand_as(scores))
+        if self.templates is not None:
+            pieces(scores, tile).add_(chosen(self.templates, tile))
         elif self.terms.bias is not None:
-            scores += self.terms.bias[:, entry(tile.index, self.terms.bias.shape[-1])].to(scores.dtype)
+            scores += self.terms.bias[:, entry(tile.index(), self.terms.bias.shape[-1])].to(scores.dtype)
         return scores if tile.allowed is None else scores.masked_fill_(~tile.allowed, NEVER)
 
     def softmax(self, scores: Tensor) -> Tensor:
@@ -116,20 +161,27 @@ class _Work:
         return kept.uniform_(generator=generator).ge_(share).mul_(1 / (1 - share))
 
 
-def _forward(setting: Setting, dropout: float, seed: int, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> tuple[Tensor, list[Tensor]]:
-    """Output (B, H, L, Dh), and by part the share of each row's weights that lies in it, (B, H, L, 1), 0 in all for an empty row."""
+def _forward(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Output (B, H, L, Dh); by part the share of each row's weights that lies in it, 0 in all for an empty row; log-sum-exp of all.
+
+    The last two are (B, H, L, 1), the parts in the order of the plan: what is fused first.
+    """
     outs, sums = [], []
-    for number, walk in enumerate(setting.walks()):
+    if plan.rule is not None:
+        out, log_sum = band_forward(q, k, v, terms.bias, plan.rule)
+        outs.append(out)
+        sums.append(torch.where(log_sum == float("inf"), float("-inf"), log_sum * LN2)[..., None])
+    for seed, walk in plan.walks(terms):
         work, values = _Work(walk, q, k, terms), walk.to_places(v)
-        out = torch.zeros_like(values)
-        log_sum = q.new_zeros(*q.shape[:2], walk.num_places, 1, dtype=work.dtype)
+        out = torch.empty_like(values)
+        log_sum = q.new_empty(*q.shape[:2], walk.num_places, 1, dtype=work.dtype)
         for tile in walk:
             scores = work.scores(tile)
             highest = scores.amax(-1, keepdim=True)
             weights = work.softmax(scores)
             log_of_highest = weights.amax(-1, keepdim=True).log_()
             tile.rows(log_sum).copy_((highest - log_of_highest).masked_fill_(highest < EMPTY, float("-inf")))
-            if (kept := work.kept(dropout, seed + (number << 40), tile, weights)) is not None:
+            if (kept := work.kept(plan.dropout, seed, tile, weights)) is not None:
                 weights *= kept
             weights = weights.to(v.dtype)
             result = work.product("result", weights, tile.columns(values))
@@ -139,56 +191,60 @@ def _forward(setting: Setting, dropout: float, seed: int, q: Tensor, k: Tensor, 
         outs.append(walk.from_places(out))
         sums.append(walk.from_places(log_sum))
     total = torch.logsumexp(torch.stack(sums), 0)
-    total = total.masked_fill(total == float("-inf"), 0.0)
+    total = total.masked_fill(total == float("-inf"), float("inf"))  # of an empty row, whose shares are then 0
     shares = [(each - total).exp_() for each in sums]
     joined = torch.zeros_like(outs[0])
     for out, share in zip(outs, shares, strict=True):
         joined.addcmul_(out, share.to(v.dtype))
-    return joined, shares
+    return joined, shares, total
 
 
 class _Slab(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        setting: Setting,
-        dropout: float,
-        seed: int,
+        plan: _Plan,
         q: Tensor,
         k: Tensor,
         v: Tensor,
         *terms: Tensor | None,
     ) -> Tensor:
-        out, shares = _forward(setting, dropout, seed, q, k, v, Terms(*terms))
-        ctx.save_for_backward(q, k, v, out, *shares, *terms)
-        ctx.setting, ctx.dropout, ctx.seed, ctx.num_parts = setting, dropout, seed, len(shares)
+        out, shares, log_sum = _forward(plan, q, k, v, Terms(*terms))
+        ctx.save_for_backward(q, k, v, out, log_sum, *shares, *terms)
+        ctx.plan, ctx.num_parts = plan, len(shares)
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (d_out,) = gradients
-        q, k, v, out, *rest = ctx.saved_tensors
+        plan: _Plan = ctx.plan
+        q, k, v, out, log_sum, *rest = ctx.saved_tensors
         shares, terms = rest[: ctx.num_parts], Terms(*rest[ctx.num_parts :])
         scale = 1 / math.sqrt(q.shape[-1])
         delta = (d_out.to(shares[0].dtype) * out.to(shares[0].dtype)).sum(-1, keepdim=True)
-        d_q, d_k, d_v = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        found: list[tuple[Tensor, Tensor, Tensor]] = []  # gradients of q, k, v, by part
         d_terms = Terms(*(None if x is None else torch.zeros_like(x) for x in terms))
-        for number, (walk, share) in enumerate(zip(ctx.setting.walks(), shares, strict=True)):
+        if plan.rule is not None:
+            lse, bias = log_sum[..., 0] / LN2, terms.bias
+            *of_band, d_bias = band_backward(q, k, v, bias, out, lse, d_out, plan.rule, bias_needs_it=bias is not None)
+            found.append((of_band[0], of_band[1], of_band[2]))
+            d_terms, shares = d_terms._replace(bias=d_bias), shares[1:]
+        for (seed, walk), share in zip(plan.walks(terms), shares, strict=True):
             work, values = _Work(walk, q, k, terms), walk.to_places(v)
             # A row's weights are its softmax in the part times the part's share, which is taken into what comes from above.
             above, delta_p = walk.to_places(d_out * share.to(d_out.dtype)), walk.to_places(delta * share)
-            d_q_p, d_k_p, d_v_p = torch.zeros_like(work.q), torch.zeros_like(work.k), torch.zeros_like(values)
-            d_relative = None if work.relative is None else torch.zeros_like(work.relative)
-            d_uniform = None if work.uniform is None or d_terms.bias is None else torch.zeros_like(work.uniform)
+            d_q_p, d_k_p, d_v_p = torch.empty_like(work.q), torch.zeros_like(work.k), torch.zeros_like(values)
+            d_relative = None if work.relative is None else torch.empty_like(work.relative)
+            d_templates = None if work.templates is None or d_terms.bias is None else torch.zeros_like(work.templates)
             for tile in walk:
                 weights = work.softmax(work.scores(tile))
                 d_rows, keys = tile.rows(above), tile.columns(work.k)
                 d_weights = work.product("d_weights", d_rows, tile.columns(values).transpose(-1, -2)).to(weights.dtype)
                 if terms.values is not None:
                     by_distance = d_rows @ terms.values[:, None].transpose(-1, -2).to(v.dtype)
-                    d_weights += by_distance.gather(-1, entry(tile.index, terms.values.shape[-2]).expand_as(weights))
+                    d_weights += by_distance.gather(-1, entry(tile.index(), terms.values.shape[-2]).expand_as(weights))
                 used = weights
-                if (kept := work.kept(ctx.dropout, ctx.seed + (number << 40), tile, weights)) is not None:
+                if (kept := work.kept(plan.dropout, seed, tile, weights)) is not None:
                     d_weights *= kept
                     used = kept.mul_(weights)
                 used = used.to(v.dtype)
@@ -197,38 +253,54 @@ class _Slab(torch.autograd.Function):
                     d_terms.values.add_((_by_distance(used, tile, d_terms.values).transpose(-1, -2) @ d_rows).sum((0, 1, 2)))
                 d_scores = d_weights.sub_(tile.rows(delta_p)).mul_(weights)
                 if d_terms.bias is not None:
-                    _add_bias_gradient(d_terms.bias, d_uniform, d_scores, tile)
+                    _add_bias_gradient(d_terms.bias, d_templates, d_scores, tile)
                 d_scores = d_scores.to(q.dtype)
                 tile.rows(d_q_p).copy_(work.product("d_rows", d_scores, keys))
                 tile.add_columns(d_k_p, work.product("d_columns", d_scores.transpose(-1, -2), tile.rows(work.q)))
-                if d_relative is not None and d_terms.keys is not None and terms.keys is not None:
+                if d_relative is not None and work.relative is not None and d_terms.keys is not None and terms.keys is not None:
                     by_distance = _by_distance(d_scores, tile, terms.keys)  # (b, H, G, c, 2M + 1)
                     tile.rows(d_relative).copy_(by_distance @ terms.keys[:, None].to(q.dtype))
-                    found = (by_distance.transpose(-1, -2) @ tile.rows(work.relative)).sum((0, 2))  # (H, 2M + 1, Dh)
-                    d_terms.keys.add_(found if len(d_terms.keys) > 1 else found.sum(0, keepdim=True))
-            if d_uniform is not None and d_terms.bias is not None and walk.uniform is not None:
-                at = entry(walk.uniform[0], d_terms.bias.shape[-1]).flatten().expand(len(d_terms.bias), -1)
-                d_terms.bias.scatter_add_(1, at, d_uniform.flatten(1).to(d_terms.bias.dtype))
-            d_q += walk.from_places(d_q_p) * scale
-            d_k += walk.from_places(d_k_p)
-            d_v += walk.from_places(d_v_p)
+                    d_keys = (by_distance.transpose(-1, -2) @ tile.rows(work.relative)).sum((0, 2))  # (H, 2M + 1, Dh)
+                    d_terms.keys.add_(d_keys if len(d_terms.keys) > 1 else d_keys.sum(0, keepdim=True))
+            if d_templates is not None and d_terms.bias is not None and walk.templates is not None:
+                at = entry(walk.templates.index, d_terms.bias.shape[-1]).flatten().expand(len(d_terms.bias), -1)
+                d_terms.bias.scatter_add_(1, at, d_templates.flatten(1).to(d_terms.bias.dtype))
+            found.append((walk.from_places(d_q_p).mul_(scale), walk.from_places(d_k_p), walk.from_places(d_v_p)))
             if d_relative is not None and d_terms.queries is not None:
                 d_terms.queries.add_(walk.from_places(d_relative) * scale)
-        return None, None, None, d_q, d_k, d_v, *d_terms
+        (d_q, d_k, d_v), *others = found
+        for more in others:
+            for total, x in zip((d_q, d_k, d_v), more, strict=True):
+                total += x
+        return None, d_q, d_k, d_v, *d_terms
 
 
-def _add_bias_gradient(d_bias: Tensor, d_uniform: Tensor | None, d_scores: Tensor, tile: Tile) -> None:
-    if d_uniform is not None:  # summed to distances once, at the end of the walk
-        d_uniform.add_(d_scores.sum((0, 2))[:, None])
-        return
-    over_batch = d_scores.sum(0)  # (H, G, c, K)
-    at = entry(tile.index, d_bias.shape[-1]).expand_as(over_batch)
-    d_bias.scatter_add_(1, at.flatten(1), over_batch.flatten(1).to(d_bias.dtype))
+def pieces(x: Tensor, tile: Tile) -> Tensor:
+    """(b, H, G, c, K) as the R pieces of keys that have a template each: (b, H, G, R, c, K / R), a view."""
+    return x.unflatten(-1, (1 if tile.templates is None else tile.templates.shape[1], -1)).transpose(3, 4)
+
+
+def chosen(templates: Tensor, tile: Tile) -> Tensor:
+    """Of templates (H, n, c, K / R) those of the tile: (H, G or 1, R, c, K / R)."""
+    if tile.templates is None:
+        return templates[:, :, None]
+    return templates.index_select(1, tile.templates.flatten()).unflatten(1, tile.templates.shape)
+
+
+def _add_bias_gradient(d_bias: Tensor, d_templates: Tensor | None, d_scores: Tensor, tile: Tile) -> None:
+    if d_templates is None:
+        over_batch = d_scores.sum(0)  # (H, G, c, K)
+        at = entry(tile.index(), d_bias.shape[-1]).expand_as(over_batch)
+        d_bias.scatter_add_(1, at.flatten(1), over_batch.flatten(1).to(d_bias.dtype))
+    elif tile.templates is None:  # summed to distances once, at the end of the walk
+        d_templates.add_(d_scores.sum((0, 2))[:, None])
+    else:
+        d_templates.index_add_(1, tile.templates.flatten(), pieces(d_scores, tile).sum(0).flatten(1, 2))
 
 
 def _by_distance(x: Tensor, tile: Tile, table: Tensor) -> Tensor:
     """Sum (b, H, G, c, K) over the keys of each entry of a table of distances -> (b, H, G, c, 2M + 1)."""
-    at = entry(tile.index, table.shape[-2]).expand_as(x)
+    at = entry(tile.index(), table.shape[-2]).expand_as(x)
     return x.new_zeros(*x.shape[:-1], table.shape[-2]).scatter_add_(-1, at, x)
 
 

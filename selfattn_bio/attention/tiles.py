@@ -17,6 +17,7 @@ from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Part, P
 CHUNK = 64  # queries to a tile
 SHARED_CHUNK = 256  # the same where all chunks meet the same keys
 MAX_BLOCK = 512  # a block up to this size is one chunk
+MAX_FAR = 16  # blocks; drawn blocks have templates up to that distance
 SCORES = 2**19  # scores that are worked on at once: what stays in the cache
 
 
@@ -45,12 +46,15 @@ class Setting:
             return max(length - 1, 0)
         return min(max(length - 1, 0), max(max(part.left, part.right) * part.dilation for part in parts if isinstance(part, Band)))
 
-    def walks(self) -> Iterator[Walk]:
-        """A walk for each part of the pattern."""
+    def walks(self, clip: int, done: tuple[Part, ...] = ()) -> Iterator[Walk]:
+        """A walk for each part of the pattern but those done elsewhere; each pair is in the first part that covers it.
+
+        `clip` is the largest distance in tokens that a table of the position tells from farther ones.
+        """
         lengths = self.lengths()
-        parts = self.pattern.parts(self.shape[2])
-        for number in range(len(parts)):
-            yield Walk(self, parts[: number + 1], lengths)
+        parts = (*done, *(part for part in self.pattern.parts(self.shape[2]) if part not in done))
+        for number in range(len(done), len(parts)):
+            yield Walk(self, parts[: number + 1], lengths, clip)
 
     def dense_mask(self) -> Tensor | None:
         """(B or 1, 1, L, L) bool, True = may attend; None if all may. The same rule, for `reference`."""
@@ -160,8 +164,14 @@ class Tile:
     queries: slice
     chunk: int
     keys: Keys
-    index: Tensor  # (G or 1, c, K) int64: distance key - query in tokens
-    allowed: Tensor | None  # bool, broadcasts to (b, H, G, c, K); None: all, or all that the walk's `uniform` allows
+    query: Tensor  # (G, c, 1) int64 tokens
+    key: Tensor  # (G or 1, 1, K) int64 tokens
+    allowed: Tensor | None  # bool, broadcasts to (b, H, G, c, K); None: all, or all that the walk's templates allow
+    templates: Tensor | None  # (G, R) int64: which of the walk's templates each of the tile's R pieces of keys has
+
+    def index(self) -> Tensor:
+        """(G, c, K) int64: distance key - query in tokens."""
+        return self.key - self.query
 
     def rows(self, x: Tensor) -> Tensor:
         """(B, H, places, d) -> (b, H, G, c, d), a view."""
@@ -183,9 +193,9 @@ class Walk:
     so that keys of a chunk are neighbours.
     """
 
-    def __init__(self, setting: Setting, parts: tuple[Part, ...], lengths: Tensor) -> None:
+    def __init__(self, setting: Setting, parts: tuple[Part, ...], lengths: Tensor, clip: int) -> None:
         self.setting, self.part, self.earlier, self.lengths = setting, parts[-1], parts[:-1], lengths
-        self.uniform: tuple[Tensor, Tensor] | None = None  # index and allowed (1, c, K) of every tile, but for missing keys
+        self.templates: Templates | None = None
         length = setting.shape[2]
         at = torch.arange(length, device=setting.device)
         before = after = 0
@@ -209,8 +219,8 @@ class Walk:
         order = torch.argsort(self.places, stable=True)[self.num_places - length :]  # the place of each token
         self.moved = bool(length) and int(order[-1] - order[0]) != length - 1
         self.order = order
-        if before or after:
-            self._find_uniform()
+        if all((isinstance(part, Band) and part.dilation == 1 and not part.block) or isinstance(part, Columns) for part in self.earlier):
+            self.templates = self._make_templates(clip)
 
     def _reach(self, part: Band) -> tuple[int, int] | None:
         """Chunks before and after its own that a chunk meets; None if sharing all keys is no more work."""
@@ -218,14 +228,28 @@ class Walk:
         before, after = (-(-min(reach, in_class) // CHUNK) for reach in (part.left, part.right))
         return None if (before + 1 + after) * CHUNK >= self.setting.shape[2] else (before, after)
 
-    def _find_uniform(self) -> None:
-        part = self.part
-        if not isinstance(part, Band) or part.dilation > 1 or part.block or self.earlier:
-            return
-        query = self.before * CHUNK + torch.arange(CHUNK, device=self.setting.device)
-        key = torch.arange((self.before + 1 + self.after) * CHUNK, device=self.setting.device)
-        index = (key[None, :] - query[:, None])[None]
-        self.uniform = index, (index >= -part.left) & (index <= part.right)
+    def _make_templates(self, clip: int) -> Templates | None:
+        """Of the first band where it slides, and of drawn blocks: what a tile is depends on the distance of its blocks alone."""
+        part, device = self.part, self.setting.device
+        if isinstance(part, Band) and (self.before or self.after) and part.dilation == 1 and not part.block and not self.earlier:
+            query = self.before * CHUNK + torch.arange(CHUNK, device=device)
+            key = torch.arange((self.before + 1 + self.after) * CHUNK, device=device)
+            index = key[None, :] - query[:, None]
+            return Templates(index[None], ((index >= -part.left) & (index <= part.right))[None], 0)
+        if not isinstance(part, Blocks):
+            return None
+        bands = [each for each in self.earlier if isinstance(each, Band)]
+        # Blocks so far apart, or farther, are beyond every band and in the last entry of every table.
+        far = -(-max([clip, *(max(band.left, band.right) for band in bands)]) // part.block) + 1
+        if far > MAX_FAR:
+            return None
+        at = torch.arange(part.block, device=device)
+        blocks = torch.arange(-far, far + 1, device=device) * part.block
+        index = blocks[:, None, None] + at[None, None, :] - at[None, :, None]  # (n, block, block)
+        allowed = torch.ones_like(index, dtype=torch.bool)
+        for band in bands:
+            allowed &= ~band.covers(torch.zeros_like(index), index, 0)
+        return Templates(index, allowed & (index <= 0) if part.causal else allowed, far)
 
     def to_places(self, x: Tensor) -> Tensor:
         """(B, H, L, d) -> (B, H, places, d), empty places 0."""
@@ -245,8 +269,13 @@ class Walk:
         number = 0
         for batch, length in self._batches():
             for queries, keys in self._tiles(batch, length):
-                index, allowed = self._pairs(batch, length, queries, keys)
-                yield Tile(number, batch, queries, self.chunk, keys, index, allowed)
+                places = keys.places()
+                query, key = self.places[queries].unflatten(0, (-1, self.chunk))[:, :, None], self.places[places][:, None, :]
+                allowed, templates = self._allowed(batch, length, query, key, keys), None
+                if self.templates is not None and isinstance(keys, DrawnKeys):
+                    own = queries.start // self.chunk + torch.arange(len(keys.drawn), device=self.setting.device)
+                    templates = (keys.drawn - own[:, None]).clamp(-self.templates.far, self.templates.far) + self.templates.far
+                yield Tile(number, batch, queries, self.chunk, keys, query, key, allowed, templates)
                 number += 1
 
     def _batches(self) -> Iterator[tuple[slice, int]]:
@@ -283,30 +312,41 @@ class Walk:
             else:
                 yield queries, DrawnKeys(drawn[first : first + chunks], chunk)
 
-    def _pairs(self, batch: slice, length: int, queries: slice, keys: Keys) -> tuple[Tensor, Tensor | None]:
-        """Distances and mask of a tile."""
-        setting, key_places = self.setting, keys.places()
-        valid = self.valid[key_places]  # (G, K)
-        query, key = self.places[queries].unflatten(0, (-1, self.chunk))[:, :, None], self.places[key_places][:, None, :]
-        allowed = None if bool(valid.all()) else valid[None, None, :, None, :]
-        if self.uniform is not None:
-            index = self.uniform[0]
-        else:
-            index = key - query  # (G, c, K)
-            covered = self.part.covers(query, key, length)
+    def _allowed(self, batch: slice, length: int, query: Tensor, key: Tensor, keys: Keys) -> Tensor | None:
+        """What the templates of the tile, if it has some, leave to be masked: bool, broadcasts to (b, H, G, c, K), or None."""
+        setting = self.setting
+        there = key >= 0  # (G, 1, K)
+        if isinstance(keys, DrawnKeys):
+            there = there & ~_drawn_before(keys.drawn).repeat_interleave(keys.block, 1)[:, None]
+        if self.templates is None:
+            there = there & self.part.covers(query, key, length)  # (G, c, K)
             for part in self.earlier:
-                covered &= ~part.covers(query, key, length)
-            if isinstance(keys, DrawnKeys):
-                covered &= ~_drawn_before(keys.drawn).repeat_interleave(keys.block, 1)[:, None]
-            allowed = _both(allowed, covered[None, None]) if not bool(covered.all()) else allowed
+                there &= ~part.covers(query, key, length)
+        else:
+            for part in self.earlier:
+                if isinstance(part, Columns):
+                    there = there & (key >= part.count)
+        allowed = None if bool(there.all()) else there[None, None]
         if setting.mask is not None:
-            there = setting.mask[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)
-            allowed = _both(allowed, there) if not bool(there.all()) else allowed
+            token = setting.mask[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)
+            allowed = _both(allowed, token) if not bool(token.all()) else allowed
         if setting.segments is not None:
             segments = setting.segments[batch]
             same = segments[:, query.clamp(min=0)] == segments[:, key.clamp(min=0)]
             allowed = _both(allowed, same[:, None]) if not bool(same.all()) else allowed
-        return index, allowed
+        return allowed
+
+
+@dataclass(frozen=True)
+class Templates:
+    """Tiles that are all that a walk has, but for missing keys: distance key - query and whether it may attend, (n, c, K / R) each.
+
+    Drawn blocks d blocks after the query's have template d + `far`, those farther the first or the last.
+    """
+
+    index: Tensor
+    allowed: Tensor
+    far: int
 
 
 def _drawn_before(drawn: Tensor) -> Tensor:
