@@ -20,6 +20,7 @@ from selfattn_bio.attention.flex import flex
 from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Pattern
 from selfattn_bio.attention.positions import NO_TERMS, NoPosition, Terms
 from selfattn_bio.attention.reference import attention_weights, reference_attention
+from selfattn_bio.attention.rows import global_rows
 from selfattn_bio.attention.slab import DROPOUT_SEEDS, Fused, slab_attention
 from selfattn_bio.attention.tiles import Setting
 
@@ -196,13 +197,16 @@ def _flex(asked: Asked) -> Tensor:
 
 
 def _with_global_rows(asked: Asked, out: Tensor) -> Tensor:
-    """`out` with the rows of the global tokens, which see every key, computed plainly: O(L num_global)."""
+    """`out` with the rows of the global tokens, which see every key: O(L num_global)."""
     num = min(asked.setting.pattern.num_global, asked.q.shape[2])
     if num == 0:
         return out
-    terms = asked.terms if asked.terms.queries is None else asked.terms._replace(queries=asked.terms.queries[:, :, :num])
-    allowed = asked.setting.global_rows()
-    rows = reference_attention(asked.q[:, :, :num], asked.k, asked.v, terms=terms, allowed=allowed, dropout=asked.dropout)
+    q, terms, allowed = asked.q[:, :, :num], asked.terms, asked.setting.global_rows()
+    if terms.queries is None and not asked.dropout:
+        rows = global_rows(q, asked.k, asked.v, bias=terms.bias, allowed=allowed)
+    else:
+        terms = terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
+        rows = reference_attention(q, asked.k, asked.v, terms=terms, allowed=allowed, dropout=asked.dropout)
     return torch.cat((rows, out[:, :, num:]), dim=2)
 
 

@@ -1,0 +1,78 @@
+"""The rows of global tokens: the first few queries, which see every key, in O(L num_global) with one tile kept for the backward.
+
+Hides: how a bias by distance runs along the rows without an index for each pair. `attend` calls it beside the sparse kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfattn_bio.attention.slab import EMPTY, NEVER, entry
+
+
+def global_rows(q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None = None, allowed: Tensor | None = None) -> Tensor:
+    """Attention of the first g queries to all keys.
+
+    Parameters
+    ----------
+    q
+        (B, H, g, Dh), those of tokens 0..g-1.
+    k, v
+        (B, H, L, Dh).
+    bias
+        (H, 2M + 1) over the distances -M..M, farther ones share the ends.
+    allowed
+        bool, broadcasts to (B, H, g, L); None: all.
+
+    Returns
+    -------
+    (B, H, g, Dh); 0 for a query that may attend to nothing.
+    """
+    return _Rows.apply(q, k, v, bias, allowed)
+
+
+class _Rows(torch.autograd.Function):
+    # The queries are taken last first: then each row of the bias is the one above it moved by one, and all are one view.
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, allowed: Tensor | None) -> Tensor:
+        (num, dim), length = q.shape[2:], k.shape[2]
+        scores = (q.flip(2) * (1 / math.sqrt(dim))) @ k.transpose(-1, -2)  # (B, H, g, L)
+        scores = scores.to(torch.promote_types(q.dtype, torch.float32))
+        if bias is not None:
+            scores += bias[:, _entries(num, length, bias)].to(scores.dtype).unfold(1, length, 1)
+        if allowed is not None:
+            scores.masked_fill_(~allowed.flip(2), NEVER)
+        weights = torch.softmax(scores, -1)
+        if allowed is not None:
+            weights.masked_fill_(scores.amax(-1, keepdim=True) < EMPTY, 0.0)
+        weights = weights.to(v.dtype)
+        out = weights @ v
+        ctx.save_for_backward(q, k, v, bias, weights, out)
+        return out.flip(2)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, bias, weights, out = ctx.saved_tensors
+        scale, above = 1 / math.sqrt(q.shape[-1]), grad_out.flip(2)
+        delta = (above * out).sum(-1, keepdim=True)
+        d_scores = (above @ v.transpose(-1, -2)).sub_(delta).mul_(weights)  # (B, H, g, L)
+        d_bias = None
+        if bias is not None:
+            num, length = d_scores.shape[2:]
+            along = bias.new_zeros(len(bias), num - 1 + length)
+            for row, of_row in enumerate(d_scores.sum(0).to(bias.dtype).unbind(1)):  # (H, L) each
+                along[:, row : row + length] += of_row
+            d_bias = torch.zeros_like(bias).index_add_(1, _entries(num, length, bias), along)
+        d_q = (d_scores @ k).flip(2) * scale
+        d_k = d_scores.transpose(-1, -2) @ (q.flip(2) * scale)
+        return d_q, d_k, weights.transpose(-1, -2) @ above, d_bias, None
+
+
+def _entries(num: int, length: int, bias: Tensor) -> Tensor:
+    """(g - 1 + L,) the entry of each distance key - query from -(g - 1), of the last query to the first key, up."""
+    return entry(torch.arange(1 - num, length, device=bias.device), bias.shape[1])
