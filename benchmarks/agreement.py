@@ -1,0 +1,136 @@
+"""Positions and patterns beside the implementations that they are checked with: the largest difference, in float64.
+
+Needs the bench extra. Run: `python benchmarks/agreement.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+from local_attention import LocalAttention
+from torch import Tensor
+from transformers import LongformerConfig, Wav2Vec2BertConfig, Wav2Vec2ConformerConfig
+from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
+from transformers.models.t5.modeling_t5 import T5Attention
+from transformers.models.wav2vec2_bert.modeling_wav2vec2_bert import Wav2Vec2BertSelfAttention
+from transformers.models.wav2vec2_conformer.modeling_wav2vec2_conformer import (
+    Wav2Vec2ConformerRelPositionalEmbedding,
+    Wav2Vec2ConformerSelfAttention,
+)
+
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.patterns import Causal, Full, Global, Pattern, Window
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
+
+B, H, L, DH = 2, 4, 192, 8
+D = H * DH
+
+
+def t5_buckets() -> float:
+    """All distances up to 1,000, both directions."""
+    theirs = T5Attention._relative_position_bucket(torch.arange(-1000, 1001), bidirectional=True, num_buckets=32, max_distance=128)
+    return float((T5Bias(H).buckets(1000) - theirs).abs().max())
+
+
+def alibi_slopes() -> float:
+    """8 and 12 heads; BLOOM's tensor is slope x place of the key."""
+    return max(
+        float((Alibi(heads).slopes - build_alibi_tensor(torch.ones(1, 2), heads, torch.float64)[:, 0, 1]).abs().max()) for heads in (8, 12)
+    )
+
+
+def rotary() -> float:
+    """Rotated queries and keys of LLaMA."""
+    q, k = torch.randn(2, B, H, L, DH, dtype=torch.float64)
+    angles = torch.outer(torch.arange(L, dtype=torch.float64), 10_000.0 ** (-torch.arange(0, DH, 2, dtype=torch.float64) / DH)).repeat(1, 2)
+    theirs = apply_rotary_pos_emb(q, k, angles.cos()[None], angles.sin()[None])
+    return max(float((a - b).abs().max()) for a, b in zip(Rotary(DH).rotate(q, k), theirs, strict=True))
+
+
+def _attended(layer: torch.nn.Module, names: str, x: Tensor, pattern: Pattern, position: NoPosition) -> Tensor:
+    """`attend` with the projections of another library's layer, before its output projection; (B, L, D)."""
+    q, k, v = (getattr(layer, name)(x).unflatten(-1, (H, DH)).transpose(1, 2) for name in names.split())
+    return attend(q, k, v, pattern=pattern, position=position).transpose(1, 2).flatten(2)
+
+
+def shaw_keys() -> float:
+    """The keys by distance of wav2vec2-BERT; it has no values by distance."""
+    settings = {"hidden_size": D, "num_attention_heads": H, "attention_dropout": 0.0, "position_embeddings_type": "relative_key"}
+    layer = Wav2Vec2BertSelfAttention(
+        Wav2Vec2BertConfig(**settings, left_max_position_embeddings=9, right_max_position_embeddings=9, attn_implementation="eager")
+    ).double()
+    position = Shaw(DH, 9).double()
+    position.keys.data, position.values.data = layer.distance_embedding.weight.data, torch.zeros_like(position.values)
+    x = torch.randn(B, L, D, dtype=torch.float64)
+    ours = layer.linear_out(_attended(layer, "linear_q linear_k linear_v", x, Full(), position))
+    return float((ours - layer(x)[0]).abs().max())
+
+
+def transformer_xl() -> float:
+    """The relative positions of the Conformer, whose distances are query - key and whose sines and cosines alternate."""
+    config = Wav2Vec2ConformerConfig(
+        hidden_size=D, num_attention_heads=H, attention_dropout=0.0, position_embeddings_type="relative", attn_implementation="eager"
+    )
+    layer, embedding = Wav2Vec2ConformerSelfAttention(config).double(), Wav2Vec2ConformerRelPositionalEmbedding(config)
+    position = TransformerXL(H, DH, L).double()
+    torch.nn.init.normal_(layer.pos_bias_u), torch.nn.init.normal_(layer.pos_bias_v)
+    position.content.data, position.place.data = layer.pos_bias_u.data[:, None], layer.pos_bias_v.data[:, None]
+    weight = layer.linear_pos.weight.data
+    position.project.weight.data = torch.cat((-weight[:, ::2], weight[:, 1::2]), dim=1)  # sin(-x) = -sin(x)
+    x = torch.randn(B, L, D, dtype=torch.float64)
+    ours = layer.linear_out(_attended(layer, "linear_q linear_k linear_v", x, Full(), position))
+    return float((ours - layer(x, relative_position_embeddings=embedding(x))[0]).abs().max())
+
+
+def longformer(num_global: int) -> float:
+    """Windows of 16 to each side; global tokens have projections of their own in Longformer, made equal here."""
+    config = LongformerConfig(hidden_size=D, num_attention_heads=H, attention_window=[32], attention_probs_dropout_prob=0.0)
+    layer = LongformerSelfAttention(config, layer_id=0).double().eval()
+    for name in ("query", "key", "value"):
+        getattr(layer, f"{name}_global").load_state_dict(getattr(layer, name).state_dict())
+    x = torch.randn(B, L, D, dtype=torch.float64)
+    mask = torch.zeros(B, L, dtype=torch.float64)
+    mask[:, :num_global] = 1
+    theirs = layer(x, attention_mask=mask, is_index_masked=mask < 0, is_index_global_attn=mask > 0, is_global_attn=num_global > 0)[0]
+    pattern = Window(16) | Global(num_global) if num_global else Window(16)
+    return float((_attended(layer, "query key value", x, pattern, NoPosition()) - theirs).abs().max())
+
+
+def local_attention(causal: bool) -> float:
+    """Exact windows of 32 to each side, or before the query."""
+    layer = LocalAttention(
+        dim=DH,
+        window_size=32,
+        causal=causal,
+        look_backward=1,
+        look_forward=0 if causal else 1,
+        exact_windowsize=True,
+        use_rotary_pos_emb=False,
+    ).double()
+    q, k, v = torch.randn(3, B, H, L, DH, dtype=torch.float64)
+    ours = attend(q, k, v, pattern=Causal(Window(32)) if causal else Window(32), position=NoPosition())
+    return float((ours - layer(q, k, v)).abs().max())
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        rows = {
+            "T5 buckets: Hugging Face T5": t5_buckets(),
+            "ALiBi slopes: Hugging Face BLOOM": alibi_slopes(),
+            "rotary: Hugging Face LLaMA": rotary(),
+            "Shaw, keys: Hugging Face wav2vec2-BERT": shaw_keys(),
+            "Transformer-XL: Hugging Face wav2vec2-Conformer": transformer_xl(),
+            "window: Hugging Face Longformer": longformer(0),
+            "window, 3 global: Hugging Face Longformer": longformer(3),
+            "window: local-attention": local_attention(causal=False),
+            "causal window: local-attention": local_attention(causal=True),
+        }
+    print(f"{'checked with':52} largest difference")
+    for name, difference in rows.items():
+        print(f"{name:52} {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()
