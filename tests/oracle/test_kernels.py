@@ -73,21 +73,19 @@ def test_slab_equals_reference(pattern, make, length, padded, segmented):
 
 
 needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
-KERNELS = ["slab", pytest.param("band", marks=needs_band)]
+KERNELS = ["slab", pytest.param("band", marks=needs_band), pytest.param("joint", marks=needs_band)]
+ONE_WINDOW = (Window(70) | Global(8), Causal(Window(100) | Global(2)), Full(), Causal(Full()))
+MORE = (Window(70) | Global(2) | RandomBlocks(2, 64), Window(20) | Strided(30), Causal(Window(20) | Global(1) | RandomBlocks(2, 32)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize(
-    "pattern",
-    [Window(70) | Global(2) | RandomBlocks(2, 64), Window(70) | Global(8), Causal(Window(100) | Global(2)), Full(), Causal(Full())],
-    ids=str,
-)
+@pytest.mark.parametrize("pattern", [*ONE_WINDOW, *MORE], ids=str)
 @pytest.mark.parametrize("make", [lambda: T5Bias(H, 16, 40), lambda: Rotary(16), lambda: Alibi(H)], ids=["t5", "rotary", "alibi"])
 def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
-    if kernel == "band" and "RandomBlocks" in str(pattern):
-        with pytest.raises(ValueError, match="got a pattern other than one window with or without global tokens"):
-            attend(*torch.zeros(3, 1, H, 99, 16), pattern=pattern, position=NoPosition(), kernel="band")
+    if kernel == ("band" if pattern in MORE else "joint"):
+        with pytest.raises(ValueError, match=r"got a pattern (other than one window|without a window beside other parts)"):
+            attend(*torch.zeros(3, 1, H, 99, 16), pattern=pattern, position=NoPosition(), kernel=kernel)
         return
     torch.manual_seed(0)
     position = make()
@@ -146,6 +144,20 @@ def test_dropout_of_slab_is_the_same_in_forward_and_backward(pattern):
     assert_close((moved[0] - moved[1]) / (2 * step), (d_q * direction).sum(), rtol=1e-6, atol=1e-6)
 
 
+@needs_band
+@pytest.mark.parametrize("pattern", [Window(70) | RandomBlocks(2, 64), Window(40) | Global(3) | Strided(50)], ids=str)
+def test_dropout_of_joint_is_the_same_in_forward_and_backward(pattern):
+    qkv, upstream, _, _ = batch(300, False, False, dtype=torch.float32, head_dim=16)
+    torch.manual_seed(3)
+    out = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="joint")
+    (d_v,) = torch.autograd.grad(out, qkv[2], upstream)
+    assert_close((out * upstream).sum(), (qkv[2] * d_v).sum(), rtol=1e-4, atol=1e-3)
+    torch.manual_seed(3)
+    assert torch.equal(out, attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="joint"))
+    whole = attend(*qkv, pattern=pattern, position=NoPosition(), kernel="joint")
+    assert float(((out - whole).norm() / whole.norm()).detach()) > 0.1
+
+
 def test_dropout_of_slab_drops_its_share():
     ones = torch.ones(1, 1, 2000, 4)
     torch.manual_seed(0)
@@ -181,10 +193,11 @@ def test_a_shift_of_all_tokens_changes_nothing(pattern, make, kernel):
     assert_close(attend(*moved, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, 37:], expected, **EXACT)
 
 
-@pytest.mark.parametrize("pattern", [Window(70) | Global(8) | RandomBlocks(2, 64), Full()], ids=str)
-def test_two_runs_are_bit_equal(pattern):
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_two_runs_are_bit_equal(kernel):
+    pattern = Window(70) | Global(8) if kernel == "band" else Window(70) | Global(8) | RandomBlocks(2, 64)
     torch.manual_seed(0)
     position = T5Bias(H, 16, 40)
-    qkv, upstream, mask, _ = batch(400, True, False, dtype=torch.float32)
-    first, second = (results("slab", qkv, position, upstream, pattern=pattern, mask=mask) for _ in range(2))
+    qkv, upstream, mask, _ = batch(400, True, False, dtype=torch.float32, head_dim=16)
+    first, second = (results(kernel, qkv, position, upstream, pattern=pattern, mask=mask) for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
