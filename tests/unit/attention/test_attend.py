@@ -34,9 +34,10 @@ def asked(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropo
         (Window(9), NoPosition(), {"length": SHORT}, "reference"),
         (Window(9), Shaw(16, 3), {}, "slab"),
         (Window(9, 2), NoPosition(), {}, "slab"),
-        (Window(9) | Strided(20), NoPosition(), {}, "slab"),
-        (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, "slab"),
-        (Window(0) | Global(1), NoPosition(), {}, "slab"),  # band takes a window without keys to come for a causal one
+        (Window(9) | Strided(20), NoPosition(), {}, "joint"),
+        (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, "joint"),
+        (Window(9) | Global(1) | RandomBlocks(2), Shaw(16, 3), {}, "slab"),
+        (Window(0) | Global(1), NoPosition(), {}, "joint"),  # band takes a window without keys to come for a causal one
     ],
 )
 def test_the_first_that_can_and_should(pattern, position, arguments, expected):

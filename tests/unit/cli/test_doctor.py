@@ -8,4 +8,4 @@ def test_doctor_lists_kernels_and_what_serves_what(capsys):
     assert all(f"\n  {name} " in out for name in KERNELS)
     (line,) = [line for line in out.splitlines() if line.split()[:2] == ["bigbird", "shaw"]]
     assert line.split()[2] == "slab"
-    assert "band: a position with keys of its own" in line
+    assert "joint: a position with keys of its own" in line
