@@ -47,26 +47,27 @@ SETTINGS = [(precision, malloc) for precision in ("highest", "medium") for mallo
 
 
 TOLERANCE = 1e-4
+SLOW = 3.0  # seconds
 HEAD = """Written by `python benchmarks/attention_speed.py --write-docs` (`make bench` prints the same).
 
 {machine}. Process CPU time, medians of rounds interleaved in one process; figures of one table
 compare, those of different days less. Settings are torch's matmul precision and glibc's malloc: "raised" keeps large blocks in the heap.
 HF is Hugging Face transformers with the attention that its configuration picks; dropout is 0 everywhere. Our layers have a T5 bias and its
 gradient, but with the BigBird pattern; local-attention and Longformer have no bias, local-attention's rotary is named where it is on."""
-QUICK = Size(((1024, 2),), 1024, 1024, 8192, 1024, 1, 4)
+QUICK = Size(((1024, 2),), 1024, 1024, 8192, 1, 1024, 1, 4)
 
 Timed = Callable[[], tuple[float, float]]  # -> seconds until the forward is done, seconds in all
 
 
 # --------------------------------------------------------------------------------------------------- one setting, one process
 def interleaved(cases: dict[Any, Timed], rounds: int) -> dict[Any, tuple[float, ...]]:
-    """Medians of each case over `rounds`, the first call of each not counted."""
-    for case in cases.values():
-        case()
+    """Medians of each case over `rounds`, the first call of each not counted; of slow cases one round."""
+    first = {name: case()[1] for name, case in cases.items()}
     times: dict[Any, list[tuple[float, float]]] = {name: [] for name in cases}
-    for _ in range(rounds):
+    for number in range(rounds):
         for name, case in cases.items():
-            times[name].append(case())
+            if number == 0 or first[name] < SLOW:
+                times[name].append(case())
     return {name: tuple(statistics.median(side) for side in zip(*values, strict=True)) for name, values in times.items()}
 
 
@@ -151,10 +152,10 @@ def measure(size: Size) -> dict[str, Any]:
     figures |= {f"core {name} Gflop/s": 14 * DIM // HEADS * pairs / seconds[name][1] / 1e9 for name in core}
     ours = {kernel: peers.Ours(SelfAttention(peers.section(kernel, WINDOWED))) for kernel in KERNELS_OF_WINDOWS}
     far = {(kernel, length): layer_case(layer, length) for kernel, layer in ours.items() for length in (size.middle, size.far)}
-    figures |= {f"{name[0]} us/token at {name[1]}": 1e6 * each[1] / name[1] for name, each in interleaved(far, 3).items()}
+    figures |= {f"{name[0]} us/token at {name[1]}": 1e6 * each[1] / name[1] for name, each in interleaved(far, size.far_rounds).items()}
     long, short = peers.long_encoders(size.step), peers.short_encoders(300, size.batch)
     add("step", {name: step_case(each, size.step, 1) for name, each in long.items()}, size.step, size.step_rounds)
-    add("step", {name: step_case(each, 300, size.batch) for name, each in short.items()}, 300, 2 * size.step_rounds, size.batch)
+    add("step", {name: step_case(each, 300, size.batch) for name, each in short.items()}, 300, size.step_rounds + 2, size.batch)
     return {"rows": rows, "figures": figures}
 
 
@@ -245,6 +246,7 @@ def main() -> None:
     differences = peers.differences()
     if max(differences.values()) > TOLERANCE:
         raise SystemExit(f"layers must equal dense masked attention up to {TOLERANCE}, got {differences}")
+    FOLDER.mkdir(parents=True, exist_ok=True)
     quick = ["--quick"] if arguments.quick else []
     rows, figures = [], {}
     for precision, malloc in SETTINGS[:: 3 if arguments.quick else 1]:
@@ -254,12 +256,12 @@ def main() -> None:
         rows.append(pd.DataFrame(found["rows"]).assign(setting=setting))
         figures[setting] = found["figures"]
         print(f"measured: {setting}, {time.time() - start:.0f} s", flush=True)
+        (FOLDER / f"{precision}_{malloc}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     figures["memory"] = in_process(["--one", "memory", *quick], "default")["figures"]
     table = pd.concat(rows, ignore_index=True)
     text = report(size, table, figures, differences)
     print("\n" + text)
 
-    FOLDER.mkdir(parents=True, exist_ok=True)
     table.to_csv(FOLDER / "attention_speed.csv", index=False)
     (FOLDER / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     plot(table, str(table["setting"].iloc[0]), FOLDER / "attention_speed.png")

@@ -126,15 +126,15 @@ def hugging_face_layer(kind: str, length: int, num_global: int = 0, window: int 
 
 
 def layers(length: int, dense: bool) -> dict[str, nn.Module]:
-    """The layers of table 1 for one length; those over all pairs only where `dense`."""
+    """The layers of table 1 for one length; those over all pairs, and Hugging Face's BigBird, only where `dense`."""
     found: dict[str, nn.Module] = {f"ours, {kernel}, T5": Ours(SelfAttention(section(kernel, WINDOWED))) for kernel in KERNELS_OF_WINDOWS}
     found["ours, BigBird pattern"] = Ours(SelfAttention(section("auto", BIGBIRD, NoPosition())))
     found["local-attention"] = local_attention()
     found["local-attention, rotary"] = local_attention(rotary=True)
     found["HF Longformer"] = hugging_face_layer("Longformer", length)
     found["HF Longformer, 1 global"] = hugging_face_layer("Longformer", length, num_global=1)
-    found["HF BigBird"] = hugging_face_layer("BigBird", length)
-    if dense:
+    if dense:  # Hugging Face's BigBird is linear, too, but takes seconds and gigabytes beyond
+        found["HF BigBird"] = hugging_face_layer("BigBird", length)
         found["dense SDPA"] = DenseSdpa()
         found["x-transformers, flash"] = XAttention(DIM, dim_head=DIM // HEADS, heads=HEADS, flash=True)
         found["HF BERT"] = hugging_face_layer("Bert", length)
@@ -165,13 +165,22 @@ class Blocks(nn.Module):
 class ValuesOnly(nn.Module):
     """The floor: our layer's projections, each token given its own values."""
 
-    def __init__(self) -> None:
+    def __init__(self, attention: SelfAttention) -> None:
         super().__init__()
-        self.qkv, self.out = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
+        self.qkv, self.out = attention.qkv, attention.out
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, D) -> the same."""
-        return self.out(self.qkv(x)[..., 2 * DIM :])
+        _, _, v = self.qkv(x)
+        return self.out(v.transpose(1, 2).flatten(2))
+
+
+def floor() -> Ours:
+    """Our encoder without attention."""
+    encoder = Encoder(section("auto", WINDOWED, NoPosition()))
+    for block in encoder.blocks:
+        block.attention = ValuesOnly(block.attention)
+    return Ours(encoder)
 
 
 class Lstm(nn.Module):
@@ -218,7 +227,7 @@ def long_encoders(length: int) -> dict[str, nn.Module]:
     """The encoders of table 2 for one long sequence."""
     found: dict[str, nn.Module] = {f"ours, {kernel}, T5": our_encoder(kernel) for kernel in KERNELS_OF_WINDOWS}
     found["ours, BigBird pattern"] = our_encoder("auto", BIGBIRD, NoPosition())
-    found["floor: no attention"] = Blocks(ValuesOnly)
+    found["floor: no attention"] = floor()
     found["local-attention"] = Blocks(local_attention)
     found["HF Longformer"] = HuggingFaceEncoder(*hugging_face("Longformer", length))
     found["HF BigBird"] = HuggingFaceEncoder(*hugging_face("BigBird", length))
@@ -233,7 +242,7 @@ def short_encoders(length: int, batch: int) -> dict[str, nn.Module]:
         for name, pattern in (("all pairs", FullPattern()), (f"window {WINDOW}", WINDOWED))
         for kernel in KERNELS_OF_WINDOWS
     }
-    found["floor: no attention"] = Blocks(ValuesOnly)
+    found["floor: no attention"] = floor()
     found["dense SDPA"] = Blocks(DenseSdpa)
     found["HF BERT"] = HuggingFaceEncoder(*hugging_face("Bert", length, batch))
     found["HF ESM"] = HuggingFaceEncoder(*hugging_face("Esm", length, batch))

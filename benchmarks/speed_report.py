@@ -17,10 +17,11 @@ OURS = [f"ours, {kernel}, T5" for kernel in KERNELS_OF_WINDOWS]
 class Size(NamedTuple):
     """How much is measured; `layers` holds pairs of length and rounds."""
 
-    layers: tuple[tuple[int, int], ...] = ((2048, 7), (8192, 5), (32768, 3))
+    layers: tuple[tuple[int, int], ...] = ((2048, 7), (8192, 3), (32768, 1))
     dense_up_to: int = 8192
     middle: int = 8192
     far: int = 131072
+    far_rounds: int = 2
     step: int = 8192
     step_rounds: int = 3
     batch: int = 16
