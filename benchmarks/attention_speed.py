@@ -35,6 +35,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.band import why_not
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import T5Bias
 from selfattn_bio.model.encoder import SelfAttention
@@ -240,8 +241,8 @@ def main() -> None:
         print(json.dumps(measure(size)))
         return
 
-    if "band" not in KERNELS_OF_WINDOWS:
-        print("The kernel `band` is not in KERNELS: no rows of it, and ours is slab.")
+    if (reason := why_not()) is not None:
+        print(f"The band kernel cannot run here ({reason}): no rows of it, and ours is slab.")
     print(machine(), flush=True)
     differences = peers.differences()
     if max(differences.values()) > TOLERANCE:

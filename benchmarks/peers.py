@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from x_transformers.x_transformers import Attention as XAttention
 
-from selfattn_bio.attention.attend import KERNELS
+from selfattn_bio.attention.band import why_not
 from selfattn_bio.config import AttentionModel, BigBirdPattern, FullPattern, NoPosition, Pattern, Position, T5Position, WindowPattern
 from selfattn_bio.model.encoder import Encoder, SelfAttention
 
@@ -25,7 +25,7 @@ DIM, HEADS, WINDOW, FEEDFORWARD, LAYERS = 128, 4, 128, 512, 4
 WINDOWED = WindowPattern(window=WINDOW)
 # Hugging Face's BigBird with blocks of 64: first and last block global, its own block and both neighbours, 3 at random: 512 keys a row.
 BIGBIRD = BigBirdPattern(window=96, random_blocks=3, block=64, num_global=128)
-KERNELS_OF_WINDOWS = [name for name in ("band", "slab") if name in KERNELS]
+KERNELS_OF_WINDOWS = ["band", "slab"] if why_not() is None else ["slab"]
 
 
 def section(kernel: str, pattern: Pattern, position: Position | None = None) -> AttentionModel:

@@ -42,7 +42,7 @@ class Target(NamedTuple):
     def row(self) -> list[str]:
         """As it is printed."""
         if not self.values:
-            return [self.what, f"{'>=' if self.at_least else '<='} {self.bound:g}", "-", "-", "no such kernel yet"]
+            return [self.what, f"{'>=' if self.at_least else '<='} {self.bound:g}", "-", "-", "not measured"]
         setting, value = self.worst()
         met = value >= self.bound if self.at_least else value <= self.bound
         return [self.what, f"{'>=' if self.at_least else '<='} {self.bound:g}", f"{value:.3g}", setting, "yes" if met else "NO"]
