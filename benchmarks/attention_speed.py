@@ -55,7 +55,7 @@ HEAD = """Written by `python benchmarks/attention_speed.py --write-docs` (`make 
 compare, those of different days less. Settings are torch's matmul precision and glibc's malloc: "raised" keeps large blocks in the heap.
 HF is Hugging Face transformers with the attention that its configuration picks; dropout is 0 everywhere. Our layers have a T5 bias and its
 gradient, but with the BigBird pattern; local-attention and Longformer have no bias, local-attention's rotary is named where it is on."""
-QUICK = Size(((1024, 2),), 1024, 1024, 8192, 1, 1024, 1, 4)
+QUICK = Size(((1024, 2),), 1024, 1024, 4096, 1, 1024, 1, 4)
 
 Timed = Callable[[], tuple[float, float]]  # -> seconds until the forward is done, seconds in all
 
@@ -155,6 +155,7 @@ def measure(size: Size) -> dict[str, Any]:
     far = {(kernel, length): layer_case(layer, length) for kernel, layer in ours.items() for length in (size.middle, size.far)}
     figures |= {f"{name[0]} us/token at {name[1]}": 1e6 * each[1] / name[1] for name, each in interleaved(far, size.far_rounds).items()}
     long, short = peers.long_encoders(size.step), peers.short_encoders(300, size.batch)
+    figures |= {f"thousand parameters, {name}": peers.num_parameters(each) / 1000 for name, each in (long | short).items()}
     add("step", {name: step_case(each, size.step, 1) for name, each in long.items()}, size.step, size.step_rounds)
     add("step", {name: step_case(each, 300, size.batch) for name, each in short.items()}, 300, size.step_rounds + 2, size.batch)
     return {"rows": rows, "figures": figures}

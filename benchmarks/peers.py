@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from x_transformers.x_transformers import Attention as XAttention
 
 from selfattn_bio.attention.band import why_not
+from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.config import AttentionModel, BigBirdPattern, FullPattern, NoPosition, Pattern, Position, T5Position, WindowPattern
 from selfattn_bio.model.encoder import Encoder, SelfAttention
 
@@ -189,7 +190,7 @@ class Lstm(nn.Module):
     def __init__(self, like: nn.Module) -> None:
         super().__init__()
         wanted = num_parameters(like)
-        hidden = min(range(8, 512), key=lambda h: abs(num_parameters(self._made(h, "meta")) - wanted))
+        hidden = min(range(8, 512), key=lambda h: abs(num_parameters(self._made(h, "meta")) + (2 * h + 1) * DIM - wanted))
         self.lstm, self.out = self._made(hidden), nn.Linear(2 * hidden, DIM)
 
     @staticmethod
@@ -251,26 +252,26 @@ def short_encoders(length: int, batch: int) -> dict[str, nn.Module]:
 
 
 # ------------------------------------------------------------------------------------------------------------- same work
-def dense_oracle(x: Tensor, qkv: nn.Linear, out: nn.Linear, window: int, bias: Tensor | None = None) -> Tensor:
-    """A layer in plain maths: all L^2 scores, those outside the window -inf; bias (H, L, L)."""
+def dense_oracle(x: Tensor, qkv: nn.Linear, out: nn.Linear, allowed: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A layer in plain maths: all L^2 scores, those that are not allowed (L, L) -inf; bias (H, L, L)."""
     q, k, v = qkv(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-    at = torch.arange(x.shape[1])
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + (0 if bias is None else bias)
-    scores = scores.masked_fill((at[None] - at[:, None]).abs() > window, float("-inf"))
+    scores = scores.masked_fill(~allowed, float("-inf"))
     return out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
 
 
-def differences(length: int = 320, window: int = 32) -> dict[str, float]:
-    """How far each windowed layer is from `dense_oracle` with the same weights: the largest error of output and input gradient, relative to
+def differences(length: int = 640, window: int = 32) -> dict[str, float]:
+    """How far each sparse layer is from `dense_oracle` with the same weights: the largest error of output and input gradient, relative to
     the largest entry."""
     torch.manual_seed(0)
     x, grad = torch.randn(1, length, DIM), torch.randn(1, length, DIM)
     at = torch.arange(length)
+    near = (at[None] - at[:, None]).abs() <= window
     found = {}
 
-    def compare(name: str, layer: nn.Module, qkv: nn.Linear, out: nn.Linear, bias: Tensor | None = None) -> None:
+    def compare(name: str, layer: nn.Module, qkv: nn.Linear, out: nn.Linear, allowed: Tensor = near, bias: Tensor | None = None) -> None:
         sides = []
-        for function in (layer, lambda x: dense_oracle(x, qkv, out, window, bias)):
+        for function in (layer, lambda x: dense_oracle(x, qkv, out, allowed, bias)):
             leaf = x.clone().requires_grad_()
             y = function(leaf)
             sides.append((y.detach(), torch.autograd.grad(y, leaf, grad)[0]))
@@ -279,7 +280,9 @@ def differences(length: int = 320, window: int = 32) -> dict[str, float]:
     for kernel in KERNELS_OF_WINDOWS:
         ours = SelfAttention(section(kernel, WindowPattern(window=window)))
         bias = ours.position.table(ours.position.buckets(length - 1)).T[:, at[None] - at[:, None] + length - 1]  # (H, L, L)
-        compare(f"ours, {kernel}, T5", Ours(ours), ours.qkv.linear, ours.out, bias)
+        compare(f"ours, {kernel}, T5", Ours(ours), ours.qkv.linear, ours.out, bias=bias)
+    ours = SelfAttention(section("auto", BIGBIRD, NoPosition()))
+    compare("ours, BigBird pattern", Ours(ours), ours.qkv.linear, ours.out, build_pattern(BIGBIRD).dense_mask(length))
     local = local_attention(window=window)
     compare("local-attention", local, local.to_qkv, local.to_out)
     longformer = hugging_face_layer("Longformer", length, window=window)
@@ -287,6 +290,12 @@ def differences(length: int = 320, window: int = 32) -> dict[str, float]:
         "HF Longformer", longformer, _joined([getattr(longformer.attention, name) for name in ("query", "key", "value")]), longformer.out
     )
     return found
+
+
+def keys_of_bigbird(length: int) -> float:
+    """Mean number of keys of a query of our BigBird pattern, without the global ones; Hugging Face's has 512."""
+    rows = torch.arange(BIGBIRD.num_global, length, 61)
+    return float(build_pattern(BIGBIRD).allows(rows[:, None], torch.arange(length)[None], length).sum(1).double().mean())
 
 
 def _joined(linears: Sequence[nn.Linear]) -> nn.Linear:
