@@ -165,6 +165,7 @@ def plot(rows: pd.DataFrame, setting: str, path: Path) -> None:
     """us/token of forward and backward against length, both logarithmic."""
     layer = rows[(rows["table"] == "layer") & (rows["setting"] == setting)]
     figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    axes.set_prop_cycle(color=plt.get_cmap("tab20").colors[::2] + plt.get_cmap("tab20").colors[1::2])
     for name, line in layer.groupby("name", sort=False):
         axes.loglog(line["length"], line["total"], "o-", lw=2.5 if name.startswith("ours") else 1.2, label=name)
     axes.set(xlabel="tokens", ylabel="us/token, forward and backward", title=f"One layer, one thread; {setting}")
