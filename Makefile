@@ -26,9 +26,10 @@ check: .venv/.test
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check $(SMK)
 
-bench: .venv/.warm
+bench: .venv/.warm .venv/.bench
 	$(BIN)/python benchmarks/kmers.py
 	$(BIN)/python benchmarks/dropout.py
+	$(BIN)/python benchmarks/attention_speed.py $(ARGS)
 
 bench-promoter: .venv/.warm
 	$(BIN)/python benchmarks/promoter.py
@@ -55,6 +56,10 @@ clean:
 
 .venv/.test: .venv/.run
 	$(BIN)/pip install --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.venv/.bench: .venv/.run
+	$(BIN)/pip install --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 .venv/.warm: .venv/.run

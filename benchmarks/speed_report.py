@@ -1,0 +1,177 @@
+"""What `attention_speed` says of its measurements: the targets, the tables in Markdown, the plot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from peers import DIM, HEADS, KERNELS_OF_WINDOWS, WINDOW, keys_of_bigbird
+
+OURS = [f"ours, {kernel}, T5" for kernel in KERNELS_OF_WINDOWS]
+
+
+# -------------------------------------------------------------------------------------------------------------- targets
+class Size(NamedTuple):
+    """How much is measured; `layers` holds pairs of length and rounds."""
+
+    layers: tuple[tuple[int, int], ...] = ((2048, 7), (8192, 3), (32768, 1))
+    dense_up_to: int = 8192
+    middle: int = 8192
+    far: int = 131072
+    far_rounds: int = 2
+    step: int = 8192
+    step_rounds: int = 3
+    batch: int = 16
+
+
+class Target(NamedTuple):
+    """What is promised, and what each setting gave."""
+
+    what: str
+    bound: float
+    at_least: bool
+    values: dict[str, float]
+
+    def worst(self) -> tuple[str, float]:
+        """The setting with the worst value, and the value."""
+        return (min if self.at_least else max)(self.values.items(), key=lambda item: item[1])
+
+    def row(self) -> list[str]:
+        """As it is printed."""
+        if not self.values:
+            return [self.what, f"{'>=' if self.at_least else '<='} {self.bound:g}", "-", "-", "not measured"]
+        setting, value = self.worst()
+        met = value >= self.bound if self.at_least else value <= self.bound
+        return [self.what, f"{'>=' if self.at_least else '<='} {self.bound:g}", f"{value:.3g}", setting, "yes" if met else "NO"]
+
+
+def targets(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]) -> list[Target]:
+    """All promises; `figures` by setting, that of memory under "memory"."""
+    times = rows.set_index(["setting", "table", "length", "name"]).sort_index()["total"]
+    found = []
+
+    def ratio(what: str, bound: float, table: str, length: int, slow: list[str], fast: list[str], at_least: bool = True) -> None:
+        """The fastest of `slow` over the fastest of `fast`."""
+        values = {}
+        for setting in rows["setting"].unique():
+            at = times[setting, table, length]
+            if set(fast) & set(at.index):
+                values[setting] = at[at.index.intersection(slow)].min() / at[at.index.intersection(fast)].min()
+        found.append(Target(what, bound, at_least, values))
+
+    def figure(what: str, bound: float, at_least: bool, value: Callable[[dict[str, float]], float], memory: bool = False) -> None:
+        values = {setting: value(each) for setting, each in figures.items() if (setting == "memory") == memory}
+        found.append(Target(what, bound, at_least, values))
+
+    local, band, slab = ["local-attention", "local-attention, rotary"], ["ours, band, T5"], ["ours, slab, T5"]
+    middle = size.middle
+    ratio("layer: local-attention / band", 4, "layer", middle, local, band)
+    ratio("layer: HF Longformer / band", 8, "layer", middle, ["HF Longformer"], band)
+    ratio("layer: dense SDPA / band", 20, "layer", middle, ["dense SDPA"], band)
+    ratio("layer: local-attention / slab", 2.5, "layer", middle, local, slab)
+    ratio("layer: HF Longformer / slab", 5, "layer", middle, ["HF Longformer"], slab)
+    ratio("layer: HF BigBird / BigBird pattern", 4, "layer", middle, ["HF BigBird"], ["ours, BigBird pattern"])
+    for kernel in KERNELS_OF_WINDOWS:
+        if kernel == "band":
+            figure("band alone / GEMM, flop/s", 0.5, True, lambda each: each["core band Gflop/s"] / each["GEMM Gflop/s"])
+        near, far = (f"{kernel} us/token at {length}" for length in (middle, size.far))
+        figure(f"{kernel}: us/token at {size.far:,} / at {middle:,}", 1.2, False, lambda each, near=near, far=far: each[far] / each[near])
+        figure(f"{kernel}: KiB/token a layer at {size.far:,}", 8, False, lambda each, name=kernel: each[f"{name} KiB/token"], memory=True)
+        figure(f"{kernel}: peak GiB, step of 4 layers at {size.far:,}", 8, False, lambda each, k=kernel: each[f"{k} step GiB"], memory=True)
+    ratio("step: best of local-attention, HF Longformer / ours", 3.5, "step", size.step, [*local, "HF Longformer"], OURS)
+    ratio("step: HF BigBird / BigBird pattern", 1, "step", size.step, ["HF BigBird"], ["ours, BigBird pattern"])
+    ratio("step: ours / floor", 1.35, "step", size.step, OURS, ["floor: no attention"], at_least=False)
+    for name in ("all pairs", f"window {WINDOW}"):
+        ours = [f"{each}, {name}" for each in OURS]
+        ratio(f"step of 300: HF BERT / ours, {name}", 1.35, "step", 300, ["HF BERT"], ours)
+        ratio(f"step of 300: HF ESM / ours, {name}", 1.35, "step", 300, ["HF ESM"], ours)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------- words
+def aligned(lines: list[list[str]]) -> str:
+    """A Markdown table, its columns aligned; the first line is its head, numbers are on the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    body = [[cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))] for line in lines]
+    body.insert(1, ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in body)
+
+
+def time_table(rows: pd.DataFrame, table: str, length: int) -> str:
+    """One length of a table: names down, settings across; us/token forward / forward and backward, or thousand tokens a second."""
+    rows = rows[(rows["table"] == table) & (rows["length"] == length)]
+    settings = list(dict.fromkeys(rows["setting"]))
+    cells = {}
+    for row in rows.itertuples():
+        shown = f"{row.forward:.1f} / {row.total:.1f}" if table == "layer" else f"{1000 / row.total:.1f}"
+        cells[row.name, row.setting] = shown
+    return aligned([["", *settings], *([name, *(cells[name, setting] for setting in settings)] for name in dict.fromkeys(rows["name"]))])
+
+
+def figure_table(figures: dict[str, dict[str, float]]) -> str:
+    """What is no row of a table: GEMM, attention alone, long sequences; settings across."""
+    settings = [setting for setting in figures if setting != "memory"]
+    names = list(figures[settings[0]])
+    return aligned([["", *settings], *([name, *(f"{figures[setting][name]:.1f}" for setting in settings)] for name in names)])
+
+
+def memory_table(figures: dict[str, float]) -> str:
+    """The peaks."""
+    return aligned([["peak memory", ""], *([name, f"{value:.1f}"] for name, value in figures.items())])
+
+
+def malloc_table(rows: pd.DataFrame, length: int) -> str:
+    """How many times faster each layer is for a setting: raised malloc, medium precision, both; forward and backward."""
+    layer = rows[(rows["table"] == "layer") & (rows["length"] == length)]
+    settings = list(dict.fromkeys(layer["setting"]))
+    times = layer.pivot_table(index="name", columns="setting", values="total").loc[list(dict.fromkeys(layer["name"]))]
+    lines = [[name, *(f"{line[settings[0]] / line[setting]:.2f}x" for setting in settings[1:])] for name, line in times.iterrows()]
+    return aligned([[f"faster than with {settings[0]}", *settings[1:]], *lines])
+
+
+def report(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]], differences: dict[str, float]) -> str:
+    """All tables, in Markdown."""
+    layers = rows[rows["table"] == "layer"]["length"].unique()
+    steps = rows[rows["table"] == "step"][["length", "batch"]].drop_duplicates().to_numpy()
+    promises = aligned([["target", "bound", "worst", "setting", "met"], *(target.row() for target in targets(size, rows, figures))])
+    sizes = f"embed_dim {DIM}, {HEADS} heads, window {WINDOW} to each side, float32"
+    parts = [
+        "## Targets\n\nEach is judged by its worst setting; peers with their faster variant.\n\n" + promises,
+        *(
+            f"## One layer, {length:,} tokens\n\nus/token, forward / forward and backward; {sizes}, batch 1.\n\n"
+            + time_table(rows, "layer", length)
+            for length in layers
+        ),
+        "## What settings change\n\n" + malloc_table(rows, size.middle),
+        *(
+            f"## Training step, {length:,} tokens, batch {batch}\n\nThousand tokens a second; 4 layers, feed-forward 512, AdamW.\n\n"
+            + time_table(rows, "step", length)
+            for length, batch in steps
+        ),
+        "## Attention alone, long sequences\n\n" + figure_table(figures),
+        f"## Memory\n\nMiB: what forward and backward of one layer add at {size.middle:,} tokens. KiB/token and step: at {size.far:,}.\n\n"
+        + memory_table(figures["memory"]),
+        "## Same work\n\nLargest error of output and input gradient against dense masked attention with the same weights, relative: "
+        + ", ".join(f"{name} {value:.0e}" for name, value in differences.items())
+        + f".\n\nKeys of a query, BigBird: ours {keys_of_bigbird(size.middle):.0f} in the mean, Hugging Face's 512.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def plot(rows: pd.DataFrame, setting: str, path: Path) -> None:
+    """us/token of forward and backward against length, both logarithmic."""
+    layer = rows[(rows["table"] == "layer") & (rows["setting"] == setting)]
+    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    axes.set_prop_cycle(color=plt.get_cmap("tab20").colors[::2] + plt.get_cmap("tab20").colors[1::2])
+    for name, line in layer.groupby("name", sort=False):
+        axes.loglog(line["length"], line["total"], "o-", lw=2.5 if name.startswith("ours") else 1.2, label=name)
+    axes.set(xlabel="tokens", ylabel="us/token, forward and backward", title=f"One layer, one thread; {setting}")
+    lengths = sorted(layer["length"].unique())
+    axes.set_xticks(lengths, [f"{length:,}" for length in lengths], minor=False)
+    axes.minorticks_off()
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
