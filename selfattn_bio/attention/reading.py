@@ -54,10 +54,9 @@ def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
             rows = attention_weights(q[:, :, :num], k, terms=first, allowed=setting.global_rows())
             at = torch.arange(q.shape[2], device=q.device)
             yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None])
-        for tile, walk, weights in tile_weights(q, k, setting=setting, terms=terms):
-            queries = walk.places[tile.queries].unflatten(0, (-1, tile.chunk))
-            queries = queries.masked_fill(queries < num, -1)  # padding, and global tokens, which have had their rows
-            yield WeightTile(tile.batch, queries, walk.places[tile.keys.places()], weights.masked_fill((queries < 0)[..., None], 0.0))
+        for tile, weights in tile_weights(q, k, setting=setting, terms=terms):
+            queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)  # padding, and global tokens, which have had their rows
+            yield WeightTile(tile.batch, queries, tile.key[:, 0], weights.masked_fill((queries < 0)[..., None], 0.0))
 
 
 def received(layer: Layer) -> Tensor:

@@ -76,15 +76,15 @@ def slab_attention(
     return _Slab.apply(_Plan(setting, dropout, seed, fused.parts if fused else (), rule), q, k, v, *terms)
 
 
-def tile_weights(q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TERMS) -> Iterator[tuple[Tile, Walk, Tensor]]:
-    """Each tile of the pattern with its walk and the attention weights (b, H, G, c, K) in it; for reading, in O(tile) memory."""
+def tile_weights(q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TERMS) -> Iterator[tuple[Tile, Tensor]]:
+    """Each tile of the pattern with the attention weights (b, H, G, c, K) in it; for reading, in O(tile) memory."""
     with torch.no_grad():
         _, shares, _ = _forward(_Plan(setting), q, k, torch.zeros_like(k), terms)
         for walk, share in zip(setting.walks(terms.clip), shares, strict=True):
             work = _Work(walk, q, k, terms)
-            share_places = walk.to_places(share)
+            share_rows = walk.to_rows(share)
             for tile in walk:
-                yield tile, walk, work.softmax(work.scores(tile)) * tile.rows(share_places)
+                yield tile, work.softmax(work.scores(tile)) * tile.rows(share_rows)
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,11 @@ class _Work:
     """The tiles of one walk: their scores and products, in buffers that are used again and again."""
 
     def __init__(self, walk: Walk, q: Tensor, k: Tensor, terms: Terms) -> None:
-        scale = 1 / math.sqrt(q.shape[-1])
+        self.scale = 1 / math.sqrt(q.shape[-1])
         self.terms, self.dtype = terms, torch.promote_types(q.dtype, torch.float32)
-        self.q, self.k = walk.to_places(q * scale), walk.to_places(k)
-        self.relative = None if terms.queries is None else walk.to_places(terms.queries * scale)
+        self.q, self.k = walk.to_rows(q), walk.to_columns(k)
+        self.relative = None if terms.queries is None else walk.to_rows(terms.queries)
+        self.relative_keys = None if terms.keys is None else (terms.keys * self.scale).to(q.dtype)[:, None]  # (H or 1, 1, 2M + 1, Dh)
         self.buffers: dict[tuple[str, torch.dtype], Tensor] = {}
         self.templates: Tensor | None = None  # (H or 1, n, c, K / R): bias of the walk's templates, NEVER where they do not allow
         if walk.templates is not None:
@@ -118,13 +119,13 @@ class _Work:
             bias = q.new_zeros(1, *index.shape) if terms.bias is None else terms.bias[:, entry(index, terms.bias.shape[-1])]
             self.templates = bias.to(self.dtype).masked_fill(~allowed, NEVER)
 
-    def product(self, name: str, a: Tensor, b: Tensor) -> Tensor:
-        """(b, H, G, m, d) @ (b, H, G or 1, d, n) in the buffer `name`, (b, H, G, m, n)."""
+    def product(self, name: str, a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
+        """scale x (b, H, G, m, d) @ (b, H, G or 1, d, n) in the buffer `name`, (b, H, G, m, n)."""
         shape = (*a.shape[:-1], b.shape[-1])
         out = self.buffer(name, shape, a.dtype)
         if b.shape[2] < a.shape[2]:
             b = b.expand(-1, -1, a.shape[2], -1, -1)
-        torch.bmm(a.flatten(0, 2), b.flatten(0, 2), out=out.view(-1, *shape[-2:]))
+        out.view(-1, *shape[-2:]).baddbmm_(a.flatten(0, 2), b.flatten(0, 2), beta=0, alpha=scale)
         return out
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -136,12 +137,10 @@ class _Work:
 
     def scores(self, tile: Tile) -> Tensor:
         """(b, H, G, c, K): product, bias and relative term; NEVER where a query may not attend."""
-        scores = self.product("scores", tile.rows(self.q), tile.columns(self.k).transpose(-1, -2)).to(self.dtype)
-        if self.relative is not None and self.terms.keys is not None:
-            by_distance = tile.rows(self.relative) @ self.terms.keys[:, None].transpose(-1, -2).to(
-                self.relative.dtype
-            )  # (b, H, G, c, 2M + 1)
-            scores += by_distance.gather(-1, entry(tile.index(), self.terms.keys.shape[-2]).expand_as(scores))
+        scores = self.product("scores", tile.rows(self.q), tile.columns(self.k).transpose(-1, -2), self.scale).to(self.dtype)
+        if self.relative is not None and self.relative_keys is not None:
+            by_distance = tile.rows(self.relative) @ self.relative_keys.transpose(-1, -2)  # (b, H, G, c, 2M + 1)
+            scores += by_distance.gather(-1, entry(tile.index(), self.relative_keys.shape[-2]).expand_as(scores))
         if self.templates is not None:
             pieces(scores, tile).add_(chosen(self.templates, tile))
         elif self.terms.bias is not None:
@@ -172,9 +171,9 @@ def _forward(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> tupl
         outs.append(out)
         sums.append(torch.where(log_sum == float("inf"), float("-inf"), log_sum * LN2)[..., None])
     for seed, walk in plan.walks(terms):
-        work, values = _Work(walk, q, k, terms), walk.to_places(v)
-        out = torch.empty_like(values)
-        log_sum = q.new_empty(*q.shape[:2], walk.num_places, 1, dtype=work.dtype)
+        work, values = _Work(walk, q, k, terms), walk.to_columns(v)
+        out = q.new_empty(*work.q.shape[:3], v.shape[-1])
+        log_sum = q.new_empty(*work.q.shape[:3], 1, dtype=work.dtype)
         for tile in walk:
             scores = work.scores(tile)
             highest = scores.amax(-1, keepdim=True)
@@ -188,8 +187,8 @@ def _forward(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> tupl
             if terms.values is not None:
                 result += _by_distance(weights, tile, terms.values) @ terms.values[:, None].to(v.dtype)
             tile.rows(out).copy_(result)
-        outs.append(walk.from_places(out))
-        sums.append(walk.from_places(log_sum))
+        outs.append(walk.from_rows(out))
+        sums.append(walk.from_rows(log_sum))
     total = torch.logsumexp(torch.stack(sums), 0)
     total = total.masked_fill(total == float("-inf"), float("inf"))  # of an empty row, whose shares are then 0
     shares = [(each - total).exp_() for each in sums]
@@ -230,44 +229,45 @@ class _Slab(torch.autograd.Function):
             found.append((of_band[0], of_band[1], of_band[2]))
             d_terms, shares = d_terms._replace(bias=d_bias), shares[1:]
         for (seed, walk), share in zip(plan.walks(terms), shares, strict=True):
-            work, values = _Work(walk, q, k, terms), walk.to_places(v)
+            work, values = _Work(walk, q, k, terms), walk.to_columns(v)
             # A row's weights are its softmax in the part times the part's share, which is taken into what comes from above.
-            above, delta_p = walk.to_places(d_out * share.to(d_out.dtype)), walk.to_places(delta * share)
-            d_q_p, d_k_p, d_v_p = torch.empty_like(work.q), torch.zeros_like(work.k), torch.zeros_like(values)
-            d_relative = None if work.relative is None else torch.empty_like(work.relative)
+            above, delta_rows = walk.to_rows(d_out * share.to(d_out.dtype)), walk.to_rows(delta * share)
+            d_rows = q.new_empty(work.q.shape)
+            d_k_columns, d_v_columns = (q.new_zeros(x.shape) for x in (work.k, values))
+            d_relative = None if work.relative is None else q.new_empty(work.relative.shape)
             d_templates = None if work.templates is None or d_terms.bias is None else torch.zeros_like(work.templates)
             for tile in walk:
                 weights = work.softmax(work.scores(tile))
-                d_rows, keys = tile.rows(above), tile.columns(work.k)
-                d_weights = work.product("d_weights", d_rows, tile.columns(values).transpose(-1, -2)).to(weights.dtype)
+                from_above, keys = tile.rows(above), tile.columns(work.k)
+                d_weights = work.product("d_weights", from_above, tile.columns(values).transpose(-1, -2)).to(weights.dtype)
                 if terms.values is not None:
-                    by_distance = d_rows @ terms.values[:, None].transpose(-1, -2).to(v.dtype)
+                    by_distance = from_above @ terms.values[:, None].transpose(-1, -2).to(v.dtype)
                     d_weights += by_distance.gather(-1, entry(tile.index(), terms.values.shape[-2]).expand_as(weights))
                 used = weights
                 if (kept := work.kept(plan.dropout, seed, tile, weights)) is not None:
                     d_weights *= kept
                     used = kept.mul_(weights)
                 used = used.to(v.dtype)
-                tile.add_columns(d_v_p, work.product("d_columns", used.transpose(-1, -2), d_rows))
+                tile.add_columns(d_v_columns, work.product("d_columns", used.transpose(-1, -2), from_above))
                 if d_terms.values is not None:
-                    d_terms.values.add_((_by_distance(used, tile, d_terms.values).transpose(-1, -2) @ d_rows).sum((0, 1, 2)))
-                d_scores = d_weights.sub_(tile.rows(delta_p)).mul_(weights)
+                    d_terms.values.add_((_by_distance(used, tile, d_terms.values).transpose(-1, -2) @ from_above).sum((0, 1, 2)))
+                d_scores = d_weights.sub_(tile.rows(delta_rows)).mul_(weights)
                 if d_terms.bias is not None:
                     _add_bias_gradient(d_terms.bias, d_templates, d_scores, tile)
                 d_scores = d_scores.to(q.dtype)
-                tile.rows(d_q_p).copy_(work.product("d_rows", d_scores, keys))
-                tile.add_columns(d_k_p, work.product("d_columns", d_scores.transpose(-1, -2), tile.rows(work.q)))
-                if d_relative is not None and work.relative is not None and d_terms.keys is not None and terms.keys is not None:
-                    by_distance = _by_distance(d_scores, tile, terms.keys)  # (b, H, G, c, 2M + 1)
-                    tile.rows(d_relative).copy_(by_distance @ terms.keys[:, None].to(q.dtype))
-                    d_keys = (by_distance.transpose(-1, -2) @ tile.rows(work.relative)).sum((0, 2))  # (H, 2M + 1, Dh)
+                tile.rows(d_rows).copy_(work.product("d_rows", d_scores, keys, scale))
+                tile.add_columns(d_k_columns, work.product("d_columns", d_scores.transpose(-1, -2), tile.rows(work.q), scale))
+                if d_relative is not None and work.relative is not None and work.relative_keys is not None and d_terms.keys is not None:
+                    by_distance = _by_distance(d_scores, tile, work.relative_keys)  # (b, H, G, c, 2M + 1)
+                    tile.rows(d_relative).copy_(by_distance @ work.relative_keys)
+                    d_keys = (by_distance.transpose(-1, -2) @ tile.rows(work.relative)).sum((0, 2)) * scale  # (H, 2M + 1, Dh)
                     d_terms.keys.add_(d_keys if len(d_terms.keys) > 1 else d_keys.sum(0, keepdim=True))
             if d_templates is not None and d_terms.bias is not None and walk.templates is not None:
                 at = entry(walk.templates.index, d_terms.bias.shape[-1]).flatten().expand(len(d_terms.bias), -1)
                 d_terms.bias.scatter_add_(1, at, d_templates.flatten(1).to(d_terms.bias.dtype))
-            found.append((walk.from_places(d_q_p).mul_(scale), walk.from_places(d_k_p), walk.from_places(d_v_p)))
+            found.append((walk.from_rows(d_rows), walk.from_columns(d_k_columns), walk.from_columns(d_v_columns)))
             if d_relative is not None and d_terms.queries is not None:
-                d_terms.queries.add_(walk.from_places(d_relative) * scale)
+                d_terms.queries.add_(walk.from_rows(d_relative))
         (d_q, d_k, d_v), *others = found
         for more in others:
             for total, x in zip((d_q, d_k, d_v), more, strict=True):

@@ -78,7 +78,7 @@ class Setting:
 
 
 class Keys:
-    """Which places a tile's keys stand at; x and total hold the places of the tile's sequences, (b, H, places, d)."""
+    """Which places a tile's keys stand at; x and total hold the places of keys of the tile's sequences, (b, H, places, d)."""
 
     def columns(self, x: Tensor) -> Tensor:
         """-> (b, H, G or 1, K, d)."""
@@ -174,23 +174,23 @@ class Tile:
         return self.key - self.query
 
     def rows(self, x: Tensor) -> Tensor:
-        """(B, H, places, d) -> (b, H, G, c, d), a view."""
+        """(B, H, places of queries, d) -> (b, H, G, c, d), a view."""
         return x[self.batch, :, self.queries].unflatten(2, (-1, self.chunk))
 
     def columns(self, x: Tensor) -> Tensor:
-        """(B, H, places, d) -> (b, H, G or 1, K, d)."""
+        """(B, H, places of keys, d) -> (b, H, G or 1, K, d)."""
         return self.keys.columns(x[self.batch])
 
     def add_columns(self, total: Tensor, x: Tensor) -> None:
-        """Add (b, H, G, K, d) to the keys' places of (B, H, places, d)."""
+        """Add (b, H, G, K, d) to the keys' places of (B, H, places of keys, d)."""
         self.keys.add(total[self.batch], x)
 
 
 class Walk:
     """The tiles of one part of a pattern: all pairs that it covers and no part before it does.
 
-    Tokens stand at places: in whole chunks, with empty places at the ends, and, where the part is dilated, those of one remainder together,
-    so that keys of a chunk are neighbours.
+    Tokens stand at places: in whole chunks, and, where the part is dilated, those of one remainder together, so that keys of a chunk are
+    neighbours. Keys have chunks of empty places before and after, as many as a chunk of queries reaches.
     """
 
     def __init__(self, setting: Setting, parts: tuple[Part, ...], lengths: Tensor, clip: int) -> None:
@@ -207,18 +207,15 @@ class Walk:
             self.chunk = CHUNK
             classes = [at[first :: self.part.dilation] for first in range(self.part.dilation)]
             self.places = torch.cat([_padded(tokens, 0, -len(tokens) % CHUNK) for tokens in classes])
-            self.places = _padded(self.places, before * CHUNK, after * CHUNK)
         else:
             batch, heads, _ = setting.shape
             count = min(self.part.count, length) if isinstance(self.part, Columns) else length
             self.chunk = max(16, min(SHARED_CHUNK, length, SCORES // (batch * heads * max(count, 1))))
             self.places = _padded(at, 0, -length % self.chunk)
         self.before, self.after = before, after
-        self.num_places = len(self.places)
-        self.valid = self.places >= 0
-        order = torch.argsort(self.places, stable=True)[self.num_places - length :]  # the place of each token
-        self.moved = bool(length) and int(order[-1] - order[0]) != length - 1
-        self.order = order
+        self.key_places = _padded(self.places, before * CHUNK, after * CHUNK)
+        self.order = torch.argsort(self.places, stable=True)[len(self.places) - length :]  # the place of each token
+        self.moved = not torch.equal(self.order, at)
         if all((isinstance(part, Band) and part.dilation == 1 and not part.block) or isinstance(part, Columns) for part in self.earlier):
             self.templates = self._make_templates(clip)
 
@@ -251,26 +248,35 @@ class Walk:
             allowed &= ~band.covers(torch.zeros_like(index), index, 0)
         return Templates(index, allowed & (index <= 0) if part.causal else allowed, far)
 
-    def to_places(self, x: Tensor) -> Tensor:
-        """(B, H, L, d) -> (B, H, places, d), empty places 0."""
-        if self.moved:
-            return x.new_zeros(*x.shape[:2], self.num_places, x.shape[3]).index_copy_(2, self.order, x)
-        start = int(self.order[0])
-        return pad(x, (0, 0, start, self.num_places - start - x.shape[2]))
+    def to_rows(self, x: Tensor) -> Tensor:
+        """(B, H, L, d) -> (B, H, places of queries, d), empty places 0; x itself where nothing is to be done."""
+        return self._placed(x, self.order, len(self.places))
 
-    def from_places(self, x: Tensor) -> Tensor:
-        """(B, H, places, d) -> (B, H, L, d)."""
+    def to_columns(self, x: Tensor) -> Tensor:
+        """(B, H, L, d) -> (B, H, places of keys, d), empty places 0: chunks before and after those of the queries, too."""
+        return self._placed(x, self.order + self.before * CHUNK, len(self.key_places))
+
+    def from_rows(self, x: Tensor) -> Tensor:
+        """(B, H, places of queries, d) -> (B, H, L, d)."""
+        return x.index_select(2, self.order) if self.moved else x[:, :, : self.setting.shape[2]]
+
+    def from_columns(self, x: Tensor) -> Tensor:
+        """(B, H, places of keys, d) -> (B, H, L, d)."""
+        start = self.before * CHUNK
+        return x.index_select(2, self.order + start) if self.moved else x[:, :, start : start + self.setting.shape[2]]
+
+    def _placed(self, x: Tensor, order: Tensor, num: int) -> Tensor:
         if self.moved:
-            return x.index_select(2, self.order)
-        start = int(self.order[0])
-        return x[:, :, start : start + self.setting.shape[2]]
+            return x.new_zeros(*x.shape[:2], num, x.shape[3]).index_copy_(2, order, x)
+        start = int(order[0])
+        return x if num == x.shape[2] else pad(x, (0, 0, start, num - start - x.shape[2]))
 
     def __iter__(self) -> Iterator[Tile]:
         number = 0
         for batch, length in self._batches():
             for queries, keys in self._tiles(batch, length):
                 places = keys.places()
-                query, key = self.places[queries].unflatten(0, (-1, self.chunk))[:, :, None], self.places[places][:, None, :]
+                query, key = self.places[queries].unflatten(0, (-1, self.chunk))[:, :, None], self.key_places[places][:, None, :]
                 allowed, templates = self._allowed(batch, length, query, key, keys), None
                 if self.templates is not None and isinstance(keys, DrawnKeys):
                     own = queries.start // self.chunk + torch.arange(len(keys.drawn), device=self.setting.device)
@@ -288,7 +294,7 @@ class Walk:
 
     def _tiles(self, batch: slice, length: int) -> Iterator[tuple[slice, Keys]]:
         device, chunk = self.setting.device, self.chunk
-        num_chunks = self.num_places // chunk - self.before - self.after
+        num_chunks = len(self.places) // chunk
         num_rows = len(range(*batch.indices(self.setting.shape[0]))) * self.setting.shape[1]
         drawn: Tensor | None = None
         if isinstance(self.part, Blocks):
@@ -306,7 +312,7 @@ class Walk:
         step = max(1, SCORES // (num_rows * chunk * width))
         for first in range(0, num_chunks, step):
             chunks = min(step, num_chunks - first)
-            queries = slice((self.before + first) * chunk, (self.before + first + chunks) * chunk)
+            queries = slice(first * chunk, (first + chunks) * chunk)
             if drawn is None:
                 yield queries, SlidingKeys(first, chunks, self.before + 1 + self.after, chunk, device)
             else:
