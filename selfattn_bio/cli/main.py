@@ -1,12 +1,13 @@
 """`selfattn-bio COMMAND`: finds the command's module, parses, runs; prints known errors as one line and returns 1.
 
-Hides: argparse, exit codes, how many threads the libraries start. Command modules import nothing heavy at the top, so that
+Hides: argparse, exit codes, threads of the libraries, what malloc keeps. Command modules import nothing heavy at the top, so that
 `ingest` never loads torch.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import importlib
 import importlib.metadata
@@ -20,6 +21,7 @@ from selfattn_bio.errors import SelfAttnBioError
 COMMANDS = ("ingest", "split", "train", "evaluate", "explain", "motifs", "report", "score", "doctor")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of malloc.h
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -27,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0, 1 for a known error (one line on stderr), 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     _cap_threads()
+    keep_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # progress is seen through a pipe as on a terminal
     try:
@@ -69,6 +72,19 @@ def _cap_threads() -> None:
     for name in THREAD_VARIABLES:
         if os.environ.get(name, "").isdigit() and int(os.environ[name]) > cores:
             os.environ[name] = str(cores)
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed memory for the next step: else it maps large blocks anew each time, page fault by page fault.
+
+    A training step of the promoters then has none, and 150 steps with an evaluation take a tenth less time, with the same peak and the same
+    bits. Other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes; an int is what it takes
+        mallopt(M_TOP_PAD, 2**28)
 
 
 def _fail(command: str, message: str) -> int:

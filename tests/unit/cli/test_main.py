@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -112,3 +113,22 @@ def test_a_reader_that_stops_early_is_no_traceback():
     result = subprocess.run(f'"{sys.executable}" -c "{code}" | head -n 1', shell=True, capture_output=True, text=True, check=True)
     assert result.stdout == "line\n"
     assert result.stderr == ""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc, which alone is told to keep memory")
+def test_freed_memory_is_kept_for_the_next_use():
+    code = """if True:
+        import resource
+        import numpy as np
+        from selfattn_bio.cli.main import keep_memory
+        {}
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(100):
+            np.ones(500_000)  # 4 MB, freed at once
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"""
+    run = [
+        subprocess.run([sys.executable, "-c", code.format(line)], capture_output=True, text=True, check=True)
+        for line in ("", "keep_memory()")
+    ]
+    anew, kept = (int(process.stdout) for process in run)
+    assert kept < anew / 4
