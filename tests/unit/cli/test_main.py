@@ -122,6 +122,7 @@ def test_freed_memory_is_kept_for_the_next_use():
         import numpy as np
         from selfattn_bio.cli.main import keep_memory
         {}
+        np.ones(500_000)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(100):
             np.ones(500_000)  # 4 MB, freed at once
