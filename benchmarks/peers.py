@@ -45,7 +45,7 @@ class Ours(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, L, D) -> the same."""
-        return self.module(x, torch.ones(x.shape[:2], dtype=torch.bool))
+        return self.module(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))
 
 
 class DenseSdpa(nn.Module):
