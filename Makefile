@@ -11,7 +11,7 @@ help:
 	@echo "make train_promoter   results/promoter/: model, metrics, motifs, report (train_NAME for workflows/tasks/NAME.toml; CORES=$(CORES))"
 	@echo "make test             the tests                    make check           format, lint, types, layers, workflow rules"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
-	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (an hour on two cores)"
+	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (half an hour on two idle cores)"
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
 
 train_%: .venv/.warm
