@@ -49,7 +49,7 @@ TOKENIZER = KmerTokenizer(DNA, k=6, stride=3)
 VALID, TEST = 1_000_001, 1_000_002  # seeds, none of them of a training
 WINDOW, NUM_GLOBAL = 32, 4  # tokens
 LONGER = "LSTM, 5 x the steps"  # as many seconds as the encoders
-PATTERNS: dict[str, config.Pattern | None] = {
+PATTERNS: dict[str, config.WindowPattern | config.BigBirdPattern | None] = {
     "window": config.WindowPattern(window=WINDOW),
     "window + global": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL),
     "BigBird": config.BigBirdPattern(window=WINDOW, num_global=NUM_GLOBAL, random_blocks=1, block=32),
@@ -139,8 +139,9 @@ class Network(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.1)  # with 1.0 the same was learned in three times the steps
         if pattern is None:
             lstm = nn.LSTM(dim, settings.lstm_dim, bidirectional=True, batch_first=True)
-            for bias in (lstm.bias_ih_l0, lstm.bias_ih_l0_reverse):  # input, forget, cell, output gate
-                bias.data[settings.lstm_dim : 2 * settings.lstm_dim] += settings.forget_bias
+            for name, parameter in lstm.named_parameters():
+                if name.startswith("bias_ih"):  # of the input, forget, cell and output gate
+                    parameter.data[settings.lstm_dim : 2 * settings.lstm_dim] += settings.forget_bias
             self.body: nn.Module = nn.Sequential(nn.LayerNorm(dim), lstm)  # without the norm it learned nothing, not even at 256 letters
         else:
             names = ("embed_dim", "num_layers", "num_heads", "feedforward_dim")
@@ -175,8 +176,8 @@ def trained(settings: Settings) -> dict[str, Any]:
     """The result of a training, from its file where that is there with equal settings."""
     pattern = PATTERNS[settings.model]
     wanted = json.loads(json.dumps(asdict(settings) | {"pattern": pattern and pattern.model_dump()}))
-    if settings.path.exists() and (result := json.loads(settings.path.read_text(encoding="utf-8")))["settings"] == wanted:
-        return result
+    if settings.path.exists() and (done := json.loads(settings.path.read_text(encoding="utf-8")))["settings"] == wanted:
+        return done
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     network, rng = Network(settings), np.random.default_rng(settings.seed)
