@@ -4,13 +4,14 @@ CORES ?= 8
 BIN := .venv/bin
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
-.PHONY: help test check bench bench-promoter schema clean
+.PHONY: help test check bench bench-promoter bench-long-range schema clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make train_promoter   results/promoter/: model, metrics, motifs, report (train_NAME for workflows/tasks/NAME.toml; CORES=$(CORES))"
 	@echo "make test             the tests                    make check           format, lint, types, layers, workflow rules"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
+	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (half an hour on two idle cores)"
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
 
 train_%: .venv/.warm
@@ -34,6 +35,9 @@ bench: .venv/.warm .venv/.bench
 
 bench-promoter: .venv/.warm
 	$(BIN)/python benchmarks/promoter.py
+
+bench-long-range: .venv/.run
+	$(BIN)/python benchmarks/long_range.py
 
 schema: .venv/.run
 	$(BIN)/python workflows/schemas/make_schema.py

@@ -1,0 +1,255 @@
+"""Long range, shown: a label at one token of 8,192 letters that hangs on a cue 4,096 letters away, learned by what can look that far.
+
+A sequence is random DNA in slots of 64 letters. One slot holds the query word, at whose token the label is read. The slot half a sequence
+away holds a pair of cues, one of kind A and one of kind B in either order: the label is the kind that stands behind the true flank. The
+slot beside the query and four others hold decoys, pairs in which both cues stand behind a false flank. As every pair has one of each kind,
+counting cues, or looking near the query, tells nothing; the AUROC of both is printed, measured on test.
+
+    flank x kind ... flank x kind        flank and kind 8 letters, x 1 letter, 4-12 letters between the two
+
+Tokens are 6-mers every 3 letters, 2,729 of them, and nothing is pooled: a word of 8 letters holds a whole token wherever it stands. All
+models train on the same fresh sequences at the same rate, once a seed, while the sequences grow from 256 letters to 8,192 and the cue
+moves away with them; all take the same steps, and the LSTM a second time five times as many. Window + global and BigBird have learned
+vectors in front of the tokens as their global tokens. Valid chooses between the middle and the end of the last stage; what it chose reads
+test once. Two trainings run at once, each with one thread. Goes on where it was stopped: results/bench_long_range/MODEL_SEED.json. Run:
+`make bench-long-range`; `--quick` is a check of a few steps, into a folder of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from selfattn_bio import config
+from selfattn_bio.evaluation.metrics import Bootstrap
+from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.training.optimizer import build_optimizer, learning_rate
+
+FOLDER, SEEDS = Path("results/bench_long_range"), (0, 1, 2)
+LENGTH, SLOT, DECOYS = 8192, 64, 4
+TRUE, FALSE, KIND_A, KIND_B, QUERY = np.random.default_rng(7).integers(0, 4, (5, 8), dtype=np.uint8)
+TOKENIZER = KmerTokenizer(DNA, k=6, stride=3)
+VALID, TEST = 1_000_001, 1_000_002  # seeds, none of them of a training
+WINDOW, NUM_GLOBAL = 32, 4  # tokens
+LONGER = "LSTM, 5 x the steps"  # as many seconds as the encoders
+PATTERNS: dict[str, config.WindowPattern | config.BigBirdPattern | None] = {
+    "window": config.WindowPattern(window=WINDOW),
+    "window + global": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL),
+    "BigBird": config.BigBirdPattern(window=WINDOW, num_global=NUM_GLOBAL, random_blocks=1, block=32),
+    "LSTM": None,
+    LONGER: None,
+}
+STAGES = ((256, 64, 250), (512, 32, 80), (1024, 16, 80), (2048, 16, 60), (4096, 8, 60), (8192, 8, 80))  # letters, sequences a step, steps
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a training hangs on; one that was done with equal settings is not done again."""
+
+    model: str
+    seed: int
+    learning_rate: float = 3e-3
+    stages: tuple[tuple[int, int, int], ...] = STAGES
+    evaluate_every: int = 40  # steps, of the last stage
+    num_valid: int = 128  # sequences
+    num_test: int = 500
+    embed_dim: int = 32
+    num_layers: int = 3
+    num_heads: int = 2
+    feedforward_dim: int = 64
+    lstm_dim: int = 42  # in each direction; about as many parameters as the encoders
+    forget_bias: float = 2.0  # of the LSTM at the start, on top of torch's, so that it begins with a memory
+
+    @property
+    def path(self) -> Path:
+        """Where the result goes; the weights stand beside it."""
+        name = re.sub("[^a-z0-9]+", "_", f"{self.model.lower()} {self.seed}")
+        return (FOLDER if self.num_test == Settings.num_test else FOLDER.with_name("bench_long_range_quick")) / f"{name}.json"
+
+
+def settings_of(model: str, seed: int) -> Settings:
+    """Those of the table: all models alike, but for the steps of the last."""
+    times = 5 if model == LONGER else 1
+    stages = tuple((length, batch, steps * times) for length, batch, steps in STAGES)
+    return Settings(model, seed, stages=stages, evaluate_every=Settings.evaluate_every * times)
+
+
+# -------------------------------------------------------------------------------------------------------------- sequences
+def sample(rng: np.random.Generator, count: int, length: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Codes (count, length), the letter at which the query word begins (count,), label (count,); short sequences have fewer decoys."""
+    codes = rng.integers(0, 4, (count, length), dtype=np.uint8)
+    labels, sites, slots = rng.integers(0, 2, count), np.empty(count, np.int64), length // SLOT
+    for row, label in enumerate(labels):
+        query = int(rng.integers(slots))
+        sites[row] = query * SLOT + rng.integers(SLOT - 8)
+        codes[row, sites[row] : sites[row] + 8] = QUERY
+        cue, near = (query + slots // 2) % slots, query + (1 if query == 0 else -1 if query == slots - 1 else int(rng.choice((-1, 1))))
+        free = [slot for slot in range(slots) if abs(slot - query) > 1 and slot != cue]
+        for slot in (cue, near, *rng.choice(free, min(DECOYS, length // 1024), replace=False)):
+            at, first = slot * SLOT + int(rng.integers(18)), int(rng.integers(2))
+            for kind in (first, 1 - first):
+                codes[row, at : at + 8] = TRUE if slot == cue and kind == label else FALSE
+                codes[row, at + 9 : at + 17] = KIND_B if kind else KIND_A
+                at += 17 + int(rng.integers(4, 13))
+    return codes, sites, labels
+
+
+def as_tensors(codes: NDArray[np.uint8], sites: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens (B, N), the first token (B,) that lies within the query word, label (B,)."""
+    tokens, first = TOKENIZER.encode(codes), -(-sites // TOKENIZER.stride)
+    return torch.from_numpy(tokens).long(), torch.from_numpy(first), torch.from_numpy(labels).float()
+
+
+def rules_of_thumb(count: int) -> dict[str, dict[str, float]]:
+    """Test AUROC of what must fail: B cues minus A cues, and the kind of the cue nearest to the query; and of what must not: the flank."""
+    codes, sites, labels = sample(np.random.default_rng(TEST), count, LENGTH)
+    a, b = ([np.flatnonzero((sliding_window_view(row, 8) == word).all(1)) for row in codes] for word in (KIND_A, KIND_B))
+    nearest = [np.abs(x - site).min() - np.abs(y - site).min() for x, y, site in zip(a, b, sites, strict=True)]
+    flanked = [any(codes[row, at - 9 : at - 1].tobytes() == TRUE.tobytes() for at in at_b) for row, at_b in enumerate(b)]
+    scores = {"counting cues": [len(y) - len(x) for x, y in zip(a, b, strict=True)], "nearest cue": nearest, "true flank": flanked}
+    return {name: auroc(labels, np.asarray(score, float)) for name, score in scores.items()}
+
+
+# ----------------------------------------------------------------------------------------------------------------- models
+class Network(nn.Module):
+    """Embeddings, an encoder under a pattern or a bidirectional LSTM, and a linear read-out at one token."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        pattern, dim = PATTERNS[settings.model], settings.embed_dim
+        self.embedding = nn.Embedding(TOKENIZER.vocabulary_size, dim)
+        self.first = nn.Parameter(torch.empty(0 if pattern is None else pattern.num_global, dim).normal_(std=0.1))
+        nn.init.normal_(self.embedding.weight, std=0.1)  # with 1.0 the same was learned in three times the steps
+        if pattern is None:
+            lstm = nn.LSTM(dim, settings.lstm_dim, bidirectional=True, batch_first=True)
+            for name, parameter in lstm.named_parameters():
+                if name.startswith("bias_ih"):  # of the input, forget, cell and output gate
+                    parameter.data[settings.lstm_dim : 2 * settings.lstm_dim] += settings.forget_bias
+            self.body: nn.Module = nn.Sequential(nn.LayerNorm(dim), lstm)  # without the norm it learned nothing, not even at 256 letters
+        else:
+            names = ("embed_dim", "num_layers", "num_heads", "feedforward_dim")
+            section = {name: getattr(settings, name) for name in names}
+            self.body = Encoder(config.AttentionModel(**section, dropout=0.0, position=config.T5Position(), pattern=pattern))
+        self.read_out = nn.Linear(2 * settings.lstm_dim if pattern is None else dim, 1)
+
+    def forward(self, tokens: Tensor, at: Tensor) -> Tensor:
+        """tokens (B, N), at (B,) -> logits (B,)."""
+        x = torch.cat((self.first.expand(len(tokens), -1, -1), self.embedding(tokens)), dim=1)  # (B, G + N, D)
+        y = self.body(x, torch.ones(x.shape[:2], dtype=torch.bool)) if isinstance(self.body, Encoder) else self.body(x)[0]
+        return self.read_out(y[torch.arange(len(y)), at + len(self.first)])[:, 0]
+
+
+def logits_of(network: Network, seed: int, count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Labels and logits of the sequences that belong to a seed, 50 at a time."""
+    codes, sites, labels = sample(np.random.default_rng(seed), count, length)
+    with torch.inference_mode():
+        parts = [slice(at, at + 50) for at in range(0, count, 50)]
+        logits = [network(*as_tensors(codes[part], sites[part], labels[part])[:2]) for part in parts]
+    return labels, torch.cat(logits).double().numpy()
+
+
+def auroc(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, float]:
+    """AUROC with its bootstrap interval: value, low, high."""
+    ranks = np.unique(scores, return_inverse=True)[1]  # a sigmoid would tie what is large
+    return Bootstrap(labels).metrics(ranks / max(1, ranks.max()), 0.5)["auroc"].interval()
+
+
+# --------------------------------------------------------------------------------------------------------------- training
+def trained(settings: Settings) -> dict[str, Any]:
+    """The result of a training, from its file where that is there with equal settings."""
+    pattern = PATTERNS[settings.model]
+    wanted = json.loads(json.dumps(asdict(settings) | {"pattern": pattern and pattern.model_dump()}))
+    if settings.path.exists() and (done := json.loads(settings.path.read_text(encoding="utf-8")))["settings"] == wanted:
+        return done
+    torch.set_num_threads(1)
+    torch.manual_seed(settings.seed)
+    network, rng = Network(settings), np.random.default_rng(settings.seed)
+    total = sum(steps for _, _, steps in settings.stages)
+    # The cosine is left at three quarters of its way, as the longest sequences come last.
+    training = config.Training(max_steps=total * 4 // 3, warmup_steps=50, learning_rate=settings.learning_rate)
+    optimizer, step, seconds, best = build_optimizer(network, training), 0, 0.0, -1.0
+    result: dict[str, Any] = {"settings": wanted, "valid": [], "parameters": sum(p.numel() for p in network.body.parameters())}
+    settings.path.parent.mkdir(parents=True, exist_ok=True)
+    for length, batch, steps in settings.stages:
+        for left in reversed(range(steps)):
+            start = time.process_time()
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, training)
+            tokens, at, labels = as_tensors(*sample(rng, batch, length))
+            optimizer.zero_grad()
+            binary_cross_entropy_with_logits(network(tokens, at), labels).backward()
+            nn.utils.clip_grad_norm_(network.parameters(), training.clip_norm)
+            optimizer.step()
+            step, seconds = step + 1, seconds + time.process_time() - start
+            if left and (length < LENGTH or left % settings.evaluate_every):
+                continue
+            value = auroc(*logits_of(network, VALID, settings.num_valid, length))["value"]
+            result["valid"].append({"length": length, "step": step, "auroc": value})
+            print(f"{settings.path.stem}: step {step} of {total}, {length} letters, valid AUROC {value:.3f}, {seconds:.0f} s", flush=True)
+            if length == LENGTH and value >= best:
+                best, result["step"] = value, step
+                torch.save(network.state_dict(), settings.path.with_suffix(".pt"))
+    letters = sum(length * batch * steps for length, batch, steps in settings.stages)
+    result |= {"best": best, "steps": step, "seconds": seconds, "letters_per_second": letters / seconds}
+    settings.path.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
+
+
+def tested(settings: Settings) -> dict[str, Any]:
+    """The result of a training with `test`, read once, at the step that valid chose."""
+    result = json.loads(settings.path.read_text(encoding="utf-8"))
+    if "test" not in result:
+        torch.set_num_threads(1)
+        network = Network(settings)
+        network.load_state_dict(torch.load(settings.path.with_suffix(".pt"), weights_only=True))
+        result["test"] = auroc(*logits_of(network, TEST, settings.num_test, LENGTH))
+        settings.path.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
+
+
+def main() -> None:
+    runs = [settings_of(name, seed) for seed in SEEDS for name in PATTERNS]
+    if "--quick" in sys.argv[1:]:
+        runs = [replace(run, stages=((256, 4, 2), (LENGTH, 2, 1)), num_valid=20, num_test=20) for run in runs]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        list(pool.map(trained, runs))
+        results = list(pool.map(tested, runs))
+    rules = ("{} {value:.3f} ({low:.3f}-{high:.3f})".format(name, **each) for name, each in rules_of_thumb(runs[0].num_test).items())
+    print("\ntest AUROC of rules: " + ", ".join(rules))
+    print("\n| model | parameters | test AUROC by seed (95 % interval) | mean | chosen step | CPU seconds | letters/s |")
+    print("|---|---|---|---|---|---|---|")
+    lengths = [length for length, _, _ in runs[0].stages]
+    by_length = []
+    for name in PATTERNS:
+        own = [result for result in results if result["settings"]["model"] == name]
+        tests = ", ".join("{value:.3f} ({low:.3f}-{high:.3f})".format(**result["test"]) for result in own)
+        value, seconds = mean(result["test"]["value"] for result in own), mean(result["seconds"] for result in own)
+        speed, steps = mean(result["letters_per_second"] for result in own), ", ".join(str(result["step"]) for result in own)
+        print(
+            f"| {name} | {own[0]['parameters']:,} | {tests} | {value:.3f} | {steps} of {own[0]['steps']} | {seconds:.0f} | {speed:,.0f} |"
+        )
+        last = [{each["length"]: each["auroc"] for each in result["valid"]} for result in own]  # the last of each length
+        by_length.append(f"| {name} | " + " | ".join(f"{mean(each[length] for each in last):.3f}" for length in lengths) + " |")
+    print("\n| valid AUROC, mean of seeds, after the stage of | " + " | ".join(f"{length:,}" for length in lengths) + " letters |")
+    print("\n".join(["|---" * (len(lengths) + 1) + "|", *by_length]))
+
+
+if __name__ == "__main__":
+    main()
