@@ -36,7 +36,12 @@ def t5_buckets() -> float:
 def alibi_slopes() -> float:
     """8 and 12 heads; BLOOM's tensor is slope x place of the key."""
     return max(
-        float((Alibi(heads).slopes - build_alibi_tensor(torch.ones(1, 2), heads, torch.float64)[:, 0, 1]).abs().max()) for heads in (8, 12)
+        float(
+            (torch.tensor(Alibi(heads).slopes, dtype=torch.float64) - build_alibi_tensor(torch.ones(1, 2), heads, torch.float64)[:, 0, 1])
+            .abs()
+            .max()
+        )
+        for heads in (8, 12)
     )
 
 

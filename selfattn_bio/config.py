@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from selfattn_bio.errors import RunFileError
 
 MAX_PROTEIN_K = 4
+BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # what these kernels know, at least
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -313,12 +314,17 @@ class AttentionModel(Section):
     @model_validator(mode="after")
     def _parts_go_together(self) -> AttentionModel:
         kernel, position, pattern = self.kernel, self.position.kind, self.pattern
+        head_dim = self.embed_dim // self.num_heads
         if kernel in ("sdpa", "band", "joint", "flex") and position in ("shaw", "transformer_xl"):
             raise ValueError(f"kernel {kernel!r} must go with a position without keys of its own, got position {position!r}")
-        if kernel == "band" and not isinstance(pattern, FullPattern) and (pattern.kind != "window" or pattern.dilation > 1):
+        if kernel == "band" and (pattern.kind not in ("full", "window") or getattr(pattern, "dilation", 1) > 1):
             raise ValueError(f"kernel 'band' must go with pattern 'full' or an undilated 'window', got pattern {pattern.kind!r}")
-        if kernel == "band" and (head_dim := self.embed_dim // self.num_heads) not in (16, 32, 64):
-            raise ValueError(f"kernel 'band' must go with embed_dim / num_heads of 16, 32 or 64, got {head_dim}")
+        if kernel == "joint" and pattern.kind not in ("strided", "bigbird"):
+            raise ValueError(f"kernel 'joint' must go with pattern 'strided' or 'bigbird', got pattern {pattern.kind!r}")
+        if kernel in ("band", "joint") and head_dim not in BAND_HEAD_DIMS:
+            raise ValueError(f"kernel {kernel!r} must go with embed_dim / num_heads of {BAND_HEAD_DIMS}, got {head_dim}")
+        if kernel == "flex" and head_dim < FLEX_HEAD_DIM:
+            raise ValueError(f"kernel 'flex' must go with embed_dim / num_heads >= {FLEX_HEAD_DIM}, got {head_dim}")
         if kernel == "flex" and self.dropout:
             raise ValueError(f"kernel 'flex' must go with dropout 0, got dropout {self.dropout}")
         if pattern.causal and self.head.kind == "cls":

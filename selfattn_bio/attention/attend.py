@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from selfattn_bio.attention.band import HEAD_DIMS, band_attention, why_not
+from selfattn_bio.attention.band import band_attention, why_not
 from selfattn_bio.attention.flex import flex
 from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Pattern
-from selfattn_bio.attention.positions import NO_TERMS, NoPosition, Terms
+from selfattn_bio.attention.positions import NO_TERMS, NoPosition, Terms, entry
 from selfattn_bio.attention.reference import attention_weights, reference_attention
 from selfattn_bio.attention.rows import global_rows
 from selfattn_bio.attention.slab import DROPOUT_SEEDS, Fused, slab_attention
 from selfattn_bio.attention.tiles import Setting
+from selfattn_bio.config import BAND_HEAD_DIMS, FLEX_HEAD_DIM
 
 SHORT = 64  # tokens: up to here all pairs are one tile of any kernel
 
@@ -98,28 +99,53 @@ def attend(
     ValueError
         If shapes do not fit, or the named kernel cannot do what is asked.
     """
-    batch, heads, length, _ = q.shape
-    if k.shape != v.shape or k.shape[0] != batch or k.shape[2:] != q.shape[2:] or heads % k.shape[1]:
-        raise ValueError(
-            f"k and v must be (B, G, L, Dh) of q, H a multiple of G, got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
-        )
-    if k.shape[1] != heads:
-        k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
-    setting = Setting(pattern, (batch, heads, length), q.device, None if mask is None or bool(mask.all()) else mask, segments)
-    terms = position.terms(q, setting.reach())
-    q, k = position.rotate(q, k)
-    asked = Asked(q, k, v, setting, terms, dropout)
+    asked = prepared(q, k, v, pattern, position, mask, segments, dropout)
+    if 0 in q.shape:
+        return torch.zeros_like(q)
     return choose(asked, kernel).run(asked)
 
 
 def weights(
     q: Tensor, k: Tensor, *, pattern: Pattern, position: NoPosition, mask: Tensor | None = None, segments: Tensor | None = None
 ) -> Tensor:
-    """The attention weights (B, H, L, L) that `attend` would use, for reading them; arguments as there, as many heads of k as of q."""
-    setting = Setting(pattern, (q.shape[0], q.shape[1], q.shape[2]), q.device, mask, segments)
+    """The attention weights (B, H, L, L) that `attend` would use, for reading them; arguments and errors as there."""
+    asked = prepared(q, k, k, pattern, position, mask, segments)
+    return attention_weights(asked.q, asked.k, terms=asked.terms, allowed=asked.setting.dense_mask())
+
+
+def prepared(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pattern: Pattern,
+    position: NoPosition,
+    mask: Tensor | None = None,
+    segments: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Asked:
+    """The arguments of `attend`, checked, as kernels see them: as many heads of k and v as of q, rotated, with what the position adds."""
+    batch, heads, length, _ = q.shape
+    if k.shape != v.shape or k.shape[0] != batch or k.shape[2:] != q.shape[2:] or heads % k.shape[1]:
+        raise ValueError(
+            f"k and v must be (B, G, L, Dh) of q, H a multiple of G, got q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        )
+    for name, x in (("mask", mask), ("segments", segments)):
+        if x is not None and x.shape != (batch, length):
+            raise ValueError(f"{name} must be (B, L) = {(batch, length)}, got {tuple(x.shape)}")
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(f"mask must be bool, got {mask.dtype}")
+    if segments is not None and (segments.is_floating_point() or segments.dtype == torch.bool):
+        raise ValueError(f"segments must be integers, got {segments.dtype}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}")
+    if k.shape[1] != heads:
+        k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
+    setting = Setting(pattern, (batch, heads, length), q.device, None if mask is None or bool(mask.all()) else mask, segments)
     terms = position.terms(q, setting.reach())
+    if terms.bias is not None and len(terms.bias) != heads:
+        raise ValueError(f"position must be of as many heads as q ({heads}), got {len(terms.bias)}")
     q, k = position.rotate(q, k)
-    return attention_weights(q, k, terms=terms, allowed=setting.dense_mask())
+    return Asked(q, k, v, setting, terms, dropout)
 
 
 def choose(asked: Asked, kernel: str = "auto") -> Kernel:
@@ -149,8 +175,7 @@ def _sdpa(asked: Asked) -> Tensor:
     if asked.terms.bias is not None:
         length = asked.setting.shape[2]
         at = torch.arange(length, device=asked.q.device)
-        reach = asked.terms.bias.shape[1] // 2
-        bias = asked.terms.bias[:, (at[None, :] - at[:, None]).clamp(-reach, reach) + reach].to(asked.q.dtype)
+        bias = asked.terms.bias[:, entry(at[None, :] - at[:, None], asked.terms.bias.shape[1])].to(asked.q.dtype)
         bias = bias[None]  # (1, H, L, L): with three dimensions SDPA leaves its fast path
         allowed = bias if allowed is None else bias.masked_fill(~allowed, float("-inf"))
     return scaled_dot_product_attention(asked.q, asked.k, asked.v, attn_mask=allowed, dropout_p=asked.dropout)
@@ -259,9 +284,13 @@ def _no_band(asked: Asked) -> str | None:
     q = asked.q
     if asked.terms.queries is not None:
         return "a position with keys of its own"
-    if q.device.type != "cpu" or q.dtype not in (torch.float32, torch.bfloat16) or q.shape[-1] not in HEAD_DIMS or 0 in q.shape:
-        return f"head_dim {q.shape[-1]} of {q.dtype} on {q.device.type}, where it knows {HEAD_DIMS} of float32 and bfloat16 on the CPU"
-    if (reason := why_not()) is not None:
+    if q.device.type != "cpu" or q.dtype not in (torch.float32, torch.bfloat16):
+        return f"{q.dtype} on {q.device.type}, where it knows float32 and bfloat16 on the CPU"
+    if q.shape[-1] not in BAND_HEAD_DIMS:
+        reason: str | None = f"head_dim {q.shape[-1]}, where it knows {BAND_HEAD_DIMS}"
+    else:
+        reason = why_not()
+    if reason is not None:
         _say_once(f"attention: the band kernel cannot run here ({reason}); torch does its work, more slowly")
     return reason
 
@@ -277,7 +306,10 @@ def _flex_cannot(asked: Asked) -> str | None:
     if asked.q.dtype == torch.float64:
         return "float64, which it does not know"
     if asked.dropout:
+        _say_once("attention: flex cannot drop weights; slab does its work, more slowly. Set model.dropout = 0 to have it")
         return "dropout on the weights"
+    if asked.q.shape[-1] < FLEX_HEAD_DIM:
+        return f"head_dim {asked.q.shape[-1]}, where it needs {FLEX_HEAD_DIM} at least"
     if asked.terms.queries is not None:
         return "a position with keys of its own"
     drawn = any(isinstance(part, Blocks) for part in asked.setting.pattern.parts(asked.setting.shape[2]))

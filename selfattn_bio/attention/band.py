@@ -25,10 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from selfattn_bio.config import BAND_HEAD_DIMS
+
 SOURCE = Path(__file__).with_name("band.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")  # never -ffast-math: infinities are at work
 CPU_INFO = Path("/proc/cpuinfo")
-HEAD_DIMS = (16, 32, 64)
 SPAN = 1024  # rows of a unit of work; results depend on it in the last bits, so it is no function of the number of threads
 
 
@@ -160,8 +161,8 @@ def _check(
     for name, x in (("q", q), ("k", k), ("v", v), ("bias", bias)):
         if x is not None and (x.dtype != torch.float32 or x.device.type != "cpu"):
             raise ValueError(f"{name} must be float32 on the CPU, got {x.dtype} on {x.device}")
-    if q.dim() != 4 or q.shape[-1] not in HEAD_DIMS or 0 in q.shape:
-        raise ValueError(f"q must be (B, H, L, Dh), none of them 0 and Dh one of {HEAD_DIMS}, got {tuple(q.shape)}")
+    if q.dim() != 4 or q.shape[-1] not in BAND_HEAD_DIMS or 0 in q.shape:
+        raise ValueError(f"q must be (B, H, L, Dh), none of them 0 and Dh one of {BAND_HEAD_DIMS}, got {tuple(q.shape)}")
     for name, x in (("k", k), ("v", v)):
         if x.shape != q.shape:
             raise ValueError(f"{name} must have the shape of q, {tuple(q.shape)}, got {tuple(x.shape)}")

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from selfattn_bio.attention.patterns import Blocks, Pattern
-from selfattn_bio.attention.positions import NO_TERMS, Terms
+from selfattn_bio.attention.positions import NO_TERMS, Terms, entry
 from selfattn_bio.attention.tiles import Setting
 
 BLOCK = 128  # tokens; what FlexAttention skips is blocks of this size
@@ -38,19 +38,19 @@ def flex(q: Tensor, k: Tensor, v: Tensor, *, setting: Setting, terms: Terms = NO
     """
     score_mod = None
     if (bias := terms.bias) is not None:
-        reach = bias.shape[1] // 2
+        entries = bias.shape[1]
         # The table is rounded to q's precision, as the kernel adds it to scores of q's.
         bias = bias.to(q.dtype)
 
         def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-            return score + bias[h, (j - i).clamp(-reach, reach) + reach]
+            return score + bias[h, entry(j - i, entries)]
 
     return (_compiled() if compiled else flex_attention)(q, k, v, score_mod=score_mod, block_mask=_block_mask(setting))
 
 
 @cache
 def _compiled() -> Any:
-    return torch.compile(flex_attention, dynamic=False)
+    return torch.compile(flex_attention, fullgraph=True)  # which raises where it would give up and keep every pair
 
 
 def _block_mask(setting: Setting) -> BlockMask:
@@ -64,11 +64,12 @@ def _block_mask(setting: Setting) -> BlockMask:
 def _touched(pattern: Pattern, length: int, padded: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each block of queries how many key blocks it touches, and which, (1, 1, n) and (1, 1, n, n) int32."""
     n = -(-padded // BLOCK)
-    touched = torch.zeros(n, n, dtype=torch.bool)
-    real = -(-length // BLOCK)
-    touched[:real, :real] = pattern.block_mask(length, BLOCK)
-    order = touched.to(torch.int8).argsort(dim=1, descending=True, stable=True).to(torch.int32)
-    return touched.sum(1, dtype=torch.int32)[None, None].to(device), order[None, None].to(device)
+    with torch.inference_mode(False):  # they are kept, and may serve a training step next
+        touched = torch.zeros(n, n, dtype=torch.bool)
+        real = -(-length // BLOCK)
+        touched[:real, :real] = pattern.block_mask(length, BLOCK)
+        order = touched.to(torch.int8).argsort(dim=1, descending=True, stable=True).to(torch.int32)
+        return touched.sum(1, dtype=torch.int32)[None, None].to(device), order[None, None].to(device)
 
 
 def _rule(setting: Setting, length: int) -> Rule:

@@ -115,8 +115,8 @@ class Pattern:
             allowed = allowed | part.covers(query, key, length)
         return allowed
 
-    def dense_mask(self, length: int, device: torch.device | None = None) -> Tensor | None:
-        """(length, length) bool, True = may attend; rows are queries; None if the rule allows all."""
+    def dense_mask(self, length: int, device: torch.device | None = None) -> Tensor:
+        """(length, length) bool, True = may attend; rows are queries."""
         at = torch.arange(length, device=device)
         return self.allows(at[:, None], at[None, :], length)
 
@@ -145,10 +145,6 @@ class Full(Pattern):
         """One band over all."""
         return (Band(max(length - 1, 0), max(length - 1, 0)),)
 
-    def dense_mask(self, length: int, device: torch.device | None = None) -> Tensor | None:
-        """None: nothing is masked."""
-        return None
-
 
 @dataclass(frozen=True)
 class Window(Pattern):
@@ -161,6 +157,10 @@ class Window(Pattern):
     window: int
     dilation: int = 1
 
+    def __post_init__(self) -> None:
+        _at_least(0, window=self.window)
+        _at_least(1, dilation=self.dilation)
+
     def parts(self, length: int) -> tuple[Part, ...]:
         """One band."""
         return (Band(self.window, self.window, self.dilation),)
@@ -171,6 +171,9 @@ class Strided(Pattern):
     """Each token attends to all that stand a multiple of `stride` away; with a window, Child et al. 2019 (Sparse Transformer)."""
 
     stride: int
+
+    def __post_init__(self) -> None:
+        _at_least(1, stride=self.stride)
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """One band over all tokens of the same remainder."""
@@ -184,6 +187,9 @@ class BlockLocal(Pattern):
 
     block: int
 
+    def __post_init__(self) -> None:
+        _at_least(1, block=self.block)
+
     def parts(self, length: int) -> tuple[Part, ...]:
         """A band as wide as a block can be, cut at the block's ends."""
         return (Band(self.block - 1, self.block - 1, 1, self.block),)
@@ -194,6 +200,9 @@ class Global(Pattern):
     """The first `num_global` tokens attend to all and are attended by all (rows and columns)."""
 
     num_global: int
+
+    def __post_init__(self) -> None:
+        _at_least(0, num_global=self.num_global)
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """The columns; the rows are `num_global`."""
@@ -210,6 +219,10 @@ class RandomBlocks(Pattern):
     count: int
     block: int = 64
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(1, count=self.count)
+        _at_least(1, block=self.block)
 
     def parts(self, length: int) -> tuple[Part, ...]:
         """The drawn blocks."""
@@ -244,6 +257,12 @@ class Causal(Pattern):
         return tuple(
             replace(part, right=0) if isinstance(part, Band) else replace(part, causal=True) for part in self.pattern.parts(length)
         )
+
+
+def _at_least(low: int, **value: int) -> None:
+    ((name, found),) = value.items()
+    if found < low:
+        raise ValueError(f"{name} must be >= {low}, got {found}")
 
 
 def _members(pattern: Pattern) -> tuple[Pattern, ...]:

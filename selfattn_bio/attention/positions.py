@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
+from selfattn_bio.errors import SelfAttnBioError
 
 
 class Terms(NamedTuple):
@@ -45,6 +46,11 @@ class Terms(NamedTuple):
 
 
 NO_TERMS = Terms()
+
+
+def entry(distance: Tensor, entries: int) -> Tensor:
+    """The entry of a distance key - query in a table of the distances -M..M, 2M + 1 = `entries`; beyond, that of the end."""
+    return distance.clamp(-(entries // 2), entries // 2) + entries // 2
 
 
 class NoPosition(nn.Module):
@@ -70,6 +76,8 @@ class T5Bias(NoPosition):
 
     def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, *, symmetric: bool = False) -> None:
         super().__init__()
+        if num_buckets < 4 or num_buckets % 2:
+            raise ValueError(f"num_buckets must be even and >= 4, got {num_buckets}")
         self.sides = 1 if symmetric else 2
         if max_distance <= num_buckets // self.sides // 2:
             raise ValueError(f"max_distance must be > {num_buckets // self.sides // 2}, the buckets of one distance, got {max_distance}")
@@ -98,19 +106,17 @@ class Alibi(NoPosition):
     Source: Press et al. 2022, symmetric form; slopes checked against Hugging Face `build_alibi_tensor`.
     """
 
-    slopes: Tensor
-
     def __init__(self, num_heads: int) -> None:
         super().__init__()
         power = 2 ** math.floor(math.log2(num_heads))
-        slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
-        slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(num_heads - power)]
-        self.register_buffer("slopes", torch.tensor(slopes, dtype=torch.float64), persistent=False)
+        self.slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+        self.slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(num_heads - power)]
 
     def terms(self, q: Tensor, reach: int) -> Terms:
         """The bias."""
         distance = torch.arange(-reach, reach + 1, device=q.device).abs()
-        return Terms(bias=(-self.slopes.to(torch.float64)[:, None] * distance).to(q.dtype))
+        slopes = torch.tensor(self.slopes, dtype=torch.float64, device=q.device)
+        return Terms(bias=(-slopes[:, None] * distance).to(torch.promote_types(q.dtype, torch.float32)))
 
 
 class Rotary(NoPosition):
@@ -120,20 +126,18 @@ class Rotary(NoPosition):
     (i, i + Dh/2), as in Hugging Face's `rotate_half`, which it was checked with. Source: Su et al. 2021 (RoFormer).
     """
 
-    frequencies: Tensor
-
     def __init__(self, head_dim: int, base: float = 10_000.0, interpolation: float = 1.0) -> None:
         super().__init__()
         if head_dim % 2:
             raise ValueError(f"head_dim must be even for rotary, got {head_dim}")
-        # float64 until it meets q: in float32 the angle of token 100,000 is off by 0.004.
-        frequencies = base ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim) / interpolation
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.head_dim, self.base, self.interpolation = head_dim, base, interpolation
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """q, k (B, H, L, Dh) -> the same, rotated."""
-        at = torch.arange(q.shape[-2], dtype=torch.float64, device=q.device)
-        angles = torch.outer(at, self.frequencies.to(torch.float64)).repeat(1, 2)  # (L, Dh)
+        # float64 until it meets q, and no buffer that a cast of the model rounds: in float32 the angle of token 100,000 is off by 0.004.
+        frequencies = self.base ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=q.device) / self.head_dim)
+        at = torch.arange(q.shape[-2], dtype=torch.float64, device=q.device) / self.interpolation
+        angles = torch.outer(at, frequencies).repeat(1, 2)  # (L, Dh)
         cos, sin = angles.cos().to(q.dtype), angles.sin().to(q.dtype)
         return q * cos + _turned(q) * sin, k * cos + _turned(k) * sin
 
@@ -170,14 +174,14 @@ class TransformerXL(NoPosition):
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """q + u, k."""
-        return q + self.content, k
+        return q + self.content.to(q.dtype), k
 
     def terms(self, q: Tensor, reach: int) -> Terms:
         """q + v, and the projected sinusoids of all distances as its keys."""
         reach = min(reach, self.max_distance)
         distance = torch.arange(-reach, reach + 1, device=q.device)
         keys = self.project(sinusoids(distance, self.project.in_features).to(self.project.weight.dtype))  # (2M + 1, D)
-        return Terms(queries=q + self.place, keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1))
+        return Terms(queries=q + self.place.to(q.dtype), keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1))
 
 
 class Sinusoidal(nn.Module):
@@ -200,11 +204,11 @@ class Learned(nn.Module):
 
         Raises
         ------
-        ValueError
+        SelfAttnBioError
             If L is more than `max_length`.
         """
         if x.shape[1] > len(self.table):
-            raise ValueError(f"sequences must have at most {len(self.table)} tokens (position.max_length), got {x.shape[1]}")
+            raise SelfAttnBioError(f"sequences must have at most {len(self.table)} tokens (model.position.max_length), got {x.shape[1]}")
         return x + self.table[: x.shape[1]]
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from selfattn_bio.attention.attend import prepared
 from selfattn_bio.attention.patterns import Pattern
 from selfattn_bio.attention.positions import NoPosition
 from selfattn_bio.attention.reference import attention_weights
 from selfattn_bio.attention.slab import tile_weights
-from selfattn_bio.attention.tiles import Setting
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Layer:
     pattern: Pattern
     position: NoPosition
     mask: Tensor | None = None  # (B, L) bool, True = token
+    segments: Tensor | None = None  # (B, L) int
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,18 @@ class WeightTile:
 
 
 def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
-    """All weights of a layer, in tiles."""
-    with torch.no_grad():
-        q, k, pattern = layer.q, layer.k, layer.pattern
-        k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
-        setting = Setting(pattern, (q.shape[0], q.shape[1], q.shape[2]), q.device, layer.mask)
-        terms = layer.position.terms(q, setting.reach())
-        q, k = layer.position.rotate(q, k)
-        num = min(pattern.num_global, q.shape[2])
-        if num:
-            first = terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
-            rows = attention_weights(q[:, :, :num], k, terms=first, allowed=setting.global_rows())
-            at = torch.arange(q.shape[2], device=q.device)
-            yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None])
-        for tile, weights in tile_weights(q, k, setting=setting, terms=terms):
-            queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)  # padding, and global tokens, which have had their rows
-            yield WeightTile(tile.batch, queries, tile.key[:, 0], weights.masked_fill((queries < 0)[..., None], 0.0))
+    """All weights of a layer, in tiles, without gradients."""
+    asked = prepared(layer.q.detach(), layer.k.detach(), layer.k.detach(), layer.pattern, layer.position, layer.mask, layer.segments)
+    q, terms, setting = asked.q, asked.terms, asked.setting
+    num = min(layer.pattern.num_global, q.shape[2])
+    if num:
+        first = terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
+        rows = attention_weights(q[:, :, :num], asked.k, terms=first, allowed=setting.global_rows()).detach()
+        at = torch.arange(q.shape[2], device=q.device)
+        yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None].to(_work(q)))
+    for tile, weights in tile_weights(q, asked.k, setting=setting, terms=terms):
+        queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)  # padding, and global tokens, which have had their rows
+        yield WeightTile(tile.batch, queries, tile.key[:, 0], weights.masked_fill((queries < 0)[..., None], 0.0))
 
 
 def received(layer: Layer) -> Tensor:
@@ -68,7 +65,8 @@ def received(layer: Layer) -> Tensor:
         The attention layer.
     """
     batch, heads, length = layer.q.shape[:3]
-    ones = layer.q.new_ones(batch, length) if layer.mask is None else layer.mask.to(layer.q.dtype)
+    dtype = _work(layer.q)
+    ones = layer.q.new_ones(batch, length, dtype=dtype) if layer.mask is None else layer.mask.to(dtype)
     return pushed(layer, ones[:, None].expand(-1, heads, -1))
 
 
@@ -93,7 +91,7 @@ def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:
     query, key (B, H, count) int64, -1 where there are fewer pairs, and weight (B, H, count), heaviest first.
     """
     batch, heads, length = layer.q.shape[:3]
-    best = layer.q.new_zeros(batch, heads, count)
+    best = layer.q.new_zeros(batch, heads, count, dtype=_work(layer.q))
     pairs = torch.full((batch, heads, count), -1, dtype=torch.int64, device=layer.q.device)
     real = torch.ones(batch, length, dtype=torch.bool, device=layer.q.device) if layer.mask is None else layer.mask
     real = torch.nn.functional.pad(real, (0, 1))
@@ -132,6 +130,11 @@ def rollout(layers: Sequence[Layer], start: Tensor) -> Tensor:
         given = mass[:, None].expand(-1, layer.q.shape[1], -1)
         mass = (mass + pushed(layer, given).mean(1)) / 2
     return mass
+
+
+def _work(x: Tensor) -> torch.dtype:
+    """What weights are computed in."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _indices(tile: WeightTile, length: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from selfattn_bio.attention.dropout import dropout as dropped
-from selfattn_bio.attention.positions import NO_TERMS, Terms
+from selfattn_bio.attention.positions import NO_TERMS, Terms, entry
 
 
 def attention_weights(q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None) -> Tensor:
@@ -64,4 +64,4 @@ def reference_attention(
 def distances(q: Tensor, k: Tensor, entries: int) -> Tensor:
     """(Lq, L) int64: the entry of each pair's distance key - query in a table of the distances -M..M, 2M + 1 = `entries`."""
     at = torch.arange(k.shape[-2], device=k.device)
-    return (at[None, :] - at[: q.shape[-2], None]).clamp(-(entries // 2), entries // 2) + entries // 2
+    return entry(at[None, :] - at[: q.shape[-2], None], entries)

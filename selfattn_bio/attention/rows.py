@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfattn_bio.attention.slab import EMPTY, NEVER, entry
+from selfattn_bio.attention.positions import entry
+from selfattn_bio.attention.slab import EMPTY, NEVER
 
 
 def global_rows(q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None = None, allowed: Tensor | None = None) -> Tensor:
@@ -62,7 +63,7 @@ class _Rows(torch.autograd.Function):
         delta = (above * out).sum(-1, keepdim=True)
         d_scores = (above @ v.transpose(-1, -2)).sub_(delta).mul_(weights)  # (B, H, g, L)
         d_bias = None
-        if bias is not None:
+        if bias is not None and ctx.needs_input_grad[3]:
             num, length = d_scores.shape[2:]
             along = bias.new_zeros(len(bias), num - 1 + length)
             for row, of_row in enumerate(d_scores.sum(0).to(bias.dtype).unbind(1)):  # (H, L) each

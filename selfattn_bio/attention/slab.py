@@ -20,7 +20,7 @@ from torch import Tensor
 
 from selfattn_bio.attention.band import BandRule, band_backward, band_forward, labels
 from selfattn_bio.attention.patterns import Part
-from selfattn_bio.attention.positions import NO_TERMS, Terms
+from selfattn_bio.attention.positions import NO_TERMS, Terms, entry
 from selfattn_bio.attention.tiles import Setting, Tile, Walk
 
 DROPOUT_SEEDS = 2**62
@@ -78,13 +78,13 @@ def slab_attention(
 
 def tile_weights(q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TERMS) -> Iterator[tuple[Tile, Tensor]]:
     """Each tile of the pattern with the attention weights (b, H, G, c, K) in it; for reading, in O(tile) memory."""
-    with torch.no_grad():
-        _, shares, _ = _forward(_Plan(setting), q, k, torch.zeros_like(k), terms)
-        for walk, share in zip(setting.walks(terms.clip), shares, strict=True):
-            work = _Work(walk, q, k, terms)
-            share_rows = walk.to_rows(share)
-            for tile in walk:
-                yield tile, work.softmax(work.scores(tile)) * tile.rows(share_rows)
+    q, k, terms = q.detach(), k.detach(), Terms(*(None if x is None else x.detach() for x in terms))  # no_grad would reach the caller
+    _, shares, _ = _forward(_Plan(setting), q, k, torch.zeros_like(k), terms)
+    for walk, share in zip(setting.walks(terms.clip), shares, strict=True):
+        work = _Work(walk, q, k, terms)
+        share_rows = walk.to_rows(share)
+        for tile in walk:
+            yield tile, work.softmax(work.scores(tile)) * tile.rows(share_rows)
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,7 @@ class _Slab(torch.autograd.Function):
         return out
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (d_out,) = gradients
         plan: _Plan = ctx.plan
@@ -222,10 +223,11 @@ class _Slab(torch.autograd.Function):
         scale = 1 / math.sqrt(q.shape[-1])
         delta = (d_out.to(shares[0].dtype) * out.to(shares[0].dtype)).sum(-1, keepdim=True)
         found: list[tuple[Tensor, Tensor, Tensor]] = []  # gradients of q, k, v, by part
-        d_terms = Terms(*(None if x is None else torch.zeros_like(x) for x in terms))
+        asked = ctx.needs_input_grad[4:]
+        d_terms = Terms(*(torch.zeros_like(x) if x is not None and needs else None for x, needs in zip(terms, asked, strict=True)))
         if plan.rule is not None:
             lse, bias = log_sum[..., 0] / LN2, terms.bias
-            *of_band, d_bias = band_backward(q, k, v, bias, out, lse, d_out, plan.rule, bias_needs_it=bias is not None)
+            *of_band, d_bias = band_backward(q, k, v, bias, out, lse, d_out, plan.rule, bias_needs_it=asked[0])
             found.append((of_band[0], of_band[1], of_band[2]))
             d_terms, shares = d_terms._replace(bias=d_bias), shares[1:]
         for (seed, walk), share in zip(plan.walks(terms), shares, strict=True):
@@ -234,7 +236,7 @@ class _Slab(torch.autograd.Function):
             above, delta_rows = walk.to_rows(d_out * share.to(d_out.dtype)), walk.to_rows(delta * share)
             d_rows = q.new_empty(work.q.shape)
             d_k_columns, d_v_columns = (q.new_zeros(x.shape) for x in (work.k, values))
-            d_relative = None if work.relative is None else q.new_empty(work.relative.shape)
+            d_relative = None if work.relative is None or d_terms.queries is None else q.new_empty(work.relative.shape)
             d_templates = None if work.templates is None or d_terms.bias is None else torch.zeros_like(work.templates)
             for tile in walk:
                 weights = work.softmax(work.scores(tile))
@@ -302,8 +304,3 @@ def _by_distance(x: Tensor, tile: Tile, table: Tensor) -> Tensor:
     """Sum (b, H, G, c, K) over the keys of each entry of a table of distances -> (b, H, G, c, 2M + 1)."""
     at = entry(tile.index(), table.shape[-2]).expand_as(x)
     return x.new_zeros(*x.shape[:-1], table.shape[-2]).scatter_add_(-1, at, x)
-
-
-def entry(distance: Tensor, entries: int) -> Tensor:
-    """The entry of a distance in a table of the distances -M..M, 2M + 1 = `entries`."""
-    return distance.clamp(-(entries // 2), entries // 2) + entries // 2

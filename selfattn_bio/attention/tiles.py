@@ -221,9 +221,11 @@ class Walk:
 
     def _reach(self, part: Band) -> tuple[int, int] | None:
         """Chunks before and after its own that a chunk meets; None if sharing all keys is no more work."""
-        in_class = -(-self.setting.shape[2] // part.dilation)
+        length = self.setting.shape[2]
+        in_class = -(-length // part.dilation)
         before, after = (-(-min(reach, in_class) // CHUNK) for reach in (part.left, part.right))
-        return None if (before + 1 + after) * CHUNK >= self.setting.shape[2] else (before, after)
+        queries = part.dilation * -(-in_class // CHUNK) * CHUNK  # those of each remainder fill whole chunks
+        return None if queries * (before + 1 + after) * CHUNK >= length**2 else (before, after)
 
     def _make_templates(self, clip: int) -> Templates | None:
         """Of the first band where it slides, and of drawn blocks: what a tile is depends on the distance of its blocks alone."""
@@ -330,8 +332,8 @@ class Walk:
                 there &= ~part.covers(query, key, length)
         else:
             for part in self.earlier:
-                if isinstance(part, Columns):
-                    there = there & (key >= part.count)
+                if isinstance(part, Columns):  # a causal one covers but the pairs whose key stands not behind the query
+                    there = there & (~part.covers(query, key, length) if part.causal else key >= part.count)
         allowed = None if bool(there.all()) else there[None, None]
         if setting.mask is not None:
             token = setting.mask[batch][:, key.clamp(min=0)][:, None]  # (b, 1, G, 1, K)

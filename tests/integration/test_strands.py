@@ -47,7 +47,11 @@ def both_strands(scorer):
 
 
 @pytest.mark.parametrize("kernel", ["auto", "reference", "slab"])
-@pytest.mark.parametrize("pattern", [{"kind": "full"}, {"kind": "window", "window": 20}], ids=["full", "window"])
+@pytest.mark.parametrize(
+    "pattern",
+    [{"kind": "full"}, {"kind": "window", "window": 20}, {"kind": "strided", "window": 5, "stride": 7}],
+    ids=["full", "window", "strided"],
+)
 @pytest.mark.parametrize("position", SYMMETRIC.values(), ids=SYMMETRIC)
 def test_score_is_that_of_the_reverse_complement(position, pattern, kernel):
     forward, backward = both_strands(scorer_of(position, pattern=pattern, kernel=kernel))
@@ -56,12 +60,20 @@ def test_score_is_that_of_the_reverse_complement(position, pattern, kernel):
 
 
 @pytest.mark.parametrize(
-    ("position", "canonical"),
-    [({"kind": "t5"}, True), ({"kind": "shaw"}, True), ({"kind": "t5", "symmetric": True}, False)],
-    ids=["T5 of both directions", "Shaw", "k-mers as they are"],
+    ("position", "canonical", "pattern"),
+    [
+        ({"kind": "t5"}, True, None),
+        ({"kind": "shaw"}, True, None),
+        (SYMMETRIC["t5"], False, None),
+        (SYMMETRIC["t5"], True, {"kind": "window", "window": 20, "causal": True}),
+        (SYMMETRIC["t5"], True, {"kind": "window", "window": 20, "num_global": 1}),
+        (SYMMETRIC["t5"], True, {"kind": "block_local", "block": 16}),
+        (SYMMETRIC["t5"], True, {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}),
+    ],
+    ids=["T5 of both directions", "Shaw", "k-mers as they are", "causal", "global tokens", "blocks", "BigBird"],
 )
-def test_what_sees_the_direction_scores_the_strands_apart(position, canonical):
-    forward, backward = both_strands(scorer_of(position, canonical))
+def test_what_sees_the_direction_scores_the_strands_apart(position, canonical, pattern):
+    forward, backward = both_strands(scorer_of(position, canonical, pattern))
     assert np.abs(forward - backward).max() > 1e-4
 
 

@@ -82,8 +82,7 @@ def score(position, qi, kj, i, j, h):
     scale, distance = math.sqrt(DH), j - i
     match position:
         case Rotary():
-            interpolation = float(1 / position.frequencies[0])
-            return (rotated(qi, i, interpolation) * rotated(kj, j, interpolation)).sum() / scale
+            return (rotated(qi, i, position.interpolation) * rotated(kj, j, position.interpolation)).sum() / scale
         case T5Bias():
             bucket = t5_bucket(distance, position.num_buckets, position.max_distance, position.sides == 1)
             return (qi * kj).sum() / scale + position.table.weight[bucket, h]
@@ -197,3 +196,26 @@ def test_shapes_that_do_not_fit_and_unknown_kernels_are_refused():
         attend(q, q, q, pattern=Full(), position=NoPosition(), kernel="fast")
     with pytest.raises(ValueError, match="kernel 'sdpa' must be able to do what is asked, got a position with keys of its own"):
         attend(q, q, q, pattern=Full(), position=Shaw(2, 3), kernel="sdpa")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mask": torch.ones(1, 4, dtype=torch.bool)}, r"mask must be \(B, L\) = \(1, 5\), got \(1, 4\)"),
+        ({"mask": torch.ones(1, 5)}, "mask must be bool, got torch.float32"),
+        ({"segments": torch.zeros(2, 5, dtype=torch.int64)}, r"segments must be \(B, L\) = \(1, 5\), got \(2, 5\)"),
+        ({"segments": torch.zeros(1, 5)}, "segments must be integers, got torch.float32"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"position": T5Bias(3)}, r"position must be of as many heads as q \(4\), got 3"),
+    ],
+)
+def test_the_door_checks_what_it_is_given(arguments, message):
+    q = torch.zeros(1, 4, 5, 2)
+    with pytest.raises(ValueError, match=message):
+        attend(q, q, q, **({"pattern": Full(), "position": NoPosition()} | arguments))
+
+
+def test_weights_of_grouped_keys():
+    q, k = torch.randn(1, 4, 9, 2), torch.randn(1, 2, 9, 2)
+    found = weights(q, k, pattern=Window(3), position=NoPosition())
+    assert_close(found, weights(q, k.repeat_interleave(2, 1), pattern=Window(3), position=NoPosition()))

@@ -29,7 +29,8 @@ patterns = st.one_of(
         st.builds(RandomBlocks, st.integers(1, 4), st.sampled_from([16, 64]), st.integers(0, 9)),
     ),
 )
-patterns = st.one_of(patterns, st.builds(Causal, patterns))
+causal = st.builds(Causal, patterns)
+patterns = st.one_of(patterns, causal, st.builds(lambda a, b: a | b, causal, patterns))
 positions = st.sampled_from(
     [
         lambda: NoPosition(),
@@ -75,7 +76,12 @@ def test_slab_equals_reference(pattern, make, length, padded, segmented):
 needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
 KERNELS = ["slab", pytest.param("band", marks=needs_band), pytest.param("joint", marks=needs_band)]
 ONE_WINDOW = (Window(70) | Global(8), Causal(Window(100) | Global(2)), Full(), Causal(Full()))
-MORE = (Window(70) | Global(2) | RandomBlocks(2, 64), Window(20) | Strided(30), Causal(Window(20) | Global(1) | RandomBlocks(2, 32)))
+MORE = (
+    Window(70) | Global(2) | RandomBlocks(2, 64),
+    Window(20) | Strided(30),
+    Causal(Window(20) | Global(1) | RandomBlocks(2, 32)),
+    Causal(Window(5) | Global(8)) | RandomBlocks(4, 16),
+)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -201,3 +207,30 @@ def test_two_runs_are_bit_equal(kernel):
     qkv, upstream, mask, _ = batch(400, True, False, dtype=torch.float32, head_dim=16)
     first, second = (results(kernel, qkv, position, upstream, pattern=pattern, mask=mask) for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("kernel", ["reference", *KERNELS])
+@pytest.mark.parametrize(
+    "make",
+    [NoPosition, lambda: T5Bias(H, 16, 40), lambda: Alibi(H), lambda: Rotary(16), lambda: Shaw(16, 20), lambda: TransformerXL(H, 16, 30)],
+    ids=["none", "t5", "alibi", "rotary", "shaw", "xl"],
+)
+def test_mixed_precision(kernel, make):
+    """Parameters in float32, q, k and v in bfloat16, as autocast makes them."""
+    pattern = Window(20) | Strided(30) if kernel == "joint" else Window(20)
+    position = make()
+    if kernel in ("band", "joint") and isinstance(position, Shaw | TransformerXL):
+        return  # refused: test_attend
+    qkv, upstream, _, _ = batch(150, False, False, dtype=torch.bfloat16, head_dim=16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out, *gradients = results(kernel, qkv, position, upstream, pattern=pattern)
+    assert out.dtype == torch.bfloat16
+    expected = attend(*(x.double() for x in qkv), pattern=pattern, position=position.double(), kernel="reference")
+    assert float(((out.double() - expected).norm() / expected.norm()).detach()) < 2e-2
+    assert all(bool(x.isfinite().all()) for x in gradients)
+
+
+@pytest.mark.parametrize("shape", [(0, H, 5, 16), (2, H, 0, 16)])
+def test_nothing_attends_to_nothing(shape):
+    q = torch.zeros(shape)
+    assert attend(q, q, q, pattern=Window(3) | RandomBlocks(1), position=NoPosition(), kernel="slab").shape == shape

@@ -98,3 +98,24 @@ def test_grouped_keys_are_shared_by_their_queries():
     spread = Layer(layer.q, layer.k[:, :1].expand(-1, H, -1, -1), layer.pattern, layer.position, layer.mask)
     given = torch.rand(B, H, L, dtype=torch.float64)
     assert_close(pushed(shared, given), pushed(spread, given))
+
+
+def test_gradients_stay_as_they_were_for_the_caller():
+    one, other = (weight_tiles(layer_of(Window(20) | Global(2), "t5", seed)) for seed in range(2))
+    for tile, _ in zip(one, other, strict=True):
+        assert torch.is_grad_enabled()
+        assert not tile.weights.requires_grad
+    assert torch.is_grad_enabled()
+
+
+def test_segments_and_low_precision():
+    layer = layer_of(Window(20) | Global(2), "t5")
+    segments = (torch.arange(L) // 60).expand(B, -1)
+    packed = Layer(layer.q, layer.k, layer.pattern, layer.position, layer.mask, segments)
+    with torch.no_grad():
+        expected = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask, segments=segments)
+    assert_close(received(packed), (expected * layer.mask[:, None, :, None]).sum(2))
+    half = Layer(layer.q.bfloat16(), layer.k.bfloat16(), layer.pattern, layer.position, layer.mask)
+    assert received(half).dtype == torch.float32
+    assert_close(received(half).double(), received(layer), rtol=0.1, atol=0.1)
+    assert top_edges(half, 3)[2].dtype == torch.float32

@@ -1,13 +1,17 @@
 """Which kernel runs: the order, the reasons, and what is said when one cannot run."""
 
+from typing import get_args
+
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 
+from selfattn_bio import config
 from selfattn_bio.attention import attend as door
-from selfattn_bio.attention.attend import SHORT, Asked, choose
+from selfattn_bio.attention.attend import KERNELS, SHORT, Asked, choose
 from selfattn_bio.attention.band import why_not
-from selfattn_bio.attention.patterns import Causal, Full, Global, RandomBlocks, Strided, Window
-from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias
+from selfattn_bio.attention.patterns import Causal, Full, Global, RandomBlocks, Strided, Window, build_pattern
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, build_position
 from selfattn_bio.attention.tiles import Setting
 
 needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
@@ -60,3 +64,39 @@ def test_without_a_compiler_it_is_said_once_and_torch_serves(monkeypatch, capsys
 def test_flex_is_for_cuda():
     with pytest.raises(ValueError, match="kernel 'flex' must be able to do what is asked, got tensors on cpu, where it needs CUDA"):
         choose(asked(Window(9), NoPosition()), "flex")
+
+
+def test_the_run_file_names_the_kernels_of_the_table():
+    assert get_args(config.AttentionModel.model_fields["kernel"].annotation) == ("auto", *KERNELS)
+
+
+PATTERNS = [
+    {"kind": kind} | more
+    for kind, more in [
+        ("full", {}),
+        ("full", {"causal": True}),
+        ("window", {}),
+        ("window", {"dilation": 2}),
+        ("window", {"num_global": 2, "causal": True}),
+        ("strided", {"stride": 9}),
+        ("block_local", {}),
+        ("bigbird", {}),
+    ]
+]
+POSITIONS = [{"kind": kind} for kind in ("none", "t5", "alibi", "rotary", "shaw", "transformer_xl", "sinusoidal")]
+
+
+@needs_band
+@pytest.mark.parametrize("head_dim", [8, 16, 24])
+@pytest.mark.parametrize("kernel", [name for name in KERNELS if name != "flex"])
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_a_run_file_is_refused_where_its_kernel_could_not_run(pattern, kernel, head_dim):
+    for position in POSITIONS:
+        values = {"kernel": kernel, "pattern": pattern, "position": position, "embed_dim": 2 * head_dim, "num_heads": 2}
+        try:
+            section = config.AttentionModel.model_validate(values)
+        except ValidationError:
+            section = None
+        relative = build_position(TypeAdapter(config.Position).validate_python(position), 2, head_dim)
+        rule = build_pattern(TypeAdapter(config.Pattern).validate_python(pattern))
+        assert (section is None) == (KERNELS[kernel].cannot(asked(rule, relative, head_dim=head_dim)) is not None), values

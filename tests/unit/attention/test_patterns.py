@@ -35,14 +35,13 @@ def test_masks_of_worked_examples():
     assert shown(BlockLocal(2), 5) == ["xx...", "xx...", "..xx.", "..xx.", "....x"]
     assert shown(Causal(Full()), 3) == ["x..", "xx.", "xxx"]
     assert shown(Causal(Window(1) | Global(1)), 4) == ["x...", "xx..", "xxx.", "x.xx"]
-    assert Full().dense_mask(5) is None
+    assert shown(Full(), 2) == ["xx", "xx"]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 @pytest.mark.parametrize(("length", "block"), [(1, 4), (40, 8), (41, 8), (64, 16), (50, 64)])
 def test_block_mask_is_the_dense_mask_seen_from_afar(pattern, length, block):
     dense = pattern.dense_mask(length)
-    dense = torch.ones(length, length, dtype=torch.bool) if dense is None else dense
     n = -(-length // block)
     padded = torch.zeros(n * block, n * block, dtype=torch.bool)
     padded[:length, :length] = dense
@@ -58,6 +57,23 @@ def test_parts_cover_what_is_allowed(pattern):
         covered |= part.covers(at[:, None], at[None, :], 50)
     covered[: pattern.num_global] = True
     assert torch.equal(covered, pattern.allows(at[:, None], at[None, :], 50))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Window(-1), "window must be >= 0, got -1"),
+        (lambda: Window(3, 0), "dilation must be >= 1, got 0"),
+        (lambda: Strided(0), "stride must be >= 1, got 0"),
+        (lambda: BlockLocal(0), "block must be >= 1, got 0"),
+        (lambda: Global(-1), "num_global must be >= 0, got -1"),
+        (lambda: RandomBlocks(0), "count must be >= 1, got 0"),
+        (lambda: RandomBlocks(2, 0), "block must be >= 1, got 0"),
+    ],
+)
+def test_rules_out_of_range_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_random_blocks_are_drawn_by_seed_and_length():

@@ -17,6 +17,7 @@ from selfattn_bio.attention.positions import (
     build_absolute,
     build_position,
 )
+from selfattn_bio.errors import SelfAttnBioError
 
 
 def test_positions_refuse_what_cannot_be():
@@ -26,15 +27,17 @@ def test_positions_refuse_what_cannot_be():
         T5Bias(2, num_buckets=32, max_distance=4)
     with pytest.raises(ValueError, match="max_distance must be > 16, the buckets of one distance, got 16"):
         T5Bias(2, num_buckets=32, max_distance=16, symmetric=True)
-    with pytest.raises(ValueError, match=r"sequences must have at most 3 tokens \(position.max_length\), got 4"):
+    with pytest.raises(ValueError, match="num_buckets must be even and >= 4, got 7"):
+        T5Bias(2, num_buckets=7)
+    with pytest.raises(SelfAttnBioError, match=r"sequences must have at most 3 tokens \(model.position.max_length\), got 4"):
         Learned(2, 3)(torch.zeros(1, 4, 2))
 
 
 def test_alibi_slopes_of_the_paper():
-    assert_close(Alibi(8).slopes, torch.tensor([2.0**-i for i in range(1, 9)], dtype=torch.float64))
-    assert_close(Alibi(16).slopes[:2], torch.tensor([2**-0.5, 2**-1.0], dtype=torch.float64))
+    assert Alibi(8).slopes == [2.0**-i for i in range(1, 9)]
+    assert Alibi(16).slopes[:2] == [2**-0.5, 2**-1.0]
     # Twelve heads: the eight of a power of two, then every second slope of sixteen.
-    assert_close(Alibi(12).slopes[8:], torch.tensor([2.0**-0.5, 2**-1.5, 2**-2.5, 2**-3.5], dtype=torch.float64))
+    assert Alibi(12).slopes[8:] == [2.0**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
 
 
 def test_tables_reach_no_further_than_distances_differ():
@@ -74,3 +77,13 @@ def test_sinusoids_of_a_worked_example():
 def test_each_kind_is_built(section, relative, absolute):
     assert type(build_position(section, 4, 8)) is relative
     assert type(build_absolute(section, 32)) is absolute
+
+
+@pytest.mark.parametrize("position", [Rotary(8), Alibi(2)], ids=["rotary", "alibi"])
+def test_a_cast_of_the_model_does_not_round_places(position):
+    q = torch.randn(1, 2, 3000, 8)
+    before = position.rotate(q, q)[0], position.terms(q, 9).bias
+    position.to(torch.bfloat16)
+    after = position.rotate(q, q)[0], position.terms(q, 9).bias
+    assert torch.equal(before[0], after[0])
+    assert before[1] is None or torch.equal(before[1], after[1])
