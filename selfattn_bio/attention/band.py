@@ -1,6 +1,7 @@
 """The fused CPU kernel of window attention: time and memory O(L x window), with the gradient of a learned bias by distance.
 
-Hides: the C++ source beside it, the compiler, the cache of what it made, spans and threads. `attend` calls it where `why_not` says None.
+Hides: the C++ source beside it, the compiler, the cache of what it made, spans and threads. `attend` calls it where `why_not` says None,
+`slab` its two directions. It is long because all that must fit the source field by field stands in one place.
 """
 
 from __future__ import annotations

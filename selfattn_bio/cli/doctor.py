@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from selfattn_bio.attention.attend import Asked
 
 PACKAGES = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "snakemake", "modisco-lite", "memelite")
-LENGTH = 1000  # tokens of the requests in the table: more than the shortest, which plain attention serves
+LENGTH, HEAD_DIM = 1000, 32  # of the requests in the table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,35 +35,51 @@ def run(arguments: argparse.Namespace) -> None:
     print("\nKernels of attention, in the order in which they are asked:\n")
     for kernel in KERNELS.values():
         print(f"  {kernel.name:10} {kernel.purpose}")
-    print(f'\nWhat runs here with kernel = "auto": training, float32, {LENGTH:,} tokens (up to {SHORT} tokens: sdpa or reference):\n')
-    print(f"  {'pattern':16} {'position':15} {'kernel':10} because")
-    for (pattern, position), asked in _requests().items():
-        chosen = choose(asked)
-        before = list(KERNELS.values())[: list(KERNELS).index(chosen.name)]
-        told = [each for each in before if each.name not in ("reference", "" if torch.cuda.is_available() else "flex")]
-        reasons = [f"{each.name}: {each.should_not(asked) or each.cannot(asked)}" for each in told]
-        print(f"  {pattern:16} {position:15} {chosen.name:10} {'not ' if reasons else 'first in the order'}{'; '.join(reasons)}")
+    print(f'\nWhat runs here with kernel = "auto", in training without dropout, float32, head_dim {HEAD_DIM}, {LENGTH:,} tokens')
+    print(f"(up to {SHORT} tokens: sdpa or reference):\n")
+    print(f"  {'pattern':16} {'position':26} {'kernel':10} because")
+    for pattern, by_position in _requests().items():
+        lines: dict[tuple[str, str], list[str]] = {}
+        for position, asked in by_position.items():
+            chosen = choose(asked)
+            before = list(KERNELS.values())[: list(KERNELS).index(chosen.name)]
+            told = [each for each in before if each.name != "reference" and (each.name != "flex" or torch.cuda.is_available())]
+            reasons = "; ".join(f"{each.name}: {each.should_not(asked) or each.cannot(asked)}" for each in told)
+            lines.setdefault((chosen.name, f"not {reasons}" if reasons else "first in the order"), []).append(position)
+        for (name, reason), positions in lines.items():
+            print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
 
 
-def _requests() -> dict[tuple[str, str], Asked]:
-    """The table's rows: (pattern, position) -> what a layer in training asks."""
+def _requests() -> dict[str, dict[str, Asked]]:
+    """By pattern and position what a layer in training asks."""
     import torch
 
     from selfattn_bio import config
-    from selfattn_bio.attention.attend import Asked
+    from selfattn_bio.attention.attend import prepared
     from selfattn_bio.attention.patterns import build_pattern
     from selfattn_bio.attention.positions import build_position
-    from selfattn_bio.attention.tiles import Setting
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    patterns = (config.FullPattern(), config.WindowPattern(), config.WindowPattern(dilation=4), config.BigBirdPattern())
-    positions = (config.NoPosition(), config.RotaryPosition(), config.T5Position(), config.ShawPosition())
-    rows: dict[tuple[str, str], Asked] = {}
-    for pattern in patterns:
-        for position in positions:
-            q = torch.zeros(1, 2, LENGTH, 32, device=device)
-            setting = Setting(build_pattern(pattern), (1, 2, LENGTH), device)
-            terms = build_position(position, 2, 32).to(device).terms(q, setting.reach())
-            name = "window, dilated" if getattr(pattern, "dilation", 1) > 1 else pattern.kind
-            rows[name, position.kind] = Asked(q, q, q, setting, terms, dropout=0.0)
-    return rows
+    patterns: dict[str, config.Pattern] = {
+        "full": config.FullPattern(),
+        "full, causal": config.FullPattern(causal=True),
+        "window": config.WindowPattern(),
+        "window, global": config.WindowPattern(num_global=1),
+        "window, causal": config.WindowPattern(causal=True),
+        "window, dilated": config.WindowPattern(dilation=4),
+        "strided": config.StridedPattern(),
+        "block_local": config.BlockLocalPattern(),
+        "bigbird": config.BigBirdPattern(),
+    }
+    positions = (
+        config.NoPosition(),
+        config.T5Position(),
+        config.AlibiPosition(),
+        config.RotaryPosition(),
+        config.ShawPosition(),
+        config.TransformerXLPosition(),
+    )
+    q = torch.zeros(1, 2, LENGTH, HEAD_DIM, device="cuda" if torch.cuda.is_available() else "cpu")
+    return {
+        name: {each.kind: prepared(q, q, q, build_pattern(pattern), build_position(each, 2, HEAD_DIM).to(q.device)) for each in positions}
+        for name, pattern in patterns.items()
+    }
