@@ -54,7 +54,9 @@ HEAD = """Written by `python benchmarks/attention_speed.py --write-docs` (`make 
 {machine}. Process CPU time, medians of rounds interleaved in one process; figures of one table
 compare, those of different days less. Settings are torch's matmul precision and glibc's malloc: "raised" keeps large blocks in the heap.
 HF is Hugging Face transformers with the attention that its configuration picks; dropout is 0 everywhere. Our layers have a T5 bias and its
-gradient, but with the BigBird pattern; local-attention and Longformer have no bias, local-attention's rotary is named where it is on."""
+gradient, but with the BigBird pattern; local-attention and Longformer have no bias, local-attention's rotary is named where it is on.
+
+![microseconds a token against the length](attention_speed.png)"""
 QUICK = Size(((1024, 2),), 1024, 1024, 4096, 1, 1024, 1, 4)
 
 Timed = Callable[[], tuple[float, float]]  # -> seconds until the forward is done, seconds in all
@@ -269,6 +271,7 @@ def main() -> None:
     plot(table, str(table["setting"].iloc[0]), FOLDER / "attention_speed.png")
     print(f"written: {FOLDER}/attention_speed.csv, .png, figures.json")
     if arguments.write_docs:
+        plot(table, str(table["setting"].iloc[0]), DOCS.with_suffix(".png"))
         DOCS.write_text(f"# Speed of attention\n\n{HEAD.format(machine=machine())}\n\n{text}", encoding="utf-8")
         print(f"written: {DOCS}")
 
