@@ -8,6 +8,7 @@ Run: `python benchmarks/attention_speed.py`, with --quick for a look, with --wri
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import math
 import multiprocessing
@@ -180,6 +181,7 @@ def memory_of(make: Callable[[], Timed]) -> tuple[int, int, float]:
 
     def run() -> None:
         case = make()
+        ctypes.CDLL(None).malloc_trim(0)  # what `make` has freed goes back, and is not used again unseen
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the mark starts anew
         before = status_kib("VmRSS")
         seconds = case()[1]
@@ -222,7 +224,9 @@ def machine() -> str:
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "local-attention", "transformers", "x-transformers"))
     glibc = " ".join(platform.libc_ver())
-    return f"{date.today()}, {cpu or platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), one thread; {packages}, {glibc}"
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip() or "unknown"
+    where = f"{cpu or platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), one thread"
+    return f"{date.today()}, commit {commit}, {where}; {packages}, {glibc}"
 
 
 def main() -> None:

@@ -75,6 +75,7 @@ class Settings:
     num_heads: int = 2
     feedforward_dim: int = 64
     lstm_dim: int = 42  # in each direction; about as many parameters as the encoders
+    data: tuple[int, int, int, int, int] = (SLOT, DECOYS, WINDOW, NUM_GLOBAL, TOKENIZER.stride)
     forget_bias: float = 2.0  # of the LSTM at the start, on top of torch's, so that it begins with a memory
 
     @property

@@ -25,6 +25,7 @@ from selfattn_bio.attention.slab import DROPOUT_SEEDS, Fused, slab_attention
 from selfattn_bio.attention.tiles import Setting
 from selfattn_bio.config import BAND_HEAD_DIMS, FLEX_HEAD_DIM
 
+LONG = 4096  # tokens: beyond, no bias is written out pair by pair
 SHORT = 64  # tokens: up to here all pairs are one tile of any kernel
 
 
@@ -253,6 +254,8 @@ def _sdpa_should_not(asked: Asked) -> str | None:
         return "a sparse pattern, of which it would compute every pair"
     if asked.bias_is_learned:
         return "a bias that needs a gradient, with which it leaves its fast path"
+    if asked.terms.bias is not None and (length := asked.setting.shape[2]) > LONG:
+        return f"a bias over {length} tokens, which it wants pair by pair"
     return None
 
 

@@ -138,6 +138,8 @@ def make_inputs(length, padded):
     if padded:
         mask[1, length // 2 :] = False  # for length 1: a sequence of padding alone
         segments[0, length // 3 :] = 1
+        if length > 2:
+            mask[0, 1] = False  # a hole: the sequence is as long as before
     return q, k, v, mask, segments
 
 

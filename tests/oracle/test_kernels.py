@@ -234,3 +234,89 @@ def test_mixed_precision(kernel, make):
 def test_nothing_attends_to_nothing(shape):
     q = torch.zeros(shape)
     assert attend(q, q, q, pattern=Window(3) | RandomBlocks(1), position=NoPosition(), kernel="slab").shape == shape
+
+
+# Queries, keys and values such that a row of the output is the row of weights: all scores are 0, values are one-hot.
+DROPPED = {
+    "sdpa": Full(),
+    "reference": Window(9) | Global(2),
+    "band": Window(9) | Global(2),
+    "joint": Window(3) | Global(2) | RandomBlocks(2, 16),
+    "slab": Window(3) | Global(2) | RandomBlocks(2, 16),
+}
+
+
+@pytest.mark.parametrize("kernel", [pytest.param(name, marks=needs_band if name in ("band", "joint") else ()) for name in DROPPED])
+def test_every_kernel_drops_its_share_of_every_part(kernel):
+    length, share = 64 if kernel in ("band", "joint") else 130, 0.3
+    pattern = DROPPED[kernel]
+    q = torch.zeros(8, 2, length, length if length == 64 else 130)
+    v = torch.eye(length, q.shape[-1]).expand(8, 2, -1, -1)
+    torch.manual_seed(0)
+    kept, again = (attend(q, q, v, pattern=pattern, position=NoPosition(), dropout=share, kernel=kernel) for _ in range(2))
+    whole = attend(q, q, v, pattern=pattern, position=NoPosition(), kernel=kernel)
+    at = torch.arange(length)
+    allowed = pattern.dense_mask(length)
+    parts = {
+        "window": (at[None] - at[:, None]).abs() <= 3,
+        "global keys": at[None].expand(length, -1) < 2,
+        "global rows": (at < 2)[:, None],
+    }
+    parts["far keys"] = ~(parts["window"] | parts["global keys"] | parts["global rows"])
+    for name, part in parts.items():
+        pairs = (allowed & part).expand(8, 2, -1, -1)
+        if kernel == "sdpa" or name != "far keys" or kernel in ("joint", "slab"):
+            assert abs(float((kept[pairs] == 0).float().mean()) - share) < 0.04, name
+            ratio = kept[pairs] / whole[pairs]
+            assert_close(ratio[kept[pairs] != 0], torch.full_like(ratio[kept[pairs] != 0], 1 / (1 - share)), rtol=1e-4, atol=1e-4)
+    assert not torch.equal(kept, again)  # drawn anew at each call
+    zeros = (kept == 0) & allowed
+    for one in range(8):  # and for each sequence and head
+        assert not torch.equal(zeros[one, 0], zeros[one, 1])
+        assert not torch.equal(zeros[one], zeros[(one + 1) % 8])
+
+
+def test_tiles_and_parts_of_slab_are_dropped_apart():
+    ones = torch.ones(1, 1, 1024, 8)
+    v = torch.eye(1024, 1024)[None, None]
+    torch.manual_seed(0)
+    for pattern in (Window(70), RandomBlocks(1, 64) | Window(0)):
+        kept = attend(
+            ones.new_zeros(1, 1, 1024, 1024),
+            ones.new_zeros(1, 1, 1024, 1024),
+            v,
+            pattern=pattern,
+            position=NoPosition(),
+            dropout=0.5,
+            kernel="slab",
+        )
+        rows = [kept[0, 0, i].roll(-i) == 0 for i in (128, 192, 256, 512)]
+        assert not any(torch.equal(one, other) for n, one in enumerate(rows) for other in rows[:n])
+
+
+def test_shaw_values_are_dropped_with_their_weights():
+    """Finite differences of every leaf, the draws held by the seed."""
+    torch.manual_seed(0)
+    position = Shaw(DH, 5).double()
+    qkv, upstream, _, _ = batch(90, False, False)
+
+    def run(moved=None, step=0.0):
+        leaves = [*qkv, position.keys, position.values]
+        saved = [leaf.detach().clone() for leaf in leaves]
+        if moved is not None:
+            with torch.no_grad():
+                leaves[moved] += step * directions[moved]
+        torch.manual_seed(3)
+        out = attend(*qkv, pattern=Window(20), position=position, dropout=0.4, kernel="slab")
+        with torch.no_grad():
+            for leaf, old in zip(leaves, saved, strict=True):
+                leaf.copy_(old)
+        return out
+
+    directions = [torch.randn_like(leaf) for leaf in [*qkv, position.keys, position.values]]
+    torch.manual_seed(3)
+    out = attend(*qkv, pattern=Window(20), position=position, dropout=0.4, kernel="slab")
+    gradients = torch.autograd.grad(out, [*qkv, position.keys, position.values], upstream)
+    for number, gradient in enumerate(gradients):
+        high, low = (run(number, sign * 1e-6).detach() for sign in (1, -1))
+        assert_close(((high - low) * upstream).sum() / 2e-6, (gradient * directions[number]).sum(), rtol=1e-5, atol=1e-5)

@@ -30,9 +30,11 @@ def test_readmes_files_exist():
 
 
 def test_readmes_run_file_is_one(tmp_path):
-    (toml,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
-    (tmp_path / "mine.toml").write_text(toml, encoding="utf-8")
-    assert read_run_file(tmp_path / "mine.toml").split.kind == "random"
+    own, model = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "mine.toml").write_text(own + "\n" + model, encoding="utf-8")
+    run = read_run_file(tmp_path / "mine.toml")
+    assert run.split.kind == "random"
+    assert run.model.pattern.kind == "window"
 
 
 def test_readmes_python_names_exist():

@@ -33,6 +33,7 @@ def asked(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropo
         (Causal(Window(9) | Global(2)), Rotary(16), {"dtype": torch.bfloat16}, "band"),
         (Full(), NoPosition(), {"head_dim": 24}, "sdpa"),
         (Full(), Alibi(2), {"dtype": torch.float64}, "sdpa"),
+        (Full(), Alibi(2), {"dtype": torch.float64, "length": 5000}, "slab"),
         (Full(), T5Bias(2), {"dtype": torch.float64}, "slab"),
         (Full(), NoPosition(), {"length": SHORT}, "sdpa"),
         (Window(9), NoPosition(), {"length": SHORT}, "reference"),

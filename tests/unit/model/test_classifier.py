@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.model.heads import equal_parts
 
 V = 20
@@ -83,3 +84,12 @@ def test_every_weight_gets_a_gradient(network):
 def test_equal_parts_of_a_worked_example():
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
     assert equal_parts(mask, 2).long().tolist() == [[[1, 0], [1, 0], [0, 1], [0, 1]], [[1, 0], [0, 1], [0, 0], [0, 0]]]
+
+
+def test_attention_weights_are_dropped_in_training_only():
+    section = config.AttentionModel(**SMALL | {"dropout": 0.5}, stem=config.NoStem())
+    torch.manual_seed(0)
+    attention = SelfAttention(section)
+    x, mask = torch.randn(1, 9, section.embed_dim), torch.ones(1, 9, dtype=torch.bool)
+    assert not torch.equal(attention.train()(x, mask), attention(x, mask))
+    assert torch.equal(attention.eval()(x, mask), attention(x, mask))
