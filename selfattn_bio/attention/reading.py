@@ -43,13 +43,13 @@ class WeightTile:
 
 def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
     """All weights of a layer, in tiles, without gradients."""
-    asked = prepared(layer.q.detach(), layer.k.detach(), layer.k.detach(), layer.pattern, layer.position, layer.mask, layer.segments)
-    q, terms, setting = asked.q, asked.terms, asked.setting
-    num = min(layer.pattern.num_global, q.shape[2])
-    if num:
+    with torch.no_grad():  # not around a yield: it would reach the caller
+        asked = prepared(layer.q, layer.k, layer.k, layer.pattern, layer.position, layer.mask, layer.segments)
+        q, terms, setting = asked.q, asked.terms, asked.setting
+        at, num = torch.arange(q.shape[2], device=q.device), min(layer.pattern.num_global, q.shape[2])
         first = terms if terms.queries is None else terms._replace(queries=terms.queries[:, :, :num])
-        rows = attention_weights(q[:, :, :num], asked.k, terms=first, allowed=setting.global_rows()).detach()
-        at = torch.arange(q.shape[2], device=q.device)
+        rows = attention_weights(q[:, :, :num], asked.k, terms=first, allowed=setting.global_rows()) if num else None
+    if rows is not None:
         yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None].to(_work(q)))
     for tile, weights in tile_weights(q, asked.k, setting=setting, terms=terms):
         queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)  # padding, and global tokens, which have had their rows

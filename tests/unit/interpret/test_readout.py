@@ -41,6 +41,13 @@ def test_edges_are_the_largest_dense_weights_in_letters():
     ]
 
 
+@pytest.mark.parametrize("position", [{"kind": kind} for kind in ("t5", "rotary", "shaw", "transformer_xl")], ids=str)
+def test_every_position_is_read(position):
+    reading = read_attention(scorer_of(WINDOW_CLS | {"position": position}, k=1), ["ACGTACCATT"])
+    assert reading.received().shape == (1, 10)
+    assert len(reading.edges(2)) > 0
+
+
 def test_rollout_starts_where_the_head_reads():
     reading = read_attention(scorer_of(WINDOW_CLS, k=1), ["ACGTACCATT", "ACGTAC"])
     found = reading.rollout()
