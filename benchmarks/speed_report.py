@@ -155,7 +155,7 @@ def report(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]],
     sizes = f"embed_dim {DIM}, {HEADS} heads, window {WINDOW} to each side, float32"
     parts = [
         *filter(None, [disturbed(size, rows, figures)]),
-        "## Targets\n\nEach is judged by its worst setting, peers by their faster variant. A window meets fewer pairs than BERT and ESM.\n\n"
+        "## Targets\n\nEach is judged by its worst setting, peers by their faster variant. A window has fewer pairs than BERT and ESM.\n\n"
         + promises,
         *(
             f"## One layer, {length:,} tokens\n\nus/token, forward / forward and backward; {sizes}, batch 1.\n\n"
