@@ -36,7 +36,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.band import why_not
+from selfattn_bio.attention.native import why_not
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import T5Bias
 from selfattn_bio.model.encoder import SelfAttention

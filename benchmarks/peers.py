@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from x_transformers.x_transformers import Attention as XAttention
 
-from selfattn_bio.attention.band import why_not
+from selfattn_bio.attention.native import why_not
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.config import AttentionModel, BigBirdPattern, FullPattern, NoPosition, Pattern, Position, T5Position, WindowPattern
 from selfattn_bio.model.encoder import Encoder, SelfAttention

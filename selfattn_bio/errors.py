@@ -35,6 +35,10 @@ class RunFileError(SelfAttnBioError):
     """A run file with an unknown key, a value out of range, or sections that contradict each other."""
 
 
+class KernelError(SelfAttnBioError, ValueError):
+    """An attention kernel, named in a run file or a call, that cannot do what is asked, or not on this machine."""
+
+
 class ModelFolderError(SelfAttnBioError):
     """A model folder with missing, truncated or mismatched parts."""
 

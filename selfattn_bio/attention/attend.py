@@ -1,7 +1,8 @@
 """The one door: every layer attends through `attend`, which joins position, pattern and padding and picks the kernel.
 
-Hides: which kernel runs. The encoder calls it, `interpret.readout` its `weights`; `selfattn-bio doctor` prints `KERNELS`; tests compare
-each kernel with `reference`. The first of the table that can do what is asked, and is made for it, runs; one that is named must be able to.
+Hides: which kernel runs. The encoder calls it; `attention.reading` shares `prepared` and is compared with `weights`; `selfattn-bio doctor`
+prints `KERNELS`; tests compare each kernel with `reference`. The first of the table that can do what is asked, and is made for it, runs;
+one that is named must be able to.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from selfattn_bio.attention.band import band_attention, why_not
+from selfattn_bio.attention.band import band_attention
 from selfattn_bio.attention.flex import flex
+from selfattn_bio.attention.native import why_not
 from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Pattern
 from selfattn_bio.attention.positions import NO_TERMS, NoPosition, Terms, entry
 from selfattn_bio.attention.reference import attention_weights, reference_attention
@@ -24,6 +26,7 @@ from selfattn_bio.attention.rows import global_rows
 from selfattn_bio.attention.slab import DROPOUT_SEEDS, Fused, slab_attention
 from selfattn_bio.attention.tiles import Setting
 from selfattn_bio.config import BAND_HEAD_DIMS, FLEX_HEAD_DIM
+from selfattn_bio.errors import KernelError
 
 LONG = 4096  # tokens: beyond, no bias is written out pair by pair
 SHORT = 64  # tokens: up to here all pairs are one tile of any kernel
@@ -98,7 +101,9 @@ def attend(
     Raises
     ------
     ValueError
-        If shapes do not fit, or the named kernel cannot do what is asked.
+        If shapes do not fit.
+    KernelError
+        If the named kernel cannot do what is asked, or not on this machine.
     """
     asked = prepared(q, k, v, pattern, position, mask, segments, dropout)
     if 0 in q.shape:
@@ -154,15 +159,15 @@ def choose(asked: Asked, kernel: str = "auto") -> Kernel:
 
     Raises
     ------
-    ValueError
+    KernelError
         If `kernel` is no name of the table, or cannot do what is asked.
     """
     if kernel == "auto":
         return next(each for each in KERNELS.values() if (each.should_not(asked) or each.cannot(asked)) is None)
     if kernel not in KERNELS:
-        raise ValueError(f"kernel must be one of auto, {', '.join(KERNELS)}, got {kernel!r}")
+        raise KernelError(f"kernel must be one of auto, {', '.join(KERNELS)}, got {kernel!r}")
     if (reason := KERNELS[kernel].cannot(asked)) is not None:
-        raise ValueError(f"kernel {kernel!r} must be able to do what is asked, got {reason}")
+        raise KernelError(f"kernel {kernel!r} must be able to do what is asked, got {reason}", cure="See `selfattn-bio doctor`")
     return KERNELS[kernel]
 
 

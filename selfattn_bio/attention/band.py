@@ -1,42 +1,27 @@
 """The fused CPU kernel of window attention: time and memory O(L x window), with the gradient of a learned bias by distance.
 
-Hides: the C++ source beside it, the compiler, the cache of what it made, spans and threads. `attend` calls it where `why_not` says None,
-`slab` its two directions. It is long because all that must fit the source field by field stands in one place.
+Hides: the C interface of the source beside it, spans and threads. `attend` calls it where `native.why_not` says None, `slab` its two
+directions.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import math
 import os
-import platform
-import shlex
-import shutil
-import subprocess
-import tempfile
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from selfattn_bio.attention.native import library
 from selfattn_bio.config import BAND_HEAD_DIMS
 
-SOURCE = Path(__file__).with_name("band.cpp")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")  # never -ffast-math: infinities are at work
-CPU_INFO = Path("/proc/cpuinfo")
 SPAN = 1024  # rows of a unit of work; results depend on it in the last bits, so it is no function of the number of threads
-
-
-def why_not() -> str | None:
-    """None if the kernel runs on this machine, else the reason in one line; the first call compiles it, which takes some seconds."""
-    return _loaded()[1]
 
 
 def band_attention(
@@ -86,7 +71,7 @@ def band_attention(
     ValueError
         If an argument breaks one of these rules.
     RuntimeError
-        If the kernel cannot run here: see `why_not`.
+        If the kernel cannot run here: see `native.why_not`.
 
     References
     ----------
@@ -299,7 +284,7 @@ class _Shape:
     """`Shape` of the source, and the bias as the tiles read it; backward, rows are keys and columns queries."""
 
     def __init__(self, length: int, rule: BandRule, *, backward: bool) -> None:
-        tile = _library().band_tile()
+        tile = library().band_tile()
         self.length, self.rule, self.tile, self.backward = length, rule, tile, backward
         self.left, self.right, self.num_global = (min(x, length) for x in (rule.left, rule.right, rule.num_global))
         reach = self.left + self.right
@@ -351,7 +336,7 @@ def _call(
 
 def _run(name: str, call: _Call, phase: int = 0, workers: int | None = None) -> None:
     """Call the function of the source once per thread; ctypes releases the GIL, and the threads share the spans."""
-    function = getattr(_library(), name)
+    function = getattr(library(), name)
     call.phase, call.next = phase, ctypes.pointer(ctypes.c_int64(0))
     workers = workers or torch.get_num_threads()
     if workers == 1:
@@ -368,91 +353,3 @@ def _pool(workers: int) -> ThreadPoolExecutor:
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has no threads: its pool would wait for ever
-
-
-# --------------------------------------------------------------------------------------------------------------- compilation
-def _library() -> Any:
-    library, reason = _loaded()
-    if library is None:
-        raise RuntimeError(f"band attention cannot run here: {reason}")
-    return library
-
-
-_LOADING = threading.Lock()
-
-
-def _loaded() -> tuple[Any, str | None]:
-    """The compiled source and None, or None and why there is none."""
-    with _LOADING:  # compile once, not once a thread
-        return _load()
-
-
-@functools.cache
-def _load() -> tuple[Any, str | None]:
-    try:
-        return ctypes.CDLL(str(_compiled())), None
-    except Exception as error:  # whatever it is, the caller has another kernel and shall hear the reason
-        return None, " ".join(str(error).split())
-
-
-class _NotHereError(Exception):
-    """The reason why the kernel cannot be had."""
-
-
-def _compiled() -> Path:
-    """The shared library of this source, these flags, this compiler and this CPU, from the cache or made now."""
-    cpu = _cpu()
-    compiler = _compiler()
-    version = _output([*compiler, "--version"])
-    key = "\n".join((SOURCE.read_text(), *FLAGS, *compiler, version, cpu))
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    library = Path(home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so")
-    if not library.exists():
-        _make(compiler, library)
-    return library
-
-
-def _make(compiler: list[str], library: Path) -> None:
-    """Compile the source; `library` is whole or not there, whoever else makes it now."""
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".band-") as folder:
-        made = Path(folder, library.name)
-        _output([*compiler, *FLAGS, "-o", str(made), str(SOURCE)])
-        os.replace(made, library)
-
-
-def _cpu() -> str:
-    """Model and features of this CPU, as Linux lists them."""
-    machine = platform.machine()
-    if machine not in ("x86_64", "AMD64"):
-        raise _NotHereError(f"the CPU must be x86-64, got {machine or 'unknown'}")
-    try:
-        lines = CPU_INFO.read_text().split("\n\n")[0].splitlines()
-    except OSError:
-        raise _NotHereError(f"the features of the CPU cannot be read: there is no {CPU_INFO}") from None
-    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    missing = sorted({"avx2", "fma"} - set(fields.get("flags", "").split()))
-    if missing:
-        raise _NotHereError(f"the CPU must have AVX2 and FMA, lacks {' and '.join(missing)}")
-    return "\n".join(fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping", "flags"))
-
-
-def _compiler() -> list[str]:
-    named = os.environ.get("CXX")
-    if named:
-        return shlex.split(named)
-    for name in ("c++", "g++", "clang++"):
-        if shutil.which(name):
-            return [name]
-    raise _NotHereError("no C++ compiler found: install g++ or clang++, or name one in CXX")
-
-
-def _output(command: list[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"LC_ALL": "C"})
-    except FileNotFoundError:
-        raise _NotHereError(f"the compiler {command[0]} was not found") from None
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error:" in line] or done.stderr.splitlines() or [f"exit {done.returncode}"]
-        raise _NotHereError(f"{command[0]} failed: {lines[0]}")
-    return done.stdout

@@ -15,6 +15,7 @@ and tests ask it. Rules compose: `Window(128) | Global(2) | RandomBlocks(3)` is 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -87,14 +88,14 @@ class Blocks:
 Part = Band | Columns | Blocks
 
 
-class Pattern:
+class Pattern(ABC):
     """A rule that says which key each query of a sequence may attend to; `a | b` allows what either does."""
 
     num_global = 0  # the first tokens, whose queries may attend to every key
 
+    @abstractmethod
     def parts(self, length: int) -> tuple[Part, ...]:
         """What kernels walk: all pairs of `allows` but those of the first `num_global` queries are covered by one part or more."""
-        raise NotImplementedError
 
     def allows(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
         """The rule, pair by pair.

@@ -1,7 +1,7 @@
 """Positions: what the place of a token, or the distance of two, does to attention.
 
-Hides: buckets, tables, rotations. A relative position is a module with three hooks that `attend` calls, all by the signed distance
-key - query, none of them L x L; an absolute one is added to the encoder's input. The encoder gives each layer its own.
+Hides: buckets, tables, rotations. A relative position is a module with two hooks that `attend` calls, `rotate` and `terms`, by the signed
+distance key - query, neither of them L x L; an absolute one is added to the encoder's input. The encoder gives each layer its own.
 
 | kind | what it does | learned | cost in L |
 |---|---|---|---|

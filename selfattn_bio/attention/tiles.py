@@ -5,6 +5,7 @@ Hides: padding to whole chunks, the order of dilated tokens, which keys a chunk 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -77,20 +78,20 @@ class Setting:
         return allowed
 
 
-class Keys:
+class Keys(ABC):
     """Which places a tile's keys stand at; x and total hold the places of keys of the tile's sequences, (b, H, places, d)."""
 
+    @abstractmethod
     def columns(self, x: Tensor) -> Tensor:
         """-> (b, H, G or 1, K, d)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add(self, total: Tensor, x: Tensor) -> None:
         """Add (b, H, G, K, d) to the keys' places."""
-        raise NotImplementedError
 
+    @abstractmethod
     def places(self) -> Tensor:
         """(G or 1, K) int64."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from selfattn_bio.attention.attend import KERNELS, SHORT, choose
-    from selfattn_bio.attention.band import why_not
+    from selfattn_bio.attention.native import why_not
 
     print("packages  " + ", ".join(f"{name} {version(name)}" for name in PACKAGES))
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"

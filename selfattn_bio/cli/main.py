@@ -77,8 +77,7 @@ def _cap_threads() -> None:
 def keep_memory() -> None:
     """Let glibc keep freed memory for the next step: else it maps large blocks anew each time, page fault by page fault.
 
-    A training step of the promoters then has none, and 150 steps with an evaluation take a tenth less time, with the same peak and the same
-    bits. Other C libraries are left alone.
+    Results are the same to the bit. Other C libraries are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
-from selfattn_bio.attention.band import why_not
+from selfattn_bio.attention.native import why_not
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
 

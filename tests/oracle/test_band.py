@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from selfattn_bio.attention import band
-from selfattn_bio.attention.band import band_attention, dropout_mask, why_not
+from selfattn_bio.attention import band, native
+from selfattn_bio.attention.band import band_attention, dropout_mask
+from selfattn_bio.attention.native import why_not
 
 needs_kernel = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
 NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")
@@ -50,7 +51,7 @@ def results(attention, projection, bias, grad_out, dtype=torch.float32, **rule):
     return [out.detach(), *projection.grad.permute(2, 0, 3, 1, 4), *([] if bias is None else [bias.grad])]
 
 
-def agrees(projection, bias, grad_out, **rule):
+def assert_agrees(projection, bias, grad_out, **rule):
     got = results(band_attention, projection, bias, grad_out, **rule)
     want = results(dense, projection, bias, grad_out, torch.float64, **rule)
     for name, x, y in zip(NAMES, got, want, strict=False):
@@ -63,14 +64,14 @@ def agrees(projection, bias, grad_out, **rule):
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (128, 128), (5, 40), (40, 0), (0, 3), (1000, 1000), (7, 5000)])
 @pytest.mark.parametrize("length", [1, 2, 15, 16, 17, 130, 333])
 def test_window_with_bias(length, left, right):
-    agrees(*drawn(length, reach=40), left=left, right=right)
+    assert_agrees(*drawn(length, reach=40), left=left, right=right)
 
 
 @needs_kernel
 @pytest.mark.parametrize("head_dim", [16, 32, 64])
 @pytest.mark.parametrize("reach", [None, 0, 3, 400])
 def test_head_dim_and_reach_of_the_bias(head_dim, reach):
-    agrees(*drawn(150, head_dim, reach=reach), left=20, right=33)
+    assert_agrees(*drawn(150, head_dim, reach=reach), left=20, right=33)
 
 
 @needs_kernel
@@ -79,14 +80,14 @@ def test_head_dim_and_reach_of_the_bias(head_dim, reach):
 @pytest.mark.parametrize(("left", "right"), [(16, 16), (9, 0), (0, 1)])
 def test_global_keys_count_once(length, num_global, left, right, monkeypatch):
     monkeypatch.setattr(band, "SPAN", 64)
-    agrees(*drawn(length, reach=30), left=left, right=right, num_global=num_global)
+    assert_agrees(*drawn(length, reach=30), left=left, right=right, num_global=num_global)
 
 
 @needs_kernel
 @pytest.mark.parametrize("span", [16, 48, 4096])
 def test_more_than_one_span(span, monkeypatch):
     monkeypatch.setattr(band, "SPAN", span)
-    agrees(*drawn(333, 32, reach=20), left=13, right=21, num_global=3)
+    assert_agrees(*drawn(333, 32, reach=20), left=13, right=21, num_global=3)
 
 
 @needs_kernel
@@ -101,7 +102,7 @@ def test_padding_and_segments(length, num_global):
     for some_mask in (None, mask):
         for some_segments in (None, segments, segments.sort(dim=1)[0]):
             rule = {"left": 20, "right": 11, "num_global": num_global, "mask": some_mask, "segments": some_segments}
-            agrees(projection, bias, grad_out, **rule)
+            assert_agrees(projection, bias, grad_out, **rule)
 
 
 @needs_kernel
@@ -122,9 +123,9 @@ def test_query_with_nothing_to_attend_to():
 @needs_kernel
 @pytest.mark.parametrize("seed", [0, 2**63 + 11])
 def test_dropout(seed):
-    agrees(*drawn(140, 32, reach=9), left=30, right=18, num_global=4, dropout=0.3, seed=seed)
+    assert_agrees(*drawn(140, 32, reach=9), left=30, right=18, num_global=4, dropout=0.3, seed=seed)
     mask = torch.rand(2, 140) < 0.8
-    agrees(
+    assert_agrees(
         *drawn(140, 32), left=30, right=18, num_global=4, dropout=0.6, seed=seed, mask=mask, segments=torch.arange(140).expand(2, -1) // 50
     )
 
@@ -144,7 +145,7 @@ def test_dropout_mask_keeps_its_share_in_every_direction():
 @needs_kernel
 def test_large_scores_and_strides():
     projection, bias, grad_out = drawn(70, 32, reach=10)
-    agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
+    assert_agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
     q, k, v = projection.permute(2, 0, 3, 1, 4)
     want = band_attention(q, k, v, left=8, right=8)
     assert torch.equal(band_attention(q.mT.contiguous().mT, k.contiguous(), v, left=8, right=8), want)
@@ -205,10 +206,10 @@ def test_wrong_arguments(change, message):
 def fresh(monkeypatch, tmp_path):
     """Nothing loaded, nothing in the cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    band._load.cache_clear()
+    native._load.cache_clear()
     yield monkeypatch
     monkeypatch.undo()
-    band._load.cache_clear()
+    native._load.cache_clear()
 
 
 @needs_kernel
@@ -216,23 +217,23 @@ def test_compiles_once_into_the_cache(fresh, tmp_path):
     assert why_not() is None
     made = list((tmp_path / "selfattn_bio").iterdir())
     assert [path.suffix for path in made] == [".so"]
-    band._load.cache_clear()
-    fresh.setattr(band, "_make", None)  # a second process does not need it
+    native._load.cache_clear()
+    fresh.setattr(native, "_make", None)  # a second process does not need it
     assert why_not() is None
 
 
 def test_says_why_not(fresh, tmp_path):
     def reason():
-        band._load.cache_clear()
+        native._load.cache_clear()
         return why_not()
 
-    fresh.setattr(band, "_cpu", lambda: "some CPU")
+    fresh.setattr(native, "_cpu", lambda: "some CPU")
     fresh.setenv("CXX", "no-such-compiler")
     assert reason() == "the compiler no-such-compiler was not found"
     with pytest.raises(RuntimeError, match="band attention cannot run here: the compiler no-such-compiler was not found"):
         band_attention(*torch.zeros(3, 1, 1, 4, 16), left=1, right=1)
     fresh.setenv("CXX", '"')
-    assert reason() == "No closing quotation"
+    assert reason() == "CXX must be a command, got '\"' (No closing quotation)"
     fresh.delenv("CXX")
     fresh.setenv("PATH", str(tmp_path))
     assert reason() == "no C++ compiler found: install g++ or clang++, or name one in CXX"
@@ -242,7 +243,7 @@ def test_says_why_not(fresh, tmp_path):
 def test_says_the_first_error_of_the_compiler(fresh, tmp_path):
     source = tmp_path / "band.cpp"
     source.write_text("int band_tile() { return no_such_name; }\n")
-    fresh.setattr(band, "SOURCE", source)
+    fresh.setattr(native, "SOURCE", source)
     assert "failed: " in why_not()
     assert "error: " in why_not()
     assert "no_such_name" in why_not()
@@ -250,14 +251,14 @@ def test_says_the_first_error_of_the_compiler(fresh, tmp_path):
 
 
 def test_says_what_the_cpu_lacks(fresh, tmp_path):
-    fresh.setattr(band.platform, "machine", lambda: "riscv64")
+    fresh.setattr(native.platform, "machine", lambda: "riscv64")
     assert why_not() == "the CPU must be x86-64, got riscv64"
-    band._load.cache_clear()
+    native._load.cache_clear()
     info = tmp_path / "cpuinfo"
     info.write_text("processor: 0\nmodel name\t: Old\nflags\t\t: fpu avx avx2\n\nprocessor: 1\n")
-    fresh.setattr(band.platform, "machine", lambda: "x86_64")
-    fresh.setattr(band, "CPU_INFO", info)
+    fresh.setattr(native.platform, "machine", lambda: "x86_64")
+    fresh.setattr(native, "CPU_INFO", info)
     assert why_not() == "the CPU must have AVX2 and FMA, lacks fma"
-    band._load.cache_clear()
-    fresh.setattr(band, "CPU_INFO", tmp_path / "none")
+    native._load.cache_clear()
+    fresh.setattr(native, "CPU_INFO", tmp_path / "none")
     assert why_not() == f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"

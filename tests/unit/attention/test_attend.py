@@ -9,10 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 from selfattn_bio import config
 from selfattn_bio.attention import attend as door
 from selfattn_bio.attention.attend import KERNELS, SHORT, Asked, choose
-from selfattn_bio.attention.band import why_not
+from selfattn_bio.attention.native import why_not
 from selfattn_bio.attention.patterns import Causal, Full, Global, RandomBlocks, Strided, Window, build_pattern
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, build_position
 from selfattn_bio.attention.tiles import Setting
+from selfattn_bio.errors import KernelError
 
 needs_band = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
 
@@ -63,7 +64,8 @@ def test_without_a_compiler_it_is_said_once_and_torch_serves(monkeypatch, capsys
 
 
 def test_flex_is_for_cuda():
-    with pytest.raises(ValueError, match="kernel 'flex' must be able to do what is asked, got tensors on cpu, where it needs CUDA"):
+    message = "kernel 'flex' must be able to do what is asked, got tensors on cpu, where it needs CUDA"
+    with pytest.raises(KernelError, match=f"{message}. See `selfattn-bio doctor`"):  # which the command line prints as one line
         choose(asked(Window(9), NoPosition()), "flex")
 
 

@@ -1,0 +1,129 @@
+"""The C++ source `band.cpp`, compiled on first use with the machine's compiler and kept in the user's cache.
+
+Hides: compiler, flags, CPU features, cache, and the reasons why there is no library. `band` calls the library, `attend` asks `why_not`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).with_name("band.cpp")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")  # never -ffast-math: infinities are at work
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def why_not() -> str | None:
+    """None if the kernel runs on this machine, else the reason in one line; the first call compiles it, which takes some seconds."""
+    return _loaded()[1]
+
+
+def library() -> Any:
+    """The loaded library.
+
+    Raises
+    ------
+    RuntimeError
+        If it cannot be had here: see `why_not`.
+    """
+    loaded, reason = _loaded()
+    if loaded is None:
+        raise RuntimeError(f"band attention cannot run here: {reason}")
+    return loaded
+
+
+_LOADING = threading.Lock()
+
+
+def _loaded() -> tuple[Any, str | None]:
+    """The compiled source and None, or None and why there is none."""
+    with _LOADING:  # compile once, not once a thread
+        return _load()
+
+
+@functools.cache
+def _load() -> tuple[Any, str | None]:
+    try:
+        return ctypes.CDLL(str(_compiled())), None
+    # What compiler, cache and loader can meet; the caller has another kernel and says the reason.
+    except (_NotHereError, OSError, subprocess.SubprocessError) as error:
+        return None, " ".join(str(error).split())
+
+
+class _NotHereError(Exception):
+    """The reason why the kernel cannot be had."""
+
+
+def _compiled() -> Path:
+    """The shared library of this source, these flags, this compiler and this CPU, from the cache or made now."""
+    cpu = _cpu()
+    compiler = _compiler()
+    version = _output([*compiler, "--version"])
+    key = "\n".join((SOURCE.read_text(), *FLAGS, *compiler, version, cpu))
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise _NotHereError(f"no folder for the compiled kernel: {error}. Name one in XDG_CACHE_HOME") from error
+    library = Path(home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so")
+    if not library.exists():
+        _make(compiler, library)
+    return library
+
+
+def _make(compiler: list[str], library: Path) -> None:
+    """Compile the source; `library` is whole or not there, whoever else makes it now."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".band-") as folder:
+        made = Path(folder, library.name)
+        _output([*compiler, *FLAGS, "-o", str(made), str(SOURCE)])
+        os.replace(made, library)
+
+
+def _cpu() -> str:
+    """Model and features of this CPU, as Linux lists them."""
+    machine = platform.machine()
+    if machine not in ("x86_64", "AMD64"):
+        raise _NotHereError(f"the CPU must be x86-64, got {machine or 'unknown'}")
+    try:
+        lines = CPU_INFO.read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        raise _NotHereError(f"the features of the CPU cannot be read: there is no {CPU_INFO}") from None
+    fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    missing = sorted({"avx2", "fma"} - set(fields.get("flags", "").split()))
+    if missing:
+        raise _NotHereError(f"the CPU must have AVX2 and FMA, lacks {' and '.join(missing)}")
+    return "\n".join(fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping", "flags"))
+
+
+def _compiler() -> list[str]:
+    named = os.environ.get("CXX")
+    if named:
+        try:
+            return shlex.split(named)
+        except ValueError as error:
+            raise _NotHereError(f"CXX must be a command, got {named!r} ({error})") from error
+    for name in ("c++", "g++", "clang++"):
+        if shutil.which(name):
+            return [name]
+    raise _NotHereError("no C++ compiler found: install g++ or clang++, or name one in CXX")
+
+
+def _output(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"LC_ALL": "C"})
+    except FileNotFoundError:
+        raise _NotHereError(f"the compiler {command[0]} was not found") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error:" in line] or done.stderr.splitlines() or [f"exit {done.returncode}"]
+        raise _NotHereError(f"{command[0]} failed: {lines[0]}")
+    return done.stdout
