@@ -81,7 +81,7 @@ class Explanation:
         database
             `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME text.
         max_motifs
-            At most so many, those of most seqlets.
+            At most so many, those of most sites.
         max_seqlets
             To group; those of highest relevance.
         say
@@ -97,9 +97,9 @@ class Explanation:
         if self.alphabet != "dna":
             raise ValueError(f"motifs must be of dna sequences, got {self.alphabet}: seqlets and databases here have four letters")
         known = open_database(database)
-        found = find_patterns(self.letters, self.hypothetical, max_patterns=max_motifs, max_seqlets=max_seqlets)
+        found = find_patterns(self.letters, self.hypothetical, max_seqlets=max_seqlets)
         sequences = [row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)]
-        patterns = refine_patterns(found.patterns, sequences, self.relevance)
+        patterns = refine_patterns(found.patterns, sequences, self.relevance)[:max_motifs]
         say(f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} sequences{': ' * bool(found.note)}{found.note}")
         return build_motifs(patterns, self.records, known)
 

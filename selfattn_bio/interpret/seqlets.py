@@ -26,6 +26,7 @@ EDGE = CORE + 2 * FLANK  # empty positions put around each record: modisco-lite 
 # Share of all windows that may begin a seqlet, the most relevant ones; modisco-lite's own rule takes the empty windows for its null.
 PASSING = 0.1
 MIN_SEQLETS = 30  # modisco-lite asks for 100, which a task of a few hundred records does not have
+MIN_GROUP = 20  # seqlets of a subgroup, as modisco-lite asks of a group
 LEIDEN_RUNS = 2  # its own 50 are most of its time
 
 
@@ -53,17 +54,18 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Discovery:
-    """The patterns found, most seqlets first, and in `note` why there are none (else empty)."""
+    """The patterns found, most seqlets first, some of them parts of others, and in `note` why there are none (else empty)."""
 
     patterns: list[Pattern]
     num_seqlets: int
     note: str = ""
 
 
-def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], *, max_patterns: int, max_seqlets: int) -> Discovery:
+def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], *, max_seqlets: int) -> Discovery:
     """Call seqlets, group them, align each group and trim it to its informative part.
 
-    Only seqlets that speak for label 1 are grouped: in positives, what speaks against them is not what makes them so.
+    Only seqlets that speak for label 1 are grouped: in positives, what speaks against them is not what makes them so. Groups come with
+    their subgroups: modularity, by which modisco-lite clusters, leaves a motif of a hundred sites inside a group of a thousand.
 
     Parameters
     ----------
@@ -71,8 +73,6 @@ def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32],
         (n, L) ASCII, padded with 0.
     hypothetical
         (n, L, 4) score of each letter at each position, order ACGT, 0 in padding.
-    max_patterns
-        The patterns of most seqlets are kept.
     max_seqlets
         To group; those of highest relevance.
 
@@ -102,8 +102,8 @@ def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32],
             return Discovery([], len(seqlets), f"{len(seqlets)} seqlets stand out, and {MIN_SEQLETS} are needed to group them")
         grouped = _grouped(seqlets[:max_seqlets], tracks)
     records = [row[: np.count_nonzero(row)] for row in letters]
-    patterns = [_pattern(group.seqlets, records) for group in sorted(grouped, key=lambda group: -len(group.seqlets))]
-    kept = [pattern for pattern in patterns if pattern is not None][:max_patterns]
+    patterns = [_pattern(group, records) for group in sorted(grouped, key=len, reverse=True)]
+    kept = [pattern for pattern in patterns if pattern is not None]
     return Discovery(kept, len(seqlets), "" if kept else f"no group of the {len(seqlets)} seqlets is large and alike enough")
 
 
@@ -130,7 +130,8 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
     return sorted(seqlets, key=lambda s: -float(abs(s.contrib_scores).sum())), tracks
 
 
-def _grouped(seqlets: list, tracks: Any) -> list:
+def _grouped(seqlets: list, tracks: Any) -> list[list]:
+    """The seqlets of each group, and of its subgroups of at least MIN_GROUP."""
     from modiscolite.tfmodisco import seqlets_to_patterns
 
     _keep_compiled()
@@ -142,7 +143,11 @@ def _grouped(seqlets: list, tracks: Any) -> list:
         if type(error) is not BaseException:  # leidenalg raises the bare class when a graph has no edges to weigh
             raise
         return []
-    return found or []
+    groups = [pattern.seqlets for pattern in found or []]
+    for pattern in found or []:
+        subgroups = [subpattern.seqlets for subpattern in pattern.subcluster_to_subpattern.values()]
+        groups += [seqlets for seqlets in subgroups if MIN_GROUP <= len(seqlets) < len(pattern.seqlets)]
+    return groups
 
 
 def _keep_compiled() -> None:

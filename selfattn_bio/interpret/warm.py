@@ -23,7 +23,7 @@ def main() -> None:
     for row, start in enumerate(rng.integers(40, 110, size=len(letters))):
         letters[row, start : start + len(word)] = word
         hypothetical[row, start : start + len(word)] += rng.normal(3, 0.5, size=(len(word), 1)) * (word[:, None] == bases)
-    patterns = find_patterns(letters, hypothetical, max_patterns=2, max_seqlets=1000).patterns
+    patterns = find_patterns(letters, hypothetical, max_seqlets=1000).patterns
     assert patterns, "the planted word must be found"
     ppms = {f"motif_{i}": pattern.ppm for i, pattern in enumerate(patterns)}
     matches = match_motifs(ppms, open_database("jaspar:insects"))

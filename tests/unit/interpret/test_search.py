@@ -128,7 +128,7 @@ def planted(num=160, length=120):
 
 def test_a_planted_word_becomes_a_pattern():
     letters, scores = planted()
-    found = find_patterns(letters, scores, max_patterns=3, max_seqlets=1000)
+    found = find_patterns(letters, scores, max_seqlets=1000)
     assert found.note == ""
     best = found.patterns[0]
     read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[best.counts.argmax(axis=1)])
@@ -150,14 +150,14 @@ def test_a_planted_word_becomes_a_pattern():
 )
 def test_no_pattern_has_a_reason(scores, note):
     letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), scores.shape[:2])
-    found = find_patterns(letters, scores.astype(np.float32), max_patterns=3, max_seqlets=100)
+    found = find_patterns(letters, scores.astype(np.float32), max_seqlets=100)
     assert found.patterns == []
     assert note in found.note
 
 
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match=r"hypothetical must be of shape \(2, 30, 4\), got \(2, 29, 4\)"):
-        find_patterns(np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), max_patterns=1, max_seqlets=1)
+        find_patterns(np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), max_seqlets=1)
 
 
 def test_refining_finds_the_ends_of_a_cut_motif_and_drops_its_twin():
@@ -172,6 +172,21 @@ def test_refining_finds_the_ends_of_a_cut_motif_and_drops_its_twin():
     assert bytes(WORD) in read
     assert 140 <= len(motif.seqlets) <= 180  # each record holds the word once, on either strand
     np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.counts)
+
+
+def test_groups_come_with_their_parts_and_refining_leaves_one_of_each_word():
+    letters, scores = planted()
+    other = np.frombuffer(b"TTCCGGAACGA", dtype=np.uint8)
+    letters[::3, 40 : 40 + len(other)] = other  # in a third of the records nothing else matters
+    scores[::3] = 0.01
+    scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
+    found = find_patterns(letters, scores, max_seqlets=1000).patterns
+    refined = refine_patterns(found, list(letters), list(np.abs(scores).sum(-1)))
+    read = [bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.counts.argmax(axis=1)]) for pattern in refined]
+    assert len(found) > 2
+    assert len(read) == 2
+    for word in (WORD, other):
+        assert any(bytes(word) in text or bytes(DNA.reverse_complement(word)) in text for text in read)
 
 
 def test_refining_leaves_what_it_cannot_find():
