@@ -4,12 +4,13 @@ CORES ?= 8
 BIN := .venv/bin
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
-.PHONY: help test check bench bench-promoter bench-long-range schema clean
+.PHONY: help test test-long check bench bench-promoter bench-long-range schema clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make train_promoter   results/promoter/: model, metrics, motifs, report (train_NAME for workflows/tasks/NAME.toml; CORES=$(CORES))"
-	@echo "make test             the tests                    make check           format, lint, types, layers, workflow rules"
+	@echo "make test             the tests                    make test-long        kills by the dozen, minutes"
+	@echo "make check           format, lint, types, layers, workflow rules"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
 	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (half an hour on two idle cores)"
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
@@ -18,7 +19,10 @@ train_%: .venv/.warm
 	$(BIN)/snakemake --cores $(CORES) $@
 
 test: .venv/.test .venv/.warm
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-long: .venv/.test .venv/.warm
+	$(BIN)/python -m pytest -m long $(ARGS)
 
 check: .venv/.test
 	$(BIN)/ruff format --check .

@@ -16,7 +16,14 @@ class SelfAttnBioError(Exception):
         Where: a path, or `path:line`; empty if there is none.
     cure
         What the user can do about it; empty if the message says it.
+
+    Attributes
+    ----------
+    exit_code
+        Of a command that ends by it.
     """
+
+    exit_code = 1
 
     def __init__(self, message: str, *, place: str = "", cure: str = "") -> None:
         self.message, self.place, self.cure = message, place, cure
@@ -45,6 +52,14 @@ class ModelFolderError(SelfAttnBioError):
 
 class TrainingError(SelfAttnBioError):
     """Training that cannot go on: a diverged loss, a locked or unwritable run folder, no space left."""
+
+
+class TrainingInterrupted(SelfAttnBioError):
+    """Training that was asked to stop by a signal, and can go on from where it stood."""
+
+    def __init__(self, message: str, *, place: str, cure: str, signal_number: int) -> None:
+        super().__init__(message, place=place, cure=cure)
+        self.exit_code = 128 + signal_number
 
 
 class DatabaseError(SelfAttnBioError):

@@ -26,7 +26,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0, 1 for a known error (one line on stderr), 130 after Ctrl-C."""
+    """Run one command; its exit code: 0; 1 for a known error, one line on stderr; 130 after Ctrl-C; of `train` 143 after SIGTERM."""
     arguments = _parser().parse_args(argv)
     _cap_threads()
     keep_memory()
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments.run(arguments)
     except SelfAttnBioError as error:
-        return _fail(arguments.command, str(error))
+        return _fail(arguments.command, str(error), error.exit_code)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -86,9 +86,9 @@ def keep_memory() -> None:
         mallopt(M_TOP_PAD, 2**28)
 
 
-def _fail(command: str, message: str) -> int:
+def _fail(command: str, message: str, exit_code: int = 1) -> int:
     print(f"selfattn-bio {command}: error: {message}", file=sys.stderr)
-    return 1
+    return exit_code
 
 
 if __name__ == "__main__":

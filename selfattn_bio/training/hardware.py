@@ -1,6 +1,7 @@
-"""The machine that a run finds: device, threads, matrix precision, memory.
+"""The machine that a run finds: devices, processes, threads, matrix precision, memory.
 
-Hides: the probes. The train command sets it up; the loop reads memory from it.
+Hides: the probes, and how processes that torchrun started find each other. The train command sets it up; the loop opens its Fabric here and
+reads memory from it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import resource
 
 import torch
+from lightning_fabric import Fabric
 
 EXACT = 1e-3  # largest error of a 2,048-term float32 product of normal numbers: 8e-5 to 3e-4 when exact, .1 in bfloat16
 
@@ -36,6 +38,16 @@ def use_matmul(precision: str) -> None:
     if error > EXACT:
         torch.set_float32_matmul_precision("highest")
         print(f"matmul precision {precision!r} has an error of {error:.1e} on this {device}; 'highest' is used instead", flush=True)
+
+
+def open_fabric(precision: str) -> Fabric:
+    """One device, CUDA if there is one; or, started by torchrun, one a process, joined by DistributedDataParallel (gloo on the CPU)."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
+    processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    fabric = Fabric(accelerator="auto", strategy="ddp", devices=here, num_nodes=processes // here, precision=precision)  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
 
 
 def peak_memory_mb() -> float:

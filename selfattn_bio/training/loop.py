@@ -1,7 +1,8 @@
 """The training loop, top to bottom: order, step, evaluation, checkpoint, best weights, model folder.
 
-Hides: everything about a run but its result. The random numbers of a step depend on seed and step alone, and so does its batch: a
-checkpoint needs a step number, weights and optimizer to go on bit for bit. The train command alone imports it.
+Hides: everything about a run but its result. The random numbers of a step depend on seed, step and process alone, and its batch on seed and
+step: a checkpoint needs a step number, weights and optimizer to go on bit for bit. Processes share each batch, and their gradients are
+summed: how many there are changes no more than rounding and the draws of dropout. The train command alone imports it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import math
 import platform
+import signal
 import time
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -28,17 +30,17 @@ from torch import Tensor
 from selfattn_bio.config import RunFile, Training
 from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import CorpusError, TrainingError
+from selfattn_bio.errors import CorpusError, TrainingError, TrainingInterrupted
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.splits import read_split
-from selfattn_bio.training.hardware import peak_memory_mb
+from selfattn_bio.training.hardware import open_fabric, peak_memory_mb
 from selfattn_bio.training.objectives import BinaryObjective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
-from selfattn_bio.training.resume import CheckpointFolder
+from selfattn_bio.training.resume import CheckpointFolder, StopSignals
 
 SECONDS_BETWEEN_LINES = 10.0
 VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
@@ -87,9 +89,11 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
         If train or valid lacks a label, or a record is shorter than k.
     TrainingError
         If another process trains this run, or the loss is not finite.
+    TrainingInterrupted
+        After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
+    fabric = open_fabric(run.training.precision)
     torch.manual_seed(run.training.seed)
-    fabric = Fabric(accelerator="auto", devices=1, precision=run.training.precision)
     sides = {side: _side(run, corpus, split_path, side) for side in ("train", "valid")}
     tokenizer = tokenizer_of(run)
     bare = build_network(run)
@@ -98,14 +102,19 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
     scorer = Scorer(run, tokenizer, average)
     objective = BinaryObjective(run.training, sides["train"].labels)
     stream = _Stream(run, corpus, sides["train"])
-    _say_what_starts(name, bare, sides, fabric, threads)
-    fingerprint = _fingerprint(run, corpus, split_path)
-    with CheckpointFolder(output.with_name(output.name + ".checkpoints"), fingerprint) as checkpoints:
-        progress, best = _restored(checkpoints, bare, average, optimizer, name)
+    say = print if fabric.is_global_zero else _say_nothing
+    say(_what_starts(name, bare, sides, fabric, threads), flush=True)
+    fingerprint = _fingerprint(run, corpus, split_path, fabric.world_size)
+    folder = CheckpointFolder(output.with_name(output.name + ".checkpoints"), fingerprint, writes=fabric.is_global_zero)
+    with folder as checkpoints, StopSignals() as signals:
+        fabric.barrier()  # the folder is clean before another process reads it
+        progress, best = _restored(checkpoints, bare, average, optimizer)
+        if progress.step:
+            say(f"{name}: going on from the checkpoint of step {progress.step}", flush=True)
         started, printed = time.monotonic() - progress.seconds, time.monotonic()
         network.train()
         while progress.step < run.training.max_steps and not _out_of_patience(progress, run):
-            _seed_step(run.training.seed, progress.step)
+            _seed_step(run.training.seed, progress.step, fabric.global_rank)
             step_loss = _backward(fabric, network, scorer, objective, stream, progress)
             norm = _update(fabric, network, optimizer, run.training, progress.step)
             _check_finite(step_loss, norm, stream, progress.step, output)
@@ -114,42 +123,74 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
 
             at_end = progress.step == run.training.max_steps
             evaluates = progress.step % run.training.evaluate_every == 0 or at_end
-            if evaluates and _evaluate(scorer, corpus, sides["valid"], progress, stream.epoch_of(progress.step), started):
+            if evaluates and _evaluate(fabric, scorer, corpus, sides["valid"], progress, stream.epoch_of(progress.step), started):
                 best = {key: value.detach().cpu().clone() for key, value in average.state_dict().items()}
             if evaluates or time.monotonic() - printed > SECONDS_BETWEEN_LINES:
-                print(_line(name, progress, run, stream, started), flush=True)
+                say(_line(name, progress, run, stream, started), flush=True)
                 printed = time.monotonic()
-            if progress.step % run.training.checkpoint_every == 0 or at_end:
+            stop = _stop_of_all(fabric, signals)
+            if progress.step % run.training.checkpoint_every == 0 or at_end or stop:
                 progress.seconds = time.monotonic() - started
                 checkpoints.save(progress.step, _tensors(bare, average, optimizer, best), asdict(progress))
+            if stop and not at_end:
+                raise _interrupted(stop, progress.step, output)
         progress.seconds = time.monotonic() - started
         average.load_state_dict(best)
-        _write_model(run, corpus, split_path, output, scorer, sides, progress, threads)
-    print(f"{name}: best valid AUROC {progress.best_auroc:.4f} at step {progress.best_step}; model in {output}", flush=True)
+        _write_model(fabric, run, corpus, split_path, output, scorer, sides, progress, threads)
+    say(f"{name}: best valid AUROC {progress.best_auroc:.4f} at step {progress.best_step}; model in {output}", flush=True)
 
 
-def _say_what_starts(name: str, network: Network, sides: dict[str, Side], fabric: Fabric, threads: int) -> None:
-    print(
+def _say_nothing(*words: str, flush: bool) -> None:
+    """What processes beside the first have to say."""
+
+
+def _stop_of_all(fabric: Fabric, signals: StopSignals) -> int:
+    """The signal that any of the processes has heard, 0 for none."""
+    if fabric.world_size == 1:
+        return signals.heard
+    return int(fabric.all_reduce(torch.tensor(signals.heard, device=fabric.device), reduce_op="max"))  # type: ignore[arg-type]
+
+
+def _interrupted(number: int, step: int, output: Path) -> TrainingInterrupted:
+    message = f"training was stopped by {signal.Signals(number).name} at step {step}, and its state is saved"
+    return TrainingInterrupted(message, place=str(output), cure="The same command goes on from there", signal_number=number)
+
+
+def _what_starts(name: str, network: Network, sides: dict[str, Side], fabric: Fabric, threads: int) -> str:
+    processes = f"{fabric.world_size} processes, each " if fabric.world_size > 1 else ""
+    return (
         f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters, {len(sides['train'].rows):,} train and "
-        f"{len(sides['valid'].rows):,} valid records, on {fabric.device.type} with {threads} threads",
-        flush=True,
+        f"{len(sides['valid'].rows):,} valid records, on {processes}{fabric.device.type} with {threads} threads"
     )
 
 
 def _backward(
     fabric: Fabric, network: torch.nn.Module, scorer: Scorer, objective: BinaryObjective, stream: _Stream, progress: Progress
 ) -> float:
-    """Add up the gradients of a step's batches; their loss, the mean over the records of all of them."""
+    """Add up the gradients of a step's batches over all processes; their loss, the mean over the records of all of them."""
     batches = stream.batches(progress.step)
-    records, step_loss = sum(len(rows) for _, rows in batches), 0.0
-    for epoch, rows in batches:
-        letters, labels = stream.examples(epoch, rows)
-        loss = objective.loss(network(scorer.tokens(letters)), torch.from_numpy(labels).to(fabric.device, torch.float32)) / records
-        fabric.backward(loss)
-        step_loss += loss.item()
-        progress.letters += int(np.count_nonzero(letters))
+    records, found = sum(len(rows) for _, rows in batches), torch.zeros(2, dtype=torch.float64)
+    for number, (epoch, rows) in enumerate(batches, start=1):
+        mine, share = _share(rows, fabric)
+        letters, labels = stream.examples(epoch, mine)
+        with fabric.no_backward_sync(network, enabled=number < len(batches)):  # type: ignore[arg-type]
+            loss = objective.loss(network(scorer.tokens(letters)), torch.from_numpy(labels).to(fabric.device, torch.float32))
+            loss = loss * share / records
+            fabric.backward(loss * fabric.world_size)  # which then takes the mean over the processes
+        found += torch.tensor([loss.item(), share * np.count_nonzero(letters)], dtype=torch.float64)
+    if fabric.world_size > 1:
+        found = fabric.all_reduce(found, reduce_op="sum")  # type: ignore[assignment]
+    step_loss, letters_seen = found.tolist()
+    progress.letters += round(letters_seen)
     progress.loss_sum, progress.loss_steps = progress.loss_sum + step_loss, progress.loss_steps + 1
     return step_loss
+
+
+def _share(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], float]:
+    """This process's rows of a batch, and their weight; a batch with fewer rows than processes is taken whole by each, for its part."""
+    if len(rows) < fabric.world_size:
+        return rows, 1 / fabric.world_size
+    return rows[fabric.global_rank :: fabric.world_size], 1.0
 
 
 def _update(fabric: Fabric, network: torch.nn.Module, optimizer: torch.optim.Optimizer, training: Training, step: int) -> Tensor | None:
@@ -222,17 +263,27 @@ def _side(run: RunFile, corpus: Corpus, split_path: Path, side: str) -> Side:
     return Side(rows, labels)
 
 
-def _seed_step(seed: int, step: int) -> None:
-    torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1))
+def _seed_step(seed: int, step: int, process: int) -> None:
+    torch.manual_seed(int(np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _out_of_patience(progress: Progress, run: RunFile) -> bool:
     return progress.step - progress.best_step >= run.training.patience * run.training.evaluate_every
 
 
-def _evaluate(scorer: Scorer, corpus: Corpus, side: Side, progress: Progress, epoch: float, started: float) -> bool:
+def _logits(fabric: Fabric, scorer: Scorer, corpus: Corpus, side: Side) -> NDArray[np.float64]:
+    """(n,) logits of a side; each process scores its part."""
+    logits = np.zeros(len(side.rows))
+    mine = slice(fabric.global_rank, None, fabric.world_size)
+    logits[mine] = scorer.logits([corpus.letters(int(row)) for row in side.rows[mine]])
+    if fabric.world_size == 1:
+        return logits
+    return fabric.all_reduce(torch.from_numpy(logits).to(fabric.device), reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
+
+
+def _evaluate(fabric: Fabric, scorer: Scorer, corpus: Corpus, side: Side, progress: Progress, epoch: float, started: float) -> bool:
     """Measure valid, add a row to the history; whether it is the best so far."""
-    logits = scorer.logits([corpus.letters(int(row)) for row in side.rows])
+    logits = _logits(fabric, scorer, corpus, side)
     auroc = float(roc_auc_score(side.labels, logits))
     progress.history.append(
         {
@@ -283,9 +334,7 @@ def _tensors(network: Network, average: Network, optimizer: Any, best: dict[str,
     return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}
 
 
-def _restored(
-    checkpoints: CheckpointFolder, network: Network, average: Network, optimizer: Any, name: str
-) -> tuple[Progress, dict[str, Tensor]]:
+def _restored(checkpoints: CheckpointFolder, network: Network, average: Network, optimizer: Any) -> tuple[Progress, dict[str, Tensor]]:
     found = checkpoints.latest()
     if found is None:
         return Progress(), {}
@@ -297,24 +346,30 @@ def _restored(
     network.load_state_dict(parts["network"])
     average.load_state_dict(parts["average"])
     restore_optimizer(optimizer, parts["optimizer"])
-    progress = Progress(**state)
-    print(f"{name}: going on from the checkpoint of step {progress.step}", flush=True)
-    return progress, parts["best"]
+    return Progress(**state), parts["best"]
 
 
-def _fingerprint(run: RunFile, corpus: Corpus, split_path: Path) -> str:
-    depends = [run.tokens, run.model, run.training]
-    parts = (
-        [part.model_dump_json() for part in depends] + [corpus.fingerprint, sha256_of(split_path)] + [f"{p} {version(p)}" for p in VERSIONS]
-    )
+def _fingerprint(run: RunFile, corpus: Corpus, split_path: Path, processes: int) -> str:
+    parts = [part.model_dump_json() for part in (run.tokens, run.model, run.training)]
+    parts += [corpus.fingerprint, sha256_of(split_path), f"{processes} processes", *(f"{p} {version(p)}" for p in VERSIONS)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _write_model(
-    run: RunFile, corpus: Corpus, split_path: Path, output: Path, scorer: Scorer, sides: dict[str, Side], progress: Progress, threads: int
+    fabric: Fabric,
+    run: RunFile,
+    corpus: Corpus,
+    split_path: Path,
+    output: Path,
+    scorer: Scorer,
+    sides: dict[str, Side],
+    progress: Progress,
+    threads: int,
 ) -> None:
     valid = sides["valid"]
-    logits = scorer.logits([corpus.letters(int(row)) for row in valid.rows])
+    logits = _logits(fabric, scorer, corpus, valid)
+    if not fabric.is_global_zero:
+        return
     temperature = fit_temperature(logits, valid.labels)
     threshold = choose_threshold(calibrate(logits, temperature), valid.labels)
     provenance = {
@@ -326,6 +381,7 @@ def _write_model(
         "seed": run.training.seed,
         "best_step": progress.best_step,
         "device": scorer.device.type,
+        "processes": fabric.world_size,
         "threads": threads,
         "python": platform.python_version(),
         "versions": {package: version(package) for package in VERSIONS},

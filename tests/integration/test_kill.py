@@ -1,9 +1,15 @@
-"""A trainer killed with SIGKILL at any moment and started again ends with the same weights and history, bit for bit."""
+"""A trainer that is killed or asked to stop at any moment, and started again, ends with the same weights and history, bit for bit."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
+import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -19,30 +25,6 @@ from selfattn_bio.training import loop
 
 PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all trainers
 PROCESSES.set_forkserver_preload(["selfattn_bio.training.loop"])
-
-
-def trainer(folder, moment, count):
-    """Train, and kill this process at the given moment: no signal handler, no `finally`, no flush can help it."""
-
-    def dying(function):
-        calls = itertools.count(1)
-
-        def call(*arguments, **named):
-            if next(calls) == count:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **named)
-
-        return call
-
-    if moment == "in a step":
-        loop.learning_rate = dying(loop.learning_rate)
-    elif moment == "in an evaluation":
-        loop.roc_auc_score = dying(loop.roc_auc_score)
-    elif moment == "in a save":
-        files.os.replace = dying(os.replace)
-    torch.set_num_threads(1)
-    loop.train(read_run_file(folder / "run.toml"), Corpus.open(folder / "corpus"), folder / "split.tsv", folder / "model", threads=1)
-
 
 RUN = """
 [data]
@@ -64,13 +46,72 @@ checkpoint_every = 3
 shift = 3
 reverse_complement = true
 ema_decay = 0.9
+matmul = "highest"
 """
+MOMENTS = {  # the most calls to let pass: all within the first 21 of 40 steps
+    "in a step": 20,
+    "in accumulation": 40,
+    "in an evaluation": 2,
+    "in a save": 6,
+}
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A folder with run file, corpus and split, and what an uninterrupted run made of them."""
-    folder = tmp_path_factory.mktemp("kill")
+def trainer(folder, moment, count, environment):
+    """Train, and kill this process at the given moment: no signal handler, no `finally`, no flush can help it."""
+
+    def dying(function):
+        calls = itertools.count(1)
+
+        def call(*arguments, **named):
+            if next(calls) == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **named)
+
+        return call
+
+    match moment:
+        case "in a step":
+            loop._update = dying(loop._update)
+        case "in accumulation":
+            loop._share = dying(loop._share)
+        case "in an evaluation":
+            loop.roc_auc_score = dying(loop.roc_auc_score)
+        case "in a save":
+            files.os.replace = dying(os.replace)
+    os.environ |= environment
+    torch.set_num_threads(1)
+    loop.train(read_run_file(folder / "run.toml"), Corpus.open(folder / "corpus"), folder / "split.tsv", folder / "model", threads=1)
+
+
+def environments(processes):
+    """What torchrun would tell each of the processes; nothing to a single one."""
+    if processes == 1:
+        return [{}]
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    shared |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0}
+    return [{key: str(value) for key, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()} for rank in range(processes)]
+
+
+def start(folder, moment="never", count=0, processes=1):
+    """Train; -SIGKILL if a process was killed, and the others after it as torchrun would, else 0."""
+    started = [PROCESSES.Process(target=trainer, args=(folder, moment, count, each)) for each in environments(processes)]
+    for process in started:
+        process.start()
+    while any(process.is_alive() for process in started):
+        if any(process.exitcode for process in started):
+            for process in started:
+                process.kill()
+        time.sleep(0.01)
+    codes = {process.exitcode for process in started}
+    assert codes == {0} or -signal.SIGKILL in codes
+    return -signal.SIGKILL if codes != {0} else 0
+
+
+def prepare(folder, processes):
+    """Run file, corpus and split in a folder, and what an uninterrupted run makes of them."""
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
         letters = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range(40)]
@@ -79,17 +120,14 @@ def prepared(tmp_path_factory):
     corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
     sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
     pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
-    assert start(folder, "never", 0) == 0
+    assert start(folder, processes=processes) == 0
     (folder / "model").rename(folder / "expected")
     return folder
 
 
-def start(folder, moment, count):
-    process = PROCESSES.Process(target=trainer, args=(folder, moment, count))
-    process.start()
-    process.join()
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("kill"), 1)
 
 
 def forget(folder):
@@ -103,6 +141,7 @@ def same_as_expected(folder):
     assert all(torch.equal(expected[key], found[key]) for key in expected)
     histories = [pd.read_csv(folder / name / "history.csv").drop(columns="seconds") for name in ("expected", "model")]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
+    assert (folder / "expected" / "provenance.json").read_text() == (folder / "model" / "provenance.json").read_text()
 
 
 @pytest.mark.slow
@@ -113,7 +152,7 @@ def test_killed_at_five_random_steps(prepared):
     for count in rng.integers(2, 14, 5):
         kills += start(prepared, "in a step", count) == -signal.SIGKILL
     assert kills == 5
-    assert start(prepared, "never", 0) == 0
+    assert start(prepared) == 0
     same_as_expected(prepared)
 
 
@@ -122,6 +161,56 @@ def test_killed_at_five_random_steps(prepared):
 def test_killed_while_it_evaluates_or_saves(prepared, moment, count):
     forget(prepared)
     assert start(prepared, moment, count) == -signal.SIGKILL
-    assert start(prepared, "never", 0) == 0
+    assert start(prepared) == 0
     same_as_expected(prepared)
     assert not list(prepared.rglob("*.tmp"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [1, 2])
+def test_twenty_kills(tmp_path, processes, capsys):
+    """Each kill is followed by a restart to the end. The table of moments is printed: `make test-long ARGS=-s`."""
+    prepare(tmp_path, processes)
+    rng = np.random.default_rng(processes)
+    for number, (moment, most) in enumerate(list(MOMENTS.items()) * 5, start=1):
+        forget(tmp_path)
+        count = int(rng.integers(1, most + 1))
+        assert start(tmp_path, moment, count, processes) == -signal.SIGKILL
+        kept = sorted(path.name for path in (tmp_path / "model.checkpoints").glob("step-*"))
+        assert start(tmp_path, processes=processes) == 0
+        same_as_expected(tmp_path)
+        with capsys.disabled():
+            went_on = int(kept[-1].removeprefix("step-").removesuffix(".safetensors")) if kept else 0
+            print(
+                f"\n{processes} process{'es' * (processes > 1)}, kill {number:2} {moment}, call {count:2}: step {went_on} on, same", end=""
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_saves_and_goes_on(prepared, number):
+    for name in ("model", "stopped", "stopped.checkpoints"):
+        shutil.rmtree(prepared / name, ignore_errors=True)
+    (prepared / "long.toml").write_text(RUN.replace("checkpoint_every = 3", "checkpoint_every = 1000000"))
+    command = [sys.executable, "-m", "selfattn_bio.cli.main", "train", "--run-file", "long.toml", "--corpus", "corpus", "--threads", "1"]
+    command += ["--split", "split.tsv", "--output", "stopped"]
+
+    def train():
+        return subprocess.Popen(command, cwd=prepared, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    first = train()
+    for line in first.stdout:
+        if "step 8/40" in line:
+            break
+    first.send_signal(number)
+    rest, _ = first.communicate()
+    if first.returncode == 0:  # it was done before the signal came
+        pytest.fail("training must be stopped before its end, got an end: make the test's run longer")
+    assert first.returncode == 128 + number
+    assert f"training was stopped by {number.name} at step" in rest.splitlines()[-1]
+    second = train()
+    said, _ = second.communicate()
+    assert second.returncode == 0
+    assert "going on from the checkpoint of step" in said
+    (prepared / "stopped").rename(prepared / "model")
+    same_as_expected(prepared)

@@ -123,7 +123,7 @@ def test_a_checkpoint_is_of_one_split_and_one_set_of_settings(planted, tmp_path)
     other = tmp_path / "split.tsv"
     other.write_text(split.read_text().replace("valid", "test"))
     runs = [run_file(), with_training(seed=1), run_file(model=config.CnnModel()), run_file(tokens=config.Tokens(k=2))]
-    prints = {_fingerprint(run, corpus, path) for run in runs for path in (split, other)}
+    prints = {_fingerprint(run, corpus, path, 1) for run in runs for path in (split, other)}
     assert len(prints) == 8
 
 

@@ -1,12 +1,13 @@
 import errno
 import os
 import re
+import signal
 
 import pytest
 import torch
 
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.training.resume import CheckpointFolder
+from selfattn_bio.training.resume import CheckpointFolder, StopSignals
 
 TENSORS = {"network/w": torch.arange(6.0).view(2, 3)}
 
@@ -43,6 +44,38 @@ def test_a_truncated_one_is_said_and_the_one_before_used(path, capsys):
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
     assert re.search(r"step-000000020.safetensors: checkpoint is damaged .*the one before it is used", capsys.readouterr().out)
+
+
+def test_an_altered_one_is_detected_by_its_checksum(path, capsys):
+    save_steps(path, 10, 20)
+    newest = path / "step-000000020.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"\x01")  # a bit of the last weight: still a safetensors file
+    with CheckpointFolder(path, "a") as folder:
+        assert folder.latest()[1] == {"step": 10}
+    assert re.search(
+        r"step-000000020.safetensors: checkpoint is damaged \(its sha256 must be \w{12}, got \w{12}\)", capsys.readouterr().out
+    )
+
+
+def test_a_process_beside_the_first_reads_and_does_not_write(path):
+    save_steps(path, 10)
+    with CheckpointFolder(path, "a"), CheckpointFolder(path, "a", writes=False) as other:
+        other.save(20, TENSORS, {"step": 20})
+        assert other.latest()[1] == {"step": 10}
+
+
+def test_signals_are_heard_and_given_back():
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with StopSignals() as signals:
+        assert signals.heard == 0
+        for _ in range(2):  # torchrun and Slurm send one each
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.heard == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signals.heard == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_another_run_starts_anew_and_says_so(path, capsys):
