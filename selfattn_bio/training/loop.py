@@ -272,7 +272,10 @@ def _out_of_patience(progress: Progress, run: RunFile) -> bool:
 
 
 def _logits(fabric: Fabric, scorer: Scorer, corpus: Corpus, side: Side) -> NDArray[np.float64]:
-    """(n,) logits of a side; each process scores its part."""
+    """(n,) logits of a side; each process scores its part, all with the running statistics of the first."""
+    if fabric.world_size > 1:
+        for buffer in scorer.network.buffers():
+            torch.distributed.broadcast(buffer, src=0)
     logits = np.zeros(len(side.rows))
     mine = slice(fabric.global_rank, None, fabric.world_size)
     logits[mine] = scorer.logits([corpus.letters(int(row)) for row in side.rows[mine]])
