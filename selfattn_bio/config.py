@@ -293,6 +293,9 @@ class AttentionModel(Section):
     num_kv_heads: Positive | None = Field(None, description="heads of keys and values, shared by groups of num_heads; all if not given")
     feedforward_dim: Positive = 128
     dropout: Fraction = 0.3
+    stochastic_depth: Fraction = Field(
+        0.0, description="chance that a sequence skips the last block's branches; earlier blocks in proportion"
+    )
     stem: Annotated[NoStem | ConvStem, Field(discriminator="kind")] = ConvStem()
     position: Position = T5Position()
     pattern: Pattern = FullPattern()
@@ -364,19 +367,23 @@ class Training(Section):
     max_steps: Positive = 1500
     batch_size: Positive = 64
     accumulate: Positive = Field(1, description="batches to an optimizer step")
+    optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam = the decay is part of the gradient (L2)")
     learning_rate: float = Field(4e-3, gt=0)
     warmup_steps: int = Field(200, ge=0)
+    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field("cosine", description="of the rate after the warm-up")
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: Fraction = Field(0.998, description="what is scored is the running mean of the weights; 0 = the weights themselves")
     label_smoothing: Fraction = 0.05
     shift: int = Field(4, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
     reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
+    substitution: Fraction = Field(0.0, description="share of the letters that are drawn anew, each epoch")
     class_weights: Literal["none", "balanced"] = "none"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
     evaluate_every: Positive = Field(250, description="steps")
     patience: Positive = Field(4, description="evaluations without a better valid AUROC before the run stops")
+    top: Positive = Field(1, description="best evaluations whose weights the model folder holds, in top/ beyond the first")
     checkpoint_every: Positive = Field(250, description="steps")
 
 

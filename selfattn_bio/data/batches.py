@@ -56,25 +56,31 @@ class BatchOrder:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Each record, each epoch anew: moved by up to `shift` letters, and turned to the other strand half of the times.
+    """Each record, each epoch anew: moved by up to `shift` letters, turned to the other strand half of the times, some letters drawn anew.
 
     A shift by s drops the first s letters (s > 0) or the last -s (s < 0): the edge moves, and no letter is made up. A record that
-    would come out shorter than `min_length` letters stays as it is.
+    would come out shorter than `min_length` letters stays as it is. A share `substitution` of the letters becomes any letter of the
+    alphabet, the one it was included.
     """
 
     shift: int
     reverse_complement: bool
     min_length: int
     seed: int
+    substitution: float = 0.0
 
     def letters(self, corpus: Corpus, record: int, epoch: int) -> Letters:
         """The letters of a record of the corpus as epoch `epoch` shows them."""
         letters = corpus.letters(record)
-        if not (self.shift or self.reverse_complement):
+        if not (self.shift or self.reverse_complement or self.substitution):
             return letters
         rng = np.random.default_rng((self.seed, epoch, record))
         by = int(rng.integers(-self.shift, self.shift + 1))
         if len(letters) - abs(by) >= self.min_length:
             letters = letters[by:] if by >= 0 else letters[:by]
-        turned = self.reverse_complement and rng.random() < 0.5
-        return corpus.alphabet.reverse_complement(letters) if turned else letters
+        if self.reverse_complement and rng.random() < 0.5:
+            letters = corpus.alphabet.reverse_complement(letters)
+        if self.substitution:
+            drawn = rng.choice(np.frombuffer(corpus.alphabet.letters.encode(), np.uint8), len(letters))
+            letters = np.where(rng.random(len(letters)) < self.substitution, drawn, letters)
+        return letters

@@ -5,6 +5,7 @@ Hides: how heads are split and joined. The network builds one; `interpret.releva
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
@@ -48,10 +49,25 @@ class SelfAttention(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))  # (B, L, D)
 
 
+class StochasticDepth(nn.Module):
+    """In training a sequence's branch is left out with a chance, and weighs more where it is not (Huang et al. 2016)."""
+
+    def __init__(self, chance: float) -> None:
+        super().__init__()
+        self.chance = chance
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
+        if not (self.training and self.chance):
+            return branch
+        kept = torch.rand(len(branch), 1, 1, device=branch.device) >= self.chance
+        return branch * kept / (1 - self.chance)
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feed-forward(norm(x))."""
 
-    def __init__(self, section: config.AttentionModel) -> None:
+    def __init__(self, section: config.AttentionModel, depth: float) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(section.embed_dim)
         self.attention = SelfAttention(section)
@@ -62,7 +78,7 @@ class Block(nn.Module):
             Dropout(section.dropout),
             nn.Linear(section.feedforward_dim, section.embed_dim),
         )
-        self.dropout = Dropout(section.dropout)
+        self.dropout = nn.Sequential(Dropout(section.dropout), StochasticDepth(section.stochastic_depth * depth))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, D), mask (B, L) -> (B, L, D)."""
@@ -76,7 +92,7 @@ class Encoder(nn.Module):
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
         self.place = build_absolute(section.position, section.embed_dim)
-        self.blocks = nn.ModuleList(Block(section) for _ in range(section.num_layers))
+        self.blocks = nn.ModuleList(Block(section, depth=(i + 1) / section.num_layers) for i in range(section.num_layers))
         self.norm = nn.LayerNorm(section.embed_dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import math
 import platform
 import signal
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from safetensors.torch import save
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -53,6 +55,7 @@ class Progress:
     step: int = 0
     best_step: int = 0
     best_auroc: float = -1.0
+    top: list[list[float]] = field(default_factory=list)  # AUROC and step of the best evaluations, best first
     seconds: float = 0.0
     letters: int = 0
     loss_sum: float = 0.0  # since the last evaluation
@@ -108,7 +111,7 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
     folder = CheckpointFolder(output.with_name(output.name + ".checkpoints"), fingerprint, writes=fabric.is_global_zero)
     with folder as checkpoints, StopSignals() as signals:
         fabric.barrier()  # the folder is clean before another process reads it
-        progress, best = _restored(checkpoints, bare, average, optimizer)
+        progress, top = _restored(checkpoints, bare, average, optimizer)
         if progress.step:
             say(f"{name}: going on from the checkpoint of step {progress.step}", flush=True)
         started, printed = time.monotonic() - progress.seconds, time.monotonic()
@@ -124,19 +127,20 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
             at_end = progress.step == run.training.max_steps
             evaluates = progress.step % run.training.evaluate_every == 0 or at_end
             if evaluates and _evaluate(fabric, scorer, corpus, sides["valid"], progress, stream.epoch_of(progress.step), started):
-                best = {key: value.detach().cpu().clone() for key, value in average.state_dict().items()}
+                top[progress.step] = {key: value.detach().cpu().clone() for key, value in average.state_dict().items()}
+                top = {int(step): top[int(step)] for _, step in progress.top}
             if evaluates or time.monotonic() - printed > SECONDS_BETWEEN_LINES:
                 say(_line(name, progress, run, stream, started), flush=True)
                 printed = time.monotonic()
             stop = _stop_of_all(fabric, signals)
             if progress.step % run.training.checkpoint_every == 0 or at_end or stop:
                 progress.seconds = time.monotonic() - started
-                checkpoints.save(progress.step, _tensors(bare, average, optimizer, best), asdict(progress))
+                checkpoints.save(progress.step, _tensors(bare, average, optimizer, top), asdict(progress))
             if stop and not at_end:
                 raise _interrupted(stop, progress.step, output)
         progress.seconds = time.monotonic() - started
-        average.load_state_dict(best)
-        _write_model(fabric, run, corpus, split_path, output, scorer, sides, progress, threads)
+        average.load_state_dict(top[progress.best_step])
+        _write_model(fabric, run, corpus, split_path, output, scorer, sides, progress, top, threads)
     say(f"{name}: best valid AUROC {progress.best_auroc:.4f} at step {progress.best_step}; model in {output}", flush=True)
 
 
@@ -217,7 +221,7 @@ class _Stream:
         training = run.training
         self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
         self.order = BatchOrder(corpus.records["length"].to_numpy()[side.rows], training.batch_size, training.seed)
-        self.augmentation = Augmentation(training.shift, training.reverse_complement, run.tokens.k, training.seed)
+        self.augmentation = Augmentation(training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution)
         self.per_epoch = math.ceil(len(side.rows) / training.batch_size)
         self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])
 
@@ -285,7 +289,7 @@ def _logits(fabric: Fabric, scorer: Scorer, corpus: Corpus, side: Side) -> NDArr
 
 
 def _evaluate(fabric: Fabric, scorer: Scorer, corpus: Corpus, side: Side, progress: Progress, epoch: float, started: float) -> bool:
-    """Measure valid, add a row to the history; whether it is the best so far."""
+    """Measure valid, add a row to the history; whether it is one of the best so far."""
     logits = _logits(fabric, scorer, corpus, side)
     auroc = float(roc_auc_score(side.labels, logits))
     progress.history.append(
@@ -300,10 +304,10 @@ def _evaluate(fabric: Fabric, scorer: Scorer, corpus: Corpus, side: Side, progre
         }
     )
     progress.loss_sum, progress.loss_steps = 0.0, 0
-    if auroc <= progress.best_auroc:
-        return False
-    progress.best_auroc, progress.best_step = auroc, progress.step
-    return True
+    # Of equal ones the earlier is better.
+    progress.top = sorted([*progress.top, [auroc, progress.step]], key=lambda each: (-each[0], each[1]))[: scorer.run.training.top]
+    progress.best_auroc, progress.best_step = progress.top[0][0], int(progress.top[0][1])
+    return [auroc, progress.step] in progress.top
 
 
 def _line(name: str, progress: Progress, run: RunFile, stream: _Stream, started: float) -> str:
@@ -332,24 +336,28 @@ def _move_average(average: Network, network: Network, step: int, decay: float) -
             kept.copy_(buffer)
 
 
-def _tensors(network: Network, average: Network, optimizer: Any, best: dict[str, Tensor]) -> dict[str, Tensor]:
-    parts = {"network": network.state_dict(), "average": average.state_dict(), "best": best, "optimizer": optimizer_tensors(optimizer)}
+def _tensors(network: Network, average: Network, optimizer: Any, top: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
+    parts = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer_tensors(optimizer)}
+    parts |= {f"top-{step}": weights for step, weights in top.items()}
     return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}
 
 
-def _restored(checkpoints: CheckpointFolder, network: Network, average: Network, optimizer: Any) -> tuple[Progress, dict[str, Tensor]]:
+def _restored(
+    checkpoints: CheckpointFolder, network: Network, average: Network, optimizer: Any
+) -> tuple[Progress, dict[int, dict[str, Tensor]]]:
+    """Where the newest checkpoint stood, its weights and optimizer put in place; and the weights of the best evaluations, by step."""
     found = checkpoints.latest()
     if found is None:
         return Progress(), {}
     tensors, state = found
-    parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "best": {}, "optimizer": {}}
+    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, value in tensors.items():
         part, rest = key.split("/", 1)
         parts[part][rest] = value
-    network.load_state_dict(parts["network"])
-    average.load_state_dict(parts["average"])
-    restore_optimizer(optimizer, parts["optimizer"])
-    return Progress(**state), parts["best"]
+    network.load_state_dict(parts.pop("network"))
+    average.load_state_dict(parts.pop("average"))
+    restore_optimizer(optimizer, parts.pop("optimizer"))
+    return Progress(**state), {int(part.removeprefix("top-")): weights for part, weights in parts.items()}
 
 
 def _fingerprint(run: RunFile, corpus: Corpus, split_path: Path, processes: int) -> str:
@@ -367,6 +375,7 @@ def _write_model(
     scorer: Scorer,
     sides: dict[str, Side],
     progress: Progress,
+    top: dict[int, dict[str, Tensor]],
     threads: int,
 ) -> None:
     valid = sides["valid"]
@@ -398,5 +407,9 @@ def _write_model(
     }
     with whole_folder(output) as folder:
         save_model(folder, run, {key: value.contiguous() for key, value in scorer.network.state_dict().items()}, provenance)
+        for step, weights in top.items():
+            if step != progress.best_step:
+                (folder / "top").mkdir(exist_ok=True)
+                (folder / "top" / f"step-{step:09d}.safetensors").write_bytes(save(weights))
         pd.DataFrame(progress.history).to_csv(folder / "history.csv", index=False)
         (folder / "train.json").write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """The optimizer and its learning rate.
 
-Hides: which weights decay, the shape of the schedule, the form of AdamW's state. The loop alone uses it.
+Hides: which weights decay, the shape of the schedule, the form of the optimizer's state. The loop alone uses it.
 """
 
 from __future__ import annotations
@@ -14,27 +14,41 @@ from torch import Tensor, nn
 from selfattn_bio.config import Training
 
 
-def build_optimizer(network: nn.Module, training: Training) -> torch.optim.AdamW:
-    """AdamW that decays the weights of linear and convolution layers; embeddings, positions, norms and biases do not decay."""
+def build_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """AdamW or Adam that decays the weights of linear and convolution layers; embeddings, positions, norms and biases do not decay."""
     weights = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear | nn.Conv1d)}
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for parameter in network.parameters():
         (decayed if id(parameter) in weights else others).append(parameter)
     groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=training.learning_rate)
+    kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=training.learning_rate)
 
 
 def learning_rate(step: int, training: Training) -> float:
-    """Of the step with number `step` (from 0): a linear warm-up, then half a cosine down to 0 at `max_steps`."""
-    if step < training.warmup_steps:
-        return training.learning_rate * (step + 1) / training.warmup_steps
-    done = (step - training.warmup_steps) / max(1, training.max_steps - training.warmup_steps)
-    return training.learning_rate * (1 + math.cos(math.pi * min(1.0, done))) / 2
+    """Of the step with number `step` (from 0): a linear warm-up, then what `schedule` says.
+
+    Half a cosine or a line down to 0 at `max_steps`; the inverse square root of the step, counted in warm-ups (Vaswani et al. 2017); or
+    the rate as it is.
+    """
+    warmup = training.warmup_steps
+    if step < warmup:
+        return training.learning_rate * (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, training.max_steps - warmup))
+    match training.schedule:
+        case "cosine":
+            return training.learning_rate * (1 + math.cos(math.pi * done)) / 2
+        case "linear":
+            return training.learning_rate * (1 - done)
+        case "inverse_sqrt":
+            return training.learning_rate * math.sqrt(max(1, warmup) / (step + 1))
+        case "constant":
+            return training.learning_rate
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """AdamW's state as named tensors, `NUMBER.NAME`."""
+    """The optimizer's state as named tensors, `NUMBER.NAME`."""
     return {f"{i}.{name}": value for i, slots in optimizer.state_dict()["state"].items() for name, value in slots.items()}
 
 

@@ -109,6 +109,20 @@ def test_patience_ends_a_run_early(planted, tmp_path):
     assert roc_auc_score(valid.labels, logits) == pytest.approx(history["valid_auroc"].max())
 
 
+def test_the_best_evaluations_stand_in_top(planted, tmp_path):
+    corpus, split = planted
+    train(with_training(top=2), corpus, split, tmp_path / "model", threads=1)
+    history = pd.read_csv(tmp_path / "model" / "history.csv").sort_values("valid_auroc", ascending=False, kind="stable")
+    _, second = history["step"].iloc[:2]
+    (kept,) = (tmp_path / "model" / "top").iterdir()
+    assert kept.name == f"step-{second:09d}.safetensors"
+    scorer = load(tmp_path / "model")
+    scorer.network.load_state_dict(load_file(kept))
+    valid = _side(with_training(), corpus, split, "valid")
+    logits = scorer.logits([corpus.letters(int(row)) for row in valid.rows])
+    assert roc_auc_score(valid.labels, logits) == pytest.approx(history["valid_auroc"].iloc[1])
+
+
 def test_the_control_has_no_true_label_on_either_side(planted):
     corpus, split = planted
     for side in ("train", "valid"):

@@ -48,3 +48,11 @@ def test_reverse_complement_half_of_the_times():
 def test_a_record_never_gets_shorter_than_asked():
     augmentation = Augmentation(shift=30, reverse_complement=False, min_length=18, seed=0)
     assert min(len(augmentation.letters(CORPUS, 0, epoch)) for epoch in range(100)) == 18
+
+
+def test_a_share_of_the_letters_is_drawn_anew():
+    augmentation = Augmentation(shift=0, reverse_complement=False, min_length=1, seed=0, substitution=0.4)
+    seen = np.array([augmentation.letters(CORPUS, 0, epoch) for epoch in range(500)])
+    assert set(seen.ravel()) == set(b"ACGT")
+    assert np.mean(seen != LETTERS) == pytest.approx(0.3, abs=0.02)  # a quarter of the draws is the letter that was there
+    assert np.array_equal(seen[7], augmentation.letters(CORPUS, 0, 7))

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.model.classifier import Network
-from selfattn_bio.model.encoder import SelfAttention
+from selfattn_bio.model.encoder import Encoder, SelfAttention, StochasticDepth
 from selfattn_bio.model.heads import equal_parts
 
 V = 20
@@ -93,3 +93,19 @@ def test_attention_weights_are_dropped_in_training_only():
     x, mask = torch.randn(1, 9, section.embed_dim), torch.ones(1, 9, dtype=torch.bool)
     assert not torch.equal(attention.train()(x, mask), attention(x, mask))
     assert torch.equal(attention.eval()(x, mask), attention(x, mask))
+
+
+def test_stochastic_depth_leaves_out_branches_and_keeps_the_mean():
+    branch = torch.ones(4000, 3, 2)
+    layer = StochasticDepth(0.25)
+    torch.manual_seed(0)
+    seen = layer.train()(branch)
+    assert torch.equal(seen, seen[:, :1, :1].expand_as(seen))  # of a sequence all or nothing
+    assert seen.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert float(seen.mean()) == pytest.approx(1, abs=0.03)
+    assert torch.equal(layer.eval()(branch), branch)
+
+
+def test_stochastic_depth_grows_with_the_depth():
+    encoder = Encoder(config.AttentionModel(**SMALL | {"num_layers": 2}, stochastic_depth=0.4))
+    assert [module.chance for module in encoder.modules() if isinstance(module, StochasticDepth)] == [0.2, 0.4]

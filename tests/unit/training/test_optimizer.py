@@ -15,6 +15,32 @@ def test_learning_rate_of_a_worked_example():
     assert rates == pytest.approx([0.01, 0.05, 0.1, 0.1, 0.05, 0.0])
 
 
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("linear", [0.1, 0.05, 0.0]),
+        ("inverse_sqrt", [0.1 * (10 / 11) ** 0.5, 0.1 * (10 / 61) ** 0.5, 0.1 * (10 / 111) ** 0.5]),
+        ("constant", [0.1, 0.1, 0.1]),
+    ],
+)
+def test_schedules_after_the_warm_up(schedule, expected):
+    training = TRAINING.model_copy(update={"schedule": schedule})
+    assert [learning_rate(step, training) for step in (0, 9)] == pytest.approx([0.01, 0.1])
+    assert [learning_rate(step, training) for step in (10, 60, 110)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "inverse_sqrt", "constant"])
+def test_schedules_need_no_warm_up(schedule):
+    assert learning_rate(0, Training(learning_rate=0.1, warmup_steps=0, schedule=schedule)) == pytest.approx(0.1)
+
+
+def test_adam_decays_by_the_gradient():
+    layer = torch.nn.Linear(2, 1)
+    optimizer = build_optimizer(layer, Training(optimizer="adam", weight_decay=0.5))
+    assert type(optimizer) is torch.optim.Adam
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+
+
 def test_only_weights_of_layers_decay():
     network = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4))
     decayed, others = build_optimizer(network, TRAINING).param_groups
