@@ -96,8 +96,8 @@ def prepare() -> tuple[Path, Path]:
     """Corpus and split table of the task."""
     run = read_run_file(TASK)
     corpus, split = FOLDER / "corpus", FOLDER / "split.tsv"
-    files, alphabet = [*run.data.positives, *run.data.negatives], run.data.alphabet
-    labels = [1] * len(run.data.positives) + [0] * len(run.data.negatives)
+    files, labels = zip(*run.data.files, strict=True)
+    alphabet = run.data.alphabet
     command("ingest", "--fasta", *files, "--label", *labels, "--alphabet", alphabet, "--assembly", run.data.assembly, "--output", corpus)
     command("split", "--run-file", TASK, "--corpus", corpus, "--output", split)
     return corpus, split

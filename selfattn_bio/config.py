@@ -54,10 +54,27 @@ class Data(Section):
 
     alphabet: Literal["dna", "protein"] = "dna"
     assembly: str = Field("", description="genome assembly of the coordinates in the headers, such as dm3")
-    positives: Paths = Field(description="FASTA files (plain, gz, bgzip) of label 1")
-    negatives: Paths = Field(description="FASTA files of label 0")
+    positives: Paths | None = Field(None, description="FASTA files (plain, gz, bgzip) of label 1")
+    negatives: Paths | None = Field(None, description="FASTA files of label 0")
+    sequences: Paths | None = Field(None, description="FASTA files without labels, in place of the two: for every [objective] but binary")
+    targets: str | None = Field(None, description="table (.tsv, .csv) with a column id and those that [objective] names, one row a record")
     min_length: Positive = Field(1, description="letters; shorter records are dropped and counted")
     max_length: Positive = Field(100_000, description="letters; longer records are dropped and counted")
+
+    @model_validator(mode="after")
+    def _classes_or_sequences(self) -> Data:
+        given = [name for name in ("positives", "negatives", "sequences") if getattr(self, name)]
+        if given not in (["positives", "negatives"], ["sequences"]):
+            raise ValueError(f"positives and negatives must be given, or sequences in their place, got {' and '.join(given) or 'none'}")
+        if self.targets and not self.sequences:
+            raise ValueError("targets must go with sequences, got positives and negatives")
+        return self
+
+    @property
+    def files(self) -> list[tuple[str, int | None]]:
+        """The FASTA files, each with the label of its records, None for unlabelled ones."""
+        labelled: list[tuple[Paths | None, int | None]] = [(self.positives, 1), (self.negatives, 0), (self.sequences, None)]
+        return [(path, label) for paths, label in labelled for path in paths or ()]
 
     @model_validator(mode="after")
     def _lengths_in_order(self) -> Data:
@@ -358,6 +375,71 @@ class CnnModel(Section):
 Model = Annotated[AttentionModel | CnnModel, Field(discriminator="kind")]
 
 
+# ---------------------------------------------------------------------------------------------------------- objective
+Column = Annotated[str, Field(min_length=1)]
+Columns = Annotated[tuple[Column, ...], Field(min_length=1)]
+
+
+class BinaryObjective(Section):
+    """Positives against negatives, by cross-entropy."""
+
+    kind: Literal["binary"] = "binary"
+
+
+class MulticlassObjective(Section):
+    """One of several classes a sequence, by cross-entropy."""
+
+    kind: Literal["multiclass"] = "multiclass"
+    column: Column = Field(description="of [data] targets: the class's name")
+    classes: tuple[str, ...] = Field((), description="in the order of the outputs; those of the training records if not given")
+
+
+class MultilabelObjective(Section):
+    """Any of several labels a sequence, each by binary cross-entropy."""
+
+    kind: Literal["multilabel"] = "multilabel"
+    columns: Columns = Field(description="of [data] targets: 0, 1, or empty where it is not known")
+
+
+class RegressionObjective(Section):
+    """One number a sequence or more."""
+
+    kind: Literal["regression"] = "regression"
+    columns: Columns = Field(description="of [data] targets: numbers, or empty where one is not known")
+    loss: Literal["mse", "huber", "poisson"] = Field("mse", description="poisson = the output is a rate, the targets counts")
+    center: tuple[float, ...] = Field((), description="of each column, taken from the output; the training records' mean if not given")
+    scale: tuple[float, ...] = Field((), description="of each column; the training records' deviation if not given")
+
+
+class LabelsObjective(Section):
+    """One class a letter, such as secondary structure, by cross-entropy."""
+
+    kind: Literal["labels"] = "labels"
+    column: Column = Field(description="of [data] targets: text as long as the sequence, one label a letter; - where it is not known")
+    classes: Annotated[str, Field(min_length=2)] = Field(description="the labels, one character each")
+
+
+class MaskedObjective(Section):
+    """Masked-language model: hidden k-mers are told from what stands around them. Whole spans are hidden, so that no k-mer over the same
+    letters tells them (BERT, Devlin et al. 2019; spans as DNABERT, Ji et al. 2021)."""
+
+    kind: Literal["masked"] = "masked"
+    fraction: float = Field(0.15, gt=0, le=0.5, description="share of the letters that is hidden")
+
+
+class CausalObjective(Section):
+    """Causal language model: each token is told from those before it."""
+
+    kind: Literal["causal"] = "causal"
+
+
+Objective = Annotated[
+    BinaryObjective | MulticlassObjective | MultilabelObjective | RegressionObjective | LabelsObjective | MaskedObjective | CausalObjective,
+    Field(discriminator="kind"),
+]
+PER_TOKEN = ("labels", "masked", "causal")  # objectives with an output a token
+
+
 # ------------------------------------------------------------------------------------- training, evaluation, motifs
 class Training(Section):
     """[training]: one run of the loop. Steps are optimizer steps."""
@@ -431,11 +513,50 @@ class RunFile(Section):
     data: Data
     split: Split = RandomSplit()
     tokens: Tokens = Tokens()
+    objective: Objective = BinaryObjective()
     model: Model = AttentionModel()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Variant] = Field(default_factory=_default_variants)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _variants_are_of_binary_runs(cls, values: Any) -> Any:
+        """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives."""
+        objective = values.get("objective") if isinstance(values, dict) else None
+        kind = objective.get("kind", "binary") if isinstance(objective, dict) else getattr(objective, "kind", "binary")
+        return values if kind == "binary" else {"variants": {}, **values}
+
+    @model_validator(mode="after")
+    def _objective_fits_the_data(self) -> RunFile:
+        kind, data = self.objective.kind, self.data
+        if (kind == "binary") == bool(data.sequences):
+            rule = "positives and negatives" if kind == "binary" else "sequences"
+            raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {'sequences' if data.sequences else 'the two classes'}")
+        if (kind in ("multiclass", "multilabel", "regression", "labels")) != bool(data.targets):
+            raise ValueError(f"[data] of objective {kind!r} must name {'targets' if not data.targets else 'no targets'}")
+        if kind != "binary" and any(run.training.labels == "shuffled" for run in (self, *map(self.variant, self.variants))):
+            raise ValueError(f"training.labels 'shuffled' must go with objective 'binary', got {kind!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _model_has_an_output_a_token(self) -> RunFile:
+        kind = self.objective.kind
+        if kind not in PER_TOKEN:
+            return self
+        for run in (self, *map(self.variant, self.variants)):
+            if isinstance(run.model, CnnModel) or run.model.stem.kind != "none":
+                raise ValueError(f"objective {kind!r} must go with model kind 'attention' and stem kind 'none': it has an output a token")
+            if kind == "labels" and (run.tokens.k, run.training.shift, run.training.reverse_complement) != (1, 0, False):
+                raise ValueError("objective 'labels' must go with tokens.k 1, training.shift 0 and no reverse_complement: a label a letter")
+            if kind == "causal" and not run.model.pattern.causal:
+                raise ValueError("objective 'causal' must go with a pattern with causal = true, got one that sees what comes")
+            if (kind == "causal") and run.tokens.stride != run.tokens.k:
+                raise ValueError(f"objective 'causal' must go with tokens.stride = tokens.k ({run.tokens.k}), got {run.tokens.stride}")
+            if kind != "causal" and run.model.pattern.causal:
+                raise ValueError(f"objective {kind!r} must go with a pattern that sees both sides, got a causal one")
+        return self
 
     @model_validator(mode="after")
     def _tokens_fit_the_alphabet(self) -> RunFile:
@@ -519,7 +640,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
     return RunFileError(message, place=f"{path}:{_line_of(keys, text)}", cure=f"{more} more to mend after this one" if more else "")
 
 
-_UNIONS = ("split", "model", "stem", "position", "pattern", "head")
+_UNIONS = ("split", "objective", "model", "stem", "position", "pattern", "head")
 
 
 def _line_of(keys: Sequence[str], text: str) -> int:

@@ -1,7 +1,8 @@
 """Read FASTA files into a corpus.
 
 Checks every record and writes a corpus folder: letters.bin (one byte a letter), records.parquet (id, label, place, length, sha256) and
-corpus.json (what was read, dropped and noted). Headers may carry `chrom= start= end= strand= group=`; coordinates are 0-based half-open.
+corpus.json (what was read, dropped and noted); with --targets targets.parquet as well. Headers may carry
+`chrom= start= end= strand= group=`; coordinates are 0-based half-open.
 Read and counted: lower case, U in DNA, IUPAC codes, CRLF. Dropped and counted: exact duplicates, records with only N, records outside the
 length limits.
 """
@@ -24,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-length", type=int, default=1, metavar="N", help="letters; shorter records are dropped (default: %(default)s)"
     )
     parser.add_argument("--max-length", type=int, metavar="N", help="letters; longer records are dropped (default: none is too long)")
+    parser.add_argument(
+        "--targets", type=Path, metavar="FILE", help="table (.tsv, .csv) of what is to be learnt: a column id, and any others"
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="corpus folder to write")
 
 
@@ -39,6 +43,6 @@ def run(arguments: argparse.Namespace) -> None:
     if longest is not None and longest < shortest:
         raise SelfAttnBioError(f"--min-length must be <= --max-length ({longest}), got {shortest}")
     rules = Rules(get_alphabet(arguments.alphabet), arguments.assembly, shortest, longest)
-    corpus = build_corpus(zip(files, labels, strict=True), arguments.output, rules)
+    corpus = build_corpus(zip(files, labels, strict=True), arguments.output, rules, arguments.targets)
     for line in describe(corpus.summary):
         print(f"ingest: {line}", flush=True)

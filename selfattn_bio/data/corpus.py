@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +23,7 @@ from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.records import Notes, Record, read_fasta
 
-LETTERS, RECORDS, SUMMARY = "letters.bin", "records.parquet", "corpus.json"
+LETTERS, RECORDS, TARGETS, SUMMARY = "letters.bin", "records.parquet", "targets.parquet", "corpus.json"
 _TYPES = {
     "id": "str",
     "label": "Int8",
@@ -59,7 +59,7 @@ class Corpus:
     alphabet, assembly
         What the letters and the coordinates are.
     fingerprint
-        SHA-256 over ids, labels, coordinates and letters: equal for equal content.
+        SHA-256 over ids, labels, coordinates, letters and targets: equal for equal content.
     """
 
     def __init__(self, path: Path, records: pd.DataFrame, summary: dict[str, Any]) -> None:
@@ -77,6 +77,22 @@ class Corpus:
         """ASCII upper-case letters of record `i` (its row in `records`), (L,): a read-only view of the file."""
         offset = self._offsets[i]
         return self._letters[offset : offset + self._lengths[i]]
+
+    def targets(self, columns: Sequence[str]) -> pd.DataFrame:
+        """These columns of the targets, one row a record, in order; missing where the table had none.
+
+        Raises
+        ------
+        CorpusError
+            If the corpus was read without targets, or they lack a column.
+        """
+        if not (self.path / TARGETS).exists():
+            raise CorpusError("corpus must have targets, got none", place=str(self.path), cure="Name [data] targets, or ingest --targets")
+        found = pd.read_parquet(self.path / TARGETS)
+        if absent := [column for column in columns if column not in found]:
+            message = f"targets must have column {absent[0]!r}, got {', '.join(map(repr, found.columns))}"
+            raise CorpusError(message, place=self.summary["targets"]["path"])
+        return found[list(columns)]
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:
@@ -98,7 +114,8 @@ class Corpus:
         except (ValueError, KeyError, TypeError) as error:  # json, parquet and missing columns raise children of these
             reason = str(error).splitlines()[0]
             raise CorpusError(f"corpus must be readable, got {reason}", place=str(path), cure="Run selfattn-bio ingest again") from error
-        found = {"letters": (path / LETTERS).stat().st_size, "records": len(records), "fingerprint": _fingerprint(records)}
+        fingerprint = _fingerprint(records, path / TARGETS)
+        found = {"letters": (path / LETTERS).stat().st_size, "records": len(records), "fingerprint": fingerprint}
         for what, value in found.items():
             if value != (told := summary.get(what if what == "fingerprint" else f"num_{what}")):
                 message = f"{what} of the corpus must be {told} as {SUMMARY} says, got {value}"
@@ -106,7 +123,9 @@ class Corpus:
         return cls(path, records, summary)
 
 
-def build_corpus(sources: Iterable[tuple[str | Path, int | None]], output: str | Path, rules: Rules) -> Corpus:
+def build_corpus(
+    sources: Iterable[tuple[str | Path, int | None]], output: str | Path, rules: Rules, targets: str | Path | None = None
+) -> Corpus:
     """Read FASTA files into a corpus folder, which is whole afterwards or as it was before.
 
     Dropped and counted: records outside the length limits, with only N (X in protein), with the letters of an earlier record of the same
@@ -120,15 +139,18 @@ def build_corpus(sources: Iterable[tuple[str | Path, int | None]], output: str |
         The folder to write.
     rules
         What is taken.
+    targets
+        Table (.tsv or .csv) with a column id and what is to be learnt of each record.
 
     Raises
     ------
     CorpusError
-        If `output` exists and is not a corpus folder or empty: it would be replaced.
+        If `output` exists and is not a corpus folder or empty: it would be replaced; or the targets cannot be read or are of other records.
     SequenceFileError
         If a file is malformed (see `read_fasta`), no record is left, or what is declared protein is DNA from end to end.
     """
     _check_replaceable(Path(output))
+    wanted = None if targets is None else _read_targets(Path(targets))
     notes, dropped = Notes(), Counter[str]()
     rows: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []
@@ -148,17 +170,24 @@ def build_corpus(sources: Iterable[tuple[str | Path, int | None]], output: str |
             )
         records = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
         records.to_parquet(folder / RECORDS, index=False)
+        about_targets = {}
+        if wanted is not None:
+            joined = _joined(wanted, records["id"], str(targets))
+            joined.to_parquet(folder / TARGETS, index=False)
+            missing = int(joined.isna().all(axis=1).sum())
+            about = {"path": str(targets), "sha256": sha256_of(Path(str(targets))), "columns": list(joined.columns), "missing": missing}
+            about_targets = {"targets": about}
         summary = {
             "alphabet": rules.alphabet.name,
             "assembly": rules.assembly,
             "num_records": len(records),
             "num_letters": int(records["length"].sum()),
-            "fingerprint": _fingerprint(records),
+            "fingerprint": _fingerprint(records, folder / TARGETS),
             "read": read,
             "dropped": dict(dropped),
             "noted": {what: count for what, count in notes.counts.items() if count},
             "sources": files,
-        }
+        } | about_targets
         (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return Corpus.open(output)
 
@@ -170,6 +199,8 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
         yield f"dropped {count}: {reason}"
     for what, count in summary["noted"].items():
         yield f"noted {what} in {count} records"
+    if "targets" in summary:
+        yield f"targets {', '.join(summary['targets']['columns'])}; {summary['targets']['missing']} records have none"
     yield f"kept {summary['num_records']} records, {summary['num_letters']} letters of {summary['alphabet']}"
 
 
@@ -217,7 +248,7 @@ class _Intake:
 def _check_replaceable(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise CorpusError("corpus must be a folder, got a file", place=str(output), cure="Choose another --output")
-    foreign = sorted({part.name for part in output.glob("*")} - {LETTERS, RECORDS, SUMMARY})
+    foreign = sorted({part.name for part in output.glob("*")} - {LETTERS, RECORDS, TARGETS, SUMMARY})
     if foreign:
         message = f"corpus folder must be new, empty or a corpus, as it is replaced, got one that holds {foreign[0]!r}"
         raise CorpusError(message, place=str(output), cure="Choose another --output")
@@ -235,6 +266,33 @@ def _check_any_left(rows: list[dict[str, Any]], dropped: Counter[str], read: int
     )
 
 
-def _fingerprint(records: pd.DataFrame) -> str:
+def _read_targets(path: Path) -> pd.DataFrame:
+    """The table of targets, indexed by id; numbers where a column holds nothing else, text elsewhere."""
+    try:
+        table = pd.read_csv(path, sep="," if path.suffix == ".csv" else "\t", dtype={"id": str}, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise CorpusError("targets must be an existing table, got no such file", place=str(path)) from None
+    except (ValueError, OSError) as error:
+        raise CorpusError(f"targets must be a table of text, got {error}", place=str(path)) from error
+    if "id" not in table or len(table.columns) < 2:
+        message = f"targets must have a column id and one more, got {', '.join(map(repr, table.columns))}"
+        raise CorpusError(message, place=str(path), cure="Tabs part the columns of a .tsv, commas those of a .csv")
+    if (twice := table["id"][table["id"].duplicated()]).size:
+        raise CorpusError(f"targets must have one row a record, got two of {twice.iloc[0]!r}", place=f"{path}:{twice.index[0] + 2}")
+    return table.set_index("id")
+
+
+def _joined(targets: pd.DataFrame, ids: pd.Series, path: str) -> pd.DataFrame:
+    """One row a record, in order."""
+    if not ids.isin(targets.index).any():
+        message = f"targets must name records of the FASTA files, got {targets.index[0]!r} and no row of {ids.iloc[0]!r}"
+        raise CorpusError(message, place=path)
+    return targets.reindex(ids).reset_index(drop=True)
+
+
+def _fingerprint(records: pd.DataFrame, targets: Path) -> str:
     columns = [name for name in _TYPES if name not in ("length", "offset")]
-    return hashlib.sha256(records[columns].to_csv(index=False, sep="\t", lineterminator="\n").encode()).hexdigest()
+    text = records[columns].to_csv(index=False, sep="\t", lineterminator="\n")
+    if targets.exists():
+        text += pd.read_parquet(targets).to_csv(index=False, sep="\t", lineterminator="\n")
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,7 @@
-"""The network of a run: token embeddings, then attention or convolution, then a logit a sequence.
+"""The network of a run: token embeddings, then attention or convolution, then the outputs of a sequence or of each token.
 
-Hides: how the parts of [model] are joined. Training, scoring and interpretation see `embed`, `classify` and `forward`.
+Hides: how the parts of [model] are joined, and which outputs an objective asks for. Training, scoring and interpretation see `embed`,
+`classify` and `forward`.
 """
 
 from __future__ import annotations
@@ -21,43 +22,50 @@ from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
 class AttentionBody(nn.Module):
     """Stem, encoder, head."""
 
-    def __init__(self, section: config.AttentionModel) -> None:
+    def __init__(self, section: config.AttentionModel, num_outputs: int, per_token: bool) -> None:
         super().__init__()
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = Encoder(section)
-        self.head = build_head(section.head, section.embed_dim, section.num_heads, section.dropout)
+        self.head = build_head(section, num_outputs, per_token)
         self.token_dim = self.stem.token_dim
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, N, token_dim), mask (B, N) -> (B,) logits."""
+        """x (B, N, token_dim), mask (B, N) -> (B, C), or (B, N, C) of a head with outputs a token."""
         x, mask = self.stem(x, mask)  # (B, M, D)
         x, mask = self.head.add_prefix(x, mask)
         return self.head(self.encoder(x, mask), mask)
 
 
 class Network(nn.Module):
-    """Token ids in, a logit a sequence out; in two steps where a gradient at the embeddings is wanted.
+    """Token ids in, C outputs a sequence or a token out; in two steps where a gradient at the embeddings is wanted.
 
     With several members it is an ensemble in one network: they share the token embeddings and the batches, each starts from its own
     weights and has its own loss, and their mean is the score.
     """
 
-    def __init__(self, section: config.AttentionModel | config.CnnModel, vocabulary_size: int) -> None:
+    def __init__(
+        self, section: config.AttentionModel | config.CnnModel, vocabulary_size: int, num_outputs: int = 1, per_token: bool = False
+    ) -> None:
         super().__init__()
-        members = [AttentionBody(section) if isinstance(section, config.AttentionModel) else Cnn(section) for _ in range(section.members)]
-        self.members = nn.ModuleList(members)
-        self.embedding = nn.Embedding(vocabulary_size, members[0].token_dim, padding_idx=PAD)
+        bodies: list[AttentionBody | Cnn] = []
+        for _ in range(section.members):
+            if isinstance(section, config.AttentionModel):
+                bodies.append(AttentionBody(section, num_outputs, per_token))
+            else:
+                bodies.append(Cnn(section, num_outputs))
+        self.members = nn.ModuleList(bodies)
+        self.embedding = nn.Embedding(vocabulary_size, bodies[0].token_dim, padding_idx=PAD)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """tokens (B, N) int -> (B, N, token_dim)."""
         return self.embedding(tokens)
 
     def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """embeddings (B, N, token_dim), mask (B, N) bool True = token -> (B,) logits, the mean over the members."""
+        """embeddings (B, N, token_dim), mask (B, N) bool True = token -> (B, C) or (B, N, C), the mean over the members."""
         return self._of_members(embeddings, mask).mean(1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int, padded with 0 -> (B, M) logits, one a member: what the loss is taken of."""
+        """tokens (B, N) int, padded with 0 -> (B, M, C) or (B, M, N, C), of each member: what the loss is taken of."""
         return self._of_members(self.embed(tokens), tokens != PAD)
 
     def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -81,10 +89,23 @@ class SharedByStrands(nn.Module):
 def build_network(run: config.RunFile) -> Network:
     """The network of a run file, freshly initialised from torch's global RNG."""
     tokenizer = tokenizer_of(run)
-    network = Network(run.model, tokenizer.vocabulary_size)
+    network = Network(run.model, tokenizer.vocabulary_size, num_outputs(run), run.objective.kind in config.PER_TOKEN)
     if run.tokens.canonical:
         register_parametrization(network.embedding, "weight", SharedByStrands(torch.from_numpy(tokenizer.canonical())))
     return network
+
+
+def num_outputs(run: config.RunFile) -> int:
+    """Outputs of a sequence, or of a token, that the objective asks for."""
+    match run.objective:
+        case config.MulticlassObjective(classes=classes) | config.LabelsObjective(classes=classes):
+            return len(classes)
+        case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
+            return len(columns)
+        case config.MaskedObjective() | config.CausalObjective():
+            return tokenizer_of(run).vocabulary_size
+        case _:
+            return 1
 
 
 def tokenizer_of(run: config.RunFile) -> KmerTokenizer:

@@ -20,7 +20,7 @@ class Cnn(nn.Module):
     Source: Kelley et al. 2016.
     """
 
-    def __init__(self, section: config.CnnModel) -> None:
+    def __init__(self, section: config.CnnModel, num_outputs: int) -> None:
         super().__init__()
         self.token_dim, self.bins, self.pools = section.embed_dim, section.bins, section.pools
         widths = (section.embed_dim, *section.channels)
@@ -31,11 +31,11 @@ class Cnn(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in section.channels)
         self.dropout = Dropout(section.dropout)
         self.dense = nn.Sequential(
-            nn.Linear(section.bins * widths[-1], section.hidden_dim), nn.ReLU(), self.dropout, nn.Linear(section.hidden_dim, 1)
+            nn.Linear(section.bins * widths[-1], section.hidden_dim), nn.ReLU(), self.dropout, nn.Linear(section.hidden_dim, num_outputs)
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, N, token_dim), mask (B, N) -> (B,) logits."""
+        """x (B, N, token_dim), mask (B, N) -> (B, C)."""
         x = x.transpose(1, 2)  # (B, token_dim, N)
         for convolve, norm, pool in zip(self.convolutions, self.norms, self.pools, strict=True):
             x = norm(convolve(x * mask[:, None])).relu() * mask[:, None]  # (B, C, N)
@@ -43,7 +43,7 @@ class Cnn(nn.Module):
             # After ReLU nothing is below 0, so padding with 0 never wins a maximum.
             x = self.dropout(pad(x, (0, missing)).unflatten(-1, (-1, pool)).amax(-1))  # (B, C, N / pool)
             mask = pad(mask, (0, missing)).unflatten(-1, (-1, pool)).any(-1)
-        return self.dense(self._bin_means(x, mask).flatten(1)).squeeze(-1)
+        return self.dense(self._bin_means(x, mask).flatten(1))
 
     def _bin_means(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, C, M) -> (B, C, bins): means over equal parts of what is not padding; a part without a position is 0."""

@@ -1,4 +1,4 @@
-"""From encoded tokens to one logit a sequence.
+"""From encoded tokens to the outputs of a sequence, or of each token.
 
 Hides: pooling. The network builds one, the CNN uses `equal_parts`; `interpret.relevance` hooks `PoolingProjection`.
 """
@@ -34,12 +34,12 @@ class PoolingHead(nn.Module):
 
     num_prefix = 0  # vectors that the head puts in front of the tokens
 
-    def __init__(self, embed_dim: int, num_heads: int, parts: int, dropout: float) -> None:
+    def __init__(self, embed_dim: int, num_heads: int, parts: int, dropout: float, num_outputs: int) -> None:
         super().__init__()
         self.parts = parts
         self.project = PoolingProjection(embed_dim, num_heads)
         self.classify = nn.Sequential(
-            Dropout(dropout), nn.Linear(parts * embed_dim, embed_dim), nn.GELU(), Dropout(dropout), nn.Linear(embed_dim, 1)
+            Dropout(dropout), nn.Linear(parts * embed_dim, embed_dim), nn.GELU(), Dropout(dropout), nn.Linear(embed_dim, num_outputs)
         )
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,12 +47,12 @@ class PoolingHead(nn.Module):
         return x, mask
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D), mask (B, L) -> (B,) logits; a part without a token counts as 0."""
+        """x (B, L, D), mask (B, L) -> (B, C); a part without a token counts as 0."""
         scores, values = self.project(x)
         inside = equal_parts(mask, self.parts)[..., None]  # (B, L, P, 1)
         weights = scores[:, :, None].masked_fill(~inside, torch.finfo(scores.dtype).min).softmax(dim=1)  # (B, L, P, H)
         pooled = torch.einsum("blph,blhd->bphd", weights.masked_fill(~inside, 0.0), values)  # (B, P, H, D / H)
-        return self.classify(pooled.flatten(1)).squeeze(-1)
+        return self.classify(pooled.flatten(1))
 
 
 def equal_parts(mask: Tensor, parts: int) -> Tensor:
@@ -70,11 +70,11 @@ class ClsHead(nn.Module):
 
     num_prefix = 1
 
-    def __init__(self, embed_dim: int, dropout: float) -> None:
+    def __init__(self, embed_dim: int, dropout: float, num_outputs: int) -> None:
         super().__init__()
         self.vector = nn.Parameter(torch.empty(embed_dim).normal_(std=0.02))
         self.dropout = Dropout(dropout)
-        self.classify = nn.Linear(embed_dim, 1)
+        self.classify = nn.Linear(embed_dim, num_outputs)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, L, D), mask (B, L) -> (B, 1 + L, D), (B, 1 + L)."""
@@ -82,12 +82,32 @@ class ClsHead(nn.Module):
         return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], 1), mask), 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, 1 + L, D) -> (B,) logits."""
-        return self.classify(self.dropout(x[:, 0])).squeeze(-1)
+        """x (B, 1 + L, D) -> (B, C)."""
+        return self.classify(self.dropout(x[:, 0]))
 
 
-def build_head(section: config.PoolingHead | config.ClsHead, embed_dim: int, num_heads: int, dropout: float) -> PoolingHead | ClsHead:
-    """The head that the run file names."""
-    if isinstance(section, config.PoolingHead):
-        return PoolingHead(embed_dim, num_heads, section.parts, dropout)
-    return ClsHead(embed_dim, dropout)
+class TokenHead(nn.Module):
+    """Each token has its outputs."""
+
+    num_prefix = 0
+
+    def __init__(self, embed_dim: int, num_outputs: int) -> None:
+        super().__init__()
+        self.classify = nn.Linear(embed_dim, num_outputs)
+
+    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Nothing is put in front."""
+        return x, mask
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, L, D) -> (B, L, C)."""
+        return self.classify(x)
+
+
+def build_head(section: config.AttentionModel, num_outputs: int, per_token: bool) -> PoolingHead | ClsHead | TokenHead:
+    """The head that the run file names; of an objective with outputs a token there is one only."""
+    if per_token:
+        return TokenHead(section.embed_dim, num_outputs)
+    if isinstance(section.head, config.PoolingHead):
+        return PoolingHead(section.embed_dim, section.num_heads, section.head.parts, section.dropout, num_outputs)
+    return ClsHead(section.embed_dim, section.dropout, num_outputs)

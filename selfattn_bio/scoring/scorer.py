@@ -5,7 +5,7 @@ Hides: batching, padding, device, temperature, strands. Training measures valid 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import PER_TOKEN, LabelsObjective, MulticlassObjective, MultilabelObjective, RegressionObjective, RunFile
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.evaluation.measures import predictions_of
 from selfattn_bio.model.checkpoint import load_model
-from selfattn_bio.model.classifier import Network, tokenizer_of
+from selfattn_bio.model.classifier import Network, num_outputs, tokenizer_of
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.records import letters_of, read_fasta
@@ -61,17 +62,12 @@ class Scorer:
         """ASCII letters (B, L), padded with 0 -> token ids (B, N) int64 on the device."""
         return torch.from_numpy(self.tokenizer.encode(self.alphabet.codes(letters)).astype(np.int64)).to(self.device)
 
-    def logits(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Score sequences of any lengths.
+    def tokens_of(self, letters: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        """ASCII arrays of any length -> token ids (B, N) int64 on the device, padded with 0."""
+        return self.tokens(pad_letters(list(letters)))
 
-        Parameters
-        ----------
-        letters
-            ASCII upper-case letters: (B, L) padded with 0 at the end, or B arrays.
-
-        Returns
-        -------
-        (B,) logits of label 1, in the order given.
+    def batches(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.int64]]:
+        """Rows, longest first, in batches of at most BATCH_LETTERS letters with their padding (one row at least).
 
         Raises
         ------
@@ -81,12 +77,52 @@ class Scorer:
         lengths = np.array([np.count_nonzero(row) for row in letters])
         if len(lengths) and lengths.min() < self.tokenizer.k:
             raise ValueError(f"sequences must be at least k = {self.tokenizer.k} letters long, got {lengths.min()}")
-        logits = np.empty(len(lengths))
+        order = np.argsort(-lengths, kind="stable")
+        start = 0
+        while start < len(order):
+            rows = order[start : start + max(1, BATCH_LETTERS // int(lengths[order[start]]))]
+            start += len(rows)
+            yield rows
+
+    def outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Outputs (n, C) of sequences of any lengths, in the order given: logits of classes or labels, numbers as trained.
+
+        Parameters
+        ----------
+        letters
+            ASCII upper-case letters: (n, L) padded with 0 at the end, or n arrays.
+
+        Raises
+        ------
+        ValueError
+            If a sequence is shorter than the model's k, or the model's outputs are those of tokens.
+        """
+        if self.run.objective.kind in PER_TOKEN:
+            raise ValueError(f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}")
+        outputs = np.empty((len(letters), num_outputs(self.run)))
         with torch.inference_mode():
-            for rows in _batches(lengths):
-                batch = pad_letters([letters[i][: lengths[i]] for i in rows])
-                logits[rows] = self.network(self.tokens(batch)).mean(1).double().cpu().numpy()
-        return logits
+            for rows in self.batches(letters):
+                tokens = self.tokens_of([letters[i][: np.count_nonzero(letters[i])] for i in rows])
+                outputs[rows] = self.network(tokens).mean(1).double().cpu().numpy()
+        return outputs
+
+    def token_outputs(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
+        """Outputs (N, C) of each token of sequences of any lengths, of a model with outputs a token; errors as of `outputs`."""
+        if self.run.objective.kind not in PER_TOKEN:
+            raise ValueError(f"objective must be one with outputs a token, got {self.run.objective.kind!r}")
+        outputs: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(letters)
+        with torch.inference_mode():
+            for rows in self.batches(letters):
+                found = self.network(self.tokens_of([letters[i] for i in rows])).mean(1).double().cpu().numpy()
+                for row, of_row in zip(rows, found, strict=True):
+                    outputs[row] = of_row[: self.tokenizer.num_tokens(len(letters[row]))]
+        return outputs
+
+    def logits(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Logits of label 1, (n,), of a model of positives against negatives; arguments and errors as of `outputs`."""
+        if self.run.objective.kind != "binary":
+            raise ValueError(f"objective must be binary to have one logit a sequence, got {self.run.objective.kind!r}")
+        return self.outputs(letters)[:, 0]
 
     def log_odds(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Log-odds of label 1 but for a constant: logit x slope, (B,); arguments and errors as of `logits`. For differences."""
@@ -95,16 +131,6 @@ class Scorer:
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities of label 1."""
         return expit(logits / self.temperature)
-
-
-def _batches(lengths: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
-    """Rows, longest first, in batches of at most BATCH_LETTERS letters with their padding (one row at least)."""
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        rows = order[start : start + max(1, BATCH_LETTERS // int(lengths[order[start]]))]
-        start += len(rows)
-        yield rows
 
 
 def load(path: str | Path) -> Scorer:
@@ -123,7 +149,7 @@ def load(path: str | Path) -> Scorer:
 
 
 def score_sequences(model: Scorer | str | Path, sequences: Sequence[str] | str | Path, *, rc: bool = False) -> pd.DataFrame:
-    """Score strings or a FASTA file.
+    """Score strings or a FASTA file with a model of any objective that says something of a sequence or its letters.
 
     `score_sequences("results/promoter/model", ["ACGT..."])` gives one row, id "0".
 
@@ -134,25 +160,44 @@ def score_sequences(model: Scorer | str | Path, sequences: Sequence[str] | str |
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip); lower case and U are read as upper case and T.
     rc
-        Average the logits of both strands (DNA only).
+        Average the outputs of both strands (DNA only; not of labels a letter).
 
     Returns
     -------
-    One row a sequence, in the order given: id (header or number), logit, probability (calibrated).
+    One row a sequence, in the order given: id (header or number), then by objective
+    binary: logit, probability (calibrated); multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each;
+    regression: each column; labels: predicted, text as long as the sequence; masked and causal models score no sequences.
 
     Raises
     ------
     SequenceFileError
         If the file is malformed or a letter is outside the alphabet.
     ValueError
-        If a sequence is shorter than the model's k, or `rc` is asked of an alphabet without complement.
+        If a sequence is shorter than the model's k, or `rc` is asked of an alphabet without complement or of labels a letter.
     """
     scorer = model if isinstance(model, Scorer) else load(model)
     ids, letters = read_sequences(scorer.alphabet, sequences)
-    logits = scorer.logits(letters)
+    objective = scorer.run.objective
+    if isinstance(objective, LabelsObjective):
+        if rc:
+            raise ValueError("rc must be false for labels a letter, got true: the other strand has other letters")
+        called = [predictions_of(objective, outputs).argmax(-1) for outputs in scorer.token_outputs(letters)]
+        return pd.DataFrame({"id": ids, "predicted": ["".join(objective.classes[i] for i in row) for row in called]})
+    outputs = scorer.outputs(letters)
     if rc:
-        logits = (logits + scorer.logits([scorer.alphabet.reverse_complement(row) for row in letters])) / 2
-    return pd.DataFrame({"id": ids, "logit": logits, "probability": scorer.probabilities(logits)})
+        outputs = (outputs + scorer.outputs([scorer.alphabet.reverse_complement(row) for row in letters])) / 2
+    match objective:
+        case MulticlassObjective(classes=classes):
+            predicted = predictions_of(objective, outputs)
+            columns = {"predicted": [classes[i] for i in predicted.argmax(axis=1)]}
+            return pd.DataFrame({"id": ids, **columns, **dict(zip((f"probability_{name}" for name in classes), predicted.T, strict=True))})
+        case MultilabelObjective(columns=names) | RegressionObjective(columns=names):
+            prefix = "probability_" if isinstance(objective, MultilabelObjective) else ""
+            predicted = predictions_of(objective, outputs)
+            return pd.DataFrame({"id": ids, **dict(zip((prefix + name for name in names), predicted.T, strict=True))})
+        case _:
+            logits = outputs[:, 0]
+            return pd.DataFrame({"id": ids, "logit": logits, "probability": scorer.probabilities(logits)})
 
 
 def read_sequences(alphabet: Alphabet, sequences: Sequence[str] | str | Path) -> tuple[list[str], list[NDArray[np.uint8]]]:

@@ -181,11 +181,17 @@ def _deal(records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test:
 
 
 def _checked(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """The table, if the corpus is labelled and each side has records of both labels."""
+    """The table, if each side has records, and of both labels unless no record has one."""
     labels = records["label"]
+    if labels.isna().all():
+        sizes = table["split"].value_counts().reindex(list(SIDES), fill_value=0)
+        if (sizes == 0).any():
+            got = ", ".join(f"{size} {side}" for side, size in sizes.items())
+            raise CorpusError(f"each side of the split must have records, got {got}", cure="Add records or change [split]")
+        return table
     if labels.isna().any():
-        cure = "Ingest with one --label per FASTA file"
-        raise CorpusError(f"records must have a label to be split, got {int(labels.isna().sum())} of {len(labels)} without", cure=cure)
+        cure = "Ingest with one --label per FASTA file, or with none"
+        raise CorpusError(f"all records must have a label or none, got {int(labels.isna().sum())} of {len(labels)} without", cure=cure)
     if labels.nunique() < 2:
         raise CorpusError(
             f"corpus must hold both labels, got only label {labels.iloc[0]} ({len(labels)} records)", cure="Add the other class"
@@ -198,6 +204,7 @@ def _checked(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
-    """One line per side: its records and how many of them are positive."""
+    """One line per side: its records and, where they have labels, how many of them are positive."""
     masks = {side: table["split"] == side for side in (*SIDES, DROPPED)}
-    return [f"{side}: {int(mask.sum())} records ({int((labels[mask] == 1).sum())} positive)" for side, mask in masks.items()]
+    positive = {side: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)" for side, mask in masks.items()}
+    return [f"{side}: {int(mask.sum())} records{positive[side]}" for side, mask in masks.items()]

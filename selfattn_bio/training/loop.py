@@ -26,23 +26,22 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from safetensors.torch import save
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from selfattn_bio.config import RunFile, Training
-from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
+from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import CorpusError, TrainingError, TrainingInterrupted
+from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
+from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.hardware import open_fabric, peak_memory_mb
-from selfattn_bio.training.objectives import BinaryObjective
+from selfattn_bio.training.objectives import Batch, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals
+from selfattn_bio.training.sides import Side, Stream, read_sides
 
 SECONDS_BETWEEN_LINES = 10.0
 VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
@@ -53,29 +52,24 @@ class Progress:
     """Where a run stands; with weights and optimizer, all that a checkpoint holds."""
 
     step: int = 0
-    best_step: int = 0
-    best_auroc: float = -1.0
-    top: list[list[float]] = field(default_factory=list)  # AUROC and step of the best evaluations, best first
+    top: list[list[float]] = field(default_factory=list)  # main metric and step of the best evaluations, best first
     seconds: float = 0.0
     letters: int = 0
     loss_sum: float = 0.0  # since the last evaluation
     loss_steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
-
-@dataclass(frozen=True)
-class Side:
-    """Records of one side of the split: rows of the corpus and their labels."""
-
-    rows: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    @property
+    def best_step(self) -> int:
+        """Of the best evaluation, 0 before the first."""
+        return int(self.top[0][1]) if self.top else 0
 
 
 def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threads: int, name: str = "model") -> None:
     """Train one run to its end and write its model folder.
 
     Goes on from the newest checkpoint in `<output>.checkpoints` if that is of the same data, settings and versions; on the CPU
-    with the same number of threads the result is the same, bit for bit, as without an interruption.
+    with the same number of threads and processes the result is the same, bit for bit, as without an interruption.
 
     Parameters
     ----------
@@ -89,63 +83,34 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
     Raises
     ------
     CorpusError
-        If train or valid lacks a label, or a record is shorter than k.
+        If train or valid lacks a label or targets, or a record is shorter than k.
     TrainingError
         If another process trains this run, or the loss is not finite.
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
     fabric = open_fabric(run.training.precision)
-    torch.manual_seed(run.training.seed)
-    sides = {side: _side(run, corpus, split_path, side) for side in ("train", "valid")}
-    tokenizer = tokenizer_of(run)
-    bare = build_network(run)
-    network, optimizer = fabric.setup(bare, build_optimizer(bare, run.training))
-    average = copy.deepcopy(bare).eval()  # the running mean of the weights: what is evaluated and kept
-    scorer = Scorer(run, tokenizer, average)
-    objective = BinaryObjective(run.training, sides["train"].labels)
-    stream = _Stream(run, corpus, sides["train"])
-    say = print if fabric.is_global_zero else _say_nothing
-    say(_what_starts(name, bare, sides, fabric, threads), flush=True)
-    fingerprint = _fingerprint(run, corpus, split_path, fabric.world_size)
+    trainer = Trainer(fabric, run, corpus, split_path, output, name)
+    training, progress = trainer.run.training, trainer.progress
+    fingerprint = _fingerprint(trainer.run, corpus, split_path, fabric.world_size)
+    trainer.say_what_starts(threads)
     folder = CheckpointFolder(output.with_name(output.name + ".checkpoints"), fingerprint, writes=fabric.is_global_zero)
     with folder as checkpoints, StopSignals() as signals:
         fabric.barrier()  # the folder is clean before another process reads it
-        progress, top = _restored(checkpoints, bare, average, optimizer)
-        if progress.step:
-            say(f"{name}: going on from the checkpoint of step {progress.step}", flush=True)
-        started, printed = time.monotonic() - progress.seconds, time.monotonic()
-        network.train()
-        while progress.step < run.training.max_steps and not _out_of_patience(progress, run):
-            _seed_step(run.training.seed, progress.step, fabric.global_rank)
-            step_loss = _backward(fabric, network, scorer, objective, stream, progress)
-            norm = _update(fabric, network, optimizer, run.training, progress.step)
-            _check_finite(step_loss, norm, stream, progress.step, output)
-            progress.step += 1
-            _move_average(average, bare, progress.step, run.training.ema_decay)
-
-            at_end = progress.step == run.training.max_steps
-            evaluates = progress.step % run.training.evaluate_every == 0 or at_end
-            if evaluates and _evaluate(fabric, scorer, corpus, sides["valid"], progress, stream.epoch_of(progress.step), started):
-                top[progress.step] = {key: value.detach().cpu().clone() for key, value in average.state_dict().items()}
-                top = {int(step): top[int(step)] for _, step in progress.top}
-            if evaluates or time.monotonic() - printed > SECONDS_BETWEEN_LINES:
-                say(_line(name, progress, run, stream, started), flush=True)
-                printed = time.monotonic()
+        trainer.restore(checkpoints)
+        progress = trainer.progress
+        while progress.step < training.max_steps and not trainer.out_of_patience():
+            trainer.take_step()
+            at_end = progress.step == training.max_steps
+            if progress.step % training.evaluate_every == 0 or at_end:
+                trainer.evaluate()
+            trainer.say_where_it_stands()
             stop = _stop_of_all(fabric, signals)
-            if progress.step % run.training.checkpoint_every == 0 or at_end or stop:
-                progress.seconds = time.monotonic() - started
-                checkpoints.save(progress.step, _tensors(bare, average, optimizer, top), asdict(progress))
+            if progress.step % training.checkpoint_every == 0 or at_end or stop:
+                checkpoints.save(progress.step, *trainer.state())
             if stop and not at_end:
                 raise _interrupted(stop, progress.step, output)
-        progress.seconds = time.monotonic() - started
-        average.load_state_dict(top[progress.best_step])
-        _write_model(fabric, run, corpus, split_path, output, scorer, sides, progress, top, threads)
-    say(f"{name}: best valid AUROC {progress.best_auroc:.4f} at step {progress.best_step}; model in {output}", flush=True)
-
-
-def _say_nothing(*words: str, flush: bool) -> None:
-    """What processes beside the first have to say."""
+        trainer.write_model(split_path, threads)
 
 
 def _stop_of_all(fabric: Fabric, signals: StopSignals) -> int:
@@ -160,34 +125,257 @@ def _interrupted(number: int, step: int, output: Path) -> TrainingInterrupted:
     return TrainingInterrupted(message, place=str(output), cure="The same command goes on from there", signal_number=number)
 
 
-def _what_starts(name: str, network: Network, sides: dict[str, Side], fabric: Fabric, threads: int) -> str:
-    processes = f"{fabric.world_size} processes, each " if fabric.world_size > 1 else ""
-    return (
-        f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters, {len(sides['train'].rows):,} train and "
-        f"{len(sides['valid'].rows):,} valid records, on {processes}{fabric.device.type} with {threads} threads"
-    )
+class Trainer:
+    """A run in memory: its network, the running mean of its weights, optimizer, data and progress.
 
+    Attributes
+    ----------
+    run
+        With what the objective took from the training records: classes, means.
+    average
+        The network with the running mean of the weights: what is evaluated and kept.
+    top
+        Step -> weights of the best evaluations.
+    """
 
-def _backward(
-    fabric: Fabric, network: torch.nn.Module, scorer: Scorer, objective: BinaryObjective, stream: _Stream, progress: Progress
-) -> float:
-    """Add up the gradients of a step's batches over all processes; their loss, the mean over the records of all of them."""
-    batches = stream.batches(progress.step)
-    records, found = sum(len(rows) for _, rows in batches), torch.zeros(2, dtype=torch.float64)
-    for number, (epoch, rows) in enumerate(batches, start=1):
-        mine, share = _share(rows, fabric)
-        letters, labels = stream.examples(epoch, mine)
-        with fabric.no_backward_sync(network, enabled=number < len(batches)):  # type: ignore[arg-type]
-            loss = objective.loss(network(scorer.tokens(letters)), torch.from_numpy(labels).to(fabric.device, torch.float32))
-            loss = loss * share / records
-            fabric.backward(loss * fabric.world_size)  # which then takes the mean over the processes
-        found += torch.tensor([loss.item(), share * np.count_nonzero(letters)], dtype=torch.float64)
-    if fabric.world_size > 1:
-        found = fabric.all_reduce(found, reduce_op="sum")  # type: ignore[assignment]
-    step_loss, letters_seen = found.tolist()
-    progress.letters += round(letters_seen)
-    progress.loss_sum, progress.loss_steps = progress.loss_sum + step_loss, progress.loss_steps + 1
-    return step_loss
+    def __init__(self, fabric: Fabric, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str) -> None:
+        torch.manual_seed(run.training.seed)
+        self.run, sides = read_sides(run, corpus, split_path)
+        self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
+        self.train, self.valid = sides["train"], sides["valid"]
+        self.main, self.higher_is_better = MAIN[run.objective.kind]
+        self.bare = build_network(self.run)
+        self.network, self.optimizer = fabric.setup(self.bare, build_optimizer(self.bare, run.training))
+        self.average = copy.deepcopy(self.bare).eval()
+        self.scorer = Scorer(self.run, tokenizer_of(self.run), self.average)
+        self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
+        self.stream = Stream(self.run, corpus, self.train)
+        self.progress, self.top = Progress(), dict[int, dict[str, Tensor]]()
+        self.started = self.printed = time.monotonic()
+        self.network.train()
+
+    # --------------------------------------------------------------------------------------------------------------- a step
+    def take_step(self) -> None:
+        """One step of the optimizer: seed, gradients, clipping, update, the mean of the weights."""
+        progress, training = self.progress, self.run.training
+        _seed_step(training.seed, progress.step, self.fabric.global_rank)
+        loss = self.add_gradients()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(progress.step, training)
+        norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
+        self._check_finite(loss, norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        progress.step += 1
+        progress.loss_sum, progress.loss_steps = progress.loss_sum + loss, progress.loss_steps + 1
+        _move_average(self.average, self.bare, progress.step, training.ema_decay)
+
+    def add_gradients(self) -> float:
+        """Add up the gradients of a step's batches over all processes; their loss, the mean over what is wanted in all of them."""
+        parts = self.stream.batches(self.progress.step)
+        batches, counts = [], np.zeros(2)  # of what is wanted, and of letters
+        for epoch, rows in parts:
+            mine, share = _share(rows, self.fabric)
+            letters, targets = self.stream.examples(epoch, mine)
+            batch = self.objective.batch(self.scorer.tokens(letters), targets)
+            batches.append((batch, share))
+            counts += share * np.array([batch.size, np.count_nonzero(letters)])
+        size, letters_seen = self._sum_of_all(counts)
+        size = max(size, 1.0)  # a batch of records without targets moves nothing
+        loss = 0.0
+        for number, (batch, share) in enumerate(batches, start=1):
+            with self.fabric.no_backward_sync(self.network, enabled=number < len(batches)):
+                loss += self._backward(batch, share, size)
+        self.progress.letters += round(letters_seen)
+        return float(self._sum_of_all(np.array([loss]))[0])
+
+    def _backward(self, batch: Batch, share: float, size: float) -> float:
+        loss = self.objective.loss(self.network(batch.tokens), batch.wanted) * share / size
+        self.fabric.backward(loss * self.fabric.world_size)  # which then takes the mean over the processes
+        return loss.item()
+
+    def _sum_of_all(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The sum over the processes."""
+        if self.fabric.world_size == 1:
+            return values
+        return self.fabric.all_reduce(torch.from_numpy(values).to(self.fabric.device), reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
+
+    def _check_finite(self, loss: float, norm: Tensor | None) -> None:
+        if not (math.isfinite(loss) and norm is not None and bool(norm.isfinite())):
+            ids = ", ".join(self.stream.ids(self.progress.step)[:5])
+            message = f"loss and gradient must be finite, got {loss} and {norm} at step {self.progress.step + 1} (records {ids}, ...)"
+            raise TrainingError(message, place=str(self.output), cure="Lower training.learning_rate; the last checkpoint is kept")
+
+    # ---------------------------------------------------------------------------------------------------------- evaluation
+    def evaluate(self) -> None:
+        """Measure valid, add a row to the history, keep the weights if they are among the best."""
+        progress, training = self.progress, self.run.training
+        measured = self.measure_valid()
+        seconds = time.monotonic() - self.started
+        progress.history.append(
+            {
+                "step": progress.step,
+                "epoch": self.stream.epoch_of(progress.step),
+                "train_loss": progress.loss_sum / progress.loss_steps,
+                **{f"valid_{name}": value for name, value in measured.items()},
+                "learning_rate": learning_rate(progress.step - 1, training),
+                "seconds": seconds,
+                "letters_per_second": progress.letters / seconds,
+                "peak_memory_mb": peak_memory_mb(),
+            }
+        )
+        progress.loss_sum, progress.loss_steps = 0.0, 0
+        value = measured[self.main] if self.higher_is_better else -measured[self.main]
+        # Of equal ones the earlier is better; one that is not defined is the worst.
+        worth = value if math.isfinite(value) else -math.inf
+        progress.top = sorted([*progress.top, [worth, progress.step]], key=lambda each: (-each[0], each[1]))[: training.top]
+        if [worth, progress.step] in progress.top:
+            self.top[progress.step] = {key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()}
+            self.top = {int(step): self.top[int(step)] for _, step in progress.top}
+
+    def measure_valid(self) -> dict[str, float]:
+        """loss and metrics of the running mean of the weights on valid."""
+        if self.objective.per_token:
+            letters = [self.corpus.letters(int(row)) for row in self.valid.rows]
+            return self.objective.measure_tokens(self.scorer, letters, self.valid.targets)
+        return self.objective.measure(self.outputs_of(self.valid), self.valid.targets)
+
+    def outputs_of(self, side: Side) -> NDArray[np.float64]:
+        """(n, C) outputs of a side; each process scores its part, all with the running statistics of the first."""
+        if self.fabric.world_size > 1:
+            for buffer in self.average.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
+        part = self.scorer.outputs([self.corpus.letters(int(row)) for row in side.rows[mine]])
+        outputs = np.zeros((len(side.rows), part.shape[1]))
+        outputs[mine] = part
+        return self._sum_of_all(outputs)
+
+    def out_of_patience(self) -> bool:
+        """Whether so many evaluations brought nothing better."""
+        training = self.run.training
+        return self.progress.step - self.progress.best_step >= training.patience * training.evaluate_every
+
+    # ----------------------------------------------------------------------------------------------------------- checkpoint
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that a checkpoint holds."""
+        self.progress.seconds = time.monotonic() - self.started
+        parts = {
+            "network": self.bare.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer),
+            **{f"top-{step}": weights for step, weights in self.top.items()},
+        }
+        return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}, asdict(self.progress)
+
+    def restore(self, checkpoints: CheckpointFolder) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        found = checkpoints.latest()
+        if found is None:
+            return
+        tensors, state = found
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for key, value in tensors.items():
+            part, rest = key.split("/", 1)
+            parts[part][rest] = value
+        self.bare.load_state_dict(parts.pop("network"))
+        self.average.load_state_dict(parts.pop("average"))
+        restore_optimizer(self.optimizer, parts.pop("optimizer"))
+        self.top = {int(part.removeprefix("top-")): weights for part, weights in parts.items()}
+        self.progress = Progress(**state)
+        self.started = time.monotonic() - self.progress.seconds
+        self._say(f"going on from the checkpoint of step {self.progress.step}")
+
+    # -------------------------------------------------------------------------------------------------------------- the end
+    def write_model(self, split_path: Path, threads: int) -> None:
+        """Write the model folder with the best weights, from the first process."""
+        self.progress.seconds = time.monotonic() - self.started
+        self.average.load_state_dict(self.top[self.progress.best_step])
+        calibration = self._calibration()
+        if not self.fabric.is_global_zero:
+            return
+        provenance = {
+            "calibration": calibration,
+            "corpus_fingerprint": self.corpus.fingerprint,
+            "split_sha256": sha256_of(split_path),
+            "num_train": len(self.train.rows),
+            "num_valid": len(self.valid.rows),
+            "seed": self.run.training.seed,
+            "best_step": self.progress.best_step,
+            "device": self.fabric.device.type,
+            "processes": self.fabric.world_size,
+            "threads": threads,
+            "python": platform.python_version(),
+            "versions": {package: version(package) for package in VERSIONS},
+        }
+        cost = {
+            "seconds": round(self.progress.seconds, 1),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "letters_per_second": round(self.progress.letters / self.progress.seconds, 1),
+            "steps": self.progress.step,
+            "best_step": self.progress.best_step,
+        }
+        with whole_folder(self.output) as folder:
+            save_model(folder, self.run, {key: value.contiguous() for key, value in self.average.state_dict().items()}, provenance)
+            for step, weights in self.top.items():
+                if step != self.progress.best_step:
+                    (folder / "top").mkdir(exist_ok=True)
+                    (folder / "top" / f"step-{step:09d}.safetensors").write_bytes(save(weights))
+            pd.DataFrame(self.progress.history).to_csv(folder / "history.csv", index=False)
+            (folder / "train.json").write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+        self._say(f"best valid {self._of_main(self.best)} at step {self.progress.best_step}; model in {self.output}")
+
+    def _calibration(self) -> dict[str, float]:
+        """Temperature, threshold and slope fitted on valid; of other objectives than binary what changes nothing."""
+        if self.run.objective.kind != "binary":
+            return {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
+        logits, labels = self.outputs_of(self.valid)[:, 0], self.valid.targets
+        temperature = fit_temperature(logits, labels)
+        threshold = choose_threshold(calibrate(logits, temperature), labels)
+        return {"temperature": temperature, "threshold": threshold, "slope": fit_slope(logits, labels)}
+
+    # -------------------------------------------------------------------------------------------------------------- words
+    @property
+    def best(self) -> float:
+        """The main metric of the best evaluation."""
+        value = self.progress.top[0][0]
+        return value if self.higher_is_better else -value
+
+    def say_what_starts(self, threads: int) -> None:
+        """One line: the size of the network and of the data, and on what it runs."""
+        processes = f"{self.fabric.world_size} processes, each " if self.fabric.world_size > 1 else ""
+        self._say(
+            f"{sum(p.numel() for p in self.bare.parameters()):,} parameters, {len(self.train.rows):,} train and "
+            f"{len(self.valid.rows):,} valid records, on {processes}{self.fabric.device.type} with {threads} threads"
+        )
+
+    def say_where_it_stands(self) -> None:
+        """One line after an evaluation, and about every ten seconds."""
+        progress = self.progress
+        evaluated = bool(progress.history) and progress.history[-1]["step"] == progress.step
+        if not evaluated and time.monotonic() - self.printed < SECONDS_BETWEEN_LINES:
+            return
+        self.printed = time.monotonic()
+        seconds = self.printed - self.started
+        row = progress.history[-1] if evaluated else {}
+        loss = row["train_loss"] if evaluated else progress.loss_sum / progress.loss_steps
+        parts = [
+            f"step {progress.step}/{self.run.training.max_steps}",
+            f"epoch {self.stream.epoch_of(progress.step):.1f}",
+            f"loss {loss:.4f}",
+        ]
+        if evaluated:
+            parts.append(f"valid {self._of_main(row[f'valid_{self.main}'])} (best {self.best:.4f} at {progress.best_step})")
+        left = seconds / progress.step * (self.run.training.max_steps - progress.step)
+        parts += [f"{progress.letters / seconds / 1000:.0f} kletters/s", f"at most {left / 60:.1f} min left"]
+        self._say(" | ".join(parts))
+
+    def _of_main(self, value: float) -> str:
+        return f"{'AUROC' if self.main == 'auroc' else self.main} {value:.4f}"
+
+    def _say(self, words: str) -> None:
+        if self.fabric.is_global_zero:
+            print(f"{self.name}: {words}", flush=True)
 
 
 def _share(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], float]:
@@ -197,133 +385,8 @@ def _share(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], 
     return rows[fabric.global_rank :: fabric.world_size], 1.0
 
 
-def _update(fabric: Fabric, network: torch.nn.Module, optimizer: torch.optim.Optimizer, training: Training, step: int) -> Tensor | None:
-    """Clip the gradients and let the optimizer take its step; their norm before clipping."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, training)
-    norm = fabric.clip_gradients(network, optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
-    optimizer.step()
-    optimizer.zero_grad()
-    return norm
-
-
-def _check_finite(loss: float, norm: Tensor | None, stream: _Stream, step: int, output: Path) -> None:
-    if not (math.isfinite(loss) and norm is not None and bool(norm.isfinite())):
-        ids = ", ".join(stream.ids(step)[:5])
-        message = f"loss and gradient must be finite, got {loss} and {norm} at step {step + 1} (records {ids}, ...)"
-        raise TrainingError(message, place=str(output), cure="Lower training.learning_rate; the last checkpoint is kept")
-
-
-class _Stream:
-    """The endless stream of batches, epoch after epoch; any step's batches can be asked for."""
-
-    def __init__(self, run: RunFile, corpus: Corpus, side: Side) -> None:
-        training = run.training
-        self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
-        self.order = BatchOrder(corpus.records["length"].to_numpy()[side.rows], training.batch_size, training.seed)
-        self.augmentation = Augmentation(training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution)
-        self.per_epoch = math.ceil(len(side.rows) / training.batch_size)
-        self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])
-
-    def epoch_of(self, step: int) -> float:
-        return step * self.accumulate / self.per_epoch
-
-    def batches(self, step: int) -> list[tuple[int, NDArray[np.int64]]]:
-        """(epoch, rows of the side) of each batch of a step."""
-        found = []
-        for position in range(step * self.accumulate, (step + 1) * self.accumulate):
-            epoch, at = divmod(position, self.per_epoch)
-            if self._epoch[0] != epoch:
-                self._epoch = (epoch, self.order.epoch(epoch))
-            found.append((epoch, self._epoch[1][at]))
-        return found
-
-    def ids(self, step: int) -> list[str]:
-        """The records of a step."""
-        rows = np.concatenate([rows for _, rows in self.batches(step)])
-        return self.corpus.records["id"].iloc[self.side.rows[rows]].tolist()
-
-    def examples(self, epoch: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Padded letters (B, L) and labels (B,) of rows of the side."""
-        letters = [self.augmentation.letters(self.corpus, int(record), epoch) for record in self.side.rows[rows]]
-        return pad_letters(letters), self.side.labels[rows]
-
-
-def _side(run: RunFile, corpus: Corpus, split_path: Path, side: str) -> Side:
-    rows = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == side)
-    labels = corpus.records["label"].to_numpy()[rows].astype(np.int64)
-    if len(set(labels)) < 2:
-        raise CorpusError(
-            f"{side} must hold records of both labels, got {len(rows)} of label {', '.join(map(str, sorted(set(labels)))) or '(none)'}",
-            place=str(split_path),
-        )
-    lengths = corpus.records["length"].to_numpy()[rows]
-    if lengths.min() < run.tokens.k:
-        short = corpus.records["id"].iloc[rows[lengths.argmin()]]
-        message = f"records must be at least tokens.k = {run.tokens.k} letters long, got {lengths.min()} in {short!r}"
-        raise CorpusError(message, place=str(corpus.path), cure="Lower tokens.k or raise data.min_length")
-    if run.is_control():
-        labels = np.random.default_rng((run.training.seed, len(rows))).permutation(labels)
-    return Side(rows, labels)
-
-
 def _seed_step(seed: int, step: int, process: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0] >> 1))
-
-
-def _out_of_patience(progress: Progress, run: RunFile) -> bool:
-    return progress.step - progress.best_step >= run.training.patience * run.training.evaluate_every
-
-
-def _logits(fabric: Fabric, scorer: Scorer, corpus: Corpus, side: Side) -> NDArray[np.float64]:
-    """(n,) logits of a side; each process scores its part, all with the running statistics of the first."""
-    if fabric.world_size > 1:
-        for buffer in scorer.network.buffers():
-            torch.distributed.broadcast(buffer, src=0)
-    logits = np.zeros(len(side.rows))
-    mine = slice(fabric.global_rank, None, fabric.world_size)
-    logits[mine] = scorer.logits([corpus.letters(int(row)) for row in side.rows[mine]])
-    if fabric.world_size == 1:
-        return logits
-    return fabric.all_reduce(torch.from_numpy(logits).to(fabric.device), reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
-
-
-def _evaluate(fabric: Fabric, scorer: Scorer, corpus: Corpus, side: Side, progress: Progress, epoch: float, started: float) -> bool:
-    """Measure valid, add a row to the history; whether it is one of the best so far."""
-    logits = _logits(fabric, scorer, corpus, side)
-    auroc = float(roc_auc_score(side.labels, logits))
-    progress.history.append(
-        {
-            "step": progress.step,
-            "epoch": epoch,
-            "train_loss": progress.loss_sum / progress.loss_steps,
-            "valid_loss": float(np.mean(np.logaddexp(0, logits) - side.labels * logits)),
-            "valid_auroc": auroc,
-            "learning_rate": learning_rate(progress.step - 1, scorer.run.training),
-            "seconds": time.monotonic() - started,
-        }
-    )
-    progress.loss_sum, progress.loss_steps = 0.0, 0
-    # Of equal ones the earlier is better.
-    progress.top = sorted([*progress.top, [auroc, progress.step]], key=lambda each: (-each[0], each[1]))[: scorer.run.training.top]
-    progress.best_auroc, progress.best_step = progress.top[0][0], int(progress.top[0][1])
-    return [auroc, progress.step] in progress.top
-
-
-def _line(name: str, progress: Progress, run: RunFile, stream: _Stream, started: float) -> str:
-    seconds = time.monotonic() - started
-    evaluated = progress.history and progress.history[-1]["step"] == progress.step
-    loss = progress.history[-1]["train_loss"] if evaluated else progress.loss_sum / progress.loss_steps
-    parts = [
-        f"{name}: step {progress.step}/{run.training.max_steps}",
-        f"epoch {stream.epoch_of(progress.step):.1f}",
-        f"loss {loss:.4f}",
-    ]
-    if evaluated:
-        parts.append(f"valid AUROC {progress.history[-1]['valid_auroc']:.4f} (best {progress.best_auroc:.4f} at {progress.best_step})")
-    left = seconds / progress.step * (run.training.max_steps - progress.step)
-    parts += [f"{progress.letters / seconds / 1000:.0f} kletters/s", f"at most {left / 60:.1f} min left"]
-    return " | ".join(parts)
 
 
 def _move_average(average: Network, network: Network, step: int, decay: float) -> None:
@@ -336,80 +399,7 @@ def _move_average(average: Network, network: Network, step: int, decay: float) -
             kept.copy_(buffer)
 
 
-def _tensors(network: Network, average: Network, optimizer: Any, top: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
-    parts = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer_tensors(optimizer)}
-    parts |= {f"top-{step}": weights for step, weights in top.items()}
-    return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}
-
-
-def _restored(
-    checkpoints: CheckpointFolder, network: Network, average: Network, optimizer: Any
-) -> tuple[Progress, dict[int, dict[str, Tensor]]]:
-    """Where the newest checkpoint stood, its weights and optimizer put in place; and the weights of the best evaluations, by step."""
-    found = checkpoints.latest()
-    if found is None:
-        return Progress(), {}
-    tensors, state = found
-    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
-    for key, value in tensors.items():
-        part, rest = key.split("/", 1)
-        parts[part][rest] = value
-    network.load_state_dict(parts.pop("network"))
-    average.load_state_dict(parts.pop("average"))
-    restore_optimizer(optimizer, parts.pop("optimizer"))
-    return Progress(**state), {int(part.removeprefix("top-")): weights for part, weights in parts.items()}
-
-
 def _fingerprint(run: RunFile, corpus: Corpus, split_path: Path, processes: int) -> str:
-    parts = [part.model_dump_json() for part in (run.tokens, run.model, run.training)]
+    parts = [part.model_dump_json() for part in (run.tokens, run.objective, run.model, run.training)]
     parts += [corpus.fingerprint, sha256_of(split_path), f"{processes} processes", *(f"{p} {version(p)}" for p in VERSIONS)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _write_model(
-    fabric: Fabric,
-    run: RunFile,
-    corpus: Corpus,
-    split_path: Path,
-    output: Path,
-    scorer: Scorer,
-    sides: dict[str, Side],
-    progress: Progress,
-    top: dict[int, dict[str, Tensor]],
-    threads: int,
-) -> None:
-    valid = sides["valid"]
-    logits = _logits(fabric, scorer, corpus, valid)
-    if not fabric.is_global_zero:
-        return
-    temperature = fit_temperature(logits, valid.labels)
-    threshold = choose_threshold(calibrate(logits, temperature), valid.labels)
-    provenance = {
-        "calibration": {"temperature": temperature, "threshold": threshold, "slope": fit_slope(logits, valid.labels)},
-        "corpus_fingerprint": corpus.fingerprint,
-        "split_sha256": sha256_of(split_path),
-        "num_train": len(sides["train"].rows),
-        "num_valid": len(valid.rows),
-        "seed": run.training.seed,
-        "best_step": progress.best_step,
-        "device": scorer.device.type,
-        "processes": fabric.world_size,
-        "threads": threads,
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in VERSIONS},
-    }
-    cost = {
-        "seconds": round(progress.seconds, 1),
-        "peak_memory_mb": round(peak_memory_mb(), 1),
-        "letters_per_second": round(progress.letters / progress.seconds, 1),
-        "steps": progress.step,
-        "best_step": progress.best_step,
-    }
-    with whole_folder(output) as folder:
-        save_model(folder, run, {key: value.contiguous() for key, value in scorer.network.state_dict().items()}, provenance)
-        for step, weights in top.items():
-            if step != progress.best_step:
-                (folder / "top").mkdir(exist_ok=True)
-                (folder / "top" / f"step-{step:09d}.safetensors").write_bytes(save(weights))
-        pd.DataFrame(progress.history).to_csv(folder / "history.csv", index=False)
-        (folder / "train.json").write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")

@@ -1,21 +1,67 @@
-"""What a run learns: head output and labels to a loss.
+"""What a run learns: a batch becomes inputs and what is wanted of the outputs, and both become a loss.
 
-Hides: smoothing and class weights. The loop alone uses it.
+Hides: smoothing, class weights, missing targets, what is hidden of a sequence. The loop alone uses it. A loss is a sum over what is
+wanted, and `Batch.size` says over how many: the loop divides by the sizes of all batches of a step, whatever way they were cut.
 """
 
 from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, huber_loss, mse_loss, poisson_nll_loss
 
-from selfattn_bio.config import Training
+from selfattn_bio import config
+from selfattn_bio.evaluation.measures import UNKNOWN, measure, predictions_of
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 
 
-class BinaryObjective:
-    """Binary cross-entropy with label smoothing and class weights, summed over a batch.
+@dataclass(frozen=True)
+class Batch:
+    """Inputs (B, N), what is wanted of the outputs, and over how many things the loss is a sum."""
+
+    tokens: Tensor
+    wanted: Tensor
+    size: int
+
+
+class Objective(ABC):
+    """One kind of objective.
+
+    Attributes
+    ----------
+    per_token
+        Outputs are (B, M, N, C), of each token; else (B, M, C), of each sequence. M are the members, whose losses are averaged.
+    """
+
+    per_token = False
+
+    @abstractmethod
+    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+        """Inputs and what is wanted; `tokens` (B, N) are padded with 0, `targets` are those of the rows."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """The sum over the batch, in float32."""
+
+    def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
+        """loss and metrics of the outputs (n, C) of all records; of an objective with outputs a sequence."""
+        raise NotImplementedError
+
+    def measure_tokens(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+        """loss and metrics on all records; of an objective with outputs a token."""
+        raise NotImplementedError
+
+
+class Binary(Objective):
+    """Binary cross-entropy with label smoothing and class weights.
 
     Parameters
     ----------
@@ -24,14 +70,242 @@ class BinaryObjective:
         weight is 1.
     """
 
-    def __init__(self, training: Training, labels: NDArray[np.int64]) -> None:
+    def __init__(self, training: config.Training, labels: NDArray[np.int64]) -> None:
         self.smoothing = training.label_smoothing
         share = float(np.mean(labels))
         balanced = training.class_weights == "balanced"
         self.weights = (0.5 / (1 - share), 0.5 / share) if balanced else (1.0, 1.0)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """logits (B, M) of M members, labels (B,) float 0 or 1 -> the sum over the batch of the members' mean loss, in float32."""
-        weight = torch.where(labels > 0.5, self.weights[1], self.weights[0])[:, None]
-        target = (labels * (1 - self.smoothing) + self.smoothing / 2)[:, None].expand_as(logits)
-        return binary_cross_entropy_with_logits(logits.float(), target, weight=weight, reduction="none").mean(1).sum()
+    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+        return Batch(tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), len(targets))
+
+    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """outputs (B, M, 1), wanted (B,) float 0 or 1."""
+        logits = outputs.squeeze(-1).float()
+        weight = torch.where(wanted > 0.5, self.weights[1], self.weights[0])[:, None]
+        target = (wanted * (1 - self.smoothing) + self.smoothing / 2)[:, None].expand_as(logits)
+        return binary_cross_entropy_with_logits(logits, target, weight=weight, reduction="none").mean(1).sum()
+
+    def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
+        from sklearn.metrics import roc_auc_score
+
+        logits = outputs[:, 0]
+        loss = float(np.mean(np.logaddexp(0, logits) - targets * logits))
+        return {"loss": loss, "auroc": float(roc_auc_score(targets, logits))}
+
+
+class Multiclass(Objective):
+    """Cross-entropy with label smoothing and class weights; a record without a class counts nothing."""
+
+    def __init__(self, section: config.MulticlassObjective, training: config.Training, classes: NDArray[np.int64]) -> None:
+        self.section, self.smoothing, self.weights = section, training.label_smoothing, None
+        if training.class_weights == "balanced":
+            counts = np.bincount(classes[classes != UNKNOWN], minlength=len(section.classes))
+            self.weights = torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
+
+    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+        return Batch(tokens, torch.from_numpy(targets).to(tokens.device), int((targets != UNKNOWN).sum()))
+
+    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """outputs (B, M, C), wanted (B,) int."""
+        weights = None if self.weights is None else self.weights.to(outputs.device)
+        return _cross_entropy(outputs, wanted, self.smoothing, weights)
+
+    def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
+        known = targets != UNKNOWN
+        loss = cross_entropy(torch.from_numpy(outputs[known]), torch.from_numpy(targets[known])).item()
+        return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets)}
+
+
+class Columns(Objective):
+    """One output a column of numbers, some of which may be missing: what labels and numbers share."""
+
+    def __init__(self, section: config.MultilabelObjective | config.RegressionObjective) -> None:
+        self.section = section
+
+    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+        return Batch(tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), int(np.isfinite(targets).sum()))
+
+    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """outputs (B, M, C), wanted (B, C) float, NaN where it is not known."""
+        wanted = wanted[:, None].expand_as(outputs)
+        known = wanted.isfinite()
+        return self.of_known(outputs.float()[known], wanted[known]).sum() / outputs.shape[1]
+
+    @abstractmethod
+    def of_known(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of each, (n,)."""
+
+    def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
+        known = np.isfinite(targets)
+        loss = self.of_known(torch.from_numpy(outputs)[known], torch.from_numpy(targets)[known]).mean().item()
+        return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets)}
+
+
+class Multilabel(Columns):
+    """Binary cross-entropy of each label, with label smoothing."""
+
+    def __init__(self, section: config.MultilabelObjective, training: config.Training) -> None:
+        super().__init__(section)
+        self.smoothing = training.label_smoothing
+
+    def of_known(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        return binary_cross_entropy_with_logits(outputs, wanted * (1 - self.smoothing) + self.smoothing / 2, reduction="none")
+
+
+class Regression(Columns):
+    """Squared error or Huber's loss of standardised numbers, or the Poisson likelihood of counts given the logarithm of their rate."""
+
+    def __init__(self, section: config.RegressionObjective) -> None:
+        super().__init__(section)
+        self.section: config.RegressionObjective = section
+
+    def of_known(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        match self.section.loss:
+            case "mse":
+                return mse_loss(outputs, wanted, reduction="none")
+            case "huber":
+                return huber_loss(outputs, wanted, reduction="none")
+            case "poisson":
+                return poisson_nll_loss(outputs, wanted, log_input=True, reduction="none")
+
+    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+        return super().batch(tokens, self._standardised(targets), generator)
+
+    def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
+        known = np.isfinite(targets)
+        wanted = self._standardised(targets)
+        loss = self.of_known(torch.from_numpy(outputs)[known], torch.from_numpy(wanted)[known]).mean().item()
+        return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets)}
+
+    def _standardised(self, targets: NDArray) -> NDArray:
+        if self.section.loss == "poisson":
+            return targets
+        return (targets - np.array(self.section.center)) / np.array(self.section.scale)
+
+
+class Labels(Objective):
+    """Cross-entropy of each letter's label."""
+
+    per_token = True
+
+    def __init__(self, section: config.LabelsObjective, training: config.Training) -> None:
+        self.section, self.smoothing = section, training.label_smoothing
+
+    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+        wanted = np.full(tokens.shape, UNKNOWN)
+        for row, labels in zip(wanted, targets, strict=True):
+            row[: len(labels)] = labels
+        return Batch(tokens, torch.from_numpy(wanted).to(tokens.device), int((wanted != UNKNOWN).sum()))
+
+    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """outputs (B, M, N, C), wanted (B, N) int."""
+        return _cross_entropy(outputs, wanted, self.smoothing)
+
+    def measure_tokens(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+        outputs, wanted = [], []
+        for found, rows in zip(scorer.token_outputs(letters), targets, strict=True):
+            outputs.append(found[: len(rows)])
+            wanted.append(rows)
+        joined, truth = np.concatenate(outputs), np.concatenate(wanted)
+        known = truth != UNKNOWN
+        loss = cross_entropy(torch.from_numpy(joined[known]), torch.from_numpy(truth[known])).item()
+        return {"loss": loss, **measure(self.section, predictions_of(self.section, joined), truth)}
+
+
+class LanguageModel(Objective):
+    """What a masked and a causal model share: tokens are what is wanted, and perplexity is how well."""
+
+    per_token = True
+
+    def __init__(self, tokenizer: KmerTokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """outputs (B, M, N, V), wanted (B, N) int."""
+        return _cross_entropy(outputs, wanted)
+
+    def measure_tokens(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(0)
+        total, right, size = 0.0, 0, 0
+        with torch.inference_mode():
+            for rows in scorer.batches(letters):
+                batch = self.batch(scorer.tokens_of([letters[i] for i in rows]), targets[rows], generator)
+                outputs = scorer.network(batch.tokens).mean(1).float()  # (B, N, V)
+                known = batch.wanted != UNKNOWN
+                total += cross_entropy(outputs[known], batch.wanted[known], reduction="sum").item()
+                right += int((outputs[known].argmax(-1) == batch.wanted[known]).sum())
+                size += batch.size
+        loss = total / size
+        return {"loss": loss, "accuracy": right / size, "perplexity": math.exp(loss), "bits_per_letter": loss / math.log(2) / self.letters}
+
+    @property
+    @abstractmethod
+    def letters(self) -> int:
+        """New letters that a wanted token brings."""
+
+
+class Masked(LanguageModel):
+    """Spans of 2k letters are hidden: every token over one of them becomes [MASK], and those that lie in them whole are wanted."""
+
+    def __init__(self, tokenizer: KmerTokenizer, fraction: float) -> None:
+        super().__init__(tokenizer)
+        self.fraction = fraction
+
+    @property
+    def letters(self) -> int:
+        return self.tokenizer.k
+
+    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+        k, stride, span = self.tokenizer.k, self.tokenizer.stride, 2 * self.tokenizer.k
+        lengths = (tokens != PAD).sum(1) * stride + k - stride  # letters of each row
+        hidden = torch.zeros(len(tokens), int(lengths.max()) + span, dtype=torch.bool)
+        for row, length in enumerate(lengths.tolist()):
+            number = max(1, round(self.fraction * length / span))
+            starts = torch.randint(max(1, length - span + 1), (number,), generator=generator)
+            hidden[row, (starts[:, None] + torch.arange(span)).flatten()] = True
+        over = hidden.unfold(1, k, stride)[:, : tokens.shape[1]].to(tokens.device)  # (B, N, k)
+        wanted = torch.where(over.all(-1) & (tokens != PAD) & (tokens != UNK), tokens, UNKNOWN)
+        inputs = torch.where(over.any(-1) & (tokens != PAD), MASK, tokens)
+        return Batch(inputs, wanted, int((wanted != UNKNOWN).sum()))
+
+
+class Causal(LanguageModel):
+    """Each token is wanted of the one before it."""
+
+    @property
+    def letters(self) -> int:
+        return self.tokenizer.stride
+
+    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+        wanted = torch.full_like(tokens, UNKNOWN)
+        wanted[:, :-1] = torch.where((tokens[:, 1:] != PAD) & (tokens[:, 1:] != UNK), tokens[:, 1:], UNKNOWN)
+        return Batch(tokens, wanted, int((wanted != UNKNOWN).sum()))
+
+
+def _cross_entropy(outputs: Tensor, wanted: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+    """outputs (B, M, ..., C), wanted (B, ...) -> the sum over what is known, the mean over the members."""
+    members = outputs.shape[1]
+    flat = outputs.float().flatten(0, -2)
+    repeated = wanted[:, None].expand(outputs.shape[:-1]).flatten()
+    known = repeated != UNKNOWN
+    return cross_entropy(flat[known], repeated[known], weights, label_smoothing=smoothing, reduction="sum") / members
+
+
+def build_objective(run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray[Any]) -> Objective:
+    """The objective of a run whose classes and scales are known; `targets` are those of the training records."""
+    match run.objective:
+        case config.MulticlassObjective() as section:
+            return Multiclass(section, run.training, targets)
+        case config.MultilabelObjective() as section:
+            return Multilabel(section, run.training)
+        case config.RegressionObjective() as section:
+            return Regression(section)
+        case config.LabelsObjective() as section:
+            return Labels(section, run.training)
+        case config.MaskedObjective(fraction=fraction):
+            return Masked(tokenizer, fraction)
+        case config.CausalObjective():
+            return Causal(tokenizer)
+        case _:
+            return Binary(run.training, targets)

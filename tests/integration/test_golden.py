@@ -47,7 +47,7 @@ def losses(kernel, pattern, position, dtype, head):
         tokens = torch.randint(4, 20, (8, 150), generator=generator)
         tokens[0, 100:] = 0
         labels = (tokens[:, 3] % 2).to(dtype)
-        loss = binary_cross_entropy_with_logits(network(tokens)[:, 0], labels)
+        loss = binary_cross_entropy_with_logits(network(tokens)[:, 0, 0], labels)
         optimizer.zero_grad()
         loss.backward()
         for group in optimizer.param_groups:

@@ -12,7 +12,8 @@ from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import CorpusError, TrainingError
 from selfattn_bio.scoring.scorer import load, score_sequences
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.loop import _fingerprint, _side, train
+from selfattn_bio.training.loop import _fingerprint, train
+from selfattn_bio.training.sides import read_sides
 
 MODEL = config.AttentionModel(
     embed_dim=16, num_layers=1, num_heads=2, feedforward_dim=32, dropout=0.0, stem=config.ConvStem(token_dim=8, kernel=9, second_kernel=3)
@@ -104,9 +105,9 @@ def test_patience_ends_a_run_early(planted, tmp_path):
     assert history["step"].iloc[-1] - history["step"].iloc[history["valid_auroc"].argmax()] == 10
     # The weights kept are those of the best evaluation, not the last.
     corpus, split = planted
-    valid = _side(with_training(labels="shuffled"), corpus, split, "valid")
+    valid = read_sides(with_training(labels="shuffled"), corpus, split)[1]["valid"]
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid.rows])
-    assert roc_auc_score(valid.labels, logits) == pytest.approx(history["valid_auroc"].max())
+    assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].max())
 
 
 def test_the_best_evaluations_stand_in_top(planted, tmp_path):
@@ -118,18 +119,18 @@ def test_the_best_evaluations_stand_in_top(planted, tmp_path):
     assert kept.name == f"step-{second:09d}.safetensors"
     scorer = load(tmp_path / "model")
     scorer.network.load_state_dict(load_file(kept))
-    valid = _side(with_training(), corpus, split, "valid")
+    valid = read_sides(with_training(), corpus, split)[1]["valid"]
     logits = scorer.logits([corpus.letters(int(row)) for row in valid.rows])
-    assert roc_auc_score(valid.labels, logits) == pytest.approx(history["valid_auroc"].iloc[1])
+    assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].iloc[1])
 
 
 def test_the_control_has_no_true_label_on_either_side(planted):
     corpus, split = planted
     for side in ("train", "valid"):
-        found = _side(with_training(labels="shuffled"), corpus, split, side)
+        found = read_sides(with_training(labels="shuffled"), corpus, split)[1][side]
         truth = corpus.records["label"].to_numpy()[found.rows]
-        assert (found.labels != truth).any()
-        assert sorted(found.labels) == sorted(truth)
+        assert (found.targets != truth).any()
+        assert sorted(found.targets) == sorted(truth)
 
 
 def test_a_checkpoint_is_of_one_split_and_one_set_of_settings(planted, tmp_path):

@@ -263,7 +263,7 @@ def test_a_new_run_file_is_a_new_target(fresh):
         (
             "smoke/positives.fa",
             "smoke/none.fa",
-            r"smoke\.toml: \[data\] positives and negatives must name existing files, got '.*none\.fa'",
+            r"smoke\.toml: \[data\] must name existing files, got '.*none\.fa'",
         ),
     ],
 )

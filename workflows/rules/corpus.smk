@@ -1,6 +1,7 @@
 rule ingest:
     input:
         fasta=fasta_files,
+        targets=targets_file,
     output:
         corpus=directory("results/{task}/corpus"),
     log:
@@ -8,12 +9,11 @@ rule ingest:
     benchmark:
         "results/{task}/benchmarks/ingest.tsv"
     params:
-        labels=lambda wildcards: labels(run_of(wildcards.task).data),
         options=lambda wildcards: ingest_options(run_of(wildcards.task).data),
     message:
         "Reading the sequences of {wildcards.task}"
     shell:
-        "selfattn-bio ingest --fasta {input.fasta:q} --label {params.labels} {params.options:q} --output {output.corpus:q} "
+        "selfattn-bio ingest --fasta {input.fasta:q} {params.options:q} --output {output.corpus:q} "
         "2>&1 | tee -i {log:q}"
 
 

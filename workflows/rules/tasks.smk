@@ -47,21 +47,27 @@ def sections(*names: str):
 
 def fasta_files(wildcards) -> list[str]:
     """The FASTA files of a task. Checked here: Snakemake would go on from an old corpus in silence if one were gone."""
-    data = run_of(wildcards.task).data
-    files = [*data.positives, *data.negatives]
+    return existing([file for file, _ in run_of(wildcards.task).data.files], wildcards)
+
+
+def targets_file(wildcards) -> list[str]:
+    targets = run_of(wildcards.task).data.targets
+    return existing([targets] if targets else [], wildcards)
+
+
+def existing(files: list[str], wildcards) -> list[str]:
     for file in files:
         if not Path(file).is_file():
-            sys.exit(f"error: {run_file(wildcards)}: [data] positives and negatives must name existing files, got {file!r}")
+            sys.exit(f"error: {run_file(wildcards)}: [data] must name existing files, got {file!r}")
     return files
-
-
-def labels(data: Data) -> list[int]:
-    return [1] * len(data.positives) + [0] * len(data.negatives)
 
 
 def ingest_options(data: Data) -> list[str]:
     options = ["--alphabet", data.alphabet, "--min-length", str(data.min_length), "--max-length", str(data.max_length)]
-    return options + (["--assembly", data.assembly] if data.assembly else [])
+    options += ["--assembly", data.assembly] if data.assembly else []
+    options += ["--targets", data.targets] if data.targets else []
+    labels = [str(label) for _, label in data.files if label is not None]
+    return options + (["--label", *labels] if labels else [])
 
 
 def variant_models(wildcards) -> list[str]:

@@ -49,7 +49,7 @@ def test_one_logit_a_sequence_is_the_mean_of_the_members(network):
     network.eval()
     tokens = tokens_of(30, 17, 9)
     of_members = network(tokens)
-    assert of_members.shape == (3, len(network.members))
+    assert of_members.shape == (3, len(network.members), 1)
     assert_close(score(network, tokens), of_members.mean(1))
     assert len(of_members[0].unique()) == len(network.members)
 

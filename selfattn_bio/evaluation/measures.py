@@ -1,0 +1,184 @@
+"""What the outputs of an objective say, what they are held against, and how well they do: for all objectives but `binary`.
+
+Hides: links from outputs to predictions, missing targets, metrics. Training chooses by it on valid, `evaluate` judges by it on test. Binary
+runs have `metrics`, which draws bootstraps a thousand times as fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_auc_score
+
+from selfattn_bio import config
+from selfattn_bio.errors import CorpusError
+
+Array = NDArray[np.float64]
+UNKNOWN = -100  # a class that is not known, in integer targets: what torch's cross-entropy leaves out
+# Of each objective the metric that chooses on valid, and whether a higher value is better.
+MAIN = {
+    "binary": ("auroc", True),
+    "multiclass": ("mcc", True),
+    "multilabel": ("auroc", True),
+    "regression": ("pearson", True),
+    "labels": ("accuracy", True),
+    "masked": ("perplexity", False),
+    "causal": ("perplexity", False),
+}
+
+
+def columns_of(objective: config.Objective) -> tuple[str, ...]:
+    """The columns of the targets that an objective reads."""
+    match objective:
+        case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
+            return columns
+        case config.MulticlassObjective(column=column) | config.LabelsObjective(column=column):
+            return (column,)
+        case _:
+            return ()
+
+
+def classes_of(targets: pd.DataFrame, objective: config.MulticlassObjective) -> tuple[str, ...]:
+    """The classes that the targets name, sorted."""
+    return tuple(sorted(targets[objective.column].dropna().astype(str).unique()))
+
+
+def targets_of(objective: config.Objective, targets: pd.DataFrame, place: str) -> NDArray:
+    """The targets of records as numbers.
+
+    Parameters
+    ----------
+    targets
+        The columns of `columns_of`, n rows.
+    place
+        Of the table, for errors.
+
+    Returns
+    -------
+    multiclass: (n,) index of the class, UNKNOWN where there is none. multilabel, regression: (n, C) floats, NaN where there is none.
+    labels: (n,) objects, each (L,) indices. masked, causal: (n, 0).
+
+    Raises
+    ------
+    CorpusError
+        If a value is none that the objective knows.
+    """
+    match objective:
+        case config.MulticlassObjective(column=column, classes=classes):
+            numbers = {name: number for number, name in enumerate(classes)}
+            texts = targets[column].dropna().astype(str)
+            if (strange := texts[~texts.isin(numbers)]).size:
+                message = f"column {column!r} must hold classes of the run ({', '.join(classes)}), got {strange.iloc[0]!r}"
+                raise CorpusError(message, place=place, cure="Name all in objective.classes, or put the record on the train side")
+            return texts.map(numbers).reindex(targets.index, fill_value=UNKNOWN).to_numpy(dtype=np.int64)
+        case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
+            return np.stack([_numbers(objective, targets[column], place) for column in columns], axis=1)
+        case config.LabelsObjective(column=column, classes=classes):
+            codes = np.full(256, -1)
+            codes[list(classes.encode())] = range(len(classes))
+            codes[ord("-")] = UNKNOWN
+            found = np.empty(len(targets), dtype=object)
+            for row, text in enumerate(targets[column].fillna("")):
+                found[row] = codes[list(str(text).encode())] if text else np.zeros(0, dtype=np.int64)
+                if (found[row] == -1).any():
+                    wrong = str(text)[int(np.argmax(found[row] == -1))]
+                    raise CorpusError(f"column {column!r} must hold labels of {classes!r} or -, got {wrong!r}", place=place)
+            return found
+        case _:
+            return np.zeros((len(targets), 0))
+
+
+def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Array:
+    numbers = pd.to_numeric(values, errors="coerce")
+    strange = values[numbers.isna() & values.notna()]
+    rule = "numbers"
+    if isinstance(objective, config.MultilabelObjective):
+        rule, strange = "0 or 1", values[values.notna() & ~numbers.isin([0, 1])]
+    elif isinstance(objective, config.RegressionObjective) and objective.loss == "poisson":
+        rule, strange = "counts, not negative,", values[values.notna() & ~(numbers >= 0)]
+    if strange.size:
+        raise CorpusError(f"column {values.name!r} must hold {rule} or nothing, got {strange.iloc[0]!r}", place=place)
+    return numbers.to_numpy(dtype=np.float64)
+
+
+def predictions_of(objective: config.Objective, outputs: Array) -> Array:
+    """What outputs (..., C) say in the units of the targets: probabilities of classes or labels, or numbers."""
+    match objective:
+        case config.MulticlassObjective() | config.LabelsObjective():
+            return softmax(outputs, axis=-1)
+        case config.MultilabelObjective():
+            return expit(outputs)
+        case config.RegressionObjective(loss="poisson"):
+            return np.exp(outputs)
+        case config.RegressionObjective(center=center, scale=scale):
+            return outputs * np.array(scale) + np.array(center)
+        case _:
+            raise ValueError(f"objective must be one with predictions, got {objective.kind!r}")
+
+
+def measure(objective: config.Objective, predictions: Array, targets: NDArray) -> dict[str, float]:
+    """Metrics of predictions (n, C) against targets; those of several columns are means over the columns.
+
+    multiclass and labels: accuracy, macro_f1, mcc. multilabel: auroc, auprc, over columns with both labels. regression: pearson, spearman,
+    r2, mse. NaN where a metric is not defined, as a correlation with what is everywhere the same.
+    """
+    match objective:
+        case config.MulticlassObjective() | config.LabelsObjective():
+            known = targets != UNKNOWN
+            called, truth = predictions[known].argmax(axis=-1), targets[known]
+            return {
+                "accuracy": float(np.mean(called == truth)),
+                "macro_f1": float(f1_score(truth, called, average="macro", zero_division=0)),
+                "mcc": float(matthews_corrcoef(truth, called)),
+            }
+        case config.MultilabelObjective():
+            return {
+                "auroc": _over_columns(_both(roc_auc_score), predictions, targets),
+                "auprc": _over_columns(_both(average_precision_score), predictions, targets),
+            }
+        case config.RegressionObjective():
+            return {name: _over_columns(metric, predictions, targets) for name, metric in REGRESSION.items()}
+        case _:
+            raise ValueError(f"objective must be one with predictions, got {objective.kind!r}")
+
+
+def _both(metric: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
+    """The metric, or NaN where the truth holds one label only."""
+    return lambda predicted, truth: float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
+
+
+def _over_columns(metric: Callable[[Array, Array], float], predictions: Array, targets: Array) -> float:
+    values = []
+    for predicted, truth in zip(predictions.T, targets.T, strict=True):
+        known = np.isfinite(truth)
+        values.append(metric(predicted[known], truth[known]) if known.any() else float("nan"))
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _pearson(predicted: Array, truth: Array) -> float:
+    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
+        return float("nan")
+    return float(np.corrcoef(predicted, truth)[0, 1])
+
+
+def _spearman(predicted: Array, truth: Array) -> float:
+    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
+        return float("nan")
+    return float(spearmanr(predicted, truth).statistic)
+
+
+def _r2(predicted: Array, truth: Array) -> float:
+    spread = float(((truth - truth.mean()) ** 2).sum())
+    return 1 - float(((predicted - truth) ** 2).sum()) / spread if spread else float("nan")
+
+
+def _mse(predicted: Array, truth: Array) -> float:
+    return float(((predicted - truth) ** 2).mean())
+
+
+REGRESSION: dict[str, Callable[[Array, Array], float]] = {"pearson": _pearson, "spearman": _spearman, "r2": _r2, "mse": _mse}

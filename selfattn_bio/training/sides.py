@@ -1,0 +1,132 @@
+"""What a run trains on: the records of train and valid with their targets, and the endless stream of batches.
+
+Hides: checks of labels and lengths, what an objective takes from the training records, shuffled labels, epochs. The loop alone uses it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.config import LabelsObjective, MulticlassObjective, Objective, RegressionObjective, RunFile
+from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.measures import classes_of, columns_of, targets_of
+from selfattn_bio.sequence.splits import read_split
+
+
+@dataclass(frozen=True)
+class Side:
+    """Records of one side of the split: rows of the corpus and their targets (of a binary run labels, (n,))."""
+
+    rows: NDArray[np.int64]
+    targets: NDArray
+
+
+def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile, dict[str, Side]]:
+    """Train and valid, and the run with what its objective takes from the training records: names of classes, mean and deviation."""
+    split = np.array(read_split(split_path, corpus.records["id"]))
+    rows = {side: np.flatnonzero(split == side) for side in ("train", "valid")}
+    for name, of_side in rows.items():
+        _check_lengths(run, corpus, of_side, name, split_path)
+    if run.objective.kind == "binary":
+        return run, {side: _labelled(run, corpus, of_side, side, split_path) for side, of_side in rows.items()}
+    columns = columns_of(run.objective)
+    table = corpus.targets(columns) if columns else pd.DataFrame(index=range(len(corpus)))
+    run = run.model_copy(update={"objective": _fitted(run.objective, table.iloc[rows["train"]], corpus)})
+    place = corpus.summary.get("targets", {}).get("path", str(corpus.path))
+    sides = {side: Side(of_side, targets_of(run.objective, table.iloc[of_side], place)) for side, of_side in rows.items()}
+    if isinstance(run.objective, LabelsObjective):
+        for side in sides.values():
+            _check_label_lengths(corpus, side, place)
+    return run, sides
+
+
+def _fitted(objective: Objective, train: pd.DataFrame, corpus: Corpus) -> Objective:
+    match objective:
+        case MulticlassObjective(classes=()):
+            classes = classes_of(train, objective)
+            if len(classes) < 2:
+                message = f"column {objective.column!r} must hold two classes or more on the train side, got {len(classes)}"
+                raise CorpusError(message, place=str(corpus.path))
+            return objective.model_copy(update={"classes": classes})
+        case RegressionObjective(center=(), scale=()):
+            values = targets_of(objective, train, str(corpus.path))
+            if not np.isfinite(values).any(axis=0).all():
+                message = f"columns {', '.join(objective.columns)} must hold a number each on the train side, got none"
+                raise CorpusError(message, place=str(corpus.path))
+            center, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+            return objective.model_copy(update={"center": tuple(center.tolist()), "scale": tuple(np.where(scale > 0, scale, 1.0).tolist())})
+        case _:
+            return objective
+
+
+def _check_lengths(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path) -> None:
+    if not len(rows):
+        raise CorpusError(f"{side} must hold records, got none", place=str(split_path))
+    lengths = corpus.records["length"].to_numpy()[rows]
+    if lengths.min() < run.tokens.k:
+        short = corpus.records["id"].iloc[rows[lengths.argmin()]]
+        message = f"records must be at least tokens.k = {run.tokens.k} letters long, got {lengths.min()} in {short!r}"
+        raise CorpusError(message, place=str(corpus.path), cure="Lower tokens.k or raise data.min_length")
+
+
+def _check_label_lengths(corpus: Corpus, side: Side, place: str) -> None:
+    for row, labels in zip(side.rows, side.targets, strict=True):
+        record = corpus.records.iloc[row]
+        if len(labels) not in (0, record["length"]):
+            message = f"labels must be as long as the sequence ({record['length']}), got {len(labels)} of {record['id']!r}"
+            raise CorpusError(message, place=place)
+
+
+def _labelled(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path) -> Side:
+    labels = corpus.records["label"].to_numpy()[rows].astype(np.int64)
+    if len(set(labels)) < 2:
+        raise CorpusError(
+            f"{side} must hold records of both labels, got {len(rows)} of label {', '.join(map(str, sorted(set(labels)))) or '(none)'}",
+            place=str(split_path),
+        )
+    if run.is_control():
+        labels = np.random.default_rng((run.training.seed, len(rows))).permutation(labels)
+    return Side(rows, labels)
+
+
+class Stream:
+    """The endless stream of batches, epoch after epoch; any step's batches can be asked for."""
+
+    def __init__(self, run: RunFile, corpus: Corpus, side: Side) -> None:
+        training = run.training
+        self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
+        self.order = BatchOrder(corpus.records["length"].to_numpy()[side.rows], training.batch_size, training.seed)
+        self.augmentation = Augmentation(training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution)
+        self.per_epoch = math.ceil(len(side.rows) / training.batch_size)
+        self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])
+
+    def epoch_of(self, step: int) -> float:
+        return step * self.accumulate / self.per_epoch
+
+    def batches(self, step: int) -> list[tuple[int, NDArray[np.int64]]]:
+        """(epoch, rows of the side) of each batch of a step."""
+        found = []
+        for position in range(step * self.accumulate, (step + 1) * self.accumulate):
+            epoch, at = divmod(position, self.per_epoch)
+            if self._epoch[0] != epoch:
+                self._epoch = (epoch, self.order.epoch(epoch))
+            found.append((epoch, self._epoch[1][at]))
+        return found
+
+    def ids(self, step: int) -> list[str]:
+        """The records of a step."""
+        rows = np.concatenate([rows for _, rows in self.batches(step)])
+        return self.corpus.records["id"].iloc[self.side.rows[rows]].tolist()
+
+    def examples(self, epoch: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray]:
+        """Padded letters (B, L) and targets (B, ...) of rows of the side."""
+        letters = [self.augmentation.letters(self.corpus, int(record), epoch) for record in self.side.rows[rows]]
+        return pad_letters(letters), self.side.targets[rows]
