@@ -469,6 +469,23 @@ class Training(Section):
     checkpoint_every: Positive = Field(250, description="steps")
 
 
+class Transfer(Section):
+    """[transfer]: the run starts from the weights of a trained model; its head is new."""
+
+    parent: str = Field(min_length=1, description="name of the task whose model it is (results/NAME/model), or the path of a model folder")
+    adapt: Literal["all", "frozen", "gradual", "lora"] = Field(
+        "all", description="what is trained: all; the head; the head, then one layer more every unfreeze_every steps; head and LoRA"
+    )
+    unfreeze_every: Positive = Field(200, description="steps, of gradual")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="each layer below the head learns at the rate of the one above times this")
+    lora_rank: Positive = 8
+
+    @property
+    def folder(self) -> Path:
+        """The parent's model folder."""
+        return Path(self.parent) if "/" in self.parent else Path("results") / self.parent / "model"
+
+
 class Evaluation(Section):
     """[evaluation]: intervals and calibration."""
 
@@ -516,6 +533,7 @@ class RunFile(Section):
     objective: Objective = BinaryObjective()
     model: Model = AttentionModel()
     training: Training = Training()
+    transfer: Transfer | None = None
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Variant] = Field(default_factory=_default_variants)
@@ -541,13 +559,21 @@ class RunFile(Section):
         return self
 
     @model_validator(mode="after")
+    def _transfer_is_of_attention(self) -> RunFile:
+        if self.transfer and isinstance(self.model, CnnModel):
+            raise ValueError("[transfer] must go with model kind 'attention', got 'cnn'")
+        return self
+
+    @model_validator(mode="after")
     def _model_has_an_output_a_token(self) -> RunFile:
         kind = self.objective.kind
         if kind not in PER_TOKEN:
             return self
         for run in (self, *map(self.variant, self.variants)):
-            if isinstance(run.model, CnnModel) or run.model.stem.kind != "none":
-                raise ValueError(f"objective {kind!r} must go with model kind 'attention' and stem kind 'none': it has an output a token")
+            if isinstance(run.model, CnnModel):
+                raise ValueError(f"objective {kind!r} must go with model kind 'attention', got 'cnn', which has no output a token")
+            if kind == "causal" and run.model.stem.kind != "none":
+                raise ValueError(f"objective 'causal' must go with stem kind 'none', got {run.model.stem.kind!r}, which sees what comes")
             if kind == "labels" and (run.tokens.k, run.training.shift, run.training.reverse_complement) != (1, 0, False):
                 raise ValueError("objective 'labels' must go with tokens.k 1, training.shift 0 and no reverse_complement: a label a letter")
             if kind == "causal" and not run.model.pattern.causal:
@@ -581,7 +607,8 @@ class RunFile(Section):
         change = self.variants[name]
         training = self.training.model_copy(update=change.training.model_dump(exclude_unset=True))
         tokens, model = change.tokens or self.tokens, change.model or self.model
-        return self.model_copy(update={"tokens": tokens, "model": model, "training": training, "variants": {}})
+        transfer = self.transfer if change.model is None and change.tokens is None else None  # another network cannot take the weights
+        return self.model_copy(update={"tokens": tokens, "model": model, "training": training, "transfer": transfer, "variants": {}})
 
     def is_control(self) -> bool:
         """Whether this run is a control (labels shuffled), not a model or baseline."""

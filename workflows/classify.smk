@@ -18,8 +18,7 @@ for task in RUN_FILES:
         name:
             f"train_{task}"
         input:
-            f"results/{task}/report.html",
-            f"results/{task}/motifs.ipynb",
+            partial(results_of, task),
         localrule: True
         message:
             f"All results of {task} are there"
@@ -27,7 +26,8 @@ for task in RUN_FILES:
 
 onsuccess:
     for task in RUNS:
-        print(f"Report: results/{task}/report.html", file=sys.stderr)
+        result = results_of(task)[0]
+        print(f"{'Report' if result.endswith('.html') else 'Results'}: {result}", file=sys.stderr)
 
 
 onerror:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from selfattn_bio.config import Evaluation
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evaluation.summary import Classifier
 
@@ -52,9 +53,13 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
     from selfattn_bio.files import sha256_of, whole_file
     from selfattn_bio.model.checkpoint import check_trained_on
+    from selfattn_bio.model.lineage import check_unseen
 
-    settings = read_run_file(arguments.run_file).evaluation
-    corpus = Corpus.open(arguments.corpus)
+    run_file = read_run_file(arguments.run_file)
+    settings, corpus = run_file.evaluation, Corpus.open(arguments.corpus)
+    if run_file.objective.kind != "binary":
+        _evaluate_targets(arguments, settings, corpus)
+        return
     rows = _rows_of_sides(corpus, arguments.split)
     letters = {side: [corpus.letters(i) for i in rows[side].index] for side in rows}
     labels = {side: rows[side]["label"].to_numpy(dtype="int64") for side in rows}
@@ -63,6 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     folders = {"model": arguments.model, **dict(arguments.variant)}
     for folder in folders.values():
         check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
+        check_unseen(folder, corpus.records.iloc[rows["test"].index], letters["test"], corpus.alphabet, corpus.assembly)
     classifiers = _networks(folders, letters)
     classifiers |= _fitted_baselines(corpus, letters, labels)
     summary = summarise(classifiers, labels, _properties(corpus, letters), settings)
@@ -74,6 +80,71 @@ def run(arguments: argparse.Namespace) -> None:
     with whole_file(arguments.output / "metrics.json") as path:
         path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     _say(summary, arguments.output)
+
+
+def _evaluate_targets(arguments: argparse.Namespace, settings: Evaluation, corpus: Corpus) -> None:
+    """Every objective but positives against negatives: the model and simple baselines, metrics.json and predictions/."""
+    import numpy as np
+    import pandas as pd
+
+    from selfattn_bio.config import PER_TOKEN, LabelsObjective, MulticlassObjective
+    from selfattn_bio.evaluation import targets as judge
+    from selfattn_bio.evaluation.measures import columns_of, predictions_of, targets_of
+    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.files import sha256_of, whole_file
+    from selfattn_bio.model.checkpoint import check_trained_on
+    from selfattn_bio.model.lineage import check_unseen
+    from selfattn_bio.scoring.scorer import load
+    from selfattn_bio.sequence.splits import read_split
+    from selfattn_bio.training.objectives import LanguageModel, build_objective
+
+    check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
+    scorer = load(arguments.model)
+    section, split = scorer.run.objective, np.array(read_split(arguments.split, corpus.records["id"]))
+    rows = {side: np.flatnonzero(split == side) for side in ("train", *SIDES)}
+    letters = {side: [corpus.letters(int(i)) for i in of_side] for side, of_side in rows.items()}
+    check_unseen(arguments.model, corpus.records.iloc[rows["test"]], letters["test"], corpus.alphabet, corpus.assembly)
+    print("evaluate: " + ", ".join(f"{side} {len(letters[side])} records" for side in letters), flush=True)
+    both = {side: letters[side] for side in SIDES}
+    if section.kind in ("masked", "causal"):
+        language = build_objective(scorer.run, scorer.tokenizer, np.zeros(0))
+        assert isinstance(language, LanguageModel)
+        if language.letters is None:
+            baselines = {"unigram": judge.unigram_nats(scorer.tokenizer, letters["train"], both)}
+        else:
+            nats = judge.markov_nats(corpus.alphabet, letters["train"], letters["valid"], both)
+            baselines = {"markov": {side: of_side * language.letters for side, of_side in nats.items()}}
+        sums = {side: language.sums(scorer, letters[side]) for side in SIDES}
+        summary = judge.summarise_language(sums, language.letters, baselines, settings)
+        tables = {
+            side: pd.DataFrame({"nats": of_side[:, 0] / of_side[:, 2], "right": of_side[:, 1], "tokens": of_side[:, 2]})
+            for side, of_side in sums.items()
+        }
+    else:
+        columns = columns_of(section)
+        table = corpus.targets(columns)
+        targets = {side: targets_of(section, table.iloc[of_side], corpus.summary["targets"]["path"]) for side, of_side in rows.items()}
+        fitted = judge.fit_baselines(section, corpus.alphabet, letters["train"], targets["train"], letters["valid"], targets["valid"])
+        predictions: dict[str, dict[str, Any]] = {
+            name: {side: predict(letters[side]) for side in SIDES} for name, predict in fitted.items()
+        }
+        if section.kind in PER_TOKEN:
+            predictions["model"] = {side: [predictions_of(section, row) for row in scorer.token_outputs(letters[side])] for side in SIDES}
+        else:
+            predictions["model"] = {side: predictions_of(section, scorer.outputs(letters[side])) for side in SIDES}
+        summary = judge.summarise_targets(section, predictions, {side: targets[side] for side in SIDES}, settings)
+        names = section.classes if isinstance(section, MulticlassObjective | LabelsObjective) else columns
+        tables = {side: pd.DataFrame(judge.as_rows(predictions["model"][side], names)) for side in SIDES}
+    summary["train"] = _read_json(arguments.model / "train.json")
+    for side, predicted in tables.items():
+        predicted.insert(0, "id", corpus.records["id"].iloc[rows[side]].tolist())
+        with whole_file(arguments.output / "predictions" / f"{side}.tsv") as path:
+            predicted.to_csv(path, sep="\t", index=False, float_format="%.6g")
+    with whole_file(arguments.output / "metrics.json") as path:
+        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    for name, entry in {"model": summary["test"]["model"], **summary["test"]["baselines"]}.items():
+        print("evaluate: test " + ", ".join(f"{metric} {value['value']:.3f}" for metric, value in entry.items()) + f"  {name}", flush=True)
+    print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
 
 
 def _named_folder(text: str) -> tuple[str, Path]:

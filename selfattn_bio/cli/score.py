@@ -22,8 +22,8 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.scoring.scorer import load, score_sequences
 
     scorer = load(arguments.model)
-    tables = [score_sequences(scorer, path, rc=arguments.rc).assign(file=str(path)) for path in arguments.fasta]
-    table = pd.concat(tables)[["file", "id", "logit", "probability"]]
+    table = pd.concat([score_sequences(scorer, path, rc=arguments.rc).assign(file=str(path)) for path in arguments.fasta])
+    table = table[["file", *(column for column in table if column != "file")]]
     with whole_file(arguments.output) as temporary:
         table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
     print(f"score: {len(table)} sequences scored: {arguments.output}")

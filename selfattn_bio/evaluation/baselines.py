@@ -115,6 +115,18 @@ class KmerLogistic:
         return sparse.csr_matrix(sparse.hstack(scaled))
 
 
+@dataclass(frozen=True)
+class KmerCounts:
+    """k-mer counts of records, each divided by the root of its sum of squares: (records, k-mers)."""
+
+    alphabet: Alphabet
+    k: int
+
+    def __call__(self, letters: Letters) -> sparse.csr_matrix:
+        counts = _count_kmers(letters, KmerTokenizer(self.alphabet, k=self.k, stride=1), bins=1)
+        return sparse.csr_matrix(sparse.diags_array(1 / np.maximum(_norms(counts), 1e-12)) @ counts)
+
+
 def _norms(counts: sparse.csr_matrix) -> NDArray[np.float64]:
     return np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1), dtype=np.float64).ravel())
 

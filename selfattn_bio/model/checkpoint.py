@@ -49,7 +49,7 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
                 f"model folder must hold {WEIGHTS}, {RUN} and {PROVENANCE}, got no {name}", place=str(folder), cure=RETRAIN
             )
     run = read_run_file(folder / RUN)
-    provenance = _read_provenance(folder / PROVENANCE)
+    provenance = read_provenance(folder)
     _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
         message = f"weights must have the sha256 of {PROVENANCE} ({provenance['weights_sha256'][:12]}), got {found[:12]}"
@@ -71,14 +71,22 @@ def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: 
     ModelFolderError
         If the model folder's provenance names another corpus or another split table.
     """
-    provenance = _read_provenance(Path(folder) / PROVENANCE)
+    provenance = read_provenance(Path(folder))
     for what, key, here in (("corpus", "corpus_fingerprint", corpus_fingerprint), ("split", "split_sha256", split_sha256)):
         if (there := str(provenance.get(key))) != here:
             message = f"model must be trained on this {what} ({here[:12]}), got one trained on {there[:12]}"
             raise ModelFolderError(message, place=str(folder), cure="Train it again: it may have seen these test records")
 
 
-def _read_provenance(path: Path) -> dict[str, Any]:
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Where a model folder comes from.
+
+    Raises
+    ------
+    ModelFolderError
+        If it is missing, no JSON object, or lacks a part that scoring needs.
+    """
+    path = folder / PROVENANCE
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
         missing = {"vocabulary_sha256", "weights_sha256", "calibration"} - set(provenance)

@@ -27,13 +27,15 @@ class AttentionBody(nn.Module):
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = Encoder(section)
         self.head = build_head(section, num_outputs, per_token)
-        self.token_dim = self.stem.token_dim
+        self.token_dim, self.per_token = self.stem.token_dim, per_token
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, N, token_dim), mask (B, N) -> (B, C), or (B, N, C) of a head with outputs a token."""
+        num_tokens = x.shape[1]
         x, mask = self.stem(x, mask)  # (B, M, D)
         x, mask = self.head.add_prefix(x, mask)
-        return self.head(self.encoder(x, mask), mask)
+        outputs = self.head(self.encoder(x, mask), mask)
+        return outputs[:, :num_tokens] if self.per_token else outputs
 
 
 class Network(nn.Module):

@@ -87,27 +87,28 @@ class ClsHead(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """Each token has its outputs."""
+    """Each token has its outputs; one vector of the encoder has those of all `pool` tokens that a stem made it of."""
 
     num_prefix = 0
 
-    def __init__(self, embed_dim: int, num_outputs: int) -> None:
+    def __init__(self, embed_dim: int, num_outputs: int, pool: int) -> None:
         super().__init__()
-        self.classify = nn.Linear(embed_dim, num_outputs)
+        self.pool = pool
+        self.classify = nn.Linear(embed_dim, pool * num_outputs)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Nothing is put in front."""
         return x, mask
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D) -> (B, L, C)."""
-        return self.classify(x)
+        """x (B, L, D) -> (B, L * pool, C)."""
+        return self.classify(x).unflatten(-1, (self.pool, -1)).flatten(1, 2)
 
 
 def build_head(section: config.AttentionModel, num_outputs: int, per_token: bool) -> PoolingHead | ClsHead | TokenHead:
     """The head that the run file names; of an objective with outputs a token there is one only."""
     if per_token:
-        return TokenHead(section.embed_dim, num_outputs)
+        return TokenHead(section.embed_dim, num_outputs, section.stem.pool if isinstance(section.stem, config.ConvStem) else 1)
     if isinstance(section.head, config.PoolingHead):
         return PoolingHead(section.embed_dim, section.num_heads, section.head.parts, section.dropout, num_outputs)
     return ClsHead(section.embed_dim, section.dropout, num_outputs)

@@ -13,6 +13,8 @@ import json
 import math
 import platform
 import signal
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
@@ -34,14 +36,16 @@ from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import sha256_of, whole_folder
-from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.checkpoint import read_provenance, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
+from selfattn_bio.model.lineage import SEEN, seen_table
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training.hardware import open_fabric, peak_memory_mb
 from selfattn_bio.training.objectives import Batch, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals
 from selfattn_bio.training.sides import Side, Stream, read_sides
+from selfattn_bio.training.transfer import layer_of, merged, parents_of, rate_of_layer, start_from
 
 SECONDS_BETWEEN_LINES = 10.0
 VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
@@ -144,8 +148,11 @@ class Trainer:
         self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
         self.train, self.valid = sides["train"], sides["valid"]
         self.main, self.higher_is_better = MAIN[run.objective.kind]
-        self.bare = build_network(self.run)
-        self.network, self.optimizer = fabric.setup(self.bare, build_optimizer(self.bare, run.training))
+        self.bare, self.num_layers = build_network(self.run), getattr(run.model, "num_layers", 0)
+        if run.transfer:
+            start_from(self.bare, self.run, run.transfer, str(output))
+        optimizer = build_optimizer(self.bare, run.training, lambda name: layer_of(name, self.num_layers) if run.transfer else 0)
+        self.network, self.optimizer = fabric.setup(self.bare, optimizer)
         self.average = copy.deepcopy(self.bare).eval()
         self.scorer = Scorer(self.run, tokenizer_of(self.run), self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
@@ -161,7 +168,7 @@ class Trainer:
         _seed_step(training.seed, progress.step, self.fabric.global_rank)
         loss = self.add_gradients()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(progress.step, training)
+            group["lr"] = learning_rate(progress.step, training) * self.rate_of(group["layer"])
         norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
         self._check_finite(loss, norm)
         self.optimizer.step()
@@ -169,6 +176,10 @@ class Trainer:
         progress.step += 1
         progress.loss_sum, progress.loss_steps = progress.loss_sum + loss, progress.loss_steps + 1
         _move_average(self.average, self.bare, progress.step, training.ema_decay)
+
+    def rate_of(self, layer: int) -> float:
+        """What a layer's learning rate is multiplied by at this step."""
+        return rate_of_layer(layer, self.num_layers, self.progress.step, self.run.transfer)
 
     def add_gradients(self) -> float:
         """Add up the gradients of a step's batches over all processes; their loss, the mean over what is wanted in all of them."""
@@ -294,8 +305,14 @@ class Trainer:
         calibration = self._calibration()
         if not self.fabric.is_global_zero:
             return
+        parent = self.run.transfer.folder if self.run.transfer else None
+        rows = np.concatenate([self.train.rows, self.valid.rows])
+        letters = [self.corpus.letters(int(row)) for row in rows]
+        seen = seen_table(self.corpus.records.iloc[rows], letters, self.corpus.alphabet, self.corpus.assembly, parent)
         provenance = {
             "calibration": calibration,
+            "data": self.corpus.summary["sources"],
+            "parents": parents_of(parent) if parent else [],
             "corpus_fingerprint": self.corpus.fingerprint,
             "split_sha256": sha256_of(split_path),
             "num_train": len(self.train.rows),
@@ -305,6 +322,8 @@ class Trainer:
             "device": self.fabric.device.type,
             "processes": self.fabric.world_size,
             "threads": threads,
+            "command": sys.argv,
+            "git_commit": _git_commit(),
             "python": platform.python_version(),
             "versions": {package: version(package) for package in VERSIONS},
         }
@@ -316,11 +335,14 @@ class Trainer:
             "best_step": self.progress.best_step,
         }
         with whole_folder(self.output) as folder:
-            save_model(folder, self.run, {key: value.contiguous() for key, value in self.average.state_dict().items()}, provenance)
-            for step, weights in self.top.items():
+            for step, weights in reversed(self.top.items()):  # the best comes last
+                self.average.load_state_dict(weights)
+                plain = {key: value.contiguous() for key, value in merged(self.average).items()}
                 if step != self.progress.best_step:
                     (folder / "top").mkdir(exist_ok=True)
-                    (folder / "top" / f"step-{step:09d}.safetensors").write_bytes(save(weights))
+                    (folder / "top" / f"step-{step:09d}.safetensors").write_bytes(save(plain))
+            save_model(folder, self.run, plain, provenance)
+            seen.to_parquet(folder / SEEN, index=False)
             pd.DataFrame(self.progress.history).to_csv(folder / "history.csv", index=False)
             (folder / "train.json").write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
         self._say(f"best valid {self._of_main(self.best)} at step {self.progress.best_step}; model in {self.output}")
@@ -399,7 +421,18 @@ def _move_average(average: Network, network: Network, step: int, decay: float) -
             kept.copy_(buffer)
 
 
+def _git_commit() -> str | None:
+    """Of the folder in which the command runs, if it is of a repository."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
 def _fingerprint(run: RunFile, corpus: Corpus, split_path: Path, processes: int) -> str:
     parts = [part.model_dump_json() for part in (run.tokens, run.objective, run.model, run.training)]
+    if run.transfer:
+        parts += [run.transfer.model_dump_json(), str(read_provenance(run.transfer.folder)["weights_sha256"])]
     parts += [corpus.fingerprint, sha256_of(split_path), f"{processes} processes", *(f"{p} {version(p)}" for p in VERSIONS)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -6,7 +6,6 @@ wanted, and `Batch.size` says over how many: the loop divides by the sizes of al
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from selfattn_bio import config
 from selfattn_bio.evaluation.measures import UNKNOWN, measure, predictions_of
+from selfattn_bio.evaluation.targets import language_metrics
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 
@@ -217,6 +217,7 @@ class LanguageModel(Objective):
     """What a masked and a causal model share: tokens are what is wanted, and perplexity is how well."""
 
     per_token = True
+    letters: int | None = None  # new letters that a wanted token brings; None where tokens overlap
 
     def __init__(self, tokenizer: KmerTokenizer) -> None:
         self.tokenizer = tokenizer
@@ -226,23 +227,21 @@ class LanguageModel(Objective):
         return _cross_entropy(outputs, wanted)
 
     def measure_tokens(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
-        generator = torch.Generator().manual_seed(0)
-        total, right, size = 0.0, 0, 0
+        loss, right, size = self.sums(scorer, letters).sum(axis=0)
+        return {"loss": loss / size, **language_metrics(loss / size, right / size, self.letters)}
+
+    def sums(self, scorer: Scorer, letters: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """(n, 3) of each record: sum of the losses in nats, tokens that were right, tokens that were wanted; what is hidden is always the
+        same."""
+        generator, found = torch.Generator().manual_seed(0), np.zeros((len(letters), 3))
         with torch.inference_mode():
             for rows in scorer.batches(letters):
-                batch = self.batch(scorer.tokens_of([letters[i] for i in rows]), targets[rows], generator)
+                batch = self.batch(scorer.tokens_of([letters[i] for i in rows]), np.zeros((len(rows), 0)), generator)
                 outputs = scorer.network(batch.tokens).mean(1).float()  # (B, N, V)
-                known = batch.wanted != UNKNOWN
-                total += cross_entropy(outputs[known], batch.wanted[known], reduction="sum").item()
-                right += int((outputs[known].argmax(-1) == batch.wanted[known]).sum())
-                size += batch.size
-        loss = total / size
-        return {"loss": loss, "accuracy": right / size, "perplexity": math.exp(loss), "bits_per_letter": loss / math.log(2) / self.letters}
-
-    @property
-    @abstractmethod
-    def letters(self) -> int:
-        """New letters that a wanted token brings."""
+                losses = cross_entropy(outputs.transpose(1, 2), batch.wanted, reduction="none")  # (B, N), 0 where nothing is wanted
+                right, known = outputs.argmax(-1) == batch.wanted, batch.wanted != UNKNOWN
+                found[rows] = torch.stack([losses.double().sum(1), right.sum(1), known.sum(1)], dim=1).cpu().numpy()
+        return found
 
 
 class Masked(LanguageModel):
@@ -251,10 +250,6 @@ class Masked(LanguageModel):
     def __init__(self, tokenizer: KmerTokenizer, fraction: float) -> None:
         super().__init__(tokenizer)
         self.fraction = fraction
-
-    @property
-    def letters(self) -> int:
-        return self.tokenizer.k
 
     def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
         k, stride, span = self.tokenizer.k, self.tokenizer.stride, 2 * self.tokenizer.k
@@ -273,9 +268,9 @@ class Masked(LanguageModel):
 class Causal(LanguageModel):
     """Each token is wanted of the one before it."""
 
-    @property
-    def letters(self) -> int:
-        return self.tokenizer.stride
+    def __init__(self, tokenizer: KmerTokenizer) -> None:
+        super().__init__(tokenizer)
+        self.letters = tokenizer.stride
 
     def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
         wanted = torch.full_like(tokens, UNKNOWN)

@@ -6,6 +6,8 @@ Hides: which weights decay, the shape of the schedule, the form of the optimizer
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,14 +16,20 @@ from torch import Tensor, nn
 from selfattn_bio.config import Training
 
 
-def build_optimizer(network: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """AdamW or Adam that decays the weights of linear and convolution layers; embeddings, positions, norms and biases do not decay."""
+def build_optimizer(network: nn.Module, training: Training, layer_of: Callable[[str], int] = lambda _: 0) -> torch.optim.Optimizer:
+    """AdamW or Adam that decays the weights of linear and convolution layers; embeddings, positions, norms and biases do not decay.
+
+    Weights that are fixed have no part in it. A group says its `layer`, as `layer_of` does by the name of a weight.
+    """
     weights = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear | nn.Conv1d)}
-    decayed: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for parameter in network.parameters():
-        (decayed if id(parameter) in weights else others).append(parameter)
-    groups = [{"params": decayed, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    members: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            members[layer_of(name), id(parameter) in weights].append(parameter)
+    groups = [
+        {"params": parameters, "weight_decay": training.weight_decay if decays else 0.0, "layer": layer}
+        for (layer, decays), parameters in sorted(members.items(), key=lambda item: (item[0][0], not item[0][1]))
+    ]
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=training.learning_rate)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import multiprocessing
 import os
 import shutil
@@ -142,7 +143,8 @@ def same_as_expected(folder):
     assert all(torch.equal(expected[key], found[key]) for key in expected)
     histories = [pd.read_csv(folder / name / "history.csv").drop(columns=TIMED) for name in ("expected", "model")]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
-    assert (folder / "expected" / "provenance.json").read_text() == (folder / "model" / "provenance.json").read_text()
+    tales = [json.loads((folder / name / "provenance.json").read_text()) for name in ("expected", "model")]
+    assert {**tales[0], "command": ""} == {**tales[1], "command": ""}
 
 
 @pytest.mark.slow

@@ -13,8 +13,7 @@ rule ingest:
     message:
         "Reading the sequences of {wildcards.task}"
     shell:
-        "selfattn-bio ingest --fasta {input.fasta:q} {params.options:q} --output {output.corpus:q} "
-        "2>&1 | tee -i {log:q}"
+        "selfattn-bio ingest --fasta {input.fasta:q} {params.options:q} --output {output.corpus:q} 2>&1 | tee -i {log:q}"
 
 
 rule split:

@@ -1,9 +1,11 @@
 # Checkpoints stand in results/.../model.checkpoints, which no rule declares: Snakemake deletes declared outputs before a rerun.
+# SIGTERM makes the trainer save and end; tee must live to hear it out.
 # Heavy rules ask for all cores, so that two trainings never share them; the command takes no more than the machine has.
 rule train:
     input:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
+        parent=parent_model,
     output:
         model=directory("results/{task}{variant}/model"),
     log:
@@ -13,13 +15,13 @@ rule train:
     threads: workflow.cores
     params:
         run_file=run_file,
-        sections=sections("tokens", "model", "training"),
+        sections=sections("tokens", "objective", "model", "training", "transfer"),
         variant=lambda wildcards: ["--variant", name] if (name := variant_name(wildcards)) else [],
     message:
         "Training {wildcards.task}{wildcards.variant}"
     shell:
         "selfattn-bio train --run-file {params.run_file:q} {params.variant:q} --corpus {input.corpus:q} --split {input.split:q} "
-        "--threads {threads} --output {output.model:q} 2>&1 | tee -i {log:q}"
+        "--threads {threads} --output {output.model:q} 2>&1 | (trap '' TERM; exec tee -i {log:q})"
 
 
 rule evaluate:

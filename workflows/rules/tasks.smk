@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from selfattn_bio.config import Data, RunFile, read_run_file
@@ -26,6 +27,13 @@ def run_of(task: str) -> RunFile:
     return RUNS[task]
 
 
+def results_of(task: str, wildcards=None) -> list[str]:
+    """What a task is done with: report and notebook of positives against negatives, metrics of any other objective."""
+    if run_of(task).objective.kind == "binary":
+        return [f"results/{task}/report.html", f"results/{task}/motifs.ipynb"]
+    return [f"results/{task}/metrics.json"]
+
+
 def run_file(wildcards) -> str:
     return str(RUN_FILES[wildcards.task])
 
@@ -43,6 +51,17 @@ def sections(*names: str):
         return json.dumps(run.model_dump(mode="json", include=set(names)), sort_keys=True)
 
     return read
+
+
+def parent_model(wildcards) -> list[str]:
+    """The model that a run starts from: that of a task is trained first."""
+    run, variant = run_of(wildcards.task), variant_name(wildcards)
+    run = run.variant(variant) if variant else run
+    if run.transfer is None:
+        return []
+    if "/" not in run.transfer.parent and run.transfer.parent not in RUN_FILES:
+        sys.exit(f"error: {run_file(wildcards)}: transfer.parent must be a task or a folder, got {run.transfer.parent!r}")
+    return [str(run.transfer.folder)]
 
 
 def fasta_files(wildcards) -> list[str]:

@@ -1,0 +1,80 @@
+"""What a model and its parents have seen: so that no model is judged on records that its pretraining saw.
+
+Hides: the table in the model folder. Training writes it, `evaluate` checks by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.splits import strand_keys
+
+SEEN = "seen.parquet"
+
+
+def seen_table(
+    records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, parent: Path | None
+) -> pd.DataFrame:
+    """Records that a model was trained and chosen on, and those of its parent, if it has one.
+
+    Returns
+    -------
+    key (hash of the letters, the same for both strands), assembly, chrom, start, end (0-based half-open; missing if unknown), by_parent.
+    """
+    places = records[["chrom", "start", "end"]].reset_index(drop=True)
+    keys = [key.hex()[:32] for key in strand_keys(letters, alphabet)]
+    own = places.assign(key=keys, assembly=assembly, by_parent=False)
+    if parent is None:
+        return own
+    return pd.concat([own, _read(parent).assign(by_parent=True)], ignore_index=True)
+
+
+def check_unseen(folder: Path, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
+    """Refuse records that a parent of the model saw: the same letters on either strand, or a place that overlaps on the same assembly.
+
+    Raises
+    ------
+    ModelFolderError
+        If there is one; the first is named.
+    """
+    if not read_provenance(folder).get("parents"):
+        return
+    seen = _read(folder)
+    seen = seen[seen["by_parent"]]
+    known = set(seen["key"])
+    bad = np.array([key.hex()[:32] in known for key in strand_keys(letters, alphabet)])
+    if assembly:
+        bad |= _overlap(records, seen[seen["assembly"] == assembly])
+    if bad.any():
+        first = records["id"].iloc[int(np.argmax(bad))]
+        message = f"test records must be unseen by the model's parents, got {int(bad.sum())} of {len(bad)} that one saw, such as {first!r}"
+        raise ModelFolderError(message, place=str(folder), cure="Pretrain on records of the train and valid sides alone")
+
+
+def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which records share a letter with a seen place."""
+    found = np.zeros(len(records), dtype=bool)
+    placed = seen.dropna(subset=["chrom", "start", "end"])
+    for chrom, places in placed.groupby("chrom"):
+        starts, ends = (np.sort(places[column].to_numpy(dtype=np.int64)) for column in ("start", "end"))
+        here = np.flatnonzero((records["chrom"] == chrom).to_numpy(dtype=bool) & records["start"].notna().to_numpy())
+        first, last = (records[column].iloc[here].to_numpy(dtype=np.int64) for column in ("start", "end"))
+        # Places that begin before the record ends, less those that end before it begins.
+        found[here] = np.searchsorted(starts, last, side="left") > np.searchsorted(ends, first, side="right")
+    return found
+
+
+def _read(folder: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(folder / SEEN)
+    except (OSError, ValueError) as error:
+        message = f"model folder must hold {SEEN}, what it was trained on, got {type(error).__name__}"
+        raise ModelFolderError(message, place=str(folder), cure="Train it again") from error

@@ -1,0 +1,170 @@
+"""Every objective on planted truth, by the commands: ingest, split, train, evaluate, score."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.cli.main import main
+
+LETTERS = np.array(list("ACGT"))
+MODEL = """
+[model]
+kind = "attention"
+embed_dim = 16
+num_layers = 1
+num_heads = 2
+feedforward_dim = 32
+dropout = 0.0
+members = 1
+"""
+SEQUENCE = "[model.stem]\nkind = 'conv'\ntoken_dim = 8\nkernel = 9\nsecond_kernel = 3\n"
+TOKEN = "[model.stem]\nkind = 'none'\n"
+TRAINING = """
+[training]
+max_steps = 150
+batch_size = 32
+learning_rate = 5e-3
+warmup_steps = 10
+evaluate_every = 50
+ema_decay = 0.9
+label_smoothing = 0.0
+shift = {shift}
+[evaluation]
+bootstraps = 20
+"""
+
+
+def plant(row, word, rng):
+    at = rng.integers(0, len(row) - len(word))
+    row[at : at + len(word)] = list(word)
+    return at
+
+
+@pytest.fixture
+def workshop(tmp_path, monkeypatch, capsys):
+    """Writes the files of a task and runs its commands: metrics.json and what was said."""
+    monkeypatch.chdir(tmp_path)
+
+    def go(sequences, targets, run_file, shift=4):
+        (tmp_path / "s.fa").write_text("".join(f">r{i}\n{''.join(row)}\n" for i, row in enumerate(sequences)))
+        ingest = ["ingest", "--fasta", "s.fa", "--alphabet", "dna", "--output", "corpus"]
+        data = '[data]\nsequences = "s.fa"\n'
+        if targets is not None:
+            pd.DataFrame({"id": [f"r{i}" for i in range(len(sequences))], **targets}).to_csv("t.tsv", sep="\t", index=False)
+            ingest += ["--targets", "t.tsv"]
+            data += 'targets = "t.tsv"\n'
+        (tmp_path / "run.toml").write_text(data + run_file + TRAINING.format(shift=shift))
+        common = ["--run-file", "run.toml", "--corpus", "corpus"]
+        assert main(ingest) == 0
+        assert main(["split", *common, "--output", "split.tsv"]) == 0
+        assert main(["train", *common, "--split", "split.tsv", "--threads", "1", "--output", "model"]) == 0
+        assert main(["evaluate", *common, "--split", "split.tsv", "--model", "model", "--output", "."]) == 0
+        print(capsys.readouterr().out)
+        return json.loads((tmp_path / "metrics.json").read_text())["test"]
+
+    return go
+
+
+def score(sequences):
+    Path("new.fa").write_text("".join(f">n{i}\n{row}\n" for i, row in enumerate(sequences)))
+    assert main(["score", "--model", "model", "--fasta", "new.fa", "--output", "scores.tsv"]) == 0
+    return pd.read_csv("scores.tsv", sep="\t")
+
+
+def random_rows(number, rng, length=60):
+    return rng.choice(LETTERS, (number, length))
+
+
+@pytest.mark.slow
+def test_multiclass(workshop):
+    rng, words = np.random.default_rng(0), {"none": "", "dref": "TATCGATA", "gaga": "GAGAGAGA"}
+    rows, classes = random_rows(450, rng), np.array(list(words))[np.arange(450) % 3]
+    for row, name in zip(rows, classes, strict=True):
+        plant(row, words[name], rng)
+    test = workshop(rows, {"family": classes}, "[objective]\nkind = 'multiclass'\ncolumn = 'family'\n" + MODEL + SEQUENCE)
+    assert test["model"]["accuracy"]["value"] > 0.85
+    assert test["model"]["accuracy"]["value"] > test["baselines"]["constant"]["accuracy"]["value"] + 0.3
+    assert test["baselines"]["kmer6_linear"]["mcc"]["value"] > 0.1
+    scores = score(["A" * 20 + "TATCGATA" + "C" * 32, "A" * 20 + "GAGAGAGA" + "C" * 32])
+    assert list(scores) == ["file", "id", "predicted", "probability_dref", "probability_gaga", "probability_none"]
+    assert scores["predicted"].tolist() == ["dref", "gaga"]
+
+
+@pytest.mark.slow
+def test_multilabel_with_missing_labels(workshop):
+    rng = np.random.default_rng(1)
+    rows, labels = random_rows(450, rng), rng.integers(0, 2, (450, 2)).astype(float)
+    for row, (first, second) in zip(rows, labels, strict=True):
+        if first:
+            row[5:13] = list("TATCGATA")
+        if second:
+            row[30:38] = list("GAGAGAGA")
+    labels[rng.random(labels.shape) < 0.2] = np.nan
+    objective = "[objective]\nkind = 'multilabel'\ncolumns = ['dref', 'gaga']\n"
+    test = workshop(rows, {"dref": labels[:, 0], "gaga": labels[:, 1]}, objective + MODEL + SEQUENCE)
+    assert test["model"]["auroc"]["value"] > 0.95
+    assert test["baselines"]["constant"]["auroc"]["value"] == 0.5
+    scores = score(["A" * 5 + "TATCGATA" + "C" * 47])
+    assert float(scores["probability_dref"][0]) > 0.7 > 0.5 > float(scores["probability_gaga"][0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mse", "huber", "poisson"])
+def test_regression(workshop, loss):
+    rng = np.random.default_rng(2)
+    rows, counts = random_rows(450, rng, 80), rng.integers(0, 4, 450)
+    for row, count in zip(rows, counts, strict=True):
+        for place in range(count):
+            row[20 * place + 3 : 20 * place + 11] = list("TATCGATA")
+    other = np.where(rng.random(450) < 0.3, np.nan, 100.0 + 50 * counts)
+    objective = f"[objective]\nkind = 'regression'\ncolumns = ['count', 'other']\nloss = '{loss}'\n"
+    test = workshop(rows, {"count": counts, "other": other}, objective + MODEL + SEQUENCE)
+    assert test["model"]["pearson"]["value"] > 0.85
+    assert test["model"]["r2"]["value"] > (0.5 if loss != "poisson" else -1)
+    assert np.isnan(test["baselines"]["constant"]["pearson"]["value"])
+    scores = score(["A" * 80, "A" * 3 + ("TATCGATA" + "C" * 12) * 3 + "A" * 17])
+    assert list(scores) == ["file", "id", "count", "other"]
+    assert scores["other"][1] - scores["other"][0] > 50  # in the units of the table
+
+
+@pytest.mark.slow
+def test_labels_a_letter(workshop):
+    rng = np.random.default_rng(3)
+    rows = random_rows(300, rng)
+    labels = ["--" + "".join("i" if before == "G" else "o" for before in row[:-2]) for row in rows]  # what stands two letters before
+    objective = "[objective]\nkind = 'labels'\ncolumn = 'inside'\nclasses = 'io'\n[tokens]\nk = 1\n"
+    test = workshop(rows, {"inside": labels}, objective + MODEL + TOKEN, shift=0)
+    assert test["model"]["mcc"]["value"] > 0.9
+    assert test["baselines"]["window_logistic"]["mcc"]["value"] > 0.9
+    assert test["baselines"]["constant"]["mcc"]["value"] == 0
+    predicted = score(["A" * 20 + "GCG" + "C" * 37])["predicted"][0]
+    assert len(predicted) == 60
+    assert predicted[15:30] == "ooooooo" + "ioi" + "ooooo"
+
+
+@pytest.mark.slow
+def test_masked_language_model(workshop):
+    rng = np.random.default_rng(4)
+    rows = np.array([np.roll(np.tile(list("ACGGTC"), 10), rng.integers(6)) for _ in range(300)])
+    noise = rng.random(rows.shape) < 0.05
+    rows[noise] = rng.choice(LETTERS, int(noise.sum()))
+    test = workshop(rows, None, "[objective]\nkind = 'masked'\n[tokens]\nk = 2\n" + MODEL + TOKEN)
+    assert test["model"]["perplexity"]["value"] < 0.6 * test["baselines"]["unigram"]["perplexity"]["value"]
+    assert test["model"]["accuracy"]["value"] > 0.5
+
+
+@pytest.mark.slow
+def test_causal_language_model(workshop):
+    rng, follows = np.random.default_rng(5), {"A": "CCCG", "C": "GGGT", "G": "TTTA", "T": "AAAC"}  # .811 bits a letter
+    rows = np.empty((300, 60), dtype="<U1")
+    for row in rows:
+        row[0] = rng.choice(LETTERS)
+        for i in range(1, 60):
+            row[i] = rng.choice(list(follows[row[i - 1]]))
+    objective = "[objective]\nkind = 'causal'\n[tokens]\nk = 1\n[model.pattern]\nkind = 'full'\ncausal = true\n"
+    test = workshop(rows, None, objective + MODEL + TOKEN)
+    assert test["model"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.1)
+    assert test["baselines"]["markov"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.05)

@@ -1,0 +1,71 @@
+"""A model is not judged on what its parents saw."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.checkpoint import PROVENANCE
+from selfattn_bio.model.lineage import SEEN, check_unseen, seen_table
+from selfattn_bio.sequence.alphabet import DNA
+
+HASHES = {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
+
+
+def sequences(*texts):
+    return [np.frombuffer(text.encode(), np.uint8) for text in texts]
+
+
+def records(*places):
+    table = pd.DataFrame(places, columns=["id", "chrom", "start", "end"])
+    return table.astype({"chrom": "str", "start": "Int64", "end": "Int64"})
+
+
+def folder_of(path, table, parents=()):
+    path.mkdir()
+    table.to_parquet(path / SEEN)
+    (path / PROVENANCE).write_text(json.dumps(HASHES | {"parents": list(parents)}))
+    return path
+
+
+@pytest.fixture
+def child(tmp_path):
+    """A model whose parent saw AACCG without a place and CCCCC at chr2:100-105; it itself saw GGGGA."""
+    seen = records(("p1", None, None, None), ("p2", "chr2", 100, 105))
+    parent = folder_of(tmp_path / "parent", seen_table(seen, sequences("AACCG", "CCCCC"), DNA, "dm3", None))
+    own = seen_table(records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", parent)
+    assert own["by_parent"].tolist() == [False, True, True]
+    return folder_of(tmp_path / "child", own, [{"folder": "parent"}])
+
+
+@pytest.mark.parametrize("letters", ["AACCG", "CGGTT"], ids=["the same letters", "on the other strand"])
+def test_letters_that_a_parent_saw(child, letters):
+    table = records(("t1", "chr7", 0, 5), ("t2", "chr8", 0, 5))
+    with pytest.raises(ModelFolderError, match=r"must be unseen by the model's parents, got 1 of 2 that one saw, such as 't2'"):
+        check_unseen(child, table, sequences("TTTTT", letters), DNA, "dm3")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "overlaps"), [(95, 100, False), (96, 101, True), (102, 103, True), (104, 200, True), (105, 110, False)]
+)
+def test_places_that_a_parent_saw(child, start, end, overlaps):
+    table = records(("t1", "chr2", start, end))
+    if overlaps:
+        with pytest.raises(ModelFolderError, match="such as 't1'"):
+            check_unseen(child, table, sequences("TTTTT"), DNA, "dm3")
+    check_unseen(child, table, sequences("TTTTT"), DNA, "dm3") if not overlaps else check_unseen(
+        child, table, sequences("TTTTT"), DNA, "dm6"
+    )
+
+
+def test_what_it_saw_itself_is_the_split_s_affair(child, tmp_path):
+    check_unseen(child, records(("t1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3")
+    check_unseen(tmp_path / "parent", records(("t1", "chr2", 100, 105)), sequences("AACCG"), DNA, "dm3")  # no parents: nothing to check
+
+
+def test_a_child_without_its_table_is_refused(child):
+    (child / SEEN).unlink()
+    with pytest.raises(ModelFolderError, match=r"model folder must hold seen.parquet, what it was trained on, got FileNotFoundError"):
+        check_unseen(child, records(("t1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3")

@@ -1,0 +1,118 @@
+"""What moves in a network that starts from another's weights, and how fast."""
+
+import numpy as np
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.errors import ModelFolderError, RunFileError
+from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.training.optimizer import build_optimizer
+from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from
+
+SMALL = {"embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0}
+MODEL = config.AttentionModel(**SMALL, members=1, stem=config.ConvStem(token_dim=4, kernel=5, second_kernel=3))
+PRETRAINED = config.RunFile(data=config.Data(sequences=("s",)), objective=config.MaskedObjective(), model=MODEL)
+CALIBRATED = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
+
+
+def binary(model=MODEL, **sections):
+    return config.RunFile(data=config.Data(positives=("p",), negatives=("n",)), model=model, **sections)
+
+
+@pytest.fixture
+def parent(tmp_path):
+    torch.manual_seed(1)
+    network = build_network(PRETRAINED)
+    save_model(tmp_path, PRETRAINED, network.state_dict(), {"calibration": CALIBRATED})
+    return tmp_path, network.state_dict()
+
+
+def started(parent, run=None, **transfer):
+    run = run or binary()
+    torch.manual_seed(2)
+    network = build_network(run)
+    start_from(network, run, config.Transfer(parent=f"{parent[0]}/", **transfer), "model")
+    return network
+
+
+def test_all_but_the_head_is_the_parents(parent):
+    fresh = build_network(binary())
+    for name, weight in started(parent).state_dict().items():
+        if ".head." not in name:
+            assert torch.equal(weight, parent[1][name])
+        else:
+            assert weight.shape == fresh.state_dict()[name].shape
+
+
+def test_each_member_takes_the_parents_members_in_turn(parent):
+    network = started(parent, binary(MODEL.model_copy(update={"members": 2})))
+    first, second = (member.encoder.blocks[0].attention.out.weight for member in network.members)
+    assert torch.equal(first, second)
+    assert not torch.equal(*(member.head.classify[1].weight for member in network.members))
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (binary(tokens=config.Tokens(k=2)), "parent must have the tokens of the run, got others"),
+        (
+            binary(MODEL.model_copy(update={"embed_dim": 16})),
+            r"parent must have members.0.stem.first.weight of shape \(16, 4, 5\), got shape \(8",
+        ),
+        (binary(MODEL.model_copy(update={"num_layers": 3})), r"parent must have members.0.encoder.blocks.2\S+ of shape \(\d+,\), got none"),
+    ],
+)
+def test_a_parent_of_another_shape_is_refused(parent, run, message):
+    with pytest.raises(RunFileError, match=message):
+        started(parent, run)
+
+
+def test_a_missing_parent_is_named(tmp_path):
+    with pytest.raises(ModelFolderError, match="model folder must hold"):
+        started((tmp_path / "none", None))
+
+
+@pytest.mark.parametrize(("adapt", "moving"), [("all", None), ("frozen", {".head."}), ("lora", {".head.", ".down", ".up"})])
+def test_what_is_fixed_gets_no_gradient_and_no_step(parent, adapt, moving):
+    network = started(parent, adapt=adapt, lora_rank=2)
+    names = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    if moving is None:
+        assert names == {name for name, _ in network.named_parameters()}
+    else:
+        assert names == {name for name, _ in network.named_parameters() if any(part in name for part in moving)}
+    optimizer = build_optimizer(network, config.Training())
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(names)
+
+
+def test_lora_starts_as_the_network_was_and_is_merged_into_plain_weights(parent):
+    plain, adapted = started(parent).eval(), started(parent, adapt="lora", lora_rank=2).eval()
+    tokens = torch.randint(4, 68, (3, 40))
+    assert torch.equal(plain(tokens), adapted(tokens))
+    for name, parameter in adapted.named_parameters():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(parameter, std=0.1)
+    moved = adapted(tokens)
+    assert not torch.allclose(plain(tokens), moved, atol=1e-4)
+    again = build_network(binary()).eval()
+    again.load_state_dict(merged(adapted))  # the names are those of a network without LoRA
+    torch.testing.assert_close(again(tokens), moved)
+
+
+def test_layers_are_counted_from_the_input(parent):
+    network = started(parent)
+    layers = {name: layer_of(name, 2) for name, _ in network.named_parameters()}
+    assert layers["embedding.weight"] == layers["members.0.stem.first.weight"] == 0
+    assert layers["members.0.encoder.blocks.1.attention.out.weight"] == 2
+    assert layers["members.0.encoder.norm.weight"] == layers["members.0.head.classify.1.weight"] == 3
+    assert set(layers.values()) == {0, 1, 2, 3}
+
+
+def test_rates_fall_with_the_depth_and_layers_thaw_from_the_top():
+    decay = config.Transfer(parent="p", layer_decay=0.5)
+    assert [rate_of_layer(layer, 2, 0, decay) for layer in range(4)] == [0.125, 0.25, 0.5, 1.0]
+    gradual = config.Transfer(parent="p", adapt="gradual", unfreeze_every=10)
+    moving = np.array([[rate_of_layer(layer, 2, step, gradual) for layer in range(4)] for step in (0, 9, 10, 25, 30)])
+    assert moving.tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1]]
+    assert rate_of_layer(0, 2, 0, None) == 1
