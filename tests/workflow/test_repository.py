@@ -49,7 +49,15 @@ def test_readmes_python_names_exist():
 def test_run_files_are_valid_and_their_data_ships(path):
     run = read_run_file(path)
     assert run.title
-    assert [file for file in (*run.data.positives, *run.data.negatives) if not (ROOT / file).is_file()] == []
+    assert [file for file, _ in run.data.files if not (ROOT / file).is_file()] == []
+
+
+def test_the_training_pages_run_files_are_some(tmp_path):
+    page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)):
+        (tmp_path / f"{number}.toml").write_text(text, encoding="utf-8")
+        read_run_file(tmp_path / f"{number}.toml")
+    assert number == 1
 
 
 def test_schema_is_current():
