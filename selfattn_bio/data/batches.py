@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from selfattn_bio.data.corpus import Corpus
 
-POOL = 50  # batches sorted by length together: little padding, and still a random order
+# Batches sorted by length together: little padding, and still a random order. With 50 a tenth of the places was padding on lengths like
+# those of proteins, with 200 it is a thirtieth.
+POOL = 200
 
 Letters = NDArray[np.uint8]
 
@@ -52,6 +54,11 @@ class BatchOrder:
             order[start : start + pool] = part[np.argsort(self.lengths[part], kind="stable")]
         batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
         return [batches[i] for i in rng.permutation(len(batches))]
+
+    def efficiency(self) -> float:
+        """Share of the places of the first epoch's batches that hold letters, not padding."""
+        batches = self.epoch(0)
+        return float(self.lengths.sum() / sum(len(rows) * int(self.lengths[rows].max()) for rows in batches))
 
 
 @dataclass(frozen=True)

@@ -368,7 +368,8 @@ class Trainer:
         processes = f"{self.fabric.world_size} processes, each " if self.fabric.world_size > 1 else ""
         self._say(
             f"{sum(p.numel() for p in self.bare.parameters()):,} parameters, {len(self.train.rows):,} train and "
-            f"{len(self.valid.rows):,} valid records, on {processes}{self.fabric.device.type} with {threads} threads"
+            f"{len(self.valid.rows):,} valid records ({self.stream.order.efficiency():.0%} of a batch is letters), "
+            f"on {processes}{self.fabric.device.type} with {threads} threads"
         )
 
     def say_where_it_stands(self) -> None:
