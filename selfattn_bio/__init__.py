@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.explanation import Explanation, explain
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
+    from selfattn_bio.scoring.sampling import sample
     from selfattn_bio.scoring.scorer import Scorer, load, score_sequences
 
 # Loaded on first use: ingest and split must not wait for torch.
@@ -27,9 +28,10 @@ _HOMES = {
     "MotifSet": "interpret.motifs",
     "AttentionReading": "interpret.readout",
     "read_attention": "interpret.readout",
+    "sample": "scoring.sampling",
 }
 
-__all__ = ["AttentionReading", "Explanation", "MotifSet", "Scorer", "explain", "load", "read_attention", "score_sequences"]
+__all__ = ["AttentionReading", "Explanation", "MotifSet", "Scorer", "explain", "load", "read_attention", "sample", "score_sequences"]
 
 
 def __getattr__(name: str) -> Any:

@@ -659,7 +659,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
             keys = [*keys, "kind"]
             message = f"{'.'.join(keys)} must be one of {context['expected_tags']}, got {context['tag']!r}"
         case "value_error":
-            message = f"[{'.'.join(keys)}] {context['error']}"
+            message = f"[{'.'.join(keys)}] {context['error']}" if keys else str(context["error"])
         case _:
             # "Input should be greater than 0", "Tuple should have at least 1 item"
             rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")

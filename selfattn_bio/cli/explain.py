@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfattn_bio.errors import CorpusError
+from selfattn_bio.errors import CorpusError, RunFileError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,11 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.scoring.scorer import load
 
     start = time.monotonic()
-    settings = read_run_file(arguments.run_file).interpret
+    run_file = read_run_file(arguments.run_file)
+    if run_file.objective.kind != "binary":
+        message = f"objective must be binary for its model to be explained, got {run_file.objective.kind!r}"
+        raise RunFileError(message, place=str(arguments.run_file))
+    settings = run_file.interpret
     corpus = Corpus.open(arguments.corpus)
     scorer = load(arguments.model)
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", required=True, type=Path, help="corpus folder")
     parser.add_argument("--split", required=True, type=Path, help="split table of the corpus")
     parser.add_argument("--threads", type=int, default=8, help="CPU threads, at most the cores there are (default: %(default)s)")
+    parser.add_argument("--sharded", action="store_true", help="processes of torchrun each hold a part of the weights (FSDP2)")
     parser.add_argument("--output", required=True, type=Path, help="model folder to write")
 
 
@@ -37,4 +38,6 @@ def run(arguments: argparse.Namespace) -> None:
     corpus = Corpus.open(arguments.corpus)
     threads = use_threads(arguments.threads)
     use_matmul(run_file.training.matmul)
-    train(run_file, corpus, arguments.split, arguments.output, threads=threads, name=arguments.variant or "model")
+    train(
+        run_file, corpus, arguments.split, arguments.output, threads=threads, name=arguments.variant or "model", sharded=arguments.sharded
+    )

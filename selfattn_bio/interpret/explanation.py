@@ -165,7 +165,8 @@ def explain(
     SequenceFileError
         If the file is malformed or a letter is outside the alphabet.
     ValueError
-        If there is no sequence, one is shorter than the model's k, or `mutated_fraction` is not in [0, 1].
+        If there is no sequence, one is shorter than the model's k, the model is not of positives against negatives, or `mutated_fraction`
+        is not in [0, 1].
     """
     scorer = model if isinstance(model, Scorer) else load(model)
     ids, letters = read_sequences(scorer.alphabet, sequences)
@@ -185,6 +186,8 @@ def explain_letters(
         raise ValueError("sequences must be at least one, got none")
     if short := [len(row) for row in letters if len(row) < scorer.tokenizer.k]:
         raise ValueError(f"sequences must be at least k = {scorer.tokenizer.k} letters long, got {min(short)}")
+    if scorer.run.objective.kind != "binary":
+        raise ValueError(f"model must be of objective 'binary' to be explained, got {scorer.run.objective.kind!r}")
     if not 0 <= mutated_fraction <= 1:
         raise ValueError(f"mutated_fraction must be in [0, 1], got {mutated_fraction}")
     padded = pad_letters(list(letters))

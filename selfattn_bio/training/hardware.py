@@ -11,6 +11,14 @@ import resource
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from selfattn_bio.errors import TrainingError
+from selfattn_bio.model.encoder import Block
 
 EXACT = 1e-3  # largest error of a 2,048-term float32 product of normal numbers: 8e-5 to 3e-4 when exact, .1 in bfloat16
 
@@ -40,14 +48,49 @@ def use_matmul(precision: str) -> None:
         print(f"matmul precision {precision!r} has an error of {error:.1e} on this {device}; 'highest' is used instead", flush=True)
 
 
-def open_fabric(precision: str) -> Fabric:
-    """One device, CUDA if there is one; or, started by torchrun, one a process, joined by DistributedDataParallel (gloo on the CPU)."""
+def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
+    """One device, CUDA if there is one; or, started by torchrun, one a process (gloo on the CPU).
+
+    Processes each hold the network (DistributedDataParallel), or, sharded, a part of its weights, gradients and optimizer (FSDP2).
+
+    Raises
+    ------
+    TrainingError
+        If one process alone is asked to shard.
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
+        if sharded:
+            cure = "Start it by torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
+            raise TrainingError("sharded training must have several processes, got one", cure=cure)
         return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
     processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    fabric = Fabric(accelerator="auto", strategy="ddp", devices=here, num_nodes=processes // here, precision=precision)  # type: ignore[arg-type]
+    strategy: str | ModelParallelStrategy = "ddp"
+    if sharded:
+        strategy = ModelParallelStrategy(_shard, data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False)
+    fabric = Fabric(accelerator="auto", strategy=strategy, devices=here, num_nodes=processes // here, precision=precision)  # type: ignore[arg-type]
     fabric.launch()
     return fabric
+
+
+def _shard(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Each block a unit of its own, gathered when it is its turn, and the rest of the network one."""
+    for module in network.modules():
+        if isinstance(module, Block):
+            fully_shard(module, mesh=mesh["data_parallel"])
+    fully_shard(network, mesh=mesh["data_parallel"])
+    return network
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor of which each process may hold a part, gathered; all processes must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def part_of(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor as `like` is held: this process's part of it, or as it is."""
+    if isinstance(like, DTensor) and value.shape == like.shape:
+        return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+    return value
 
 
 def peak_memory_mb() -> float:

@@ -40,7 +40,7 @@ from selfattn_bio.model.checkpoint import read_provenance, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.model.lineage import SEEN, seen_table
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.training.hardware import open_fabric, peak_memory_mb
+from selfattn_bio.training.hardware import open_fabric, part_of, peak_memory_mb, whole
 from selfattn_bio.training.objectives import Batch, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals
@@ -69,7 +69,9 @@ class Progress:
         return int(self.top[0][1]) if self.top else 0
 
 
-def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threads: int, name: str = "model") -> None:
+def train(
+    run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threads: int, name: str = "model", sharded: bool = False
+) -> None:
     """Train one run to its end and write its model folder.
 
     Goes on from the newest checkpoint in `<output>.checkpoints` if that is of the same data, settings and versions; on the CPU
@@ -83,6 +85,8 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
         The model folder, replaced as a whole at the end.
     name
         What progress lines begin with.
+    sharded
+        Processes of torchrun each hold a part of weights, gradients and optimizer; the running mean is whole on each.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def train(run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threa
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
-    fabric = open_fabric(run.training.precision)
+    fabric = open_fabric(run.training.precision, sharded=sharded)
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
     training, progress = trainer.run.training, trainer.progress
     fingerprint = _fingerprint(trainer.run, corpus, split_path, fabric.world_size)
@@ -151,9 +155,10 @@ class Trainer:
         self.bare, self.num_layers = build_network(self.run), getattr(run.model, "num_layers", 0)
         if run.transfer:
             start_from(self.bare, self.run, run.transfer, str(output))
+        self.average = copy.deepcopy(self.bare).to(fabric.device).eval()
+        self.network = fabric.setup_module(self.bare)
         optimizer = build_optimizer(self.bare, run.training, lambda name: layer_of(name, self.num_layers) if run.transfer else 0)
-        self.network, self.optimizer = fabric.setup(self.bare, optimizer)
-        self.average = copy.deepcopy(self.bare).eval()
+        self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.scorer = Scorer(self.run, tokenizer_of(self.run), self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
         self.stream = Stream(self.run, corpus, self.train)
@@ -170,7 +175,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(progress.step, training) * self.rate_of(group["layer"])
         norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
-        self._check_finite(loss, norm)
+        self._check_finite(loss, None if norm is None else whole(norm))
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
@@ -272,7 +277,7 @@ class Trainer:
         """All that a checkpoint holds."""
         self.progress.seconds = time.monotonic() - self.started
         parts = {
-            "network": self.bare.state_dict(),
+            "network": {name: whole(weight) for name, weight in self.bare.state_dict().items()},
             "average": self.average.state_dict(),
             "optimizer": optimizer_tensors(self.optimizer),
             **{f"top-{step}": weights for step, weights in self.top.items()},
@@ -289,7 +294,9 @@ class Trainer:
         for key, value in tensors.items():
             part, rest = key.split("/", 1)
             parts[part][rest] = value
-        self.bare.load_state_dict(parts.pop("network"))
+        network = parts.pop("network")
+        for name, weight in self.bare.state_dict().items():
+            weight.copy_(part_of(network[name], weight))
         self.average.load_state_dict(parts.pop("average"))
         restore_optimizer(self.optimizer, parts.pop("optimizer"))
         self.top = {int(part.removeprefix("top-")): weights for part, weights in parts.items()}
@@ -417,7 +424,7 @@ def _move_average(average: Network, network: Network, step: int, decay: float) -
     decay = min(decay, (step - 1) / (step + 8))
     with torch.no_grad():
         for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-            mean.lerp_(weight, 1 - decay)
+            mean.lerp_(whole(weight), 1 - decay)
         for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
             kept.copy_(buffer)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio.config import Training
+from selfattn_bio.training.hardware import part_of, whole
 
 
 def build_optimizer(network: nn.Module, training: Training, layer_of: Callable[[str], int] = lambda _: 0) -> torch.optim.Optimizer:
@@ -56,14 +57,15 @@ def learning_rate(step: int, training: Training) -> float:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors, `NUMBER.NAME`."""
-    return {f"{i}.{name}": value for i, slots in optimizer.state_dict()["state"].items() for name, value in slots.items()}
+    """The optimizer's state as named tensors, `NUMBER.NAME`; whole, if processes hold parts of it."""
+    return {f"{i}.{name}": whole(value) for i, slots in optimizer.state_dict()["state"].items() for name, value in slots.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
     """Undo `optimizer_tensors`."""
     state: dict[int, dict[str, Any]] = {}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, value in tensors.items():
         number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = value
+        state.setdefault(int(number), {})[name] = part_of(value, parameters[int(number)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,12 +1,14 @@
 """Every objective on planted truth, by the commands: ingest, split, train, evaluate, score."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from selfattn_bio import sample
 from selfattn_bio.cli.main import main
 
 LETTERS = np.array(list("ACGT"))
@@ -168,3 +170,12 @@ def test_causal_language_model(workshop):
     test = workshop(rows, None, objective + MODEL + TOKEN)
     assert test["model"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.1)
     assert test["baselines"]["markov"]["bits_per_letter"]["value"] == pytest.approx(0.811, abs=0.05)
+    drawn = sample("model", number=40, length=60, seed=1)
+    pairs = [(before, after) for text in drawn for before, after in pairwise(text)]
+    assert {len(text) for text in drawn} == {60}
+    assert np.mean([after in follows[before] for before, after in pairs]) > 0.9
+    assert np.mean([after == follows[before][0] for before, after in pairs]) == pytest.approx(0.75, abs=0.08)
+    assert sample("model", number=40, length=60, seed=1) == drawn
+    assert all(text.startswith("ACGT") for text in sample("model", number=2, length=10, start="ACGT"))
+    with pytest.raises(ValueError, match="start must be of whole 1-mers and no longer than length"):
+        sample("model", number=1, length=3, start="ACGT")

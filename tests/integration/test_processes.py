@@ -1,5 +1,6 @@
 """Two processes that torchrun starts train as one with the same batches would."""
 
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,9 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.errors import TrainingError
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.hardware import open_fabric
 
 TIMED = ["seconds", "letters_per_second", "peak_memory_mb"]  # of the history: no two runs have the same
 RUN = """
@@ -31,33 +34,60 @@ batch_size = 16
 accumulate = 2
 evaluate_every = 6
 shift = 2
+checkpoint_every = 12
 """
 
 
-@pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(tmp_path):
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """A folder with run file, corpus and split, and the model of one process."""
+    folder = tmp_path_factory.mktemp("processes")
     rng = np.random.default_rng(0)
-    for name in ("positives", "negatives"):
-        records = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range(41)]  # the last batch of an epoch has one record
-        (tmp_path / f"{name}.fa").write_text("".join(f">{name}{i}\n{letters}\n" for i, letters in enumerate(records)))
-    (tmp_path / "run.toml").write_text(RUN)
-    corpus = build_corpus([(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)], tmp_path / "corpus", Rules(DNA))
+    for name, number in (("positives", 43), ("negatives", 44)):
+        records = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range(number)]
+        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{letters}\n" for i, letters in enumerate(records)))
+    (folder / "run.toml").write_text(RUN)
+    corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
     sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    assert sides.count("train") % 16 == 13
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(tmp_path / "split.tsv", sep="\t", index=False)
+    assert sides.count("train") % 16 == 1  # the last batch of an epoch has fewer records than there are processes
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    train(folder, "one")
+    return folder
 
-    def train(output, *launcher):
-        command = [sys.executable, *launcher, "-m", "selfattn_bio.cli.main", "train", "--run-file", "run.toml", "--corpus", "corpus"]
-        command += ["--split", "split.tsv", "--threads", "1", "--output", output]
-        done = subprocess.run(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        assert done.returncode == 0, done.stdout
-        return done.stdout
 
-    train("one")
-    said = train("two", "-m", "torch.distributed.run", "--nproc-per-node=2")
+def train(folder, output, *options, launcher=()):
+    command = [sys.executable, *launcher, "-m", "selfattn_bio.cli.main", "train", "--run-file", "run.toml", "--corpus", "corpus"]
+    command += ["--split", "split.tsv", "--threads", "1", "--output", output, *options]
+    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def same_model(folder, first, second, **tolerance):
+    one, two = (pd.read_csv(folder / name / "history.csv").drop(columns=TIMED) for name in (first, second))
+    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+    weights = load_file(folder / second / "model.safetensors")
+    for name, weight in load_file(folder / first / "model.safetensors").items():
+        assert_close(weights[name], weight, **tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--sharded",)], ids=["whole", "sharded"])
+def test_two_processes_have_the_losses_of_one(task, options):
+    said = train(task, "two", *options, launcher=TORCHRUN)
     assert "on 2 processes, each cpu with 1 threads" in said
     assert said.count("model in two") == 1  # the second process is silent
-    one, two = (pd.read_csv(tmp_path / name / "history.csv").drop(columns=TIMED) for name in ("one", "two"))
-    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
-    for name, weight in load_file(tmp_path / "one" / "model.safetensors").items():
-        assert_close(load_file(tmp_path / "two" / "model.safetensors")[name], weight, rtol=1e-3, atol=1e-4)
+    same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
+    shutil.rmtree(task / "two")
+    max((task / "two.checkpoints").glob("step-*")).unlink()
+    assert "going on from the checkpoint of step 12" in train(task, "two", *options, launcher=TORCHRUN)
+    same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
+    shutil.rmtree(task / "two.checkpoints")
+
+
+def test_one_process_has_nothing_to_share():
+    with pytest.raises(TrainingError, match=r"sharded training must have several processes, got one. Start it by torchrun"):
+        open_fabric("32-true", sharded=True)

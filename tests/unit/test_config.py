@@ -185,7 +185,10 @@ def test_protein_words_are_short(tmp_path):
     ("text", "message"),
     [
         ("", "task.toml:1: data must be given, got nothing"),
-        ('[data]\nnegatives = "n"', "task.toml:1: data.positives must be given, got nothing"),
+        (
+            '[data]\nnegatives = "n"',
+            "task.toml:1: [data] positives and negatives must be given, or sequences in their place, got negatives",
+        ),
         ('[data]\npositives = []\nnegatives = "n"', "task.toml:2: data.positives must have at least 1 item"),
         ('[data]\npositives = 3\nnegatives = "n"', "task.toml:2: data.positives must be a valid list, got 3"),
         ('[data]\nalphabet = "rna"\npositives = "p"\nnegatives = "n"', "task.toml:2: data.alphabet must be 'dna' or 'protein', got 'rna'"),
@@ -213,3 +216,63 @@ def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RunFileError, match=r"run file must be readable UTF-8 text, got .*can't decode"):
         read_run_file(tmp_path / "binary.toml")
+
+
+SEQUENCES = '[data]\nsequences = "s.fa"\n'
+TABLE = SEQUENCES + 'targets = "t.tsv"\n'
+CAUSAL = "[model]\nkind = 'attention'\nstem = {kind = 'none'}\npattern = {kind = 'full', causal = true}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[data]\npositives = 'p.fa'\n", "[data] positives and negatives must be given, or sequences in their place, got positives"),
+        ("[data]\n", "[data] positives and negatives must be given, or sequences in their place, got none"),
+        (DATA + "sequences = 's.fa'\n", "in their place, got positives and negatives and sequences"),
+        (DATA + "targets = 't.tsv'\n", "targets must go with sequences, got positives and negatives"),
+        (SEQUENCES, "[data] of objective 'binary' must name positives and negatives, got sequences"),
+        (DATA + "[objective]\nkind = 'masked'\n", "[data] of objective 'masked' must name sequences, got the two classes"),
+        (SEQUENCES + "[objective]\nkind = 'regression'\ncolumns = ['x']\n", "[data] of objective 'regression' must name targets"),
+        (TABLE + "[objective]\nkind = 'masked'\n", "[data] of objective 'masked' must name no targets"),
+        (TABLE + "[objective]\nkind = 'multiclas'\n", "objective.kind must be one of"),
+        (
+            TABLE + "[objective]\nkind = 'multiclass'\nclass = 'x'\n",
+            "objective.class must be a known key, got 'class' (did you mean 'classes'?)",
+        ),
+        (SEQUENCES + "[objective]\nkind = 'masked'\n[model]\nkind = 'cnn'\n", "must go with model kind 'attention', got 'cnn'"),
+        (
+            SEQUENCES + "[objective]\nkind = 'causal'\n",
+            "objective 'causal' must go with stem kind 'none', got 'conv', which sees what comes",
+        ),
+        (
+            SEQUENCES + "[objective]\nkind = 'causal'\n" + CAUSAL.replace("true", "false"),
+            "objective 'causal' must go with a pattern with causal = true",
+        ),
+        (SEQUENCES + "[objective]\nkind = 'causal'\n" + CAUSAL, "objective 'causal' must go with tokens.stride = tokens.k (3), got 1"),
+        (SEQUENCES + "[objective]\nkind = 'masked'\n" + CAUSAL, "objective 'masked' must go with a pattern that sees both sides"),
+        (
+            TABLE + "[objective]\nkind = 'labels'\ncolumn = 's'\nclasses = 'HE'\n[tokens]\nk = 1\n",
+            "objective 'labels' must go with tokens.k 1, training.shift 0 and no reverse_complement",
+        ),
+        (DATA + "[model]\nkind = 'cnn'\n[transfer]\nparent = 'p'\n", "[transfer] must go with model kind 'attention', got 'cnn'"),
+    ],
+)
+def test_objectives_that_contradict_the_rest(tmp_path, text, message):
+    assert message in error_of(tmp_path, text)
+
+
+def test_objectives_beside_two_classes_have_no_variants_of_their_own(tmp_path):
+    run = read(tmp_path, TABLE + "[objective]\nkind = 'multiclass'\ncolumn = 'family'\n")
+    assert run.variants == {}
+    assert run.data.files == [("s.fa", None)]
+    assert read(tmp_path, DATA).data.files == [("p.fa", 1), ("n.fa", 0), ("m.fa", 0)]
+    asked = read(tmp_path, TABLE + "[objective]\nkind = 'multiclass'\ncolumn = 'family'\n[variants.cnn.model]\nkind = 'cnn'\n")
+    assert isinstance(asked.variant("cnn").model, CnnModel)
+
+
+def test_a_variant_of_another_network_starts_from_no_parent(tmp_path):
+    run = read(tmp_path, DATA + "[transfer]\nparent = 'pretrained'\n")
+    assert run.transfer.folder == Path("results/pretrained/model")
+    assert run.variant("cnn").transfer is None
+    assert run.variant("shuffled").transfer == run.transfer
+    assert read(tmp_path, DATA + "[transfer]\nparent = 'there/model'\n").transfer.folder == Path("there/model")

@@ -172,3 +172,53 @@ def test_altered_records(corpus):
     corpus.records.assign(label=1 - corpus.records["label"]).to_parquet(corpus.path / "records.parquet", index=False)
     with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
         Corpus.open(corpus.path)
+
+
+def with_targets(files, tmp_path, text, name="targets.tsv"):
+    (tmp_path / name).write_text(text)
+    return build_corpus([(path, None) for path in files], tmp_path / "corpus", Rules(DNA), tmp_path / name)
+
+
+def test_targets_stand_in_the_order_of_the_records(files, tmp_path):
+    corpus = with_targets(files, tmp_path, "id\tx\tkind\nb\t2.5\told\na\t1\t\nnobody\t3\tnew\n")
+    ids = corpus.records["id"].tolist()
+    targets = corpus.targets(["x", "kind"]).set_index(pd.Index(ids))
+    assert targets.loc["a", "x"] == 1
+    assert pd.isna(targets.loc["a", "kind"])
+    assert targets.loc["b"].tolist() == [2.5, "old"]
+    assert targets.drop(index=["a", "b"]).isna().all().all()
+    assert f"targets x, kind; {len(ids) - 2} records have none" in list(describe(corpus.summary))
+
+
+def test_targets_are_part_of_the_fingerprint(files, tmp_path):
+    first = with_targets(files, tmp_path, "id,x\na,1\n", "targets.csv").fingerprint
+    assert with_targets(files, tmp_path, "id,x\na,1\n", "targets.csv").fingerprint == first
+    assert with_targets(files, tmp_path, "id,x\na,2\n", "targets.csv").fingerprint != first
+    pd.DataFrame({"x": [9]}).to_parquet(tmp_path / "corpus" / "targets.parquet")
+    with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
+        Corpus.open(tmp_path / "corpus")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name\tx\na\t1\n", r"targets must have a column id and one more, got 'name', 'x'"),
+        ("id\na\n", r"targets must have a column id and one more, got 'id'"),
+        ("id,x\na,1\n", r"got 'id,x'\. Tabs part the columns of a \.tsv, commas those of a \.csv"),
+        ("id\tx\na\t1\nb\t1\na\t2\n", r"targets\.tsv:4: targets must have one row a record, got two of 'a'"),
+        ("id\tx\nz\t1\n", r"targets must name records of the FASTA files, got 'z' and no row of 'a'"),
+    ],
+)
+def test_unfit_targets(files, tmp_path, text, message):
+    with pytest.raises(CorpusError, match=message):
+        with_targets(files, tmp_path, text)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_missing_targets(corpus, files, tmp_path):
+    with pytest.raises(CorpusError, match="corpus must have targets, got none"):
+        corpus.targets(["x"])
+    with pytest.raises(CorpusError, match="targets must be an existing table, got no such file"):
+        build_corpus([(files[0], None)], tmp_path / "other", Rules(DNA), tmp_path / "none.tsv")
+    with pytest.raises(CorpusError, match=r"targets must have column 'y', got 'x'"):
+        with_targets(files, tmp_path, "id\tx\na\t1\n").targets(["y"])

@@ -1,0 +1,61 @@
+"""Draw new sequences from a causal language model.
+
+Hides: the draw, token by token. Users call `sample`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from selfattn_bio.scoring.scorer import Scorer, load
+from selfattn_bio.sequence.kmers import SPECIAL
+from selfattn_bio.sequence.records import letters_of
+
+
+def sample(model: Scorer | str | Path, *, number: int, length: int, start: str = "", temperature: float = 1.0, seed: int = 0) -> list[str]:
+    """Draw sequences from a causal language model, each token from what it says after those before.
+
+    `sample("results/language/model", number=2, length=300)` gives two strings of 300 letters.
+
+    Parameters
+    ----------
+    model
+        A model folder, or what `load` returned, of objective causal.
+    number, length
+        Of the sequences, and letters of each.
+    start
+        What each begins with, a multiple of the model's k letters; by default one k-mer drawn evenly.
+    temperature
+        Logits are divided by it: below 1 the likely gets likelier.
+    seed
+        The same seed gives the same sequences on the same machine.
+
+    Raises
+    ------
+    ValueError
+        If the model is no causal one, a number is not positive, or `start` is not of whole k-mers or longer than `length`.
+    """
+    scorer = model if isinstance(model, Scorer) else load(model)
+    k = scorer.tokenizer.k
+    if scorer.run.objective.kind != "causal":
+        raise ValueError(f"model must be of objective 'causal' to be drawn from, got {scorer.run.objective.kind!r}")
+    if min(number, length) < 1 or temperature <= 0:
+        raise ValueError(f"number, length and temperature must be positive, got {number}, {length} and {temperature}")
+    if len(start) % k or len(start) > length:
+        raise ValueError(f"start must be of whole {k}-mers and no longer than length ({length}), got {len(start)} letters")
+    generator = torch.Generator().manual_seed(seed)
+    if start:
+        tokens = scorer.tokens_of([letters_of(start, scorer.alphabet)]).cpu().expand(number, -1)
+    else:
+        tokens = torch.randint(len(SPECIAL), scorer.tokenizer.vocabulary_size, (number, 1), generator=generator)
+    with torch.inference_mode():
+        while tokens.shape[1] * k < length:
+            logits = scorer.network(tokens.to(scorer.device)).mean(1)[:, -1].float().cpu() / temperature
+            logits[:, : len(SPECIAL)] = float("-inf")
+            drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)
+            tokens = torch.cat([tokens, drawn], dim=1)
+    letters = scorer.tokenizer.decode(tokens.numpy().astype(np.int64))
+    return [row.tobytes().decode()[:length] for row in letters]

@@ -1,0 +1,105 @@
+"""Predictions, targets and metrics of the objectives beside two classes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio import config
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.measures import UNKNOWN, classes_of, measure, predictions_of, targets_of
+from selfattn_bio.evaluation.targets import fit_baselines, intervals_over_records, markov_nats, unigram_nats
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+CLASSES = config.MulticlassObjective(column="c", classes=("a", "b"))
+LABELS = config.MultilabelObjective(columns=("x", "y"))
+NUMBERS = config.RegressionObjective(columns=("x",), center=(10.0,), scale=(2.0,))
+LETTERS = config.LabelsObjective(column="s", classes="HE")
+
+
+def test_targets_of_a_worked_table():
+    table = pd.DataFrame({"c": ["b", None, "a"], "x": [1, None, 0], "y": [0, 1, None], "s": ["HE-", None, "H"]})
+    assert targets_of(CLASSES, table[["c"]], "t").tolist() == [1, UNKNOWN, 0]
+    np.testing.assert_array_equal(targets_of(LABELS, table[["x", "y"]], "t"), [[1, 0], [np.nan, 1], [0, np.nan]])
+    assert [row.tolist() for row in targets_of(LETTERS, table[["s"]], "t")] == [[0, 1, UNKNOWN], [], [0]]
+    assert targets_of(config.MaskedObjective(), table, "t").shape == (3, 0)
+    assert classes_of(table, CLASSES) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("objective", "values", "message"),
+    [
+        (CLASSES, {"c": ["a", "z"]}, r"t.tsv: column 'c' must hold classes of the run \(a, b\), got 'z'"),
+        (LABELS, {"x": [1, 2], "y": [0, 0]}, "column 'x' must hold 0 or 1 or nothing, got 2"),
+        (NUMBERS, {"x": [1.5, "many"]}, "column 'x' must hold numbers or nothing, got 'many'"),
+        (NUMBERS.model_copy(update={"loss": "poisson"}), {"x": [1, -1]}, "column 'x' must hold counts, not negative, or nothing, got -1"),
+        (LETTERS, {"s": ["HEQ"]}, "column 's' must hold labels of 'HE' or -, got 'Q'"),
+    ],
+)
+def test_a_strange_value_is_named(objective, values, message):
+    with pytest.raises(CorpusError, match=message):
+        targets_of(objective, pd.DataFrame(values), "t.tsv")
+
+
+def test_predictions_are_in_the_units_of_the_targets():
+    np.testing.assert_allclose(predictions_of(CLASSES, np.array([[0.0, np.log(3)]])), [[0.25, 0.75]])
+    np.testing.assert_allclose(predictions_of(LABELS, np.array([[0.0, np.log(3)]])), [[0.5, 0.75]])
+    np.testing.assert_allclose(predictions_of(NUMBERS, np.array([[1.5]])), [[13.0]])
+    np.testing.assert_allclose(predictions_of(NUMBERS.model_copy(update={"loss": "poisson"}), np.array([[0.0]])), [[1.0]])
+    with pytest.raises(ValueError, match="objective must be one with predictions, got 'causal'"):
+        predictions_of(config.CausalObjective(), np.zeros((1, 2)))
+
+
+def test_metrics_of_worked_examples():
+    found = measure(CLASSES, np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]), np.array([0, 1, 1, UNKNOWN]))
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["mcc"] == pytest.approx(0.5)
+    labels = measure(LABELS, np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]), np.array([[1, np.nan], [0, 1], [np.nan, 1]]))
+    assert labels == {"auroc": 1.0, "auprc": 1.0}  # the second column has one label only, and no part in the mean
+    numbers = measure(NUMBERS, np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([[2.0], [4.0], [6.0], [np.nan]]))
+    assert numbers["pearson"] == pytest.approx(1)
+    assert numbers["mse"] == pytest.approx((1 + 4 + 9) / 3)
+    assert numbers["r2"] == pytest.approx(1 - 14 / 8)
+    assert np.isnan(measure(NUMBERS, np.ones((3, 1)), np.arange(3.0)[:, None])["pearson"])
+
+
+def test_intervals_hold_the_value():
+    values = np.random.default_rng(0).normal(size=200)
+    found = intervals_over_records(lambda rows: {"mean": float(values[rows].mean())}, 200, config.Evaluation(bootstraps=300))
+    assert found["mean"]["low"] < found["mean"]["value"] < found["mean"]["high"]
+    assert found["mean"]["high"] - found["mean"]["low"] == pytest.approx(2 * 1.96 / np.sqrt(200), rel=0.2)
+
+
+def letters_of(*texts):
+    return [np.frombuffer(text.encode(), np.uint8) for text in texts]
+
+
+def test_a_markov_chain_knows_what_follows():
+    train, other = letters_of("ACGT" * 50, "CGTA" * 50), letters_of("GTAC" * 20)
+    found = markov_nats(DNA, train, train, {"test": other})
+    assert found["test"] < 0.1
+    random = letters_of("".join(np.random.default_rng(0).choice(list("ACGT"), 4000)))
+    assert markov_nats(DNA, random, random, {"test": random})["test"] == pytest.approx(np.log(4), abs=0.1)
+
+
+def test_shares_of_tokens():
+    tokenizer = KmerTokenizer(DNA, 1)
+    found = unigram_nats(tokenizer, letters_of("A" * 300 + "C" * 100), {"test": letters_of("AAAC")})
+    assert found["test"] == pytest.approx(-(3 * np.log(0.75) + np.log(0.25)) / 4, abs=0.02)
+
+
+def test_baselines_learn_what_is_in_the_letters():
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(np.frombuffer(b"ACGT", np.uint8), 60) for _ in range(120)]
+    classes = np.arange(120) % 2
+    for row, label in zip(rows, classes, strict=True):
+        if label:
+            row[20:40] = np.frombuffer(b"TATCGATAGG" * 2, np.uint8)
+    fitted = fit_baselines(CLASSES, DNA, rows[:80], classes[:80], rows[80:100], classes[80:100])
+    assert measure(CLASSES, fitted["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
+    assert measure(CLASSES, fitted["constant"](rows[100:]), classes[100:])["mcc"] == 0
+    labels = np.empty(120, dtype=object)
+    labels[:] = [np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in rows]
+    fitted = fit_baselines(LETTERS, DNA, rows[:80], labels[:80], rows[80:100], labels[80:100])
+    predicted, truth = np.concatenate(fitted["window_logistic"](rows[100:])), np.concatenate(list(labels[100:]))
+    assert measure(LETTERS, predicted, truth)["accuracy"] > 0.95

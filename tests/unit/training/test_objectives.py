@@ -1,0 +1,114 @@
+"""What is wanted of a batch, and the loss of it, on worked examples."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+from torch.testing import assert_close
+
+from selfattn_bio import config
+from selfattn_bio.evaluation.measures import UNKNOWN
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
+from selfattn_bio.training.objectives import Causal, Labels, Masked, Multiclass, Multilabel, Regression
+
+PLAIN = config.Training(label_smoothing=0)
+CLASSES = config.MulticlassObjective(column="c", classes=("a", "b", "c"))
+
+
+def tokens_of(tokenizer, *texts):
+    rows = [np.frombuffer(text.encode(), np.uint8) for text in texts]
+    letters = np.zeros((len(rows), max(map(len, rows))), np.uint8)
+    for row, text in zip(letters, rows, strict=True):
+        row[: len(text)] = text
+    return torch.from_numpy(tokenizer.encode(DNA.codes(letters)).astype(np.int64))
+
+
+def test_multiclass_is_cross_entropy_over_what_is_known():
+    objective, tokens = Multiclass(CLASSES, PLAIN, np.array([0, 1, 2])), torch.ones(3, 4, dtype=torch.int64)
+    batch = objective.batch(tokens, np.array([2, UNKNOWN, 0]))
+    assert batch.size == 2
+    outputs = torch.randn(3, 2, 3)
+    expected = sum(cross_entropy(outputs[row, member], torch.tensor(label)) for member in (0, 1) for row, label in ((0, 2), (2, 0))) / 2
+    assert_close(objective.loss(outputs, batch.wanted), expected)
+
+
+def test_balanced_classes_weigh_the_same_in_total():
+    labels = np.array([0, 0, 0, 0, 1, 2])
+    objective = Multiclass(CLASSES, config.Training(class_weights="balanced", label_smoothing=0), labels)
+    losses = [objective.loss(torch.zeros(len(rows), 1, 3), torch.from_numpy(labels[rows])) for rows in ([0, 1, 2, 3], [4], [5])]
+    assert_close(losses[0], losses[1])
+    assert_close(losses[0], losses[2])
+
+
+def test_missing_labels_and_numbers_count_nothing():
+    tokens, nan = torch.ones(2, 4, dtype=torch.int64), np.nan
+    labels = Multilabel(config.MultilabelObjective(columns=("x", "y")), PLAIN)
+    batch = labels.batch(tokens, np.array([[1.0, nan], [nan, 0.0]]))
+    assert batch.size == 2
+    outputs = torch.tensor([[[0.0, 9.0]], [[9.0, 0.0]]], requires_grad=True)
+    loss = labels.loss(outputs, batch.wanted)
+    assert_close(loss, torch.tensor(2 * np.log(2), dtype=torch.float32))
+    loss.backward()
+    assert outputs.grad[0, 0, 1] == outputs.grad[1, 0, 0] == 0
+
+
+@pytest.mark.parametrize(("loss", "at", "expected"), [("mse", 2.0, 1.0), ("huber", 3.0, 1.5), ("poisson", 0.0, -3.0 + 1)])
+def test_regression_on_standardised_numbers(loss, at, expected):
+    section = config.RegressionObjective(columns=("x",), loss=loss, center=(10.0,), scale=(5.0,))
+    objective = Regression(section)
+    targets = np.array([[15.0]]) if loss != "poisson" else np.array([[3.0]])  # 1 deviation above the mean; a count
+    wanted = objective.batch(torch.ones(1, 4, dtype=torch.int64), targets).wanted
+    if loss == "poisson":
+        assert_close(objective.loss(torch.tensor([[[1.0]]]), wanted), torch.tensor(float(np.e - 3)))
+    else:
+        assert_close(objective.loss(torch.tensor([[[at]]]), wanted), torch.tensor(expected))
+
+
+def test_labels_are_padded_with_what_is_not_known():
+    objective = Labels(config.LabelsObjective(column="s", classes="HE"), PLAIN)
+    targets = np.empty(2, dtype=object)
+    targets[:] = [np.array([0, 1, UNKNOWN]), np.array([1])]
+    batch = objective.batch(torch.tensor([[4, 5, 6], [4, 0, 0]]), targets)
+    assert batch.wanted.tolist() == [[0, 1, UNKNOWN], [1, UNKNOWN, UNKNOWN]]
+    assert batch.size == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(k=st.integers(1, 5), stride=st.integers(1, 5), fraction=st.sampled_from([0.05, 0.15, 0.5]), seed=st.integers(0, 99), data=st.data())
+def test_no_letter_of_a_wanted_token_is_seen(k, stride, fraction, seed, data):
+    tokenizer = KmerTokenizer(DNA, k, min(stride, k))
+    texts = [data.draw(st.text("ACGTN", min_size=max(k, 12), max_size=80)) for _ in range(3)]
+    tokens = tokens_of(tokenizer, *texts)
+    batch = Masked(tokenizer, fraction).batch(tokens, np.zeros((3, 0)), torch.Generator().manual_seed(seed))
+    spans = tokenizer.spans(tokens.shape[1])
+    for row in range(3):
+        shown = batch.tokens[row] != MASK
+        assert torch.equal(batch.tokens[row][shown], tokens[row][shown])  # what is not hidden is as it was
+        seen = {int(letter) for token in torch.nonzero(shown).flatten() if tokens[row, token] != PAD for letter in range(*spans[token])}
+        for token in torch.nonzero(batch.wanted[row] != UNKNOWN).flatten():
+            assert not seen & set(range(*spans[token]))
+            assert batch.wanted[row, token] == tokens[row, token]
+            assert tokens[row, token] not in (PAD, UNK)
+    assert batch.size == int((batch.wanted != UNKNOWN).sum())
+
+
+def test_a_masked_batch_hides_about_its_share():
+    tokenizer = KmerTokenizer(DNA, 3)
+    tokens = tokens_of(tokenizer, *["".join(np.random.default_rng(i).choice(list("ACGT"), 600)) for i in range(20)])
+    batch = Masked(tokenizer, 0.15).batch(tokens, np.zeros((20, 0)), torch.Generator().manual_seed(0))
+    # 15 spans of 6 letters in 600, some on one another: each hides 8 tokens and asks for 4.
+    assert 0.14 < float((batch.tokens == MASK).double().mean()) < 0.2
+    assert 0.07 < float((batch.wanted != UNKNOWN).double().mean()) < 0.11
+
+
+def test_a_causal_batch_wants_the_next_token():
+    tokenizer = KmerTokenizer(DNA, 1)
+    tokens = tokens_of(tokenizer, "ACNT", "GT")
+    batch = Causal(tokenizer).batch(tokens, np.zeros((2, 0)))
+    a, c, g, t = 4, 5, 6, 7
+    assert tokens.tolist() == [[a, c, UNK, t], [g, t, PAD, PAD]]
+    assert batch.wanted.tolist() == [[c, UNKNOWN, t, UNKNOWN], [t, UNKNOWN, UNKNOWN, UNKNOWN]]
+    assert batch.size == 3
