@@ -467,6 +467,7 @@ class Training(Section):
     patience: Positive = Field(4, description="evaluations without a better valid AUROC before the run stops")
     top: Positive = Field(1, description="best evaluations whose weights the model folder holds, in top/ beyond the first")
     checkpoint_every: Positive = Field(250, description="steps")
+    tensorboard: bool = Field(False, description="the history goes to MODEL.checkpoints/tensorboard too (needs the package)")
 
 
 class Transfer(Section):

@@ -102,7 +102,7 @@ def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Arra
     elif isinstance(objective, config.RegressionObjective) and objective.loss == "poisson":
         rule, strange = "counts, not negative,", values[values.notna() & ~(numbers >= 0)]
     if strange.size:
-        raise CorpusError(f"column {values.name!r} must hold {rule} or nothing, got {strange.iloc[0]!r}", place=place)
+        raise CorpusError(f"column {values.name!r} must hold {rule} or nothing, got {strange.tolist()[0]!r}", place=place)
     return numbers.to_numpy(dtype=np.float64)
 
 

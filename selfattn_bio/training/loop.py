@@ -40,6 +40,7 @@ from selfattn_bio.model.checkpoint import read_provenance, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.model.lineage import SEEN, seen_table
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, peak_memory_mb, whole
 from selfattn_bio.training.objectives import Batch, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
@@ -106,6 +107,8 @@ def train(
     with folder as checkpoints, StopSignals() as signals:
         fabric.barrier()  # the folder is clean before another process reads it
         trainer.restore(checkpoints)
+        if training.tensorboard and fabric.is_global_zero:
+            trainer.board = Board(folder.path / "tensorboard", trainer.progress.step)
         progress = trainer.progress
         while progress.step < training.max_steps and not trainer.out_of_patience():
             trainer.take_step()
@@ -162,6 +165,7 @@ class Trainer:
         self.scorer = Scorer(self.run, tokenizer_of(self.run), self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
         self.stream = Stream(self.run, corpus, self.train)
+        self.board: Board | None = None
         self.progress, self.top = Progress(), dict[int, dict[str, Tensor]]()
         self.started = self.printed = time.monotonic()
         self.network.train()
@@ -240,6 +244,8 @@ class Trainer:
                 "peak_memory_mb": peak_memory_mb(),
             }
         )
+        if self.board:
+            self.board.write(progress.history[-1])
         progress.loss_sum, progress.loss_steps = 0.0, 0
         value = measured[self.main] if self.higher_is_better else -measured[self.main]
         # Of equal ones the earlier is better; one that is not defined is the worst.

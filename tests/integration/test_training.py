@@ -124,6 +124,17 @@ def test_the_best_evaluations_stand_in_top(planted, tmp_path):
     assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].iloc[1])
 
 
+def test_tensorboard_has_the_history(planted, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(with_training(tensorboard=True, max_steps=80), *planted, tmp_path / "model", threads=1)
+    events = EventAccumulator(str(tmp_path / "model.checkpoints" / "tensorboard")).Reload()
+    history = pd.read_csv(tmp_path / "model" / "history.csv")
+    seen = events.Scalars("valid/auroc")
+    assert [event.step for event in seen] == history["step"].tolist()
+    assert [event.value for event in seen] == pytest.approx(history["valid_auroc"].tolist())
+
+
 def test_the_control_has_no_true_label_on_either_side(planted):
     corpus, split = planted
     for side in ("train", "valid"):

@@ -26,7 +26,7 @@ SEQUENCE = "[model.stem]\nkind = 'conv'\ntoken_dim = 8\nkernel = 9\nsecond_kerne
 TOKEN = "[model.stem]\nkind = 'none'\n"
 TRAINING = """
 [training]
-max_steps = 150
+max_steps = {steps}
 batch_size = 32
 learning_rate = 5e-3
 warmup_steps = 10
@@ -50,7 +50,7 @@ def workshop(tmp_path, monkeypatch, capsys):
     """Writes the files of a task and runs its commands: metrics.json and what was said."""
     monkeypatch.chdir(tmp_path)
 
-    def go(sequences, targets, run_file, shift=4):
+    def go(sequences, targets, run_file, shift=4, steps=150):
         (tmp_path / "s.fa").write_text("".join(f">r{i}\n{''.join(row)}\n" for i, row in enumerate(sequences)))
         ingest = ["ingest", "--fasta", "s.fa", "--alphabet", "dna", "--output", "corpus"]
         data = '[data]\nsequences = "s.fa"\n'
@@ -58,7 +58,7 @@ def workshop(tmp_path, monkeypatch, capsys):
             pd.DataFrame({"id": [f"r{i}" for i in range(len(sequences))], **targets}).to_csv("t.tsv", sep="\t", index=False)
             ingest += ["--targets", "t.tsv"]
             data += 'targets = "t.tsv"\n'
-        (tmp_path / "run.toml").write_text(data + run_file + TRAINING.format(shift=shift))
+        (tmp_path / "run.toml").write_text(data + run_file + TRAINING.format(shift=shift, steps=steps))
         common = ["--run-file", "run.toml", "--corpus", "corpus"]
         assert main(ingest) == 0
         assert main(["split", *common, "--output", "split.tsv"]) == 0
@@ -138,7 +138,7 @@ def test_labels_a_letter(workshop):
     rows = random_rows(300, rng)
     labels = ["--" + "".join("i" if before == "G" else "o" for before in row[:-2]) for row in rows]  # what stands two letters before
     objective = "[objective]\nkind = 'labels'\ncolumn = 'inside'\nclasses = 'io'\n[tokens]\nk = 1\n"
-    test = workshop(rows, {"inside": labels}, objective + MODEL + TOKEN, shift=0)
+    test = workshop(rows, {"inside": labels}, objective + MODEL + TOKEN, shift=0, steps=400)
     assert test["model"]["mcc"]["value"] > 0.9
     assert test["baselines"]["window_logistic"]["mcc"]["value"] > 0.9
     assert test["baselines"]["constant"]["mcc"]["value"] == 0
@@ -153,7 +153,7 @@ def test_masked_language_model(workshop):
     rows = np.array([np.roll(np.tile(list("ACGGTC"), 10), rng.integers(6)) for _ in range(300)])
     noise = rng.random(rows.shape) < 0.05
     rows[noise] = rng.choice(LETTERS, int(noise.sum()))
-    test = workshop(rows, None, "[objective]\nkind = 'masked'\n[tokens]\nk = 2\n" + MODEL + TOKEN)
+    test = workshop(rows, None, "[objective]\nkind = 'masked'\n[tokens]\nk = 2\n" + MODEL + TOKEN, steps=400)
     assert test["model"]["perplexity"]["value"] < 0.6 * test["baselines"]["unigram"]["perplexity"]["value"]
     assert test["model"]["accuracy"]["value"] > 0.5
 

@@ -1,0 +1,38 @@
+"""The history of a run for TensorBoard, as it grows: `tensorboard --logdir results`.
+
+Hides: the package, which is an extra, and how a run that goes on takes back what a killed one wrote beyond its checkpoint.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from selfattn_bio.errors import TrainingError
+
+
+class Board:
+    """Writes rows of the history into a folder.
+
+    Raises
+    ------
+    TrainingError
+        If the tensorboard package is not installed.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            cure = "Install it (pip install tensorboard), or take training.tensorboard out of the run file"
+            raise TrainingError(f"training.tensorboard must have the tensorboard package, got {error}", cure=cure) from error
+        self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def write(self, row: dict[str, float]) -> None:
+        """One evaluation: each figure under its name at its step."""
+        for name, value in row.items():
+            if name != "step":
+                self._writer.add_scalar(
+                    name.replace("_", "/", 1) if name.startswith(("train_", "valid_")) else name, value, int(row["step"])
+                )
+        self._writer.flush()
