@@ -21,6 +21,7 @@ from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
 CALIBRATION = ("temperature", "threshold", "slope")
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the folder whole"
 
 
@@ -43,6 +44,11 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         were trained with another vocabulary.
     """
     folder = Path(folder)
+    inside = [folder] if folder.is_file() else sorted(folder.glob("*"))
+    pickles = [path.name for path in inside if path.suffix in PICKLES]
+    if pickles and not (folder / WEIGHTS).exists():
+        message = f"model must be a folder that holds {WEIGHTS}, got {pickles[0]!r}: a pickle runs what is written in it, and is not opened"
+        raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
     for name in (WEIGHTS, RUN, PROVENANCE):
         if not (folder / name).is_file():
             raise ModelFolderError(

@@ -79,3 +79,11 @@ def test_provenance_without_calibration(folder):
     path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "calibration"}))
     with pytest.raises(ModelFolderError, match="provenance must hold calibration, got none"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "pytorch_model.bin"])
+def test_a_pickle_is_refused_with_the_reason(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x80\x04")
+    for path in (tmp_path, tmp_path / name):
+        with pytest.raises(ModelFolderError, match=f"got '{name}': a pickle runs what is written in it, and is not opened"):
+            load_model(path)
