@@ -144,7 +144,8 @@ def same_as_expected(folder):
     histories = [pd.read_csv(folder / name / "history.csv").drop(columns=TIMED) for name in ("expected", "model")]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
     tales = [json.loads((folder / name / "provenance.json").read_text()) for name in ("expected", "model")]
-    assert {**tales[0], "command": ""} == {**tales[1], "command": ""}
+    called = {"command": "", "git_commit": ""}  # how and where the test calls it
+    assert tales[0] | called == tales[1] | called
 
 
 @pytest.mark.slow
