@@ -393,6 +393,12 @@ class MulticlassObjective(Section):
     column: Column = Field(description="of [data] targets: the class's name")
     classes: tuple[str, ...] = Field((), description="in the order of the outputs; those of the training records if not given")
 
+    @model_validator(mode="after")
+    def _classes_differ(self) -> MulticlassObjective:
+        if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must be two different ones or more, got {', '.join(self.classes)}")
+        return self
+
 
 class MultilabelObjective(Section):
     """Any of several labels a sequence, each by binary cross-entropy."""
@@ -408,7 +414,14 @@ class RegressionObjective(Section):
     columns: Columns = Field(description="of [data] targets: numbers, or empty where one is not known")
     loss: Literal["mse", "huber", "poisson"] = Field("mse", description="poisson = the output is a rate, the targets counts")
     center: tuple[float, ...] = Field((), description="of each column, taken from the output; the training records' mean if not given")
-    scale: tuple[float, ...] = Field((), description="of each column; the training records' deviation if not given")
+    scale: tuple[Annotated[float, Field(gt=0)], ...] = Field((), description="of each column; the training records' deviation if not given")
+
+    @model_validator(mode="after")
+    def _one_a_column(self) -> RegressionObjective:
+        if (len(self.center), len(self.scale)) not in ((0, 0), (len(self.columns), len(self.columns))):
+            rule = f"be one a column ({len(self.columns)}), or both not given"
+            raise ValueError(f"center and scale must {rule}, got {len(self.center)} and {len(self.scale)}")
+        return self
 
 
 class LabelsObjective(Section):
@@ -417,6 +430,12 @@ class LabelsObjective(Section):
     kind: Literal["labels"] = "labels"
     column: Column = Field(description="of [data] targets: text as long as the sequence, one label a letter; - where it is not known")
     classes: Annotated[str, Field(min_length=2)] = Field(description="the labels, one character each")
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> LabelsObjective:
+        if len(set(self.classes)) < len(self.classes) or "-" in self.classes or not self.classes.isascii():
+            raise ValueError(f"classes must be different ASCII characters other than -, got {self.classes!r}")
+        return self
 
 
 class MaskedObjective(Section):
@@ -464,7 +483,7 @@ class Training(Section):
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
     evaluate_every: Positive = Field(250, description="steps")
-    patience: Positive = Field(4, description="evaluations without a better valid AUROC before the run stops")
+    patience: Positive = Field(4, description="evaluations on valid without a better one before the run stops")
     top: Positive = Field(1, description="best evaluations whose weights the model folder holds, in top/ beyond the first")
     checkpoint_every: Positive = Field(250, description="steps")
     tensorboard: bool = Field(False, description="the history goes to MODEL.checkpoints/tensorboard too (needs the package)")
@@ -555,8 +574,11 @@ class RunFile(Section):
             raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {'sequences' if data.sequences else 'the two classes'}")
         if (kind in ("multiclass", "multilabel", "regression", "labels")) != bool(data.targets):
             raise ValueError(f"[data] of objective {kind!r} must name {'targets' if not data.targets else 'no targets'}")
-        if kind != "binary" and any(run.training.labels == "shuffled" for run in (self, *map(self.variant, self.variants))):
+        trainings = [run.training for run in (self, *map(self.variant, self.variants))]
+        if kind != "binary" and any(training.labels == "shuffled" for training in trainings):
             raise ValueError(f"training.labels 'shuffled' must go with objective 'binary', got {kind!r}")
+        if kind not in ("binary", "multiclass") and any(training.class_weights == "balanced" for training in trainings):
+            raise ValueError(f"training.class_weights 'balanced' must go with objective 'binary' or 'multiclass', got {kind!r}")
         return self
 
     @model_validator(mode="after")

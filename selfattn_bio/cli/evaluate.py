@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Letters = dict[str, list[NDArray[np.uint8]]]  # by side
     Labels = dict[str, NDArray[np.int64]]
+    Rows = dict[str, NDArray[np.int64]]  # of the corpus, by side
+    Judged = tuple[dict[str, Any], dict[str, pd.DataFrame]]  # metrics.json; by side a row a record of what the model says
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,103 +50,115 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Predict valid and test with all models, fit the baselines, write metrics.json and predictions/."""
+    import numpy as np
+
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
-    from selfattn_bio.files import sha256_of, whole_file
-    from selfattn_bio.model.checkpoint import check_trained_on
-    from selfattn_bio.model.lineage import check_unseen
-
-    run_file = read_run_file(arguments.run_file)
-    settings, corpus = run_file.evaluation, Corpus.open(arguments.corpus)
-    if run_file.objective.kind != "binary":
-        _evaluate_targets(arguments, settings, corpus)
-        return
-    rows = _rows_of_sides(corpus, arguments.split)
-    letters = {side: [corpus.letters(i) for i in rows[side].index] for side in rows}
-    labels = {side: rows[side]["label"].to_numpy(dtype="int64") for side in rows}
-    print("evaluate: " + ", ".join(f"{side} {len(labels[side])} records ({labels[side].sum()} positive)" for side in labels), flush=True)
-
-    folders = {"model": arguments.model, **dict(arguments.variant)}
-    for folder in folders.values():
-        check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
-        check_unseen(folder, corpus.records.iloc[rows["test"].index], letters["test"], corpus.alphabet, corpus.assembly)
-    classifiers = _networks(folders, letters)
-    classifiers |= _fitted_baselines(corpus, letters, labels)
-    summary = summarise(classifiers, labels, _properties(corpus, letters), settings)
-    summary["train"] = _read_json(arguments.model / "train.json")
-    for side in SIDES:
-        table = predictions_table(rows[side]["id"].tolist(), labels[side], classifiers, side)
-        with whole_file(arguments.output / "predictions" / f"{side}.tsv") as path:
-            table.to_csv(path, sep="\t", index=False, float_format="%.6g")
-    with whole_file(arguments.output / "metrics.json") as path:
-        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    _say(summary, arguments.output)
-
-
-def _evaluate_targets(arguments: argparse.Namespace, settings: Evaluation, corpus: Corpus) -> None:
-    """Every objective but positives against negatives: the model and simple baselines, metrics.json and predictions/."""
-    import numpy as np
-    import pandas as pd
-
-    from selfattn_bio.config import PER_TOKEN, LabelsObjective, MulticlassObjective
-    from selfattn_bio.evaluation import targets as judge
-    from selfattn_bio.evaluation.measures import columns_of, predictions_of, targets_of
     from selfattn_bio.evaluation.summary import SIDES
     from selfattn_bio.files import sha256_of, whole_file
     from selfattn_bio.model.checkpoint import check_trained_on
     from selfattn_bio.model.lineage import check_unseen
-    from selfattn_bio.scoring.scorer import load
     from selfattn_bio.sequence.splits import read_split
+
+    run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
+    kind = run_file.objective.kind
+    split = np.array(read_split(arguments.split, corpus.records["id"]))
+    rows = {side: np.flatnonzero(split == side) for side in ("train", *SIDES)}
+    if kind == "binary":
+        rows = {side: _labelled(corpus, of_side, side, arguments.split) for side, of_side in rows.items()}
+    letters = {side: [corpus.letters(int(i)) for i in of_side] for side, of_side in rows.items()}
+    positive = {
+        side: f" ({int((corpus.records['label'].iloc[of] == 1).sum())} positive)" if kind == "binary" else "" for side, of in rows.items()
+    }
+    print("evaluate: " + ", ".join(f"{side} {len(letters[side])} records{positive[side]}" for side in rows), flush=True)
+    folders = {"model": arguments.model, **dict(arguments.variant)}
+    for folder in folders.values():
+        check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
+        check_unseen(folder, corpus.records.iloc[rows["test"]], letters["test"], corpus.alphabet, corpus.assembly)
+
+    judge = _judge_binary if kind == "binary" else _judge_language if kind in ("masked", "causal") else _judge_targets
+    summary, tables = judge(folders, corpus, rows, letters, run_file.evaluation)
+    summary["train"] = _read_json(arguments.model / "train.json")
+    for side, table in tables.items():
+        with whole_file(arguments.output / "predictions" / f"{side}.tsv") as path:
+            table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+    with whole_file(arguments.output / "metrics.json") as path:
+        path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (_say if kind == "binary" else _say_metrics)(summary)
+    print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
+
+
+def _judge_binary(folders: dict[str, Path], corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+    """Positives against negatives: bootstraps, calibration, differences and slices."""
+    from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
+
+    labels = {side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64") for side, of_side in rows.items()}
+    classifiers = _networks(folders, letters)
+    classifiers |= _fitted_baselines(corpus, letters, labels)
+    summary = summarise(classifiers, labels, _properties(corpus, letters), settings)
+    return summary, {side: predictions_table(_ids(corpus, rows[side]), labels[side], classifiers, side) for side in SIDES}
+
+
+def _judge_targets(folders: dict[str, Path], corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+    """Classes, labels, numbers or a label a letter: metrics with intervals, beside simple baselines and the variants."""
+    import pandas as pd
+
+    from selfattn_bio.config import LabelsObjective, MulticlassObjective
+    from selfattn_bio.evaluation.measures import columns_of, predictions_of, targets_of
+    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.evaluation.targets import as_rows, fit_baselines, summarise_targets
+    from selfattn_bio.scoring.scorer import load
+
+    scorers = {name: load(folder) for name, folder in folders.items()}
+    section = scorers["model"].run.objective
+    table, place = corpus.targets(columns_of(section)), corpus.summary["targets"]["path"]
+    targets = {side: targets_of(section, table.iloc[of], corpus.records.iloc[of], place) for side, of in rows.items()}
+    fitted = fit_baselines(section, corpus.alphabet, letters["train"], targets["train"], letters["valid"], targets["valid"])
+    predictions: dict[str, dict[str, Any]] = {name: {side: model(letters[side]) for side in SIDES} for name, model in fitted.items()}
+    for name, scorer in scorers.items():
+        outputs = scorer.token_outputs if isinstance(section, LabelsObjective) else scorer.outputs
+        found: dict[str, Any] = {side: outputs(letters[side]) for side in SIDES}
+        predictions[name] = {
+            side: [predictions_of(section, row) for row in of_side] if isinstance(of_side, list) else predictions_of(section, of_side)
+            for side, of_side in found.items()
+        }
+    summary = summarise_targets(section, predictions, {side: targets[side] for side in SIDES}, settings)
+    names = section.classes if isinstance(section, MulticlassObjective | LabelsObjective) else columns_of(section)
+    return summary, {side: pd.DataFrame({"id": _ids(corpus, rows[side]), **as_rows(predictions["model"][side], names)}) for side in SIDES}
+
+
+def _judge_language(folders: dict[str, Path], corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+    """A language model: perplexity with intervals, beside token shares or a Markov chain, and the variants."""
+    import numpy as np
+    import pandas as pd
+
+    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.evaluation.targets import markov_nats, summarise_language, unigram_nats
+    from selfattn_bio.scoring.scorer import load
     from selfattn_bio.training.objectives import LanguageModel, build_objective
 
-    check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
-    scorer = load(arguments.model)
-    section, split = scorer.run.objective, np.array(read_split(arguments.split, corpus.records["id"]))
-    rows = {side: np.flatnonzero(split == side) for side in ("train", *SIDES)}
-    letters = {side: [corpus.letters(int(i)) for i in of_side] for side, of_side in rows.items()}
-    check_unseen(arguments.model, corpus.records.iloc[rows["test"]], letters["test"], corpus.alphabet, corpus.assembly)
-    print("evaluate: " + ", ".join(f"{side} {len(letters[side])} records" for side in letters), flush=True)
-    both = {side: letters[side] for side in SIDES}
-    if section.kind in ("masked", "causal"):
+    sums = {}
+    for name, folder in folders.items():
+        scorer = load(folder)
         language = build_objective(scorer.run, scorer.tokenizer, np.zeros(0))
         assert isinstance(language, LanguageModel)
-        if language.letters is None:
-            baselines = {"unigram": judge.unigram_nats(scorer.tokenizer, letters["train"], both)}
-        else:
-            nats = judge.markov_nats(corpus.alphabet, letters["train"], letters["valid"], both)
-            baselines = {"markov": {side: of_side * language.letters for side, of_side in nats.items()}}
-        sums = {side: language.sums(scorer, letters[side]) for side in SIDES}
-        summary = judge.summarise_language(sums, language.letters, baselines, settings)
-        tables = {
-            side: pd.DataFrame({"nats": of_side[:, 0] / of_side[:, 2], "right": of_side[:, 1], "tokens": of_side[:, 2]})
-            for side, of_side in sums.items()
-        }
+        letters_of_token = language.letters
+        sums[name] = {side: language.sums(scorer, letters[side]) for side in SIDES}
+    both = {side: letters[side] for side in SIDES}
+    if letters_of_token is None:
+        baselines = {"unigram": unigram_nats(scorer.tokenizer, letters["train"], both)}
     else:
-        columns = columns_of(section)
-        table = corpus.targets(columns)
-        targets = {side: targets_of(section, table.iloc[of_side], corpus.summary["targets"]["path"]) for side, of_side in rows.items()}
-        fitted = judge.fit_baselines(section, corpus.alphabet, letters["train"], targets["train"], letters["valid"], targets["valid"])
-        predictions: dict[str, dict[str, Any]] = {
-            name: {side: predict(letters[side]) for side in SIDES} for name, predict in fitted.items()
-        }
-        if section.kind in PER_TOKEN:
-            predictions["model"] = {side: [predictions_of(section, row) for row in scorer.token_outputs(letters[side])] for side in SIDES}
-        else:
-            predictions["model"] = {side: predictions_of(section, scorer.outputs(letters[side])) for side in SIDES}
-        summary = judge.summarise_targets(section, predictions, {side: targets[side] for side in SIDES}, settings)
-        names = section.classes if isinstance(section, MulticlassObjective | LabelsObjective) else columns
-        tables = {side: pd.DataFrame(judge.as_rows(predictions["model"][side], names)) for side in SIDES}
-    summary["train"] = _read_json(arguments.model / "train.json")
-    for side, predicted in tables.items():
-        predicted.insert(0, "id", corpus.records["id"].iloc[rows[side]].tolist())
-        with whole_file(arguments.output / "predictions" / f"{side}.tsv") as path:
-            predicted.to_csv(path, sep="\t", index=False, float_format="%.6g")
-    with whole_file(arguments.output / "metrics.json") as path:
-        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    for name, entry in {"model": summary["test"]["model"], **summary["test"]["baselines"]}.items():
-        print("evaluate: test " + ", ".join(f"{metric} {value['value']:.3f}" for metric, value in entry.items()) + f"  {name}", flush=True)
-    print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
+        nats = markov_nats(corpus.alphabet, letters["train"], letters["valid"], both)
+        baselines = {"markov": {side: of_side * letters_of_token for side, of_side in nats.items()}}
+    summary = summarise_language(sums, letters_of_token, baselines, settings)
+    tables = {}
+    for side in SIDES:
+        total, right, tokens = sums["model"][side].T
+        mean = np.divide(total, tokens, out=np.full(len(total), np.nan), where=tokens > 0)
+        tables[side] = pd.DataFrame(
+            {"id": _ids(corpus, rows[side]), "nats_per_token": mean, "right": right.astype(int), "tokens": tokens.astype(int)}
+        )
+    return summary, tables
 
 
 def _named_folder(text: str) -> tuple[str, Path]:
@@ -154,20 +168,19 @@ def _named_folder(text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def _rows_of_sides(corpus: Corpus, split_path: Path) -> dict[str, pd.DataFrame]:
-    """The labelled records of train, valid and test; the index of each table is the row in the corpus."""
-    from selfattn_bio.sequence.splits import read_split
+def _ids(corpus: Corpus, rows: NDArray[np.int64]) -> list[str]:
+    return corpus.records["id"].iloc[rows].tolist()
 
-    records = corpus.records.assign(split=read_split(split_path, corpus.records["id"])).reset_index(drop=True)
-    records = records[records["label"].notna()]
-    rows = {side: records[records["split"] == side] for side in ("train", "valid", "test")}
-    for side, table in rows.items():
-        if sorted(set(table["label"].astype(int))) != [0, 1]:
-            counts = f"{int((table['label'] == 1).sum())} positives and {int((table['label'] == 0).sum())} negatives"
-            raise CorpusError(
-                f"{side} must hold positives and negatives, got {counts}", place=str(split_path), cure="change [split] in the run file"
-            )
-    return rows
+
+def _labelled(corpus: Corpus, rows: NDArray[np.int64], side: str, split: Path) -> NDArray[np.int64]:
+    """The rows of a side that have a label; both labels must occur."""
+    labels = corpus.records["label"].iloc[rows]
+    if sorted(set(labels.dropna().astype(int))) != [0, 1]:
+        counts = f"{int((labels == 1).sum())} positives and {int((labels == 0).sum())} negatives"
+        raise CorpusError(
+            f"{side} must hold positives and negatives, got {counts}", place=str(split), cure="change [split] in the run file"
+        )
+    return rows[labels.notna().to_numpy()]
 
 
 def _networks(folders: dict[str, Path], letters: Letters) -> dict[str, Classifier]:
@@ -220,7 +233,13 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ModelFolderError(f"{path.name} must be a readable JSON file of the model folder, got {reason}", place=str(path)) from error
 
 
-def _say(summary: dict[str, Any], output: Path) -> None:
+def _say_metrics(summary: dict[str, Any]) -> None:
+    for name, entry in {"model": summary["test"]["model"], **summary["test"]["baselines"]}.items():
+        known = {metric: value["value"] for metric, value in entry.items() if value["value"] is not None}
+        print("evaluate: test " + ", ".join(f"{metric} {value:.3f}" for metric, value in known.items()) + f"  {name}", flush=True)
+
+
+def _say(summary: dict[str, Any]) -> None:
     test = summary["test"]
     for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
         auroc = entry["auroc"]
@@ -228,4 +247,3 @@ def _say(summary: dict[str, Any], output: Path) -> None:
     best = summary["differences"]["best_baseline"]
     lead = summary["differences"]["baselines"][best]["auroc"]
     print(f"evaluate: model - {best}: {lead['value']:+.3f} ({lead['low']:+.3f} to {lead['high']:+.3f}), p {lead['p']:.2g}")
-    print(f"evaluate: wrote {output / 'metrics.json'}")

@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.files import sha256_of
     from selfattn_bio.interpret.explanation import Explanation
     from selfattn_bio.model.checkpoint import check_trained_on
+    from selfattn_bio.model.lineage import check_unseen
     from selfattn_bio.scoring.scorer import load
 
     start = time.monotonic()
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     corpus, scorer, explanation = Corpus.open(arguments.corpus), load(arguments.model), Explanation.load(arguments.relevance)
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
     test = _test_records(corpus, arguments.split)
+    check_unseen(arguments.model, test, [corpus.letters(int(row)) for row in test.index], corpus.alphabet, corpus.assembly)
     motifs = _discover(explanation, settings)
     _say(f"found in {time.monotonic() - start:.0f} s; weighing the evidence on {len(test)} records of test")
     table, sites = _weigh(motifs, scorer, corpus, test, settings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from selfattn_bio.errors import SelfAttnBioError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio score`."""
@@ -22,7 +24,10 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.scoring.scorer import load, score_sequences
 
     scorer = load(arguments.model)
-    table = pd.concat([score_sequences(scorer, path, rc=arguments.rc).assign(file=str(path)) for path in arguments.fasta])
+    try:
+        table = pd.concat([score_sequences(scorer, path, rc=arguments.rc).assign(file=str(path)) for path in arguments.fasta])
+    except ValueError as error:  # a sequence shorter than k, a model that scores no sequences
+        raise SelfAttnBioError(str(error), place=str(arguments.model)) from error
     table = table[["file", *(column for column in table if column != "file")]]
     with whole_file(arguments.output) as temporary:
         table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")

@@ -267,9 +267,9 @@ def _check_any_left(rows: list[dict[str, Any]], dropped: Counter[str], read: int
 
 
 def _read_targets(path: Path) -> pd.DataFrame:
-    """The table of targets, indexed by id; numbers where a column holds nothing else, text elsewhere."""
+    """The table of targets as text, indexed by id: what its columns are is the objective's affair."""
     try:
-        table = pd.read_csv(path, sep="," if path.suffix == ".csv" else "\t", dtype={"id": str}, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, sep="," if path.suffix == ".csv" else "\t", dtype=str, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise CorpusError("targets must be an existing table, got no such file", place=str(path)) from None
     except (ValueError, OSError) as error:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from scipy.stats import spearmanr
-from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
@@ -45,33 +45,35 @@ def columns_of(objective: config.Objective) -> tuple[str, ...]:
 
 def classes_of(targets: pd.DataFrame, objective: config.MulticlassObjective) -> tuple[str, ...]:
     """The classes that the targets name, sorted."""
-    return tuple(sorted(targets[objective.column].dropna().astype(str).unique()))
+    return tuple(sorted(targets[objective.column].dropna().unique()))
 
 
-def targets_of(objective: config.Objective, targets: pd.DataFrame, place: str) -> NDArray:
+def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
     """The targets of records as numbers.
 
     Parameters
     ----------
     targets
-        The columns of `columns_of`, n rows.
+        The columns of `columns_of`, n rows of text.
+    records
+        id and length (letters) of the same records.
     place
         Of the table, for errors.
 
     Returns
     -------
     multiclass: (n,) index of the class, UNKNOWN where there is none. multilabel, regression: (n, C) floats, NaN where there is none.
-    labels: (n,) objects, each (L,) indices. masked, causal: (n, 0).
+    labels: (n,) objects, each (L,) indices with UNKNOWN where a letter has no label. masked, causal: (n, 0).
 
     Raises
     ------
     CorpusError
-        If a value is none that the objective knows.
+        If a value is none that the objective knows, or labels are not as long as the sequence.
     """
     match objective:
         case config.MulticlassObjective(column=column, classes=classes):
             numbers = {name: number for number, name in enumerate(classes)}
-            texts = targets[column].dropna().astype(str)
+            texts = targets[column].dropna()
             if (strange := texts[~texts.isin(numbers)]).size:
                 message = f"column {column!r} must hold classes of the run ({', '.join(classes)}), got {strange.iloc[0]!r}"
                 raise CorpusError(message, place=place, cure="Name all in objective.classes, or put the record on the train side")
@@ -83,27 +85,30 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, place: str) -
             codes[list(classes.encode())] = range(len(classes))
             codes[ord("-")] = UNKNOWN
             found = np.empty(len(targets), dtype=object)
-            for row, text in enumerate(targets[column].fillna("")):
-                found[row] = codes[list(str(text).encode())] if text else np.zeros(0, dtype=np.int64)
+            rows = zip(targets[column].fillna(""), records["id"], records["length"], strict=True)
+            for row, (text, name, length) in enumerate(rows):
+                found[row] = codes[list(text.encode())] if text else np.full(length, UNKNOWN)
                 if (found[row] == -1).any():
-                    wrong = str(text)[int(np.argmax(found[row] == -1))]
-                    raise CorpusError(f"column {column!r} must hold labels of {classes!r} or -, got {wrong!r}", place=place)
+                    wrong = text[int(np.argmax(found[row] == -1))]
+                    raise CorpusError(f"column {column!r} must hold labels of {classes!r} or -, got {wrong!r} in {name!r}", place=place)
+                if len(found[row]) != length:
+                    raise CorpusError(f"labels must be as long as the sequence ({length}), got {len(text)} of {name!r}", place=place)
             return found
         case _:
             return np.zeros((len(targets), 0))
 
 
 def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Array:
-    numbers = pd.to_numeric(values, errors="coerce")
-    strange = values[numbers.isna() & values.notna()]
-    rule = "numbers"
+    numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+    strange = values[values.notna() & ~np.isfinite(numbers)]
+    rule = "finite numbers"
     if isinstance(objective, config.MultilabelObjective):
         rule, strange = "0 or 1", values[values.notna() & ~numbers.isin([0, 1])]
     elif isinstance(objective, config.RegressionObjective) and objective.loss == "poisson":
-        rule, strange = "counts, not negative,", values[values.notna() & ~(numbers >= 0)]
+        rule, strange = "counts, not negative,", values[values.notna() & ~((numbers >= 0) & np.isfinite(numbers))]
     if strange.size:
         raise CorpusError(f"column {values.name!r} must hold {rule} or nothing, got {strange.tolist()[0]!r}", place=place)
-    return numbers.to_numpy(dtype=np.float64)
+    return np.asarray(numbers, dtype=np.float64)
 
 
 def predictions_of(objective: config.Objective, outputs: Array) -> Array:
@@ -129,13 +134,7 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
     """
     match objective:
         case config.MulticlassObjective() | config.LabelsObjective():
-            known = targets != UNKNOWN
-            called, truth = predictions[known].argmax(axis=-1), targets[known]
-            return {
-                "accuracy": float(np.mean(called == truth)),
-                "macro_f1": float(f1_score(truth, called, average="macro", zero_division=0)),
-                "mcc": float(matthews_corrcoef(truth, called)),
-            }
+            return of_confusion(confusion(predictions, targets))
         case config.MultilabelObjective():
             return {
                 "auroc": _over_columns(_both(roc_auc_score), predictions, targets),
@@ -145,6 +144,30 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
             return {name: _over_columns(metric, predictions, targets) for name, metric in REGRESSION.items()}
         case _:
             raise ValueError(f"objective must be one with predictions, got {objective.kind!r}")
+
+
+def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(C, C) how often a class (row) was called another (column), of what is known; predictions are (n, C)."""
+    known, size = targets != UNKNOWN, predictions.shape[-1]
+    return np.bincount(targets[known] * size + predictions[known].argmax(axis=-1), minlength=size**2).reshape(size, size)
+
+
+def of_confusion(counts: NDArray[np.int64]) -> dict[str, float]:
+    """accuracy, macro_f1 (over the classes that occur or are called) and mcc of (C, C) counts; NaN where nothing is known.
+
+    Checked against scikit-learn's. It is made of counts so that a draw of records is a sum of theirs.
+    """
+    total = counts.sum()
+    if not total:
+        return dict.fromkeys(("accuracy", "macro_f1", "mcc"), float("nan"))
+    right, true, called = np.diag(counts).astype(float), counts.sum(axis=1).astype(float), counts.sum(axis=0).astype(float)
+    occurs = true + called > 0
+    spread = np.sqrt((total**2 - called @ called) * (total**2 - true @ true))
+    return {
+        "accuracy": float(right.sum() / total),
+        "macro_f1": float(np.mean(2 * right[occurs] / (true + called)[occurs])),
+        "mcc": float((right.sum() * total - true @ called) / spread) if spread else 0.0,
+    }
 
 
 def _both(metric: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:

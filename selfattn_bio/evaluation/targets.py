@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from selfattn_bio import config
 from selfattn_bio.evaluation.baselines import KmerCounts, Letters
-from selfattn_bio.evaluation.measures import MAIN, UNKNOWN, measure
+from selfattn_bio.evaluation.measures import MAIN, UNKNOWN, confusion, measure, of_confusion
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 
@@ -44,9 +44,8 @@ def fit_baselines(
         }
     k = 6 if alphabet.name == "dna" else 2
     counts = KmerCounts(alphabet, k)
-    linear = _linear(objective, counts(train), targets)
-    chosen = max(STRENGTHS, key=lambda strength: _worth(objective, linear(strength)(counts(valid)), valid_targets))
-    fitted = linear(chosen)
+    linear, on_valid = _linear(objective, counts(train), targets), counts(valid)
+    fitted = max(map(linear, STRENGTHS), key=lambda model: _worth(objective, model(on_valid), valid_targets))
     return {"constant": lambda letters: np.tile(constant, (len(letters), 1)), f"kmer{k}_linear": lambda letters: fitted(counts(letters))}
 
 
@@ -165,34 +164,42 @@ def summarise_targets(
 def _measurer(objective: config.Objective, predictions: Predictions, truth: NDArray) -> Callable[[NDArray[np.int64]], dict[str, float]]:
     """Rows -> metrics of these records."""
     if isinstance(predictions, list):
-        return lambda rows: measure(objective, np.concatenate([predictions[i] for i in rows]), np.concatenate([truth[i] for i in rows]))
+        counts = np.stack([confusion(predicted, known) for predicted, known in zip(predictions, truth, strict=True)])
+        return lambda rows: of_confusion(counts[rows].sum(axis=0))
     return lambda rows: measure(objective, predictions[rows], truth[rows])
 
 
 def intervals_over_records(
     measured: Callable[[NDArray[np.int64]], dict[str, float]], num_records: int, settings: config.Evaluation
-) -> dict[str, dict[str, float]]:
-    """`{metric: {value, low, high}}`: the value on all records, and percentiles over `bootstraps` draws of as many with replacement."""
+) -> dict[str, dict[str, float | None]]:
+    """`{metric: {value, low, high}}`: the value on all records, and percentiles over `bootstraps` draws of as many with replacement.
+
+    None where a metric is not defined, as a correlation with what is everywhere the same.
+    """
     rng = np.random.default_rng(settings.seed)
     value = measured(np.arange(num_records))
     draws = [measured(rng.integers(num_records, size=num_records)) for _ in range(settings.bootstraps)]
     tail = (1 - settings.confidence) / 2
-    found = {}
+    found: dict[str, dict[str, float | None]] = {}
     for name in value:
-        low, high = np.nanquantile([draw[name] for draw in draws], [tail, 1 - tail]) if np.isfinite(value[name]) else (np.nan, np.nan)
-        found[name] = {"value": value[name], "low": float(low), "high": float(high)}
+        if np.isfinite(value[name]):
+            low, high = np.nanquantile([draw[name] for draw in draws], [tail, 1 - tail])
+            found[name] = {"value": value[name], "low": float(low), "high": float(high)}
+        else:
+            found[name] = dict.fromkeys(("value", "low", "high"))
     return found
 
 
 def summarise_language(
-    sums: dict[str, Array], letters: int | None, baselines: dict[str, dict[str, float]], settings: config.Evaluation
+    sums: dict[str, dict[str, Array]], letters: int | None, baselines: dict[str, dict[str, float]], settings: config.Evaluation
 ) -> dict[str, Any]:
     """metrics.json of a language model.
 
     Parameters
     ----------
     sums
-        Side -> (n, 3) of each record: sum of the losses in nats, tokens that were right, tokens that were wanted.
+        Name ("model", variants) -> side -> (n, 3) of each record: sum of the losses in nats, tokens that were right, tokens that were
+        wanted.
     letters
         New letters that a wanted token brings, for bits a letter; None where tokens overlap.
     baselines
@@ -202,25 +209,25 @@ def summarise_language(
     def measured(of_side: Array) -> Callable[[NDArray[np.int64]], dict[str, float]]:
         def of_rows(rows: NDArray[np.int64]) -> dict[str, float]:
             loss, right, size = of_side[rows].sum(axis=0)
-            return language_metrics(loss / size, right / size, letters)
+            return language_metrics(loss / max(size, 1), right / max(size, 1), letters)
 
         return of_rows
 
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
-    for side, of_side in sums.items():
-        beside = {
+    for side, of_model in sums["model"].items():
+        found = {name: intervals_over_records(measured(by_side[side]), len(of_model), settings) for name, by_side in sums.items()}
+        beside: dict[str, Any] = {
             name: {metric: {"value": value} for metric, value in language_metrics(nats[side], None, letters).items()}
             for name, nats in baselines.items()
         }
-        model = intervals_over_records(measured(of_side), len(of_side), settings)
-        summary[side] = {"n": len(of_side), "model": model, "baselines": beside}
+        summary[side] = {"n": len(of_model), "model": found.pop("model"), "baselines": beside | found}
     return summary
 
 
 def language_metrics(loss: float, accuracy: float | None, letters: int | None) -> dict[str, float]:
     """Of a mean loss in nats a token: accuracy, perplexity of a token, bits a letter; without what is not known."""
     found = {"accuracy": accuracy, "perplexity": np.exp(loss), "bits_per_letter": letters and loss / np.log(2) / letters}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    return {name: float(value) for name, value in found.items() if value is not None and np.isfinite(value)}
 
 
 def unigram_nats(tokenizer: KmerTokenizer, train: Letters, sides: Mapping[str, Letters]) -> dict[str, float]:
@@ -238,30 +245,36 @@ def unigram_nats(tokenizer: KmerTokenizer, train: Letters, sides: Mapping[str, L
 
 
 def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters, sides: Mapping[str, Letters], max_order: int = 8) -> dict[str, float]:
-    """Side -> nats a letter of a Markov chain of letters, its order chosen on valid (add-one counts)."""
+    """Side -> nats a letter of a Markov chain of letters, its order chosen on valid (add-one counts).
+
+    All orders are scored on the same letters, those that have `max_order` known ones before them (2 in protein).
+    """
     size = len(alphabet.letters)
+    most = max_order if size == 4 else 2
     best: tuple[float, Callable[[Letters], float]] = (np.inf, lambda _: np.inf)
-    for order in range(max_order + 1 if size == 4 else 3):
+    for order in range(most + 1):
         counts = np.ones((size**order, size))
         for row in train:
-            context, following = _contexts(alphabet, row, order)
+            context, following = _contexts(alphabet, row, order, order)
             np.add.at(counts, (context, following), 1)
         logs = np.log(counts / counts.sum(axis=1, keepdims=True))
 
         def nats(letters: Letters, order: int = order, logs: Array = logs) -> float:
-            found = [logs[_contexts(alphabet, row, order)] for row in letters]
-            return -float(np.concatenate(found).mean())
+            found = np.concatenate([logs[_contexts(alphabet, row, order, most)] for row in letters])
+            return -float(found.mean()) if len(found) else float("nan")
 
         if (on_valid := nats(valid)) < best[0]:
             best = (on_valid, nats)
     return {side: best[1](letters) for side, letters in sides.items()}
 
 
-def _contexts(alphabet: Alphabet, row: NDArray[np.uint8], order: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(m,) number of the `order` letters before, (m,) code of the letter, where none of them is ambiguous."""
+def _contexts(alphabet: Alphabet, row: NDArray[np.uint8], order: int, reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(m,) number of the `order` letters before, (m,) code of the letter, where it and the `reach` before it are no ambiguous ones."""
     size, codes = len(alphabet.letters), alphabet.codes(row).astype(np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, order + 1)
-    windows = windows[(windows < size).all(axis=1)]
+    if len(codes) <= reach:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    windows = np.lib.stride_tricks.sliding_window_view(codes, reach + 1)
+    windows = windows[(windows < size).all(axis=1)][:, reach - order :]
     return windows[:, :-1] @ (size ** np.arange(order)[::-1]), windows[:, -1]
 
 

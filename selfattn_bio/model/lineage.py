@@ -6,7 +6,9 @@ Hides: the table in the model folder. Training writes it, `evaluate` checks by i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +22,32 @@ from selfattn_bio.sequence.splits import strand_keys
 SEEN = "seen.parquet"
 
 
+@dataclass(frozen=True)
+class Lineage:
+    """Of a model that another starts from: what it and its parents saw, and what a provenance says of them."""
+
+    seen: pd.DataFrame
+    parents: list[dict[str, Any]]
+
+
+def lineage_of(folder: Path) -> Lineage:
+    """Read it from a model folder.
+
+    Raises
+    ------
+    ModelFolderError
+        If the folder is not whole, or of before this table.
+    """
+    provenance = read_provenance(folder)
+    told = ("weights_sha256", "corpus_fingerprint", "data", "num_train", "num_valid")
+    own = {"folder": str(folder)} | {key: provenance.get(key) for key in told}
+    return Lineage(_read(folder), [own, *provenance.get("parents", [])])
+
+
 def seen_table(
-    records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, parent: Path | None
+    records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, parents_saw: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Records that a model was trained and chosen on, and those of its parent, if it has one.
+    """Records that a model was trained and chosen on, and those that its parents saw, if it has any.
 
     Returns
     -------
@@ -32,13 +56,13 @@ def seen_table(
     places = records[["chrom", "start", "end"]].reset_index(drop=True)
     keys = [key.hex()[:32] for key in strand_keys(letters, alphabet)]
     own = places.assign(key=keys, assembly=assembly, by_parent=False)
-    if parent is None:
-        return own
-    return pd.concat([own, _read(parent).assign(by_parent=True)], ignore_index=True)
+    return own if parents_saw is None else pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
 
 
 def check_unseen(folder: Path, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
     """Refuse records that a parent of the model saw: the same letters on either strand, or a place that overlaps on the same assembly.
+
+    Where one of the two names no assembly ([data] assembly), places are compared as if they were of the same.
 
     Raises
     ------
@@ -51,8 +75,8 @@ def check_unseen(folder: Path, records: pd.DataFrame, letters: Sequence[NDArray[
     seen = seen[seen["by_parent"]]
     known = set(seen["key"])
     bad = np.array([key.hex()[:32] in known for key in strand_keys(letters, alphabet)])
-    if assembly:
-        bad |= _overlap(records, seen[seen["assembly"] == assembly])
+    # Places of an unnamed assembly may be those of any.
+    bad |= _overlap(records, seen if not assembly else seen[seen["assembly"].isin([assembly, ""])])
     if bad.any():
         first = records["id"].iloc[int(np.argmax(bad))]
         message = f"test records must be unseen by the model's parents, got {int(bad.sum())} of {len(bad)} that one saw, such as {first!r}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import warnings
 
 import torch
 from lightning_fabric import Fabric
@@ -62,7 +63,9 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
         if sharded:
             cure = "Start it by torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
             raise TrainingError("sharded training must have several processes, got one", cure=cure)
-        return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The `srun` command is available")  # one process is what was asked for
+            return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
     processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     strategy: str | ModelParallelStrategy = "ddp"
     if sharded:

@@ -38,7 +38,7 @@ from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.checkpoint import read_provenance, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
-from selfattn_bio.model.lineage import SEEN, seen_table
+from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, peak_memory_mb, whole
@@ -46,7 +46,7 @@ from selfattn_bio.training.objectives import Batch, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals
 from selfattn_bio.training.sides import Side, Stream, read_sides
-from selfattn_bio.training.transfer import layer_of, merged, parents_of, rate_of_layer, start_from
+from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SECONDS_BETWEEN_LINES = 10.0
 VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
@@ -100,7 +100,7 @@ def train(
     """
     fabric = open_fabric(run.training.precision, sharded=sharded)
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
-    training, progress = trainer.run.training, trainer.progress
+    training = trainer.run.training
     fingerprint = _fingerprint(trainer.run, corpus, split_path, fabric.world_size)
     trainer.say_what_starts(threads)
     folder = CheckpointFolder(output.with_name(output.name + ".checkpoints"), fingerprint, writes=fabric.is_global_zero)
@@ -158,6 +158,7 @@ class Trainer:
         self.bare, self.num_layers = build_network(self.run), getattr(run.model, "num_layers", 0)
         if run.transfer:
             start_from(self.bare, self.run, run.transfer, str(output))
+        self.lineage = lineage_of(run.transfer.folder) if run.transfer else None  # read now: the folder may be another when this run ends
         self.average = copy.deepcopy(self.bare).to(fabric.device).eval()
         self.network = fabric.setup_module(self.bare)
         optimizer = build_optimizer(self.bare, run.training, lambda name: layer_of(name, self.num_layers) if run.transfer else 0)
@@ -169,6 +170,7 @@ class Trainer:
         self.progress, self.top = Progress(), dict[int, dict[str, Tensor]]()
         self.started = self.printed = time.monotonic()
         self.network.train()
+        still(self.network)
 
     # --------------------------------------------------------------------------------------------------------------- a step
     def take_step(self) -> None:
@@ -230,7 +232,7 @@ class Trainer:
     def evaluate(self) -> None:
         """Measure valid, add a row to the history, keep the weights if they are among the best."""
         progress, training = self.progress, self.run.training
-        measured = self.measure_valid()
+        measured = self.fabric.broadcast(self.measure_valid())  # what is decided by it, all decide alike
         seconds = time.monotonic() - self.started
         progress.history.append(
             {
@@ -256,17 +258,17 @@ class Trainer:
             self.top = {int(step): self.top[int(step)] for _, step in progress.top}
 
     def measure_valid(self) -> dict[str, float]:
-        """loss and metrics of the running mean of the weights on valid."""
-        if self.objective.per_token:
+        """loss and metrics of the running mean of the weights on valid, with the running statistics of the first process."""
+        if self.fabric.world_size > 1:
+            for buffer in self.average.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        if self.objective.per_token:  # each process measures all
             letters = [self.corpus.letters(int(row)) for row in self.valid.rows]
             return self.objective.measure_tokens(self.scorer, letters, self.valid.targets)
         return self.objective.measure(self.outputs_of(self.valid), self.valid.targets)
 
     def outputs_of(self, side: Side) -> NDArray[np.float64]:
-        """(n, C) outputs of a side; each process scores its part, all with the running statistics of the first."""
-        if self.fabric.world_size > 1:
-            for buffer in self.average.buffers():
-                torch.distributed.broadcast(buffer, src=0)
+        """(n, C) outputs of a side; each process scores its part."""
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         part = self.scorer.outputs([self.corpus.letters(int(row)) for row in side.rows[mine]])
         outputs = np.zeros((len(side.rows), part.shape[1]))
@@ -281,14 +283,14 @@ class Trainer:
     # ----------------------------------------------------------------------------------------------------------- checkpoint
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that a checkpoint holds."""
-        self.progress.seconds = time.monotonic() - self.started
         parts = {
             "network": {name: whole(weight) for name, weight in self.bare.state_dict().items()},
             "average": self.average.state_dict(),
             "optimizer": optimizer_tensors(self.optimizer),
             **{f"top-{step}": weights for step, weights in self.top.items()},
         }
-        return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}, asdict(self.progress)
+        state = asdict(self.progress) | {"seconds": time.monotonic() - self.started}
+        return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}, state
 
     def restore(self, checkpoints: CheckpointFolder) -> None:
         """Go on from the newest checkpoint, if there is one."""
@@ -305,8 +307,8 @@ class Trainer:
             weight.copy_(part_of(network[name], weight))
         self.average.load_state_dict(parts.pop("average"))
         restore_optimizer(self.optimizer, parts.pop("optimizer"))
-        self.top = {int(part.removeprefix("top-")): weights for part, weights in parts.items()}
         self.progress = Progress(**state)
+        self.top = {int(step): parts[f"top-{int(step)}"] for _, step in self.progress.top}
         self.started = time.monotonic() - self.progress.seconds
         self._say(f"going on from the checkpoint of step {self.progress.step}")
 
@@ -318,14 +320,16 @@ class Trainer:
         calibration = self._calibration()
         if not self.fabric.is_global_zero:
             return
-        parent = self.run.transfer.folder if self.run.transfer else None
         rows = np.concatenate([self.train.rows, self.valid.rows])
         letters = [self.corpus.letters(int(row)) for row in rows]
-        seen = seen_table(self.corpus.records.iloc[rows], letters, self.corpus.alphabet, self.corpus.assembly, parent)
+        seen = seen_table(
+            self.corpus.records.iloc[rows], letters, self.corpus.alphabet, self.corpus.assembly, self.lineage.seen if self.lineage else None
+        )
         provenance = {
             "calibration": calibration,
             "data": self.corpus.summary["sources"],
-            "parents": parents_of(parent) if parent else [],
+            "targets": self.corpus.summary.get("targets"),
+            "parents": self.lineage.parents if self.lineage else [],
             "corpus_fingerprint": self.corpus.fingerprint,
             "split_sha256": sha256_of(split_path),
             "num_train": len(self.train.rows),
@@ -348,17 +352,19 @@ class Trainer:
             "best_step": self.progress.best_step,
         }
         with whole_folder(self.output) as folder:
-            for step, weights in reversed(self.top.items()):  # the best comes last
-                self.average.load_state_dict(weights)
-                plain = {key: value.contiguous() for key, value in merged(self.average).items()}
-                if step != self.progress.best_step:
-                    (folder / "top").mkdir(exist_ok=True)
-                    (folder / "top" / f"step-{step:09d}.safetensors").write_bytes(save(plain))
-            save_model(folder, self.run, plain, provenance)
+            save_model(folder, self.run, self._plain(self.progress.best_step), provenance)
+            for step in self.top.keys() - {self.progress.best_step}:
+                (folder / "top").mkdir(exist_ok=True)
+                (folder / "top" / f"step-{step:09d}.safetensors").write_bytes(save(self._plain(step)))
             seen.to_parquet(folder / SEEN, index=False)
             pd.DataFrame(self.progress.history).to_csv(folder / "history.csv", index=False)
             (folder / "train.json").write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
         self._say(f"best valid {self._of_main(self.best)} at step {self.progress.best_step}; model in {self.output}")
+
+    def _plain(self, step: int) -> dict[str, Tensor]:
+        """The weights of one of the best evaluations, as those of a network without LoRA."""
+        self.average.load_state_dict(self.top[step])
+        return {key: value.contiguous() for key, value in merged(self.average).items()}
 
     def _calibration(self) -> dict[str, float]:
         """Temperature, threshold and slope fitted on valid; of other objectives than binary what changes nothing."""
@@ -445,7 +451,8 @@ def _git_commit() -> str | None:
 
 
 def _fingerprint(run: RunFile, corpus: Corpus, split_path: Path, processes: int) -> str:
-    parts = [part.model_dump_json() for part in (run.tokens, run.objective, run.model, run.training)]
+    parts = [run.data.alphabet, run.training.model_dump_json(exclude={"tensorboard"})]
+    parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
     if run.transfer:
         parts += [run.transfer.model_dump_json(), str(read_provenance(run.transfer.folder)["weights_sha256"])]
     parts += [corpus.fingerprint, sha256_of(split_path), f"{processes} processes", *(f"{p} {version(p)}" for p in VERSIONS)]

@@ -124,7 +124,12 @@ class Columns(Objective):
         self.section = section
 
     def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
-        return Batch(tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), int(np.isfinite(targets).sum()))
+        wanted = torch.from_numpy(self.wanted(targets)).to(tokens.device, torch.float32)
+        return Batch(tokens, wanted, int(np.isfinite(targets).sum()))
+
+    def wanted(self, targets: NDArray) -> NDArray:
+        """Targets in the units of the outputs."""
+        return targets
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """outputs (B, M, C), wanted (B, C) float, NaN where it is not known."""
@@ -138,7 +143,7 @@ class Columns(Objective):
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
         known = np.isfinite(targets)
-        loss = self.of_known(torch.from_numpy(outputs)[known], torch.from_numpy(targets)[known]).mean().item()
+        loss = self.of_known(torch.from_numpy(outputs)[known], torch.from_numpy(self.wanted(targets))[known]).mean().item()
         return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets)}
 
 
@@ -169,16 +174,8 @@ class Regression(Columns):
             case "poisson":
                 return poisson_nll_loss(outputs, wanted, log_input=True, reduction="none")
 
-    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
-        return super().batch(tokens, self._standardised(targets), generator)
-
-    def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
-        known = np.isfinite(targets)
-        wanted = self._standardised(targets)
-        loss = self.of_known(torch.from_numpy(outputs)[known], torch.from_numpy(wanted)[known]).mean().item()
-        return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets)}
-
-    def _standardised(self, targets: NDArray) -> NDArray:
+    def wanted(self, targets: NDArray) -> NDArray:
+        """Standardised numbers; counts as they are."""
         if self.section.loss == "poisson":
             return targets
         return (targets - np.array(self.section.center)) / np.array(self.section.scale)

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.config import LabelsObjective, MulticlassObjective, Objective, RegressionObjective, RunFile
+from selfattn_bio.config import MulticlassObjective, Objective, RegressionObjective, RunFile
 from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.measures import classes_of, columns_of, targets_of
+from selfattn_bio.evaluation.measures import UNKNOWN, classes_of, columns_of, targets_of
 from selfattn_bio.sequence.splits import read_split
 
 
@@ -30,37 +30,46 @@ class Side:
 
 
 def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile, dict[str, Side]]:
-    """Train and valid, and the run with what its objective takes from the training records: names of classes, mean and deviation."""
+    """Train and valid, and the run with what its objective takes from the training records: names of classes, mean and deviation.
+
+    What is wrong with a record of test is said now too, and not after the training.
+    """
     split = np.array(read_split(split_path, corpus.records["id"]))
-    rows = {side: np.flatnonzero(split == side) for side in ("train", "valid")}
+    rows = {side: np.flatnonzero(split == side) for side in ("train", "valid", "test")}
     for name, of_side in rows.items():
         _check_lengths(run, corpus, of_side, name, split_path)
     if run.objective.kind == "binary":
-        return run, {side: _labelled(run, corpus, of_side, side, split_path) for side, of_side in rows.items()}
+        return run, {side: _labelled(run, corpus, rows[side], side, split_path) for side in ("train", "valid")}
     columns = columns_of(run.objective)
     table = corpus.targets(columns) if columns else pd.DataFrame(index=range(len(corpus)))
-    run = run.model_copy(update={"objective": _fitted(run.objective, table.iloc[rows["train"]], corpus)})
-    place = corpus.summary.get("targets", {}).get("path", str(corpus.path))
-    sides = {side: Side(of_side, targets_of(run.objective, table.iloc[of_side], place)) for side, of_side in rows.items()}
-    if isinstance(run.objective, LabelsObjective):
-        for side in sides.values():
-            _check_label_lengths(corpus, side, place)
-    return run, sides
+    place = str(corpus.summary.get("targets", {}).get("path", corpus.path))
+    run = run.model_copy(update={"objective": _fitted(run.objective, table.iloc[rows["train"]], corpus.records.iloc[rows["train"]], place)})
+    targets = {side: targets_of(run.objective, table.iloc[of], corpus.records.iloc[of], place) for side, of in rows.items()}
+    for name in ("train", "valid"):
+        if columns and not _any_known(targets[name]):
+            raise CorpusError(f"{name} must hold a record with {' or '.join(columns)}, got none", place=place)
+    return run, {side: Side(rows[side], targets[side]) for side in ("train", "valid")}
 
 
-def _fitted(objective: Objective, train: pd.DataFrame, corpus: Corpus) -> Objective:
+def _any_known(targets: NDArray) -> bool:
+    if targets.dtype == object:
+        return any((row != UNKNOWN).any() for row in targets)
+    return bool((targets != UNKNOWN).any() if targets.ndim == 1 else np.isfinite(targets).any())
+
+
+def _fitted(objective: Objective, train: pd.DataFrame, records: pd.DataFrame, place: str) -> Objective:
     match objective:
         case MulticlassObjective(classes=()):
             classes = classes_of(train, objective)
             if len(classes) < 2:
                 message = f"column {objective.column!r} must hold two classes or more on the train side, got {len(classes)}"
-                raise CorpusError(message, place=str(corpus.path))
+                raise CorpusError(message, place=place)
             return objective.model_copy(update={"classes": classes})
         case RegressionObjective(center=(), scale=()):
-            values = targets_of(objective, train, str(corpus.path))
+            values = targets_of(objective, train, records, place)
             if not np.isfinite(values).any(axis=0).all():
                 message = f"columns {', '.join(objective.columns)} must hold a number each on the train side, got none"
-                raise CorpusError(message, place=str(corpus.path))
+                raise CorpusError(message, place=place)
             center, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
             return objective.model_copy(update={"center": tuple(center.tolist()), "scale": tuple(np.where(scale > 0, scale, 1.0).tolist())})
         case _:
@@ -68,6 +77,8 @@ def _fitted(objective: Objective, train: pd.DataFrame, corpus: Corpus) -> Object
 
 
 def _check_lengths(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path) -> None:
+    if not len(rows) and side == "test":
+        return
     if not len(rows):
         raise CorpusError(f"{side} must hold records, got none", place=str(split_path))
     lengths = corpus.records["length"].to_numpy()[rows]
@@ -77,16 +88,12 @@ def _check_lengths(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: 
         raise CorpusError(message, place=str(corpus.path), cure="Lower tokens.k or raise data.min_length")
 
 
-def _check_label_lengths(corpus: Corpus, side: Side, place: str) -> None:
-    for row, labels in zip(side.rows, side.targets, strict=True):
-        record = corpus.records.iloc[row]
-        if len(labels) not in (0, record["length"]):
-            message = f"labels must be as long as the sequence ({record['length']}), got {len(labels)} of {record['id']!r}"
-            raise CorpusError(message, place=place)
-
-
 def _labelled(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path) -> Side:
-    labels = corpus.records["label"].to_numpy()[rows].astype(np.int64)
+    given = corpus.records["label"].iloc[rows]
+    if given.isna().any():
+        message = f"records must have a label for objective 'binary', got {int(given.isna().sum())} of {len(given)} on {side} without"
+        raise CorpusError(message, place=str(corpus.path), cure="Ingest with one --label per FASTA file")
+    labels = given.to_numpy(dtype=np.int64)
     if len(set(labels)) < 2:
         raise CorpusError(
             f"{side} must hold records of both labels, got {len(rows)} of label {', '.join(map(str, sorted(set(labels)))) or '(none)'}",

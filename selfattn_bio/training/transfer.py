@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +17,10 @@ from torch.nn.utils import parametrize
 
 from selfattn_bio.config import RunFile, Transfer
 from selfattn_bio.errors import RunFileError
-from selfattn_bio.model.checkpoint import load_model, read_provenance
+from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network
+
+FREE = {"members", "dropout", "stochastic_depth", "head", "kernel"}  # of [model]: a child may have others than its parent
 
 
 class LowRank(nn.Module):
@@ -52,18 +53,17 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
         If the parent is of another alphabet, or of other [tokens] or layers.
     """
     parent_run, parent, _ = load_model(transfer.folder)
-    cure = f"[tokens] and [model] must be those of {transfer.folder / 'run.toml'}, but for members, dropout and head"
-    if (parent_run.data.alphabet, parent_run.tokens) != (run.data.alphabet, run.tokens):
-        raise RunFileError("parent must have the tokens of the run, got others", place=place, cure=cure)
+    cure = f"[tokens] and [model] must be those of {transfer.folder / 'run.toml'}, but for {', '.join(sorted(FREE))}"
+    told = _what_must_agree(parent_run)
+    for key, value in _what_must_agree(run).items():
+        if told.get(key) != value:
+            raise RunFileError(f"parent must have {key} = {value}, got {told.get(key)}", place=place, cure=cure)
     theirs = parent.state_dict()
     ours = network.state_dict()
     for name, weight in ours.items():
         if ".head." in name:
             continue
         source = re.sub(r"^members\.(\d+)", lambda found: f"members.{int(found[1]) % len(parent.members)}", name)
-        if source not in theirs or theirs[source].shape != weight.shape:
-            got = f"shape {tuple(theirs[source].shape)}" if source in theirs else "none"
-            raise RunFileError(f"parent must have {source} of shape {tuple(weight.shape)}, got {got}", place=place, cure=cure)
         weight.copy_(theirs[source])
     if transfer.adapt == "lora":
         for module in list(network.modules()):
@@ -74,8 +74,25 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
             parameter.requires_grad_(".head." in name or name.endswith((".down", ".up")))
 
 
+def _what_must_agree(run: RunFile) -> dict[str, Any]:
+    """Keys of the run file that give weights their shape and their meaning."""
+    model = run.model.model_dump(exclude=FREE)
+    return {
+        "data.alphabet": run.data.alphabet,
+        **{f"tokens.{key}": value for key, value in run.tokens.model_dump().items()},
+        **{f"model.{key}": value for key, value in model.items()},
+    }
+
+
 def _heads(network: Network) -> set[nn.Module]:
     return {module for name, module in network.named_modules() if re.match(r"members\.\d+\.head\b", name)}
+
+
+def still(network: nn.Module) -> None:
+    """Let the batch norms whose weights are fixed normalise as they learnt to, and learn nothing more."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d) and not module.weight.requires_grad:
+            module.eval()
 
 
 def layer_of(name: str, num_layers: int) -> int:
@@ -102,10 +119,3 @@ def merged(network: Network) -> dict[str, Tensor]:
         if parametrize.is_parametrized(module) and any(isinstance(each, LowRank) for each in module.parametrizations["weight"]):  # type: ignore[index]
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     return plain.state_dict()
-
-
-def parents_of(folder: Path) -> list[dict[str, Any]]:
-    """What a model folder's provenance says of its parents: the parent itself, and those before it."""
-    provenance = read_provenance(folder)
-    told = ("weights_sha256", "corpus_fingerprint", "data", "num_train", "num_valid")
-    return [{"folder": str(folder)} | {key: provenance.get(key) for key in told}, *provenance.get("parents", [])]

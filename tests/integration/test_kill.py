@@ -48,6 +48,7 @@ checkpoint_every = 3
 shift = 3
 reverse_complement = true
 ema_decay = 0.9
+top = 3
 matmul = "highest"
 """
 MOMENTS = {  # the most calls to let pass: all within the first 21 of 40 steps
@@ -78,6 +79,8 @@ def trainer(folder, moment, count, environment):
             loop._share = dying(loop._share)
         case "in an evaluation":
             loop.Trainer.measure_valid = dying(loop.Trainer.measure_valid)
+        case "at the end":
+            loop.Trainer.write_model = dying(loop.Trainer.write_model)
         case "in a save":
             files.os.replace = dying(os.replace)
     os.environ |= environment
@@ -141,6 +144,8 @@ def same_as_expected(folder):
     expected, found = (load_file(folder / name / "model.safetensors") for name in ("expected", "model"))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[key], found[key]) for key in expected)
+    for top in (folder / "expected" / "top").iterdir():
+        assert top.read_bytes() == (folder / "model" / "top" / top.name).read_bytes()
     histories = [pd.read_csv(folder / name / "history.csv").drop(columns=TIMED) for name in ("expected", "model")]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
     tales = [json.loads((folder / name / "provenance.json").read_text()) for name in ("expected", "model")]
@@ -168,6 +173,14 @@ def test_killed_while_it_evaluates_or_saves(prepared, moment, count):
     assert start(prepared) == 0
     same_as_expected(prepared)
     assert not list(prepared.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_killed_when_nothing_is_left_but_to_write_the_model(prepared):
+    forget(prepared)
+    assert start(prepared, "at the end", 1) == -signal.SIGKILL
+    assert start(prepared) == 0
+    same_as_expected(prepared)
 
 
 @pytest.mark.long

@@ -254,6 +254,22 @@ CAUSAL = "[model]\nkind = 'attention'\nstem = {kind = 'none'}\npattern = {kind =
             TABLE + "[objective]\nkind = 'labels'\ncolumn = 's'\nclasses = 'HE'\n[tokens]\nk = 1\n",
             "objective 'labels' must go with tokens.k 1, training.shift 0 and no reverse_complement",
         ),
+        (
+            TABLE + "[objective]\nkind = 'labels'\ncolumn = 's'\nclasses = 'HE-'\n",
+            "classes must be different ASCII characters other than -, got 'HE-'",
+        ),
+        (
+            TABLE + "[objective]\nkind = 'regression'\ncolumns = ['x', 'y']\ncenter = [1.0]\nscale = [1.0]\n",
+            "center and scale must be one a column (2), or both not given, got 1 and 1",
+        ),
+        (
+            TABLE + "[objective]\nkind = 'multiclass'\ncolumn = 'c'\nclasses = ['a', 'a']\n",
+            "classes must be two different ones or more, got a, a",
+        ),
+        (
+            TABLE + "[objective]\nkind = 'multilabel'\ncolumns = ['x']\n[training]\nclass_weights = 'balanced'\n",
+            "training.class_weights 'balanced' must go with objective 'binary' or 'multiclass', got 'multilabel'",
+        ),
         (DATA + "[model]\nkind = 'cnn'\n[transfer]\nparent = 'p'\n", "[transfer] must go with model kind 'attention', got 'cnn'"),
     ],
 )

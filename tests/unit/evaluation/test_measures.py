@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.measures import UNKNOWN, classes_of, measure, predictions_of, targets_of
+from selfattn_bio.evaluation.measures import UNKNOWN, classes_of, confusion, measure, of_confusion, predictions_of, targets_of
 from selfattn_bio.evaluation.targets import fit_baselines, intervals_over_records, markov_nats, unigram_nats
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -17,12 +18,15 @@ NUMBERS = config.RegressionObjective(columns=("x",), center=(10.0,), scale=(2.0,
 LETTERS = config.LabelsObjective(column="s", classes="HE")
 
 
+RECORDS = pd.DataFrame({"id": ["r0", "r1", "r2"], "length": [3, 2, 1]})
+
+
 def test_targets_of_a_worked_table():
-    table = pd.DataFrame({"c": ["b", None, "a"], "x": [1, None, 0], "y": [0, 1, None], "s": ["HE-", None, "H"]})
-    assert targets_of(CLASSES, table[["c"]], "t").tolist() == [1, UNKNOWN, 0]
-    np.testing.assert_array_equal(targets_of(LABELS, table[["x", "y"]], "t"), [[1, 0], [np.nan, 1], [0, np.nan]])
-    assert [row.tolist() for row in targets_of(LETTERS, table[["s"]], "t")] == [[0, 1, UNKNOWN], [], [0]]
-    assert targets_of(config.MaskedObjective(), table, "t").shape == (3, 0)
+    table = pd.DataFrame({"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", None], "s": ["HE-", None, "H"]})
+    assert targets_of(CLASSES, table[["c"]], RECORDS, "t").tolist() == [1, UNKNOWN, 0]
+    np.testing.assert_array_equal(targets_of(LABELS, table[["x", "y"]], RECORDS, "t"), [[1, 0], [np.nan, 1], [0, np.nan]])
+    assert [row.tolist() for row in targets_of(LETTERS, table[["s"]], RECORDS, "t")] == [[0, 1, UNKNOWN], [UNKNOWN, UNKNOWN], [0]]
+    assert targets_of(config.MaskedObjective(), table, RECORDS, "t").shape == (3, 0)
     assert classes_of(table, CLASSES) == ("a", "b")
 
 
@@ -30,15 +34,22 @@ def test_targets_of_a_worked_table():
     ("objective", "values", "message"),
     [
         (CLASSES, {"c": ["a", "z"]}, r"t.tsv: column 'c' must hold classes of the run \(a, b\), got 'z'"),
-        (LABELS, {"x": [1, 2], "y": [0, 0]}, "column 'x' must hold 0 or 1 or nothing, got 2"),
-        (NUMBERS, {"x": [1.5, "many"]}, "column 'x' must hold numbers or nothing, got 'many'"),
-        (NUMBERS.model_copy(update={"loss": "poisson"}), {"x": [1, -1]}, "column 'x' must hold counts, not negative, or nothing, got -1"),
-        (LETTERS, {"s": ["HEQ"]}, "column 's' must hold labels of 'HE' or -, got 'Q'"),
+        (LABELS, {"x": ["1", "2"], "y": ["0", "0"]}, "column 'x' must hold 0 or 1 or nothing, got '2'"),
+        (NUMBERS, {"x": ["1.5", "many"]}, "column 'x' must hold finite numbers or nothing, got 'many'"),
+        (NUMBERS, {"x": ["1.5", "-inf"]}, "column 'x' must hold finite numbers or nothing, got '-inf'"),
+        (
+            NUMBERS.model_copy(update={"loss": "poisson"}),
+            {"x": ["1", "-1"]},
+            "column 'x' must hold counts, not negative, or nothing, got '-1'",
+        ),
+        (LETTERS, {"s": ["HEQ"]}, "column 's' must hold labels of 'HE' or -, got 'Q' in 'r0'"),
+        (LETTERS, {"s": ["HEH", "H"]}, r"labels must be as long as the sequence \(2\), got 1 of 'r1'"),
     ],
 )
 def test_a_strange_value_is_named(objective, values, message):
+    table = pd.DataFrame(values)
     with pytest.raises(CorpusError, match=message):
-        targets_of(objective, pd.DataFrame(values), "t.tsv")
+        targets_of(objective, table, RECORDS.iloc[: len(table)], "t.tsv")
 
 
 def test_predictions_are_in_the_units_of_the_targets():
@@ -54,6 +65,7 @@ def test_metrics_of_worked_examples():
     found = measure(CLASSES, np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]]), np.array([0, 1, 1, UNKNOWN]))
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["mcc"] == pytest.approx(0.5)
+    assert np.isnan(list(measure(CLASSES, np.ones((1, 2)), np.array([UNKNOWN])).values())).all()
     labels = measure(LABELS, np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]), np.array([[1, np.nan], [0, 1], [np.nan, 1]]))
     assert labels == {"auroc": 1.0, "auprc": 1.0}  # the second column has one label only, and no part in the mean
     numbers = measure(NUMBERS, np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([[2.0], [4.0], [6.0], [np.nan]]))
@@ -63,11 +75,26 @@ def test_metrics_of_worked_examples():
     assert np.isnan(measure(NUMBERS, np.ones((3, 1)), np.arange(3.0)[:, None])["pearson"])
 
 
+def test_counts_give_scikit_learns_metrics():
+    rng = np.random.default_rng(0)
+    predictions, truth = rng.dirichlet(np.ones(4), 200), rng.integers(0, 3, 200)  # one class never occurs
+    called = predictions.argmax(axis=1)
+    found = of_confusion(confusion(predictions, truth))
+    assert found["accuracy"] == pytest.approx(accuracy_score(truth, called))
+    assert found["macro_f1"] == pytest.approx(f1_score(truth, called, average="macro"))
+    assert found["mcc"] == pytest.approx(matthews_corrcoef(truth, called))
+
+
 def test_intervals_hold_the_value():
     values = np.random.default_rng(0).normal(size=200)
     found = intervals_over_records(lambda rows: {"mean": float(values[rows].mean())}, 200, config.Evaluation(bootstraps=300))
     assert found["mean"]["low"] < found["mean"]["value"] < found["mean"]["high"]
     assert found["mean"]["high"] - found["mean"]["low"] == pytest.approx(2 * 1.96 / np.sqrt(200), rel=0.2)
+
+
+def test_what_is_not_defined_is_no_number():
+    found = intervals_over_records(lambda rows: {"pearson": float("nan")}, 5, config.Evaluation(bootstraps=3))
+    assert found == {"pearson": {"value": None, "low": None, "high": None}}
 
 
 def letters_of(*texts):
@@ -78,6 +105,7 @@ def test_a_markov_chain_knows_what_follows():
     train, other = letters_of("ACGT" * 50, "CGTA" * 50), letters_of("GTAC" * 20)
     found = markov_nats(DNA, train, train, {"test": other})
     assert found["test"] < 0.1
+    assert np.isnan(markov_nats(DNA, train, train, {"test": letters_of("ACGT")})["test"])  # too short for any context
     rng = np.random.default_rng(0)
     random = [letters_of("".join(rng.choice(list("ACGT"), 4000))) for _ in range(3)]  # its order is chosen where it was not counted
     assert markov_nats(DNA, random[0], random[1], {"test": random[2]})["test"] == pytest.approx(np.log(4), abs=0.02)

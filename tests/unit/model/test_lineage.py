@@ -8,7 +8,7 @@ import pytest
 
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import PROVENANCE
-from selfattn_bio.model.lineage import SEEN, check_unseen, seen_table
+from selfattn_bio.model.lineage import SEEN, check_unseen, lineage_of, seen_table
 from selfattn_bio.sequence.alphabet import DNA
 
 HASHES = {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
@@ -35,7 +35,7 @@ def child(tmp_path):
     """A model whose parent saw AACCG without a place and CCCCC at chr2:100-105; it itself saw GGGGA."""
     seen = records(("p1", None, None, None), ("p2", "chr2", 100, 105))
     parent = folder_of(tmp_path / "parent", seen_table(seen, sequences("AACCG", "CCCCC"), DNA, "dm3", None))
-    own = seen_table(records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", parent)
+    own = seen_table(records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", lineage_of(parent).seen)
     assert own["by_parent"].tolist() == [False, True, True]
     return folder_of(tmp_path / "child", own, [{"folder": "parent"}])
 
@@ -58,6 +58,12 @@ def test_places_that_a_parent_saw(child, start, end, overlaps):
     check_unseen(child, table, sequences("TTTTT"), DNA, "dm3") if not overlaps else check_unseen(
         child, table, sequences("TTTTT"), DNA, "dm6"
     )
+
+
+@pytest.mark.parametrize("assembly", ["dm3", ""])
+def test_places_of_an_unnamed_assembly_may_be_those_of_any(child, assembly):
+    with pytest.raises(ModelFolderError, match="such as 't1'"):
+        check_unseen(child, records(("t1", "chr2", 102, 103)), sequences("TTTTT"), DNA, assembly)
 
 
 def test_what_it_saw_itself_is_the_split_s_affair(child, tmp_path):
