@@ -34,6 +34,10 @@ _HOMES = {
 __all__ = ["AttentionReading", "Explanation", "MotifSet", "Scorer", "explain", "load", "read_attention", "sample", "score_sequences"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"selfattn_bio.{_HOMES[name]}"), name)

@@ -377,7 +377,11 @@ Model = Annotated[AttentionModel | CnnModel, Field(discriminator="kind")]
 
 # ---------------------------------------------------------------------------------------------------------- objective
 Column = Annotated[str, Field(min_length=1)]
-Columns = Annotated[tuple[Column, ...], Field(min_length=1)]
+Columns = Annotated[
+    tuple[Column, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+]
 
 
 class BinaryObjective(Section):
@@ -571,7 +575,8 @@ class RunFile(Section):
         kind, data = self.objective.kind, self.data
         if (kind == "binary") == bool(data.sequences):
             rule = "positives and negatives" if kind == "binary" else "sequences"
-            raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {'sequences' if data.sequences else 'the two classes'}")
+            got = "sequences: say what is learnt of them in [objective] kind" if data.sequences else "the two classes"
+            raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {got}")
         if (kind in ("multiclass", "multilabel", "regression", "labels")) != bool(data.targets):
             raise ValueError(f"[data] of objective {kind!r} must name {'targets' if not data.targets else 'no targets'}")
         trainings = [run.training for run in (self, *map(self.variant, self.variants))]
@@ -686,6 +691,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
         case _:
             # "Input should be greater than 0", "Tuple should have at least 1 item"
             rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
+            rule = rule.replace("be a valid dictionary or object to extract fields from", "be a table such as { kind = ... }")
             message = f"{'.'.join(keys)} {rule}, got {first['input']!r}"
     return RunFileError(message, place=f"{path}:{_line_of(keys, text)}", cure=f"{more} more to mend after this one" if more else "")
 

@@ -1,4 +1,7 @@
-"""Score the sequences of FASTA files with a trained model: a table of id, logit and probability."""
+"""Score the sequences of FASTA files with a trained model: a table of id and what the model says (of two classes logit and probability).
+
+A masked or causal language model says nothing of a sequence as a whole, and is refused.
+"""
 
 from __future__ import annotations
 

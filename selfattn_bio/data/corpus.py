@@ -175,7 +175,9 @@ def build_corpus(
             joined = _joined(wanted, records["id"], str(targets))
             joined.to_parquet(folder / TARGETS, index=False)
             missing = int(joined.isna().all(axis=1).sum())
+            strangers = wanted.index[~wanted.index.isin(records["id"])].tolist()
             about = {"path": str(targets), "sha256": sha256_of(Path(str(targets))), "columns": list(joined.columns), "missing": missing}
+            about |= {"unmatched": len(strangers), "unmatched_such_as": strangers[:1]}
             about_targets = {"targets": about}
         summary = {
             "alphabet": rules.alphabet.name,
@@ -200,7 +202,10 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     for what, count in summary["noted"].items():
         yield f"noted {what} in {count} records"
     if "targets" in summary:
-        yield f"targets {', '.join(summary['targets']['columns'])}; {summary['targets']['missing']} records have none"
+        told = summary["targets"]
+        yield f"targets {', '.join(told['columns'])}; {told['missing']} records have none"
+        if told["unmatched"]:
+            yield f"targets of {told['unmatched']} ids that no kept record has, such as {told['unmatched_such_as'][0]!r}, were left out"
     yield f"kept {summary['num_records']} records, {summary['num_letters']} letters of {summary['alphabet']}"
 
 

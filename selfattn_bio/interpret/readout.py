@@ -46,6 +46,9 @@ class AttentionReading:
     spans: NDArray[np.int64]
     lengths: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        return f"AttentionReading of {len(self.ids)} sequences, {len(self.layers)} x {len(self.layers[0])} layers"
+
     def received(self) -> NDArray[np.float32]:
         """What each letter receives: the mean over members, layers and heads of the mean over its sequence's places; (B, L), 0 in padding.
 

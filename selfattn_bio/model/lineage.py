@@ -29,6 +29,10 @@ class Lineage:
     seen: pd.DataFrame
     parents: list[dict[str, Any]]
 
+    def check(self, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, folder: Path) -> None:
+        """Refuse, before a training, test records that the model in `folder` or a parent of it saw; as `check_unseen`."""
+        _refuse(self.seen, records, letters, alphabet, assembly, folder)
+
 
 def lineage_of(folder: Path) -> Lineage:
     """Read it from a model folder.
@@ -69,18 +73,23 @@ def check_unseen(folder: Path, records: pd.DataFrame, letters: Sequence[NDArray[
     ModelFolderError
         If there is one; the first is named.
     """
-    if not read_provenance(folder).get("parents"):
-        return
-    seen = _read(folder)
-    seen = seen[seen["by_parent"]]
+    if read_provenance(folder).get("parents"):
+        seen = _read(folder)
+        _refuse(seen[seen["by_parent"]], records, letters, alphabet, assembly, folder)
+
+
+def _refuse(
+    seen: pd.DataFrame, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, folder: Path
+) -> None:
     known = set(seen["key"])
-    bad = np.array([key.hex()[:32] in known for key in strand_keys(letters, alphabet)])
+    bad = np.array([key.hex()[:32] in known for key in strand_keys(letters, alphabet)], dtype=bool)
     # Places of an unnamed assembly may be those of any.
     bad |= _overlap(records, seen if not assembly else seen[seen["assembly"].isin([assembly, ""])])
     if bad.any():
         first = records["id"].iloc[int(np.argmax(bad))]
         message = f"test records must be unseen by the model's parents, got {int(bad.sum())} of {len(bad)} that one saw, such as {first!r}"
-        raise ModelFolderError(message, place=str(folder), cure="Pretrain on records of the train and valid sides alone")
+        cure = "Pretrain on other records: give the parent FASTA files without the chromosomes, groups or records of this task's test side"
+        raise ModelFolderError(message, place=str(folder), cure=cure)
 
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:

@@ -48,6 +48,10 @@ class Scorer:
     threshold: float = 0.5
     slope: float = 1.0
 
+    def __repr__(self) -> str:
+        number = sum(parameter.numel() for parameter in self.network.parameters())
+        return f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters, on {self.device}"
+
     @property
     def alphabet(self) -> Alphabet:
         """Of its tokens."""
@@ -202,6 +206,8 @@ def score_sequences(model: Scorer | str | Path, sequences: Sequence[str] | str |
 
 def read_sequences(alphabet: Alphabet, sequences: Sequence[str] | str | Path) -> tuple[list[str], list[NDArray[np.uint8]]]:
     """Ids and ASCII letters of strings (numbered from 0) or of a FASTA file."""
+    if isinstance(sequences, str) and not Path(sequences[:255]).exists() and set(sequences.encode()) <= set(alphabet.readable):
+        raise ValueError(f"sequences must be a list of strings or the path of a FASTA file, got letters: write [{sequences[:8]!r}...]")
     if isinstance(sequences, str | Path):
         records = list(read_fasta(sequences, alphabet))
         return [record.id for record in records], [record.letters for record in records]

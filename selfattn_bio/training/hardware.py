@@ -25,8 +25,9 @@ EXACT = 1e-3  # largest error of a 2,048-term float32 product of normal numbers:
 
 
 def use_threads(threads: int) -> int:
-    """Let torch use `threads` threads, but no more than the process has cores; returns their number."""
-    usable = max(1, min(threads, len(os.sched_getaffinity(0))))
+    """Let torch use `threads` threads, but no more than the process has cores; processes of torchrun share them. Returns their number."""
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    usable = max(1, min(threads, cores))
     torch.set_num_threads(usable)
     return usable
 

@@ -40,6 +40,7 @@ from selfattn_bio.model.checkpoint import read_provenance, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, peak_memory_mb, whole
 from selfattn_bio.training.objectives import Batch, build_objective
@@ -121,6 +122,8 @@ def train(
                 checkpoints.save(progress.step, *trainer.state())
             if stop and not at_end:
                 raise _interrupted(stop, progress.step, output)
+        if progress.step < training.max_steps:  # out of patience: nothing of it must be trained again if it is stopped now
+            checkpoints.save(progress.step, *trainer.state())
         trainer.write_model(split_path, threads)
 
 
@@ -151,6 +154,10 @@ class Trainer:
 
     def __init__(self, fabric: Fabric, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str) -> None:
         torch.manual_seed(run.training.seed)
+        if run.transfer:  # `evaluate` would refuse it after the training
+            test = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
+            letters = [corpus.letters(int(row)) for row in test]
+            lineage_of(run.transfer.folder).check(corpus.records.iloc[test], letters, corpus.alphabet, corpus.assembly, run.transfer.folder)
         self.run, sides = read_sides(run, corpus, split_path)
         self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
         self.train, self.valid = sides["train"], sides["valid"]
@@ -359,7 +366,10 @@ class Trainer:
             seen.to_parquet(folder / SEEN, index=False)
             pd.DataFrame(self.progress.history).to_csv(folder / "history.csv", index=False)
             (folder / "train.json").write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
-        self._say(f"best valid {self._of_main(self.best)} at step {self.progress.best_step}; model in {self.output}")
+        steps = self.progress.step
+        early = f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought nothing better"
+        ended = early if steps < self.run.training.max_steps else ""
+        self._say(f"best valid {self._of_main(self.best)} at step {self.progress.best_step}{ended}; model in {self.output}")
 
     def _plain(self, step: int) -> dict[str, Tensor]:
         """The weights of one of the best evaluations, as those of a network without LoRA."""

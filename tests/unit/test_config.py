@@ -230,7 +230,10 @@ CAUSAL = "[model]\nkind = 'attention'\nstem = {kind = 'none'}\npattern = {kind =
         ("[data]\n", "[data] positives and negatives must be given, or sequences in their place, got none"),
         (DATA + "sequences = 's.fa'\n", "in their place, got positives and negatives and sequences"),
         (DATA + "targets = 't.tsv'\n", "targets must go with sequences, got positives and negatives"),
-        (SEQUENCES, "[data] of objective 'binary' must name positives and negatives, got sequences"),
+        (
+            SEQUENCES,
+            "[data] of objective 'binary' must name positives and negatives, got sequences: say what is learnt of them in [objective] kind",
+        ),
         (DATA + "[objective]\nkind = 'masked'\n", "[data] of objective 'masked' must name sequences, got the two classes"),
         (SEQUENCES + "[objective]\nkind = 'regression'\ncolumns = ['x']\n", "[data] of objective 'regression' must name targets"),
         (TABLE + "[objective]\nkind = 'masked'\n", "[data] of objective 'masked' must name no targets"),

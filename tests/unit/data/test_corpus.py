@@ -187,7 +187,9 @@ def test_targets_stand_in_the_order_of_the_records(files, tmp_path):
     assert pd.isna(targets.loc["a", "kind"])
     assert targets.loc["b"].tolist() == ["2.5", "old"]
     assert targets.drop(index=["a", "b"]).isna().all().all()
-    assert f"targets x, kind; {len(ids) - 2} records have none" in list(describe(corpus.summary))
+    said = list(describe(corpus.summary))
+    assert f"targets x, kind; {len(ids) - 2} records have none" in said
+    assert "targets of 1 ids that no kept record has, such as 'nobody', were left out" in said
 
 
 def test_targets_are_part_of_the_fingerprint(files, tmp_path):

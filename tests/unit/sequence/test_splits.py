@@ -95,7 +95,7 @@ def test_unknown_chromosome_is_named():
 def test_one_class_or_no_label_or_too_few_records():
     with pytest.raises(CorpusError, match=r"corpus must hold both labels, got only label 1 \(9 records\)\. Add the other class"):
         split_at_random(table([1] * 9), unique_keys(9), 0.2, 0.2, 0)
-    with pytest.raises(CorpusError, match="records must have a label to be split, got 2 of 4 without"):
+    with pytest.raises(CorpusError, match="all records must have a label or none, got 2 of 4 without"):
         split_at_random(table([1, 0, None, None]), unique_keys(4), 0.2, 0.2, 0)
     message = "got train 2 of label 0, 3 of label 1; valid 0 of label 0, 0 of label 1; test 0 of label 0, 0 of label 1"
     with pytest.raises(CorpusError, match="each side of the split must have records of both labels, " + message):
@@ -130,3 +130,12 @@ def test_describe_counts_sides_and_positives():
         "train: 2 records (1 positive)",
         "test: 1 records (1 positive)",
     ]
+
+
+def test_records_without_labels_are_split_too():
+    records = table([None] * 20)
+    split = split_at_random(records, unique_keys(20), 0.2, 0.2, 0)
+    assert split["split"].value_counts().to_dict() == {"train": 12, "valid": 4, "test": 4}
+    assert describe(split, records["label"])[0] == "train: 12 records"
+    with pytest.raises(CorpusError, match=r"each side of the split must have records, got 1 train, 1 valid, 0 test"):
+        split_at_random(table([None] * 2), unique_keys(2), 0.2, 0.2, 0)
