@@ -9,6 +9,7 @@ SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
 help:
 	@echo "make train_promoter   results/promoter/: model, metrics, motifs, report (train_NAME for workflows/tasks/NAME.toml; CORES=$(CORES))"
+	@echo "make sweep_NAME       results/NAME/sweep.tsv: the runs of its [sweep], ranked on valid"
 	@echo "make test             the tests                    make test-long        kills by the dozen, minutes"
 	@echo "make check           format, lint, types, layers, workflow rules"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
@@ -16,6 +17,9 @@ help:
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
 
 train_%: .venv/.warm
+	$(BIN)/snakemake --cores $(CORES) $@
+
+sweep_%: .venv/.run
 	$(BIN)/snakemake --cores $(CORES) $@
 
 test: .venv/.test .venv/.warm

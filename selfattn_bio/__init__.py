@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
     from selfattn_bio.scoring.sampling import sample
-    from selfattn_bio.scoring.scorer import Scorer, load, score_sequences
+    from selfattn_bio.scoring.scorer import Ensemble, Scorer, load, score_sequences
 
 # Loaded on first use: ingest and split must not wait for torch.
 _HOMES = {
     "load": "scoring.scorer",
     "score_sequences": "scoring.scorer",
     "Scorer": "scoring.scorer",
+    "Ensemble": "scoring.scorer",
     "explain": "interpret.explanation",
     "Explanation": "interpret.explanation",
     "MotifSet": "interpret.motifs",
@@ -31,7 +32,18 @@ _HOMES = {
     "sample": "scoring.sampling",
 }
 
-__all__ = ["AttentionReading", "Explanation", "MotifSet", "Scorer", "explain", "load", "read_attention", "sample", "score_sequences"]
+__all__ = [
+    "AttentionReading",
+    "Ensemble",
+    "Explanation",
+    "MotifSet",
+    "Scorer",
+    "explain",
+    "load",
+    "read_attention",
+    "sample",
+    "score_sequences",
+]
 
 
 def __dir__() -> list[str]:

@@ -7,14 +7,19 @@ The defaults are the configuration of `workflows/tasks/promoter.toml`, so a user
 
 from __future__ import annotations
 
+import copy
 import difflib
+import hashlib
+import itertools
+import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from selfattn_bio.errors import RunFileError
@@ -25,11 +30,12 @@ BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # what these kernels know, at 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Paths = Annotated[
+Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     Field(min_length=1),
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
 ]
+Paths = Names
 
 
 class Section(BaseModel):
@@ -469,6 +475,8 @@ class Training(Section):
 
     labels: Literal["given", "shuffled"] = Field("given", description="shuffled = the control")
     seed: Seed = 0
+    # Left out of what is written where it is 1: folders and checkpoints of a single run are then those of before the key was known.
+    seeds: int = Field(1, ge=1, exclude_if=lambda seeds: seeds == 1, description="members, trained with seed, seed + 1 ... and averaged")
     max_steps: Positive = 1500
     batch_size: Positive = 64
     accumulate: Positive = Field(1, description="batches to an optimizer step")
@@ -491,6 +499,12 @@ class Training(Section):
     top: Positive = Field(1, description="best evaluations whose weights the model folder holds, in top/ beyond the first")
     checkpoint_every: Positive = Field(250, description="steps")
     tensorboard: bool = Field(False, description="the history goes to MODEL.checkpoints/tensorboard too (needs the package)")
+
+    @model_validator(mode="after")
+    def _last_seed_is_one(self) -> Training:
+        if self.seed + self.seeds > 2**32:
+            raise ValueError(f"seed + seeds must be <= 2**32, got {self.seed} + {self.seeds}")
+        return self
 
 
 class Transfer(Section):
@@ -547,6 +561,71 @@ def _default_variants() -> dict[str, Variant]:
     return {"cnn": Variant(model=CnnModel()), "shuffled": Variant(training=Training(labels="shuffled"))}
 
 
+class Sweep(Section):
+    """[sweep]: lists in place of single values, each under the dotted name of its key; every combination of values is a job."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]]
+    of: Names = Field(("model",), description="what is swept, each with the same values: model, names of variants")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, values: Any) -> Any:
+        """Bring [sweep.training] learning_rate to the form "training.learning_rate"; the jobs' runs tell which keys are known."""
+        return dict(_dotted(values)) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _something_is_swept(self) -> Sweep:
+        if not self.__pydantic_extra__:
+            raise ValueError('keys must be one at least, such as "training.learning_rate", got none')
+        return self
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Dotted key -> value of each job; the last key varies fastest."""
+        lists = self.__pydantic_extra__
+        for values in itertools.product(*lists.values()):
+            yield dict(zip(lists, values, strict=True))
+
+
+def _dotted(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{rest}", below) for rest, below in _dotted(value))
+        else:
+            yield key, value
+
+
+SWEPT = ("tokens", "model", "training", "transfer")  # sections that make another run of the same data and the same question
+SAME_IN_JOBS = ("max_steps", "evaluate_every", "patience", "labels", "seeds")  # of [training]: the budget, and what is compared
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes
+    ----------
+    of
+        "model", or the name of the variant that is swept.
+    settings
+        Dotted key of the run file -> the job's value.
+    """
+
+    of: str
+    settings: dict[str, Any]
+    run: RunFile
+
+    @property
+    def name(self) -> str:
+        """Told from its settings alone: a longer list of values trains the new jobs only."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def place(self) -> str:
+        """The folder below results/TASK/ in which it has its model folder."""
+        return f"{'' if self.of == 'model' else f'variants/{self.of}/'}sweep/{self.name}"
+
+
 class RunFile(Section):
     """A task: its data, how it is split, the model, its training, evaluation and interpretation."""
 
@@ -561,6 +640,15 @@ class RunFile(Section):
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Variant] = Field(default_factory=_default_variants)
+    sweep: Sweep | None = None  # the last: its check needs all others
+
+    @field_validator("sweep")
+    @classmethod
+    def _jobs_are_runs(cls, sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
+        """Unfold the sweep once, here, where the place of a mistake in a job's run is one in [sweep]."""
+        if sweep and {*info.data, "sweep"} == set(cls.model_fields):  # else another section is wrong, and that is said first
+            cls.model_construct(**info.data, sweep=sweep).jobs()
+        return sweep
 
     @model_validator(mode="before")
     @classmethod
@@ -584,6 +672,12 @@ class RunFile(Section):
             raise ValueError(f"training.labels 'shuffled' must go with objective 'binary', got {kind!r}")
         if kind not in ("binary", "multiclass") and any(training.class_weights == "balanced" for training in trainings):
             raise ValueError(f"training.class_weights 'balanced' must go with objective 'binary' or 'multiclass', got {kind!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _members_have_a_score(self) -> RunFile:
+        if self.objective.kind in ("masked", "causal") and self.training.seeds > 1:
+            raise ValueError(f"training.seeds must be 1 with objective {self.objective.kind!r}, which gives no scores to average")
         return self
 
     @model_validator(mode="after")
@@ -633,10 +727,76 @@ class RunFile(Section):
         if name not in self.variants:
             raise ValueError(f"variant must be one of {', '.join(self.variants) or '(none)'}, got {name!r}")
         change = self.variants[name]
-        training = self.training.model_copy(update=change.training.model_dump(exclude_unset=True))
+        training = self.training.model_copy(update={key: getattr(change.training, key) for key in change.training.model_fields_set})
         tokens, model = change.tokens or self.tokens, change.model or self.model
         transfer = self.transfer if change.model is None and change.tokens is None else None  # another network cannot take the weights
-        return self.model_copy(update={"tokens": tokens, "model": model, "training": training, "transfer": transfer, "variants": {}})
+        changes = {"tokens": tokens, "model": model, "training": training, "transfer": transfer}
+        return self.model_copy(update=changes | {"variants": {}, "sweep": None})
+
+    def member(self, number: int) -> RunFile:
+        """The run of one of `seeds` members, counted from 1: the same, with a seed of its own.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member.
+        """
+        if not 1 <= number <= self.training.seeds:
+            raise ValueError(f"member must be from 1 to training.seeds ({self.training.seeds}), got {number}")
+        training = self.training.model_copy(update={"seed": self.training.seed + number - 1, "seeds": 1})
+        return self.model_copy(update={"training": training})
+
+    def part(self, variant: str | None = None, member: int = 1, job: str | None = None) -> RunFile:
+        """The run of one model folder: a member of the model or of a variant, or a job of the sweep of either.
+
+        Raises
+        ------
+        ValueError
+            If there is none such.
+        """
+        if job is None:
+            return (self.variant(variant) if variant else self).member(member)
+        jobs = {each.name: each.run for each in self.jobs() if each.of == (variant or "model")}
+        if job not in jobs:
+            raise ValueError(f"job must be one of {', '.join(jobs) or '(none)'}, got {job!r}")
+        return jobs[job]
+
+    def jobs(self) -> list[Job]:
+        """All runs of [sweep], each checked as a run file of its own, of one seed; none without [sweep].
+
+        Raises
+        ------
+        ValueError
+            If a key or value is none of a run file (a ValidationError), not of what may differ between jobs, or there twice.
+        """
+        if self.sweep is None:
+            return []
+        jobs: list[Job] = []
+        for of in self.sweep.of:
+            values = (self if of == "model" else self.variant(of)).member(1).model_dump(exclude={"variants", "sweep"})
+            jobs += [Job(of, settings, self._job(values, settings)) for settings in self.sweep.combinations()]
+        if len({job.place for job in jobs}) < len(jobs):
+            raise ValueError("of and the values of each key must differ from each other, got one twice")
+        return jobs
+
+    def _job(self, values: dict[str, Any], settings: dict[str, Any]) -> RunFile:
+        """The run of `values` with the settings laid over them."""
+        values = copy.deepcopy(values)
+        for key, value in settings.items():
+            *tables, last = key.split(".")
+            table = values
+            for name in tables:
+                if not isinstance(table.get(name), dict):
+                    table[name] = {}
+                table = table[name]
+            table[last] = value
+        run = RunFile.model_validate(values | {"variants": {}})
+        if other := [key for key in settings if key.partition(".")[0] not in SWEPT]:
+            raise ValueError(f"keys must be of {', '.join(SWEPT)}, got {other[0]!r}")
+        for name in SAME_IN_JOBS:
+            if (found := getattr(run.training, name)) != (wanted := getattr(self.member(1).training, name)):
+                raise ValueError(f"training.{name} must be {wanted!r}, that of [training], in every job, got {found!r}")
+        return run
 
     def is_control(self) -> bool:
         """Whether this run is a control (labels shuffled), not a model or baseline."""
@@ -673,7 +833,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
     first, more = error.errors()[0], error.error_count() - 1
     context = first.get("ctx", {})
     # `kind` unions put their tag into the location ("model", "attention", "embed_dim"): the file has no such key.
-    parts = [str(part) for part in first["loc"] if part != "[key]"]
+    parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]  # [sweep] has dotted keys
     keys = [key for i, key in enumerate(parts) if not (i > 0 and parts[i - 1] in _UNIONS)]
     match first["type"]:
         case "unknown_key":

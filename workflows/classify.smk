@@ -2,14 +2,17 @@
 include: "rules/tasks.smk"
 include: "rules/corpus.smk"
 include: "rules/model.smk"
+include: "rules/sweep.smk"
 include: "rules/motifs.smk"
 include: "rules/report.smk"
 
 
 # A variant (baseline or control) has its results in the same form, in variants/NAME below its task; the task's own run has none.
+# Of either, members beyond the first have a model folder in members/NUMBER, and the jobs of a sweep in sweep/JOB.
 wildcard_constraints:
     task="[^/]+",
     variant="(/variants/[a-z0-9_]+)?",
+    part="(/members/[0-9]+|/sweep/[0-9a-f]+)?",
 
 
 for task in RUN_FILES:
@@ -23,11 +26,21 @@ for task in RUN_FILES:
         message:
             f"All results of {task} are there"
 
+    rule:
+        name:
+            f"sweep_{task}"
+        input:
+            partial(ranking_of, task),
+        localrule: True
+        message:
+            f"The sweep of {task} is ranked"
+
 
 onsuccess:
     for task in RUNS:
-        result = results_of(task)[0]
-        print(f"{'Report' if result.endswith('.html') else 'Results'}: {result}", file=sys.stderr)
+        for result in (f"results/{task}/sweep.tsv", results_of(task)[0]):
+            if Path(result).exists():
+                print(f"{'Report' if result.endswith('.html') else 'Results'}: {result}", file=sys.stderr)
 
 
 onerror:

@@ -2,12 +2,14 @@
 
 Scores every labelled record of valid and test with the model and its variants, fits the baselines on the same train records
 (choosing on valid), and writes metrics.json and predictions/{valid,test}.tsv: each metric with a bootstrap interval, before and
-after calibration, within slices, and the paired difference between the model and each baseline. Test is read once, here.
+after calibration, within slices, and the paired difference between the model and each baseline. Several models of one name are
+members, whose logits are averaged; how far they differ is said. Test is read once, here.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from pathlib import Path
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     from selfattn_bio.config import Evaluation
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evaluation.summary import Classifier
+    from selfattn_bio.evaluation.targets import Predictions
 
+    Folders = dict[str, list[Path]]  # by name, those of the members
     Letters = dict[str, list[NDArray[np.uint8]]]  # by side
     Labels = dict[str, NDArray[np.int64]]
     Rows = dict[str, NDArray[np.int64]]  # of the corpus, by side
@@ -35,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [evaluation] is used")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
+    parser.add_argument(
+        "--model", required=True, type=Path, nargs="+", metavar="DIR", help="model folder, from `train`, or those of all members"
+    )
     parser.add_argument(
         "--variant",
         action="extend",
@@ -43,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_named_folder,
         metavar="NAME=DIR",
-        help="model folders of variants: baselines and controls",
+        help="model folders of variants: baselines and controls; a name is given once for each member",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where metrics.json and predictions/ go")
 
@@ -71,63 +77,68 @@ def run(arguments: argparse.Namespace) -> None:
         side: f" ({int((corpus.records['label'].iloc[of] == 1).sum())} positive)" if kind == "binary" else "" for side, of in rows.items()
     }
     print("evaluate: " + ", ".join(f"{side} {len(letters[side])} records{positive[side]}" for side in rows), flush=True)
-    folders = {"model": arguments.model, **dict(arguments.variant)}
-    for folder in folders.values():
+    folders: Folders = {"model": arguments.model}
+    for name, folder in arguments.variant:
+        folders.setdefault(name, []).append(folder)
+    for folder in itertools.chain(*folders.values()):
         check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
         check_unseen(folder, corpus.records.iloc[rows["test"]], letters["test"], corpus.alphabet, corpus.assembly)
 
     judge = _judge_binary if kind == "binary" else _judge_language if kind in ("masked", "causal") else _judge_targets
     summary, tables = judge(folders, corpus, rows, letters, run_file.evaluation)
-    summary["train"] = _read_json(arguments.model / "train.json")
+    summary["train"] = _cost(arguments.model)
     for side, table in tables.items():
         with whole_file(arguments.output / "predictions" / f"{side}.tsv") as path:
             table.to_csv(path, sep="\t", index=False, float_format="%.6g")
     with whole_file(arguments.output / "metrics.json") as path:
         path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     (_say if kind == "binary" else _say_metrics)(summary)
+    _say_members(summary["test"])
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
 
 
-def _judge_binary(folders: dict[str, Path], corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+def _judge_binary(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
     """Positives against negatives: bootstraps, calibration, differences and slices."""
     from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
 
     labels = {side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64") for side, of_side in rows.items()}
-    classifiers = _networks(folders, letters)
+    classifiers = {name: _network(name, members, letters, labels) for name, members in folders.items()}
     classifiers |= _fitted_baselines(corpus, letters, labels)
     summary = summarise(classifiers, labels, _properties(corpus, letters), settings)
     return summary, {side: predictions_table(_ids(corpus, rows[side]), labels[side], classifiers, side) for side in SIDES}
 
 
-def _judge_targets(folders: dict[str, Path], corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
     """Classes, labels, numbers or a label a letter: metrics with intervals, beside simple baselines and the variants."""
     import pandas as pd
 
     from selfattn_bio.config import LabelsObjective, MulticlassObjective
-    from selfattn_bio.evaluation.measures import columns_of, predictions_of, targets_of
+    from selfattn_bio.evaluation.measures import columns_of, targets_of
     from selfattn_bio.evaluation.summary import SIDES
-    from selfattn_bio.evaluation.targets import as_rows, fit_baselines, summarise_targets
+    from selfattn_bio.evaluation.targets import as_rows, fit_baselines, mean_predictions, summarise_members, summarise_targets
     from selfattn_bio.scoring.scorer import load
 
-    scorers = {name: load(folder) for name, folder in folders.items()}
-    section = scorers["model"].run.objective
+    models = {name: load(members) for name, members in folders.items()}
+    section = models["model"].run.objective
     table, place = corpus.targets(columns_of(section)), corpus.summary["targets"]["path"]
     targets = {side: targets_of(section, table.iloc[of], corpus.records.iloc[of], place) for side, of in rows.items()}
     fitted = fit_baselines(section, corpus.alphabet, letters["train"], targets["train"], letters["valid"], targets["valid"])
-    predictions: dict[str, dict[str, Any]] = {name: {side: model(letters[side]) for side in SIDES} for name, model in fitted.items()}
-    for name, scorer in scorers.items():
-        outputs = scorer.token_outputs if isinstance(section, LabelsObjective) else scorer.outputs
-        found: dict[str, Any] = {side: outputs(letters[side]) for side in SIDES}
-        predictions[name] = {
-            side: [predictions_of(section, row) for row in of_side] if isinstance(of_side, list) else predictions_of(section, of_side)
-            for side, of_side in found.items()
-        }
+    predictions: dict[str, dict[str, Any]] = {name: {side: predict(letters[side]) for side in SIDES} for name, predict in fitted.items()}
+    each: dict[str, dict[str, list[Predictions]]] = {}  # by name and side the outputs of each member
+    for name, model in models.items():
+        outputs = [member.token_outputs if isinstance(section, LabelsObjective) else member.outputs for member in model.members]
+        each[name] = {side: [of_member(letters[side]) for of_member in outputs] for side in SIDES}
+        predictions[name] = {side: mean_predictions(section, of_members) for side, of_members in each[name].items()}
     summary = summarise_targets(section, predictions, {side: targets[side] for side in SIDES}, settings)
+    for side in SIDES:
+        several = {name: of[side] for name, of in each.items() if len(of[side]) > 1}
+        if several:
+            summary[side]["members"] = {name: summarise_members(section, of, targets[side]) for name, of in several.items()}
     names = section.classes if isinstance(section, MulticlassObjective | LabelsObjective) else columns_of(section)
     return summary, {side: pd.DataFrame({"id": _ids(corpus, rows[side]), **as_rows(predictions["model"][side], names)}) for side in SIDES}
 
 
-def _judge_language(folders: dict[str, Path], corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
     """A language model: perplexity with intervals, beside token shares or a Markov chain, and the variants."""
     import numpy as np
     import pandas as pd
@@ -138,8 +149,8 @@ def _judge_language(folders: dict[str, Path], corpus: Corpus, rows: Rows, letter
     from selfattn_bio.training.objectives import LanguageModel, build_objective
 
     sums = {}
-    for name, folder in folders.items():
-        scorer = load(folder)
+    for name, members in folders.items():
+        scorer = load(members).members[0]  # the only one: `load` averages none of these
         language = build_objective(scorer.run, scorer.tokenizer, np.zeros(0))
         assert isinstance(language, LanguageModel)
         letters_of_token = language.letters
@@ -183,19 +194,24 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], side: str, split: Path) -
     return rows[labels.notna().to_numpy()]
 
 
-def _networks(folders: dict[str, Path], letters: Letters) -> dict[str, Classifier]:
-    from selfattn_bio.evaluation.summary import SIDES, Classifier, Role
-    from selfattn_bio.scoring.scorer import load
+def _network(name: str, folders: list[Path], letters: Letters, labels: Labels) -> Classifier:
+    """The classifier of a model folder, or of the mean logit of several."""
+    import numpy as np
 
-    found: dict[str, Classifier] = {}
-    for name, folder in folders.items():
-        start, scorer = time.monotonic(), load(folder)
-        role: Role = "model" if name == "model" else "control" if scorer.run.is_control() else "baseline"
-        found[name] = Classifier.of_logits(
-            role, {side: scorer.logits(letters[side]) for side in SIDES}, scorer.temperature, scorer.threshold
-        )
-        print(f"evaluate: {name} ({role}) scored in {time.monotonic() - start:.1f} s", flush=True)
-    return found
+    from selfattn_bio.evaluation.calibration import calibrate, choose_threshold
+    from selfattn_bio.evaluation.summary import SIDES, Classifier, Role
+    from selfattn_bio.scoring.scorer import Ensemble, load
+
+    start, scorers = time.monotonic(), [load(folder) for folder in folders]
+    first = scorers[0]
+    role: Role = "model" if name == "model" else "control" if first.run.is_control() else "baseline"
+    logits = {side: np.stack([scorer.logits(letters[side]) for scorer in scorers]) for side in SIDES}  # (M, n)
+    print(f"evaluate: {name} ({role}) scored in {time.monotonic() - start:.1f} s", flush=True)
+    if len(scorers) == 1:
+        return Classifier.of_logits(role, {side: of_side[0] for side, of_side in logits.items()}, first.temperature, first.threshold)
+    temperature = Ensemble(tuple(scorers)).temperature  # not a new one of valid: what `score` will say is judged
+    threshold = choose_threshold(calibrate(logits["valid"].mean(axis=0), temperature), labels["valid"])
+    return Classifier.of_members(role, logits, temperature, threshold)
 
 
 def _fitted_baselines(corpus: Corpus, letters: Letters, labels: Labels) -> dict[str, Classifier]:
@@ -225,12 +241,27 @@ def _properties(corpus: Corpus, letters: Letters) -> dict[str, dict[str, NDArray
     return {"length": {side: np.array([len(record) for record in letters[side]], dtype=float) for side in ("train", "test")}}
 
 
+def _cost(folders: list[Path]) -> dict[str, Any]:
+    """What training took; of several members seconds are the sum, memory the most, speed the mean."""
+    each = [_read_json(folder / "train.json") for folder in folders]
+    if len(each) == 1:
+        return each[0]
+    seconds, memory, speed = ([of[key] for of in each] for key in ("seconds", "peak_memory_mb", "letters_per_second"))
+    return {"seconds": sum(seconds), "peak_memory_mb": max(memory), "letters_per_second": sum(speed) / len(speed), "members": each}
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ModelFolderError(f"{path.name} must be a readable JSON file of the model folder, got {reason}", place=str(path)) from error
+
+
+def _say_members(test: dict[str, Any]) -> None:
+    for name, of in test.get("members", {}).items():
+        alone = f"test {of['metric'].upper()} {of['min']:.3f} to {of['max']:.3f} each alone, " if of["min"] is not None else ""
+        print(f"evaluate: {name} is the mean of {len(of['each'])} members: {alone}spread of a score {of['spread']:.3f}", flush=True)
 
 
 def _say_metrics(summary: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Score the sequences of FASTA files with a trained model: a table of id and what the model says (of two classes logit and probability).
 
-A masked or causal language model says nothing of a sequence as a whole, and is refused.
+A masked or causal language model says nothing of a sequence as a whole, and is refused. Several models are averaged; the column `spread` is
+then the standard deviation of what they say.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from selfattn_bio.errors import SelfAttnBioError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio score`."""
-    parser.add_argument("--model", required=True, type=Path, help="model folder")
+    parser.add_argument("--model", required=True, type=Path, nargs="+", help="model folder; several are averaged")
     parser.add_argument("--fasta", required=True, type=Path, nargs="+", help="FASTA files (plain, gz, bgzip)")
     parser.add_argument("--rc", action="store_true", help="average both strands")
     parser.add_argument("--output", required=True, type=Path, help="TSV to write")
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         table = pd.concat([score_sequences(scorer, path, rc=arguments.rc).assign(file=str(path)) for path in arguments.fasta])
     except ValueError as error:  # a sequence shorter than k, a model that scores no sequences
-        raise SelfAttnBioError(str(error), place=str(arguments.model)) from error
+        raise SelfAttnBioError(str(error), place=", ".join(map(str, arguments.model))) from error
     table = table[["file", *(column for column in table if column != "file")]]
     with whole_file(arguments.output) as temporary:
         table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")

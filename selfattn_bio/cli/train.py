@@ -1,4 +1,4 @@
-"""Train a model, baseline or control on a corpus and its split, as a run file says.
+"""Train a model, baseline or control on a corpus and its split, as a run file says; or one of its members, or a job of its sweep.
 
 Prints a line of progress about every ten seconds. Interrupted at any moment and started again, it goes on from the last checkpoint,
 which lives in OUTPUT.checkpoints.
@@ -14,6 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio train`."""
     parser.add_argument("--run-file", required=True, type=Path, help="the task's TOML")
     parser.add_argument("--variant", help="train this variant of the run file (a baseline or control) instead of the model")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--member", type=int, default=1, metavar="N", help="train the Nth of [training] seeds members (default: the first)")
+    which.add_argument("--job", metavar="NAME", help="train this job of [sweep], named as its folder is")
     parser.add_argument("--corpus", required=True, type=Path, help="corpus folder")
     parser.add_argument("--split", required=True, type=Path, help="split table of the corpus")
     parser.add_argument("--threads", type=int, default=8, help="CPU threads, at most the cores there are (default: %(default)s)")
@@ -29,15 +32,13 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.training.hardware import use_matmul, use_threads
     from selfattn_bio.training.loop import train
 
-    run_file = read_run_file(arguments.run_file)
-    if arguments.variant:
-        try:
-            run_file = run_file.variant(arguments.variant)
-        except ValueError as error:
-            raise RunFileError(str(error), place=str(arguments.run_file)) from error
+    try:
+        run_file = read_run_file(arguments.run_file).part(arguments.variant, arguments.member, arguments.job)
+    except ValueError as error:
+        raise RunFileError(str(error), place=str(arguments.run_file)) from error
     corpus = Corpus.open(arguments.corpus)
     threads = use_threads(arguments.threads)
     use_matmul(run_file.training.matmul)
-    train(
-        run_file, corpus, arguments.split, arguments.output, threads=threads, name=arguments.variant or "model", sharded=arguments.sharded
-    )
+    part = arguments.job or (arguments.member if arguments.member > 1 else "")
+    name = f"{arguments.variant or 'model'} {part}".rstrip()  # several may train at once, in one log
+    train(run_file, corpus, arguments.split, arguments.output, threads=threads, name=name, sharded=arguments.sharded)

@@ -5,13 +5,14 @@ Hides: the form of the file. Works on predictions alone, so that a classifier of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import logit as _logit
+from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import Evaluation
 from selfattn_bio.evaluation.calibration import calibrate
@@ -38,6 +39,8 @@ class Classifier:
         Of a network, by side, and what calibration divides them by; None where there are none.
     chosen
         What valid chose, for the report.
+    members
+        By side: the logits (M, n) of each of several networks, of which `logits` are the mean; none of a single one.
     """
 
     role: Role
@@ -46,6 +49,7 @@ class Classifier:
     logits: dict[str, NDArray[np.float64]] | None = None
     temperature: float | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
+    members: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
     def of_logits(cls, role: Role, logits: dict[str, NDArray[np.float64]], temperature: float, threshold: float) -> Classifier:
@@ -53,6 +57,12 @@ class Classifier:
         before = float(calibrate(_logit(threshold), 1 / temperature))
         chosen = {"temperature": temperature, "calibrated_threshold": threshold}
         return cls(role, {side: calibrate(z, 1.0) for side, z in logits.items()}, before, logits, temperature, chosen)
+
+    @classmethod
+    def of_members(cls, role: Role, members: dict[str, NDArray[np.float64]], temperature: float, threshold: float) -> Classifier:
+        """The classifier of the mean logit of several networks."""
+        mean = cls.of_logits(role, {side: each.mean(axis=0) for side, each in members.items()}, temperature, threshold)
+        return replace(mean, members=members)
 
     def calibrated(self, side: str) -> NDArray[np.float64] | None:
         """Probabilities after temperature scaling, or None for a classifier without logits."""
@@ -81,8 +91,8 @@ def summarise(
     Returns
     -------
     The content of metrics.json: `test` and `valid` with `model`, `baselines`, `controls` (each `{metric: {value, low, high}}` with
-    `threshold` and `chosen`), `differences` on test (model minus baseline; the best baseline is the one with the highest AUROC on test,
-    the hardest to beat), `slices`.
+    `threshold` and `chosen`) and, of what is the mean of several networks, `members`; `differences` on test (model minus
+    baseline; the best baseline is the one with the highest AUROC on test, the hardest to beat), `slices`.
     """
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
     for side in SIDES:
@@ -107,14 +117,32 @@ def summarise(
 
 
 def predictions_table(ids: list[str], labels: NDArray[np.int64], classifiers: dict[str, Classifier], side: str) -> pd.DataFrame:
-    """One row a record: id, label, the probability of each classifier by name, `model_logit`, `model_calibrated`."""
+    """One row a record: id, label, the probability of each classifier by name, `model_logit`, `model_calibrated`, `model_spread`."""
     table = pd.DataFrame({"id": ids, "label": labels})
     for name, classifier in classifiers.items():
         table[name] = classifier.probabilities[side]
     model = classifiers["model"]
     if model.logits is not None:
         table["model_logit"], table["model_calibrated"] = model.logits[side], model.calibrated(side)
+    if model.members:
+        table["model_spread"] = spread(model.members[side])
     return table
+
+
+def spread(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (M, ...) of the members -> (...) their standard deviation over the members."""
+    return scores.std(axis=0, ddof=1)
+
+
+def members_entry(metric: str, each: list[float], scores: NDArray[np.float64]) -> dict[str, Any]:
+    """What metrics.json says of members alone: the metric of each, and the spread of a score (M, ...), mean over the records.
+
+    None where the metric is not defined.
+    """
+    known = [value for value in each if np.isfinite(value)]
+    low, high = (min(known), max(known)) if known else (None, None)
+    shown = [value if np.isfinite(value) else None for value in each]
+    return {"metric": metric, "each": shown, "min": low, "max": high, "spread": float(spread(scores).mean())}
 
 
 def _side(
@@ -138,6 +166,9 @@ def _side(
             found["model"] = entry
         else:
             found[f"{classifier.role}s"][name] = entry
+        if classifier.members:
+            each = [float(roc_auc_score(bootstrap.labels, logits)) for logits in classifier.members[side]]
+            found.setdefault("members", {})[name] = members_entry("auroc", each, classifier.members[side])
     return found
 
 

@@ -17,7 +17,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from selfattn_bio import config
 from selfattn_bio.evaluation.baselines import KmerCounts, Letters
-from selfattn_bio.evaluation.measures import MAIN, UNKNOWN, confusion, measure, of_confusion
+from selfattn_bio.evaluation.measures import MAIN, UNKNOWN, confusion, measure, of_confusion, predictions_of
+from selfattn_bio.evaluation.summary import members_entry
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 
@@ -159,6 +160,21 @@ def summarise_targets(
                 entry["baselines"][name] = found
         summary[side] = entry
     return summary
+
+
+def mean_predictions(objective: config.Objective, outputs: Sequence[Predictions]) -> Predictions:
+    """What the mean of the members' outputs says, in the units of the targets; of one member, what that says."""
+    if isinstance(outputs[0], list):
+        return [predictions_of(objective, np.mean(of_row, axis=0)) for of_row in zip(*outputs, strict=True)]
+    return predictions_of(objective, np.mean(outputs, axis=0))
+
+
+def summarise_members(objective: config.Objective, outputs: Sequence[Predictions], targets: NDArray) -> dict[str, Any]:
+    """How well each member does alone, and how far they differ (of what is predicted, mean over records and columns)."""
+    alone = [mean_predictions(objective, [of_member]) for of_member in outputs]
+    metric, everything = MAIN[objective.kind][0], np.arange(len(targets))
+    each = [_measurer(objective, predictions, targets)(everything)[metric] for predictions in alone]
+    return members_entry(metric, each, np.stack([np.concatenate(list(predictions), axis=None) for predictions in alone]))
 
 
 def _measurer(objective: config.Objective, predictions: Predictions, truth: NDArray) -> Callable[[NDArray[np.int64]], dict[str, float]]:

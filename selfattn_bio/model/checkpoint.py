@@ -28,7 +28,8 @@ RETRAIN = "Train it again, or copy the folder whole"
 def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], provenance: dict[str, Any]) -> None:
     """Write weights, run file and provenance into an existing folder; the hashes of weights and vocabulary are added."""
     (folder / WEIGHTS).write_bytes(save(weights))  # save_file would make it readable by its owner alone
-    alone = run.model_copy(update={"variants": {}})  # the model of a variant has no variants, and this one is no different
+    # The model of a variant has no variants, and this one is no different.
+    alone = run.model_copy(update={"variants": {}, "sweep": None})
     (folder / RUN).write_text(tomli_w.dumps(alone.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
     hashes = {"vocabulary_sha256": tokenizer_of(run).sha256, "weights_sha256": sha256_of(folder / WEIGHTS)}
     (folder / PROVENANCE).write_text(json.dumps(hashes | provenance, indent=1) + "\n", encoding="utf-8")

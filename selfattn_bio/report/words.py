@@ -84,13 +84,16 @@ def supported(motifs: pd.DataFrame) -> list[str]:
 
 
 def ensemble_sentence(run: RunFile) -> str:
-    """How many networks each classifier is the mean of, where they differ; else nothing."""
+    """How many networks each classifier is the mean of, where they differ, and whose motifs are shown, where several were trained."""
     runs = {"model": run, **{name: run.variant(name) for name in run.variants}}
-    members = {name: of.model.members for name, of in runs.items() if not of.is_control()}
-    if len(set(members.values())) == 1:
-        return ""
-    said = ", ".join(f"{classifier_name(name)} {number}" for name, number in members.items())
-    return f"Networks averaged: {said}; a part of the difference may come from that."
+    members = {name: of.model.members * of.training.seeds for name, of in runs.items() if not of.is_control()}
+    sentences = []
+    if len(set(members.values())) > 1:
+        said = ", ".join(f"{classifier_name(name)} {number}" for name, number in members.items())
+        sentences.append(f"Networks averaged: {said}; a part of the difference may come from that.")
+    if (seeds := run.training.seeds) > 1:
+        sentences.append(f"The model is the mean of {seeds} trained with different seeds; relevance and motifs are those of the first.")
+    return " ".join(sentences)
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:

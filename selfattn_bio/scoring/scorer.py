@@ -1,4 +1,4 @@
-"""Score any sequence with a trained model: letters in, logits out.
+"""Score any sequence with a trained model, or the mean of several: letters in, logits out.
 
 Hides: batching, padding, device, temperature, strands. Training measures valid with it; evaluation, interpretation and users score.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from selfattn_bio.config import PER_TOKEN, LabelsObjective, MulticlassObjective, MultilabelObjective, RegressionObjective, RunFile
+from selfattn_bio.config import PER_TOKEN, BinaryObjective, LabelsObjective, MulticlassObjective, RegressionObjective, RunFile
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.evaluation.measures import predictions_of
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.measures import columns_of, predictions_of
+from selfattn_bio.evaluation.summary import spread
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network, num_outputs, tokenizer_of
 from selfattn_bio.sequence.alphabet import Alphabet
@@ -51,6 +54,11 @@ class Scorer:
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())
         return f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters, on {self.device}"
+
+    @property
+    def members(self) -> tuple[Scorer, ...]:
+        """Itself, as an ensemble of one."""
+        return (self,)
 
     @property
     def alphabet(self) -> Alphabet:
@@ -137,14 +145,74 @@ class Scorer:
         return expit(logits / self.temperature)
 
 
-def load(path: str | Path) -> Scorer:
-    """Load a model folder, on CUDA if there is a device, else on the CPU.
+@dataclass(frozen=True)
+class Ensemble:
+    """Several models of one question, such as the members of a run with `seeds`: what they say is averaged.
+
+    Attributes
+    ----------
+    members
+        Two or more, of one alphabet and one objective.
+    """
+
+    members: tuple[Scorer, ...]
+
+    @property
+    def run(self) -> RunFile:
+        """Of the first member."""
+        return self.members[0].run
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """Of all members."""
+        return self.members[0].alphabet
+
+    @property
+    def temperature(self) -> float:
+        """The members' mean: valid, on which another could be fitted to the mean logit, is not at hand where sequences are scored."""
+        return float(np.mean([member.temperature for member in self.members]))
+
+    def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probabilities of label 1, of the mean logits."""
+        return expit(logits / self.temperature)
+
+
+@overload
+def load(path: str | Path) -> Scorer: ...
+@overload
+def load(path: Sequence[str | Path]) -> Scorer | Ensemble: ...
+def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
+    """Load a model folder, on CUDA if there is a device, else on the CPU; several folders are loaded as an ensemble.
 
     Raises
     ------
     ModelFolderError
-        If a part is missing, truncated, or does not belong to the others.
+        If a part is missing, truncated, or does not belong to the others; of several, if they differ in alphabet or objective.
     """
+    if isinstance(path, str | Path):
+        return _load_one(path)
+    if not path:
+        raise ValueError("model folders must be one or more, got none")
+    members = tuple(_load_one(folder) for folder in path)
+    if len(members) == 1:
+        return members[0]
+    for folder, member in zip(path, members, strict=True):
+        _check_like(member, members[0], folder)
+    return Ensemble(members)
+
+
+def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
+    """Refuse to average scores of different things."""
+    if member.run.objective.kind in ("masked", "causal"):
+        message = f"models that are averaged must have scores, got one of objective {member.run.objective.kind!r}"
+        raise ModelFolderError(message, place=str(folder))
+    if member.alphabet.name != first.alphabet.name or member.run.objective != first.run.objective:
+        own, wanted = (f"{one.alphabet.name}, {one.run.objective!r}" for one in (member, first))
+        message = f"models that are averaged must have the alphabet and objective of the first ({wanted}), got {own}"
+        raise ModelFolderError(message, place=str(folder))
+
+
+def _load_one(path: str | Path) -> Scorer:
     run, network, provenance = load_model(path)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = tokenizer_of(run)
@@ -152,7 +220,9 @@ def load(path: str | Path) -> Scorer:
     return Scorer(run, tokenizer, network.eval(), **calibration)
 
 
-def score_sequences(model: Scorer | str | Path, sequences: Sequence[str] | str | Path, *, rc: bool = False) -> pd.DataFrame:
+def score_sequences(
+    model: Scorer | Ensemble | str | Path | Sequence[str | Path], sequences: Sequence[str] | str | Path, *, rc: bool = False
+) -> pd.DataFrame:
     """Score strings or a FASTA file with a model of any objective that says something of a sequence or its letters.
 
     `score_sequences("results/promoter/model", ["ACGT..."])` gives one row, id "0".
@@ -160,7 +230,7 @@ def score_sequences(model: Scorer | str | Path, sequences: Sequence[str] | str |
     Parameters
     ----------
     model
-        A model folder, or what `load` returned.
+        A model folder, several of them whose outputs are averaged, or what `load` returned.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip); lower case and U are read as upper case and T.
     rc
@@ -171,37 +241,51 @@ def score_sequences(model: Scorer | str | Path, sequences: Sequence[str] | str |
     One row a sequence, in the order given: id (header or number), then by objective
     binary: logit, probability (calibrated); multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each;
     regression: each column; labels: predicted, text as long as the sequence; masked and causal models score no sequences.
+    Of several models also how far they differ, the standard deviation over them: binary: spread, of the logit; multiclass: spread_CLASS,
+    multilabel and regression: spread_COLUMN, of what the column of that name holds; labels: none.
 
     Raises
     ------
     SequenceFileError
         If the file is malformed or a letter is outside the alphabet.
+    ModelFolderError
+        As of `load`.
     ValueError
-        If a sequence is shorter than the model's k, or `rc` is asked of an alphabet without complement or of labels a letter.
+        If a sequence is shorter than a model's k, or `rc` is asked of an alphabet without complement or of labels a letter.
     """
-    scorer = model if isinstance(model, Scorer) else load(model)
+    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     ids, letters = read_sequences(scorer.alphabet, sequences)
     objective = scorer.run.objective
     if isinstance(objective, LabelsObjective):
         if rc:
             raise ValueError("rc must be false for labels a letter, got true: the other strand has other letters")
-        called = [predictions_of(objective, outputs).argmax(-1) for outputs in scorer.token_outputs(letters)]
-        return pd.DataFrame({"id": ids, "predicted": ["".join(objective.classes[i] for i in row) for row in called]})
+        of_members = [member.token_outputs(letters) for member in scorer.members]
+        best = [predictions_of(objective, np.mean(rows, axis=0)).argmax(-1) for rows in zip(*of_members, strict=True)]
+        return pd.DataFrame({"id": ids, "predicted": ["".join(objective.classes[i] for i in row) for row in best]})
+    outputs = np.stack([_outputs(member, letters, rc) for member in scorer.members])  # (M, n, C)
+    mean = outputs.mean(axis=0)
+    if isinstance(objective, BinaryObjective):
+        columns = {"logit": mean[:, 0], "probability": scorer.probabilities(mean[:, 0])}
+        return pd.DataFrame({"id": ids, **columns, **_spreads({"spread": outputs[..., 0]})})
+    predicted, each = predictions_of(objective, mean), predictions_of(objective, outputs)
+    names = objective.classes if isinstance(objective, MulticlassObjective) else columns_of(objective)
+    prefix = "" if isinstance(objective, RegressionObjective) else "probability_"
+    called = {"predicted": [names[i] for i in predicted.argmax(axis=1)]} if isinstance(objective, MulticlassObjective) else {}
+    values = {prefix + name: predicted[:, i] for i, name in enumerate(names)}
+    return pd.DataFrame({"id": ids, **called, **values, **_spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})})
+
+
+def _outputs(scorer: Scorer, letters: Sequence[NDArray[np.uint8]], rc: bool) -> NDArray[np.float64]:
+    """(n, C) outputs, or the mean of both strands'."""
     outputs = scorer.outputs(letters)
     if rc:
         outputs = (outputs + scorer.outputs([scorer.alphabet.reverse_complement(row) for row in letters])) / 2
-    match objective:
-        case MulticlassObjective(classes=classes):
-            predicted = predictions_of(objective, outputs)
-            columns = {"predicted": [classes[i] for i in predicted.argmax(axis=1)]}
-            return pd.DataFrame({"id": ids, **columns, **dict(zip((f"probability_{name}" for name in classes), predicted.T, strict=True))})
-        case MultilabelObjective(columns=names) | RegressionObjective(columns=names):
-            prefix = "probability_" if isinstance(objective, MultilabelObjective) else ""
-            predicted = predictions_of(objective, outputs)
-            return pd.DataFrame({"id": ids, **dict(zip((prefix + name for name in names), predicted.T, strict=True))})
-        case _:
-            logits = outputs[:, 0]
-            return pd.DataFrame({"id": ids, "logit": logits, "probability": scorer.probabilities(logits)})
+    return outputs
+
+
+def _spreads(values: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Column -> (M, n) values of the members -> (n,) their standard deviation; no column of a single model."""
+    return {name: spread(of_members) for name, of_members in values.items() if len(of_members) > 1}
 
 
 def read_sequences(alphabet: Alphabet, sequences: Sequence[str] | str | Path) -> tuple[list[str], list[NDArray[np.uint8]]]:

@@ -160,12 +160,123 @@ def test_byte_order_mark_is_read(tmp_path):
             '[variants.cnn.training]\nlabels = "shufled"',
             "task.toml:5: variants.cnn.training.labels must be 'given' or 'shuffled', got 'shufled'",
         ),
+        ("[training]\nseeds = 0", "task.toml:5: training.seeds must be greater than or equal to 1, got 0"),
+        ("[training]\nseeds = 2\nseed = 4294967295", "task.toml:4: [training] seed + seeds must be <= 2**32, got 4294967295 + 2"),
+        *(
+            (f"[sweep]\n{swept}", f"task.toml:{line}: {message}")
+            for swept, line, message in [
+                (
+                    '"training.lerning_rate" = [1]',
+                    5,
+                    "sweep.training.lerning_rate must be a known key, got 'lerning_rate' (did you mean 'learning_rate'?)",
+                ),
+                ('"trainig.seed" = [1]', 5, "sweep.trainig must be a known key, got 'trainig' (did you mean 'training'?)"),
+                (
+                    '"model.stem" = [{ kind = "conv", kernl = 3 }]',
+                    5,
+                    "sweep.model.stem.kernl must be a known key, got 'kernl' (did you mean",
+                ),
+                ('"training.learning_rate" = [1e-3, -1]', 5, "sweep.training.learning_rate must be greater than 0, got -1"),
+                ('"training.learning_rate" = 1e-3', 5, "sweep.training.learning_rate must be a valid list, got 0.001"),
+                ('"tokens.k" = []', 5, "sweep.tokens.k must have at least 1 item"),
+                ('"model.embed_dim" = [64, 10]', 5, "[sweep.model] embed_dim must be a multiple of num_heads (4), got 10"),
+                ('"training.seed.x" = [1]', 5, "sweep.training.seed must be a valid integer, got {'x': 1}"),
+                ('of = ["model", "cnn"]\n"model.num_layers" = [1]', 6, "sweep.model.num_layers must be a known key, got 'num_layers'"),
+                ('of = "cn"\n"tokens.k" = [1]', 4, "[sweep] variant must be one of cnn, shuffled, got 'cn'"),
+                ('of = "cnn"', 4, '[sweep] keys must be one at least, such as "training.learning_rate", got none'),
+                ('"tokens.k" = [3, 3]', 4, "[sweep] of and the values of each key must differ from each other, got one twice"),
+                ('"data.min_length" = [1]', 4, "[sweep] keys must be of tokens, model, training, transfer, got 'data.min_length'"),
+                ('"training.max_steps" = [9]', 4, "[sweep] training.max_steps must be 1500, that of [training], in every job, got 9"),
+                ('"training" = [{ patience = 1 }]', 4, "[sweep] training.patience must be 4, that of [training], in every job, got 1"),
+                (
+                    'of = "shuffled"\n"tokens.k" = [1]',
+                    4,
+                    "[sweep] training.labels must be 'given', that of [training], in every job, got 'shuffled'",
+                ),
+            ]
+        ),
         ("[training]\nbatch_size =", "task.toml: run file must be TOML, got Invalid value (at end of document)"),
         ("[training]\nbatch_size = x\n", "task.toml:5: run file must be TOML, got Invalid value (at line 5, column 14)"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, added, message):
     assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+def test_members_differ_in_their_seed_alone(tmp_path):
+    run = read(tmp_path, DATA + "[training]\nseed = 5\nseeds = 3\n[variants.one.training]\nseeds = 1\n[variants.all.training]\nseed = 9\n")
+    assert [run.member(number).training.seed for number in (1, 2, 3)] == [5, 6, 7]
+    assert run.member(2).training == run.training.model_copy(update={"seed": 6, "seeds": 1})
+    assert run.part(member=2) == run.member(2)
+    # a variant has as many as the run unless it says another number
+    assert run.variant("one").training.seeds == 1
+    assert [run.part("all", number).training.seed for number in (1, 2, 3)] == [9, 10, 11]
+    with pytest.raises(ValueError, match=r"^member must be from 1 to training.seeds \(3\), got 4$"):
+        run.member(4)
+    with pytest.raises(ValueError, match=r"^member must be from 1 to training.seeds \(1\), got 2$"):
+        run.part("one", 2)
+
+
+def test_a_single_run_is_written_as_before_members_were_known(tmp_path):
+    run = read(tmp_path, DATA + "[training]\nseeds = 2\n")
+    assert "seeds" in run.training.model_dump()
+    assert "seeds" not in run.member(1).training.model_dump_json()
+    assert run.member(1).training == read(tmp_path, DATA).training
+
+
+def test_language_models_have_no_members(tmp_path):
+    text = '[data]\nsequences = "s.fa"\n[objective]\nkind = "masked"\n[training]\nseeds = 2\n'
+    assert error_of(tmp_path, text).endswith("training.seeds must be 1 with objective 'masked', which gives no scores to average")
+
+
+SWEEP = '[sweep]\nof = ["model", "cnn"]\n"training.learning_rate" = [1e-3, 4e-3]\n"model.dropout" = [0.1, 0.2, 0.5]\n'
+
+
+def test_a_sweep_is_a_grid_that_each_network_goes_through(tmp_path):
+    jobs = read(tmp_path, DATA + "[training]\nmax_steps = 7\nseeds = 3\n" + SWEEP).jobs()
+    by_network = {of: [job for job in jobs if job.of == of] for of in ("model", "cnn")}
+    grid = [(1e-3, 0.1), (1e-3, 0.2), (1e-3, 0.5), (4e-3, 0.1), (4e-3, 0.2), (4e-3, 0.5)]
+    for of, kind in (("model", "attention"), ("cnn", "cnn")):
+        assert [(job.run.training.learning_rate, job.run.model.dropout) for job in by_network[of]] == grid
+        assert {job.run.model.kind for job in by_network[of]} == {kind}
+    assert {(job.run.training.max_steps, job.run.training.seeds, job.run.sweep) for job in jobs} == {(7, 1, None)}
+    assert [job.name for job in by_network["model"]] == [job.name for job in by_network["cnn"]]
+    assert by_network["cnn"][0].place == f"variants/cnn/sweep/{by_network['cnn'][0].name}"
+    assert len({job.place for job in jobs}) == 12
+
+
+def test_a_job_changes_what_it_names_and_nothing_else(tmp_path):
+    run = read(tmp_path, DATA + "[training]\nmax_steps = 7\n" + SWEEP)
+    job = run.jobs()[-7]
+    training, model = (
+        section.model_copy(update=of) for section, of in ((run.training, {"learning_rate": 4e-3}), (run.model, {"dropout": 0.5}))
+    )
+    assert job.run == run.model_copy(update={"training": training, "model": model, "variants": {}, "sweep": None})
+    assert run.part(job=job.name) == job.run
+    with pytest.raises(ValueError, match=r"^job must be one of \w{8}, .*, got 'none'$"):
+        run.part("cnn", job="none")
+
+
+def test_a_longer_list_keeps_the_names_of_jobs(tmp_path):
+    before = read(tmp_path, DATA + SWEEP).jobs()
+    after = read(tmp_path, DATA + SWEEP.replace("[1e-3, ", "[2e-3, 0.001, ")).jobs()
+    assert {job.place for job in before} < {job.place for job in after}
+
+
+def test_a_sweep_may_be_written_as_tables(tmp_path):
+    nested = '[sweep]\nof = ["model", "cnn"]\n[sweep.training]\nlearning_rate = [1e-3, 4e-3]\n[sweep.model]\ndropout = [0.1, 0.2, 0.5]\n'
+    assert read(tmp_path, DATA + nested).jobs() == read(tmp_path, DATA + SWEEP).jobs()
+
+
+def test_another_mistake_is_said_before_one_in_the_sweep(tmp_path):
+    error = error_of(tmp_path, DATA + '[sweep]\n"tokens.k" = [99]\n[training]\nlerning_rate = 1\n')
+    assert error == "task.toml:7: training.lerning_rate must be a known key, got 'lerning_rate' (did you mean 'learning_rate'?)"
+
+
+def test_a_variant_that_is_swept_has_the_budget_of_the_run(tmp_path):
+    longer = '[variants.cnn]\nmodel = { kind = "cnn" }\ntraining = { max_steps = 9000 }\n'
+    error = error_of(tmp_path, DATA + longer + SWEEP)
+    assert error == "task.toml:7: [sweep] training.max_steps must be 1500, that of [training], in every job, got 9000"
 
 
 def test_protein_has_one_strand(tmp_path):

@@ -4,21 +4,21 @@
 rule train:
     input:
         corpus="results/{task}/corpus",
-        split="results/{task}/split.tsv",
+        split=split_table,
         parent=parent_model,
     output:
-        model=directory("results/{task}{variant}/model"),
+        model=directory("results/{task}{variant}{part}/model"),
     log:
-        "results/{task}{variant}/logs/train.log",
+        "results/{task}{variant}{part}/logs/train.log",
     benchmark:
-        "results/{task}{variant}/benchmarks/train.tsv"
+        "results/{task}{variant}{part}/benchmarks/train.tsv"
     threads: workflow.cores
     params:
         run_file=run_file,
         sections=sections("tokens", "objective", "model", "training", "transfer"),
-        variant=lambda wildcards: ["--variant", name] if (name := variant_name(wildcards)) else [],
+        variant=train_options,
     message:
-        "Training {wildcards.task}{wildcards.variant}"
+        "Training {wildcards.task}{wildcards.variant}{wildcards.part}"
     shell:
         "selfattn-bio train --run-file {params.run_file:q} {params.variant:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--threads {threads} --output {output.model:q} 2>&1 | (trap '' TERM; exec tee -i {log:q})"
@@ -28,7 +28,7 @@ rule evaluate:
     input:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
-        model="results/{task}/model",
+        model=own_models,
         variants=variant_models,
     output:
         "results/{task}/metrics.json",

@@ -34,6 +34,12 @@ def results_of(task: str, wildcards=None) -> list[str]:
     return [f"results/{task}/metrics.json"]
 
 
+def ranking_of(task: str, wildcards=None) -> list[str]:
+    if run_of(task).sweep is None:
+        sys.exit(f"error: {RUN_FILES[task]}: sweep must be given to be run, got nothing")
+    return [f"results/{task}/sweep.tsv"]
+
+
 def run_file(wildcards) -> str:
     return str(RUN_FILES[wildcards.task])
 
@@ -42,21 +48,43 @@ def variant_name(wildcards) -> str:
     return getattr(wildcards, "variant", "").removeprefix("/variants/")
 
 
+def part_of(wildcards) -> dict:
+    """Which run of the run file the wildcards mean, as `RunFile.part` takes it."""
+    match getattr(wildcards, "part", "").split("/"):
+        case ["", "members", number]:
+            part = {"member": int(number)}
+        case ["", "sweep", name]:
+            part = {"job": name}
+        case _:
+            part = {}
+    return {"variant": variant_name(wildcards)} | part
+
+
+def run_at(wildcards) -> RunFile:
+    """The run of the wildcards."""
+    try:
+        return run_of(wildcards.task).part(**part_of(wildcards))
+    except ValueError as error:
+        sys.exit(f"error: {run_file(wildcards)}: {error}")
+
+
+def train_options(wildcards) -> list[str]:
+    return [word for key, value in part_of(wildcards).items() if value for word in (f"--{key}", str(value))]
+
+
 def sections(*names: str):
-    """A params function: the named sections of the run file as JSON, the variant of the wildcards laid over them."""
+    """A params function: the named sections of the run of the wildcards, as JSON."""
+    return lambda wildcards: json.dumps(run_at(wildcards).model_dump(mode="json", include=set(names)), sort_keys=True)
 
-    def read(wildcards) -> str:
-        run, variant = run_of(wildcards.task), variant_name(wildcards)
-        run = run.variant(variant) if variant else run
-        return json.dumps(run.model_dump(mode="json", include=set(names)), sort_keys=True)
 
-    return read
+def split_table(wildcards) -> str:
+    """The split that a training is given: a sweep's has no test side."""
+    return f"results/{wildcards.task}/{'sweep/' if 'job' in part_of(wildcards) else ''}split.tsv"
 
 
 def parent_model(wildcards) -> list[str]:
     """The model that a run starts from: that of a task is trained first."""
-    run, variant = run_of(wildcards.task), variant_name(wildcards)
-    run = run.variant(variant) if variant else run
+    run = run_at(wildcards)
     if run.transfer is None:
         return []
     if "/" not in run.transfer.parent and run.transfer.parent not in RUN_FILES:
@@ -89,13 +117,31 @@ def ingest_options(data: Data) -> list[str]:
     return options + (["--label", *labels] if labels else [])
 
 
+def member_models(run: RunFile, folder: str) -> list[str]:
+    """The model folders of a run: the first where that of a single one is."""
+    return [f"{folder}/model", *(f"{folder}/members/{number}/model" for number in range(2, run.training.seeds + 1))]
+
+
+def own_models(wildcards) -> list[str]:
+    return member_models(run_of(wildcards.task), f"results/{wildcards.task}")
+
+
+def named_variant_models(wildcards) -> list[tuple[str, str]]:
+    run = run_of(wildcards.task)
+    folders = {name: member_models(run.variant(name), f"results/{wildcards.task}/variants/{name}") for name in run.variants}
+    return [(name, model) for name, models in folders.items() for model in models]
+
+
 def variant_models(wildcards) -> list[str]:
-    return [f"results/{wildcards.task}/variants/{name}/model" for name in run_of(wildcards.task).variants]
+    return [model for _, model in named_variant_models(wildcards)]
 
 
 def variant_options(wildcards) -> list[str]:
-    models = zip(run_of(wildcards.task).variants, variant_models(wildcards), strict=True)
-    return [word for name, model in models for word in ("--variant", f"{name}={model}")]
+    return [word for name, model in named_variant_models(wildcards) for word in ("--variant", f"{name}={model}")]
+
+
+def sweep_models(wildcards) -> list[str]:
+    return [f"results/{wildcards.task}/{job.place}/model" for job in run_of(wildcards.task).jobs()]
 
 
 def control_motifs(wildcards) -> list[str]:

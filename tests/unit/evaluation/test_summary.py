@@ -40,6 +40,29 @@ def test_form_of_metrics_json(classifiers: dict[str, Classifier]) -> None:
     assert {"model", "cnn"} <= set(summary["slices"]["gc"][0])
 
 
+def test_members_are_averaged_and_their_spread_is_said(classifiers: dict[str, Classifier]) -> None:
+    singles = [network("model", 1.0, seed) for seed in (5, 6, 7)]
+    members = {side: np.stack([single.logits[side] for single in singles]) for side in LABELS}  # type: ignore[index]
+    together = Classifier.of_members("model", members, 2.0, 0.6)
+    summary = summarise(classifiers | {"model": together}, LABELS, {}, Evaluation(bootstraps=5))
+    for side in LABELS:
+        mean = Classifier.of_logits("model", {side: each.mean(axis=0) for side, each in members.items()}, 2.0, 0.6)
+        np.testing.assert_array_equal(together.probabilities[side], mean.probabilities[side])
+        assert set(summary[side]["members"]) == {"model"}  # the others are single
+        found = summary[side]["members"]["model"]
+        alone = [summarise({"model": single}, LABELS, {}, Evaluation(bootstraps=5))[side]["model"]["auroc"]["value"] for single in singles]
+        assert found["each"] == pytest.approx(alone)
+        assert (found["metric"], found["min"], found["max"]) == ("auroc", min(found["each"]), max(found["each"]))
+        assert found["spread"] == pytest.approx(members[side].std(axis=0, ddof=1).mean())
+    table = predictions_table([f"r{i}" for i in range(60)], LABELS["test"], {"model": together}, "test")
+    assert list(table)[-3:] == ["model_logit", "model_calibrated", "model_spread"]
+
+
+def test_single_networks_are_summarised_without_members(classifiers: dict[str, Classifier]) -> None:
+    summary = summarise(classifiers, LABELS, {}, Evaluation(bootstraps=5))
+    assert not any("members" in summary[side] for side in LABELS)
+
+
 def test_a_control_is_never_the_best_baseline(classifiers: dict[str, Classifier]) -> None:
     classifiers["shuffled"] = network("control", 5.0, 3)
     assert summarise(classifiers, LABELS, {}, Evaluation(bootstraps=5))["differences"]["best_baseline"] == "cnn"

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from selfattn_bio.config import RunFile
 from selfattn_bio.report import words
 
 
@@ -51,3 +52,13 @@ def test_a_supported_motif_of_the_control_is_said_loudly() -> None:
         "The same search on the control (other) found 1 motif, of which none supported.",
         "The same search on the control (third) found no motif.",
     ]
+
+
+def test_how_many_networks_are_averaged_counts_seeds_too() -> None:
+    values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
+    assert words.ensemble_sentence(RunFile.model_validate(values)) == (
+        "Networks averaged: this model 6, CNN 3; a part of the difference may come from that. "
+        "The model is the mean of 3 trained with different seeds; relevance and motifs are those of the first."
+    )
+    single = values | {"training": {"seeds": 1}, "model": {"kind": "attention", "members": 1}}
+    assert words.ensemble_sentence(RunFile.model_validate(single)) == ""

@@ -1,0 +1,41 @@
+"""Rank the jobs of a run file's [sweep], trained before, by valid; test cannot be read here.
+
+Reads the history.csv of each job's model folder and nothing else, writes a table, best first, and prints it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio sweep`."""
+    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [sweep] is used")
+    parser.add_argument(
+        "--results", required=True, type=Path, metavar="DIR", help="folder of the task's results, with the jobs' model folders"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Rank, write the table, print it and the best job of each network."""
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.errors import RunFileError
+    from selfattn_bio.evaluation.measures import MAIN
+    from selfattn_bio.evaluation.ranking import rank
+    from selfattn_bio.files import whole_file
+
+    jobs = read_run_file(arguments.run_file).jobs()
+    if not jobs:
+        raise RunFileError("sweep must be given to rank its jobs, got nothing", place=str(arguments.run_file))
+    table = rank(jobs, arguments.results)
+    with whole_file(arguments.output) as path:
+        table.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+    print(table.to_string(index=False), flush=True)
+    metric = f"valid_{MAIN[jobs[0].run.objective.kind][0]}"
+    for of, rows in table.groupby("of", sort=False):
+        best = rows.iloc[0]
+        settings = ", ".join(f"{key} = {best[key]}" for key in jobs[0].settings)
+        print(f"sweep: best of {len(rows)} jobs of {of}: {metric} {best[metric]:.4f} with {settings}")
+    print(f"sweep: wrote {arguments.output}. The best of many is a little too good on valid; test has not been read")

@@ -1,0 +1,70 @@
+"""Rank the jobs of a sweep by what their trainings measured on valid.
+
+Hides: history.csv. It reads nothing else of a model folder: no weights, so that no record, and none of test, can be scored here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from selfattn_bio.config import Job
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.measures import MAIN
+
+
+def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
+    """Rank jobs by the best value of the metric that chooses weights, such as valid AUROC.
+
+    Parameters
+    ----------
+    jobs
+        Of one run file.
+    results
+        The folder below which their places are.
+
+    Returns
+    -------
+    One row a job, best first, one without a value last: of (model, or the variant), job, a column for each dotted key of the sweep, the
+    metric (valid_auroc for positives against negatives), best_step, steps and seconds that it trained.
+
+    Raises
+    ------
+    ModelFolderError
+        If a job's history.csv is missing or not one of this objective.
+    """
+    main, higher_is_better = MAIN[jobs[0].run.objective.kind]
+    metric = f"valid_{main}"
+    rows = []
+    for job in jobs:
+        history = _read_history(results / job.place / "model" / "history.csv", metric)
+        # As training chooses: of equal evaluations the earlier.
+        best = history.sort_values(metric, ascending=not higher_is_better, kind="stable", na_position="last").iloc[0]
+        last = history.iloc[-1]
+        found = {metric: best[metric], "best_step": int(best["step"]), "steps": int(last["step"]), "seconds": round(last["seconds"], 1)}
+        rows.append({"of": job.of, "job": job.name, **{key: _text(value) for key, value in job.settings.items()}, **found})
+    table = pd.DataFrame(rows)
+    return table.sort_values(metric, ascending=not higher_is_better, kind="stable", na_position="last").reset_index(drop=True)
+
+
+def _read_history(path: Path, metric: str) -> pd.DataFrame:
+    try:
+        history = pd.read_csv(path)
+    except FileNotFoundError:
+        message = "model folder of a job must hold history.csv, got no such file"
+        raise ModelFolderError(message, place=str(path), cure="Train the job first") from None
+    except ValueError as error:
+        raise ModelFolderError(f"history must be CSV, got {error}", place=str(path), cure="Train the job again") from error
+    if missing := sorted({"step", "seconds", metric} - set(history)):
+        message = f"history must have the columns step, seconds and {metric}, got no {missing[0]}"
+        raise ModelFolderError(message, place=str(path), cure="Train the job again")
+    return history
+
+
+def _text(value: Any) -> Any:
+    """A table or list of the run file as text; a plain value as it is."""
+    return json.dumps(value) if isinstance(value, dict | list) else value

@@ -1,0 +1,87 @@
+"""A sweep never scores a test record: neither its trainings nor its ranking ask for the letters of one."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.corpus import Corpus
+
+RUN = """
+data = { positives = "p.fa", negatives = "n.fa" }
+split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
+variants = {}
+
+[model]
+kind = "attention"
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+
+[training]
+max_steps = 4
+evaluate_every = 2
+batch_size = 8
+
+[sweep]
+"training.learning_rate" = [1e-3, 1e-2]
+"""
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
+    """A corpus, its split, and that split without a test side."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in "pn":
+        Path(f"{name}.fa").write_text("".join(f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 30))}\n" for i in range(30)))
+    Path("run.toml").write_text(RUN)
+    assert main(["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus"]) == 0
+    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    split = pd.read_csv("split.tsv", sep="\t")
+    split.assign(split=split["split"].replace("test", "dropped")).to_csv("hidden.tsv", sep="\t", index=False)
+    return Corpus.open("corpus")
+
+
+def test_no_letter_of_a_test_record_is_asked_for(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: set[int] = set()
+    letters = Corpus.letters
+
+    def noted(self: Corpus, row: int) -> np.ndarray:
+        asked.add(int(row))
+        return letters(self, row)
+
+    monkeypatch.setattr(Corpus, "letters", noted)
+    jobs = read_run_file("run.toml").jobs()
+    for job in jobs:
+        words = ["--corpus", "corpus", "--split", "hidden.tsv", "--threads", "1", "--output", f"{job.place}/model"]
+        assert main(["train", "--run-file", "run.toml", "--job", job.name, *words]) == 0
+    assert main(["sweep", "--run-file", "run.toml", "--results", ".", "--output", "sweep.tsv"]) == 0
+    side = pd.read_csv("split.tsv", sep="\t")["split"]
+    assert set(side[sorted(asked)]) == {"train", "valid"}
+    assert asked == set(np.flatnonzero(side.isin(["train", "valid"])))  # what is noted is all that trainings read
+
+    table = pd.read_csv("sweep.tsv", sep="\t")
+    assert set(table["job"]) == {job.name for job in jobs}
+    assert table["valid_auroc"].is_monotonic_decreasing
+    assert {read_run_file(f"{job.place}/model/run.toml").training.learning_rate for job in jobs} == {1e-3, 1e-2}
+
+    # nor can a model of the sweep be judged on test later
+    capsys.readouterr()
+    paths = ["--corpus", "corpus", "--split", "split.tsv", "--model", f"{jobs[0].place}/model", "--output", "out"]
+    assert main(["evaluate", "--run-file", "run.toml", *paths]) == 1
+    assert "model must be trained on this split (" in capsys.readouterr().err
+
+
+def test_a_job_that_is_none_is_one_line(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--corpus", "corpus", "--split", "hidden.tsv", "--output", "model"]
+    assert main(["train", "--run-file", "run.toml", "--job", "1234", *words]) == 1
+    assert "run.toml: job must be one of " in capsys.readouterr().err
+    assert main(["train", "--run-file", "run.toml", "--member", "2", *words]) == 1
+    assert "run.toml: member must be from 1 to training.seeds (1), got 2" in capsys.readouterr().err

@@ -1,0 +1,79 @@
+"""The ranking of a sweep: by valid, best first, from history.csv alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.config import Job, RunFile
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.ranking import rank
+
+DATA = {"positives": "p.fa", "negatives": "n.fa"}
+AUROC = {1e-3: [0.6, 0.8, 0.7], 2e-3: [0.9, 0.9, 0.5], 3e-3: [np.nan, np.nan, np.nan], 4e-3: [0.5, 0.6, 0.85]}
+
+
+def swept(rates: list[float] | tuple[float, ...] = tuple(AUROC), **sections: object) -> list[Job]:
+    return RunFile.model_validate({"data": DATA, "sweep": {"training.learning_rate": rates}} | sections).jobs()
+
+
+def write_history(results: Path, job: Job, metric: str, values: list[float]) -> None:
+    folder = results / job.place / "model"
+    folder.mkdir(parents=True)
+    steps = np.arange(1, len(values) + 1) * 50
+    pd.DataFrame({"step": steps, metric: values, "seconds": steps / 10}).to_csv(folder / "history.csv", index=False)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for job in swept():
+        write_history(tmp_path, job, "valid_auroc", AUROC[job.settings["training.learning_rate"]])
+    return tmp_path
+
+
+def test_best_first_and_what_has_no_value_last(results: Path) -> None:
+    table = rank(swept(), results)
+    assert list(table) == ["of", "job", "training.learning_rate", "valid_auroc", "best_step", "steps", "seconds"]
+    assert table["training.learning_rate"].tolist() == [2e-3, 4e-3, 1e-3, 3e-3]
+    assert table["valid_auroc"].tolist()[:3] == [0.9, 0.85, 0.8]
+    assert table["best_step"].tolist() == [50, 150, 100, 50]  # of equal evaluations the earlier, as training keeps it
+    assert (table["steps"] == 150).all()
+    assert (table["seconds"] == 15).all()
+
+
+def test_perplexity_is_better_when_lower(tmp_path: Path) -> None:
+    masked = {"data": {"sequences": "s.fa"}, "objective": {"kind": "masked"}}
+    jobs = swept([1e-3, 2e-3], **masked)
+    for job, values in zip(jobs, ([9.0, 7.0], [8.0, 6.0]), strict=True):
+        write_history(tmp_path, job, "valid_perplexity", values)
+    table = rank(jobs, tmp_path)
+    assert table["training.learning_rate"].tolist() == [2e-3, 1e-3]
+    assert table["valid_perplexity"].tolist() == [6.0, 7.0]
+
+
+def test_a_missing_or_foreign_history_is_named(results: Path) -> None:
+    history = results / swept()[1].place / "model" / "history.csv"
+    history.write_text("step,seconds,valid_mcc\n1,1,1\n")
+    with pytest.raises(ModelFolderError, match=r"history must have the columns step, seconds and valid_auroc, got no valid_auroc"):
+        rank(swept(), results)
+    history.unlink()
+    with pytest.raises(
+        ModelFolderError, match=r"history.csv: model folder of a job must hold history.csv, got no such file. Train the job"
+    ):
+        rank(swept(), results)
+
+
+def test_the_command_needs_histories_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No corpus, no split, no weights are there."""
+    run_file = results / "run.toml"
+    run_file.write_text('data = { positives = "p.fa", negatives = "n.fa" }\nsweep."training.learning_rate" = [1e-3, 2e-3, 3e-3, 4e-3]\n')
+    command = ["sweep", "--run-file", str(run_file), "--results", str(results), "--output", str(results / "sweep.tsv")]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert pd.read_csv(results / "sweep.tsv", sep="\t")["training.learning_rate"].tolist() == [2e-3, 4e-3, 1e-3, 3e-3]
+    assert "sweep: best of 4 jobs of model: valid_auroc 0.9000 with training.learning_rate = 0.002" in printed
+    run_file.write_text('data = { positives = "p.fa", negatives = "n.fa" }\n')
+    assert main(command) == 1
+    assert capsys.readouterr().err.endswith("run.toml: sweep must be given to rank its jobs, got nothing\n")

@@ -1,0 +1,95 @@
+"""Several models as one: the mean of their outputs, and how far they differ."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, load, score_sequences
+
+SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
+TWO_CLASSES = config.Data(positives=("a",), negatives=("b",))
+TARGETS = config.Data(sequences=("a",), targets="t.tsv")
+OBJECTIVES = {
+    "multiclass": config.MulticlassObjective(column="c", classes=("x", "y", "z")),
+    "multilabel": config.MultilabelObjective(columns=("u", "v")),
+    "regression": config.RegressionObjective(columns=("r",), center=(2.0,), scale=(3.0,)),
+}
+
+
+def model_folder(folder: Path, seed: int, data: config.Data = TWO_CLASSES, **sections: object) -> Path:
+    torch.manual_seed(seed)
+    model = config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8)
+    run = config.RunFile.model_validate({"data": data, "model": model, **sections})
+    folder.mkdir()
+    save_model(folder, run, build_network(run).state_dict(), {"calibration": {"temperature": 1.0 + seed, "threshold": 0.5, "slope": 1.0}})
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[Path]:
+    return [model_folder(tmp_path / str(seed), seed) for seed in range(3)]
+
+
+def test_the_mean_and_the_spread_of_the_members(folders: list[Path]) -> None:
+    table = score_sequences(folders, SEQUENCES)
+    alone = np.stack([score_sequences(folder, SEQUENCES)["logit"] for folder in folders])
+    assert list(table) == ["id", "logit", "probability", "spread"]
+    np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
+    np.testing.assert_allclose(table["spread"], alone.std(axis=0, ddof=1))
+    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2)))  # the mean of temperatures 1, 2 and 3
+    assert (table["spread"] > 0).all()
+
+
+def test_both_strands_of_members(folders: list[Path]) -> None:
+    table = score_sequences(folders, SEQUENCES, rc=True)
+    alone = np.stack([score_sequences(folder, SEQUENCES, rc=True)["logit"] for folder in folders])
+    np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
+
+
+def test_one_folder_in_a_list_is_that_model(folders: list[Path]) -> None:
+    assert isinstance(load(folders), Ensemble)
+    assert isinstance(load(folders[:1]), Scorer)
+    pd.testing.assert_frame_equal(score_sequences(folders[:1], SEQUENCES), score_sequences(folders[0], SEQUENCES), check_exact=True)
+
+
+@pytest.mark.parametrize(("kind", "columns"), [("multiclass", "x y z"), ("multilabel", "u v"), ("regression", "r")])
+def test_every_column_has_its_spread(tmp_path: Path, kind: str, columns: str) -> None:
+    folders = [model_folder(tmp_path / str(seed), seed, TARGETS, objective=OBJECTIVES[kind]) for seed in range(2)]
+    table, alone = score_sequences(folders, SEQUENCES), [score_sequences(folder, SEQUENCES) for folder in folders]
+    names = columns.split()
+    assert list(table) == [*alone[0], *(f"spread_{name}" for name in names)]
+    for name in names:
+        column = name if kind == "regression" else f"probability_{name}"
+        np.testing.assert_allclose(table[f"spread_{name}"], np.stack([of[column] for of in alone]).std(axis=0, ddof=1))
+
+
+def test_models_of_different_things_are_not_averaged(tmp_path: Path, folders: list[Path]) -> None:
+    other = model_folder(tmp_path / "other", 0, TARGETS, objective=OBJECTIVES["multilabel"])
+    with pytest.raises(ModelFolderError, match=r"other: models that are averaged must have the alphabet and objective of the first"):
+        load([folders[0], other])
+    language = [
+        model_folder(tmp_path / f"masked{seed}", seed, config.Data(sequences=("a",)), objective=config.MaskedObjective()) for seed in (0, 1)
+    ]
+    with pytest.raises(ModelFolderError, match="models that are averaged must have scores, got one of objective 'masked'"):
+        load(language)
+    with pytest.raises(ValueError, match="model folders must be one or more, got none"):
+        load([])
+
+
+def test_the_command_takes_several_folders(tmp_path: Path, folders: list[Path]) -> None:
+    (tmp_path / "new.fa").write_text("".join(f">s{i}\n{text}\n" for i, text in enumerate(SEQUENCES)))
+    for models, columns in (
+        (folders, ["file", "id", "logit", "probability", "spread"]),
+        (folders[:1], ["file", "id", "logit", "probability"]),
+    ):
+        paths = [*map(str, models), "--fasta", str(tmp_path / "new.fa"), "--output", str(tmp_path / "scores.tsv")]
+        assert main(["score", "--model", *paths]) == 0
+        assert list(pd.read_csv(tmp_path / "scores.tsv", sep="\t")) == columns

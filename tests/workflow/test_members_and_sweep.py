@@ -1,0 +1,111 @@
+"""Members and sweeps through real Snakemake: which jobs there are, where their folders stand, what a sweep may see."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_smoke import copy_project, planned, replace, snakemake
+
+from selfattn_bio.files import sha256_of
+
+pytestmark = pytest.mark.slow
+
+TINY = """
+title = "A tiny task: two members, a sweep of two jobs"
+variants = {}
+
+[data]
+positives = "data/smoke/positives.fa"
+negatives = "data/smoke/negatives.fa"
+
+[split]
+kind = "chromosome"
+valid = ["chrB"]
+test = ["chrC"]
+
+[model]
+kind = "attention"
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+
+[training]
+seeds = 2
+max_steps = 4
+evaluate_every = 2
+batch_size = 16
+
+[evaluation]
+bootstraps = 20
+
+[sweep]
+"training.learning_rate" = [1e-3, 1e-2]
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, str]:
+    """A project in which the tiny task was judged and swept, and what that printed."""
+    project = copy_project(tmp_path_factory.mktemp("sweep") / "a project with spaces")
+    (project / "workflows" / "tasks" / "tiny.toml").write_text(TINY)
+    result = snakemake(project, "results/tiny/metrics.json", "sweep_tiny")
+    assert result.returncode == 0, result.stdout
+    return project, result.stdout
+
+
+@pytest.fixture
+def results(finished) -> Path:
+    return finished[0] / "results" / "tiny"
+
+
+def test_members_have_folders_of_their_own_and_are_averaged(finished, results):
+    runs = [tomllib.loads((results / place / "model" / "run.toml").read_text()) for place in (".", "members/2")]
+    assert [run["training"]["seed"] for run in runs] == [0, 1]
+    assert not any({"seeds", "sweep"} & {*run, *run["training"]} for run in runs)
+    metrics = json.loads((results / "metrics.json").read_text())
+    for side in ("valid", "test"):
+        members = metrics[side]["members"]["model"]
+        assert members["min"] == min(members["each"]) < max(members["each"]) == members["max"]
+        table = pd.read_csv(results / "predictions" / f"{side}.tsv", sep="\t")
+        assert members["spread"] == pytest.approx(table["model_spread"].mean(), rel=1e-4)
+    assert len(metrics["train"]["members"]) == 2
+    assert "evaluate: model is the mean of 2 members: test AUROC " in finished[1]
+
+
+def test_a_sweep_is_ranked_on_valid_and_knows_no_test_record(finished, results):
+    ranking = pd.read_csv(results / "sweep.tsv", sep="\t")
+    assert sorted(ranking["training.learning_rate"]) == [1e-3, 1e-2]
+    assert (ranking["steps"] == 4).all()
+    histories = [pd.read_csv(results / "sweep" / job / "model" / "history.csv")["valid_auroc"].max() for job in ranking["job"]]
+    assert ranking["valid_auroc"].tolist() == pytest.approx(sorted(histories, reverse=True), abs=1e-6)
+    assert "Results: results/tiny/sweep.tsv" in finished[1].splitlines()
+
+    whole, hidden = (pd.read_csv(results / folder / "split.tsv", sep="\t") for folder in (".", "sweep"))
+    assert hidden["id"].equals(whole["id"])
+    assert np.array_equal(hidden["split"], whole["split"].replace("test", "dropped"))
+    assert (whole["split"] == "test").sum() == 160
+    for job in ranking["job"]:
+        provenance = json.loads((results / "sweep" / job / "model" / "provenance.json").read_text())
+        assert provenance["split_sha256"] == sha256_of(results / "sweep" / "split.tsv")
+    assert not list((results / "sweep").rglob("predictions"))
+
+
+def test_more_members_and_more_values_train_the_new_ones_alone(finished):
+    project, task = finished[0], finished[0] / "workflows" / "tasks" / "tiny.toml"
+    assert planned(project, "sweep_tiny") == {}
+    replace(task, "[1e-3, 1e-2]", "[5e-3, 1e-3, 1e-2]")
+    replace(task, "variants = {}", 'variants.cnn.model = { kind = "cnn" }')
+    replace(task, "[sweep]", '[sweep]\nof = ["model", "cnn"]')
+    assert planned(project, "sweep_tiny") == {"train": 1 + 3, "sweep": 1, "sweep_tiny": 1}  # the CNN gets as many jobs as the model
+    replace(task, "seeds = 2", "seeds = 3")
+    assert planned(project, "results/tiny/metrics.json") == {"train": 1 + 3, "evaluate": 1}  # a third model, three CNNs
+
+
+def test_a_task_without_a_sweep_says_so(finished):
+    result = snakemake(finished[0], "sweep_smoke")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == "error: workflows/tasks/smoke.toml: sweep must be given to be run, got nothing"
