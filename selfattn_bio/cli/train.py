@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selfattn_bio.config import RunFile
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.errors import TrainingError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,19 +28,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read run file, corpus and split; train; write the model folder."""
-    from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
-    from selfattn_bio.errors import RunFileError
     from selfattn_bio.training.hardware import use_matmul, use_threads
     from selfattn_bio.training.loop import train
+    from selfattn_bio.training.probe import is_out_of_memory, words_of
 
-    run_file = read_run_file(arguments.run_file)
-    if arguments.variant:
-        try:
-            run_file = run_file.variant(arguments.variant)
-        except ValueError as error:
-            raise RunFileError(str(error), place=str(arguments.run_file)) from error
+    run_file = run_of(arguments.run_file, arguments.variant)
     corpus = Corpus.open(arguments.corpus)
     threads = use_threads(arguments.threads)
     use_matmul(run_file.training.matmul)
-    train(run_file, corpus, arguments.split, arguments.output, threads=threads, name=arguments.variant or "model")
+    try:
+        train(run_file, corpus, arguments.split, arguments.output, threads=threads, name=arguments.variant or "model")
+        return
+    except (MemoryError, RuntimeError, OSError) as error:  # torch's own is a RuntimeError
+        if not is_out_of_memory(error):
+            raise
+        said = words_of(error)
+    # Only here, where the error and with it the frames of the training are gone, is their memory free for what is asked now.
+    raise _out_of_memory(run_file, corpus, threads, said, str(arguments.output))
+
+
+def run_of(path: Path, variant: str | None) -> RunFile:
+    """The run file, or its variant.
+
+    Raises
+    ------
+    RunFileError
+        If the file cannot be read or has no such variant.
+    """
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.errors import RunFileError
+
+    run_file = read_run_file(path)
+    if not variant:
+        return run_file
+    try:
+        return run_file.variant(variant)
+    except ValueError as error:
+        raise RunFileError(str(error), place=str(path)) from error
+
+
+def _out_of_memory(run_file: RunFile, corpus: Corpus, threads: int, said: str, place: str) -> TrainingError:
+    """What to say after it: settings that fit."""
+    import os
+
+    from selfattn_bio.cli.main import keep_memory
+    from selfattn_bio.errors import TrainingError
+    from selfattn_bio.training.plan import Lengths, make_plan, out_of_memory
+    from selfattn_bio.training.probe import give_back
+
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # the others of its processes hold their memory still: nothing can be measured beside them
+        cure = "Halve training.batch_size and double training.accumulate, or start fewer processes on a machine"
+        return TrainingError(f"memory must hold the training, got {said!r}", place=place, cure=cure)
+    give_back()
+    plan = make_plan(run_file, Lengths.of(run_file, corpus), threads=threads, prepare=keep_memory)
+    return out_of_memory(plan, said, place)
