@@ -31,11 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     run_file = run_of(arguments.run_file, arguments.variant)
     if arguments.length is not None and arguments.length < run_file.tokens.k:
         raise RunFileError(f"--length must be >= tokens.k = {run_file.tokens.k}, got {arguments.length}", place=str(arguments.run_file))
-    if arguments.corpus:
-        lengths = Lengths.of(run_file, Corpus.open(arguments.corpus))
-    else:
-        lengths = Lengths(longest=arguments.length, typical=arguments.length)
-
+    lengths = Lengths.of(run_file, Corpus.open(arguments.corpus)) if arguments.corpus else Lengths(longest=arguments.length)
     plan = make_plan(run_file, lengths, threads=arguments.threads, prepare=keep_memory)
     for line in plan.lines():
         print(f"plan: {line}")

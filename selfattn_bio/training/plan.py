@@ -21,12 +21,12 @@ from selfattn_bio.data.batches import BatchOrder
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.scoring.scorer import BATCH_LETTERS
-from selfattn_bio.training.probe import Point, Probe, grows_squared, measure
+from selfattn_bio.training.probe import Probe, grows_squared, measure
 
 FILLED = 0.9  # of the available memory: the rest is what others take and what a prediction is wrong by
 SECONDS = 10.0  # for the steps of one size
 NAMED = 0.1  # of the peak: from here on the letters of the corpus are told apart
-ALIKE = 0.9  # of the longest: a typical length from here on is not measured apart
+SPREAD = 8  # lengths that stand for those of all batches
 SPARSE = 'model.pattern = { kind = "window", window = 128 }'
 
 
@@ -38,8 +38,8 @@ class Lengths:
     ----------
     longest
         Letters of the longest record.
-    typical
-        Letters that a batch of the train side is padded to, in the mean.
+    spread
+        Lengths of the batches as shares of the longest, a few for all, rising to 1.
     valid
         Letters of the valid side together; None if they are not known.
     scored
@@ -51,7 +51,7 @@ class Lengths:
     """
 
     longest: int
-    typical: int
+    spread: tuple[float, ...] = (1.0,) * SPREAD
     valid: int | None = None
     scored: int = BATCH_LETTERS
     corpus: Path | None = None
@@ -64,9 +64,10 @@ class Lengths:
         valid, test = _shares(run.split, corpus)
         train = lengths[~(valid | test)] if (~(valid | test)).any() else lengths
         batches = BatchOrder(train, run.training.batch_size, run.training.seed).epoch(0)
-        typical = sum(int(train[rows].max()) * len(rows) for rows in batches) / len(train)
+        shares = np.quantile([train[rows].max() for rows in batches], (np.arange(SPREAD) + 0.5) / SPREAD) / lengths.max()
+        spread = (*shares[:-1].tolist(), 1.0)
         scored = min(BATCH_LETTERS, int(valid.sum()) * int(lengths.max()))
-        return cls(int(lengths.max()), round(typical), int(lengths[valid].sum()), scored, corpus.path, int(lengths.sum()))
+        return cls(int(lengths.max()), spread, int(lengths[valid].sum()), scored, corpus.path, int(lengths.sum()))
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,10 @@ class Plan:
 
     def peak_of(self, length: int, batch: int) -> float:
         """MB at the peak with records of `length` letters in batches of `batch`; infinite if no size at all could be measured."""
-        climb = self._longest_climb
-        if not climb:
+        kept = self.probe.kept
+        if not self.probe.points:
             return math.inf
-        steps = self._drawn_out(climb, "peak", self.probe.kept, length, batch) + self._waiting(length, batch)
+        steps = self._drawn_out("peak", kept, length, batch) + self.probe.holes + self._waiting(length, batch)
         return max(steps, self.probe.whole, self.probe.opened)
 
     @property
@@ -105,8 +106,8 @@ class Plan:
     @property
     def is_measured(self) -> bool:
         """Whether steps of the run's own size were taken."""
-        climb = self._longest_climb
-        return bool(climb) and (climb[-1].length, climb[-1].batch) == (self.lengths.longest, self.run.training.batch_size)
+        reached = [(point.length, point.batch) for point in self.probe.points]
+        return (self.lengths.longest, self.run.training.batch_size) in reached
 
     def largest_batch(self) -> int | None:
         """The largest batch that divides a step, is no larger than the run's, and fits; None if one record does not."""
@@ -134,12 +135,11 @@ class Plan:
     # ----------------------------------------------------------------------------------------------------------- time
     @property
     def seconds_a_step(self) -> float:
-        """Of the optimizer, with records of the typical length."""
+        """Of the optimizer, in the mean over the lengths."""
         training = self.run.training
-        climb = self.probe.climbs[-1] if self.probe.climbs else ()
-        return (
-            self._drawn_out(climb, "seconds", 0.0, self.lengths.typical, training.batch_size) * training.accumulate if climb else math.inf
-        )
+        if not self.probe.points:
+            return math.inf
+        return self._drawn_out("seconds", 0.0, self.lengths.longest, training.batch_size) * training.accumulate * self.probe.pace
 
     @property
     def evaluations(self) -> int:
@@ -159,11 +159,10 @@ class Plan:
         batches = f"batches of {training.batch_size} records of at most {longest:,} letters"
         accumulated = f", {training.accumulate} to a step" if training.accumulate > 1 else ""
         yield f"{probe.parameters:,} parameters, {batches}{accumulated}, on {probe.device}"
-        climb = self._longest_climb
-        if not climb:
+        if not probe.points:
             yield f"peak memory more than {gigabytes(probe.available)}: not even one record found it"
             return
-        last = f"{climb[-1].batch} records of {climb[-1].length:,} letters"
+        last = f"{probe.points[-1].batch} records of up to {probe.points[-1].length:,} letters"
         yield (
             f"peak memory {gigabytes(self.peak)} of {gigabytes(probe.available)} available, "
             f"{'measured on' if self.is_measured else 'drawn out from'} steps of {last}"
@@ -200,21 +199,17 @@ class Plan:
         return f"training.batch_size = {batch} and training.accumulate = {step // batch}"
 
     # -------------------------------------------------------------------------------------------------------- drawing out
-    @property
-    def _longest_climb(self) -> tuple[Point, ...]:
-        """Towards batches of the longest records; none if there was no memory for its first size."""
-        return self.probe.climbs[0] if self.probe.climbs else ()
-
-    def _drawn_out(self, climb: tuple[Point, ...], what: str, start: float, length: int, batch: int) -> float:
+    def _drawn_out(self, what: str, start: float, length: int, batch: int) -> float:
         """`what` of a batch of records of one length; `start` is what a batch of none has."""
-        if length == climb[-1].length:
-            reached = [point for point in climb if point.length == length]
+        points = self.probe.points
+        if length == points[-1].length:
+            reached = [point for point in points if point.length == length]
             return extended([(0, start), *((point.batch, getattr(point, what)) for point in reached)], batch)
         # In length by the sizes of as many records as the shortest has, then in records by proportion.
-        alike = [point for point in climb if point.batch == climb[0].batch]
+        alike = [point for point in points if point.batch == points[0].batch]
         known = [(0, start), *((point.length, getattr(point, what)) for point in alike)]
         one = extended(known, length, squared=grows_squared(self.run.model))
-        return start + (one - start) * batch / climb[0].batch
+        return start + (one - start) * batch / points[0].batch
 
 
 def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: Callable[[], object], seconds: float = SECONDS) -> Plan:
@@ -234,8 +229,8 @@ def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: C
     SelfAttnBioError
         What the training itself would raise at its start.
     """
-    sizes = sizes_of(run, lengths)
-    probe = measure(run, sizes, threads=threads, seconds=seconds, scored=lengths.scored, corpus=lengths.corpus, prepare=prepare)
+    size, scored = (lengths.longest, run.training.batch_size), lengths.scored
+    probe = measure(run, size, lengths.spread, threads=threads, seconds=seconds, scored=scored, corpus=lengths.corpus, prepare=prepare)
     return Plan(run, lengths, probe, lambda changed: make_plan(changed, lengths, threads=threads, prepare=prepare, seconds=seconds))
 
 
@@ -249,13 +244,6 @@ def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:
     smaller = next((batch for batch in range(plan.run.training.batch_size // 2, 0, -1) if step % batch == 0), None)
     cure = f"start it again, or with {plan._cut_into(smaller)}" if smaller else "start it again"
     return TrainingError(message, place=place, cure=f"{taken} now: something else took it then; {cure}")
-
-
-def sizes_of(run: config.RunFile, lengths: Lengths) -> list[tuple[int, int]]:
-    """What is measured: batches of the longest records, then, if the typical length is another, of that, for the time."""
-    batch = run.training.batch_size
-    typical = [(lengths.typical, batch)] if lengths.typical < ALIKE * lengths.longest else []
-    return [(lengths.longest, batch), *typical]
 
 
 def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False) -> float:

@@ -37,7 +37,8 @@ from selfattn_bio.training.hardware import open_fabric, use_matmul, use_threads
 from selfattn_bio.training.loop import Trainer
 from selfattn_bio.training.resume import CheckpointFolder
 
-STEPS = 3  # of a size; the first warms up
+STEPS = 3  # of a size
+MOST_BATCHES = 24  # of the last size: by then the heap is about as full of holes as it gets
 FIRST = 2048  # letters of the smallest size
 GROWTH = 4  # from size to size
 SHORTEST = 20  # letters of a made-up record: shorter ones would be drawn twice
@@ -70,10 +71,14 @@ class Probe:
         Weights of the network.
     kept
         MB that stay between two steps: the program, weights, moments, running mean.
-    climbs
-        Of each size that was asked for, what led to it, small to large; the last is the size itself if it was reached.
+    points
+        The sizes, small to large, all records of one length.
+    holes
+        MB by which the peak of the last size grew once many batches of all lengths had left holes in the heap.
+    pace
+        Seconds of a batch in the mean over the lengths, over those of one of the longest records.
     whole
-        MB at the peak after an evaluation and a checkpoint were made too, with what was reached of the first size.
+        MB at the peak after those, an evaluation and a checkpoint, of the last size.
     evaluation
         Seconds of an evaluation a letter.
     """
@@ -83,14 +88,17 @@ class Probe:
     opened: float = 0.0
     parameters: int = 0
     kept: float = 0.0
-    climbs: tuple[tuple[Point, ...], ...] = ()
+    points: tuple[Point, ...] = ()
+    holes: float = 0.0
+    pace: float = 1.0
     whole: float = 0.0
     evaluation: float = 0.0
 
 
 def measure(
     run: config.RunFile,
-    sizes: list[tuple[int, int]],
+    size: tuple[int, int],
+    spread: tuple[float, ...],
     *,
     threads: int,
     seconds: float,
@@ -98,16 +106,17 @@ def measure(
     corpus: Path | None = None,
     prepare: Callable[[], object],
 ) -> Probe:
-    """Measure steps of a run up to each of `sizes`, as far as time and memory go.
+    """Measure steps of a run up to `size`, as far as time and memory go.
 
     From the third on, a size is left out if its steps would take more than `seconds`, by what the one before took; any, if it would take
     more than half of the available memory.
 
     Parameters
     ----------
-    sizes
-        (letters of a record, records of a batch) of each size that is to be reached; the largest first, as what one leaves in the heap
-        would be counted with the next.
+    size
+        Letters of the longest records, records of a batch.
+    spread
+        Lengths of batches, as shares of the longest: their memory is used again by others and leaves holes.
     scored
         Letters of valid, with their padding, that are scored at once.
     corpus
@@ -124,7 +133,7 @@ def measure(
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, run, sizes, threads, seconds, scored, corpus, prepare))
+    process = context.Process(target=_work, args=(theirs, run, size, spread, threads, seconds, scored, corpus, prepare))
     process.start()
     theirs.close()
     found: Probe | SelfAttnBioError | None = None
@@ -144,6 +153,8 @@ def measure(
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether it says that memory, of the CPU or of the GPU, could not be had."""
     told = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
+    if "could not create a" in str(error) and not torch.cuda.is_available():  # oneDNN's word for whatever fails: memory, if that is scarce
+        return available_mb() - status_mb("RssAnon") < 2 * HEAP_PAD
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError | OSError) and any(words in str(error) for words in told)
     )
@@ -165,7 +176,8 @@ def grows_squared(model: config.AttentionModel | config.CnnModel) -> bool:
 def _work(
     pipe: Connection,
     run: config.RunFile,
-    sizes: list[tuple[int, int]],
+    size: tuple[int, int],
+    spread: tuple[float, ...],
     threads: int,
     seconds: float,
     scored: int,
@@ -184,7 +196,7 @@ def _work(
     _guard(probe)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            for found in _Climber(run, probe, Path(folder), seconds, scored).found(sizes, corpus):
+            for found in _Climber(run, probe, Path(folder), spread, seconds, scored).found(size, corpus):
                 pipe.send(found)
     except SelfAttnBioError as error:
         pipe.send(error)
@@ -193,55 +205,69 @@ def _work(
 class _Climber:
     """Takes steps of growing sizes."""
 
-    def __init__(self, run: config.RunFile, probe: Probe, folder: Path, seconds: float, scored: int) -> None:
-        self.run, self.probe, self.folder, self.seconds, self.scored = run, probe, folder, seconds, scored
+    def __init__(self, run: config.RunFile, probe: Probe, folder: Path, spread: tuple[float, ...], seconds: float, scored: int) -> None:
+        self.run, self.probe, self.folder, self.spread, self.seconds, self.scored = run, probe, folder, spread, seconds, scored
+        self.accumulate = min(2, run.training.accumulate)  # with two, gradients are there while the second goes forward
         self.fabric = open_fabric(run.training.precision)
         self.trainer: Trainer | None = None
 
-    def found(self, sizes: list[tuple[int, int]], corpus: Path | None) -> Iterator[Probe]:
+    def found(self, size: tuple[int, int], corpus: Path | None) -> Iterator[Probe]:
         """What is known after each size; out of memory ends it."""
         try:
             opened = Corpus.open(corpus) if corpus else None  # its table of records stays in memory
             self.probe = replace(self.probe, opened=peak_mb() if opened else 0.0)
-            for number, size in enumerate(sizes):
-                for each in rungs(*size):
-                    before = self.probe.climbs[number] if len(self.probe.climbs) > number else ()
-                    if before and self._is_too_much(before, *each):
-                        break
-                    climb = (*before, self._point(*each))
-                    self.probe = replace(self.probe, climbs=(*self.probe.climbs[:number], climb))
-                    yield self.probe
-                if number == 0 and self.trainer is not None:
-                    self._finish(self.trainer)
-                    yield self.probe
+            for each in rungs(*size):
+                if self._is_too_much(*each):
+                    break
+                point = self._point(*each)
+                self.probe = replace(self.probe, points=(*self.probe.points, point))
+                yield self.probe
+            if self.probe.points:
+                self._finish(self._go_on())
+                yield self.probe
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
 
-    def _is_too_much(self, before: tuple[Point, ...], length: int, batch: int) -> bool:
-        last = before[-1]
+    def _is_too_much(self, length: int, batch: int) -> bool:
+        if not self.probe.points:
+            return False
+        last = self.probe.points[-1]
         growth = length / last.length * batch / last.batch
         if grows_squared(self.run.model):
             growth *= length / last.length
         memory = self.probe.kept + (last.peak - self.probe.kept) * growth
-        too_slow = len(before) > 1 and STEPS * last.seconds * growth > self.seconds  # a line needs two
+        too_slow = STEPS * last.seconds * growth > self.seconds and len(self.probe.points) > 1  # a line needs two
         return too_slow or memory > SHARE * self.probe.available
 
     def _point(self, length: int, batch: int) -> Point:
-        self.trainer = None  # the one before goes before the next comes
-        accumulate = min(2, self.run.training.accumulate)  # with two, gradients are there while the second goes forward
-        training = self.run.training.model_copy(update={"batch_size": batch, "accumulate": accumulate})
-        run = self.run.model_copy(update={"training": training})
-        corpus, split = made_up(run, max(length, SHORTEST), self.scored, self.folder)
-        _reset_peak()
-        self.trainer = Trainer(self.fabric, run, corpus, split, self.folder / "model", "plan")
-        seconds = [_timed(self.trainer.take_step) for _ in range(STEPS)]
-        point = Point(length, batch, peak_mb(), min(seconds[1:]) / accumulate)
+        self.trainer = trainer = self._trainer(length, batch, (1.0,))
+        trainer.take_step()  # the first is slower
+        seconds = min(_timed(trainer.take_step) for _ in range(STEPS - 1))
+        point = Point(length, batch, peak_mb(), seconds / self.accumulate)
         if not self.probe.kept:
             give_back()
-            parameters = sum(each.numel() for each in self.trainer.bare.parameters())
+            parameters = sum(each.numel() for each in trainer.bare.parameters())
             self.probe = replace(self.probe, kept=_now_mb(), parameters=parameters)
         return point
+
+    def _trainer(self, length: int, batch: int, spread: tuple[float, ...]) -> Trainer:
+        self.trainer = None  # the one before goes before the next comes
+        training = self.run.training.model_copy(update={"batch_size": batch, "accumulate": self.accumulate})
+        run = self.run.model_copy(update={"training": training})
+        corpus, split = made_up(run, [max(round(share * length), SHORTEST) for share in spread], self.scored, self.folder)
+        _reset_peak()
+        return Trainer(self.fabric, run, corpus, split, self.folder / "model", "plan")
+
+    def _go_on(self) -> Trainer:
+        """Steps of the last size with batches of all lengths, as far as their time goes: the heap fills with holes, as in a training."""
+        last, batches, seconds = self.probe.points[-1], 0, 0.0
+        self.trainer = trainer = self._trainer(last.length, last.batch, self.spread)
+        while batches < len(self.spread) or (batches < MOST_BATCHES and seconds < self.seconds):
+            seconds += _timed(trainer.take_step)
+            batches += self.accumulate
+        self.probe = replace(self.probe, holes=max(0.0, peak_mb() - last.peak), pace=seconds / batches / last.seconds)
+        return trainer
 
     def _finish(self, trainer: Trainer) -> None:
         """An evaluation and a checkpoint: for small batches they, not the steps, are the peak."""
@@ -267,23 +293,24 @@ def rungs(length: int, batch: int) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def made_up(run: config.RunFile, length: int, scored: int, folder: Path) -> tuple[Corpus, Path]:
-    """A corpus of random records of one length with what the objective wants, and its split: a whole batch to train on, and about
-    `scored` letters of valid."""
+def made_up(run: config.RunFile, lengths: list[int], scored: int, folder: Path) -> tuple[Corpus, Path]:
+    """A corpus of random records with what the objective wants, and its split: a batch of each length to train on, and about `scored`
+    letters of valid, of the last length."""
     rng, alphabet = np.random.default_rng(0), get_alphabet(run.data.alphabet)
-    sides = {"train": max(2, run.training.batch_size), "valid": max(2, scored // length)}
-    ids = [f"{side}-{i}" for side, number in sides.items() for i in range(number)]
+    train = [length for length in lengths for _ in range(max(run.training.batch_size, math.ceil(2 / len(lengths))))]
+    wanted = {f"train-{i}": length for i, length in enumerate(train)}
+    wanted |= {f"valid-{i}": lengths[-1] for i in range(max(2, scored // lengths[-1]))}
     letters = np.frombuffer(alphabet.letters.encode(), np.uint8)
     binary = run.objective.kind == "binary"
     files = [folder / "0.fa", folder / "1.fa"] if binary else [folder / "0.fa"]
     for number, file in enumerate(files):
-        records = (f">{name}\n{rng.choice(letters, length).tobytes().decode()}\n" for name in ids[number :: len(files)])
+        records = (f">{name}\n{rng.choice(letters, wanted[name]).tobytes().decode()}\n" for name in list(wanted)[number :: len(files)])
         file.write_text("".join(records), encoding="ascii")
-    targets = _targets(run.objective, len(ids), length, rng)
+    targets = _targets(run.objective, list(wanted.values()), rng)
     table = None
     if targets:
         table = folder / "targets.tsv"
-        pd.DataFrame({"id": ids, **targets}).to_csv(table, sep="\t", index=False)
+        pd.DataFrame({"id": list(wanted), **targets}).to_csv(table, sep="\t", index=False)
     sources = [(file, number if binary else None) for number, file in enumerate(files)]
     corpus = build_corpus(sources, folder / "corpus", Rules(alphabet), table)
     split = pd.DataFrame({"id": corpus.records["id"], "split": corpus.records["id"].str.partition("-")[0], "reason": ""})
@@ -291,8 +318,9 @@ def made_up(run: config.RunFile, length: int, scored: int, folder: Path) -> tupl
     return corpus, folder / "split.tsv"
 
 
-def _targets(objective: config.Objective, number: int, length: int, rng: np.random.Generator) -> dict[str, list]:
+def _targets(objective: config.Objective, lengths: list[int], rng: np.random.Generator) -> dict[str, list]:
     """Columns of made-up targets, one value a record."""
+    number = len(lengths)
     match objective:
         case config.MulticlassObjective(column=column, classes=classes):
             names = classes or ("a", "b")
@@ -300,7 +328,7 @@ def _targets(objective: config.Objective, number: int, length: int, rng: np.rand
         case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
             return {column: [i // 2 % 2 for i in range(number)] for column in columns}
         case config.LabelsObjective(column=column, classes=text):
-            return {column: ["".join(rng.choice(list(text), length)) for _ in range(number)]}
+            return {column: ["".join(rng.choice(list(text), length)) for length in lengths]}
         case _:
             return {}
 

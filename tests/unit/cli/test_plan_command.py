@@ -22,7 +22,7 @@ def call(tmp_path, monkeypatch, capsys):
 
     def call(available, *arguments):
         points = (Point(2048, 1, 500.0, 0.1), Point(2048, 2, 700.0, 0.2))
-        monkeypatch.setattr(plan, "measure", lambda *_, **__: Probe("cpu", available, kept=400.0, parameters=1234, climbs=(points,)))
+        monkeypatch.setattr(plan, "measure", lambda *_, **__: Probe("cpu", available, kept=400.0, parameters=1234, points=points))
         monkeypatch.chdir(tmp_path)
         return main(["plan", "--run-file", "run.toml", *arguments]), *capsys.readouterr()
 
@@ -34,7 +34,7 @@ def test_memory_and_time_are_said(call):
     assert (code, err) == (0, "")
     assert out == (
         "plan: 1,234 parameters, batches of 8 records of at most 2,048 letters, on cpu\n"
-        "plan: peak memory 1.9 GB of 9 GB available, drawn out from steps of 2 records of 2,048 letters\n"
+        "plan: peak memory 1.9 GB of 9 GB available, drawn out from steps of 2 records of up to 2,048 letters\n"
         "plan: time 0.8 s a step; 100 steps, without evaluations: 80 s at most\n"
     )
 

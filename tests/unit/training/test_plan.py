@@ -9,7 +9,7 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory, sizes_of
+from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory
 from selfattn_bio.training.probe import Point, Probe, available_mb, group_room_mb, is_out_of_memory, made_up, rungs, words_of
 
 FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())
@@ -25,8 +25,8 @@ def never(run):
 
 
 def plan_of(points, *, run, length, available=10_000.0, again=never, **probe):
-    lengths = Lengths(longest=length, typical=length, valid=1000)
-    return Plan(run, lengths, Probe("cpu", available, kept=400.0, climbs=(tuple(points),), **probe), again)
+    lengths = Lengths(longest=length, valid=1000)
+    return Plan(run, lengths, Probe("cpu", available, kept=400.0, points=tuple(points), **probe), again)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,6 @@ def test_sizes_grow_to_the_whole():
     assert rungs(8192, 8) == [(2048, 1), (8192, 1), (8192, 2), (8192, 8)]
     assert rungs(300, 64) == [(300, 4), (300, 16), (300, 64)]
     assert rungs(20, 2) == [(20, 2)]
-
-
-def test_a_typical_length_is_measured_apart_where_it_differs():
-    run = run_file(batch_size=8)
-    assert sizes_of(run, Lengths(longest=1000, typical=950)) == [(1000, 8)]
-    assert sizes_of(run, Lengths(longest=1000, typical=300)) == [(1000, 8), (300, 8)]
 
 
 def test_batches_go_on_in_a_line():
@@ -75,6 +69,12 @@ def test_batches_that_wait_are_counted():
     alone, waiting = (plan_of([point], run=run_file(batch_size=1, accumulate=each), length=100_000) for each in (2, 12))
     assert waiting.peak - alone.peak == pytest.approx(10 * 100_000 * 8 / 1e6)
     assert waiting.seconds_a_step == 12
+
+
+def test_holes_in_the_heap_and_the_pace_are_not_drawn_out():
+    plan = plan_of([Point(300, 1, 420, 0.1), Point(300, 2, 440, 0.2)], run=run_file(batch_size=8), length=300, holes=150.0, pace=0.5)
+    assert plan.peak == 400 + 160 + 150
+    assert plan.seconds_a_step == pytest.approx(0.4)
 
 
 def test_an_evaluation_may_be_the_peak():
@@ -167,7 +167,9 @@ def test_lengths_of_a_corpus(tmp_path):
     corpus = build_corpus([(tmp_path / "a.fa", 1), (tmp_path / "b.fa", 0)], tmp_path / "corpus", Rules(DNA))
     lengths = Lengths.of(run_file(batch_size=4), corpus)
     assert (lengths.longest, lengths.corpus, lengths.letters) == (900, corpus.path, 38 * 90 + 2 * 900)
-    assert 90 <= lengths.typical < 450
+    assert len(lengths.spread) == 8
+    assert lengths.spread[0] == 0.1
+    assert lengths.spread[-1] == 1.0
     assert lengths.scored == 6 * 900
     assert 6 * 90 <= lengths.valid <= 4 * 90 + 2 * 900
 
@@ -189,10 +191,10 @@ def test_made_up_records_have_what_the_objective_wants(tmp_path, objective, alph
     data = config.Data(alphabet=alphabet, sequences=("a",), targets=targets)
     of_labels = {"tokens": config.Tokens(k=1), "training": config.Training(shift=0, batch_size=3)}
     run = config.RunFile(data=data, objective=objective, **of_labels)
-    corpus, split = made_up(run, 8192, 32_768, tmp_path)
+    corpus, split = made_up(run, [4096, 8192], 32_768, tmp_path)
     assert corpus.alphabet.name == alphabet
-    assert corpus.records["length"].tolist() == [8192] * 7
-    assert split.read_text().count("\ttrain\t") == 3
+    assert corpus.records["length"].tolist() == [4096] * 3 + [8192] * 7
+    assert split.read_text().count("\ttrain\t") == 6
     if targets:
         assert corpus.targets(["x"]).notna().all().all()
 
