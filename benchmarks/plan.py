@@ -1,6 +1,7 @@
 """What `selfattn-bio plan` predicts beside what the training then takes: peak memory and time of six shapes, one thread.
 
-Each shape is planned, then trained by the command, in a process of its own; "up to" is the last size that the plan measured. Records are random, of half to the whole length, but for the promoters.
+Each shape is planned, then trained by the command, in a process of its own; "up to" is the last
+size that the plan measured. Records are random, of half to the whole length, but for the promoters.
 Run: `python benchmarks/plan.py` (about five minutes on a quiet machine), or with the names of some shapes.
 """
 

@@ -237,7 +237,8 @@ def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: C
 def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:
     """What a training that ran out of memory ends with: what would fit."""
     message = f"memory must hold the training, got {said!r}"
-    taken = f"It takes {gigabytes(plan.peak)} of {gigabytes(plan.probe.available)} that are available"
+    needed = gigabytes(plan.peak) if math.isfinite(plan.peak) else "more than all"
+    taken = f"It takes {needed} of {gigabytes(plan.probe.available)} that are available"
     if not plan.fits:
         return TrainingError(message, place=place, cure=f"{taken}. {plan.cure()}")
     step = plan.run.training.batch_size * plan.run.training.accumulate

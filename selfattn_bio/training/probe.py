@@ -389,7 +389,7 @@ def available_mb() -> float:
     for limit, entry in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         most = resource.getrlimit(limit)[0]
         if most != resource.RLIM_INFINITY:
-            found.append(most / 1e6 - status_mb(entry) + status_mb("VmRSS") - HEAP_PAD)
+            found.append(most / 1e6 - status_mb(entry) + status_mb("VmRSS") - 2 * HEAP_PAD)  # one ahead, one of holes
     return max(0.0, min(found))
 
 
