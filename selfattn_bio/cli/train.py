@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selfattn_bio.config import RunFile
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.errors import TrainingError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.errors import RunFileError
     from selfattn_bio.training.hardware import use_matmul, use_threads
     from selfattn_bio.training.loop import train
+    from selfattn_bio.training.probe import is_out_of_memory, words_of
 
     try:
         run_file = read_run_file(arguments.run_file).part(arguments.variant, arguments.member, arguments.job)
@@ -41,4 +48,29 @@ def run(arguments: argparse.Namespace) -> None:
     use_matmul(run_file.training.matmul)
     part = arguments.job or (arguments.member if arguments.member > 1 else "")
     name = f"{arguments.variant or 'model'} {part}".rstrip()  # several may train at once, in one log
-    train(run_file, corpus, arguments.split, arguments.output, threads=threads, name=name, sharded=arguments.sharded)
+    try:
+        train(run_file, corpus, arguments.split, arguments.output, threads=threads, name=name, sharded=arguments.sharded)
+        return
+    except (MemoryError, RuntimeError, OSError) as error:  # torch's own is a RuntimeError
+        if not is_out_of_memory(error):
+            raise
+        said = words_of(error)
+    # Only here, where the error and with it the frames of the training are gone, is their memory free for what is asked now.
+    raise _out_of_memory(run_file, corpus, threads, said, str(arguments.output))
+
+
+def _out_of_memory(run_file: RunFile, corpus: Corpus, threads: int, said: str, place: str) -> TrainingError:
+    """What to say after it: settings that fit."""
+    import os
+
+    from selfattn_bio.cli.main import keep_memory
+    from selfattn_bio.errors import TrainingError
+    from selfattn_bio.training.plan import Lengths, make_plan, out_of_memory
+    from selfattn_bio.training.probe import give_back
+
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # the others of its processes hold their memory still: nothing can be measured beside them
+        cure = "Halve training.batch_size and double training.accumulate, or start fewer processes on a machine"
+        return TrainingError(f"memory must hold the training, got {said!r}", place=place, cure=cure)
+    give_back()
+    plan = make_plan(run_file, Lengths.of(run_file, corpus), threads=threads, prepare=keep_memory)
+    return out_of_memory(plan, said, place)

@@ -1,0 +1,42 @@
+"""Say how much memory and time a training will take, before it starts; one that cannot fit is refused, with settings that would.
+
+Takes a few steps of growing size in a process of its own, about ten to forty seconds, on this machine as it is: its threads, its kernels,
+the memory that is free now. Exit code 1 if the training does not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio plan`."""
+    parser.add_argument("--run-file", required=True, type=Path, help="the task's TOML")
+    parser.add_argument("--variant", help="plan this variant of the run file (a baseline or control) instead of the model")
+    lengths = parser.add_mutually_exclusive_group(required=True)
+    lengths.add_argument("--corpus", type=Path, help="corpus folder, for the lengths of its records")
+    lengths.add_argument("--length", type=int, help="letters of all records, in the place of a corpus")
+    parser.add_argument("--threads", type=int, default=8, help="CPU threads, at most the cores there are (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure; print memory and time; refuse what does not fit."""
+    from selfattn_bio.cli.main import keep_memory
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.errors import RunFileError
+    from selfattn_bio.training.plan import Lengths, make_plan
+
+    try:
+        run_file = read_run_file(arguments.run_file).part(arguments.variant)
+    except ValueError as error:
+        raise RunFileError(str(error), place=str(arguments.run_file)) from error
+    if arguments.length is not None and arguments.length < run_file.tokens.k:
+        raise RunFileError(f"--length must be >= tokens.k = {run_file.tokens.k}, got {arguments.length}", place=str(arguments.run_file))
+    lengths = Lengths.of(run_file, Corpus.open(arguments.corpus)) if arguments.corpus else Lengths(longest=arguments.length)
+    plan = make_plan(run_file, lengths, threads=arguments.threads, prepare=keep_memory)
+    for line in plan.lines():
+        print(f"plan: {line}")
+    if not plan.fits:
+        raise plan.refusal(str(arguments.run_file))

@@ -1,0 +1,286 @@
+"""What a training will take, told before it starts: peak memory and time, and settings that fit where it would not.
+
+Hides: how a few measured sizes are drawn out to the whole run. The plan command prints it; the train command asks it after out of memory.
+
+Everything is measured that time and memory allow (`training.probe`): the weights, the program, the steps at the run's own length and batch
+if they are affordable. Beyond, memory and time of a batch are a line through the last two sizes, and those of a length a line too, or a
+parabola where a pattern or kernel takes all pairs. One formula is left, for batches that wait while gradients are accumulated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from selfattn_bio import config
+from selfattn_bio.data.batches import BatchOrder
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import TrainingError
+from selfattn_bio.scoring.scorer import BATCH_LETTERS
+from selfattn_bio.training.probe import Probe, grows_squared, measure
+
+FILLED = 0.9  # of the available memory: the rest is what others take and what a prediction is wrong by
+SECONDS = 10.0  # for the steps of one size
+NAMED = 0.1  # of the peak: from here on the letters of the corpus are told apart
+SPREAD = 8  # lengths that stand for those of all batches
+SPARSE = 'model.pattern = { kind = "window", window = 128 }'
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long the records of a run are.
+
+    Parameters
+    ----------
+    longest
+        Letters of the longest record.
+    spread
+        Lengths of the batches as shares of the longest, a few for all, rising to 1.
+    valid
+        Letters of the valid side together; None if they are not known.
+    scored
+        Letters of valid, with their padding, that are scored at once.
+    corpus
+        The folder, which the training opens.
+    letters
+        All of the corpus: the training maps them into memory, and the system counts those that were read as resident.
+    """
+
+    longest: int
+    spread: tuple[float, ...] = (1.0,) * SPREAD
+    valid: int | None = None
+    scored: int = BATCH_LETTERS
+    corpus: Path | None = None
+    letters: int = 0
+
+    @classmethod
+    def of(cls, run: config.RunFile, corpus: Corpus) -> Lengths:
+        """Those of a corpus; the sides are about those that its split will have."""
+        lengths = corpus.records["length"].to_numpy()
+        valid, test = _shares(run.split, corpus)
+        train = lengths[~(valid | test)] if (~(valid | test)).any() else lengths
+        batches = BatchOrder(train, run.training.batch_size, run.training.seed).epoch(0)
+        shares = np.quantile([train[rows].max() for rows in batches], (np.arange(SPREAD) + 0.5) / SPREAD) / lengths.max()
+        spread = (*shares[:-1].tolist(), 1.0)
+        scored = min(BATCH_LETTERS, int(valid.sum()) * int(lengths.max()))
+        return cls(int(lengths.max()), spread, int(lengths[valid].sum()), scored, corpus.path, int(lengths.sum()))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, its lengths and what was measured of it; `again` plans another run the same way."""
+
+    run: config.RunFile
+    lengths: Lengths
+    probe: Probe
+    again: Callable[[config.RunFile], Plan]
+
+    # --------------------------------------------------------------------------------------------------------- memory
+    @property
+    def peak(self) -> float:
+        """MB at the peak of the run as it is: resident, or taken from the GPU."""
+        return self.peak_of(self.lengths.longest, self.run.training.batch_size)
+
+    def peak_of(self, length: int, batch: int) -> float:
+        """MB at the peak with records of `length` letters in batches of `batch`; infinite if no size at all could be measured."""
+        kept = self.probe.kept
+        if not self.probe.points:
+            return math.inf
+        steps = self._drawn_out("peak", kept, length, batch) + self.probe.holes + self._waiting(length, batch)
+        return max(steps, self.probe.whole, self.probe.opened)
+
+    @property
+    def limit(self) -> float:
+        """MB that the peak may be."""
+        return FILLED * self.probe.available
+
+    @property
+    def fits(self) -> bool:
+        """Whether the run fits into the memory that is available."""
+        return self.peak <= self.limit
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether steps of the run's own size were taken."""
+        reached = [(point.length, point.batch) for point in self.probe.points]
+        return (self.lengths.longest, self.run.training.batch_size) in reached
+
+    def largest_batch(self) -> int | None:
+        """The largest batch that divides a step, is no larger than the run's, and fits; None if one record does not."""
+        training = self.run.training
+        step = training.batch_size * training.accumulate
+        fitting = (batch for batch in range(training.batch_size, 0, -1) if step % batch == 0)
+        return next((batch for batch in fitting if self.peak_of(self.lengths.longest, batch) <= self.limit), None)
+
+    def longest_length(self) -> int | None:
+        """The longest length that fits, a record a batch, with two digits; None if none does."""
+        low, high = 0, self.lengths.longest
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.peak_of(middle, 1) <= self.limit else (low, middle - 1)
+        digit = 10 ** max(0, len(str(low)) - 2)
+        return low // digit * digit or None
+
+    def _waiting(self, length: int, batch: int) -> float:
+        """MB of the token ids, and of what is wanted of each, of the batches of a step that wait for theirs; two are measured."""
+        training = self.run.training
+        waiting = max(0, training.batch_size * training.accumulate // batch - 2)
+        of_token = 16 if self.run.objective.kind in config.PER_TOKEN else 8  # bytes: int64
+        return waiting * batch * length / self.run.tokens.stride * of_token / 1e6
+
+    # ----------------------------------------------------------------------------------------------------------- time
+    @property
+    def seconds_a_step(self) -> float:
+        """Of the optimizer, in the mean over the lengths."""
+        training = self.run.training
+        if not self.probe.points:
+            return math.inf
+        return self._drawn_out("seconds", 0.0, self.lengths.longest, training.batch_size) * training.accumulate * self.probe.pace
+
+    @property
+    def evaluations(self) -> int:
+        """How many times valid is scored at most, with the one that calibrates."""
+        training = self.run.training
+        return math.ceil(training.max_steps / training.evaluate_every) + (self.run.objective.kind == "binary")
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole training, if patience does not end it sooner; without evaluations if valid is not known."""
+        return self.run.training.max_steps * self.seconds_a_step + self.evaluations * self.probe.evaluation * (self.lengths.valid or 0)
+
+    # ----------------------------------------------------------------------------------------------------------- words
+    def lines(self) -> Iterator[str]:
+        """What is printed."""
+        training, probe, longest = self.run.training, self.probe, self.lengths.longest
+        batches = f"batches of {training.batch_size} records of at most {longest:,} letters"
+        accumulated = f", {training.accumulate} to a step" if training.accumulate > 1 else ""
+        yield f"{probe.parameters:,} parameters, {batches}{accumulated}, on {probe.device}"
+        if not probe.points:
+            yield f"peak memory more than {gigabytes(probe.available)}: not even one record found it"
+            return
+        last = f"{probe.points[-1].batch} records of up to {probe.points[-1].length:,} letters"
+        yield (
+            f"peak memory {gigabytes(self.peak)} of {gigabytes(probe.available)} available, "
+            f"{'measured on' if self.is_measured else 'drawn out from'} steps of {last}"
+        )
+        if self.lengths.letters / 1e6 > NAMED * self.peak:
+            yield f"and up to {gigabytes(self.lengths.letters / 1e6)} of letters, mapped from the corpus, which the system may drop"
+        evaluations = f"{self.evaluations} evaluations" if self.lengths.valid is not None else "without evaluations"
+        yield f"time {self.seconds_a_step:.3g} s a step; {training.max_steps:,} steps, {evaluations}: {duration(self.seconds)} at most"
+
+    def cure(self) -> str:
+        """Settings with which the run fits; a sparse pattern is named only once it was planned, too."""
+        batch = self.largest_batch()
+        if batch is not None:
+            return f"Set {self._cut_into(batch)}: the step stays the same"
+        model = self.run.model
+        if isinstance(model, config.AttentionModel) and grows_squared(model):
+            changed = {"pattern": config.WindowPattern(causal=model.pattern.causal), "kernel": "auto"}
+            sparse = self.again(self.run.model_copy(update={"model": model.model_copy(update=changed)}))
+            if (batch := sparse.largest_batch()) is not None:
+                kernel = "" if model.kernel == "auto" else ', model.kernel = "auto"'
+                return f"Set {SPARSE}{kernel}" + (f", {self._cut_into(batch)}" if batch < self.run.training.batch_size else "")
+        if (length := self.longest_length()) is not None:
+            return f"Set data.max_length = {length} with {self._cut_into(1)}, or make the network smaller"
+        return "Make the network smaller: model.members, model.num_layers, model.embed_dim"
+
+    def refusal(self, place: str) -> TrainingError:
+        """Why the run is not to be started."""
+        got = gigabytes(self.peak) if math.isfinite(self.peak) else "more with one record"
+        message = f"peak memory must be <= {gigabytes(self.limit)} ({FILLED:.0%} of what is available on {self.probe.device}), got {got}"
+        return TrainingError(message, place=place, cure=self.cure())
+
+    def _cut_into(self, batch: int) -> str:
+        step = self.run.training.batch_size * self.run.training.accumulate
+        return f"training.batch_size = {batch} and training.accumulate = {step // batch}"
+
+    # -------------------------------------------------------------------------------------------------------- drawing out
+    def _drawn_out(self, what: str, start: float, length: int, batch: int) -> float:
+        """`what` of a batch of records of one length; `start` is what a batch of none has."""
+        points = self.probe.points
+        if length == points[-1].length:
+            reached = [point for point in points if point.length == length]
+            return extended([(0, start), *((point.batch, getattr(point, what)) for point in reached)], batch)
+        # In length by the sizes of as many records as the shortest has, then in records by proportion.
+        alike = [point for point in points if point.batch == points[0].batch]
+        known = [(0, start), *((point.length, getattr(point, what)) for point in alike)]
+        one = extended(known, length, squared=grows_squared(self.run.model))
+        return start + (one - start) * batch / points[0].batch
+
+
+def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: Callable[[], object], seconds: float = SECONDS) -> Plan:
+    """Measure and draw out.
+
+    Parameters
+    ----------
+    threads
+        Of the training.
+    prepare
+        What the training's process does first, such as `cli.main.keep_memory`.
+    seconds
+        That the steps of one size may take, from the third on: the less, the more is drawn out.
+
+    Raises
+    ------
+    SelfAttnBioError
+        What the training itself would raise at its start.
+    """
+    size, scored = (lengths.longest, run.training.batch_size), lengths.scored
+    probe = measure(run, size, lengths.spread, threads=threads, seconds=seconds, scored=scored, corpus=lengths.corpus, prepare=prepare)
+    return Plan(run, lengths, probe, lambda changed: make_plan(changed, lengths, threads=threads, prepare=prepare, seconds=seconds))
+
+
+def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:
+    """What a training that ran out of memory ends with: what would fit."""
+    message = f"memory must hold the training, got {said!r}"
+    needed = gigabytes(plan.peak) if math.isfinite(plan.peak) else "more than all"
+    taken = f"It takes {needed} of {gigabytes(plan.probe.available)} that are available"
+    if not plan.fits:
+        return TrainingError(message, place=place, cure=f"{taken}. {plan.cure()}")
+    step = plan.run.training.batch_size * plan.run.training.accumulate
+    smaller = next((batch for batch in range(plan.run.training.batch_size // 2, 0, -1) if step % batch == 0), None)
+    cure = f"start it again, or with {plan._cut_into(smaller)}" if smaller else "start it again"
+    return TrainingError(message, place=place, cure=f"{taken} now: something else took it then; {cure}")
+
+
+def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False) -> float:
+    """The value at `x` of a curve through known points, the first at 0: straight between them, and beyond them a line through the last two,
+    or, if it may grow with the square, a parabola through the first and the last two that bends upwards or not at all.
+
+    Through (0, 1), (1, 2) and (2, 5) the parabola is 1 + x^2: 10 at 3, where the line has 8.
+    """
+    places, values = np.array([place for place, _ in known], float), np.array([value for _, value in known], float)
+    if x <= places[-1]:
+        return float(np.interp(x, places, values))
+    (x0, x1), (y0, y1) = places[-2:], values[-2:]
+    line = y1 + (x - x1) * (y1 - y0) / (x1 - x0)
+    if squared and len(known) > 2:
+        bend = ((y1 - values[0]) / x1 - (y0 - values[0]) / x0) / (x1 - x0)
+        line += max(0.0, bend) * (x - x0) * (x - x1)
+    return max(float(line), float(y1))
+
+
+def _shares(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """Which records are about valid and test: masks."""
+    if isinstance(split, config.ChromosomeSplit):
+        chrom = corpus.records["chrom"]
+        return chrom.isin(split.valid).to_numpy(bool), chrom.isin(split.test).to_numpy(bool)
+    place = np.random.default_rng(split.seed).permutation(len(corpus)) / len(corpus)
+    return place < split.valid_fraction, place >= 1 - split.test_fraction
+
+
+def gigabytes(megabytes: float) -> str:
+    """10^9 bytes, three digits: 1234 -> 1.23 GB."""
+    return f"{megabytes / 1000:.3g} GB"
+
+
+def duration(seconds: float) -> str:
+    """In the unit that a person would name."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

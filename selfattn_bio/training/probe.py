@@ -1,0 +1,424 @@
+"""What steps of a run take on this machine: memory and time, measured in a process of their own on made-up records.
+
+Hides: the process, the sizes it climbs, the kernel's and glibc's books, limits of memory. `training.plan` draws the conclusions.
+
+The loop itself takes the steps, so that nothing it allocates is forgotten: optimizer, running mean, batches, evaluation, checkpoint. The
+process is a fresh one, as a forked one would share pages with its parent and may not use threads that the parent has started.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import math
+import multiprocessing
+import os
+import resource
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.errors import SelfAttnBioError, TrainingError
+from selfattn_bio.scoring.scorer import BATCH_LETTERS
+from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.training.hardware import open_fabric, use_matmul, use_threads
+from selfattn_bio.training.loop import Trainer
+from selfattn_bio.training.resume import CheckpointFolder
+
+STEPS = 3  # of a size
+MOST_BATCHES = 24  # of the last size: by then the heap is about as full of holes as it gets
+FIRST = 2048  # letters of the smallest size
+GROWTH = 4  # from size to size
+SHORTEST = 20  # letters of a made-up record: shorter ones would be drawn twice
+SHARE = 0.5  # of the available memory that a size may be expected to take
+HEAP_PAD = 268  # MB that malloc asks for ahead of need, as `cli.main.keep_memory` sets it
+KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)  # how a process ends that finds no memory
+
+
+@dataclass(frozen=True)
+class Point:
+    """A size and what it took: letters of each record, records of a batch, MB at the peak, seconds of a batch forward and backward."""
+
+    length: int
+    batch: int
+    peak: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured.
+
+    Attributes
+    ----------
+    available
+        MB that a training process may take on this device now.
+    opened
+        MB at the peak of opening the corpus, 0 without one.
+    parameters
+        Weights of the network.
+    kept
+        MB that stay between two steps: the program, weights, moments, running mean.
+    points
+        The sizes, small to large, all records of one length.
+    holes
+        MB by which the peak of the last size grew once many batches of all lengths had left holes in the heap.
+    pace
+        Seconds of a batch in the mean over the lengths, over those of one of the longest records.
+    whole
+        MB at the peak after those, an evaluation and a checkpoint, of the last size.
+    evaluation
+        Seconds of an evaluation a letter.
+    """
+
+    device: str
+    available: float
+    opened: float = 0.0
+    parameters: int = 0
+    kept: float = 0.0
+    points: tuple[Point, ...] = ()
+    holes: float = 0.0
+    pace: float = 1.0
+    whole: float = 0.0
+    evaluation: float = 0.0
+
+
+def measure(
+    run: config.RunFile,
+    size: tuple[int, int],
+    spread: tuple[float, ...],
+    *,
+    threads: int,
+    seconds: float,
+    scored: int = BATCH_LETTERS,
+    corpus: Path | None = None,
+    prepare: Callable[[], object],
+) -> Probe:
+    """Measure steps of a run up to `size`, as far as time and memory go.
+
+    From the third on, a size is left out if its steps would take more than `seconds`, by what the one before took; any, if it would take
+    more than half of the available memory.
+
+    Parameters
+    ----------
+    size
+        Letters of the longest records, records of a batch.
+    spread
+        Lengths of batches, as shares of the longest: their memory is used again by others and leaves holes.
+    scored
+        Letters of valid, with their padding, that are scored at once.
+    corpus
+        The folder that the training opens.
+    prepare
+        What the process calls first, such as `cli.main.keep_memory`; a function of a module.
+
+    Raises
+    ------
+    SelfAttnBioError
+        What the loop would raise, such as for a sequence longer than learned positions reach.
+    TrainingError
+        If not even the process itself finds the memory to start.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(theirs, run, size, spread, threads, seconds, scored, corpus, prepare))
+    process.start()
+    theirs.close()
+    found: Probe | SelfAttnBioError | None = None
+    with suppress(EOFError):  # the process has ended, in whatever way: its exit code says
+        while True:
+            found = ours.recv()
+    process.join()
+    if isinstance(found, SelfAttnBioError):
+        raise found
+    if process.exitcode not in (0, *KILLED):
+        raise RuntimeError(f"the process that measures ended with exit code {process.exitcode}")  # after its traceback
+    if found is None:
+        raise TrainingError("memory must hold a process that trains, got one that was killed as it started")
+    return found
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory, of the CPU or of the GPU, could not be had."""
+    told = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
+    if "could not create a" in str(error) and not torch.cuda.is_available():  # oneDNN's word for whatever fails: memory, if that is scarce
+        return available_mb() - status_mb("RssAnon") < 2 * HEAP_PAD
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError | OSError) and any(words in str(error) for words in told)
+    )
+
+
+def words_of(error: BaseException) -> str:
+    """What an allocator says, in short: without its own place in torch's source."""
+    return " ".join(str(error).split()).rpartition("DefaultCPUAllocator: ")[2].partition(". ")[0] or type(error).__name__
+
+
+def grows_squared(model: config.AttentionModel | config.CnnModel) -> bool:
+    """Whether the work, and with some kernels the memory, of a record grows with the square of its length."""
+    if isinstance(model, config.CnnModel):
+        return False
+    return model.pattern.kind in ("full", "strided") or model.kernel in ("reference", "sdpa")
+
+
+# ---------------------------------------------------------------------------------------------------- in the process
+def _work(
+    pipe: Connection,
+    run: config.RunFile,
+    size: tuple[int, int],
+    spread: tuple[float, ...],
+    threads: int,
+    seconds: float,
+    scored: int,
+    corpus: Path | None,
+    prepare: Callable[[], object],
+) -> None:
+    """Send what is known after each size; the last that arrives counts."""
+    prepare()
+    warnings.filterwarnings("ignore", message="The `srun` command")  # the training itself says it
+    os.environ.pop("TORCHELASTIC_RUN_ID", None)  # it is no process of the training, even if one of those asks
+    use_threads(threads)
+    use_matmul(run.training.matmul)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    probe = Probe(device, available_mb())
+    pipe.send(probe)
+    _guard(probe)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for found in _Climber(run, probe, Path(folder), spread, seconds, scored).found(size, corpus):
+                pipe.send(found)
+    except SelfAttnBioError as error:
+        pipe.send(error)
+
+
+class _Climber:
+    """Takes steps of growing sizes."""
+
+    def __init__(self, run: config.RunFile, probe: Probe, folder: Path, spread: tuple[float, ...], seconds: float, scored: int) -> None:
+        self.run, self.probe, self.folder, self.spread, self.seconds, self.scored = run, probe, folder, spread, seconds, scored
+        self.accumulate = min(2, run.training.accumulate)  # with two, gradients are there while the second goes forward
+        self.fabric = open_fabric(run.training.precision)
+        self.trainer: Trainer | None = None
+
+    def found(self, size: tuple[int, int], corpus: Path | None) -> Iterator[Probe]:
+        """What is known after each size; out of memory ends it."""
+        try:
+            opened = Corpus.open(corpus) if corpus else None  # its table of records stays in memory
+            self.probe = replace(self.probe, opened=peak_mb() if opened else 0.0)
+            for each in rungs(*size):
+                if self._is_too_much(*each):
+                    break
+                point = self._point(*each)
+                self.probe = replace(self.probe, points=(*self.probe.points, point))
+                yield self.probe
+            if self.probe.points:
+                self._finish(self._go_on())
+                yield self.probe
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+
+    def _is_too_much(self, length: int, batch: int) -> bool:
+        if not self.probe.points:
+            return False
+        last = self.probe.points[-1]
+        growth = length / last.length * batch / last.batch
+        if grows_squared(self.run.model):
+            growth *= length / last.length
+        memory = self.probe.kept + (last.peak - self.probe.kept) * growth
+        too_slow = STEPS * last.seconds * growth > self.seconds and len(self.probe.points) > 1  # a line needs two
+        return too_slow or memory > SHARE * self.probe.available
+
+    def _point(self, length: int, batch: int) -> Point:
+        self.trainer = trainer = self._trainer(length, batch, (1.0,))
+        trainer.take_step()  # the first is slower
+        seconds = min(_timed(trainer.take_step) for _ in range(STEPS - 1))
+        point = Point(length, batch, peak_mb(), seconds / self.accumulate)
+        if not self.probe.kept:
+            give_back()
+            parameters = sum(each.numel() for each in trainer.bare.parameters())
+            self.probe = replace(self.probe, kept=_now_mb(), parameters=parameters)
+        return point
+
+    def _trainer(self, length: int, batch: int, spread: tuple[float, ...]) -> Trainer:
+        self.trainer = None  # the one before goes before the next comes
+        training = self.run.training.model_copy(update={"batch_size": batch, "accumulate": self.accumulate})
+        run = self.run.model_copy(update={"training": training})
+        corpus, split = made_up(run, [max(round(share * length), SHORTEST) for share in spread], self.scored, self.folder)
+        _reset_peak()
+        return Trainer(self.fabric, run, corpus, split, self.folder / "model", "plan")
+
+    def _go_on(self) -> Trainer:
+        """Steps of the last size with batches of all lengths, as far as their time goes: the heap fills with holes, as in a training."""
+        last, batches, seconds = self.probe.points[-1], 0, 0.0
+        self.trainer = trainer = self._trainer(last.length, last.batch, self.spread)
+        while batches < len(self.spread) or (batches < MOST_BATCHES and seconds < self.seconds):
+            seconds += _timed(trainer.take_step)
+            batches += self.accumulate
+        self.probe = replace(self.probe, holes=max(0.0, peak_mb() - last.peak), pace=seconds / batches / last.seconds)
+        return trainer
+
+    def _finish(self, trainer: Trainer) -> None:
+        """An evaluation and a checkpoint: for small batches they, not the steps, are the peak."""
+        letters = sum(len(trainer.corpus.letters(int(row))) for row in trainer.valid.rows)
+        evaluation = _timed(trainer.evaluate) / letters
+        with CheckpointFolder(self.folder / "checkpoints", "plan") as checkpoints:
+            checkpoints.save(1, *trainer.state())
+        self.probe = replace(self.probe, whole=peak_mb(), evaluation=evaluation)
+
+
+def rungs(length: int, batch: int) -> list[tuple[int, int]]:
+    """(letters, records) from small to the whole: one record that grows to its length, then more of them.
+
+    (8192, 8) is reached by (2048, 1), (8192, 1), (8192, 2).
+    """
+    found = [(length, batch)]
+    while batch > 1 and batch * length > FIRST:
+        batch = math.ceil(batch / GROWTH)
+        found.append((length, batch))
+    while length > FIRST:
+        length = math.ceil(length / GROWTH)
+        found.append((length, batch))
+    return found[::-1]
+
+
+def made_up(run: config.RunFile, lengths: list[int], scored: int, folder: Path) -> tuple[Corpus, Path]:
+    """A corpus of random records with what the objective wants, and its split: a batch of each length to train on, and about `scored`
+    letters of valid, of the last length."""
+    rng, alphabet = np.random.default_rng(0), get_alphabet(run.data.alphabet)
+    train = [length for length in lengths for _ in range(max(run.training.batch_size, math.ceil(2 / len(lengths))))]
+    wanted = {f"train-{i}": length for i, length in enumerate(train)}
+    wanted |= {f"valid-{i}": lengths[-1] for i in range(max(2, scored // lengths[-1]))}
+    letters = np.frombuffer(alphabet.letters.encode(), np.uint8)
+    binary = run.objective.kind == "binary"
+    files = [folder / "0.fa", folder / "1.fa"] if binary else [folder / "0.fa"]
+    for number, file in enumerate(files):
+        records = (f">{name}\n{rng.choice(letters, wanted[name]).tobytes().decode()}\n" for name in list(wanted)[number :: len(files)])
+        file.write_text("".join(records), encoding="ascii")
+    targets = _targets(run.objective, list(wanted.values()), rng)
+    table = None
+    if targets:
+        table = folder / "targets.tsv"
+        pd.DataFrame({"id": list(wanted), **targets}).to_csv(table, sep="\t", index=False)
+    sources = [(file, number if binary else None) for number, file in enumerate(files)]
+    corpus = build_corpus(sources, folder / "corpus", Rules(alphabet), table)
+    split = pd.DataFrame({"id": corpus.records["id"], "split": corpus.records["id"].str.partition("-")[0], "reason": ""})
+    split.to_csv(folder / "split.tsv", sep="\t", index=False)
+    return corpus, folder / "split.tsv"
+
+
+def _targets(objective: config.Objective, lengths: list[int], rng: np.random.Generator) -> dict[str, list]:
+    """Columns of made-up targets, one value a record."""
+    number = len(lengths)
+    match objective:
+        case config.MulticlassObjective(column=column, classes=classes):
+            names = classes or ("a", "b")
+            return {column: [names[i % len(names)] for i in range(number)]}
+        case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
+            return {column: [i // 2 % 2 for i in range(number)] for column in columns}
+        case config.LabelsObjective(column=column, classes=text):
+            return {column: ["".join(rng.choice(list(text), length)) for length in lengths]}
+        case _:
+            return {}
+
+
+# ------------------------------------------------------------------------------------------------------ memory and time
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def status_mb(entry: str) -> float:
+    """VmRSS (resident now), VmHWM (the most since the last reset), VmSize, VmData or RssAnon of this process, in MB.
+
+    Not getrusage, whose mark a process takes over from the one that started it.
+    """
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(text.split(entry + ":")[1].split()[0]) * 1024 / 1e6
+
+
+def peak_mb() -> float:
+    """The most since `_reset_peak`: resident, or taken from the GPU by torch."""
+    return torch.cuda.max_memory_reserved() / 1e6 if torch.cuda.is_available() else status_mb("VmHWM")
+
+
+def _now_mb() -> float:
+    return torch.cuda.memory_reserved() / 1e6 if torch.cuda.is_available() else status_mb("VmRSS")
+
+
+def _reset_peak() -> None:
+    give_back()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with suppress(OSError):  # a sandbox may forbid it; as sizes grow, the mark then still is that of the last
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def give_back() -> None:
+    """Return to the system, or the GPU, what is free."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
+
+
+def available_mb() -> float:
+    """MB that this process may take, with what it has: of the GPU if there is one, else by the system, its control group and its limits."""
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0] / 1e6 + torch.cuda.memory_reserved() / 1e6
+    text = Path("/proc/meminfo").read_text(encoding="ascii")
+    system = int(text.split("MemAvailable:")[1].split()[0]) * 1024 / 1e6
+    found = [min(system, group_room_mb()) + status_mb("RssAnon")]
+    for limit, entry in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        most = resource.getrlimit(limit)[0]
+        if most != resource.RLIM_INFINITY:
+            found.append(most / 1e6 - status_mb(entry) + status_mb("VmRSS") - 2 * HEAP_PAD)  # one ahead, one of holes
+    return max(0.0, min(found))
+
+
+def group_room_mb(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """MB up to the nearest limit of the control groups (version 1 or 2) that this process is in; infinite without one.
+
+    What they hold of files is not counted as taken, as the system drops it first.
+    """
+    room = math.inf
+    for line in own.read_text(encoding="ascii").splitlines() if own.exists() else ():
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            top, limit, usage, prefix = root, "memory.max", "memory.current", ""
+        elif "memory" in controllers.split(","):
+            top, limit, usage, prefix = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+        else:
+            continue
+        folder = top / path.lstrip("/")  # in a container the path may be the host's: what there is of it counts
+        for group in (folder, *folder.parents):
+            if group.is_relative_to(top) and (group / limit).exists() and (most := (group / limit).read_text().strip()) != "max":
+                stat = dict(each.split() for each in (group / "memory.stat").read_text().splitlines())
+                files = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
+                room = min(room, (int(most) - int((group / usage).read_text()) + files) / 1e6)
+    return room
+
+
+def _guard(probe: Probe) -> None:
+    """No more than is available: an allocation beyond fails here, before the system would end any process for it."""
+    if probe.device == "cpu":
+        most, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        ours = int((status_mb("VmData") + probe.available) * 1e6)
+        resource.setrlimit(resource.RLIMIT_DATA, (ours if most == resource.RLIM_INFINITY else min(ours, most), hard))

@@ -1,0 +1,95 @@
+"""What is planned beside what the training then takes, and settings that are suggested under a limit of memory: they do fit."""
+
+import re
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import tomli_w
+
+from selfattn_bio import config
+from selfattn_bio.cli.main import keep_memory
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.plan import Lengths, make_plan
+
+# The process says itself what was resident at most: getrusage may tell its parent's.
+CALL = """
+import sys
+from selfattn_bio.cli.main import main
+code = main(sys.argv[1:])
+print("VmHWM", open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+sys.exit(code)
+"""
+PLAIN = {"members": 1, "num_layers": 2, "stem": config.NoStem()}
+SHAPES = {  # name -> model, batch, letters, seconds a size; 0 draws all out from the smallest
+    "stem, two members": (config.AttentionModel(), 128, 600, 10),
+    "window, drawn out": (config.AttentionModel(**PLAIN, pattern=config.WindowPattern(window=64)), 4, 8192, 0),
+    "all pairs": (config.AttentionModel(**PLAIN, kernel="reference"), 4, 768, 10),
+}
+
+
+def setup(folder, model, batch, length, **training):
+    """Run file, corpus of records of half to the whole length, and split in a folder."""
+    training = config.Training(**{"max_steps": 12, "batch_size": batch, "evaluate_every": 12, **training})
+    run = config.RunFile(data=config.Data(positives=("1.fa",), negatives=("0.fa",)), model=model, training=training)
+    (folder / "run.toml").write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
+    rng = np.random.default_rng(0)
+    for label in (0, 1):
+        rows = []
+        for i in range(max(8, batch)):
+            letters = rng.choice(list("ACGT"), length if i < (batch + 1) // 2 else rng.integers(length // 2, length))
+            rows.append(f">{label}-{i}\n{''.join(letters)}\n")
+        (folder / f"{label}.fa").write_text("".join(rows))
+    corpus = build_corpus([(folder / "0.fa", 0), (folder / "1.fa", 1)], folder / "corpus", Rules(DNA))
+    sides = ["valid" if i % 8 == 7 else "train" for i in range(len(corpus))]
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    return run, corpus
+
+
+def call(folder, *arguments, limit=None):
+    """A command in the folder, with at most `limit` bytes of data."""
+    limited = None if limit is None else (lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)))
+    command = [sys.executable, "-c", CALL, *arguments, "--threads", "1"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, preexec_fn=limited)
+
+
+TRAIN = ("train", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "model")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_peak_is_the_one_that_was_planned(tmp_path, name):
+    model, batch, length, seconds = SHAPES[name]
+    run, corpus = setup(tmp_path, model, batch, length)
+    plan = make_plan(run, Lengths.of(run, corpus), threads=1, prepare=keep_memory, seconds=seconds)
+    assert plan.is_measured == (seconds == 10)
+    done = call(tmp_path, *TRAIN)
+    assert done.returncode == 0, done.stderr
+    measured = int(done.stdout.rpartition("VmHWM")[2]) * 1024 / 1e6
+    print(f"{name}: planned {plan.peak:.0f} MB; measured {measured:.0f} MB; kept {plan.probe.kept:.0f} MB")
+    assert measured > 1.5 * plan.probe.kept  # or the program's own size would be all that is compared
+    assert plan.peak == pytest.approx(measured, rel=0.25)
+
+
+@pytest.mark.slow
+def test_out_of_memory_is_answered_with_settings_that_fit(tmp_path):
+    model, batch, length, _ = SHAPES["all pairs"]
+    setup(tmp_path, model, 4 * batch, length)
+    limit = 1_800_000_000  # of data, of which the program takes half a gigabyte before the first step
+    failed = call(tmp_path, *TRAIN, limit=limit)
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith(
+        "selfattn-bio train: error: model: memory must hold the training, got \"can't allocate"
+    )
+    pattern = r"Set training.batch_size = (\d+) and training.accumulate = (\d+): the step stays the same"
+    told = re.search(pattern, failed.stderr).groups()
+    assert int(told[0]) * int(told[1]) == 4 * batch
+    text = re.sub(r"batch_size = \d+", f"batch_size = {told[0]}", (tmp_path / "run.toml").read_text())
+    (tmp_path / "run.toml").write_text(re.sub(r"accumulate = \d+", f"accumulate = {told[1]}", text))
+    again = call(tmp_path, *TRAIN)  # without the limit, which counts address space that is never touched, too
+    assert again.returncode == 0, again.stderr
+    assert int(again.stdout.rpartition("VmHWM")[2]) * 1024 < limit

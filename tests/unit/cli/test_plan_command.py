@@ -1,0 +1,53 @@
+"""`selfattn-bio plan` as a user calls it, but for what it measures."""
+
+import pytest
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.training import plan
+from selfattn_bio.training.probe import Point, Probe
+
+RUN_FILE = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[training]
+batch_size = 8
+max_steps = 100
+"""
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    (tmp_path / "run.toml").write_text(RUN_FILE)
+
+    def call(available, *arguments):
+        points = (Point(2048, 1, 500.0, 0.1), Point(2048, 2, 700.0, 0.2))
+        monkeypatch.setattr(plan, "measure", lambda *_, **__: Probe("cpu", available, kept=400.0, parameters=1234, points=points))
+        monkeypatch.chdir(tmp_path)
+        return main(["plan", "--run-file", "run.toml", *arguments]), *capsys.readouterr()
+
+    return call
+
+
+def test_memory_and_time_are_said(call):
+    code, out, err = call(9000.0, "--length", "2048")
+    assert (code, err) == (0, "")
+    assert out == (
+        "plan: 1,234 parameters, batches of 8 records of at most 2,048 letters, on cpu\n"
+        "plan: peak memory 1.9 GB of 9 GB available, drawn out from steps of 2 records of up to 2,048 letters\n"
+        "plan: time 0.8 s a step; 100 steps, without evaluations: 80 s at most\n"
+    )
+
+
+def test_what_cannot_fit_is_refused_in_one_line(call):
+    code, _, err = call(1500.0, "--length", "2048")
+    assert code == 1
+    assert err == (
+        "selfattn-bio plan: error: run.toml: peak memory must be <= 1.35 GB (90% of what is available on cpu), got 1.9 GB. "
+        "Set training.batch_size = 4 and training.accumulate = 2: the step stays the same\n"
+    )
+
+
+def test_a_length_below_k_and_an_unknown_variant_are_one_line(call):
+    assert call(9000.0, "--length", "2")[2] == "selfattn-bio plan: error: run.toml: --length must be >= tokens.k = 3, got 2\n"
+    assert "variant must be one of cnn, shuffled, got 'rnn'" in call(9000.0, "--length", "300", "--variant", "rnn")[2]

@@ -1,0 +1,221 @@
+"""What is drawn out of a few measured sizes, what is suggested, and how memory is read; nothing is trained."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory
+from selfattn_bio.training.probe import Point, Probe, available_mb, group_room_mb, is_out_of_memory, made_up, rungs, words_of
+
+FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())
+
+
+def run_file(model=WINDOW, **training):
+    data = config.Data(positives=("a",), negatives=("b",))
+    return config.RunFile(data=data, model=model, training=config.Training(**training))
+
+
+def never(run):
+    raise AssertionError("nothing more is to be planned")
+
+
+def plan_of(points, *, run, length, available=10_000.0, again=never, **probe):
+    lengths = Lengths(longest=length, valid=1000)
+    return Plan(run, lengths, Probe("cpu", available, kept=400.0, points=tuple(points), **probe), again)
+
+
+@pytest.mark.parametrize(
+    ("x", "squared", "value"),
+    [(0.5, False, 1.5), (2, True, 5), (3, False, 8), (3, True, 10), (10, True, 101)],
+)
+def test_a_line_or_a_parabola_goes_on(x, squared, value):
+    assert extended([(0, 1), (1, 2), (2, 5)], x, squared=squared) == pytest.approx(value)
+
+
+def test_a_parabola_never_bends_down_and_nothing_falls():
+    assert extended([(0, 0), (1, 5), (2, 6)], 4, squared=True) == 8
+    assert extended([(0, 0), (1, 5), (2, 4)], 4) == 4
+
+
+def test_sizes_grow_to_the_whole():
+    assert rungs(8192, 8) == [(2048, 1), (8192, 1), (8192, 2), (8192, 8)]
+    assert rungs(300, 64) == [(300, 4), (300, 16), (300, 64)]
+    assert rungs(20, 2) == [(20, 2)]
+
+
+def test_batches_go_on_in_a_line():
+    plan = plan_of([Point(2048, 1, 500, 0.1), Point(8192, 1, 600, 0.4), Point(8192, 2, 800, 0.7)], run=run_file(batch_size=8), length=8192)
+    assert not plan.is_measured
+    assert plan.peak == 800 + 6 * 200
+    assert plan.seconds_a_step == pytest.approx(0.7 + 6 * 0.3)
+    assert plan.peak_of(8192, 1) == pytest.approx(600, rel=1e-3)
+
+
+def test_lengths_go_on_by_the_pattern():
+    points = [Point(1000, 1, 500, 0.1), Point(4000, 1, 2000, 1.6)]  # 400 + 100 (L / 1000)^2, 0.1 (L / 1000)^2
+    squared, line = (plan_of(points, run=run_file(model, batch_size=2), length=16_000) for model in (FULL, WINDOW))
+    assert squared.peak == pytest.approx(400 + 2 * 25_600)
+    assert squared.seconds_a_step == pytest.approx(2 * 25.6)
+    assert line.peak == pytest.approx(400 + 2 * (1600 + 12_000 / 3000 * 1500))
+
+
+def test_batches_that_wait_are_counted():
+    point = Point(100_000, 1, 1000, 1.0)
+    alone, waiting = (plan_of([point], run=run_file(batch_size=1, accumulate=each), length=100_000) for each in (2, 12))
+    assert waiting.peak - alone.peak == pytest.approx(10 * 100_000 * 8 / 1e6)
+    assert waiting.seconds_a_step == 12
+
+
+def test_holes_in_the_heap_and_the_pace_are_not_drawn_out():
+    plan = plan_of([Point(300, 1, 420, 0.1), Point(300, 2, 440, 0.2)], run=run_file(batch_size=8), length=300, holes=150.0, pace=0.5)
+    assert plan.peak == 400 + 160 + 150
+    assert plan.seconds_a_step == pytest.approx(0.4)
+
+
+def test_an_evaluation_may_be_the_peak():
+    assert plan_of([Point(300, 2, 450, 0.1)], run=run_file(batch_size=2), length=300, whole=700.0).peak == 700
+
+
+def test_the_time_is_that_of_steps_and_evaluations():
+    run = run_file(batch_size=2, max_steps=100, evaluate_every=30)
+    plan = plan_of([Point(300, 2, 450, 0.1)], run=run, length=300, evaluation=1e-3)
+    assert plan.seconds == pytest.approx(100 * 0.1 + 5 * 1000 * 1e-3)  # four on the way, one that calibrates
+    *_, last = plan.lines()
+    assert last == "time 0.1 s a step; 100 steps, 5 evaluations: 15 s at most"
+
+
+def test_what_fits_has_no_complaint():
+    plan = plan_of([Point(300, 2, 450, 0.1)], run=run_file(batch_size=2), length=300)
+    assert plan.fits
+    assert [line.partition(" of")[0] for line in plan.lines()][1] == "peak memory 0.45 GB"
+
+
+def test_a_refusal_names_the_largest_batch_that_divides_the_step():
+    points = [Point(8192, 1, 600, 0.4), Point(8192, 2, 800, 0.7)]
+    plan = plan_of(points, run=run_file(batch_size=24, accumulate=2), length=8192, available=3000.0)
+    assert str(plan.refusal("run.toml")) == (
+        "run.toml: peak memory must be <= 2.7 GB (90% of what is available on cpu), got 5.2 GB. "
+        "Set training.batch_size = 8 and training.accumulate = 6: the step stays the same"
+    )
+
+
+def test_a_sparse_pattern_is_named_once_it_was_planned():
+    run = run_file(FULL.model_copy(update={"kernel": "reference"}), batch_size=4)
+    asked = []
+
+    def again(changed):
+        asked.append(changed)
+        return plan_of([Point(8192, 1, 1400, 0.4)], run=changed, length=8192, available=3000.0)
+
+    plan = plan_of([Point(2048, 1, 2000, 0.4)], run=run, length=8192, available=3000.0, again=again)
+    assert plan.cure() == (
+        'Set model.pattern = { kind = "window", window = 128 }, model.kernel = "auto", training.batch_size = 2 and training.accumulate = 2'
+    )
+    assert asked[0].model.pattern == config.WindowPattern()
+
+
+def test_where_no_record_fits_they_are_to_be_shorter():
+    plan = plan_of([Point(2048, 1, 2400, 0.4)], run=run_file(batch_size=4), length=8192, available=3000.0)
+    assert plan.cure() == "Set data.max_length = 2300 with training.batch_size = 1 and training.accumulate = 4, or make the network smaller"
+
+
+def test_where_nothing_fits_the_network_is_too_large():
+    plan = plan_of([], run=run_file(batch_size=4), length=8192)
+    assert math.isinf(plan.peak)
+    assert not plan.fits
+    assert [line.partition(":")[0] for line in plan.lines()][1:] == ["peak memory more than 10 GB"]
+    assert str(plan.refusal("run.toml")).endswith(
+        "got more with one record. Make the network smaller: model.members, model.num_layers, model.embed_dim"
+    )
+
+
+def test_out_of_memory_says_what_would_fit():
+    run = run_file(batch_size=8)
+    fits, not_ = (plan_of([Point(300, 8, 2000, 1.0)], run=run, length=300, available=each) for each in (9000.0, 1500.0))
+    said = "can't allocate memory: you tried to allocate 9 bytes"
+    assert str(out_of_memory(fits, said, "model")) == (
+        f'model: memory must hold the training, got "{said}". It takes 2 GB of 9 GB that are available now: something else took it then; '
+        "start it again, or with training.batch_size = 4 and training.accumulate = 2"
+    )
+    assert str(out_of_memory(not_, said, "model")).endswith(
+        "It takes 2 GB of 1.5 GB that are available. Set training.batch_size = 4 and training.accumulate = 2: the step stays the same"
+    )
+
+
+def test_what_is_out_of_memory_and_what_is_not():
+    cpu = RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:1] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. E"
+    )
+    assert words_of(cpu) == "can't allocate memory: you tried to allocate 9 bytes"
+    gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.")
+    assert words_of(gpu) == "CUDA out of memory"
+    assert words_of(MemoryError()) == "MemoryError"
+    assert all(map(is_out_of_memory, (cpu, gpu, MemoryError())))
+    assert not any(map(is_out_of_memory, (RuntimeError("shape"), OSError("no file"), ValueError("can't allocate memory"))))
+
+
+def test_lengths_of_a_corpus(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        rows = (f">{name}{i}\n{''.join(rng.choice(list('ACGT'), 90 if i else 900))}\n" for i in range(20))
+        (tmp_path / f"{name}.fa").write_text("".join(rows))
+    corpus = build_corpus([(tmp_path / "a.fa", 1), (tmp_path / "b.fa", 0)], tmp_path / "corpus", Rules(DNA))
+    lengths = Lengths.of(run_file(batch_size=4), corpus)
+    assert (lengths.longest, lengths.corpus, lengths.letters) == (900, corpus.path, 38 * 90 + 2 * 900)
+    assert len(lengths.spread) == 8
+    assert lengths.spread[0] == 0.1
+    assert lengths.spread[-1] == 1.0
+    assert lengths.scored == 6 * 900
+    assert 6 * 90 <= lengths.valid <= 4 * 90 + 2 * 900
+
+
+OBJECTIVES = [
+    config.MulticlassObjective(column="x"),
+    config.MulticlassObjective(column="x", classes=("a", "b", "c")),
+    config.MultilabelObjective(columns=("x", "y")),
+    config.RegressionObjective(columns=("x",)),
+    config.LabelsObjective(column="x", classes="HE"),
+    config.MaskedObjective(),
+]
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda each: each.kind)
+@pytest.mark.parametrize("alphabet", ["dna", "protein"])
+def test_made_up_records_have_what_the_objective_wants(tmp_path, objective, alphabet):
+    targets = None if objective.kind == "masked" else "x.tsv"
+    data = config.Data(alphabet=alphabet, sequences=("a",), targets=targets)
+    of_labels = {"tokens": config.Tokens(k=1), "training": config.Training(shift=0, batch_size=3)}
+    run = config.RunFile(data=data, objective=objective, **of_labels)
+    corpus, split = made_up(run, [4096, 8192], 32_768, tmp_path)
+    assert corpus.alphabet.name == alphabet
+    assert corpus.records["length"].tolist() == [4096] * 3 + [8192] * 7
+    assert split.read_text().count("\ttrain\t") == 6
+    if targets:
+        assert corpus.targets(["x"]).notna().all().all()
+
+
+def test_memory_that_is_available_is_some_and_a_limit_lowers_it(tmp_path):
+    assert 1 < available_mb() < math.inf
+    own = tmp_path / "own"
+    assert group_room_mb(tmp_path, own) == math.inf  # no control groups
+    for files, text in (
+        ({"a/memory.max": "max", "memory.max": "500000000", "a/memory.current": "9", "memory.current": "300000000"}, "0::/a\n"),
+        ({"memory/memory.limit_in_bytes": "500000000", "memory/memory.usage_in_bytes": "300000000"}, "4:memory:/host/path\n0::/\n"),
+    ):
+        root = tmp_path / text[0]
+        for name, value in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(value + "\n")
+            (root / name).with_name("memory.stat").write_text("anon 1\ninactive_file 50000000\ntotal_inactive_file 50000000\n")
+        own.write_text(text)
+        assert group_room_mb(root, own) == 250
+
+
+def test_numbers_in_words():
+    assert gigabytes(12_345) == "12.3 GB"
+    assert [duration(each) for each in (59, 119, 120, 7200, 200_000)] == ["59 s", "119 s", "2.0 min", "2.0 h", "2.3 days"]
