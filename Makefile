@@ -11,6 +11,7 @@ help:
 	@echo "make train_promoter   results/promoter/: model, metrics, motifs, report (train_NAME for workflows/tasks/NAME.toml; CORES=$(CORES))"
 	@echo "make sweep_NAME       results/NAME/sweep.tsv: the runs of its [sweep], ranked on valid"
 	@echo "make test             the tests                    make test-long        kills by the dozen, minutes"
+	@echo "                      SELFATTN_SLURM_TEST=1 make test-long, as root with Slurm installed: the workflow through a Slurm of two nodes"
 	@echo "make check           format, lint, types, layers, workflow rules"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
 	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (half an hour on two idle cores)"
@@ -25,7 +26,7 @@ sweep_%: .venv/.run
 test: .venv/.test .venv/.warm
 	$(BIN)/python -m pytest -m "not long" $(ARGS)
 
-test-long: .venv/.test .venv/.warm
+test-long: .venv/.test .venv/.warm $(if $(filter 1,$(SELFATTN_SLURM_TEST)),.venv/.slurm)
 	$(BIN)/python -m pytest -m long $(ARGS)
 
 check: .venv/.test
@@ -69,6 +70,10 @@ clean:
 
 .venv/.test: .venv/.run
 	$(BIN)/pip install --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.venv/.slurm: .venv/.test
+	$(BIN)/pip install --disable-pip-version-check --editable '.[slurm]'
 	@touch $@
 
 .venv/.bench: .venv/.run

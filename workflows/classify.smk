@@ -1,5 +1,6 @@
 # From FASTA to motifs with evidence. Each run file workflows/tasks/NAME.toml gives a target `train_NAME` by itself.
 include: "rules/tasks.smk"
+include: "rules/launch.smk"
 include: "rules/corpus.smk"
 include: "rules/model.smk"
 include: "rules/sweep.smk"

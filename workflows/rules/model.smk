@@ -17,11 +17,13 @@ rule train:
         run_file=run_file,
         sections=sections("tokens", "objective", "model", "training", "transfer"),
         variant=train_options,
+        trainer=trainer,
+        threads=threads_each,
     message:
         "Training {wildcards.task}{wildcards.variant}{wildcards.part}"
     shell:
-        "selfattn-bio train --run-file {params.run_file:q} {params.variant:q} --corpus {input.corpus:q} --split {input.split:q} "
-        "--threads {threads} --output {output.model:q} 2>&1 | (trap '' TERM; exec tee -i {log:q})"
+        "{params.trainer} train --run-file {params.run_file:q} {params.variant:q} --corpus {input.corpus:q} --split {input.split:q} "
+        "--threads {params.threads} --output {output.model:q} 2>&1 | (trap '' TERM; exec tee -i {log:q})"
 
 
 rule evaluate:

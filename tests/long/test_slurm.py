@@ -1,0 +1,207 @@
+"""The smoke task through a real Slurm of two virtual nodes on this machine: stopped trainings, their retries, all results; a cancelled job.
+
+Runs only with SELFATTN_SLURM_TEST=1, as root, where Slurm's programs are: it starts daemons and puts links in /etc/slurm.
+"""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).parent / "slurm"
+PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])  # where Debian has the daemons
+PROGRAMS = ("slurmctld", "slurmd", "srun", "sbatch", "scancel", "sinfo", "squeue", "munged")
+# What the profile says of real clusters, made small: a core a process, and Slurm asked often.
+SMALL = ["--set-threads", "train=1", "evaluate=1", "explain=1", "motifs=1", "--default-resources", "mem_mb=500", "runtime=30"]
+SMALL += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "10", "--nolock"]
+TWO_NODES = ("mpi: srun", "nodes: 2", "tasks: 2")  # what the profile has as a comment
+STEPS = 150  # long enough to be killed in the middle
+RESULTS = [
+    *("model/model.safetensors", "metrics.json", "predictions/test.tsv", "motifs.tsv", "motifs.meme", "seqlets.bed"),
+    *("report.html", "motifs.ipynb", "variants/cnn/model/model.safetensors", "variants/shuffled/motifs.tsv"),
+]
+
+
+def why_not() -> str:
+    """Why this machine does not run the test; empty if it does."""
+    if os.environ.get("SELFATTN_SLURM_TEST") != "1":
+        return "SELFATTN_SLURM_TEST is not 1"
+    if missing := [name for name in PROGRAMS if not shutil.which(name, path=PATH)]:
+        return f"Slurm's programs are missing: {', '.join(missing)}"
+    if os.geteuid() != 0:
+        return "only root can start Slurm's daemons"
+    if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
+        return "snakemake-executor-plugin-slurm is not installed: pip install -e '.[slurm]'"
+    return ""
+
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200), pytest.mark.skipif(bool(why_not()), reason=why_not() or "never")]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The folder of a running Slurm."""
+    folder = tmp_path_factory.mktemp("slurm") / "cluster"
+    try:
+        subprocess.run([SCRIPTS / "start.sh", folder, "2"], check=True)
+        yield folder
+    finally:
+        subprocess.run([SCRIPTS / "stop.sh", folder], check=True)
+    assert not Path("/etc/slurm/slurm.conf").exists()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """The project, with a longer training on two nodes."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("workflows", "profiles", "notebooks", "data/smoke"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+    profile = folder / "profiles/slurm/config.yaml"
+    for line in TWO_NODES:
+        assert f"    # {line}" in profile.read_text()
+        profile.write_text(profile.read_text().replace(f"    # {line}", f"    {line}"))
+    set_steps(folder, STEPS)
+    return folder
+
+
+def set_steps(project: Path, steps: int) -> None:
+    file = project / "workflows/tasks/smoke.toml"
+    text = re.sub(r"max_steps = \d+", f"max_steps = {steps}", file.read_text())
+    file.write_text(re.sub(r"checkpoint_every = \d+", "checkpoint_every = 10", text))
+
+
+class Run:
+    """Snakemake with the Slurm profile, in the background; what it says goes to a file."""
+
+    def __init__(self, project: Path, *arguments: str) -> None:
+        self.file = project / "said.txt"
+        command = [sys.executable, "-m", "snakemake", *arguments, "--workflow-profile", "profiles/slurm", *SMALL]
+        with self.file.open("w") as file:
+            self.process = subprocess.Popen(command, cwd=project, stdout=file, stderr=subprocess.STDOUT)
+
+    @property
+    def said(self) -> str:
+        return self.file.read_text()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self.process.poll() is None:  # the test failed meanwhile
+            self.process.kill()
+            self.process.wait()  # its jobs end with the cluster
+
+    def wait_for_checkpoint(self, *folders: Path) -> Path:
+        """The first of the folders that has a checkpoint."""
+        end = time.monotonic() + 300
+        while True:
+            for folder in folders:
+                if any(folder.glob("step-*.safetensors")):
+                    return folder
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < end, self.said
+            time.sleep(0.05)
+
+
+def trainers(project: Path, output: str) -> dict[str, int]:
+    """Of the processes that train: rank -> process id."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_text(errors="replace").split("\0")
+            if "train" not in words or output not in words or (folder / "cwd").resolve() != project.resolve():
+                continue
+            variables = dict(word.partition("=")[::2] for word in (folder / "environ").read_text(errors="replace").split("\0"))
+        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            continue
+        if "RANK" in variables:
+            found[variables["RANK"]] = int(folder.name)
+    return found
+
+
+def slurm(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def nodes_are_free() -> bool:
+    return slurm("sinfo", "--noheader", "--format=%T:%D") == "idle:2"
+
+
+def jobs_of(cluster: Path) -> list[dict[str, str]]:
+    """Slurm's own record of the jobs that ended."""
+    return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in (cluster / "jobcomp.txt").read_text().splitlines()]
+
+
+def running_job(comment: str) -> str:
+    """The number of the Slurm job into whose comment the executor wrote these words, the rule and its wildcards."""
+    jobs = [line.split() for line in slurm("squeue", "--noheader", "--states=RUNNING", "--format=%A %k").splitlines()]
+    (number,) = [number for number, words in jobs if words == comment]
+    return number
+
+
+def test_trainings_on_two_nodes_go_on_after_a_kill_and_after_sigterm(cluster, project, capsys):
+    results = project / "results/smoke"
+    killed, asked = results / "model.checkpoints", results / "variants/cnn/model.checkpoints"
+    started = time.monotonic()
+    with Run(project, "train_smoke") as run:
+        waiting = {killed, asked}
+        while waiting:
+            found = run.wait_for_checkpoint(*waiting)
+            waiting.remove(found)
+            if found == killed:
+                os.kill(trainers(project, "results/smoke/model")["1"], signal.SIGKILL)
+            else:
+                slurm("scancel", "--signal=TERM", running_job("rule_train_wildcards_smoke__variants_cnn"))
+        assert run.process.wait(timeout=900) == 0, run.said
+    seconds = time.monotonic() - started
+
+    assert run.said.count("Trying to restart job") == 2
+    log = (results / "logs/train.log").read_text()
+    assert "on 2 processes, each cpu with 1 threads" in log
+    step = int(re.search(r"model: going on from the checkpoint of step (\d+)", log)[1])
+    assert 0 < step < STEPS
+    (failed,) = (project / ".snakemake/slurm_logs/rule_train/smoke__variants_cnn").glob("*.log")  # that of the retry is removed
+    saved = re.search(r"training was stopped by SIGTERM at step (\d+), and its state is saved", failed.read_text())
+    assert f"cnn: going on from the checkpoint of step {saved[1]}\n" in (results / "variants/cnn/logs/train.log").read_text()
+
+    assert [name for name in RESULTS if not (results / name).exists()] == []
+    assert json.loads((results / "model/provenance.json").read_text())["processes"] == 2
+    jobs = jobs_of(cluster)
+    states = [job["JobState"] for job in jobs if job["NodeCnt"] == "2"]
+    assert sorted(states) == ["COMPLETED"] * 3 + ["FAILED"] * 2
+    assert nodes_are_free()
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "train_smoke", "--dry-run"]
+    here = subprocess.run(command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    assert "Nothing to be done" in here.stdout  # on other machines
+    with capsys.disabled():
+        print(f"\n{len(jobs)} Slurm jobs, {len(states)} of them on two nodes, {seconds:.0f} s; ", end="")
+        print(f"killed with -9 and gone on from step {step}, stopped by SIGTERM and gone on from step {saved[1]}", end="")
+
+
+def test_scancel_frees_the_nodes(cluster, project, capsys):
+    checkpoints = project / "results/smoke/model.checkpoints"
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    set_steps(project, 100_000)
+    with Run(project, "results/smoke/model", "--retries", "0") as run:
+        run.wait_for_checkpoint(checkpoints)
+        assert not nodes_are_free()
+        slurm("scancel", running_job("rule_train_wildcards_smoke_"))
+        cancelled = time.monotonic()
+        while not nodes_are_free():
+            assert time.monotonic() - cancelled < 30, slurm("sinfo")
+            time.sleep(0.1)
+        seconds = time.monotonic() - cancelled
+        assert trainers(project, "results/smoke/model") == {}
+        assert run.process.wait(timeout=200) == 1, run.said
+    with capsys.disabled():
+        print(f"\nnodes free {seconds:.1f} s after scancel", end="")

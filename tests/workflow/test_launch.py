@@ -1,0 +1,101 @@
+"""What `train` starts with for each profile and its resources, by dry runs that print the shell commands."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SRUN = "srun --nodes=2 --ntasks=2 --ntasks-per-node=1"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("launch")
+    for name in ("workflows", "profiles", "notebooks", "data/smoke"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+    return folder
+
+
+def dry_run(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "results/smoke/model", "--dry-run", "--printshellcmds", "--cores", "4", *arguments]
+    return subprocess.run(command, cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+
+
+def training(project: Path, *arguments: str) -> str:
+    """The shell command of the training."""
+    done = dry_run(project, *arguments)
+    assert done.returncode == 0, done.stdout
+    (command,) = re.findall(r"Shell command: (.* train --run-file .*)$", done.stdout, flags=re.MULTILINE)
+    return command
+
+
+def asked(resources: str) -> list[str]:
+    return ["--set-resources", *(f"train:{each}" for each in resources.split())]
+
+
+def test_without_resources_it_is_the_command_alone(project):
+    command = training(project)
+    assert command.startswith("selfattn-bio train --run-file ")
+    assert " --threads 4 " in command
+
+
+@pytest.mark.parametrize(
+    ("resources", "beginning", "threads"),
+    [
+        ("tasks=2", "torchrun --nproc-per-node=2 --no-python --standalone selfattn-bio train", 2),
+        ("tasks=8", "torchrun --nproc-per-node=8 --no-python --standalone selfattn-bio train", 1),
+        ("nodes=1 tasks=1", "selfattn-bio train", 4),
+        ("mpi=srun nodes=2 tasks=2", f"{SRUN} --cpus-per-task=4 ", 4),
+        ("mpi=srun nodes=2 tasks=6", f"{SRUN} --cpus-per-task=12 ", 4),
+        ("mpi=srun nodes=2 tasks_per_node=3", f"{SRUN} --cpus-per-task=12 ", 4),
+    ],
+)
+def test_several_processes_are_started_by_torchrun(project, resources, beginning, threads):
+    command = training(project, *asked(resources))
+    assert command.startswith(beginning)
+    assert f" --threads {threads} " in command
+
+
+def test_nodes_meet_at_the_first_one(project):
+    command = training(project, *asked("mpi=srun nodes=2 tasks_per_node=3"))
+    assert "torchrun --nproc-per-node=3 --no-python --nnodes=2 --rdzv-backend=c10d" in command
+    assert '--rdzv-endpoint="$(hostname):$((10000 + SLURM_JOB_ID % 20000))" selfattn-bio train' in command
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ("mpi=srun nodes=2 tasks=3", "tasks must be a multiple of nodes, got tasks=3 and nodes=2"),
+        ("nodes=2 tasks=2", "nodes must be 1 without mpi, got nodes=2. Add mpi=srun"),
+    ],
+)
+def test_resources_that_fit_no_launch_are_one_line_and_1(project, resources, message):
+    done = dry_run(project, *asked(resources))
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == f"error: resources of train: {message}"
+
+
+def profile(name: str) -> dict:
+    return yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text())
+
+
+def test_profile_of_one_gpu(project):
+    gpu = profile("gpu")
+    assert gpu["resources"] == {"gpu": 1}
+    assert gpu["set-resources"] == {rule: {"gpu": 1} for rule in ("train", "evaluate", "explain")}
+    assert training(project, "--workflow-profile", "profiles/gpu").startswith("selfattn-bio train ")
+
+
+@pytest.mark.parametrize("name", ["gpu", "slurm"])
+def test_profiles_keep_what_the_default_one_says(name):
+    kept = profile("default")
+    del kept["cores"]
+    assert {key: profile(name)[key] for key in kept} == kept
