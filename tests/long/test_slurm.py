@@ -55,8 +55,11 @@ def cluster(tmp_path_factory):
         subprocess.run([SCRIPTS / "start.sh", folder, "2"], check=True)
         yield folder
     finally:
+        daemons = {file.name: int(file.read_text()) for file in folder.glob("*.pid")}
         subprocess.run([SCRIPTS / "stop.sh", folder], check=True)
     assert not Path("/etc/slurm/slurm.conf").exists()
+    assert {"slurmctld.pid", "slurmd.n1.pid", "slurmd.n2.pid"} <= daemons.keys()
+    assert [name for name, process in daemons.items() if Path(f"/proc/{process}/exe").exists()] == []
 
 
 @pytest.fixture(scope="module")

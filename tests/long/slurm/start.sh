@@ -80,6 +80,10 @@ ln -s "$DIR/slurm.conf" "$DIR/cgroup.conf" "$DIR/gres.conf" /etc/slurm/
 /usr/sbin/slurmd -c -N n2
 for _ in {1..200}; do
   if [[ $(sinfo --noheader --format=%T:%D 2> /dev/null || true) == idle:2 ]]; then
+    # Not another Slurm that listens on these ports and answers in their place.
+    for file in slurmctld slurmd.n1 slurmd.n2; do
+      kill -0 "$(cat "$DIR/$file.pid")" || refuse "$file must run as process of $DIR/$file.pid, got none: see $DIR/log"
+    done
     exit 0
   fi
   sleep 0.1

@@ -13,7 +13,7 @@ leads_here() { # a link in /etc/slurm into DIR, also where DIR is gone
 }
 
 is_program() { # process PID is a living NAME: no later process of that number, and no zombie, which has no program
-  [[ $(readlink "/proc/$1/exe") == */"$2" ]]
+  [[ $(readlink "/proc/$1/exe") == */"$2"* ]] # Debian's slurmctld is slurmctld-wlm
 }
 
 running() { # the daemon NAME whose pid stands in FILE
