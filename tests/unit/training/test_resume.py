@@ -64,6 +64,15 @@ def test_a_process_beside_the_first_reads_and_does_not_write(path):
         assert other.latest()[1] == {"step": 10}
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as Python has it; a shell that starts the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_signals_are_heard_and_given_back():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with StopSignals() as signals:
