@@ -1,7 +1,8 @@
 """The run file: one TOML a task, read once into frozen models; the whole truth about a run.
 
 Hides: TOML, defaults, ranges, "did you mean", how a variant overlays the run. Anyone may import it; it imports only errors.
-It is long because the vocabulary of the run file stands in one place, most of it fields with their ranges; no part has another importer.
+It is long because the vocabulary of the run file stands in one place, most of it fields with their ranges, and because what a section may
+hold beside another (objective and model, a variant, a job of a sweep) is checked where both are known; no part has another importer.
 The defaults are the configuration of `workflows/tasks/promoter.toml`, so a user's own run file needs to name its data alone.
 """
 
@@ -383,11 +384,6 @@ Model = Annotated[AttentionModel | CnnModel, Field(discriminator="kind")]
 
 # ---------------------------------------------------------------------------------------------------------- objective
 Column = Annotated[str, Field(min_length=1)]
-Columns = Annotated[
-    tuple[Column, ...],
-    Field(min_length=1),
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
-]
 
 
 class BinaryObjective(Section):
@@ -414,14 +410,14 @@ class MultilabelObjective(Section):
     """Any of several labels a sequence, each by binary cross-entropy."""
 
     kind: Literal["multilabel"] = "multilabel"
-    columns: Columns = Field(description="of [data] targets: 0, 1, or empty where it is not known")
+    columns: Names = Field(description="of [data] targets: 0, 1, or empty where it is not known")
 
 
 class RegressionObjective(Section):
     """One number a sequence or more."""
 
     kind: Literal["regression"] = "regression"
-    columns: Columns = Field(description="of [data] targets: numbers, or empty where one is not known")
+    columns: Names = Field(description="of [data] targets: numbers, or empty where one is not known")
     loss: Literal["mse", "huber", "poisson"] = Field("mse", description="poisson = the output is a rate, the targets counts")
     center: tuple[float, ...] = Field((), description="of each column, taken from the output; the training records' mean if not given")
     scale: tuple[Annotated[float, Field(gt=0)], ...] = Field((), description="of each column; the training records' deviation if not given")

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.errors import RunFileError
     from selfattn_bio.training.hardware import use_matmul, use_threads
     from selfattn_bio.training.loop import train
-    from selfattn_bio.training.probe import is_out_of_memory, words_of
+    from selfattn_bio.training.memory import is_out_of_memory, words_of
 
     try:
         run_file = read_run_file(arguments.run_file).part(arguments.variant, arguments.member, arguments.job)
@@ -65,8 +65,8 @@ def _out_of_memory(run_file: RunFile, corpus: Corpus, threads: int, said: str, p
 
     from selfattn_bio.cli.main import keep_memory
     from selfattn_bio.errors import TrainingError
+    from selfattn_bio.training.memory import give_back
     from selfattn_bio.training.plan import Lengths, make_plan, out_of_memory
-    from selfattn_bio.training.probe import give_back
 
     if "TORCHELASTIC_RUN_ID" in os.environ:  # the others of its processes hold their memory still: nothing can be measured beside them
         cure = "Halve training.batch_size and double training.accumulate, or start fewer processes on a machine"

@@ -170,15 +170,9 @@ def build_corpus(
             )
         records = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
         records.to_parquet(folder / RECORDS, index=False)
-        about_targets = {}
-        if wanted is not None:
-            joined = _joined(wanted, records["id"], str(targets))
-            joined.to_parquet(folder / TARGETS, index=False)
-            missing = int(joined.isna().all(axis=1).sum())
-            strangers = wanted.index[~wanted.index.isin(records["id"])].tolist()
-            about = {"path": str(targets), "sha256": sha256_of(Path(str(targets))), "columns": list(joined.columns), "missing": missing}
-            about |= {"unmatched": len(strangers), "unmatched_such_as": strangers[:1]}
-            about_targets = {"targets": about}
+        about_targets = (
+            {} if targets is None or wanted is None else {"targets": _write_targets(wanted, records["id"], Path(targets), folder)}
+        )
         summary = {
             "alphabet": rules.alphabet.name,
             "assembly": rules.assembly,
@@ -287,12 +281,22 @@ def _read_targets(path: Path) -> pd.DataFrame:
     return table.set_index("id")
 
 
-def _joined(targets: pd.DataFrame, ids: pd.Series, path: str) -> pd.DataFrame:
-    """One row a record, in order."""
+def _write_targets(targets: pd.DataFrame, ids: pd.Series, path: Path, folder: Path) -> dict[str, Any]:
+    """Write one row a record, in order; what the summary says of them."""
     if not ids.isin(targets.index).any():
         message = f"targets must name records of the FASTA files, got {targets.index[0]!r} and no row of {ids.iloc[0]!r}"
-        raise CorpusError(message, place=path)
-    return targets.reindex(ids).reset_index(drop=True)
+        raise CorpusError(message, place=str(path))
+    joined = targets.reindex(ids).reset_index(drop=True)
+    joined.to_parquet(folder / TARGETS, index=False)
+    strangers = targets.index[~targets.index.isin(ids)].tolist()
+    return {
+        "path": str(path),
+        "sha256": sha256_of(path),
+        "columns": list(joined.columns),
+        "missing": int(joined.isna().all(axis=1).sum()),
+        "unmatched": len(strangers),
+        "unmatched_such_as": strangers[:1],
+    }
 
 
 def _fingerprint(records: pd.DataFrame, targets: Path) -> str:

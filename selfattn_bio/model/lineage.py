@@ -24,14 +24,15 @@ SEEN = "seen.parquet"
 
 @dataclass(frozen=True)
 class Lineage:
-    """Of a model that another starts from: what it and its parents saw, and what a provenance says of them."""
+    """Of a model that another starts from: its folder, what it and its parents saw, and what a provenance says of them."""
 
+    folder: Path
     seen: pd.DataFrame
     parents: list[dict[str, Any]]
 
-    def check(self, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, folder: Path) -> None:
-        """Refuse, before a training, test records that the model in `folder` or a parent of it saw; as `check_unseen`."""
-        _refuse(self.seen, records, letters, alphabet, assembly, folder)
+    def check(self, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
+        """Refuse, before a training, test records that the model or a parent of it saw; as `check_unseen`."""
+        _refuse(self.seen, records, letters, alphabet, assembly, self.folder)
 
 
 def lineage_of(folder: Path) -> Lineage:
@@ -45,7 +46,7 @@ def lineage_of(folder: Path) -> Lineage:
     provenance = read_provenance(folder)
     told = ("weights_sha256", "corpus_fingerprint", "data", "num_train", "num_valid")
     own = {"folder": str(folder)} | {key: provenance.get(key) for key in told}
-    return Lineage(_read(folder), [own, *provenance.get("parents", [])])
+    return Lineage(folder, _read(folder), [own, *provenance.get("parents", [])])
 
 
 def seen_table(

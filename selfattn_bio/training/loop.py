@@ -2,7 +2,9 @@
 
 Hides: everything about a run but its result. The random numbers of a step depend on seed, step and process alone, and its batch on seed and
 step: a checkpoint needs a step number, weights and optimizer to go on bit for bit. Processes share each batch, and their gradients are
-summed: how many there are changes no more than rounding and the draws of dropout. The train command alone imports it.
+summed: how many there are changes no more than rounding and the draws of dropout. The train command imports it, and `training.probe`, which
+takes steps to measure them. It is long because one run stands in one place, from its first step to its model folder; the parts that another
+could use (data, objectives, optimizer, checkpoints, memory) have rooms of their own.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, peak_memory_mb, whole
-from selfattn_bio.training.objectives import Batch, build_objective
+from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals
 from selfattn_bio.training.sides import Side, Stream, read_sides
@@ -154,10 +156,12 @@ class Trainer:
 
     def __init__(self, fabric: Fabric, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str) -> None:
         torch.manual_seed(run.training.seed)
-        if run.transfer:  # `evaluate` would refuse it after the training
+        # Read now: the folder may be another when this run ends.
+        self.lineage = lineage_of(run.transfer.folder) if run.transfer else None
+        if self.lineage:  # `evaluate` would refuse it after the training
             test = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
             letters = [corpus.letters(int(row)) for row in test]
-            lineage_of(run.transfer.folder).check(corpus.records.iloc[test], letters, corpus.alphabet, corpus.assembly, run.transfer.folder)
+            self.lineage.check(corpus.records.iloc[test], letters, corpus.alphabet, corpus.assembly)
         self.run, sides = read_sides(run, corpus, split_path)
         self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
         self.train, self.valid = sides["train"], sides["valid"]
@@ -165,7 +169,6 @@ class Trainer:
         self.bare, self.num_layers = build_network(self.run), getattr(run.model, "num_layers", 0)
         if run.transfer:
             start_from(self.bare, self.run, run.transfer, str(output))
-        self.lineage = lineage_of(run.transfer.folder) if run.transfer else None  # read now: the folder may be another when this run ends
         self.average = copy.deepcopy(self.bare).to(fabric.device).eval()
         self.network = fabric.setup_module(self.bare)
         optimizer = build_optimizer(self.bare, run.training, lambda name: layer_of(name, self.num_layers) if run.transfer else 0)
@@ -269,9 +272,9 @@ class Trainer:
         if self.fabric.world_size > 1:
             for buffer in self.average.buffers():
                 torch.distributed.broadcast(buffer, src=0)
-        if self.objective.per_token:  # each process measures all
+        if isinstance(self.objective, OfTokens):  # each process measures all
             letters = [self.corpus.letters(int(row)) for row in self.valid.rows]
-            return self.objective.measure_tokens(self.scorer, letters, self.valid.targets)
+            return self.objective.measure(self.scorer, letters, self.valid.targets)
         return self.objective.measure(self.outputs_of(self.valid), self.valid.targets)
 
     def outputs_of(self, side: Side) -> NDArray[np.float64]:

@@ -33,15 +33,7 @@ class Batch:
 
 
 class Objective(ABC):
-    """One kind of objective.
-
-    Attributes
-    ----------
-    per_token
-        Outputs are (B, M, N, C), of each token; else (B, M, C), of each sequence. M are the members, whose losses are averaged.
-    """
-
-    per_token = False
+    """What a run learns, of sequences (`OfSequences`) or of tokens (`OfTokens`)."""
 
     @abstractmethod
     def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
@@ -51,16 +43,24 @@ class Objective(ABC):
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """The sum over the batch, in float32."""
 
+
+class OfSequences(Objective):
+    """Outputs are (B, M, C), of each sequence; M are the members, whose losses are averaged."""
+
+    @abstractmethod
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
-        """loss and metrics of the outputs (n, C) of all records; of an objective with outputs a sequence."""
-        raise NotImplementedError
-
-    def measure_tokens(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
-        """loss and metrics on all records; of an objective with outputs a token."""
-        raise NotImplementedError
+        """loss and metrics of the outputs (n, C) of all records."""
 
 
-class Binary(Objective):
+class OfTokens(Objective):
+    """Outputs are (B, M, N, C), of each token; M are the members, whose losses are averaged."""
+
+    @abstractmethod
+    def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+        """loss and metrics on all records."""
+
+
+class Binary(OfSequences):
     """Binary cross-entropy with label smoothing and class weights.
 
     Parameters
@@ -94,7 +94,7 @@ class Binary(Objective):
         return {"loss": loss, "auroc": float(roc_auc_score(targets, logits))}
 
 
-class Multiclass(Objective):
+class Multiclass(OfSequences):
     """Cross-entropy with label smoothing and class weights; a record without a class counts nothing."""
 
     def __init__(self, section: config.MulticlassObjective, training: config.Training, classes: NDArray[np.int64]) -> None:
@@ -117,7 +117,7 @@ class Multiclass(Objective):
         return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets)}
 
 
-class Columns(Objective):
+class Columns(OfSequences):
     """One output a column of numbers, some of which may be missing: what labels and numbers share."""
 
     def __init__(self, section: config.MultilabelObjective | config.RegressionObjective) -> None:
@@ -181,10 +181,8 @@ class Regression(Columns):
         return (targets - np.array(self.section.center)) / np.array(self.section.scale)
 
 
-class Labels(Objective):
+class Labels(OfTokens):
     """Cross-entropy of each letter's label."""
-
-    per_token = True
 
     def __init__(self, section: config.LabelsObjective, training: config.Training) -> None:
         self.section, self.smoothing = section, training.label_smoothing
@@ -199,7 +197,7 @@ class Labels(Objective):
         """outputs (B, M, N, C), wanted (B, N) int."""
         return _cross_entropy(outputs, wanted, self.smoothing)
 
-    def measure_tokens(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+    def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
         outputs, wanted = [], []
         for found, rows in zip(scorer.token_outputs(letters), targets, strict=True):
             outputs.append(found[: len(rows)])
@@ -210,10 +208,9 @@ class Labels(Objective):
         return {"loss": loss, **measure(self.section, predictions_of(self.section, joined), truth)}
 
 
-class LanguageModel(Objective):
+class LanguageModel(OfTokens):
     """What a masked and a causal model share: tokens are what is wanted, and perplexity is how well."""
 
-    per_token = True
     letters: int | None = None  # new letters that a wanted token brings; None where tokens overlap
 
     def __init__(self, tokenizer: KmerTokenizer) -> None:
@@ -223,7 +220,7 @@ class LanguageModel(Objective):
         """outputs (B, M, N, V), wanted (B, N) int."""
         return _cross_entropy(outputs, wanted)
 
-    def measure_tokens(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+    def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
         loss, right, size = self.sums(scorer, letters).sum(axis=0)
         return {"loss": loss / size, **language_metrics(loss / size, right / size, self.letters)}
 
@@ -284,7 +281,7 @@ def _cross_entropy(outputs: Tensor, wanted: Tensor, smoothing: float = 0.0, weig
     return cross_entropy(flat[known], repeated[known], weights, label_smoothing=smoothing, reduction="sum") / members
 
 
-def build_objective(run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray[Any]) -> Objective:
+def build_objective(run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray[Any]) -> OfSequences | OfTokens:
     """The objective of a run whose classes and scales are known; `targets` are those of the training records."""
     match run.objective:
         case config.MulticlassObjective() as section:

@@ -1,6 +1,6 @@
 """What steps of a run take on this machine: memory and time, measured in a process of their own on made-up records.
 
-Hides: the process, the sizes it climbs, the kernel's and glibc's books, limits of memory. `training.plan` draws the conclusions.
+Hides: the process, and the sizes it climbs. `training.plan` draws the conclusions.
 
 The loop itself takes the steps, so that nothing it allocates is forgotten: optimizer, running mean, batches, evaluation, checkpoint. The
 process is a fresh one, as a forked one would share pages with its parent and may not use threads that the parent has started.
@@ -8,8 +8,6 @@ process is a fresh one, as a forked one would share pages with its parent and ma
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import math
 import multiprocessing
 import os
@@ -17,7 +15,6 @@ import resource
 import signal
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,6 +32,7 @@ from selfattn_bio.scoring.scorer import BATCH_LETTERS
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.training.hardware import open_fabric, use_matmul, use_threads
 from selfattn_bio.training.loop import Trainer
+from selfattn_bio.training.memory import available_mb, give_back, is_out_of_memory, now_mb, peak_mb, reset_peak, status_mb
 from selfattn_bio.training.resume import CheckpointFolder
 
 STEPS = 3  # of a size
@@ -43,7 +41,6 @@ FIRST = 2048  # letters of the smallest size
 GROWTH = 4  # from size to size
 SHORTEST = 20  # letters of a made-up record: shorter ones would be drawn twice
 SHARE = 0.5  # of the available memory that a size may be expected to take
-HEAP_PAD = 268  # MB that malloc asks for ahead of need, as `cli.main.keep_memory` sets it
 KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)  # how a process ends that finds no memory
 
 
@@ -150,21 +147,6 @@ def measure(
     return found
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it says that memory, of the CPU or of the GPU, could not be had."""
-    told = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
-    if "could not create a" in str(error) and not torch.cuda.is_available():  # oneDNN's word for whatever fails: memory, if that is scarce
-        return available_mb() - status_mb("RssAnon") < 2 * HEAP_PAD
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError | OSError) and any(words in str(error) for words in told)
-    )
-
-
-def words_of(error: BaseException) -> str:
-    """What an allocator says, in short: without its own place in torch's source."""
-    return " ".join(str(error).split()).rpartition("DefaultCPUAllocator: ")[2].partition(". ")[0] or type(error).__name__
-
-
 def grows_squared(model: config.AttentionModel | config.CnnModel) -> bool:
     """Whether the work, and with some kernels the memory, of a record grows with the square of its length."""
     if isinstance(model, config.CnnModel):
@@ -186,7 +168,6 @@ def _work(
 ) -> None:
     """Send what is known after each size; the last that arrives counts."""
     prepare()
-    warnings.filterwarnings("ignore", message="The `srun` command")  # the training itself says it
     os.environ.pop("TORCHELASTIC_RUN_ID", None)  # it is no process of the training, even if one of those asks
     use_threads(threads)
     use_matmul(run.training.matmul)
@@ -248,7 +229,7 @@ class _Climber:
         if not self.probe.kept:
             give_back()
             parameters = sum(each.numel() for each in trainer.bare.parameters())
-            self.probe = replace(self.probe, kept=_now_mb(), parameters=parameters)
+            self.probe = replace(self.probe, kept=now_mb(), parameters=parameters)
         return point
 
     def _trainer(self, length: int, batch: int, spread: tuple[float, ...]) -> Trainer:
@@ -256,7 +237,7 @@ class _Climber:
         training = self.run.training.model_copy(update={"batch_size": batch, "accumulate": self.accumulate})
         run = self.run.model_copy(update={"training": training})
         corpus, split = made_up(run, [max(round(share * length), SHORTEST) for share in spread], self.scored, self.folder)
-        _reset_peak()
+        reset_peak()
         return Trainer(self.fabric, run, corpus, split, self.folder / "model", "plan")
 
     def _go_on(self) -> Trainer:
@@ -333,87 +314,12 @@ def _targets(objective: config.Objective, lengths: list[int], rng: np.random.Gen
             return {}
 
 
-# ------------------------------------------------------------------------------------------------------ memory and time
 def _timed(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - start
-
-
-def status_mb(entry: str) -> float:
-    """VmRSS (resident now), VmHWM (the most since the last reset), VmSize, VmData or RssAnon of this process, in MB.
-
-    Not getrusage, whose mark a process takes over from the one that started it.
-    """
-    text = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(text.split(entry + ":")[1].split()[0]) * 1024 / 1e6
-
-
-def peak_mb() -> float:
-    """The most since `_reset_peak`: resident, or taken from the GPU by torch."""
-    return torch.cuda.max_memory_reserved() / 1e6 if torch.cuda.is_available() else status_mb("VmHWM")
-
-
-def _now_mb() -> float:
-    return torch.cuda.memory_reserved() / 1e6 if torch.cuda.is_available() else status_mb("VmRSS")
-
-
-def _reset_peak() -> None:
-    give_back()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        return
-    with suppress(OSError):  # a sandbox may forbid it; as sizes grow, the mark then still is that of the last
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def give_back() -> None:
-    """Return to the system, or the GPU, what is free."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)
-
-
-def available_mb() -> float:
-    """MB that this process may take, with what it has: of the GPU if there is one, else by the system, its control group and its limits."""
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0] / 1e6 + torch.cuda.memory_reserved() / 1e6
-    text = Path("/proc/meminfo").read_text(encoding="ascii")
-    system = int(text.split("MemAvailable:")[1].split()[0]) * 1024 / 1e6
-    found = [min(system, group_room_mb()) + status_mb("RssAnon")]
-    for limit, entry in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
-        most = resource.getrlimit(limit)[0]
-        if most != resource.RLIM_INFINITY:
-            found.append(most / 1e6 - status_mb(entry) + status_mb("VmRSS") - 2 * HEAP_PAD)  # one ahead, one of holes
-    return max(0.0, min(found))
-
-
-def group_room_mb(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
-    """MB up to the nearest limit of the control groups (version 1 or 2) that this process is in; infinite without one.
-
-    What they hold of files is not counted as taken, as the system drops it first.
-    """
-    room = math.inf
-    for line in own.read_text(encoding="ascii").splitlines() if own.exists() else ():
-        number, controllers, path = line.split(":", 2)
-        if number == "0":
-            top, limit, usage, prefix = root, "memory.max", "memory.current", ""
-        elif "memory" in controllers.split(","):
-            top, limit, usage, prefix = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
-        else:
-            continue
-        folder = top / path.lstrip("/")  # in a container the path may be the host's: what there is of it counts
-        for group in (folder, *folder.parents):
-            if group.is_relative_to(top) and (group / limit).exists() and (most := (group / limit).read_text().strip()) != "max":
-                stat = dict(each.split() for each in (group / "memory.stat").read_text().splitlines())
-                files = sum(int(stat.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive"))
-                room = min(room, (int(most) - int((group / usage).read_text()) + files) / 1e6)
-    return room
 
 
 def _guard(probe: Probe) -> None:

@@ -1,4 +1,7 @@
-"""The run file: defaults, variants, and every promise of an error: the key, the rule, the value, the line, the nearest known key."""
+"""The run file: defaults, variants, and every promise of an error: the key, the rule, the value, the line, the nearest known key.
+
+Long, as each mistake that a user can make in the file is a row of a table here.
+"""
 
 from pathlib import Path
 

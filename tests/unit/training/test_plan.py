@@ -9,8 +9,9 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.memory import available_mb, group_room_mb, is_out_of_memory, words_of
 from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory
-from selfattn_bio.training.probe import Point, Probe, available_mb, group_room_mb, is_out_of_memory, made_up, rungs, words_of
+from selfattn_bio.training.probe import Point, Probe, made_up, rungs
 
 FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())
 
