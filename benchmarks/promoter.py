@@ -1,8 +1,9 @@
 """Three seeds of the promoter task: the model and the CNN of its run file, trained anew with each seed, judged on the test chromosome.
 
 Prints test AUROC of each seed, the means, the same for the mean prediction of the seeds ("together": an ensemble of three CNNs, and of
-three times two attention networks), and the paired-bootstrap difference of each model to the best baseline of its seed. As many
-trainings run at once as there are cores, each with one thread. Goes on where it was stopped. Run: `make bench-promoter`.
+three times two attention networks), and the paired-bootstrap difference of each model to the best baseline of its seed, and of the means
+over the seeds. As many trainings run at once as there are cores, each with one thread. Goes on where it was stopped.
+Run: `make bench-promoter`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 import pandas as pd
 import tomli_w
 from sklearn.metrics import roc_auc_score
@@ -24,6 +26,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
 from selfattn_bio.files import sha256_of
 from selfattn_bio.model.checkpoint import check_trained_on
 
@@ -86,9 +89,25 @@ def judged(seed: int, corpus: Path, split: Path) -> dict:
     return json.loads(metrics.read_text(encoding="utf-8"))
 
 
+def predictions(seed: int) -> pd.DataFrame:
+    """Of the test records, the same in the same order for every seed."""
+    return pd.read_csv(FOLDER / f"seed{seed}" / "predictions" / "test.tsv", sep="\t")
+
+
+def lead_of_means(baseline: str) -> dict[str, float]:
+    """Mean over the seeds of test AUROC, model minus `baseline`; the interval is over test records, each draw the same for all networks."""
+    drawn: dict[str, list[Sampled]] = {"model": [], baseline: []}
+    for table in map(predictions, SEEDS):
+        bootstrap = Bootstrap(table["label"].to_numpy())
+        for name, each in drawn.items():
+            each.append(bootstrap.metrics(table[name], threshold=0.5)["auroc"])
+    model, other = (Sampled(mean(s.value for s in each), np.mean([s.draws for s in each], axis=0)) for each in drawn.values())
+    return model.minus(other)
+
+
 def of_mean_prediction(name: str, seeds: Sequence[int]) -> float:
     """Test AUROC of the mean over `seeds` of the probabilities that classifier `name` predicts."""
-    tables = [pd.read_csv(FOLDER / f"seed{seed}" / "predictions" / "test.tsv", sep="\t") for seed in seeds]
+    tables = [predictions(seed) for seed in seeds]
     return roc_auc_score(tables[0]["label"], sum(table[name] for table in tables))
 
 
@@ -126,6 +145,9 @@ def main() -> None:
         best = metrics["differences"]["best_baseline"]
         lead = metrics["differences"]["baselines"][best]["auroc"]
         print(f"seed {seed}: model - {best} {lead['value']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f})")
+    best = max(baselines, key=lambda name: mean(table[name]))
+    lead = lead_of_means(best)
+    print(f"means: model - {best} {lead['value']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f}), p {lead['p']:.3f}")
 
 
 if __name__ == "__main__":
