@@ -42,6 +42,15 @@ class Band:
             covered &= distance % self.dilation == 0
         return covered & (query // self.block == key // self.block) if self.block else covered
 
+    def num_pairs(self, length: int) -> int:
+        """How many pairs it covers in a sequence of `length` tokens."""
+        if self.block:
+            (whole, rest), unbroken = divmod(length, self.block), replace(self, block=0)
+            return whole * unbroken.num_pairs(self.block) + unbroken.num_pairs(rest)
+        steps = (length - 1) // self.dilation if length else -1
+        sides = [min(side, steps) for side in (self.left, self.right)]
+        return sum(n * length - self.dilation * n * (n + 1) // 2 for n in sides) + length
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -54,6 +63,11 @@ class Columns:
         """The rule, pair by pair: bool, broadcast."""
         covered = (key < self.count) & (query >= 0)
         return covered & (key <= query) if self.causal else covered
+
+    def num_pairs(self, length: int) -> int:
+        """How many pairs it covers in a sequence of `length` tokens."""
+        count = min(self.count, length)
+        return count * length - (count * (count - 1) // 2 if self.causal else 0)
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,10 @@ class Blocks:
         """The rule, pair by pair: bool, broadcast."""
         covered = (self.drawn(query // self.block, length) == (key // self.block)[..., None]).any(-1)
         return covered & (key <= query) if self.causal else covered
+
+    def num_pairs(self, length: int) -> int:
+        """How many pairs it covers in a sequence of `length` tokens, if no block is drawn twice, all are whole and none is causal."""
+        return length * self.count * self.block
 
     def drawn(self, query_block: Tensor, length: int | Tensor) -> Tensor:
         """(..., count) int64: the key blocks of each query block, among those of a sequence of `length` tokens (causal: up to its own)."""

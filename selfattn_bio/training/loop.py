@@ -42,6 +42,7 @@ from selfattn_bio.model.checkpoint import read_provenance, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, peak_memory_mb, whole
@@ -49,6 +50,7 @@ from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals
 from selfattn_bio.training.sides import Side, Stream, read_sides
+from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -63,6 +65,9 @@ class Progress:
     top: list[list[float]] = field(default_factory=list)  # main metric and step of the best evaluations, best first
     seconds: float = 0.0
     letters: int = 0
+    tokens: int = 0
+    flop: float = 0.0  # floating-point operations of this process
+    scaler: dict[str, Any] = field(default_factory=dict)  # of float16: by what the loss is multiplied
     loss_sum: float = 0.0  # since the last evaluation
     loss_steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -170,6 +175,8 @@ class Trainer:
         if run.transfer:
             start_from(self.bare, self.run, run.transfer, str(output))
         self.average = copy.deepcopy(self.bare).to(fabric.device).eval()
+        self.flop = FlopCounter(self.bare)
+        self.gemm_peak = gemm_peak(fabric.device, run.training.precision)
         self.network = fabric.setup_module(self.bare)
         optimizer = build_optimizer(self.bare, run.training, lambda name: layer_of(name, self.num_layers) if run.transfer else 0)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
@@ -205,20 +212,20 @@ class Trainer:
     def add_gradients(self) -> float:
         """Add up the gradients of a step's batches over all processes; their loss, the mean over what is wanted in all of them."""
         parts = self.stream.batches(self.progress.step)
-        batches, counts = [], np.zeros(2)  # of what is wanted, and of letters
+        batches, counts = [], np.zeros(3)  # of what is wanted, of letters, of tokens
         for epoch, rows in parts:
             mine, share = _share(rows, self.fabric)
             letters, targets = self.stream.examples(epoch, mine)
             batch = self.objective.batch(self.scorer.tokens(letters), targets)
             batches.append((batch, share))
-            counts += share * np.array([batch.size, np.count_nonzero(letters)])
-        size, letters_seen = self._sum_of_all(counts)
+            counts += share * np.array([batch.size, np.count_nonzero(letters), int((batch.tokens != PAD).sum())])
+        size, letters_seen, tokens_seen = self._sum_of_all(counts)
         size = max(size, 1.0)  # a batch of records without targets moves nothing
         loss = 0.0
         for number, (batch, share) in enumerate(batches, start=1):
             with self.fabric.no_backward_sync(self.network, enabled=number < len(batches)):
                 loss += self._backward(batch, share, size)
-        self.progress.letters += round(letters_seen)
+        self.progress.letters, self.progress.tokens = self.progress.letters + round(letters_seen), self.progress.tokens + round(tokens_seen)
         return float(self._sum_of_all(np.array([loss]))[0])
 
     def _backward(self, batch: Batch, share: float, size: float) -> float:
@@ -233,7 +240,8 @@ class Trainer:
         return self.fabric.all_reduce(torch.from_numpy(values).to(self.fabric.device), reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
 
     def _check_finite(self, loss: float, norm: Tensor | None) -> None:
-        if not (math.isfinite(loss) and norm is not None and bool(norm.isfinite())):
+        scale = self.fabric.strategy.precision.state_dict().get("scale", 0.0)  # of float16, which begins too high: such steps are left out
+        if not (math.isfinite(loss) and norm is not None and (bool(norm.isfinite()) or scale > 1)):
             ids = ", ".join(self.stream.ids(self.progress.step)[:5])
             message = f"loss and gradient must be finite, got {loss} and {norm} at step {self.progress.step + 1} (records {ids}, ...)"
             raise TrainingError(message, place=str(self.output), cure="Lower training.learning_rate; the last checkpoint is kept")
@@ -252,7 +260,7 @@ class Trainer:
                 **{f"valid_{name}": value for name, value in measured.items()},
                 "learning_rate": learning_rate(progress.step - 1, training),
                 "seconds": seconds,
-                "letters_per_second": progress.letters / seconds,
+                **self.speed(seconds),
                 "peak_memory_mb": peak_memory_mb(),
             }
         )
@@ -266,6 +274,14 @@ class Trainer:
         if [worth, progress.step] in progress.top:
             self.top[progress.step] = {key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()}
             self.top = {int(step): self.top[int(step)] for _, step in progress.top}
+
+    def speed(self, seconds: float) -> dict[str, float]:
+        """Of the run so far, evaluations included; the share is of the peak of a matrix product, as this process measured it."""
+        return {
+            "letters_per_second": self.progress.letters / seconds,
+            "tokens_per_second": self.progress.tokens / seconds,
+            "gemm_share": self.flop.total / seconds / self.gemm_peak,
+        }
 
     def measure_valid(self) -> dict[str, float]:
         """loss and metrics of the running mean of the weights on valid, with the running statistics of the first process."""
@@ -299,7 +315,8 @@ class Trainer:
             "optimizer": optimizer_tensors(self.optimizer),
             **{f"top-{step}": weights for step, weights in self.top.items()},
         }
-        state = asdict(self.progress) | {"seconds": time.monotonic() - self.started}
+        scaler = self.fabric.strategy.precision.state_dict()
+        state = asdict(self.progress) | {"seconds": time.monotonic() - self.started, "flop": self.flop.total, "scaler": scaler}
         return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}, state
 
     def restore(self, checkpoints: CheckpointFolder) -> None:
@@ -316,8 +333,10 @@ class Trainer:
         for name, weight in self.bare.state_dict().items():
             weight.copy_(part_of(network[name], weight))
         self.average.load_state_dict(parts.pop("average"))
-        restore_optimizer(self.optimizer, parts.pop("optimizer"))
+        restore_optimizer(self.optimizer, parts.pop("optimizer", {}))  # none before the first step that float16 takes
         self.progress = Progress(**state)
+        self.flop.total = self.progress.flop
+        self.fabric.strategy.precision.load_state_dict(self.progress.scaler)
         self.top = {int(step): parts[f"top-{int(step)}"] for _, step in self.progress.top}
         self.started = time.monotonic() - self.progress.seconds
         self._say(f"going on from the checkpoint of step {self.progress.step}")
@@ -357,7 +376,7 @@ class Trainer:
         cost = {
             "seconds": round(self.progress.seconds, 1),
             "peak_memory_mb": round(peak_memory_mb(), 1),
-            "letters_per_second": round(self.progress.letters / self.progress.seconds, 1),
+            **{name: float(f"{value:.4g}") for name, value in self.speed(self.progress.seconds).items()},
             "steps": self.progress.step,
             "best_step": self.progress.best_step,
         }

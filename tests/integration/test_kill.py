@@ -24,7 +24,7 @@ from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import loop
 
-TIMED = ["seconds", "letters_per_second", "peak_memory_mb"]  # of the history: no two runs have the same
+TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_share", "peak_memory_mb"]  # of the history: no two runs have the same
 PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all trainers
 PROCESSES.set_forkserver_preload(["selfattn_bio.training.loop"])
 
@@ -115,13 +115,13 @@ def start(folder, moment="never", count=0, processes=1):
     return -signal.SIGKILL if codes != {0} else 0
 
 
-def prepare(folder, processes):
+def prepare(folder, processes, run=RUN):
     """Run file, corpus and split in a folder, and what an uninterrupted run makes of them."""
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
         letters = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range(40)]
         (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters)))
-    (folder / "run.toml").write_text(RUN)
+    (folder / "run.toml").write_text(run)
     corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
     sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
     pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
@@ -181,6 +181,15 @@ def test_killed_when_nothing_is_left_but_to_write_the_model(prepared):
     assert start(prepared, "at the end", 1) == -signal.SIGKILL
     assert start(prepared) == 0
     same_as_expected(prepared)
+
+
+@pytest.mark.slow
+def test_killed_in_float16_whose_scale_is_part_of_its_state(tmp_path):
+    prepare(tmp_path, 1, RUN + 'precision = "16-mixed"\n')
+    forget(tmp_path)
+    assert start(tmp_path, "in a step", 12) == -signal.SIGKILL
+    assert start(tmp_path) == 0
+    same_as_expected(tmp_path)
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ from selfattn_bio.errors import TrainingError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.hardware import open_fabric
 
-TIMED = ["seconds", "letters_per_second", "peak_memory_mb"]  # of the history: no two runs have the same
+TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_share", "peak_memory_mb"]  # of the history: no two runs have the same
 RUN = """
 [data]
 positives = "positives.fa"

@@ -67,6 +67,21 @@ def test_a_planted_motif_is_learnt_and_scored(planted, tmp_path, model, capsys):
     assert table["probability"][1] > 0.5 > table["probability"][0]
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_half_precisions_learn_too(planted, tmp_path, precision):
+    train(with_training(precision=precision), *planted, tmp_path / "model", threads=1)
+    assert best_auroc(tmp_path / "model") > 0.95
+
+
+def test_the_history_says_how_fast_it_was(planted, tmp_path):
+    train(with_training(max_steps=40), *planted, tmp_path / "model", threads=1)
+    row = pd.read_csv(tmp_path / "model" / "history.csv").iloc[-1]
+    # A letter more than tokens at each end of a 3-mer: 50 to 69 letters a record, less a shift of up to 4.
+    assert 0.94 < row["tokens_per_second"] / row["letters_per_second"] < 0.98
+    assert 0 < row["gemm_share"] < 1
+    assert row["peak_memory_mb"] > 10
+
+
 def test_the_control_learns_nothing(planted, tmp_path):
     train(with_training(labels="shuffled"), *planted, tmp_path / "model", threads=1)
     assert best_auroc(tmp_path / "model") < 0.75  # the best of three looks at 120 records; the model above has .95

@@ -110,3 +110,10 @@ def test_unions_flatten_and_count_each_part_once():
 )
 def test_each_kind_is_built(section, expected):
     assert build_pattern(section) == expected
+
+
+@pytest.mark.parametrize("length", [1, 7, 50])
+@pytest.mark.parametrize("pattern", [each for each in PATTERNS if "Union" not in str(each) and "RandomBlocks" not in str(each)], ids=str)
+def test_pairs_of_a_part_are_counted(pattern, length):
+    (part,) = pattern.parts(length)
+    assert part.num_pairs(length) == pattern.dense_mask(length).sum()

@@ -1,0 +1,42 @@
+"""Throughput: operations counted by hand, the peak of a matrix product."""
+
+import pytest
+import torch
+from torch import nn
+
+from selfattn_bio import config
+from selfattn_bio.attention.patterns import Full, Global, Window
+from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.training.throughput import FlopCounter, gemm_peak, num_pairs
+
+
+def test_pairs_of_a_pattern():
+    assert num_pairs(Full(), 10) == 100
+    assert num_pairs(Window(1), 4) == 10
+    assert num_pairs(Window(1) | Global(1), 4) == 16  # 10 + a column of 4 + a row of 4 are more than all
+    assert num_pairs(Window(1) | Global(1), 100) == 298 + 200
+
+
+def test_flop_of_a_block_counted_by_hand():
+    section = config.AttentionModel(embed_dim=8, num_heads=2, num_layers=1, feedforward_dim=12, pattern=config.WindowPattern(window=1))
+    encoder = Encoder(section)
+    counter = FlopCounter(encoder, start=1.0)
+    x, mask = torch.zeros(3, 4, 8), torch.ones(3, 4, dtype=torch.bool)
+    encoder.train()(x, mask)
+    linear = 3 * 4 * (8 * 24 + 8 * 8 + 8 * 12 + 12 * 8)  # qkv, out, feed-forward: a product an entry of the weights, each token
+    attention = 3 * 10 * 8 * 2  # pairs of a window of 1 in 4 tokens; queries with keys, weights with values
+    assert counter.total == 1 + 2 * 3 * (linear + attention)
+    encoder.eval()(x, mask)
+    assert counter.total == 1 + 2 * 3 * (linear + attention)  # evaluation is no training
+
+
+def test_flop_of_a_convolution():
+    layer = nn.Conv1d(4, 6, kernel_size=3, padding=1)
+    counter = FlopCounter(layer)
+    layer(torch.zeros(2, 4, 10))
+    assert counter.total == 2 * 3 * (2 * 10 * 6 * 4 * 3)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_peak_is_a_plausible_rate(precision):
+    assert 1e8 < gemm_peak(torch.device("cpu"), precision) < 1e15
