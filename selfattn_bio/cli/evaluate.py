@@ -146,13 +146,12 @@ def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Lette
     from selfattn_bio.evaluation.summary import SIDES
     from selfattn_bio.evaluation.targets import markov_nats, summarise_language, unigram_nats
     from selfattn_bio.scoring.scorer import load
-    from selfattn_bio.training.objectives import LanguageModel, build_objective
+    from selfattn_bio.training.objectives import build_language_model
 
     sums = {}
     for name, members in folders.items():
         scorer = load(members).members[0]  # the only one: `load` averages none of these
-        language = build_objective(scorer.run, scorer.tokenizer, np.zeros(0))
-        assert isinstance(language, LanguageModel)
+        language = build_language_model(scorer.run.objective, scorer.tokenizer)
         letters_of_token = language.letters
         sums[name] = {side: language.sums(scorer, letters[side]) for side in SIDES}
     both = {side: letters[side] for side in SIDES}

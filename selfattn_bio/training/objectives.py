@@ -36,7 +36,7 @@ class Objective(ABC):
     """What a run learns, of sequences (`OfSequences`) or of tokens (`OfTokens`)."""
 
     @abstractmethod
-    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         """Inputs and what is wanted; `tokens` (B, N) are padded with 0, `targets` are those of the rows."""
 
     @abstractmethod
@@ -76,7 +76,7 @@ class Binary(OfSequences):
         balanced = training.class_weights == "balanced"
         self.weights = (0.5 / (1 - share), 0.5 / share) if balanced else (1.0, 1.0)
 
-    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         return Batch(tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), len(targets))
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class Multiclass(OfSequences):
             counts = np.bincount(classes[classes != UNKNOWN], minlength=len(section.classes))
             self.weights = torch.tensor(counts.sum() / (len(counts) * np.maximum(counts, 1)), dtype=torch.float32)
 
-    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         return Batch(tokens, torch.from_numpy(targets).to(tokens.device), int((targets != UNKNOWN).sum()))
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class Columns(OfSequences):
     def __init__(self, section: config.MultilabelObjective | config.RegressionObjective) -> None:
         self.section = section
 
-    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         wanted = torch.from_numpy(self.wanted(targets)).to(tokens.device, torch.float32)
         return Batch(tokens, wanted, int(np.isfinite(targets).sum()))
 
@@ -187,7 +187,7 @@ class Labels(OfTokens):
     def __init__(self, section: config.LabelsObjective, training: config.Training) -> None:
         self.section, self.smoothing = section, training.label_smoothing
 
-    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         wanted = np.full(tokens.shape, UNKNOWN)
         for row, labels in zip(wanted, targets, strict=True):
             row[: len(labels)] = labels
@@ -215,6 +215,10 @@ class LanguageModel(OfTokens):
 
     def __init__(self, tokenizer: KmerTokenizer) -> None:
         self.tokenizer = tokenizer
+
+    @abstractmethod
+    def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
+        """Inputs and what is wanted; what is hidden is drawn from `generator`, or from torch's global one."""
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
         """outputs (B, M, N, V), wanted (B, N) int."""
@@ -292,9 +296,24 @@ def build_objective(run: config.RunFile, tokenizer: KmerTokenizer, targets: NDAr
             return Regression(section)
         case config.LabelsObjective() as section:
             return Labels(section, run.training)
+        case config.MaskedObjective() | config.CausalObjective() as section:
+            return build_language_model(section, tokenizer)
+        case _:
+            return Binary(run.training, targets)
+
+
+def build_language_model(section: config.Objective, tokenizer: KmerTokenizer) -> LanguageModel:
+    """The objective of a masked or causal language model.
+
+    Raises
+    ------
+    ValueError
+        If the objective is another.
+    """
+    match section:
         case config.MaskedObjective(fraction=fraction):
             return Masked(tokenizer, fraction)
         case config.CausalObjective():
             return Causal(tokenizer)
         case _:
-            return Binary(run.training, targets)
+            raise ValueError(f"objective must be masked or causal, got {section.kind!r}")

@@ -12,7 +12,7 @@ from selfattn_bio import config
 from selfattn_bio.evaluation.measures import UNKNOWN
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
-from selfattn_bio.training.objectives import Causal, Labels, Masked, Multiclass, Multilabel, Regression
+from selfattn_bio.training.objectives import Causal, Labels, Masked, Multiclass, Multilabel, Regression, build_language_model
 
 PLAIN = config.Training(label_smoothing=0)
 CLASSES = config.MulticlassObjective(column="c", classes=("a", "b", "c"))
@@ -112,3 +112,9 @@ def test_a_causal_batch_wants_the_next_token():
     assert tokens.tolist() == [[a, c, UNK, t], [g, t, PAD, PAD]]
     assert batch.wanted.tolist() == [[c, UNKNOWN, t, UNKNOWN], [t, UNKNOWN, UNKNOWN, UNKNOWN]]
     assert batch.size == 3
+
+
+def test_a_language_model_is_masked_or_causal():
+    assert isinstance(build_language_model(config.CausalObjective(), KmerTokenizer(DNA, 1)), Causal)
+    with pytest.raises(ValueError, match="objective must be masked or causal, got 'multiclass'"):
+        build_language_model(CLASSES, KmerTokenizer(DNA, 1))
