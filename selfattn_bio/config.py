@@ -386,13 +386,27 @@ Model = Annotated[AttentionModel | CnnModel, Field(discriminator="kind")]
 Column = Annotated[str, Field(min_length=1)]
 
 
-class BinaryObjective(Section):
+class ObjectiveSection(Section):
+    """What the objectives share."""
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns of [data] targets that it reads."""
+        return ()
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What its outputs stand for, in their order: columns or classes; none while classes are not known."""
+        return self.target_columns
+
+
+class BinaryObjective(ObjectiveSection):
     """Positives against negatives, by cross-entropy."""
 
     kind: Literal["binary"] = "binary"
 
 
-class MulticlassObjective(Section):
+class MulticlassObjective(ObjectiveSection):
     """One of several classes a sequence, by cross-entropy."""
 
     kind: Literal["multiclass"] = "multiclass"
@@ -405,15 +419,27 @@ class MulticlassObjective(Section):
             raise ValueError(f"classes must be two different ones or more, got {', '.join(self.classes)}")
         return self
 
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return (self.column,)
 
-class MultilabelObjective(Section):
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return self.classes
+
+
+class MultilabelObjective(ObjectiveSection):
     """Any of several labels a sequence, each by binary cross-entropy."""
 
     kind: Literal["multilabel"] = "multilabel"
     columns: Names = Field(description="of [data] targets: 0, 1, or empty where it is not known")
 
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return self.columns
 
-class RegressionObjective(Section):
+
+class RegressionObjective(ObjectiveSection):
     """One number a sequence or more."""
 
     kind: Literal["regression"] = "regression"
@@ -429,8 +455,12 @@ class RegressionObjective(Section):
             raise ValueError(f"center and scale must {rule}, got {len(self.center)} and {len(self.scale)}")
         return self
 
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return self.columns
 
-class LabelsObjective(Section):
+
+class LabelsObjective(ObjectiveSection):
     """One class a letter, such as secondary structure, by cross-entropy."""
 
     kind: Literal["labels"] = "labels"
@@ -443,8 +473,16 @@ class LabelsObjective(Section):
             raise ValueError(f"classes must be different ASCII characters other than -, got {self.classes!r}")
         return self
 
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return (self.column,)
 
-class MaskedObjective(Section):
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(self.classes)
+
+
+class MaskedObjective(ObjectiveSection):
     """Masked-language model: hidden k-mers are told from what stands around them. Whole spans are hidden, so that no k-mer over the same
     letters tells them (BERT, Devlin et al. 2019; spans as DNABERT, Ji et al. 2021)."""
 
@@ -452,7 +490,7 @@ class MaskedObjective(Section):
     fraction: float = Field(0.15, gt=0, le=0.5, description="share of the letters that is hidden")
 
 
-class CausalObjective(Section):
+class CausalObjective(ObjectiveSection):
     """Causal language model: each token is told from those before it."""
 
     kind: Literal["causal"] = "causal"
@@ -661,7 +699,7 @@ class RunFile(Section):
             rule = "positives and negatives" if kind == "binary" else "sequences"
             got = "sequences: say what is learnt of them in [objective] kind" if data.sequences else "the two classes"
             raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {got}")
-        if (kind in ("multiclass", "multilabel", "regression", "labels")) != bool(data.targets):
+        if bool(self.objective.target_columns) != bool(data.targets):
             raise ValueError(f"[data] of objective {kind!r} must name {'targets' if not data.targets else 'no targets'}")
         trainings = [run.training for run in (self, *map(self.variant, self.variants))]
         if kind != "binary" and any(training.labels == "shuffled" for training in trainings):

@@ -112,15 +112,15 @@ def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letter
     """Classes, labels, numbers or a label a letter: metrics with intervals, beside simple baselines and the variants."""
     import pandas as pd
 
-    from selfattn_bio.config import LabelsObjective, MulticlassObjective
-    from selfattn_bio.evaluation.measures import columns_of, targets_of
+    from selfattn_bio.config import LabelsObjective
+    from selfattn_bio.evaluation.measures import targets_of
     from selfattn_bio.evaluation.summary import SIDES
     from selfattn_bio.evaluation.targets import as_rows, fit_baselines, mean_predictions, summarise_members, summarise_targets
     from selfattn_bio.scoring.scorer import load
 
     models = {name: load(members) for name, members in folders.items()}
     section = models["model"].run.objective
-    table, place = corpus.targets(columns_of(section)), corpus.summary["targets"]["path"]
+    table, place = corpus.targets(section.target_columns), corpus.summary["targets"]["path"]
     targets = {side: targets_of(section, table.iloc[of], corpus.records.iloc[of], place) for side, of in rows.items()}
     fitted = fit_baselines(section, corpus.alphabet, letters["train"], targets["train"], letters["valid"], targets["valid"])
     predictions: dict[str, dict[str, Any]] = {name: {side: predict(letters[side]) for side in SIDES} for name, predict in fitted.items()}
@@ -134,8 +134,8 @@ def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letter
         several = {name: of[side] for name, of in each.items() if len(of[side]) > 1}
         if several:
             summary[side]["members"] = {name: summarise_members(section, of, targets[side]) for name, of in several.items()}
-    names = section.classes if isinstance(section, MulticlassObjective | LabelsObjective) else columns_of(section)
-    return summary, {side: pd.DataFrame({"id": _ids(corpus, rows[side]), **as_rows(predictions["model"][side], names)}) for side in SIDES}
+    said = {side: as_rows(predictions["model"][side], section.output_names) for side in SIDES}
+    return summary, {side: pd.DataFrame({"id": _ids(corpus, rows[side]), **said[side]}) for side in SIDES}
 
 
 def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:

@@ -32,20 +32,27 @@ MAIN = {
 }
 
 
-def columns_of(objective: config.Objective) -> tuple[str, ...]:
-    """The columns of the targets that an objective reads."""
+def fitted(objective: config.Objective, train: pd.DataFrame, records: pd.DataFrame, place: str) -> config.Objective:
+    """The objective with what it takes from the training records: names of classes, mean and deviation of numbers.
+
+    Parameters and errors are as of `targets_of`; there must be two classes or more, and a number in each column.
+    """
     match objective:
-        case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
-            return columns
-        case config.MulticlassObjective(column=column) | config.LabelsObjective(column=column):
-            return (column,)
+        case config.MulticlassObjective(classes=()):
+            classes = tuple(sorted(train[objective.column].dropna().unique()))
+            if len(classes) < 2:
+                message = f"column {objective.column!r} must hold two classes or more on the train side, got {len(classes)}"
+                raise CorpusError(message, place=place)
+            return objective.model_copy(update={"classes": classes})
+        case config.RegressionObjective(center=(), scale=()):
+            values = targets_of(objective, train, records, place)
+            if not np.isfinite(values).any(axis=0).all():
+                message = f"columns {', '.join(objective.columns)} must hold a number each on the train side, got none"
+                raise CorpusError(message, place=place)
+            center, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+            return objective.model_copy(update={"center": tuple(center.tolist()), "scale": tuple(np.where(scale > 0, scale, 1.0).tolist())})
         case _:
-            return ()
-
-
-def classes_of(targets: pd.DataFrame, objective: config.MulticlassObjective) -> tuple[str, ...]:
-    """The classes that the targets name, sorted."""
-    return tuple(sorted(targets[objective.column].dropna().unique()))
+            return objective
 
 
 def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
@@ -54,7 +61,7 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.D
     Parameters
     ----------
     targets
-        The columns of `columns_of`, n rows of text.
+        The objective's `target_columns`, n rows of text.
     records
         id and length (letters) of the same records.
     place
@@ -109,6 +116,19 @@ def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Arra
     if strange.size:
         raise CorpusError(f"column {values.name!r} must hold {rule} or nothing, got {strange.tolist()[0]!r}", place=place)
     return np.asarray(numbers, dtype=np.float64)
+
+
+def number_known(targets: NDArray) -> int:
+    """How many of the targets of an objective are known."""
+    if targets.dtype == object:
+        return sum(map(number_known, targets))
+    return int((targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum())
+
+
+def check_known(objective: config.Objective, targets: NDArray, side: str, place: str) -> None:
+    """Refuse a side on which nothing is known of the objective."""
+    if objective.target_columns and not number_known(targets):
+        raise CorpusError(f"{side} must hold a record with {' or '.join(objective.target_columns)}, got none", place=place)
 
 
 def predictions_of(objective: config.Objective, outputs: Array) -> Array:

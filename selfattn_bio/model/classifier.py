@@ -100,14 +100,12 @@ def build_network(run: config.RunFile) -> Network:
 def num_outputs(run: config.RunFile) -> int:
     """Outputs of a sequence, or of a token, that the objective asks for."""
     match run.objective:
-        case config.MulticlassObjective(classes=classes) | config.LabelsObjective(classes=classes):
-            return len(classes)
-        case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
-            return len(columns)
+        case config.BinaryObjective():
+            return 1
         case config.MaskedObjective() | config.CausalObjective():
             return tokenizer_of(run).vocabulary_size
-        case _:
-            return 1
+        case objective:
+            return len(objective.output_names)
 
 
 def tokenizer_of(run: config.RunFile) -> KmerTokenizer:

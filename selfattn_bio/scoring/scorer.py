@@ -19,7 +19,7 @@ from scipy.special import expit
 from selfattn_bio.config import PER_TOKEN, BinaryObjective, LabelsObjective, MulticlassObjective, RegressionObjective, RunFile
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.evaluation.measures import columns_of, predictions_of
+from selfattn_bio.evaluation.measures import predictions_of
 from selfattn_bio.evaluation.summary import spread
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network, num_outputs, tokenizer_of
@@ -268,7 +268,7 @@ def score_sequences(
         columns = {"logit": mean[:, 0], "probability": scorer.probabilities(mean[:, 0])}
         return pd.DataFrame({"id": ids, **columns, **_spreads({"spread": outputs[..., 0]})})
     predicted, each = predictions_of(objective, mean), predictions_of(objective, outputs)
-    names = objective.classes if isinstance(objective, MulticlassObjective) else columns_of(objective)
+    names = objective.output_names
     prefix = "" if isinstance(objective, RegressionObjective) else "probability_"
     called = {"predicted": [names[i] for i in predicted.argmax(axis=1)]} if isinstance(objective, MulticlassObjective) else {}
     values = {prefix + name: predicted[:, i] for i, name in enumerate(names)}

@@ -1,6 +1,6 @@
 """What a run trains on: the records of train and valid with their targets, and the endless stream of batches.
 
-Hides: checks of labels and lengths, what an objective takes from the training records, shuffled labels, epochs. The loop alone uses it.
+Hides: checks of labels and lengths, shuffled labels, epochs. The loop alone uses it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.config import MulticlassObjective, Objective, RegressionObjective, RunFile
+from selfattn_bio.config import RunFile
 from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.measures import UNKNOWN, classes_of, columns_of, targets_of
+from selfattn_bio.evaluation.measures import check_known, fitted, targets_of
 from selfattn_bio.sequence.splits import read_split
 
 
@@ -40,40 +40,15 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
         _check_lengths(run, corpus, of_side, name, split_path)
     if run.objective.kind == "binary":
         return run, {side: _labelled(run, corpus, rows[side], side, split_path) for side in ("train", "valid")}
-    columns = columns_of(run.objective)
+    columns = run.objective.target_columns
     table = corpus.targets(columns) if columns else pd.DataFrame(index=range(len(corpus)))
     place = str(corpus.summary.get("targets", {}).get("path", corpus.path))
-    run = run.model_copy(update={"objective": _fitted(run.objective, table.iloc[rows["train"]], corpus.records.iloc[rows["train"]], place)})
+    of_train = table.iloc[rows["train"]], corpus.records.iloc[rows["train"]]
+    run = run.model_copy(update={"objective": fitted(run.objective, *of_train, place)})
     targets = {side: targets_of(run.objective, table.iloc[of], corpus.records.iloc[of], place) for side, of in rows.items()}
     for name in ("train", "valid"):
-        if columns and not _any_known(targets[name]):
-            raise CorpusError(f"{name} must hold a record with {' or '.join(columns)}, got none", place=place)
+        check_known(run.objective, targets[name], name, place)
     return run, {side: Side(rows[side], targets[side]) for side in ("train", "valid")}
-
-
-def _any_known(targets: NDArray) -> bool:
-    if targets.dtype == object:
-        return any((row != UNKNOWN).any() for row in targets)
-    return bool((targets != UNKNOWN).any() if targets.ndim == 1 else np.isfinite(targets).any())
-
-
-def _fitted(objective: Objective, train: pd.DataFrame, records: pd.DataFrame, place: str) -> Objective:
-    match objective:
-        case MulticlassObjective(classes=()):
-            classes = classes_of(train, objective)
-            if len(classes) < 2:
-                message = f"column {objective.column!r} must hold two classes or more on the train side, got {len(classes)}"
-                raise CorpusError(message, place=place)
-            return objective.model_copy(update={"classes": classes})
-        case RegressionObjective(center=(), scale=()):
-            values = targets_of(objective, train, records, place)
-            if not np.isfinite(values).any(axis=0).all():
-                message = f"columns {', '.join(objective.columns)} must hold a number each on the train side, got none"
-                raise CorpusError(message, place=place)
-            center, scale = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-            return objective.model_copy(update={"center": tuple(center.tolist()), "scale": tuple(np.where(scale > 0, scale, 1.0).tolist())})
-        case _:
-            return objective
 
 
 def _check_lengths(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path) -> None:

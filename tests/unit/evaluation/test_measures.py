@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.measures import UNKNOWN, classes_of, confusion, measure, of_confusion, predictions_of, targets_of
+from selfattn_bio.evaluation.measures import UNKNOWN, check_known, confusion, fitted, measure, of_confusion, predictions_of, targets_of
 from selfattn_bio.evaluation.targets import fit_baselines, intervals_over_records, markov_nats, unigram_nats
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -27,7 +27,13 @@ def test_targets_of_a_worked_table():
     np.testing.assert_array_equal(targets_of(LABELS, table[["x", "y"]], RECORDS, "t"), [[1, 0], [np.nan, 1], [0, np.nan]])
     assert [row.tolist() for row in targets_of(LETTERS, table[["s"]], RECORDS, "t")] == [[0, 1, UNKNOWN], [UNKNOWN, UNKNOWN], [0]]
     assert targets_of(config.MaskedObjective(), table, RECORDS, "t").shape == (3, 0)
-    assert classes_of(table, CLASSES) == ("a", "b")
+    assert fitted(config.MulticlassObjective(column="c"), table, RECORDS, "t") == CLASSES
+
+
+def test_a_side_knows_something():
+    targets = targets_of(LABELS, pd.DataFrame({"x": [None, None], "y": [None, None]}), RECORDS.iloc[:2], "t")
+    with pytest.raises(CorpusError, match=r"t.tsv: valid must hold a record with x or y, got none"):
+        check_known(LABELS, targets, "valid", "t.tsv")
 
 
 @pytest.mark.parametrize(
@@ -124,11 +130,11 @@ def test_baselines_learn_what_is_in_the_letters():
     for row, label in zip(rows, classes, strict=True):
         if label:
             row[20:40] = np.frombuffer(b"TATCGATAGG" * 2, np.uint8)
-    fitted = fit_baselines(CLASSES, DNA, rows[:80], classes[:80], rows[80:100], classes[80:100])
-    assert measure(CLASSES, fitted["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
-    assert measure(CLASSES, fitted["constant"](rows[100:]), classes[100:])["mcc"] == 0
+    baselines = fit_baselines(CLASSES, DNA, rows[:80], classes[:80], rows[80:100], classes[80:100])
+    assert measure(CLASSES, baselines["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
+    assert measure(CLASSES, baselines["constant"](rows[100:]), classes[100:])["mcc"] == 0
     labels = np.empty(120, dtype=object)
     labels[:] = [np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in rows]
-    fitted = fit_baselines(LETTERS, DNA, rows[:80], labels[:80], rows[80:100], labels[80:100])
-    predicted, truth = np.concatenate(fitted["window_logistic"](rows[100:])), np.concatenate(list(labels[100:]))
+    baselines = fit_baselines(LETTERS, DNA, rows[:80], labels[:80], rows[80:100], labels[80:100])
+    predicted, truth = np.concatenate(baselines["window_logistic"](rows[100:])), np.concatenate(list(labels[100:]))
     assert measure(LETTERS, predicted, truth)["accuracy"] > 0.95
