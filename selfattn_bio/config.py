@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -414,7 +414,7 @@ class MulticlassObjective(ObjectiveSection):
     classes: tuple[str, ...] = Field((), description="in the order of the outputs; those of the training records if not given")
 
     @model_validator(mode="after")
-    def _classes_differ(self) -> MulticlassObjective:
+    def _classes_differ(self) -> Self:
         if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes must be two different ones or more, got {', '.join(self.classes)}")
         return self
@@ -449,7 +449,7 @@ class RegressionObjective(ObjectiveSection):
     scale: tuple[Annotated[float, Field(gt=0)], ...] = Field((), description="of each column; the training records' deviation if not given")
 
     @model_validator(mode="after")
-    def _one_a_column(self) -> RegressionObjective:
+    def _one_a_column(self) -> Self:
         if (len(self.center), len(self.scale)) not in ((0, 0), (len(self.columns), len(self.columns))):
             rule = f"be one a column ({len(self.columns)}), or both not given"
             raise ValueError(f"center and scale must {rule}, got {len(self.center)} and {len(self.scale)}")
@@ -458,6 +458,59 @@ class RegressionObjective(ObjectiveSection):
     @property
     def target_columns(self) -> tuple[str, ...]:
         return self.columns
+
+
+Weight = Annotated[float, Field(gt=0, description="how much its mean loss counts beside the other parts'")]
+
+
+class MulticlassPart(MulticlassObjective):
+    """Classes as a part of objective `several`."""
+
+    weight: Weight = 1.0
+
+
+class MultilabelPart(MultilabelObjective):
+    """Labels as a part of objective `several`."""
+
+    weight: Weight = 1.0
+
+
+class RegressionPart(RegressionObjective):
+    """Numbers as a part of objective `several`."""
+
+    weight: Weight = 1.0
+
+
+Part = Annotated[MulticlassPart | MultilabelPart | RegressionPart, Field(discriminator="kind")]
+
+
+class SeveralObjective(ObjectiveSection):
+    """Several things a sequence at once, each a table [objective.parts.NAME]: one network, by the weighted mean of the parts' losses."""
+
+    kind: Literal["several"] = "several"
+    parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part] = Field(description="two or more; their columns differ")
+
+    @model_validator(mode="after")
+    def _parts_differ(self) -> Self:
+        if len(self.parts) < 2:
+            raise ValueError(f"parts must be two or more, got {', '.join(self.parts) or 'none'}: a single one is an objective of its own")
+        columns = self.target_columns
+        if both := sorted({column for column in columns if columns.count(column) > 1}):
+            raise ValueError(f"parts must share no column, got {', '.join(both)} twice")
+        return self
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return tuple(column for part in self.parts.values() for column in part.target_columns)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(f"{name}.{output}" for name, part in self.parts.items() for output in part.output_names)
+
+    def places(self) -> dict[str, slice]:
+        """Where the outputs of each part stand among all, part after part."""
+        ends = itertools.accumulate(len(part.output_names) for part in self.parts.values())
+        return {name: slice(end - len(part.output_names), end) for (name, part), end in zip(self.parts.items(), ends, strict=True)}
 
 
 class LabelsObjective(ObjectiveSection):
@@ -497,7 +550,14 @@ class CausalObjective(ObjectiveSection):
 
 
 Objective = Annotated[
-    BinaryObjective | MulticlassObjective | MultilabelObjective | RegressionObjective | LabelsObjective | MaskedObjective | CausalObjective,
+    BinaryObjective
+    | MulticlassObjective
+    | MultilabelObjective
+    | RegressionObjective
+    | SeveralObjective
+    | LabelsObjective
+    | MaskedObjective
+    | CausalObjective,
     Field(discriminator="kind"),
 ]
 PER_TOKEN = ("labels", "masked", "causal")  # objectives with an output a token
@@ -704,7 +764,8 @@ class RunFile(Section):
         trainings = [run.training for run in (self, *map(self.variant, self.variants))]
         if kind != "binary" and any(training.labels == "shuffled" for training in trainings):
             raise ValueError(f"training.labels 'shuffled' must go with objective 'binary', got {kind!r}")
-        if kind not in ("binary", "multiclass") and any(training.class_weights == "balanced" for training in trainings):
+        kinds = {kind, *(part.kind for part in getattr(self.objective, "parts", {}).values())}
+        if not kinds & {"binary", "multiclass"} and any(training.class_weights == "balanced" for training in trainings):
             raise ValueError(f"training.class_weights 'balanced' must go with objective 'binary' or 'multiclass', got {kind!r}")
         return self
 
@@ -868,7 +929,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
     context = first.get("ctx", {})
     # `kind` unions put their tag into the location ("model", "attention", "embed_dim"): the file has no such key.
     parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]  # [sweep] has dotted keys
-    keys = [key for i, key in enumerate(parts) if not (i > 0 and parts[i - 1] in _UNIONS)]
+    keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in _UNIONS or parts[i - 3 : i - 1] == ["several", "parts"]))]
     match first["type"]:
         case "unknown_key":
             keys = [*keys, context["key"]]

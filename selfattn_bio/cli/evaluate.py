@@ -109,7 +109,7 @@ def _judge_binary(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters
 
 
 def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
-    """Classes, labels, numbers or a label a letter: metrics with intervals, beside simple baselines and the variants."""
+    """Classes, labels, numbers, several of these or a label a letter: metrics with intervals, beside simple baselines and the variants."""
     import pandas as pd
 
     from selfattn_bio.config import LabelsObjective

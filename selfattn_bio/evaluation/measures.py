@@ -26,6 +26,7 @@ MAIN = {
     "multiclass": ("mcc", True),
     "multilabel": ("auroc", True),
     "regression": ("pearson", True),
+    "several": ("mean", True),  # of the parts' main metrics, of all of which a higher value is better
     "labels": ("accuracy", True),
     "masked": ("perplexity", False),
     "causal": ("perplexity", False),
@@ -38,6 +39,8 @@ def fitted(objective: config.Objective, train: pd.DataFrame, records: pd.DataFra
     Parameters and errors are as of `targets_of`; there must be two classes or more, and a number in each column.
     """
     match objective:
+        case config.SeveralObjective(parts=parts):
+            return objective.model_copy(update={"parts": {name: fitted(part, train, records, place) for name, part in parts.items()}})
         case config.MulticlassObjective(classes=()):
             classes = tuple(sorted(train[objective.column].dropna().unique()))
             if len(classes) < 2:
@@ -70,7 +73,8 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.D
     Returns
     -------
     multiclass: (n,) index of the class, UNKNOWN where there is none. multilabel, regression: (n, C) floats, NaN where there is none.
-    labels: (n,) objects, each (L,) indices with UNKNOWN where a letter has no label. masked, causal: (n, 0).
+    labels: (n,) objects, each (L,) indices with UNKNOWN where a letter has no label. several: (n,) structured, a field of each part by
+    its name. masked, causal: (n, 0).
 
     Raises
     ------
@@ -87,6 +91,12 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.D
             return texts.map(numbers).reindex(targets.index, fill_value=UNKNOWN).to_numpy(dtype=np.int64)
         case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
             return np.stack([_numbers(objective, targets[column], place) for column in columns], axis=1)
+        case config.SeveralObjective(parts=parts):
+            each = {name: targets_of(part, targets, records, place) for name, part in parts.items()}
+            together = np.empty(len(targets), dtype=[(name, of.dtype, of.shape[1:]) for name, of in each.items()])
+            for name, of_part in each.items():
+                together[name] = of_part
+            return together
         case config.LabelsObjective(column=column, classes=classes):
             codes = np.full(256, -1)
             codes[list(classes.encode())] = range(len(classes))
@@ -119,15 +129,18 @@ def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Arra
 
 
 def number_known(targets: NDArray) -> int:
-    """How many of the targets of an objective are known."""
+    """How many of the targets of an objective, or of one part of several, are known."""
     if targets.dtype == object:
         return sum(map(number_known, targets))
     return int((targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum())
 
 
 def check_known(objective: config.Objective, targets: NDArray, side: str, place: str) -> None:
-    """Refuse a side on which nothing is known of the objective."""
-    if objective.target_columns and not number_known(targets):
+    """Refuse a side on which nothing is known of the objective, or of one of its parts."""
+    if isinstance(objective, config.SeveralObjective):
+        for name, part in objective.parts.items():
+            check_known(part, targets[name], side, place)
+    elif objective.target_columns and not number_known(targets):
         raise CorpusError(f"{side} must hold a record with {' or '.join(objective.target_columns)}, got none", place=place)
 
 
@@ -142,6 +155,8 @@ def predictions_of(objective: config.Objective, outputs: Array) -> Array:
             return np.exp(outputs)
         case config.RegressionObjective(center=center, scale=scale):
             return outputs * np.array(scale) + np.array(center)
+        case config.SeveralObjective(parts=parts):
+            return np.concatenate([predictions_of(parts[name], outputs[..., of]) for name, of in objective.places().items()], axis=-1)
         case _:
             raise ValueError(f"objective must be one with predictions, got {objective.kind!r}")
 
@@ -150,7 +165,8 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
     """Metrics of predictions (n, C) against targets; those of several columns are means over the columns.
 
     multiclass and labels: accuracy, macro_f1, mcc. multilabel: auroc, auprc, over columns with both labels. regression: pearson, spearman,
-    r2, mse. NaN where a metric is not defined, as a correlation with what is everywhere the same.
+    r2, mse. several: those of each part as PART.METRIC, and the mean of the parts' main ones. NaN where a metric is not defined, as a
+    correlation with what is everywhere the same.
     """
     match objective:
         case config.MulticlassObjective() | config.LabelsObjective():
@@ -162,6 +178,10 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
             }
         case config.RegressionObjective():
             return {name: _over_columns(metric, predictions, targets) for name, metric in REGRESSION.items()}
+        case config.SeveralObjective(parts=parts):
+            each = {name: measure(parts[name], predictions[:, of], targets[name]) for name, of in objective.places().items()}
+            mean = float(np.mean([found[MAIN[parts[name].kind][0]] for name, found in each.items()]))
+            return {"mean": mean, **{f"{name}.{metric}": value for name, found in each.items() for metric, value in found.items()}}
         case _:
             raise ValueError(f"objective must be one with predictions, got {objective.kind!r}")
 

@@ -35,8 +35,11 @@ def fit_baselines(
 ) -> dict[str, Predict]:
     """Simple ways to the same predictions, fitted on train: shares or means, and a linear model of k-mers or of the letters around.
 
-    The strength of its penalty is chosen on valid.
+    The strength of its penalty is chosen on valid. Of several parts each has its own.
     """
+    if isinstance(objective, config.SeveralObjective):
+        each = [fit_baselines(part, alphabet, train, targets[name], valid, valid_targets[name]) for name, part in objective.parts.items()]
+        return {name: _side_by_side([of_part[name] for of_part in each]) for name in each[0]}
     constant = _constant(objective, targets)
     if isinstance(objective, config.LabelsObjective):
         return {
@@ -48,6 +51,10 @@ def fit_baselines(
     linear, on_valid = _linear(objective, counts(train), targets), counts(valid)
     fitted = max(map(linear, STRENGTHS), key=lambda model: _worth(objective, model(on_valid), valid_targets))
     return {"constant": lambda letters: np.tile(constant, (len(letters), 1)), f"kmer{k}_linear": lambda letters: fitted(counts(letters))}
+
+
+def _side_by_side(parts: Sequence[Predict]) -> Predict:
+    return lambda letters: np.concatenate([predict(letters) for predict in parts], axis=1)
 
 
 def _worth(objective: config.Objective, predictions: Array, targets: NDArray) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,16 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from selfattn_bio.config import PER_TOKEN, BinaryObjective, LabelsObjective, MulticlassObjective, RegressionObjective, RunFile
+from selfattn_bio.config import (
+    PER_TOKEN,
+    BinaryObjective,
+    LabelsObjective,
+    MulticlassObjective,
+    Objective,
+    RegressionObjective,
+    RunFile,
+    SeveralObjective,
+)
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.measures import predictions_of
@@ -240,7 +249,8 @@ def score_sequences(
     -------
     One row a sequence, in the order given: id (header or number), then by objective
     binary: logit, probability (calibrated); multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each;
-    regression: each column; labels: predicted, text as long as the sequence; masked and causal models score no sequences.
+    regression: each column; several: those of each part, as PART.COLUMN; labels: predicted, text as long as the sequence; masked and
+    causal models score no sequences.
     Of several models also how far they differ, the standard deviation over them: binary: spread, of the logit; multiclass: spread_CLASS,
     multilabel and regression: spread_COLUMN, of what the column of that name holds; labels: none.
 
@@ -267,12 +277,19 @@ def score_sequences(
     if isinstance(objective, BinaryObjective):
         columns = {"logit": mean[:, 0], "probability": scorer.probabilities(mean[:, 0])}
         return pd.DataFrame({"id": ids, **columns, **_spreads({"spread": outputs[..., 0]})})
-    predicted, each = predictions_of(objective, mean), predictions_of(objective, outputs)
-    names = objective.output_names
+    return pd.DataFrame({"id": ids, **_said(objective, predictions_of(objective, mean), predictions_of(objective, outputs))})
+
+
+def _said(objective: Objective, predicted: NDArray[np.float64], each: NDArray[np.float64]) -> dict[str, Any]:
+    """Columns of a table of what is predicted, (n, C), and of each member (M, n, C); those of a part of several begin with its name."""
+    if isinstance(objective, SeveralObjective):
+        of_parts = {name: _said(objective.parts[name], predicted[:, of], each[..., of]) for name, of in objective.places().items()}
+        return {f"{name}.{column}": values for name, of_part in of_parts.items() for column, values in of_part.items()}
+    names, called = objective.output_names, isinstance(objective, MulticlassObjective)
     prefix = "" if isinstance(objective, RegressionObjective) else "probability_"
-    called = {"predicted": [names[i] for i in predicted.argmax(axis=1)]} if isinstance(objective, MulticlassObjective) else {}
+    found = {"predicted": [names[i] for i in predicted.argmax(axis=1)]} if called else {}
     values = {prefix + name: predicted[:, i] for i, name in enumerate(names)}
-    return pd.DataFrame({"id": ids, **called, **values, **_spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})})
+    return found | values | _spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
 
 
 def _outputs(scorer: Scorer, letters: Sequence[NDArray[np.uint8]], rc: bool) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, huber_loss, mse_loss, poisson_nll_loss
 
 from selfattn_bio import config
-from selfattn_bio.evaluation.measures import UNKNOWN, measure, predictions_of
+from selfattn_bio.evaluation.measures import UNKNOWN, measure, number_known, predictions_of
 from selfattn_bio.evaluation.targets import language_metrics
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
@@ -25,10 +25,10 @@ from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs (B, N), what is wanted of the outputs, and over how many things the loss is a sum."""
+    """Inputs (B, N), what is wanted of the outputs (a tensor, of several parts one of each), and over how many things the loss is a sum."""
 
     tokens: Tensor
-    wanted: Tensor
+    wanted: Any
     size: int
 
 
@@ -40,7 +40,7 @@ class Objective(ABC):
         """Inputs and what is wanted; `tokens` (B, N) are padded with 0, `targets` are those of the rows."""
 
     @abstractmethod
-    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, wanted: Any) -> Tensor:
         """The sum over the batch, in float32."""
 
 
@@ -181,6 +181,46 @@ class Regression(Columns):
         return (targets - np.array(self.section.center)) / np.array(self.section.scale)
 
 
+class Several(OfSequences):
+    """The weighted mean of what each part loses a known target, the parts' outputs side by side.
+
+    What a record adds to a part's loss is divided by how much is known of a training record in the mean: over an epoch each part then
+    weighs what the run file says, however few its targets are. Divided by what is known in each step, a part that is rarely known would
+    weigh less, as it has no say in the steps without any of it.
+
+    Parameters
+    ----------
+    parts
+        By name, those of the section.
+    targets
+        Of the training records, a field of each part; each has one at least that is known.
+    """
+
+    def __init__(self, section: config.SeveralObjective, parts: dict[str, OfSequences], targets: NDArray) -> None:
+        self.section, self.parts, self.places = section, parts, section.places()
+        total = sum(part.weight for part in section.parts.values())
+        self.weights = {name: part.weight / total for name, part in section.parts.items()}
+        self.known = {name: number_known(targets[name]) / len(targets) for name in parts}
+
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        wanted = {name: part.batch(tokens, targets[name]).wanted for name, part in self.parts.items()}
+        return Batch(tokens, wanted, len(targets))
+
+    def loss(self, outputs: Tensor, wanted: dict[str, Tensor]) -> Tensor:
+        """outputs (B, M, C) of all parts, wanted of each part by its name."""
+        losses = [
+            part.loss(outputs[..., self.places[name]], wanted[name]) * (self.weights[name] / self.known[name])
+            for name, part in self.parts.items()
+        ]
+        return torch.stack(losses).sum()
+
+    def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
+        losses = {name: part.measure(outputs[:, self.places[name]], targets[name])["loss"] for name, part in self.parts.items()}
+        loss = sum(self.weights[name] * of_part for name, of_part in losses.items())
+        of_parts = {f"{name}.loss": of_part for name, of_part in losses.items()}
+        return {"loss": loss, **measure(self.section, predictions_of(self.section, outputs), targets), **of_parts}
+
+
 class Labels(OfTokens):
     """Cross-entropy of each letter's label."""
 
@@ -288,18 +328,27 @@ def _cross_entropy(outputs: Tensor, wanted: Tensor, smoothing: float = 0.0, weig
 def build_objective(run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray[Any]) -> OfSequences | OfTokens:
     """The objective of a run whose classes and scales are known; `targets` are those of the training records."""
     match run.objective:
-        case config.MulticlassObjective() as section:
-            return Multiclass(section, run.training, targets)
-        case config.MultilabelObjective() as section:
-            return Multilabel(section, run.training)
-        case config.RegressionObjective() as section:
-            return Regression(section)
         case config.LabelsObjective() as section:
             return Labels(section, run.training)
         case config.MaskedObjective() | config.CausalObjective() as section:
             return build_language_model(section, tokenizer)
+        case section:
+            return _of_sequences(section, run.training, targets)
+
+
+def _of_sequences(section: config.Objective, training: config.Training, targets: NDArray[Any]) -> OfSequences:
+    match section:
+        case config.MulticlassObjective():
+            return Multiclass(section, training, targets)
+        case config.MultilabelObjective():
+            return Multilabel(section, training)
+        case config.RegressionObjective():
+            return Regression(section)
+        case config.SeveralObjective():
+            parts = {name: _of_sequences(part, training, targets[name]) for name, part in section.parts.items()}
+            return Several(section, parts, targets)
         case _:
-            return Binary(run.training, targets)
+            return Binary(training, targets)
 
 
 def build_language_model(section: config.Objective, tokenizer: KmerTokenizer) -> LanguageModel:

@@ -308,6 +308,8 @@ def _targets(objective: config.Objective, lengths: list[int], rng: np.random.Gen
             return {column: [names[i % len(names)] for i in range(number)]}
         case config.MultilabelObjective(columns=columns) | config.RegressionObjective(columns=columns):
             return {column: [i // 2 % 2 for i in range(number)] for column in columns}
+        case config.SeveralObjective(parts=parts):
+            return {column: values for part in parts.values() for column, values in _targets(part, lengths, rng).items()}
         case config.LabelsObjective(column=column, classes=text):
             return {column: ["".join(rng.choice(list(text), length)) for length in lengths]}
         case _:

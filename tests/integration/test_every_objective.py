@@ -1,6 +1,7 @@
 """Every objective on planted truth, by the commands: ingest, split, train, evaluate, score."""
 
 import json
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio import sample
+from selfattn_bio import config, sample
 from selfattn_bio.cli.main import main
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.loop import train
 
 LETTERS = np.array(list("ACGT"))
 MODEL = """
@@ -131,6 +135,73 @@ def test_regression(workshop, loss):
     scores = score(["A" * 80, "A" * 3 + ("TATCGATA" + "C" * 12) * 3 + "A" * 17])
     assert list(scores) == ["file", "id", "count", "other"]
     assert scores["other"][1] - scores["other"][0] > 50  # in the units of the table
+
+
+SEVERAL = """
+[objective]
+kind = 'several'
+[objective.parts.activity]
+kind = 'regression'
+columns = ['count']
+[objective.parts.family]
+kind = 'multiclass'
+column = 'family'
+weight = 0.5
+"""
+
+
+def two_truths(number):
+    """Rows with up to three GAGAGAGA, each worth 50, and in half of them TATCGATA; much of either target is missing."""
+    rng = np.random.default_rng(6)
+    rows, counts, families = random_rows(number, rng, 80), rng.integers(0, 4, number), rng.integers(0, 2, number)
+    for row, count, family in zip(rows, counts, families, strict=True):
+        for place in range(count):
+            row[20 * place + 3 : 20 * place + 11] = list("GAGAGAGA")
+        if family:
+            row[68:76] = list("TATCGATA")
+    counts = np.where(rng.random(number) < 0.3, np.nan, 100.0 + 50 * counts)
+    names = np.where(rng.random(number) < 0.5, None, np.array(["other", "dref"], dtype=object)[families])
+    return rows, {"count": counts, "family": names}
+
+
+@pytest.mark.slow
+def test_several_at_once(workshop):
+    test = workshop(*two_truths(450), SEVERAL + MODEL + SEQUENCE)
+    model, baselines = test["model"], test["baselines"]
+    assert model["activity.pearson"]["value"] > 0.85
+    assert model["family.mcc"]["value"] > 0.85
+    assert model["mean"]["value"] == pytest.approx((model["activity.pearson"]["value"] + model["family.mcc"]["value"]) / 2)
+    assert baselines["constant"]["family.mcc"]["value"] == 0
+    assert baselines["constant"]["activity.pearson"]["value"] is None
+    assert baselines["kmer6_linear"]["activity.pearson"]["value"] > 0.3
+    assert baselines["kmer6_linear"]["family.mcc"]["value"] > 0.3
+    table = pd.read_csv("predictions/test.tsv", sep="\t")
+    assert list(table) == ["id", "activity.count", "family.dref", "family.other"]
+    assert {"valid_mean", "valid_activity.pearson", "valid_family.mcc"} < set(pd.read_csv("model/history.csv"))
+    scores = score(["A" * 80, "A" * 3 + ("GAGAGAGA" + "C" * 12) * 3 + "A" * 5 + "TATCGATA" + "A" * 4])
+    assert scores["family.predicted"].tolist() == ["other", "dref"]
+    assert scores["activity.count"][1] - scores["activity.count"][0] > 50  # in the units of the table
+
+
+def test_accumulated_batches_of_several_parts_equal_the_large_batch(tmp_path):
+    # Each step sees all of train: whole, or in four batches of which the last is smaller, and in each of which another share is known.
+    rows, targets = two_truths(48)
+    names = [f"r{i}" for i in range(48)]
+    (tmp_path / "s.fa").write_text("".join(f">{name}\n{''.join(row)}\n" for name, row in zip(names, rows, strict=True)))
+    pd.DataFrame({"id": names, **targets}).to_csv(tmp_path / "t.tsv", sep="\t", index=False)
+    corpus = build_corpus([(tmp_path / "s.fa", None)], tmp_path / "corpus", Rules(DNA), tmp_path / "t.tsv")
+    sides = np.where(np.arange(48) % 4 == 0, "valid", "train")
+    pd.DataFrame({"id": names, "split": sides, "reason": ""}).to_csv(tmp_path / "split.tsv", sep="\t", index=False)
+    found = []
+    for cut in ("batch_size = 36", "batch_size = 10\naccumulate = 4"):
+        training = f"[training]\nmax_steps = 4\nevaluate_every = 1\nlearning_rate = 5e-3\nwarmup_steps = 1\n{cut}\n"
+        data = "[data]\nsequences = 's.fa'\ntargets = 't.tsv'\n"
+        run = config.RunFile.model_validate(tomllib.loads(data + SEVERAL + MODEL + TOKEN + training))
+        train(run, corpus, tmp_path / "split.tsv", tmp_path / f"model-{len(found)}", threads=1)
+        found.append(pd.read_csv(tmp_path / f"model-{len(found)}" / "history.csv")["train_loss"])
+    one, four = found
+    assert one[3] < one[0]
+    assert list(one) == pytest.approx(list(four), rel=1e-4)
 
 
 @pytest.mark.slow

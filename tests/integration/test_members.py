@@ -35,6 +35,9 @@ OBJECTIVES = {
     "binary": 'data = { positives = "p.fa", negatives = "n.fa" }\nvariants = {}\n',
     "multilabel": TARGETS + 'objective = { kind = "multilabel", columns = ["u", "v"] }\n',
     "labels": TARGETS + 'objective = { kind = "labels", column = "w", classes = "io" }\n',
+    "several": TARGETS
+    + 'objective = { kind = "several", parts = { mark = { kind = "multilabel", columns = ["u"] }, '
+    + 'number = { kind = "regression", columns = ["v"] } } }\n',
 }
 MODELS = ["members/1", "members/2"]
 
@@ -76,7 +79,7 @@ def test_members_are_judged_and_scored_as_their_mean(kind: str, capsys: pytest.C
     printed = capsys.readouterr().out
     alone = [judged([model], model) for model in MODELS]
     members = test["members"]["model"]
-    metric = {"labels": "accuracy"}.get(kind, "auroc")
+    metric = {"labels": "accuracy", "several": "mean"}.get(kind, "auroc")
     assert members["each"] == pytest.approx([of["model"][metric]["value"] for of, _ in alone])
     assert (members["metric"], members["min"], members["max"]) == (metric, min(members["each"]), max(members["each"]))
     assert members["spread"] > 0
@@ -87,10 +90,12 @@ def test_members_are_judged_and_scored_as_their_mean(kind: str, capsys: pytest.C
     assert main(["score", "--model", *MODELS, "--fasta", "p.fa", "--output", "scores.tsv"]) == 0
     scores = pd.read_csv("scores.tsv", sep="\t").set_index("id")
     both = scores.index.intersection(table.index)
-    of_table = {"binary": ["model_logit", "model_calibrated", "model_spread"], "multilabel": ["u", "v"], "labels": ["predicted"]}[kind]
-    of_scores = {"binary": ["logit", "probability", "spread"], "multilabel": ["probability_u", "probability_v"], "labels": ["predicted"]}[
-        kind
-    ]
+    of_table, of_scores = {
+        "binary": (["model_logit", "model_calibrated", "model_spread"], ["logit", "probability", "spread"]),
+        "multilabel": (["u", "v"], ["probability_u", "probability_v"]),
+        "labels": (["predicted"], ["predicted"]),
+        "several": (["mark.u", "number.v"], ["mark.probability_u", "number.v"]),
+    }[kind]
     for judged_as, scored_as in zip(of_table, of_scores, strict=True):
         if kind == "labels":
             assert table[judged_as][both].tolist() == scores[scored_as][both].tolist()

@@ -6,6 +6,7 @@ Long, as each mistake that a user can make in the file is a row of a table here.
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from selfattn_bio.config import AttentionModel, CnnModel, RandomSplit, RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
@@ -59,8 +60,6 @@ def test_unknown_variant_is_a_value_error(tmp_path):
 
 
 def test_a_frozen_run_survives_toml(tmp_path):
-    import tomli_w
-
     run = read(tmp_path, DATA + '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b"]\n')
     again = read(tmp_path, tomli_w.dumps(run.variant("cnn").model_dump(mode="json", exclude_none=True)))
     assert again == run.variant("cnn")
@@ -334,6 +333,8 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 SEQUENCES = '[data]\nsequences = "s.fa"\n'
 TABLE = SEQUENCES + 'targets = "t.tsv"\n'
+PARTS = TABLE + "[objective]\nkind = 'several'\n[objective.parts.activity]\nkind = 'regression'\ncolumns = ['liver', 'kidney']\n"
+CLASS = "[objective.parts.class]\nkind = 'multiclass'\ncolumn = 'family'\nweight = 0.5\n"
 CAUSAL = "[model]\nkind = 'attention'\nstem = {kind = 'none'}\npattern = {kind = 'full', causal = true}\n"
 
 
@@ -387,11 +388,45 @@ CAUSAL = "[model]\nkind = 'attention'\nstem = {kind = 'none'}\npattern = {kind =
             TABLE + "[objective]\nkind = 'multilabel'\ncolumns = ['x']\n[training]\nclass_weights = 'balanced'\n",
             "training.class_weights 'balanced' must go with objective 'binary' or 'multiclass', got 'multilabel'",
         ),
+        (PARTS, "task.toml:4: [objective] parts must be two or more, got activity: a single one is an objective of its own"),
+        (TABLE + "[objective]\nkind = 'several'\n", "task.toml:4: objective.parts must be given, got nothing"),
+        (PARTS + CLASS.replace("'family'", "'liver'"), "[objective] parts must share no column, got liver twice"),
+        (
+            PARTS + CLASS.replace("'multiclass'", "'labels'"),
+            "task.toml:10: objective.parts.class.kind must be one of 'multiclass', 'multilabel', 'regression', got 'labels'",
+        ),
+        (
+            PARTS + CLASS.replace("weight", "wieght"),
+            "task.toml:12: objective.parts.class.wieght must be a known key, got 'wieght' (did you mean 'weight'?)",
+        ),
+        (PARTS + CLASS.replace("0.5", "0"), "task.toml:12: objective.parts.class.weight must be greater than 0, got 0"),
+        (PARTS + CLASS.replace("parts.class", "parts.Class"), "objective.parts.Class must match pattern '^[a-z0-9_]+$', got 'Class'"),
+        (PARTS + CLASS.replace("parts.class", "part.class"), "objective.part must be a known key, got 'part' (did you mean 'parts'?)"),
+        (SEQUENCES + PARTS.removeprefix(TABLE) + CLASS, "[data] of objective 'several' must name targets"),
+        (
+            PARTS + CLASS + "[training]\nlabels = 'shuffled'\n",
+            "training.labels 'shuffled' must go with objective 'binary', got 'several'",
+        ),
+        (
+            PARTS + CLASS.replace("'multiclass'\ncolumn =", "'multilabel'\ncolumns =") + "[training]\nclass_weights = 'balanced'\n",
+            "training.class_weights 'balanced' must go with objective 'binary' or 'multiclass', got 'several'",
+        ),
         (DATA + "[model]\nkind = 'cnn'\n[transfer]\nparent = 'p'\n", "[transfer] must go with model kind 'attention', got 'cnn'"),
     ],
 )
 def test_objectives_that_contradict_the_rest(tmp_path, text, message):
     assert message in error_of(tmp_path, text)
+
+
+def test_an_objective_of_several_parts(tmp_path):
+    run = read(tmp_path, PARTS + CLASS + "[training]\nclass_weights = 'balanced'\n")
+    assert [(name, part.kind, part.weight) for name, part in run.objective.parts.items()] == [
+        ("activity", "regression", 1.0),
+        ("class", "multiclass", 0.5),
+    ]
+    assert run.objective.target_columns == ("liver", "kidney", "family")
+    assert run.objective.output_names == ("activity.liver", "activity.kidney")  # classes come from the training records
+    assert read(tmp_path, tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))) == run
 
 
 def test_objectives_beside_two_classes_have_no_variants_of_their_own(tmp_path):

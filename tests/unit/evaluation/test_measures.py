@@ -15,6 +15,13 @@ from selfattn_bio.sequence.kmers import KmerTokenizer
 CLASSES = config.MulticlassObjective(column="c", classes=("a", "b"))
 LABELS = config.MultilabelObjective(columns=("x", "y"))
 NUMBERS = config.RegressionObjective(columns=("x",), center=(10.0,), scale=(2.0,))
+SEVERAL = config.SeveralObjective(
+    parts={
+        "class": config.MulticlassPart(column="c", classes=("a", "b")),
+        "mark": config.MultilabelPart(columns=("x", "y")),
+        "number": config.RegressionPart(columns=("z",), center=(10.0,), scale=(2.0,), weight=0.5),
+    }
+)
 LETTERS = config.LabelsObjective(column="s", classes="HE")
 
 
@@ -30,10 +37,35 @@ def test_targets_of_a_worked_table():
     assert fitted(config.MulticlassObjective(column="c"), table, RECORDS, "t") == CLASSES
 
 
-def test_a_side_knows_something():
-    targets = targets_of(LABELS, pd.DataFrame({"x": [None, None], "y": [None, None]}), RECORDS.iloc[:2], "t")
-    with pytest.raises(CorpusError, match=r"t.tsv: valid must hold a record with x or y, got none"):
-        check_known(LABELS, targets, "valid", "t.tsv")
+def test_several_are_what_each_part_is():
+    table = pd.DataFrame({"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", "0"], "z": ["8", "12", None]})
+    unfitted = {"class": config.MulticlassPart(column="c"), "mark": SEVERAL.parts["mark"]}
+    unfitted["number"] = config.RegressionPart(columns=("z",), weight=0.5)
+    assert fitted(config.SeveralObjective(parts=unfitted), table, RECORDS, "t") == SEVERAL
+    assert SEVERAL.target_columns == ("c", "x", "y", "z")
+    assert SEVERAL.output_names == ("class.a", "class.b", "mark.x", "mark.y", "number.z")
+    assert SEVERAL.places() == {"class": slice(0, 2), "mark": slice(2, 4), "number": slice(4, 5)}
+    targets = targets_of(SEVERAL, table, RECORDS, "t")
+    assert targets["class"].tolist() == [1, UNKNOWN, 0]
+    np.testing.assert_array_equal(targets["mark"], [[1, 0], [np.nan, 1], [0, 0]])
+    np.testing.assert_array_equal(targets[[2, 0]]["number"], [[np.nan], [8]])
+    outputs = np.random.default_rng(0).normal(size=(3, 5))
+    predictions = predictions_of(SEVERAL, outputs)
+    np.testing.assert_allclose(predictions[:, :2], predictions_of(CLASSES, outputs[:, :2]))
+    np.testing.assert_allclose(predictions[:, 2:4], predictions_of(LABELS, outputs[:, 2:4]))
+    np.testing.assert_allclose(predictions[:, 4:], predictions_of(NUMBERS, outputs[:, 4:]))
+    found = measure(SEVERAL, predictions, targets)
+    assert found["class.accuracy"] == measure(CLASSES, predictions[:, :2], targets["class"])["accuracy"]
+    assert found["number.mse"] == measure(NUMBERS, predictions[:, 4:], targets["number"])["mse"]
+    assert found["mean"] == pytest.approx((found["class.mcc"] + found["mark.auroc"] + found["number.pearson"]) / 3)
+
+
+def test_a_side_knows_something_of_each_part():
+    table = pd.DataFrame({"c": ["b", None], "x": ["1", None], "y": ["0", "1"], "z": [None, None]})
+    targets = targets_of(SEVERAL, table, RECORDS.iloc[:2], "t")
+    with pytest.raises(CorpusError, match=r"t.tsv: valid must hold a record with z, got none"):
+        check_known(SEVERAL, targets, "valid", "t.tsv")
+    check_known(SEVERAL.parts["mark"], targets["mark"], "valid", "t.tsv")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +80,7 @@ def test_a_side_knows_something():
             {"x": ["1", "-1"]},
             "column 'x' must hold counts, not negative, or nothing, got '-1'",
         ),
+        (SEVERAL, {"c": ["a"], "x": ["2"], "y": ["1"], "z": ["1"]}, "column 'x' must hold 0 or 1 or nothing, got '2'"),
         (LETTERS, {"s": ["HEQ"]}, "column 's' must hold labels of 'HE' or -, got 'Q' in 'r0'"),
         (LETTERS, {"s": ["HEH", "H"]}, r"labels must be as long as the sequence \(2\), got 1 of 'r1'"),
     ],
@@ -133,6 +166,13 @@ def test_baselines_learn_what_is_in_the_letters():
     baselines = fit_baselines(CLASSES, DNA, rows[:80], classes[:80], rows[80:100], classes[80:100])
     assert measure(CLASSES, baselines["kmer6_linear"](rows[100:]), classes[100:])["accuracy"] > 0.9
     assert measure(CLASSES, baselines["constant"](rows[100:]), classes[100:])["mcc"] == 0
+    both = np.empty(120, dtype=[("class", np.int64), ("mark", float, (2,)), ("number", float, (1,))])
+    both["class"], both["mark"], both["number"] = classes, np.stack([classes, 1 - classes], axis=1), 5.0 * classes[:, None]
+    baselines = fit_baselines(SEVERAL, DNA, rows[:80], both[:80], rows[80:100], both[80:100])
+    assert list(baselines) == ["constant", "kmer6_linear"]
+    np.testing.assert_allclose(baselines["constant"](rows[100:101]), [[0.5, 0.5, 0.5, 0.5, 2.5]])
+    found = measure(SEVERAL, baselines["kmer6_linear"](rows[100:]), both[100:])
+    assert min(found[name] for name in ("class.accuracy", "mark.auroc", "number.pearson")) > 0.9
     labels = np.empty(120, dtype=object)
     labels[:] = [np.where(np.roll(row, 1) == ord("G"), 0, 1) for row in rows]
     baselines = fit_baselines(LETTERS, DNA, rows[:80], labels[:80], rows[80:100], labels[80:100])

@@ -22,6 +22,12 @@ OBJECTIVES = {
     "multilabel": config.MultilabelObjective(columns=("u", "v")),
     "regression": config.RegressionObjective(columns=("r",), center=(2.0,), scale=(3.0,)),
 }
+SEVERAL = config.SeveralObjective(
+    parts={
+        "family": config.MulticlassPart(column="c", classes=("x", "y", "z")),
+        "number": config.RegressionPart(columns=("r",), center=(2.0,), scale=(3.0,)),
+    }
+)
 
 
 def model_folder(folder: Path, seed: int, data: config.Data = TWO_CLASSES, **sections: object) -> Path:
@@ -69,6 +75,21 @@ def test_every_column_has_its_spread(tmp_path: Path, kind: str, columns: str) ->
     for name in names:
         column = name if kind == "regression" else f"probability_{name}"
         np.testing.assert_allclose(table[f"spread_{name}"], np.stack([of[column] for of in alone]).std(axis=0, ddof=1))
+
+
+def test_several_parts_have_the_columns_of_each(tmp_path: Path) -> None:
+    folders = [model_folder(tmp_path / str(seed), seed, TARGETS, objective=SEVERAL) for seed in range(2)]
+    table, alone = score_sequences(folders, SEQUENCES), [score_sequences(folder, SEQUENCES) for folder in folders]
+    family = [f"family.{column}" for column in ("predicted", "probability_x", "probability_y", "probability_z")]
+    assert list(alone[0]) == ["id", *family, "number.r"]
+    assert list(table) == ["id", *family, *(f"family.spread_{name}" for name in "xyz"), "number.r", "number.spread_r"]
+    np.testing.assert_allclose(table[family[1:]].sum(axis=1), 1)
+    assert table["family.predicted"].tolist() == ["xyz"[i] for i in table[family[1:]].to_numpy().argmax(axis=1)]
+    outputs = load(folders[0]).outputs([np.frombuffer(text.encode(), np.uint8) for text in SEQUENCES])
+    np.testing.assert_allclose(alone[0]["number.r"], 2 + 3 * outputs[:, 3])
+    each = np.stack([of["number.r"] for of in alone])
+    np.testing.assert_allclose(table["number.r"], each.mean(axis=0))
+    np.testing.assert_allclose(table["number.spread_r"], each.std(axis=0, ddof=1))
 
 
 def test_models_of_different_things_are_not_averaged(tmp_path: Path, folders: list[Path]) -> None:

@@ -12,7 +12,16 @@ from selfattn_bio import config
 from selfattn_bio.evaluation.measures import UNKNOWN
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
-from selfattn_bio.training.objectives import Causal, Labels, Masked, Multiclass, Multilabel, Regression, build_language_model
+from selfattn_bio.training.objectives import (
+    Causal,
+    Labels,
+    Masked,
+    Multiclass,
+    Multilabel,
+    Regression,
+    build_language_model,
+    build_objective,
+)
 
 PLAIN = config.Training(label_smoothing=0)
 CLASSES = config.MulticlassObjective(column="c", classes=("a", "b", "c"))
@@ -65,6 +74,71 @@ def test_regression_on_standardised_numbers(loss, at, expected):
         assert_close(objective.loss(torch.tensor([[[1.0]]]), wanted), torch.tensor(float(np.e - 3)))
     else:
         assert_close(objective.loss(torch.tensor([[[at]]]), wanted), torch.tensor(expected))
+
+
+SEVERAL = config.RunFile(
+    data=config.Data(sequences=("s.fa",), targets="t.tsv"),
+    objective=config.SeveralObjective(
+        parts={
+            "class": config.MulticlassPart(column="c", classes=("a", "b", "c"), weight=1),
+            "activity": config.RegressionPart(columns=("x", "y"), center=(0.0, 0.0), scale=(1.0, 2.0), weight=3),
+        }
+    ),
+    training=PLAIN,
+)
+
+
+def targets_of_several(classes, numbers):
+    targets = np.empty(len(classes), dtype=[("class", np.int64, ()), ("activity", np.float64, (2,))])
+    targets["class"], targets["activity"] = classes, numbers
+    return targets
+
+
+def several(targets):
+    return build_objective(SEVERAL, KmerTokenizer(DNA, 3), targets)
+
+
+def test_several_parts_weigh_what_the_run_file_says():
+    nan = np.nan
+    targets = targets_of_several([2, UNKNOWN, UNKNOWN, UNKNOWN], [[1.0, nan], [nan, 4.0], [2.0, nan], [nan, nan]])
+    objective = several(targets)
+    batch = objective.batch(torch.ones(4, 5, dtype=torch.int64), targets)
+    assert batch.size == 4  # records
+    outputs = torch.randn(4, 2, 5)
+    of_class = sum(cross_entropy(outputs[0, member, :3], torch.tensor(2)) for member in (0, 1)) / 2  # the mean over the one that is known
+    wanted = ((0, 3, 1.0), (1, 4, 2.0), (2, 3, 2.0))  # in deviations
+    of_numbers = sum((outputs[row, member, at] - value) ** 2 for row, at, value in wanted for member in (0, 1)) / 2 / 3
+    assert_close(objective.loss(outputs, batch.wanted) / batch.size, (1 * of_class + 3 * of_numbers) / 4)
+    measured = objective.measure(outputs.double().mean(1).numpy(), targets)
+    assert measured["loss"] == pytest.approx((measured["class.loss"] + 3 * measured["activity.loss"]) / 4)
+    assert measured["activity.loss"] == pytest.approx(
+        np.mean([(float(outputs[row, :, at].mean()) - value) ** 2 for row, at, value in wanted])
+    )
+
+
+def test_a_target_that_is_missing_of_one_part_moves_the_others_alone():
+    targets = targets_of_several([1, UNKNOWN], [[np.nan, np.nan], [1.0, np.nan]])
+    objective, outputs = several(targets), torch.zeros(2, 1, 5, requires_grad=True)
+    objective.loss(outputs, objective.batch(torch.ones(2, 4, dtype=torch.int64), targets).wanted).backward()
+    moved = outputs.grad[:, 0] != 0
+    assert moved.tolist() == [[True, True, True, False, False], [False, False, False, True, False]]
+    unknown = targets_of_several([UNKNOWN], [[np.nan, np.nan]])
+    assert objective.loss(torch.ones(1, 1, 5), objective.batch(torch.ones(1, 4, dtype=torch.int64), unknown).wanted) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), cut=st.integers(1, 11))
+def test_parts_of_a_batch_lose_what_the_whole_does(seed, cut):
+    rng = np.random.default_rng(seed)
+    numbers = np.where(rng.random((12, 2)) < 0.6, np.nan, rng.normal(size=(12, 2)))
+    targets = targets_of_several(np.where(rng.random(12) < 0.5, UNKNOWN, rng.integers(0, 3, 12)), numbers)
+    targets[0] = (1, (0.5, -0.5))
+    objective, outputs, tokens = several(targets), torch.from_numpy(rng.normal(size=(12, 1, 5))), torch.ones(12, 4, dtype=torch.int64)
+    rows = rng.permutation(12)
+    pieces = [(outputs[part], objective.batch(tokens[part], targets[part])) for part in (rows[:cut], rows[cut:])]
+    whole = objective.batch(tokens, targets)
+    assert sum(batch.size for _, batch in pieces) == whole.size
+    assert_close(sum(objective.loss(of_part, batch.wanted) for of_part, batch in pieces), objective.loss(outputs, whole.wanted))
 
 
 def test_labels_are_padded_with_what_is_not_known():

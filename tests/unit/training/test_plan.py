@@ -181,6 +181,7 @@ OBJECTIVES = [
     config.MultilabelObjective(columns=("x", "y")),
     config.RegressionObjective(columns=("x",)),
     config.LabelsObjective(column="x", classes="HE"),
+    config.SeveralObjective(parts={"a": config.MulticlassPart(column="x"), "b": config.RegressionPart(columns=("y",))}),
     config.MaskedObjective(),
 ]
 
@@ -197,7 +198,7 @@ def test_made_up_records_have_what_the_objective_wants(tmp_path, objective, alph
     assert corpus.records["length"].tolist() == [4096] * 3 + [8192] * 7
     assert split.read_text().count("\ttrain\t") == 6
     if targets:
-        assert corpus.targets(["x"]).notna().all().all()
+        assert corpus.targets(objective.target_columns).notna().all().all()
 
 
 def test_memory_that_is_available_is_some_and_a_limit_lowers_it(tmp_path):
