@@ -72,6 +72,8 @@ def run(arguments: argparse.Namespace) -> None:
     rows = {side: np.flatnonzero(split == side) for side in ("train", *SIDES)}
     if kind == "binary":
         rows = {side: _labelled(corpus, of_side, side, arguments.split) for side, of_side in rows.items()}
+    if empty := [side for side, of_side in rows.items() if not len(of_side)]:
+        raise CorpusError(f"{empty[0]} must hold records, got none", place=str(arguments.split), cure="Change [split] in the run file")
     letters = {side: [corpus.letters(int(i)) for i in of_side] for side, of_side in rows.items()}
     positive = {
         side: f" ({int((corpus.records['label'].iloc[of] == 1).sum())} positive)" if kind == "binary" else "" for side, of in rows.items()

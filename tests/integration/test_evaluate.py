@@ -90,6 +90,20 @@ def test_a_missing_model_folder_is_one_line(task: Path, capsys: pytest.CaptureFi
     assert error == f"selfattn-bio evaluate: error: absent: model folder must hold provenance.json, got none. {cure}"
 
 
+def test_an_empty_side_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.fa").write_text(fasta("s", "TATAATTT", 0))
+    pd.DataFrame({"id": [f"s{i}" for i in range(50)], "x": range(50)}).to_csv("t.tsv", sep="\t", index=False)
+    objective = '[objective]\nkind = "regression"\ncolumns = ["x"]\n'
+    Path("run.toml").write_text('[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n' + objective)
+    assert main(["ingest", "--fasta", "s.fa", "--targets", "t.tsv", "--alphabet", "dna", "--output", "corpus"]) == 0
+    split = {"id": [f"s{i}" for i in range(50)], "split": ["train", "valid"] * 25, "reason": ""}
+    pd.DataFrame(split).to_csv("split.tsv", sep="\t", index=False)
+    paths = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--model", "model", "--output", "out"]
+    assert main(["evaluate", *paths]) == 1
+    assert "error: split.tsv: test must hold records, got none. Change [split] in the run file" in capsys.readouterr().err
+
+
 def test_a_variant_needs_name_and_folder(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([word.replace("cnn=cnn", "cnn") for word in ARGUMENTS])
