@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from selfattn_bio.attention.native import library
+from selfattn_bio.attention.packing import room_for
 from selfattn_bio.config import BAND_HEAD_DIMS
 
 SPAN = 1024  # rows of a unit of work; results depend on it in the last bits, so it is no function of the number of threads
@@ -214,7 +215,7 @@ def band_backward(
     """Gradients of q, k, v and the bias; with `out` and `lse` over more pairs than the band's, the share of the band's."""
     q, k, v, grad_out = (_rows_contiguous(x) for x in (q, k, v, grad_out))
     batches, heads, length, head_dim = q.shape
-    grad_q, grad_k, grad_v = q.new_empty(3, batches, length, heads, head_dim).transpose(2, 3)  # (B, H, L, Dh) each
+    grad_q, grad_k, grad_v = room_for(3, q)
     grad_q.zero_()  # it is added to, the others are written
     shape = _Shape(length, rule, backward=True)
     band_bias, global_bias = shape.bias_rows(bias, heads)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from selfattn_bio import config
 from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.attention.packing import split_heads
 from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_absolute, build_position
 
@@ -25,7 +26,7 @@ class QKVProjection(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, L, D) -> q (B, H, L, Dh), k and v (B, G, L, Dh)."""
-        q, k, v = self.linear(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2).split(self.heads, dim=1)
+        q, k, v = split_heads(self.linear(x), self.heads, self.head_dim)
         return q, k, v
 
 
