@@ -10,7 +10,7 @@ import ctypes
 import functools
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from selfattn_bio.attention.packing import room_for
 from selfattn_bio.config import BAND_HEAD_DIMS
 
 SPAN = 1024  # rows of a unit of work; results depend on it in the last bits, so it is no function of the number of threads
+NO_MORE = 2**62  # a number beyond all spans
 
 
 def band_attention(
@@ -219,17 +220,16 @@ def band_backward(
     grad_q.zero_()  # it is added to, the others are written
     shape = _Shape(length, rule, backward=True)
     band_bias, global_bias = shape.bias_rows(bias, heads)
-    call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
-    call.grad_out, call.grad_q, call.grad_k, call.grad_v = (_View.of(x) for x in (grad_out, grad_q, grad_k, grad_v))
-
     units = (batches, shape.spans, heads)
     global_grads = q.new_empty(2, *units, shape.globals, head_dim)
-    call.global_grad_k, call.global_grad_v = (x.data_ptr() for x in global_grads)
+    call = _call(q, k, v, out, lse, rule, shape, band_bias, global_bias)
+    call.point(grad_out=grad_out, grad_q=grad_q, grad_k=grad_k, grad_v=grad_v)
+    call.point(global_grad_k=global_grads[0], global_grad_v=global_grads[1])
     table_grad = None
     if bias is not None and bias_needs_it:
         table_grad = bias.new_zeros(bias.shape, dtype=torch.float64)
         band_grad, global_grad = q.new_zeros(*units, shape.band_size), q.new_zeros(*units, shape.global_grad_size)
-        call.band_grad, call.global_grad, call.table_grad = band_grad.data_ptr(), global_grad.data_ptr(), table_grad.data_ptr()
+        call.point(band_grad=band_grad, global_grad=global_grad, table_grad=table_grad)
         call.max_distance = bias.shape[1] // 2
 
     for phase in range(min(shape.spans, 2)):
@@ -256,10 +256,6 @@ class _View(ctypes.Structure):
 
     _fields_ = (("data", ctypes.c_void_p), ("batch", ctypes.c_int64), ("head", ctypes.c_int64), ("row", ctypes.c_int64))
 
-    @classmethod
-    def of(cls, x: Tensor) -> _View:
-        return cls(x.data_ptr(), *x.stride()[:3])
-
 
 _SIZES = "batches heads length head_dim left right num_global span max_distance"
 _VIEWS = "q k v out grad_out grad_q grad_k grad_v"
@@ -279,6 +275,17 @@ class _Call(ctypes.Structure):
         ("phase", ctypes.c_int64),
         ("next", ctypes.POINTER(ctypes.c_int64)),
     )
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.tensors: list[Tensor] = []  # which live as long as a thread may touch them
+
+    def point(self, **tensors: Tensor | None) -> None:
+        """Let fields point to tensors."""
+        for name, x in tensors.items():
+            if x is not None:
+                setattr(self, name, _View(x.data_ptr(), *x.stride()[:3]) if name in _VIEWS.split() else x.data_ptr())
+                self.tensors.append(x)
 
 
 class _Shape:
@@ -325,12 +332,10 @@ def _up(number: int, to: int) -> int:
 def _call(
     q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, rule: BandRule, shape: _Shape, band_bias: Tensor, global_bias: Tensor
 ) -> _Call:
-    """What both directions need; the tensors must outlive it."""
+    """What both directions need."""
     call = _Call(*q.shape, shape.left, shape.right, shape.num_global, shape.span)
-    call.q, call.k, call.v, call.out = (_View.of(x) for x in (q, k, v, out))
-    call.lse, call.band_bias, call.global_bias = lse.data_ptr(), band_bias.data_ptr(), global_bias.data_ptr()
-    if rule.query_labels is not None and rule.key_labels is not None:
-        call.query_label, call.key_label = rule.query_labels.data_ptr(), rule.key_labels.data_ptr()
+    call.point(q=q, k=k, v=v, out=out, lse=lse, band_bias=band_bias, global_bias=global_bias)
+    call.point(query_label=rule.query_labels, key_label=rule.key_labels)
     call.seed, call.threshold, call.keep_scale = rule.seed, _threshold(rule.dropout), 1 / (1 - rule.dropout)
     return call
 
@@ -343,7 +348,15 @@ def _run(name: str, call: _Call, phase: int = 0, workers: int | None = None) -> 
     if workers == 1:
         failed = function(ctypes.byref(call))
     else:
-        failed = any(list(_pool(workers).map(lambda _: function(ctypes.byref(call)), range(workers))))
+        jobs: list[Future[int]] = []
+        try:
+            for _ in range(workers):
+                jobs.append(_pool(workers).submit(function, ctypes.byref(call)))
+            failed = any([job.result() for job in jobs])
+        except BaseException:  # Ctrl-C: threads end with the span they are in, before anyone goes on with what they write to
+            call.next[0] = NO_MORE
+            wait(jobs)
+            raise
     if failed:
         raise MemoryError(f"{name} found no memory for its buffers")
 

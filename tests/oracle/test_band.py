@@ -1,6 +1,11 @@
 """The fused band kernel against dense attention in float64: output and all gradients; bits by threads; what it says when it cannot run."""
 
 import math
+import signal
+import threading
+import time
+import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -166,6 +171,46 @@ def test_same_bits_again_and_for_any_number_of_threads(monkeypatch):
                 assert torch.equal(x, y)
     finally:
         torch.set_num_threads(threads)
+
+
+def until(holds):
+    """Wait for it, but no more than 5 s."""
+    end = time.monotonic() + 5
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_an_interrupt_leaves_no_thread_with_memory_that_was_freed(monkeypatch, interrupts):
+    """Two threads work until no span is left, then finish the one they are in; Ctrl-C comes meanwhile, from an impatient user twice."""
+    started, enough, ended = threading.Barrier(2), threading.Event(), []
+
+    def work(reference):
+        call = reference._obj
+        first = started.wait(10) == 0
+        for _ in range(interrupts if first else 0):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            until(lambda: call.next[0] == band.NO_MORE)
+        enough.wait(0.3 if interrupts == 1 else 10)
+        ended.append(call.next[0])
+        return 0
+
+    monkeypatch.setattr(band, "library", lambda: SimpleNamespace(work=work))
+    call, lse = band._Call(), torch.zeros(9)
+    call.point(lse=lse)
+    alive = weakref.ref(lse)
+    with pytest.raises(KeyboardInterrupt):
+        band._run("work", call, workers=2)
+    del lse, call
+    if interrupts == 1:
+        assert len(ended) == 2
+    else:  # nobody waited for the threads, whose tensors are still there
+        assert not ended
+        assert alive() is not None
+        enough.set()
+    until(lambda: alive() is None)
+    assert ended == [band.NO_MORE] * 2
+    assert alive() is None
 
 
 @needs_kernel
