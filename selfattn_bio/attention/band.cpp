@@ -85,7 +85,7 @@ inline float largest(vec x) {
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 inline vec fraction(vec x) { return _mm256_sub_ps(x, _mm256_floor_ps(x)); }
-inline vec in_range(vec x) { return _mm256_max_ps(x, splat(-127.0f)); }  // 2^-127 gets exponent bits 0, which is the number 0
+inline vec in_range(vec x) { return _mm256_max_ps(splat(-127.0f), x); }  // 2^-127 gets exponent bits 0, which is the number 0; NaN stays
 inline vec times_power(vec m, vec x, vec fraction) {
   const __m256i exponent = _mm256_cvtps_epi32(_mm256_sub_ps(x, fraction));
   return _mm256_mul_ps(m, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)), 23)));
@@ -555,8 +555,8 @@ void forward_spans(const Call& c) {
         float peak = largest(load(tile.peaks + r * W));
         if (peak == -INFINITY) peak = 0.0f;  // nothing to attend to: the weights become 0 rather than NaN
         const float total = exponentiate(scores + r * W, num_far + num_near, peak);
-        factors[r] = total > 0.0f ? c.keep_scale / total : 0.0f;
-        c.lse[(b * c.heads + h) * c.length + first + r] = total > 0.0f ? peak + std::log2(total) : INFINITY;
+        factors[r] = total == 0.0f ? 0.0f : c.keep_scale / total;
+        c.lse[(b * c.heads + h) * c.length + first + r] = total == 0.0f ? INFINITY : peak + std::log2(total);
         if (!c.threshold) continue;
         const uint32_t query = query_hash(c, b, h, first + r);
         drop(scores + r * W, num_far, query, far.begin * W, c.threshold);

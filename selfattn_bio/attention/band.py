@@ -352,7 +352,7 @@ def _run(name: str, call: _Call, phase: int = 0, workers: int | None = None) -> 
         try:
             for _ in range(workers):
                 jobs.append(_pool(workers).submit(function, ctypes.byref(call)))
-            failed = any([job.result() for job in jobs])
+            failed = sum(job.result() for job in jobs)
         except BaseException:  # Ctrl-C: threads end with the span they are in, before anyone goes on with what they write to
             call.next[0] = NO_MORE
             wait(jobs)

@@ -13,14 +13,17 @@ import platform
 import shlex
 import shutil
 import subprocess
-import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from selfattn_bio.files import whole_file
 
 SOURCE = Path(__file__).with_name("band.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")  # never -ffast-math: infinities are at work
 CPU_INFO = Path("/proc/cpuinfo")
+SEAL = b"\nwhole\n"  # behind the library, where loaders do not look; they may kill the process over one that was cut short
 
 
 def why_not() -> str | None:
@@ -54,7 +57,12 @@ def _loaded() -> tuple[Any, str | None]:
 @functools.cache
 def _load() -> tuple[Any, str | None]:
     try:
-        return ctypes.CDLL(str(_compiled())), None
+        compiler, library = _recipe()
+        if library.exists() and library.read_bytes().endswith(SEAL):
+            with suppress(OSError):  # made where other system libraries are, say: the one made here will load, or say why not
+                return ctypes.CDLL(str(library)), None
+        _make(compiler, library)
+        return ctypes.CDLL(str(library)), None
     # What compiler, cache and loader can meet; the caller has another kernel and says the reason.
     except (_NotHereError, OSError, subprocess.SubprocessError) as error:
         return None, " ".join(str(error).split())
@@ -64,8 +72,8 @@ class _NotHereError(Exception):
     """The reason why the kernel cannot be had."""
 
 
-def _compiled() -> Path:
-    """The shared library of this source, these flags, this compiler and this CPU, from the cache or made now."""
+def _recipe() -> tuple[list[str], Path]:
+    """The compiler, and where in the cache the shared library of this source, these flags, this compiler and this CPU is or will be."""
     cpu = _cpu()
     compiler = _compiler()
     version = _output([*compiler, "--version"])
@@ -74,19 +82,15 @@ def _compiled() -> Path:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:
         raise _NotHereError(f"no folder for the compiled kernel: {error}. Name one in XDG_CACHE_HOME") from error
-    library = Path(home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so")
-    if not library.exists():
-        _make(compiler, library)
-    return library
+    return compiler, Path(home, "selfattn_bio", f"band-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so")
 
 
 def _make(compiler: list[str], library: Path) -> None:
     """Compile the source; `library` is whole or not there, whoever else makes it now."""
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent, prefix=".band-") as folder:
-        made = Path(folder, library.name)
+    with whole_file(library) as made:
         _output([*compiler, *FLAGS, "-o", str(made), str(SOURCE)])
-        os.replace(made, library)
+        with made.open("ab") as end:
+            end.write(SEAL)
 
 
 def _cpu() -> str:

@@ -1,6 +1,9 @@
 """The fused band kernel against dense attention in float64: output and all gradients; bits by threads; what it says when it cannot run."""
 
 import math
+import os
+import shlex
+import shutil
 import signal
 import threading
 import time
@@ -16,6 +19,7 @@ from selfattn_bio.attention.band import band_attention, dropout_mask
 from selfattn_bio.attention.native import why_not
 
 needs_kernel = pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
+BUILDS = {"AVX2 alone": ["g++", "-mno-avx512f"], "clang++": ["clang++"]}
 NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")
 
 
@@ -63,6 +67,63 @@ def assert_agrees(projection, bias, grad_out, **rule):
         # Of a sum of terms of about 1 that may cancel: relative to the largest, or to the square root of the number of terms.
         size = max(float(y.abs().max()), math.sqrt(projection.shape[0] * projection.shape[1]) if name == "grad of bias" else 1.0)
         assert_close(x.double(), y, atol=1e-5 * size, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_the_source_compiles_where_it_can():
+    """Or all that needs the kernel would be skipped, here and in other files, and nothing fail."""
+    named = shlex.split(os.environ.get("CXX", ""))[:1]
+    compiler = any(map(shutil.which, named or ("c++", "g++", "clang++")))
+    flags = native.CPU_INFO.read_text().split() if native.CPU_INFO.exists() else []
+    assert (why_not() is None) == (compiler and {"avx2", "fma"} <= set(flags)), why_not()
+
+
+@pytest.fixture(params=["as it is", *BUILDS])
+def build(request, monkeypatch):
+    """The kernel as it is compiled here, and as it is on other machines; the number of floats in a vector of it, where that is known."""
+    if why_not() is not None:
+        pytest.skip(f"no band kernel here: {why_not()}")
+    if request.param == "as it is":
+        yield None
+        return
+    compiler, *options = BUILDS[request.param]
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} here")
+    monkeypatch.setenv("CXX", shlex.join([compiler, *options]))
+    native._load.cache_clear()
+    assert why_not() is None
+    yield 8 if options else None
+    monkeypatch.undo()
+    native._load.cache_clear()
+
+
+def test_each_build_equals_dense_attention(build, monkeypatch):
+    """A part of what follows."""
+    assert build is None or native.library().band_tile() == build
+    for length, left, right, reach in ((1, 0, 0, 3), (17, 5, 40, None), (130, 40, 0, 40), (333, 128, 128, 40)):
+        assert_agrees(*drawn(length, reach=reach), left=left, right=right)
+    monkeypatch.setattr(band, "SPAN", 48)
+    for head_dim in (16, 32, 64):
+        projection, bias, grad_out = drawn(200, head_dim, reach=12)
+        mask = torch.rand(2, 200) < 0.7
+        segments = torch.arange(200).expand(2, -1) // 50
+        assert_agrees(projection, bias, grad_out, left=13, right=21, num_global=5)
+        assert_agrees(projection, bias, grad_out, left=13, right=21, num_global=5, mask=mask, segments=segments)
+        assert_agrees(projection, bias, grad_out, left=30, right=0, num_global=9, mask=mask, dropout=0.3, seed=7)
+    projection, bias, grad_out = drawn(70, 32, reach=10)
+    assert_agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
+
+
+def test_what_is_no_number_stays_none_in_each_build(build):
+    """Output and gradient of a query with such a score, as in `dense`; rows beside it, which share a tile, may be none, too."""
+    projection, _, grad_out = drawn(60)
+    projection[0, 20, 1, 0, 3] = float("nan")  # a key's, which queries 15..25 of head 0 meet
+    projection[1, 5, 0, 1, 0] = float("inf")  # a query's: scores of infinity, of which softmax makes no number
+    out, *gradients = results(band_attention, projection, None, grad_out, left=5, right=5)
+    expected, *_ = results(dense, projection, None, grad_out, torch.float64, left=5, right=5)
+    none = expected.isnan().any(-1)
+    assert none.nonzero().tolist() == [*([0, 0, i] for i in range(15, 26)), [1, 1, 5]]
+    for x in (out, gradients[0]):
+        assert x[none].isnan().all()
 
 
 @needs_kernel
@@ -265,6 +326,58 @@ def test_compiles_once_into_the_cache(fresh, tmp_path):
     native._load.cache_clear()
     fresh.setattr(native, "_make", None)  # a second process does not need it
     assert why_not() is None
+
+
+@pytest.fixture
+def small(fresh, tmp_path):
+    """A source that compiles in no time."""
+    source = tmp_path / "band.cpp"
+    source.write_text('extern "C" int band_tile() { return 8; }\n')
+    fresh.setattr(native, "SOURCE", source)
+
+
+@needs_kernel
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("rest", [0, 100, 0.5, -1], ids=["nothing", "100 bytes", "half", "all but a byte"])
+def test_what_is_left_of_a_library_is_made_anew(rest):
+    assert why_not() is None
+    _, path = native._recipe()
+    whole = path.read_bytes()
+    path.unlink()  # this process has it mapped
+    path.write_bytes(whole[: int(rest * len(whole)) if isinstance(rest, float) else rest])
+    native._load.cache_clear()
+    assert native.library().band_tile() == 8
+    assert path.read_bytes() == whole
+
+
+@needs_kernel
+@pytest.mark.usefixtures("small")
+def test_a_library_that_does_not_load_is_made_anew():
+    _, path = native._recipe()
+    path.parent.mkdir()
+    path.write_bytes(b"of another system" + native.SEAL)
+    assert why_not() is None
+    assert native.library().band_tile() == 8
+
+
+def test_another_source_compiler_flag_or_cpu_has_a_library_of_its_own(fresh, tmp_path):
+    fresh.setattr(native, "_cpu", lambda: "one CPU")
+    fresh.setattr(native, "_output", lambda command: "version 1")
+    fresh.setenv("CXX", "g++")
+    found = [native._recipe()[1]]
+    source = tmp_path / "band.cpp"
+    source.write_text(native.SOURCE.read_text() + "//")
+    for change in (
+        lambda: fresh.setattr(native, "SOURCE", source),
+        lambda: fresh.setattr(native, "FLAGS", (*native.FLAGS, "-g")),
+        lambda: fresh.setenv("CXX", "g++ -mno-avx512f"),
+        lambda: fresh.setattr(native, "_output", lambda command: "version 2"),
+        lambda: fresh.setattr(native, "_cpu", lambda: "another CPU"),
+    ):
+        assert native._recipe()[1] == found[-1]
+        change()
+        found.append(native._recipe()[1])
+    assert len(set(found)) == 6
 
 
 def test_says_why_not(fresh, tmp_path):
