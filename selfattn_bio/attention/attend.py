@@ -19,7 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from selfattn_bio.attention.band import band_attention
 from selfattn_bio.attention.flex import flex
 from selfattn_bio.attention.native import why_not
-from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Pattern
+from selfattn_bio.attention.patterns import Band, Columns, Full, Pattern
 from selfattn_bio.attention.positions import NO_TERMS, NoPosition, Terms, entry
 from selfattn_bio.attention.reference import attention_weights, reference_attention
 from selfattn_bio.attention.rows import global_rows
@@ -108,7 +108,10 @@ def attend(
     asked = prepared(q, k, v, pattern, position, mask, segments, dropout)
     if 0 in q.shape:
         return torch.zeros_like(q)
-    return choose(asked, kernel).run(asked)
+    chosen = choose(asked, kernel)
+    if kernel == "auto" and chosen.name == "slab" and asked.q.device.type == "cuda":
+        _say_once(f"attention: flex cannot run here ({_flex_cannot(asked)}); slab does its work, more slowly")
+    return chosen.run(asked)
 
 
 def weights(
@@ -311,19 +314,14 @@ def _say_once(line: str) -> None:
 def _flex_cannot(asked: Asked) -> str | None:
     if asked.q.device.type != "cuda":
         return f"tensors on {asked.q.device.type}, where it needs CUDA"
-    if asked.q.dtype == torch.float64:
-        return "float64, which it does not know"
-    if asked.dropout:
-        _say_once("attention: flex cannot drop weights; slab does its work, more slowly. Set model.dropout = 0 to have it")
-        return "dropout on the weights"
-    if asked.q.shape[-1] < FLEX_HEAD_DIM:
-        return f"head_dim {asked.q.shape[-1]}, where it needs {FLEX_HEAD_DIM} at least"
-    if asked.terms.queries is not None:
-        return "a position with keys of its own"
-    drawn = any(isinstance(part, Blocks) for part in asked.setting.pattern.parts(asked.setting.shape[2]))
-    if drawn and len(set(asked.setting.lengths().tolist())) > 1:
-        return "blocks drawn at random for sequences of several lengths"
-    return None
+    head_dim = asked.q.shape[-1]
+    reasons = {  # all at once: who mends one of them should know of the others
+        "a position with keys of its own": asked.terms.queries is not None,
+        "float64, which it does not know": asked.q.dtype == torch.float64,
+        f"head_dim {head_dim}, where it needs {FLEX_HEAD_DIM} at least": head_dim < FLEX_HEAD_DIM,
+        "dropout on the weights, which model.dropout = 0 turns off": asked.dropout > 0,
+    }
+    return "; ".join(reason for reason, holds in reasons.items() if holds) or None
 
 
 def _is_short(asked: Asked) -> str | None:

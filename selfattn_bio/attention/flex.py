@@ -30,7 +30,7 @@ def flex(q: Tensor, k: Tensor, v: Tensor, *, setting: Setting, terms: Terms = NO
     q, k, v
         (B, H, L, Dh).
     setting
-        Who may attend to whom. Where blocks are drawn at random, all sequences must be of one length.
+        Who may attend to whom.
     terms
         Of what a position adds the bias alone.
     compiled
@@ -54,13 +54,16 @@ def _compiled() -> Any:
 
 
 def _block_mask(setting: Setting) -> BlockMask:
-    length = int(setting.lengths().max())
-    number, indices = _touched(setting.pattern, length, setting.shape[2], setting.device)
-    shape = (setting.shape[2], setting.shape[2])
-    return BlockMask.from_kv_blocks(number, indices, BLOCK_SIZE=BLOCK, mask_mod=_rule(setting, length), seq_lengths=shape)
+    padded, lengths = setting.shape[2], setting.lengths()
+    longest = int(lengths.max())
+    drawn = any(isinstance(part, Blocks) for part in setting.pattern.parts(padded))  # by length: each sequence has its own blocks
+    touched = [_touched(setting.pattern, length, padded, setting.device) for length in (lengths.tolist() if drawn else [longest])]
+    number, indices = (torch.cat(each) for each in zip(*touched, strict=True))
+    rule = _rule(setting, lengths, longest)
+    return BlockMask.from_kv_blocks(number, indices, BLOCK_SIZE=BLOCK, mask_mod=rule, seq_lengths=(padded, padded))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def _touched(pattern: Pattern, length: int, padded: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """For each block of queries how many key blocks it touches, and which, (1, 1, n) and (1, 1, n, n) int32."""
     n = -(-padded // BLOCK)
@@ -72,12 +75,13 @@ def _touched(pattern: Pattern, length: int, padded: int, device: torch.device) -
         return touched.sum(1, dtype=torch.int32)[None, None].to(device), order[None, None].to(device)
 
 
-def _rule(setting: Setting, length: int) -> Rule:
+def _rule(setting: Setting, lengths: Tensor, longest: int) -> Rule:
     """The pattern, padding and segments, pair by pair, in operations that FlexAttention can trace."""
     pattern, mask, segments = setting.pattern, setting.mask, setting.segments
-    parts = pattern.parts(length)
-    drawn = {
-        part: part.drawn(torch.arange(-(-length // part.block), device=setting.device), length)
+    parts = pattern.parts(longest)
+    lengths = lengths.expand(setting.shape[0])
+    drawn = {  # (B, blocks, count)
+        part: part.drawn(torch.arange(-(-longest // part.block), device=setting.device)[None], lengths[:, None])
         for part in parts
         if isinstance(part, Blocks)
     }
@@ -87,11 +91,11 @@ def _rule(setting: Setting, length: int) -> Rule:
         for part in parts:
             if isinstance(part, Blocks):
                 blocks = drawn[part]
-                row = (i // part.block).clamp(max=len(blocks) - 1)
-                covered = (blocks[row] == j // part.block).any(-1)
+                row = (i // part.block).clamp(max=blocks.shape[1] - 1)
+                covered = (blocks[b, row] == j // part.block).any(-1)
                 allowed = allowed | (covered & (j <= i) if part.causal else covered)
             else:
-                allowed = allowed | part.covers(i, j, length)
+                allowed = allowed | part.covers(i, j, longest)
         if mask is not None:
             allowed = allowed & mask[b, j]
         return allowed if segments is None else allowed & (segments[b, i] == segments[b, j])

@@ -1,12 +1,14 @@
 """Say what this machine offers, and which attention kernel serves which pattern and position here, and why.
 
 Prints versions, device and threads, whether the band kernel could be compiled, and a table of the kernels that `kernel = "auto"` in a
-run file chooses, each with what the ones before it in the order cannot or should not do. A run file can name a kernel instead.
+run file chooses, each with what the ones before it in the order cannot or should not do; then what the default dropout changes of that.
+A run file can name a kernel instead.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the tables."""
     import torch
 
+    from selfattn_bio import config
     from selfattn_bio.attention.attend import KERNELS, SHORT, choose
     from selfattn_bio.attention.native import why_not
 
@@ -38,7 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(f'\nWhat runs here with kernel = "auto", in training without dropout, float32, head_dim {HEAD_DIM}, {LENGTH:,} tokens')
     print(f"(up to {SHORT} tokens: sdpa or reference):\n")
     print(f"  {'pattern':16} {'position':26} {'kernel':10} because")
-    for pattern, by_position in _requests().items():
+    requests = _requests()
+    for pattern, by_position in requests.items():
         lines: dict[tuple[str, str], list[str]] = {}
         for position, asked in by_position.items():
             chosen = choose(asked)
@@ -48,6 +52,18 @@ def run(arguments: argparse.Namespace) -> None:
             lines.setdefault((chosen.name, f"not {reasons}" if reasons else "first in the order"), []).append(position)
         for (name, reason), positions in lines.items():
             print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
+    share = config.AttentionModel().dropout
+    print(f"\nWith model.dropout = {share}, the default, the same runs, but for:\n")
+    others: dict[tuple[str, str, str], list[str]] = {}
+    for pattern, by_position in requests.items():
+        for position, asked in by_position.items():
+            without, chosen = choose(asked), choose(dropping := replace(asked, dropout=share))
+            if chosen != without:
+                others.setdefault((pattern, chosen.name, f"not {without.name}: {without.cannot(dropping)}"), []).append(position)
+    for (pattern, name, reason), positions in others.items():
+        print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
+    if not others:
+        print("  none")
 
 
 def _requests() -> dict[str, dict[str, Asked]]:

@@ -1,5 +1,7 @@
 """Which kernel runs: the order, the reasons, and what is said when one cannot run."""
 
+import re
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -8,10 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from selfattn_bio import config
 from selfattn_bio.attention import attend as door
-from selfattn_bio.attention.attend import KERNELS, SHORT, Asked, choose
+from selfattn_bio.attention.attend import KERNELS, SHORT, Asked, attend, choose
 from selfattn_bio.attention.native import why_not
 from selfattn_bio.attention.patterns import Causal, Full, Global, RandomBlocks, Strided, Window, build_pattern
-from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, build_position
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL, build_position
 from selfattn_bio.attention.tiles import Setting
 from selfattn_bio.errors import KernelError
 
@@ -67,6 +69,52 @@ def test_flex_is_for_cuda():
     message = "kernel 'flex' must be able to do what is asked, got tensors on cpu, where it needs CUDA"
     with pytest.raises(KernelError, match=f"{message}. See `selfattn-bio doctor`"):  # which the command line prints as one line
         choose(asked(Window(9), NoPosition()), "flex")
+
+
+class OnCuda:
+    """What kernels ask of queries on CUDA."""
+
+    device = torch.device("cuda")
+
+    def __init__(self, q):
+        self.dtype, self.shape = q.dtype, q.shape
+
+
+ALL_REASONS = (
+    "a position with keys of its own; float64, which it does not know; head_dim 8, where it needs 16 at least; "
+    "dropout on the weights, which model.dropout = 0 turns off"
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "position", "arguments", "said"),
+    [
+        (Window(9), NoPosition(), {}, None),
+        (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, None),
+        (Full(), NoPosition(), {"dropout": 0.1}, None),  # sdpa serves as well
+        (Window(9), NoPosition(), {"dropout": 0.1, "length": SHORT}, None),
+        (Window(9), NoPosition(), {"dropout": 0.1}, "dropout on the weights, which model.dropout = 0 turns off"),
+        (Window(9), Rotary(8), {"head_dim": 8}, "head_dim 8, where it needs 16 at least"),
+        (Full(), TransformerXL(2, 16, 5), {}, "a position with keys of its own"),
+        (Window(9), Shaw(8, 3), {"head_dim": 8, "dtype": torch.float64, "dropout": 0.1}, ALL_REASONS),
+    ],
+    ids=str,
+)
+def test_on_cuda_it_is_said_once_why_flex_was_passed_over(pattern, position, arguments, said, monkeypatch, capsys):
+    door._say_once.cache_clear()
+    on_cpu = asked(pattern, position.to(arguments.get("dtype", torch.float32)), **arguments)
+    monkeypatch.setattr(door, "prepared", lambda *_: replace(on_cpu, q=OnCuda(on_cpu.q)))
+    for name, kernel in KERNELS.items():
+        monkeypatch.setitem(KERNELS, name, replace(kernel, run=lambda asked, name=name: name))
+    served = [attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position) for _ in range(2)]
+    line = "" if said is None else f"attention: flex cannot run here ({said}); slab does its work, more slowly\n"
+    assert capsys.readouterr().err == line
+    assert (served == ["slab", "slab"]) == (said is not None)
+    if said is not None:  # a kernel that is named runs, or an error says why not
+        with pytest.raises(KernelError, match=re.escape(f"got {said}")):
+            attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position, kernel="flex")
+        assert attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position, kernel="slab") == "slab"
+        assert not capsys.readouterr().err
 
 
 def test_the_run_file_names_the_kernels_of_the_table():

@@ -1,7 +1,12 @@
+import re
+from dataclasses import replace
 from typing import get_args
+
+import torch
 
 from selfattn_bio import config
 from selfattn_bio.attention.attend import KERNELS
+from selfattn_bio.cli import doctor
 from selfattn_bio.cli.main import main
 
 
@@ -9,12 +14,55 @@ def kinds(union):
     return {section.model_fields["kind"].default for section in get_args(get_args(union)[0])}
 
 
+def table(out, heading):
+    """(pattern, positions, kernel, reason) of each line below the heading."""
+    text = out.split(f"\n{heading}", 1)[1].split("\n\n")[1]
+    lines = re.findall(r"^  (.{16}) ((?:\w+, )*\w+) +(\w+) +(.*)$", text, re.MULTILINE)
+    return [(pattern.strip(), positions.split(", "), kernel, reason) for pattern, positions, kernel, reason in lines]
+
+
+class OnCuda:
+    """What kernels ask of queries on CUDA."""
+
+    device = torch.device("cuda")
+
+    def __init__(self, q):
+        self.dtype, self.shape = q.dtype, q.shape
+
+
+def test_doctor_says_what_the_default_dropout_changes(capsys, monkeypatch):
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.endswith("With model.dropout = 0.3, the default, the same runs, but for:\n\n  none\n")
+    on_cuda = {
+        pattern: {position: replace(asked, q=OnCuda(asked.q)) for position, asked in by_position.items()}
+        for pattern, by_position in doctor._requests().items()
+    }
+    monkeypatch.setattr(doctor, "_requests", lambda: on_cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    assert main(["doctor"]) == 0
+    out, said = capsys.readouterr()
+    assert "CUDA: a GPU" in out
+    without, dropping = (
+        {(pattern, position): (kernel, reason) for pattern, positions, kernel, reason in table(out, heading) for position in positions}
+        for heading in ("What runs here", "With model.dropout = 0.3, the default")
+    )
+    assert without["window", "t5"][0] == "flex"
+    assert without["window", "shaw"][0] == "slab"
+    slower = "not flex: dropout on the weights, which model.dropout = 0 turns off"
+    assert dropping == {key: ("slab", slower) for key, (kernel, _) in without.items() if kernel == "flex"}
+    assert "flex" not in said  # a table, no warning
+
+
 def test_doctor_lists_kernels_and_what_serves_what(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in KERNELS)
-    assert all(f"\n  {kind} " in out for kind in kinds(config.Pattern))
-    assert all(kind in out for kind in kinds(config.Position) - {"sinusoidal", "learned"})  # which are no matter of a kernel
+    _, *served = table(out, "What runs here")  # without the names of the columns
+    assert {pattern for pattern, _, _, _ in served} >= kinds(config.Pattern)
+    for pattern in {pattern for pattern, _, _, _ in served}:
+        positions = [each for of, some, _, _ in served if of == pattern for each in some]
+        assert sorted(positions) == sorted(kinds(config.Position) - {"sinusoidal", "learned"})  # which are no matter of a kernel
     (line,) = [line for line in out.splitlines() if line.startswith("  bigbird") and "shaw" in line]
     assert "shaw, transformer_xl" in line
     assert "slab" in line
