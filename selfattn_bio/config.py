@@ -344,8 +344,10 @@ class AttentionModel(Section):
         head_dim = self.embed_dim // self.num_heads
         if kernel in ("sdpa", "band", "joint", "flex") and position in ("shaw", "transformer_xl"):
             raise ValueError(f"kernel {kernel!r} must go with a position without keys of its own, got position {position!r}")
-        if kernel == "band" and (pattern.kind not in ("full", "window") or getattr(pattern, "dilation", 1) > 1):
-            raise ValueError(f"kernel 'band' must go with pattern 'full' or an undilated 'window', got pattern {pattern.kind!r}")
+        if kernel == "band" and pattern.kind not in ("full", "window"):
+            raise ValueError(f"kernel 'band' must go with pattern 'full' or 'window', got pattern {pattern.kind!r}")
+        if kernel == "band" and isinstance(pattern, WindowPattern) and pattern.dilation > 1:
+            raise ValueError(f"kernel 'band' must go with a window of dilation 1, got dilation {pattern.dilation}")
         if kernel == "joint" and pattern.kind not in ("strided", "bigbird"):
             raise ValueError(f"kernel 'joint' must go with pattern 'strided' or 'bigbird', got pattern {pattern.kind!r}")
         if kernel in ("band", "joint") and head_dim not in BAND_HEAD_DIMS:

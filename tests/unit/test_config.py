@@ -133,8 +133,8 @@ def test_byte_order_mark_is_read(tmp_path):
             )
             for kernel, with_, message in [
                 ("band", 'position = { kind = "shaw" }', "a position without keys of its own, got position 'shaw'"),
-                ("band", 'pattern = { kind = "bigbird" }', "pattern 'full' or an undilated 'window', got pattern 'bigbird'"),
-                ("band", 'pattern = { kind = "window", dilation = 2 }', "pattern 'full' or an undilated 'window', got pattern 'window'"),
+                ("band", 'pattern = { kind = "bigbird" }', "pattern 'full' or 'window', got pattern 'bigbird'"),
+                ("band", 'pattern = { kind = "window", dilation = 2 }', "a window of dilation 1, got dilation 2"),
                 ("band", "embed_dim = 40", "embed_dim / num_heads of (16, 32, 64), got 10"),
                 ("joint", "embed_dim = 64", "pattern 'strided' or 'bigbird', got pattern 'full'"),
                 ("flex", "dropout = 0.1", "dropout 0, got dropout 0.1"),
