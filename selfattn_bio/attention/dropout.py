@@ -22,7 +22,9 @@ def dropout(x: Tensor, share: float, *, training: bool = True) -> Tensor:
         raise ValueError(f"dropout must be in [0, 1), got {share}")
     if not training or share == 0:
         return x
-    return x * torch.rand_like(x.detach()).ge_(share).mul_(1 / (1 - share))
+    # bfloat16 has 256 steps from 0 to 1, which a share falls between: the draw is in float32 at least.
+    drawn = torch.rand_like(x.detach(), dtype=torch.promote_types(x.dtype, torch.float32))
+    return x * drawn.ge_(share).mul_(1 / (1 - share)).to(x.dtype)
 
 
 class Dropout(nn.Module):

@@ -100,7 +100,7 @@ class _Plan:
     def walks(self, terms: Terms) -> Iterator[tuple[int, Walk]]:
         """What is left to walk, each with the seed of its dropout."""
         for number, walk in enumerate(self.setting.walks(terms.clip, self.fused)):
-            yield self.seed + (number << 40), walk
+            yield self.seed + (number << 24), walk  # of a seed torch's generator on the CPU takes the lowest 32 bits
 
 
 class _Work:

@@ -200,12 +200,13 @@ class Walk:
         length = setting.shape[2]
         at = torch.arange(length, device=setting.device)
         before = after = 0
+        self.slides = False  # chunk g meets the chunks around its own
         if isinstance(self.part, Blocks) or (isinstance(self.part, Band) and 0 < self.part.block <= MAX_BLOCK):
             self.chunk = self.part.block
             self.places = _padded(at, 0, -length % self.chunk)
         elif isinstance(self.part, Band) and (reach := self._reach(self.part)) is not None:
             before, after = reach
-            self.chunk = CHUNK
+            self.slides, self.chunk = True, CHUNK
             classes = [at[first :: self.part.dilation] for first in range(self.part.dilation)]
             self.places = torch.cat([_padded(tokens, 0, -len(tokens) % CHUNK) for tokens in classes])
         else:
@@ -231,7 +232,7 @@ class Walk:
     def _make_templates(self, clip: int) -> Templates | None:
         """Of the first band where it slides, and of drawn blocks: what a tile is depends on the distance of its blocks alone."""
         part, device = self.part, self.setting.device
-        if isinstance(part, Band) and (self.before or self.after) and part.dilation == 1 and not part.block and not self.earlier:
+        if isinstance(part, Band) and self.slides and part.dilation == 1 and not part.block and not self.earlier:
             query = self.before * CHUNK + torch.arange(CHUNK, device=device)
             key = torch.arange((self.before + 1 + self.after) * CHUNK, device=device)
             index = key[None, :] - query[:, None]
@@ -305,7 +306,7 @@ class Walk:
             width = drawn.shape[1] * chunk
         elif isinstance(self.part, Band) and self.part.block == chunk:
             drawn, width = torch.arange(num_chunks, device=device)[:, None], chunk
-        elif self.before or self.after or self.moved:
+        elif self.slides:
             width = (self.before + 1 + self.after) * chunk
         else:
             count = min(self.part.count, self.setting.shape[2]) if isinstance(self.part, Columns) else self.setting.shape[2]

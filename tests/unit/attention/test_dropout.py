@@ -16,6 +16,19 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share):
     assert high == pytest.approx(1 / (1 - share), rel=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_share_between_two_steps_of_a_half_type(dtype):
+    """bfloat16 has 256 steps from 0 to 1: drawn in it, a thousandth would be a 256th."""
+    dropped = []
+    for each in (torch.float32, dtype):
+        torch.manual_seed(0)
+        y = dropout(torch.ones(1_000_003, dtype=each), 0.001)
+        assert y.dtype == each
+        dropped.append(y == 0)
+    assert abs(float(dropped[1].double().mean()) - 0.001) < 0.0001
+    assert torch.equal(*dropped)
+
+
 def test_dropout_has_the_gradient_of_its_mask():
     x = torch.randn(37, requires_grad=True, dtype=torch.float64)
     torch.manual_seed(3)
