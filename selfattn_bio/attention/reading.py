@@ -74,9 +74,10 @@ def pushed(layer: Layer, given: Tensor) -> Tensor:
     """Mass `given` (B, H, L) at the queries, handed on to the keys by the weights: row vector times matrix, (B, H, L)."""
     length = layer.q.shape[2]
     total = given.new_zeros(*given.shape[:2], length + 1)  # the last place takes what has no token
+    given = torch.nn.functional.pad(given, (0, 1))
     for tile in weight_tiles(layer):
         queries, keys = _indices(tile, length)
-        mass = torch.nn.functional.pad(given[tile.batch], (0, 1))[:, :, queries]  # (b, H, G, c)
+        mass = given[tile.batch][:, :, queries]  # (b, H, G, c)
         to_keys = (mass[..., None, :] @ tile.weights).squeeze(-2)  # (b, H, G, K)
         keys = keys.expand(to_keys.shape[2:]).flatten()
         total[tile.batch].index_add_(2, keys, to_keys.flatten(2))

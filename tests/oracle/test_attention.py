@@ -30,9 +30,18 @@ POSITIONS = {
     "alibi": lambda: Alibi(H),
     "rotary": lambda: Rotary(DH),
     "rotary, interpolated": lambda: Rotary(DH, interpolation=4.0),
+    "rotary, another base": lambda: Rotary(DH, base=50.0),
     "shaw": lambda: Shaw(DH, 4),
     "transformer-xl": lambda: TransformerXL(H, DH, 5),
 }
+
+
+def hashed(query_block, number, seed):
+    """32 bits of the draw `number` of a block of queries: lowbias32 of Wellons 2018 of their weighted sum, in whole numbers."""
+    x = (0x9E3779B1 * query_block + 0x85EBCA77 * number + 0xC2B2AE3D * seed) % 2**32
+    x = (x ^ x >> 16) * 0x7FEB352D % 2**32
+    x = (x ^ x >> 15) * 0x846CA68B % 2**32
+    return x ^ x >> 16
 
 
 def may_attend(pattern, i, j, length, causal=False):
@@ -48,17 +57,18 @@ def may_attend(pattern, i, j, length, causal=False):
         case Global():
             return i < pattern.num_global or j < pattern.num_global
         case RandomBlocks():
-            (part,) = (Causal(pattern) if causal else pattern).parts(length)  # which draws from the blocks up to the query's
-            return j // pattern.block in part.drawn(torch.tensor(i // pattern.block), length).tolist()
+            own, blocks = i // pattern.block, -(-length // pattern.block)
+            last = min(own, blocks - 1) if causal else blocks - 1  # a causal one draws from the blocks up to the query's
+            return any(hashed(own, number, pattern.seed) % (last + 1) == j // pattern.block for number in range(pattern.count))
         case Union():
             return any(may_attend(member, i, j, length, causal) for member in pattern.members)
         case Causal():
             return j <= i and may_attend(pattern.pattern, i, j, length, causal=True)
 
 
-def rotated(x, at, interpolation, base=10_000.0):
+def rotated(x, at, position):
     half = x.shape[-1] // 2
-    angles = torch.tensor([at / interpolation * base ** (-2 * i / x.shape[-1]) for i in range(half)], dtype=x.dtype)
+    angles = torch.tensor([at / position.interpolation * position.base ** (-2 * i / x.shape[-1]) for i in range(half)], dtype=x.dtype)
     a, b = x[:half], x[half:]
     return torch.cat((a * angles.cos() - b * angles.sin(), a * angles.sin() + b * angles.cos()))
 
@@ -82,7 +92,7 @@ def score(position, qi, kj, i, j, h):
     scale, distance = math.sqrt(DH), j - i
     match position:
         case Rotary():
-            return (rotated(qi, i, position.interpolation) * rotated(kj, j, position.interpolation)).sum() / scale
+            return (rotated(qi, i, position) * rotated(kj, j, position)).sum() / scale
         case T5Bias():
             bucket = t5_bucket(distance, position.num_buckets, position.max_distance, position.sides == 1)
             return (qi * kj).sum() / scale + position.table.weight[bucket, h]

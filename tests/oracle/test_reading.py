@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from selfattn_bio.attention.attend import weights
 from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
-from selfattn_bio.attention.positions import Rotary, Shaw, T5Bias
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
 from selfattn_bio.attention.reading import Layer, pushed, received, rollout, top_edges, weight_tiles
 
 B, H, L, DH = 2, 2, 150, 4
@@ -19,8 +20,17 @@ PATTERNS = (
     BlockLocal(32),
     Window(10) | Global(2) | RandomBlocks(2, 16),
     Causal(Window(20) | Global(3)),
+    Causal(Window(5) | Strided(40)),
+    Causal(Window(10) | Global(2) | RandomBlocks(2, 16)),
 )
-POSITIONS = {"t5": lambda: T5Bias(H, 8, 20), "rotary": lambda: Rotary(DH), "shaw": lambda: Shaw(DH, 9)}
+POSITIONS = {
+    "none": NoPosition,
+    "t5": lambda: T5Bias(H, 8, 20),
+    "alibi": lambda: Alibi(H),
+    "rotary": lambda: Rotary(DH),
+    "shaw": lambda: Shaw(DH, 9),
+    "transformer-xl": lambda: TransformerXL(H, DH, 9),
+}
 
 
 def layer_of(pattern, kind, seed=0):
@@ -90,6 +100,38 @@ def test_rollout(pattern):
     found = rollout(layers, start)
     assert_close(found, (start[:, None] @ flow).squeeze(1))
     assert_close(found.sum(1), start.sum(1))
+
+
+class Made(TorchDispatchMode):
+    """Counts the numbers in all tensors that are made, which no more can be in memory at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.total, self.largest = 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for x, made in zip(out if isinstance(out, tuple | list) else [out], function._schema.returns, strict=False):
+            if isinstance(x, torch.Tensor) and made.alias_info is None:  # no view, nor a tensor that was there before
+                self.total, self.largest = self.total + x.numel(), max(self.largest, x.numel())
+        return out
+
+
+@pytest.mark.parametrize("pattern", [Window(20), Window(20) | Global(3), Window(10) | Global(2) | RandomBlocks(2, 16)], ids=str)
+@pytest.mark.parametrize(
+    "read",
+    [received, lambda layer: top_edges(layer, 5), lambda layer: rollout([layer, layer], torch.ones(1, layer.q.shape[2]))],
+    ids=["received", "top_edges", "rollout"],
+)
+def test_memory_grows_with_the_length_alone(pattern, read):
+    made = {}
+    for length in (4000, 16_000):
+        torch.manual_seed(0)
+        q, k = torch.randn(2, 1, H, length, DH)
+        with Made() as made[length]:
+            read(Layer(q, k, pattern, T5Bias(H, 8, 20)))
+    assert made[16_000].total < 4.1 * made[4000].total
+    assert made[16_000].largest < 4.1 * made[4000].largest
 
 
 def test_grouped_keys_are_shared_by_their_queries():

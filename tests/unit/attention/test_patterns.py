@@ -38,6 +38,12 @@ def test_masks_of_worked_examples():
     assert shown(Full(), 2) == ["xx", "xx"]
 
 
+def test_draws_are_those_that_models_were_trained_with():
+    assert shown(RandomBlocks(1, block=2, seed=3), 7) == ["..xx...", "..xx...", "....xx.", "....xx.", "..xx...", "..xx...", "....xx."]
+    assert shown(Causal(RandomBlocks(2, block=1)), 6) == ["x.....", "x.....", "x.....", "..x...", "x...x.", "..xx.."]
+    assert shown(RandomBlocks(1, block=2, seed=3), 3) == ["..x", "..x", "xx."]  # of two blocks
+
+
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 @pytest.mark.parametrize(("length", "block"), [(1, 4), (40, 8), (41, 8), (64, 16), (50, 64)])
 def test_block_mask_is_the_dense_mask_seen_from_afar(pattern, length, block):
@@ -47,16 +53,6 @@ def test_block_mask_is_the_dense_mask_seen_from_afar(pattern, length, block):
     padded[:length, :length] = dense
     expected = padded.unflatten(0, (n, block)).unflatten(2, (n, block)).any(1).any(-1)
     assert torch.equal(pattern.block_mask(length, block), expected)
-
-
-@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-def test_parts_cover_what_is_allowed(pattern):
-    at = torch.arange(50)
-    covered = torch.zeros(50, 50, dtype=torch.bool)
-    for part in pattern.parts(50):
-        covered |= part.covers(at[:, None], at[None, :], 50)
-    covered[: pattern.num_global] = True
-    assert torch.equal(covered, pattern.allows(at[:, None], at[None, :], 50))
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,13 @@ def test_sinusoids_of_a_worked_example():
     assert_close(x[0, 2], torch.tensor([math.sin(2), math.sin(0.02), math.cos(2), math.cos(0.02)]))
 
 
+def test_learned_places_are_rows_of_the_table():
+    position, x = Learned(4, 9), torch.randn(2, 3, 4)
+    assert torch.equal(position(x), x + torch.stack([position.table[0], position.table[1], position.table[2]]))
+    position(x).sum().backward()
+    assert position.table.grad[:, 0].tolist() == [2.0] * 3 + [0.0] * 6  # once a sequence
+
+
 @pytest.mark.parametrize(
     ("section", "relative", "absolute"),
     [
