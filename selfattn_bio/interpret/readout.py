@@ -54,8 +54,11 @@ class AttentionReading:
 
         A letter that several places stand for has their mean; of a [CLS] vector, what it gives counts and what it receives does not.
         """
-        total = torch.stack([received(layer).mean(1) for layers in self.layers for layer in layers]).mean(0)  # (B, M)
-        return self._to_letters(total / self._mask().sum(1, keepdim=True).clamp(min=1))
+        return self._to_letters(self._received().mean((0, 1, 2)))
+
+    def received_by_head(self) -> NDArray[np.float32]:
+        """`received` of each member, layer and head by itself, (members, layers, heads, B, L)."""
+        return self._to_letters(self._received())
 
     def rollout(self) -> NDArray[np.float32]:
         """Where attention leads from the last layer to the letters, (B, L): from [CLS], or from all places alike; 0 in padding.
@@ -95,21 +98,26 @@ class AttentionReading:
         found[EDGE] = found[EDGE].mask(found[EDGE] < 0)
         return found.sort_values(["id", "member", "layer", "head", "weight"], ascending=[True] * 4 + [False], ignore_index=True)
 
+    def _received(self) -> Tensor:
+        """What each place receives, (members, layers, heads, B, M)."""
+        total = torch.stack([torch.stack([received(layer).movedim(1, 0) for layer in layers]) for layers in self.layers])
+        return total / self._mask().sum(1, keepdim=True).clamp(min=1)
+
     def _mask(self) -> Tensor:
         layer = self.layers[0][0]
         assert layer.mask is not None  # the encoder always has one
         return layer.mask.to(layer.q.dtype)
 
     def _to_letters(self, by_place: Tensor) -> NDArray[np.float32]:
-        """(B, M) -> (B, L): the mean over the places that stand for a letter."""
+        """(..., B, M) -> (..., B, L): the mean over the places that stand for a letter."""
         length = int(self.lengths.max())
         values = (by_place * self._mask()).cpu().numpy()
-        total, covering = np.zeros((len(values), length)), np.zeros((len(values), length))
+        total, covering = np.zeros((*values.shape[:-1], length)), np.zeros((len(self.lengths), length))
         for place, (start, end) in enumerate(self.spans):
             if start >= 0:
-                total[:, start:end] += values[:, place, None]
+                total[..., start:end] += values[..., place, None]
                 covering[:, start:end] += self._mask()[:, place, None].cpu().numpy()
-        total[np.arange(length) >= self.lengths[:, None]] = 0
+        total[..., np.arange(length) >= self.lengths[:, None]] = 0
         return (total / np.maximum(covering, 1)).astype(np.float32)
 
 

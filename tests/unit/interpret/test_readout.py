@@ -23,6 +23,19 @@ def test_received_is_a_mean_over_layers_heads_and_tokens():
     assert not attention_received(scorer_of(CNN), letters).any()
 
 
+def test_received_by_head_is_read_from_the_dense_weights():
+    reading = read_attention(scorer_of(WINDOW_CLS, k=1), ["ACGTACCATT", "ACGTAC"])
+    found = reading.received_by_head()
+    assert found.shape == (len(reading.layers), len(reading.layers[0]), reading.layers[0][0].q.shape[1], 2, 10)
+    for member, layers in enumerate(reading.layers):
+        for number, layer in enumerate(layers):
+            dense = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask).detach()
+            expected = dense[1, :, :7].mean(1)  # of [CLS] and six letters
+            np.testing.assert_allclose(found[member, number, :, 1, :6], expected[:, 1:7], rtol=1e-5)
+    assert not found[..., 1, 6:].any()
+    np.testing.assert_allclose(found.mean((0, 1, 2)), reading.received(), rtol=1e-6)
+
+
 def test_edges_are_the_largest_dense_weights_in_letters():
     scorer = scorer_of(WINDOW_CLS, k=3)
     reading = read_attention(scorer, ["ACGTACCATT", "ACGTAC"])
