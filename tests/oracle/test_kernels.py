@@ -111,7 +111,7 @@ MORE = (
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ["sdpa", *KERNELS])
 @pytest.mark.parametrize("pattern", [*ONE_WINDOW, *MORE], ids=str)
 @pytest.mark.parametrize("make", [lambda: T5Bias(H, 16, 40), lambda: Rotary(16), lambda: Alibi(H)], ids=["t5", "rotary", "alibi"])
 def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
@@ -275,7 +275,7 @@ def test_a_shift_of_all_tokens_changes_nothing(pattern, make, kernel):
     assert_close(attend(*moved, pattern=pattern, position=position, mask=mask, kernel=kernel)[:, :, 37:], expected, **tolerance)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ["reference", "sdpa", *KERNELS])
 def test_two_runs_are_bit_equal(kernel):
     pattern = Window(70) | Global(8) if kernel == "band" else Window(70) | Global(8) | RandomBlocks(2, 64)
     torch.manual_seed(0)
@@ -285,7 +285,7 @@ def test_two_runs_are_bit_equal(kernel):
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("kernel", ["reference", *KERNELS])
+@pytest.mark.parametrize("kernel", ["reference", "sdpa", *KERNELS])
 @pytest.mark.parametrize(
     "make",
     [NoPosition, lambda: T5Bias(H, 16, 40), lambda: Alibi(H), lambda: Rotary(16), lambda: Shaw(16, 20), lambda: TransformerXL(H, 16, 30)],
@@ -296,7 +296,7 @@ def test_mixed_precision(kernel, make):
     pattern = Window(20) | Strided(30) if kernel == "joint" else Window(20)
     position = make()
     qkv, upstream, _, _ = batch(150, False, False, dtype=torch.bfloat16, head_dim=16)
-    if kernel in ("band", "joint") and isinstance(position, Shaw | TransformerXL):
+    if kernel in ("sdpa", "band", "joint") and isinstance(position, Shaw | TransformerXL):
         with pytest.raises(ValueError, match="got a position with keys of its own"):
             attend(*qkv, pattern=pattern, position=position, kernel=kernel)
         return
