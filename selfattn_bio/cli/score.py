@@ -1,5 +1,6 @@
-"""Score the sequences of FASTA files with a trained model: a table of id and what the model says (of two classes logit and probability).
+"""Score the sequences of FASTA files with a trained model: a table of id and what the model says.
 
+Of two classes that is logit, probability and predicted, the label at the threshold that was fitted on valid.
 A masked or causal language model says nothing of a sequence as a whole, and is refused. Several models are averaged; the column `spread` is
 then the standard deviation of what they say.
 """

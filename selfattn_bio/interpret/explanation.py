@@ -25,7 +25,7 @@ from selfattn_bio.interpret.readout import attention_received
 from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.relevance import BATCH, attnlrp_scores, importance
 from selfattn_bio.interpret.seqlets import find_patterns
-from selfattn_bio.scoring.scorer import Scorer, load, read_sequences
+from selfattn_bio.scoring.scorer import Scorer, load_single, read_sequences
 
 PLACE = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT = "relevance.npz", "records.parquet", "relevance.json"
@@ -152,7 +152,7 @@ def explain(
     Parameters
     ----------
     model
-        A model folder, or what `load` returned.
+        A model folder, or what `load` returned of one: of several, explain each of their `members`.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     mutated_fraction
@@ -165,10 +165,10 @@ def explain(
     SequenceFileError
         If the file is malformed or a letter is outside the alphabet.
     ValueError
-        If there is no sequence, one is shorter than the model's k, the model is not of positives against negatives, or `mutated_fraction`
-        is not in [0, 1].
+        If there is no sequence, one is shorter than the model's k, the model is several or not of positives against negatives, or
+        `mutated_fraction` is not in [0, 1].
     """
-    scorer = model if isinstance(model, Scorer) else load(model)
+    scorer = load_single(model)
     ids, letters = read_sequences(scorer.alphabet, sequences)
     return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), mutated_fraction=mutated_fraction, say=say)
 

@@ -20,7 +20,7 @@ from selfattn_bio.attention.reading import Layer, received, rollout, top_edges
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
-from selfattn_bio.scoring.scorer import Scorer, load, read_sequences
+from selfattn_bio.scoring.scorer import Scorer, load_single, read_sequences
 
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
@@ -129,7 +129,7 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
     Parameters
     ----------
     model
-        A model folder, or what `load` returned.
+        A model folder, or what `load` returned of one: of several, read each of their `members`.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
 
@@ -138,9 +138,9 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
     SequenceFileError
         If the file is malformed or a letter is outside the alphabet.
     ValueError
-        If there is no sequence, one is shorter than the model's k, or the network has no attention, as the CNN.
+        If there is no sequence, one is shorter than the model's k, the model is several, or the network has no attention, as the CNN.
     """
-    scorer = model if isinstance(model, Scorer) else load(model)
+    scorer = load_single(model)
     ids, letters = read_sequences(scorer.alphabet, sequences)
     if not ids:
         raise ValueError("sequences must be at least one, got none")

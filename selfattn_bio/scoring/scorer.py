@@ -5,6 +5,7 @@ Hides: batching, padding, device, temperature, strands. Training measures valid 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.records import letters_of, read_fasta
 
+LONGEST_NAME = 255  # bytes of a file's name: a longer string is none
 BATCH_LETTERS = 32_768  # about 100 sequences of 300 letters: chunks of 256 took twice as long a sequence
 
 
@@ -181,6 +183,11 @@ class Ensemble:
         """The members' mean: valid, on which another could be fitted to the mean logit, is not at hand where sequences are scored."""
         return float(np.mean([member.temperature for member in self.members]))
 
+    @property
+    def threshold(self) -> float:
+        """The members' mean, as the temperature."""
+        return float(np.mean([member.threshold for member in self.members]))
+
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities of label 1, of the mean logits."""
         return expit(logits / self.temperature)
@@ -208,6 +215,24 @@ def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
     for folder, member in zip(path, members, strict=True):
         _check_like(member, members[0], folder)
     return Ensemble(members)
+
+
+def load_single(model: Scorer | Ensemble | str | Path | Sequence[str | Path]) -> Scorer:
+    """The one model that is named or given, for what cannot be asked of several.
+
+    Raises
+    ------
+    ModelFolderError
+        As of `load`.
+    ValueError
+        If it is several.
+    """
+    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    if isinstance(scorer, Ensemble):
+        raise ValueError(
+            f"model must be a single one, got {len(scorer.members)}: pass one folder, or one member, as load([...]).members[0]"
+        )
+    return scorer
 
 
 def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
@@ -248,9 +273,10 @@ def score_sequences(
     Returns
     -------
     One row a sequence, in the order given: id (header or number), then by objective
-    binary: logit, probability (calibrated); multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each;
-    regression: each column; several: those of each part, as PART.COLUMN; labels: predicted, text as long as the sequence; masked and
-    causal models score no sequences.
+    binary: logit, probability (calibrated), predicted (the label: 1 from the threshold on that was fitted on valid, else 0);
+    multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each; regression: each column;
+    several: those of each part, as PART.COLUMN; labels: predicted, text as long as the sequence; masked and causal models score no
+    sequences.
     Of several models also how far they differ, the standard deviation over them: binary: spread, of the logit; multiclass: spread_CLASS,
     multilabel and regression: spread_COLUMN, of what the column of that name holds; labels: none.
 
@@ -261,7 +287,8 @@ def score_sequences(
     ModelFolderError
         As of `load`.
     ValueError
-        If a sequence is shorter than a model's k, or `rc` is asked of an alphabet without complement or of labels a letter.
+        If a sequence is shorter than a model's k, a string is given alone and names no file, or `rc` is asked of an alphabet without
+        complement or of labels a letter.
     """
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     ids, letters = read_sequences(scorer.alphabet, sequences)
@@ -275,7 +302,8 @@ def score_sequences(
     outputs = np.stack([_outputs(member, letters, rc) for member in scorer.members])  # (M, n, C)
     mean = outputs.mean(axis=0)
     if isinstance(objective, BinaryObjective):
-        columns = {"logit": mean[:, 0], "probability": scorer.probabilities(mean[:, 0])}
+        probability = scorer.probabilities(mean[:, 0])
+        columns = {"logit": mean[:, 0], "probability": probability, "predicted": (probability >= scorer.threshold).astype(int)}
         return pd.DataFrame({"id": ids, **columns, **_spreads({"spread": outputs[..., 0]})})
     return pd.DataFrame({"id": ids, **_said(objective, predictions_of(objective, mean), predictions_of(objective, outputs))})
 
@@ -307,9 +335,13 @@ def _spreads(values: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.flo
 
 def read_sequences(alphabet: Alphabet, sequences: Sequence[str] | str | Path) -> tuple[list[str], list[NDArray[np.uint8]]]:
     """Ids and ASCII letters of strings (numbered from 0) or of a FASTA file."""
-    if isinstance(sequences, str) and not Path(sequences[:255]).exists() and set(sequences.encode()) <= set(alphabet.readable):
-        raise ValueError(f"sequences must be a list of strings or the path of a FASTA file, got letters: write [{sequences[:8]!r}...]")
+    rule = "sequences must be a list of strings or the path of a FASTA file"
+    if isinstance(sequences, str) and not os.path.exists(sequences) and (len(sequences) > LONGEST_NAME or "." not in sequences):
+        shown = sequences if len(sequences) <= 12 else f"{sequences[:12]}..."
+        raise ValueError(f"{rule}, got {shown!r}, which is no file: write letters as a list, [{sequences[:8]!r}...]")
     if isinstance(sequences, str | Path):
         records = list(read_fasta(sequences, alphabet))
         return [record.id for record in records], [record.letters for record in records]
+    if foreign := [type(text).__name__ for text in sequences if not isinstance(text, str)]:
+        raise ValueError(f"{rule}, got {type(sequences).__name__} of {foreign[0]}")
     return [str(i) for i in range(len(sequences))], [letters_of(text, alphabet) for text in sequences]

@@ -1,5 +1,6 @@
 """Several models as one: the mean of their outputs, and how far they differ."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.interpret.readout import read_attention
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import Ensemble, Scorer, load, score_sequences
@@ -47,11 +50,12 @@ def folders(tmp_path: Path) -> list[Path]:
 def test_the_mean_and_the_spread_of_the_members(folders: list[Path]) -> None:
     table = score_sequences(folders, SEQUENCES)
     alone = np.stack([score_sequences(folder, SEQUENCES)["logit"] for folder in folders])
-    assert list(table) == ["id", "logit", "probability", "spread"]
+    assert list(table) == ["id", "logit", "probability", "predicted", "spread"]
     np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
     np.testing.assert_allclose(table["spread"], alone.std(axis=0, ddof=1))
     np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2)))  # the mean of temperatures 1, 2 and 3
     assert (table["spread"] > 0).all()
+    assert table["predicted"].tolist() == (table["probability"] >= 0.5).astype(int).tolist()  # the mean of thresholds, as of temperatures
 
 
 def test_both_strands_of_members(folders: list[Path]) -> None:
@@ -105,11 +109,21 @@ def test_models_of_different_things_are_not_averaged(tmp_path: Path, folders: li
         load([])
 
 
+@pytest.mark.parametrize("ask", [explain, read_attention])
+def test_what_is_asked_of_one_model_names_it(folders: list[Path], ask: Callable[..., object]) -> None:
+    message = r"model must be a single one, got 3: pass one folder, or one member, as load\(\[...\]\).members\[0\]"
+    for several in (folders, load(folders)):
+        with pytest.raises(ValueError, match=message):
+            ask(several, SEQUENCES)
+    for one in (folders[0], folders[:1], load(folders).members[0]):
+        ask(one, SEQUENCES)
+
+
 def test_the_command_takes_several_folders(tmp_path: Path, folders: list[Path]) -> None:
     (tmp_path / "new.fa").write_text("".join(f">s{i}\n{text}\n" for i, text in enumerate(SEQUENCES)))
     for models, columns in (
-        (folders, ["file", "id", "logit", "probability", "spread"]),
-        (folders[:1], ["file", "id", "logit", "probability"]),
+        (folders, ["file", "id", "logit", "probability", "predicted", "spread"]),
+        (folders[:1], ["file", "id", "logit", "probability", "predicted"]),
     ):
         paths = [*map(str, models), "--fasta", str(tmp_path / "new.fa"), "--output", str(tmp_path / "scores.tsv")]
         assert main(["score", "--model", *paths]) == 0

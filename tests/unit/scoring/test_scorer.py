@@ -31,7 +31,7 @@ def test_strings_in_a_table_out_in_order():
     scorer = tiny_scorer()
     table = score_sequences(scorer, SEQUENCES)
     alone = [float(score_sequences(scorer, [text])["logit"].iloc[0]) for text in SEQUENCES]
-    assert list(table.columns) == ["id", "logit", "probability"]
+    assert list(table.columns) == ["id", "logit", "probability", "predicted"]
     assert list(table["id"]) == ["0", "1", "2", "3"]
     np.testing.assert_allclose(table["logit"], alone, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2)))
@@ -70,5 +70,30 @@ def test_what_cannot_be_scored(tmp_path):
         score_sequences(tiny_scorer(), ["ACGEE"])
     with pytest.raises(ValueError, match="complement"):
         score_sequences(tiny_scorer(PROTEIN, k=1), ["MKV"], rc=True)
-    with pytest.raises(SequenceFileError, match="no such file"):
-        score_sequences(tiny_scorer(), tmp_path / "absent.fa")
+    for absent in (tmp_path / "absent.fa", "absent.fa"):
+        with pytest.raises(SequenceFileError, match=r"absent\.fa: sequence file must be an existing file, got no such file"):
+            score_sequences(tiny_scorer(), absent)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "got"),
+    [
+        ("ACGTACGT", "'ACGTACGT', which is no file: write letters as a list"),
+        ("ACGT*ACGTACGTAC", r"'ACGT\*ACGTACG...', which is no file"),
+        ("ACGT.ACGT" * 1000, "'ACGT.ACGTACG...', which is no file"),  # longer than a name of a file may be
+        (b"ACGT", "bytes of int"),
+        ([b"ACGT"], "list of bytes"),
+    ],
+)
+def test_what_is_neither_a_path_nor_a_list_of_strings(sequences, got):
+    with pytest.raises(ValueError, match=f"sequences must be a list of strings or the path of a FASTA file, got {got}"):
+        score_sequences(tiny_scorer(), sequences)
+
+
+def test_a_prediction_is_the_label_at_the_threshold():
+    table = score_sequences(tiny_scorer(), SEQUENCES)
+    middle = dataclasses.replace(tiny_scorer(), threshold=float(table["probability"][1]))
+    predicted = score_sequences(middle, SEQUENCES)["predicted"]
+    assert predicted.tolist() == (table["probability"] >= middle.threshold).astype(int).tolist()
+    assert predicted[1] == 1  # at the threshold is a call
+    assert predicted.nunique() == 2
