@@ -1,7 +1,8 @@
 """Explain the positives that a model recognises, letter by letter.
 
-Takes up to [interpret] max_sequences of those positives of train and valid that the model calls positive, evenly from the most to the
-least confident: the most confident alone are alike, and show one motif. Test is left for the evidence. Writes the
+Takes [interpret] max_sequences of those positives of train and valid that the model calls positive, evenly from the most to the
+least confident: the most confident alone are alike, and show one motif. Where the model calls fewer, it takes all of them and the
+positives of the next highest scores, and says how many were not called. Test is left for the evidence. Writes the
 relevance folder: the score of every letter at every position (AttnLRP, measured by substitution at the most relevant positions), and
 raw attention beside it, as a proposal only.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,13 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Explain the positives of train and valid that the model calls; write the relevance folder."""
+    """Explain positives of train and valid, those that the model calls first; write the relevance folder."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import sha256_of
-    from selfattn_bio.interpret.explanation import explain_letters
+    from selfattn_bio.interpret.explanation import SOURCE, explain_letters
     from selfattn_bio.interpret.relevance import BATCH
-    from selfattn_bio.model.checkpoint import check_trained_on
+    from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.scoring.scorer import load
 
     start = time.monotonic()
@@ -64,12 +66,16 @@ def run(arguments: argparse.Namespace) -> None:
 
     columns = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]
     explanation = explain_letters(scorer, letters, records[columns], mutated_fraction=settings.mutated_fraction, say=say)
-    explanation.save(arguments.output)
+    provenance = read_provenance(arguments.model)
+    replace(explanation, source={key: provenance[key] for key in SOURCE}).save(arguments.output)
     print(f"explain: wrote {arguments.output} in {time.monotonic() - start:.0f} s", flush=True)
 
 
 def _recognised(scorer: Scorer, corpus: Corpus, split: Path, limit: int) -> pd.DataFrame:
-    """Positives of train and valid that are called, evenly over their ranks, best first; the index is the row in the corpus."""
+    """Positives of train and valid, best first: of those called, evenly over their ranks; of too few, with the next best.
+
+    The index is the row in the corpus.
+    """
     import numpy as np
 
     from selfattn_bio.sequence.splits import read_split
@@ -83,8 +89,9 @@ def _recognised(scorer: Scorer, corpus: Corpus, split: Path, limit: int) -> pd.D
     positives = positives.assign(logit=scorer.logits([corpus.letters(i) for i in positives.index]))
     ranked = positives.sort_values("logit", ascending=False, kind="stable")
     num_called = int((scorer.probabilities(ranked["logit"].to_numpy()) >= scorer.threshold).sum())
-    candidates = ranked.head(max(num_called, min(limit, len(ranked))))  # a control may call too few
+    candidates = ranked.head(max(num_called, limit))  # a control, or a model of small data, may call too few
     chosen = candidates.iloc[np.linspace(0, len(candidates) - 1, min(limit, len(candidates))).round().astype(int)]
     low, high = chosen["logit"].min(), chosen["logit"].max()
-    print(f"explain: {len(chosen)} of {len(positives)} positives of train and valid, logits {low:.2f} to {high:.2f}", flush=True)
+    uncalled = f"; {len(chosen) - num_called} of them not called positive, as only {num_called} are" if num_called < len(chosen) else ""
+    print(f"explain: {len(chosen)} of {len(positives)} positives of train and valid, logits {low:.2f} to {high:.2f}{uncalled}", flush=True)
     return chosen

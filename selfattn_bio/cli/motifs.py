@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from selfattn_bio.errors import CorpusError
+from selfattn_bio.errors import CorpusError, ResultsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import sha256_of
     from selfattn_bio.interpret.explanation import Explanation
-    from selfattn_bio.model.checkpoint import check_trained_on
+    from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.model.lineage import check_unseen
     from selfattn_bio.scoring.scorer import load
 
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     corpus, scorer, explanation = Corpus.open(arguments.corpus), load(arguments.model), Explanation.load(arguments.relevance)
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
     test = _test_records(corpus, arguments.split)
+    _check_relevance(explanation, read_provenance(arguments.model), test, arguments.relevance)
     check_unseen(arguments.model, test, [corpus.letters(int(row)) for row in test.index], corpus.alphabet, corpus.assembly)
     motifs = _discover(explanation, settings)
     _say(f"found in {time.monotonic() - start:.0f} s; weighing the evidence on {len(test)} records of test")
@@ -68,6 +70,21 @@ def _test_records(corpus: Corpus, split: Path) -> pd.DataFrame:
     if test.empty:
         raise CorpusError("test must hold a labelled record to weigh evidence on, got none", place=str(split), cure="Change [split]")
     return test
+
+
+def _check_relevance(explanation: Explanation, provenance: Mapping[str, Any], test: pd.DataFrame, folder: Path) -> None:
+    """Refuse relevance of another model, corpus or split, and of test records: motifs would be judged where they were found."""
+    from selfattn_bio.interpret.explanation import AGAIN, SOURCE
+
+    for key in SOURCE:
+        here, there = provenance[key], explanation.source.get(key, "none")
+        if here != there:
+            message = f"relevance must be of this model, corpus and split ({key} {here[:12]}), got {there[:12]}"
+            raise ResultsError(message, place=str(folder), cure=AGAIN)
+    held_out = set(test["id"])
+    if seen := [name for name in explanation.ids if name in held_out]:
+        message = f"relevance must be of records of train and valid, got {len(seen)} of test, such as {seen[0]!r}"
+        raise ResultsError(message, place=str(folder), cure=AGAIN)
 
 
 def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:

@@ -6,8 +6,8 @@ Hides: batches of unequal lengths, and the files of a relevance folder. The publ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -29,6 +29,7 @@ from selfattn_bio.scoring.scorer import Scorer, load_single, read_sequences
 
 PLACE = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT = "relevance.npz", "records.parquet", "relevance.json"
+SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")  # of a model's provenance: whose relevance a folder holds
 AGAIN = "Run `selfattn-bio explain` again"
 
 
@@ -49,6 +50,8 @@ class Explanation:
         (n, L) float32: raw attention received. A proposal of where to look, no explanation; 0 throughout for a network without attention.
     alphabet
         dna or protein.
+    source
+        `SOURCE` of the model folder, where the command that knows it made this; else empty.
     """
 
     records: pd.DataFrame
@@ -56,6 +59,10 @@ class Explanation:
     hypothetical: NDArray[np.float32]
     attention: NDArray[np.float32]
     alphabet: str
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Explanation of {len(self)} {self.alphabet} sequences, {self.letters.shape[1]} letters at most"
 
     def __len__(self) -> int:
         return len(self.records)
@@ -104,11 +111,11 @@ class Explanation:
         return build_motifs(patterns, self.records, known)
 
     def save(self, folder: str | Path) -> None:
-        """Write the relevance folder: arrays, records, alphabet; `load` reads it back."""
+        """Write the relevance folder: arrays, records, alphabet and source; `load` reads it back."""
         with whole_folder(folder) as temporary:
             np.savez_compressed(temporary / ARRAYS, letters=self.letters, hypothetical=self.hypothetical, attention=self.attention)
             self.records.to_parquet(temporary / RECORDS, index=False)
-            (temporary / ABOUT).write_text(json.dumps({"alphabet": self.alphabet}) + "\n", encoding="utf-8")
+            (temporary / ABOUT).write_text(json.dumps({"alphabet": self.alphabet, **self.source}) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Explanation:
@@ -122,10 +129,11 @@ class Explanation:
         folder = Path(folder)
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            source = {key: about[key] for key in SOURCE if key in about}
             records = pd.read_parquet(folder / RECORDS)
             # Opened here, because np.load leaves the file open where it is no whole archive.
             with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                loaded = cls(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"])
+                loaded = cls(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"], source)
         except FileNotFoundError as error:
             message = f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no {Path(error.filename).name}"
             raise ResultsError(message, place=str(folder), cure=AGAIN) from None

@@ -80,6 +80,9 @@ class MotifSet:
     table: pd.DataFrame
     records: pd.DataFrame
 
+    def __repr__(self) -> str:
+        return f"MotifSet of {len(self)} motifs: {', '.join(f'{motif.name} {motif.consensus}' for motif in self) or 'none'}"
+
     def __len__(self) -> int:
         return len(self.motifs)
 

@@ -1,0 +1,117 @@
+"""`selfattn-bio explain` and `motifs` as a user calls them: which records are explained, and whose relevance motifs are sought in."""
+
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from selfattn_bio.cli.explain import _recognised
+from selfattn_bio.cli.main import main
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.files import sha256_of
+from selfattn_bio.interpret.explanation import Explanation, explain
+from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.classifier import build_network
+
+RUN_FILE = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[split]
+kind = "chromosome"
+valid = ["c2"]
+test = ["c3"]
+[model]
+kind = "attention"
+members = 1
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+[interpret]
+max_sequences = 12
+"""
+MODEL = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
+CALIBRATION = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
+
+
+def save(folder, seed):
+    """A model folder of the corpus and split, with random weights."""
+    torch.manual_seed(seed)
+    run = read_run_file("run.toml")
+    folder.mkdir()
+    source = {"corpus_fingerprint": Corpus.open("corpus").fingerprint, "split_sha256": sha256_of("split.tsv")}
+    save_model(folder, run, build_network(run).state_dict(), {"calibration": CALIBRATION} | source)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("p", "n"):
+        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(30)]
+        (tmp_path / f"{name}.fa").write_text("".join(f">{name}{i} chrom=c{i % 3 + 1}\n{row}\n" for i, row in enumerate(letters)))
+    (tmp_path / "run.toml").write_text(RUN_FILE)
+    assert main(["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus"]) == 0
+    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    save(tmp_path / "model", 0)
+    return tmp_path
+
+
+def motifs_of(relevance, model="model"):
+    return main(["motifs", *MODEL, "--model", model, "--relevance", relevance, "--output", "."])
+
+
+def test_relevance_is_of_the_model_it_is_judged_with(folder, capsys):
+    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
+    assert motifs_of("relevance") == 0
+    save(folder / "other", 1)
+    assert motifs_of("relevance", "other") == 1
+    message = "relevance must be of this model, corpus and split (weights_sha256 "
+    own = Explanation.load("relevance")
+    assert f"{message}{sha256_of('other/model.safetensors')[:12]}), got {own.source['weights_sha256'][:12]}. Run" in capsys.readouterr().err
+    explain("model", folder / "p.fa").save("unknown")  # of whatever records
+    assert motifs_of("unknown") == 1
+    error = capsys.readouterr().err
+    assert f"{message}{own.source['weights_sha256'][:12]}), got none. Run `selfattn-bio explain` again\n" in error
+    assert error.count("\n") == 1
+    dataclasses.replace(own, source={**own.source, "split_sha256": "0" * 64}).save("split")
+    assert motifs_of("split") == 1
+    assert "(split_sha256 " in capsys.readouterr().err
+
+
+def test_no_motif_is_sought_where_it_is_judged(folder, capsys):
+    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
+    own = Explanation.load("relevance")
+    records = own.records.copy()
+    records.loc[3, "id"] = "p2"  # of c3
+    dataclasses.replace(own, records=records).save("relevance")
+    assert motifs_of("relevance") == 1
+    assert "relevance must be of records of train and valid, got 1 of test, such as 'p2'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("called", "limit", "chosen", "said"),
+    [
+        (9, 3, [0, 4, 8], "3 of 20 positives of train and valid, logits 12.00 to 20.00\n"),
+        (9, 12, list(range(12)), "logits 9.00 to 20.00; 3 of them not called positive, as only 9 are\n"),
+        (9, 30, list(range(20)), "logits 1.00 to 20.00; 11 of them not called positive, as only 9 are\n"),
+        (0, 2, [0, 1], "logits 19.00 to 20.00; 2 of them not called positive, as only 0 are\n"),
+    ],
+    ids=["enough", "too few", "all", "none"],
+)
+def test_the_called_come_first_and_the_others_are_counted(folder, capsys, called, limit, chosen, said):
+    corpus = Corpus.open("corpus")
+    positives = [i for i, name in enumerate(corpus.records["id"]) if name.startswith("p") and int(name[1:]) % 3 < 2]
+    logits = dict(zip((corpus.letters(i).tobytes() for i in positives), range(20, 0, -1), strict=True))
+    scorer = SimpleNamespace(
+        logits=lambda letters: np.array([float(logits[row.tobytes()]) for row in letters]),
+        probabilities=lambda values: values / 100,
+        threshold=(20.5 - called) / 100,
+    )
+    capsys.readouterr()
+    assert _recognised(scorer, corpus, folder / "split.tsv", limit).index.tolist() == [positives[rank] for rank in chosen]
+    assert capsys.readouterr().out.endswith(said)
