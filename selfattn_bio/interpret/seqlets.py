@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.exceptions import UndefinedMetricWarning
 
 from selfattn_bio.interpret.hits import one_hot
 
@@ -28,6 +29,9 @@ PASSING = 0.1
 MIN_SEQLETS = 30  # modisco-lite asks for 100, which a task of a few hundred records does not have
 MIN_GROUP = 20  # seqlets of a subgroup, as modisco-lite asks of a group
 LEIDEN_RUNS = 2  # its own 50 are most of its time
+# modisco-lite's null distribution wants windows on both sides of the most frequent sum. What numpy, scikit-learn or Python say where there
+# are none on one:
+NO_NULL = ("for axis 0 with size 0", "zero-size array to reduction", "Sample weights must contain at least one", "division by zero")
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32],
     Raises
     ------
     ValueError
-        If the shapes do not belong together.
+        If the shapes do not belong together, or a score is not finite.
 
     References
     ----------
@@ -87,20 +91,15 @@ def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32],
     """
     if hypothetical.shape != (*letters.shape, 4):
         raise ValueError(f"hypothetical must be of shape {(*letters.shape, 4)}, got {hypothetical.shape}")
+    if not np.isfinite(hypothetical).all():
+        raise ValueError(f"hypothetical must be finite, got {hypothetical[~np.isfinite(hypothetical)][0]}")
     around = ((0, 0), (EDGE, EDGE), (0, 0))
     scores = np.pad(hypothetical.astype(np.float32), around)
     coded = np.pad(one_hot(letters).astype(np.float32), around)
-    with warnings.catch_warnings():
-        # Its forks and its numerics on nearly empty groups warn; neither is anything a user can act on.
-        warnings.simplefilter("ignore")
-        try:
-            seqlets, tracks = _positive_seqlets(coded, scores)
-        except (IndexError, ValueError) as error:
-            # Its null distribution wants windows on both sides of the most frequent sum: relevance that is everywhere the same has none.
-            return Discovery([], 0, f"0 seqlets stand out (modisco-lite: {error})")
-        if len(seqlets) < MIN_SEQLETS:
-            return Discovery([], len(seqlets), f"{len(seqlets)} seqlets stand out, and {MIN_SEQLETS} are needed to group them")
-        grouped = _grouped(seqlets[:max_seqlets], tracks)
+    seqlets, tracks = _positive_seqlets(coded, scores)
+    if len(seqlets) < MIN_SEQLETS:
+        return Discovery([], len(seqlets), f"{len(seqlets)} seqlets stand out, and {MIN_SEQLETS} are needed to group them")
+    grouped = _grouped(seqlets[:max_seqlets], tracks)
     records = [row[: np.count_nonzero(row)] for row in letters]
     patterns = [_pattern(group, records) for group in sorted(grouped, key=len, reverse=True)]
     kept = [pattern for pattern in patterns if pattern is not None]
@@ -110,22 +109,29 @@ def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32],
 def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -> tuple[list, Any]:
     """The seqlets that speak for label 1, as `modiscolite.tfmodisco.TFMoDISco` calls them, best first, and the tracks they are cut from.
 
+    None where relevance is everywhere the same or of one sign.
+
     TFMoDISco itself would also group the negative ones: twice the time, and its clustering fails on a few of them.
     """
     from modiscolite.core import TrackSet
     from modiscolite.extract_seqlets import extract_seqlets
 
     tracks = TrackSet(one_hot=coded, contrib_scores=coded * scores, hypothetical_contribs=scores)
-    places, threshold = extract_seqlets(
-        (coded * scores).sum(axis=2),
-        window_size=CORE,
-        flank=FLANK,
-        suppress=CORE // 2 + FLANK,
-        target_fdr=0.2,
-        min_passing_windows_frac=PASSING,
-        max_passing_windows_frac=PASSING,
-        weak_threshold_for_counting_sign=0.8,
-    )
+    try:
+        places, threshold = extract_seqlets(
+            (coded * scores).sum(axis=2),
+            window_size=CORE,
+            flank=FLANK,
+            suppress=CORE // 2 + FLANK,
+            target_fdr=0.2,
+            min_passing_windows_frac=PASSING,
+            max_passing_windows_frac=PASSING,
+            weak_threshold_for_counting_sign=0.8,
+        )
+    except (IndexError, ValueError, ZeroDivisionError) as error:
+        if not any(known in str(error) for known in NO_NULL):
+            raise
+        return [], tracks
     seqlets = [s for s in tracks.create_seqlets(places) if s.contrib_scores[FLANK:-FLANK].sum() > threshold]
     return sorted(seqlets, key=lambda s: -float(abs(s.contrib_scores).sum())), tracks
 
@@ -136,9 +142,13 @@ def _grouped(seqlets: list, tracks: Any) -> list[list]:
 
     _keep_compiled()
     try:
-        found = seqlets_to_patterns(
-            seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=20, initial_flank_to_add=FLANK
-        )
+        with warnings.catch_warnings():
+            # Its numerics on nearly empty groups warn, and its AUROC of one class: nothing a user can act on.
+            warnings.filterwarnings("ignore", category=RuntimeWarning, module="modiscolite")
+            warnings.filterwarnings("ignore", category=UndefinedMetricWarning, module="sklearn")
+            found = seqlets_to_patterns(
+                seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=20, initial_flank_to_add=FLANK
+            )
     except BaseException as error:
         if type(error) is not BaseException:  # leidenalg raises the bare class when a graph has no edges to weigh
             raise

@@ -144,9 +144,10 @@ def test_a_planted_word_becomes_a_pattern():
     [
         (np.zeros((5, 60, 4)), "0 seqlets stand out"),
         (np.ones((5, 60, 4)), "0 seqlets stand out"),
+        (np.random.default_rng(0).normal(1, 0.01, size=(5, 1000, 4)), "0 seqlets stand out"),
         (np.random.default_rng(0).normal(size=(5, 30, 4)), "seqlets stand out, and 30 are needed"),
     ],
-    ids=["nothing", "everything", "shorter than a seqlet"],
+    ids=["nothing", "everything", "of one sign", "shorter than a seqlet"],
 )
 def test_no_pattern_has_a_reason(scores, note):
     letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), scores.shape[:2])
@@ -158,6 +159,30 @@ def test_no_pattern_has_a_reason(scores, note):
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match=r"hypothetical must be of shape \(2, 30, 4\), got \(2, 29, 4\)"):
         find_patterns(np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), max_seqlets=1)
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("extract_seqlets.extract_seqlets", ValueError("ours")),
+        ("extract_seqlets.extract_seqlets", IndexError("index 7 is out of bounds for axis 0 with size 4")),
+        ("core.TrackSet", ValueError("ours")),
+        ("core.TrackSet", IndexError("index -1 is out of bounds for axis 0 with size 0")),  # known, but not from here
+    ],
+)
+def test_an_error_that_is_not_known_is_no_lack_of_seqlets(monkeypatch, where, error):
+    def fails(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(f"modiscolite.{where}", fails)
+    letters, scores = planted(num=5)
+    with pytest.raises(type(error), match=str(error)):
+        find_patterns(letters, scores, max_seqlets=100)
+
+
+def test_scores_must_be_finite():
+    with pytest.raises(ValueError, match="hypothetical must be finite, got nan"):
+        find_patterns(np.zeros((2, 30), dtype=np.uint8), np.full((2, 30, 4), np.nan, dtype=np.float32), max_seqlets=1)
 
 
 def test_refining_finds_the_ends_of_a_cut_motif_and_drops_its_twin():
