@@ -13,11 +13,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import whole_folder
+from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.mutagenesis import guided_mutagenesis
@@ -26,6 +28,7 @@ from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.relevance import BATCH, attnlrp_scores, importance
 from selfattn_bio.interpret.seqlets import find_patterns
 from selfattn_bio.scoring.scorer import Scorer, load_single, read_sequences
+from selfattn_bio.sequence.alphabet import get_alphabet
 
 PLACE = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT = "relevance.npz", "records.parquet", "relevance.json"
@@ -62,7 +65,7 @@ class Explanation:
     source: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"Explanation of {len(self)} {self.alphabet} sequences, {self.letters.shape[1]} letters at most"
+        return f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, {self.letters.shape[1]} letters at most"
 
     def __len__(self) -> int:
         return len(self.records)
@@ -109,6 +112,19 @@ class Explanation:
         patterns = refine_patterns(found.patterns, sequences, self.relevance)[:max_motifs]
         say(f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} sequences{': ' * bool(found.note)}{found.note}")
         return build_motifs(patterns, self.records, known)
+
+    def plot(self, row: int = 0) -> Figure:
+        """Draw one sequence: each letter as tall as its score, upwards where it speaks for label 1, in logits.
+
+        A letter's score is its hypothetical one: how much higher the logit is for it than for the mean of the letters there.
+        """
+        length, alphabet = int(self.records["length"].iloc[row]), get_alphabet(self.alphabet).letters
+        there = self.letters[row, :length, None] == np.frombuffer(alphabet.encode(), dtype=np.uint8)  # (length, A)
+        figure = Figure(figsize=(1 + 0.12 * length, 1.8), layout="constrained")
+        axes = figure.subplots()
+        draw_letters(self.hypothetical[row, :length] * there, axes, alphabet)
+        axes.set(title=self.ids[row], xlabel="letter of the sequence", ylabel="logits")
+        return figure
 
     def save(self, folder: str | Path) -> None:
         """Write the relevance folder: arrays, records, alphabet and source; `load` reads it back."""

@@ -23,32 +23,19 @@ from selfattn_bio.interpret.seqlets import Pattern
 
 
 @dataclass(frozen=True)
-class Motif:
-    """One motif.
+class Motif(Pattern):
+    """A pattern with a name; `record` of its seqlets is a row of the explanation.
 
     Attributes
     ----------
     name
         motif_01 for the one of most sites.
-    pfm
-        (width, 4) counts of ACGT.
-    seqlets
-        record (row of the explanation), start, end (letters, 0-based half-open), strand; one row a seqlet.
     """
 
     name: str
-    pfm: NDArray[np.int64]
-    seqlets: pd.DataFrame
 
-    @property
-    def num_sites(self) -> int:
-        """Sites that the motif was counted on."""
-        return len(self.seqlets)
-
-    @property
-    def ppm(self) -> NDArray[np.float64]:
-        """(width, 4) probabilities, rows summing to 1; even where nothing was counted."""
-        return Pattern(self.pfm, self.seqlets).ppm
+    def __repr__(self) -> str:
+        return f"Motif {self.name} {self.consensus} of {self.num_sites} site{'s' * (self.num_sites != 1)}"
 
     @property
     def pwm(self) -> NDArray[np.float64]:
@@ -81,7 +68,8 @@ class MotifSet:
     records: pd.DataFrame
 
     def __repr__(self) -> str:
-        return f"MotifSet of {len(self)} motifs: {', '.join(f'{motif.name} {motif.consensus}' for motif in self) or 'none'}"
+        names = ", ".join(f"{motif.name} {motif.consensus}" for motif in self) or "none"
+        return f"MotifSet of {len(self)} motif{'s' * (len(self) != 1)}: {names}"
 
     def __len__(self) -> int:
         return len(self.motifs)
@@ -139,7 +127,7 @@ class MotifSet:
 
 def build_motifs(patterns: list[Pattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]) -> MotifSet:
     """Name the patterns motif_01, motif_02, … in their order and match them with the database."""
-    motifs = tuple(Motif(f"motif_{i:02d}", pattern.counts, pattern.seqlets) for i, pattern in enumerate(patterns, start=1))
+    motifs = tuple(Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}") for i, pattern in enumerate(patterns, start=1))
     table = pd.DataFrame(
         {
             "name": [motif.name for motif in motifs],

@@ -42,7 +42,7 @@ def refine_patterns(
     """
     names = {f"pattern_{number}": pattern for number, pattern in enumerate(patterns)}
     ppms = {name: pattern.ppm for name, pattern in names.items()}
-    hits = find_hits(ppms, {name: len(pattern.seqlets) for name, pattern in names.items()}, sequences, HIT_P)
+    hits = find_hits(ppms, {name: pattern.num_sites for name, pattern in names.items()}, sequences, HIT_P)
     hits = relevant_hits(hits, dict(enumerate(relevance)))
     longest = max(map(len, sequences), default=0)
     refined = []
@@ -51,7 +51,7 @@ def refine_patterns(
         wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)[["record", "start", "end", "strand"]]
         again = align(wide.reset_index(drop=True), sequences) if len(wide) >= MIN_SITES else None
         refined.append(again or pattern)
-    return _distinct(sorted(refined, key=lambda pattern: -len(pattern.seqlets)), len(sequences), longest)
+    return _distinct(sorted(refined, key=lambda pattern: -pattern.num_sites), len(sequences), longest)
 
 
 def _distinct(patterns: list[Pattern], num_records: int, length: int) -> list[Pattern]:

@@ -40,20 +40,25 @@ class Pattern:
 
     Attributes
     ----------
-    counts
-        (width, 4) letters ACGT of the seqlets, aligned.
+    pfm
+        (width, 4) counts of ACGT in the seqlets, aligned.
     seqlets
         record (row), start, end (letters, 0-based half-open), strand; one row a seqlet, each `width` long.
     """
 
-    counts: NDArray[np.int64]
+    pfm: NDArray[np.int64]
     seqlets: pd.DataFrame
+
+    @property
+    def num_sites(self) -> int:
+        """Seqlets that were counted."""
+        return len(self.seqlets)
 
     @property
     def ppm(self) -> NDArray[np.float64]:
         """(width, 4) probabilities, rows summing to 1; even where nothing was counted."""
-        total = self.counts.sum(axis=1, keepdims=True)
-        return np.where(total > 0, self.counts / np.maximum(total, 1), 0.25)
+        total = self.pfm.sum(axis=1, keepdims=True)
+        return np.where(total > 0, self.pfm / np.maximum(total, 1), 0.25)
 
 
 @dataclass(frozen=True)

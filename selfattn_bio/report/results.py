@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.interpret.formats import read_meme
+from selfattn_bio.interpret.formats import BED_COLUMNS, read_meme
 
-BED = ["chrom", "start", "end", "name", "score", "strand"]
 TEXT = ("id", "name", "consensus", "match", "verdict", "split", "reason")  # columns of the tables
 Value = TypeVar("Value")
 
@@ -84,7 +83,7 @@ def read_results(run: RunFile, folder: Path) -> Results:
         motifs=motifs,
         ppms=read_meme(folder / "motifs.meme") if has_motifs else {},
         controls={name: _read(folder / "variants" / name / "motifs.tsv", read_table, "motifs") for name in controls},
-        sites=_read(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED),
+        sites=_read(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
         relevance=_read(arrays, _per_position, "explain") if arrays.exists() else None,
     )
 
@@ -147,8 +146,8 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def _bed(path: Path) -> pd.DataFrame:
     if path.stat().st_size == 0:
-        return pd.DataFrame(columns=BED)
-    return pd.read_csv(path, sep="\t", names=BED, dtype={"chrom": "str", "name": "str", "strand": "str"}, keep_default_na=False)
+        return pd.DataFrame(columns=BED_COLUMNS)
+    return pd.read_csv(path, sep="\t", names=BED_COLUMNS, dtype={"chrom": "str", "name": "str", "strand": "str"}, keep_default_na=False)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -157,6 +156,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _per_position(path: Path) -> dict[str, NDArray[np.float64]]:
     with np.load(path, allow_pickle=False) as arrays:
-        hypothetical = arrays["hypothetical"].astype(np.float64)
-        centred = hypothetical - hypothetical.mean(axis=2, keepdims=True)
-        return {"relevance": np.linalg.norm(centred, axis=2), "attention": arrays["attention"].astype(np.float64)}
+        # As `interpret.relevance.importance`, which would bring torch along.
+        importance = np.linalg.norm(arrays["hypothetical"].astype(np.float64), axis=2)
+        return {"relevance": importance, "attention": arrays["attention"].astype(np.float64)}

@@ -117,6 +117,19 @@ def test_a_relevance_folder_comes_back(tmp_path):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(explanation, field))
 
 
+def test_a_sequence_is_drawn_with_the_score_of_each_letter():
+    explanation = explain(scorer_of(), SEQUENCES)
+    assert repr(explanation) == "Explanation of 3 dna sequences, 20 letters at most"
+    axes = explanation.plot(2).axes[0]
+    own = explanation.hypothetical[2, range(15), ["ACGT".index(letter) for letter in SEQUENCES[2]]]
+    boxes = [patch.get_path().get_extents() for patch in axes.patches]
+    drawn = {int(box.x0): box.y1 if box.y1 > 1e-9 else box.y0 for box in boxes}
+    assert len(drawn) > 5
+    for at, height in drawn.items():
+        assert height == pytest.approx(own[at], rel=1e-5)
+    assert axes.get_title() == "2"
+
+
 def test_broken_relevance_folders(tmp_path):
     folder = tmp_path / "relevance"
     explanation = explain(scorer_of(), SEQUENCES)
@@ -151,6 +164,8 @@ def motif_set():
 def test_a_motif_set_can_be_asked_and_written(tmp_path):
     motifs = motif_set()
     assert isinstance(motifs, MotifSet)
+    assert repr(motifs) == "MotifSet of 1 motif: motif_01 AGNYA"
+    assert repr(motifs["motif_01"]) == "Motif motif_01 AGNYA of 2 sites"
     motif = motifs["motif_01"]
     assert motif.consensus == "AGNYA"
     np.testing.assert_allclose(motif.ppm.sum(axis=1), 1)

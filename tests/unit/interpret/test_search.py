@@ -101,7 +101,7 @@ def test_places_over_an_end_count_what_is_there_and_are_left_out_in_the_end():
     # The third record lacks the first letter of TATCGATA, which the others and so the motif have.
     assert found.seqlets["record"].unique().tolist() == [0, 1]
     assert found.seqlets[["start", "end"]].drop_duplicates().to_numpy().tolist() == [[0, 8], [2, 10]]
-    np.testing.assert_array_equal(count_letters(found.seqlets, records), found.counts)
+    np.testing.assert_array_equal(count_letters(found.seqlets, records), found.pfm)
 
 
 def test_information_and_trimming():
@@ -131,10 +131,10 @@ def test_a_planted_word_becomes_a_pattern():
     found = find_patterns(letters, scores, max_seqlets=1000)
     assert found.note == ""
     best = found.patterns[0]
-    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[best.counts.argmax(axis=1)])
+    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[best.pfm.argmax(axis=1)])
     assert bytes(WORD) in read or bytes(DNA.reverse_complement(WORD)) in read
     assert len(read) <= len(WORD) + 2
-    np.testing.assert_array_equal(count_letters(best.seqlets, letters), best.counts)  # trimmed seqlets hold the trimmed letters
+    np.testing.assert_array_equal(count_letters(best.seqlets, letters), best.pfm)  # trimmed seqlets hold the trimmed letters
     assert sum(len(pattern.seqlets) for pattern in found.patterns) >= 40
     assert set(best.seqlets["strand"]) == {"+", "-"}
 
@@ -193,10 +193,10 @@ def test_refining_finds_the_ends_of_a_cut_motif_and_drops_its_twin():
     refined = refine_patterns(cut, list(letters), relevance)
     assert len(refined) == 1  # both are the one word
     motif = refined[0]
-    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[motif.counts.argmax(axis=1)])
+    read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[motif.pfm.argmax(axis=1)])
     assert bytes(WORD) in read
     assert 140 <= len(motif.seqlets) <= 180  # each record holds the word once, on either strand
-    np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.counts)
+    np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.pfm)
 
 
 def test_groups_come_with_their_parts_and_refining_leaves_one_of_each_word():
@@ -207,7 +207,7 @@ def test_groups_come_with_their_parts_and_refining_leaves_one_of_each_word():
     scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
     found = find_patterns(letters, scores, max_seqlets=1000).patterns
     refined = refine_patterns(found, list(letters), list(np.abs(scores).sum(-1)))
-    read = [bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.counts.argmax(axis=1)]) for pattern in refined]
+    read = [bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)]) for pattern in refined]
     assert len(found) > 2
     assert len(read) == 2
     for word in (WORD, other):

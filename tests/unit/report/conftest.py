@@ -95,7 +95,8 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     test = records[side == "test"]
     sites = [(r.chrom, r.start + 10, r.start + 15, m[0], 900, "+") for m in motifs[:2] for r in test[test["label"] == 1].itertuples()]
     pd.DataFrame(sites).to_csv(folder / "seqlets.bed", sep="\t", index=False, header=False)
-    relevance = rng.gamma(1, 1, (20, LENGTH, 4)).astype(np.float32)
+    relevance = rng.normal(0, 1, (20, LENGTH, 4)).astype(np.float32)
+    relevance -= relevance.mean(axis=2, keepdims=True)
     np.savez(folder / "relevance" / "relevance.npz", hypothetical=relevance, attention=rng.gamma(2, 1, (20, LENGTH)).astype(np.float32))
     return run
 

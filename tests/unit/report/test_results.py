@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from selfattn_bio.report.results import BED, read_table, site_positions
+from selfattn_bio.interpret.formats import BED_COLUMNS
+from selfattn_bio.report.results import read_table, site_positions
 
 RECORDS = pd.DataFrame(
     {
@@ -17,7 +18,7 @@ RECORDS = pd.DataFrame(
 
 
 def positions(*sites: tuple) -> list[tuple[str, int]]:
-    found = site_positions(pd.DataFrame(list(sites), columns=BED), RECORDS)
+    found = site_positions(pd.DataFrame(list(sites), columns=BED_COLUMNS), RECORDS)
     return sorted(zip(found["name"], found["position"].astype(int), strict=True))
 
 
