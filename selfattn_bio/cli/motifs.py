@@ -146,6 +146,7 @@ def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: P
 
 def _report(table: pd.DataFrame) -> None:
     from selfattn_bio.interpret.evidence import MIN_RECORDS
+    from selfattn_bio.interpret.matching import match_label
 
     for row in table.to_dict("records"):
         measured = (
@@ -154,10 +155,10 @@ def _report(table: pd.DataFrame) -> None:
             else "unknown"
         )
         _say(
-            f"{row['name']} {row['consensus']}: {row['match']} (q {row['match_q']:.1g}), {row['num_sites']} sites, "
+            f"{row['name']} {row['consensus']}: {match_label(row) or 'no known motif'} (q {row['match_q']:.1g}), {row['num_sites']} sites, "
             f"{row['odds_ratio']:.2f}x enriched (q {row['enrichment_q']:.1g}), effect {measured}: {row['verdict']}"
         )
-    _say(f"{(table['verdict'] == 'supported').sum()} of {len(table)} motifs are supported")
+    _say(f"supported: {(table['verdict'] == 'supported').sum()} of {len(table)}")
 
 
 def _say(line: str) -> None:

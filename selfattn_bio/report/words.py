@@ -104,7 +104,7 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
         return "No motif was found: no pattern of letters recurs often enough where the model looks."
     count, names = num_supported(motifs), supported(motifs)
     if not count:
-        return f"None of the {len(motifs)} motifs found is supported by the held-out records: all are proposals."
+        return f"None of the motifs found ({len(motifs)}) is supported by the held-out records: all are proposals."
     verb = "is" if count == 1 else "are"
     return f"{count} of {len(motifs)} motifs {verb} supported by records that neither model nor motif was found on: {', '.join(names)}."
 
@@ -119,6 +119,29 @@ def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
         kind = classifier_name(name).removeprefix("control: ")
         sentences.append(f"The same search on the control ({kind}) found {found}.{warning}")
     return sentences
+
+
+def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> str:
+    """What it does and does not prove that the controls support no motif; empty where they have none, or support one.
+
+    Parameters
+    ----------
+    controls
+        Name -> its motifs.tsv.
+    significance
+        q below which enrichment counts.
+    """
+    found = [motifs for motifs in controls.values() if len(motifs)]
+    if not found or any(map(num_supported, found)):
+        return ""
+    motifs = pd.concat(found)
+    largest, enriched = motifs["effect"].abs().max(), int((motifs["enrichment_q"] < significance).sum())
+    return (
+        "Effects are counted in what a network's scores are worth on valid, and those of one that learnt nothing are worth nearly nothing: "
+        "that a control supports no motif shows this, not that the tests rarely err. "
+        f"Largest effect on a control: {figure(largest, 2)} log-odds; "
+        f"motifs of it that pass by enrichment alone: {enriched} of {len(motifs)}."
+    )
 
 
 def num_supported(motifs: pd.DataFrame) -> int:

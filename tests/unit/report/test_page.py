@@ -66,6 +66,17 @@ def test_the_answer_comes_first(page: str) -> None:
         assert part in head
 
 
+def test_a_match_that_is_none_is_not_shown_as_one(tmp_path: Path, results_maker: Maker) -> None:
+    motifs = [("motif_01", "TATNC", 9, "Trl (MA0205.3)", 1.0, 1.0, 1.0, 0.5, 3, 6, 9, *[float("nan")] * 5, 9, "proposal")]
+    page = page_of(tmp_path, results_maker(tmp_path, motifs=motifs))
+    assert 'data-match=""' in page
+    assert re.search(r"none known</span><br><small>nearest: Trl \(MA0205.3\), q&nbsp;=&nbsp;1</small>", page)
+
+
+def test_what_the_control_proves_is_in_the_page(page: str) -> None:
+    assert "motifs of it that pass by enrichment alone: 1 of 1." in page
+
+
 def test_text_from_files_is_escaped(tmp_path: Path, results_maker: Maker) -> None:
     evil = "<script>alert(1)</script>"
     motif = (evil, "TAT<b>", 12, evil, 0.01, 0.1, 0.1, 1.5, 3, 2, 5, 0.2, 0.1, 0.3, 0.01, 0.01, 30, "proposal")

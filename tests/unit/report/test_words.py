@@ -40,7 +40,7 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
     assert words.supported(table) == ["Dref", "m3"]
     assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
     assert words.supported(table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])) == ["Dref", "m2", "m3"]  # no match is only the least unlike
-    assert words.motif_sentence(table[3:]).startswith("None of the 1 motifs")
+    assert words.motif_sentence(table[3:]).startswith("None of the motifs found (1) is supported")
 
 
 def test_a_supported_motif_of_the_control_is_said_loudly() -> None:
@@ -52,6 +52,16 @@ def test_a_supported_motif_of_the_control_is_said_loudly() -> None:
         "The same search on the control (other) found 1 motif, of which none supported.",
         "The same search on the control (third) found no motif.",
     ]
+
+
+def test_what_a_control_without_support_proves_is_said() -> None:
+    found = pd.DataFrame({"effect": [0.004, -0.021, float("nan")], "enrichment_q": [1e-9, 0.04, 0.5], "verdict": ["proposal"] * 3})
+    note = words.control_note({"shuffled": found, "empty": found[:0]}, 0.05)
+    assert "not that the tests rarely err" in note
+    assert note.endswith("Largest effect on a control: 0.02 log-odds; motifs of it that pass by enrichment alone: 2 of 3.")
+    assert "alone: 1 of 3." in words.control_note({"shuffled": found}, 0.01)
+    assert words.control_note({"empty": found[:0]}, 0.05) == ""
+    assert words.control_note({"shuffled": found.assign(verdict="supported")}, 0.05) == ""
 
 
 def test_how_many_networks_are_averaged_counts_seeds_too() -> None:
