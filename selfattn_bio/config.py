@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -171,6 +171,9 @@ class ConvStem(Section):
         return self
 
 
+Stem = Annotated[NoStem | ConvStem, Field(discriminator="kind")]
+
+
 class T5Position(Section):
     """A learned bias per head and distance bucket, added to the attention scores (Raffel et al. 2020)."""
 
@@ -306,6 +309,9 @@ class ClsHead(Section):
     kind: Literal["cls"] = "cls"
 
 
+Head = Annotated[PoolingHead | ClsHead, Field(discriminator="kind")]
+
+
 class AttentionModel(Section):
     """[model] kind = "attention": stem, pre-norm attention encoder, head."""
 
@@ -320,13 +326,13 @@ class AttentionModel(Section):
     stochastic_depth: Fraction = Field(
         0.0, description="chance that a sequence skips the last block's branches; earlier blocks in proportion"
     )
-    stem: Annotated[NoStem | ConvStem, Field(discriminator="kind")] = ConvStem()
+    stem: Stem = ConvStem()
     position: Position = T5Position()
     pattern: Pattern = FullPattern()
     kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
         "auto", description="auto = as `selfattn-bio doctor` says"
     )
-    head: Annotated[PoolingHead | ClsHead, Field(discriminator="kind")] = PoolingHead()
+    head: Head = PoolingHead()
 
     @model_validator(mode="after")
     def _heads_divide_the_embedding(self) -> AttentionModel:
@@ -939,7 +945,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
         case "missing":
             message = f"{'.'.join(keys)} must be given, got nothing"
         case "union_tag_not_found":
-            message = f"{'.'.join(keys)}.kind must be given, got nothing"
+            message = f"{'.'.join(keys)}.kind must be one of {_kinds(keys[-1])}, got nothing"
         case "union_tag_invalid":
             keys = [*keys, "kind"]
             message = f"{'.'.join(keys)} must be one of {context['expected_tags']}, got {context['tag']!r}"
@@ -953,7 +959,16 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
     return RunFileError(message, place=f"{path}:{_line_of(keys, text)}", cure=f"{more} more to mend after this one" if more else "")
 
 
-_UNIONS = ("split", "objective", "model", "stem", "position", "pattern", "head")
+_UNIONS: dict[str, Any] = {
+    **{"split": Split, "objective": Objective, "model": Model},
+    **{"stem": Stem, "position": Position, "pattern": Pattern, "head": Head},
+}
+
+
+def _kinds(name: str) -> str:
+    """The kinds of a union, as pydantic writes them where a wrong one is given; where none is, it names none."""
+    members = get_args(get_args(_UNIONS[name])[0])
+    return ", ".join(repr(get_args(member.model_fields["kind"].annotation)[0]) for member in members)
 
 
 def _line_of(keys: Sequence[str], text: str) -> int:

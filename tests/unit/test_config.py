@@ -99,7 +99,12 @@ def test_byte_order_mark_is_read(tmp_path):
         ("tokens.k = 0", "task.toml:4: data.tokens must be a known key, got 'tokens'"),
         ("[interpret]\nmutated_fraction = 0", "task.toml:5: interpret.mutated_fraction must be greater than 0, got 0"),
         ('[split]\nkind = "chrom"', "task.toml:5: split.kind must be one of 'chromosome', 'group', 'random', got 'chrom'"),
-        ('[split]\nvalid = ["a"]', "task.toml:4: split.kind must be given, got nothing"),
+        ('[split]\nvalid = ["a"]', "task.toml:4: split.kind must be one of 'chromosome', 'group', 'random', got nothing"),
+        ("[model]\nembed_dim = 8", "task.toml:4: model.kind must be one of 'attention', 'cnn', got nothing"),
+        (
+            '[model]\nkind = "attention"\nstem = { pool = 2 }',
+            "task.toml:6: model.stem.kind must be one of 'none', 'conv', got nothing",
+        ),
         ('[split]\nkind = "chromosome"\nvalid = ["a"]', "task.toml:4: split.test must be given, got nothing"),
         (
             '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b", "a"]',
