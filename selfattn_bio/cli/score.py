@@ -36,4 +36,4 @@ def run(arguments: argparse.Namespace) -> None:
     table = table[["file", *(column for column in table if column != "file")]]
     with whole_file(arguments.output) as temporary:
         table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
-    print(f"score: {len(table)} sequences scored: {arguments.output}")
+    print(f"score: {len(table)} sequence{'s' * (len(table) != 1)} scored: {arguments.output}")

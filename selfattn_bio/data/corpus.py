@@ -190,17 +190,18 @@ def build_corpus(
 
 def describe(summary: dict[str, Any]) -> Iterator[str]:
     """Lines that say what was read, dropped and noted."""
-    yield f"read {summary['read']} records from {len(summary['sources'])} file{'s' * (len(summary['sources']) != 1)}"
+    files, read, kept = len(summary["sources"]), summary["read"], summary["num_records"]
+    yield f"read {read} record{'s' * (read != 1)} from {files} file{'s' * (files != 1)}"
     for reason, count in summary["dropped"].items():
         yield f"dropped {count}: {reason}"
     for what, count in summary["noted"].items():
-        yield f"noted {what} in {count} records"
+        yield f"noted {what} in {count} record{'s' * (count != 1)}"
     if "targets" in summary:
         told = summary["targets"]
         yield f"targets {', '.join(told['columns'])}; {told['missing']} records have none"
         if told["unmatched"]:
             yield f"targets of {told['unmatched']} ids that no kept record has, such as {told['unmatched_such_as'][0]!r}, were left out"
-    yield f"kept {summary['num_records']} records, {summary['num_letters']} letters of {summary['alphabet']}"
+    yield f"kept {kept} record{'s' * (kept != 1)}, {summary['num_letters']} letters of {summary['alphabet']}"
 
 
 @dataclass

@@ -29,9 +29,9 @@ PASSING = 0.1
 MIN_SEQLETS = 30  # modisco-lite asks for 100, which a task of a few hundred records does not have
 MIN_GROUP = 20  # seqlets of a subgroup, as modisco-lite asks of a group
 LEIDEN_RUNS = 2  # its own 50 are most of its time
-# modisco-lite's null distribution wants windows on both sides of the most frequent sum. What numpy, scikit-learn or Python say where there
-# are none on one:
-NO_NULL = ("for axis 0 with size 0", "zero-size array to reduction", "Sample weights must contain at least one", "division by zero")
+# modisco-lite's null distribution wants windows on both sides of the most frequent sum. What numpy, scikit-learn (older and newer) and
+# Python say where there are none on one:
+NO_NULL = ("for axis 0 with size 0", "Found array with 0 sample(s)", "Sample weights must contain at least one", "division by zero")
 
 
 @dataclass(frozen=True)

@@ -207,4 +207,4 @@ def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
     """One line per side: its records and, where they have labels, how many of them are positive."""
     masks = {side: table["split"] == side for side in (*SIDES, DROPPED)}
     positive = {side: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)" for side, mask in masks.items()}
-    return [f"{side}: {int(mask.sum())} records{positive[side]}" for side, mask in masks.items()]
+    return [f"{side}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[side]}" for side, mask in masks.items()]

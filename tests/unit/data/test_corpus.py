@@ -73,8 +73,8 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
         "dropped 1: shorter than 6 letters",
         "dropped 1: longer than 8 letters",
         "dropped 1: exact duplicate under another label (the first is kept)",
-        "noted lower case in 1 records",
-        "noted U in DNA in 1 records",
+        "noted lower case in 1 record",
+        "noted U in DNA in 1 record",
         "noted IUPAC codes in 2 records",
         "kept 3 records, 22 letters of dna",
     ]

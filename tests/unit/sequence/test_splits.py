@@ -128,7 +128,7 @@ def test_describe_counts_sides_and_positives():
     split = pd.DataFrame({"split": ["train", "train", "test"]})
     assert describe(split, pd.Series(pd.array([1, 0, 1], dtype="Int8")))[::2] == [
         "train: 2 records (1 positive)",
-        "test: 1 records (1 positive)",
+        "test: 1 record (1 positive)",
     ]
 
 
