@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +111,16 @@ def find_patterns(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32],
     return Discovery(kept, len(seqlets), "" if kept else f"no group of the {len(seqlets)} seqlets is large and alike enough")
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence modisco-lite: its numerics on nearly empty groups warn, and its AUROC of one class; nothing a user can act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module="modiscolite")
+        warnings.filterwarnings("ignore", category=UndefinedMetricWarning, module="sklearn")
+        yield
+
+
+@_quiet()
 def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -> tuple[list, Any]:
     """The seqlets that speak for label 1, as `modiscolite.tfmodisco.TFMoDISco` calls them, best first, and the tracks they are cut from.
 
@@ -141,19 +151,16 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
     return sorted(seqlets, key=lambda s: -float(abs(s.contrib_scores).sum())), tracks
 
 
+@_quiet()
 def _grouped(seqlets: list, tracks: Any) -> list[list]:
     """The seqlets of each group, and of its subgroups of at least MIN_GROUP."""
     from modiscolite.tfmodisco import seqlets_to_patterns
 
     _keep_compiled()
     try:
-        with warnings.catch_warnings():
-            # Its numerics on nearly empty groups warn, and its AUROC of one class: nothing a user can act on.
-            warnings.filterwarnings("ignore", category=RuntimeWarning, module="modiscolite")
-            warnings.filterwarnings("ignore", category=UndefinedMetricWarning, module="sklearn")
-            found = seqlets_to_patterns(
-                seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=20, initial_flank_to_add=FLANK
-            )
+        found = seqlets_to_patterns(
+            seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=20, initial_flank_to_add=FLANK
+        )
     except BaseException as error:
         if type(error) is not BaseException:  # leidenalg raises the bare class when a graph has no edges to weigh
             raise

@@ -1,5 +1,7 @@
 """Hits, matches and seqlets: what the libraries are asked, and what is made of their answers."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -177,6 +179,17 @@ def test_an_error_that_is_not_known_is_no_lack_of_seqlets(monkeypatch, where, er
     monkeypatch.setattr(f"modiscolite.{where}", fails)
     letters, scores = planted(num=5)
     with pytest.raises(type(error), match=str(error)):
+        find_patterns(letters, scores, max_seqlets=100)
+
+
+def test_warnings_of_others_are_seen(monkeypatch):
+    def warns(*args, **kwargs):
+        warnings.warn("seen", RuntimeWarning, stacklevel=1)
+        return [], 0.0
+
+    monkeypatch.setattr("modiscolite.extract_seqlets.extract_seqlets", warns)
+    letters, scores = planted(num=5)
+    with pytest.warns(RuntimeWarning, match="seen"):
         find_patterns(letters, scores, max_seqlets=100)
 
 
