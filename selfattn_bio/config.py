@@ -967,7 +967,7 @@ _UNIONS: dict[str, Any] = {
 
 def _kinds(name: str) -> str:
     """The kinds of a union, as pydantic writes them where a wrong one is given; where none is, it names none."""
-    members = get_args(get_args(_UNIONS[name])[0])
+    members = get_args(get_args(_UNIONS.get(name, Part))[0])  # parts of several objectives have names of their own
     return ", ".join(repr(get_args(member.model_fields["kind"].annotation)[0]) for member in members)
 
 
