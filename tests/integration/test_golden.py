@@ -1,12 +1,18 @@
-"""Twenty training steps, pinned: a refactoring of attention, model or optimizer changes none of these losses."""
+"""Twenty training steps, pinned: a refactoring of attention, model, optimizer or loop changes none of these losses."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from selfattn_bio import config
 from selfattn_bio.attention.native import why_not
+from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.model.classifier import build_network
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.hardware import open_fabric
+from selfattn_bio.training.loop import Trainer, _move_average
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
 
 # Losses of steps 0, 4, 8, 12, 16 and 19. The first weights are float32 draws, whose last bit may differ from CPU to CPU.
@@ -79,3 +85,51 @@ def test_twenty_steps_of_the_band_kernel(name):
     pattern, position, head = CASES[name]
     found = losses("band", pattern, position, torch.float32, head)
     assert found[::4] + found[-1:] == pytest.approx(GOLDEN[name], rel=1e-5)
+
+
+# Of the loop itself: losses of the same steps; the loss on valid after them, the sum of the absolute weights and that of their running mean.
+GOLDEN_LOOP = [0.697796180844, 0.665161326528, 0.603136718273, 0.588604569435, 0.519803464413, 0.524848207831]
+GOLDEN_LOOP += [0.70044685048, 1963.17238843, 1963.01740729]
+
+
+def test_twenty_steps_of_the_loop(tmp_path):
+    """With what a step has beside its gradient: accumulation, augmentation, dropout, a clip that binds, the running mean of the weights."""
+    rng = np.random.default_rng(0)
+    for name in ("positives", "negatives"):
+        letters = ["".join(rng.choice(list("ACGT"), rng.integers(20, 40))) for _ in range(24)]
+        (tmp_path / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters)))
+    corpus = build_corpus([(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)], tmp_path / "corpus", Rules(DNA))
+    sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(tmp_path / "split.tsv", sep="\t", index=False)
+    settings = {"max_steps": 20, "batch_size": 8, "accumulate": 2, "warmup_steps": 5, "learning_rate": 5e-3}
+    settings |= {"clip_norm": 0.1, "ema_decay": 0.5, "shift": 2, "reverse_complement": True}
+    model = {"kind": "attention", "embed_dim": 16, "num_heads": 2, "num_layers": 1, "feedforward_dim": 16, "dropout": 0.1}
+    sections = {"data": {"positives": ["a"], "negatives": ["b"]}, "model": model, "training": settings}
+    run = config.RunFile.model_validate(sections)
+    trainer = Trainer(open_fabric("32-true"), run, corpus, tmp_path / "split.tsv", tmp_path / "model", "model")
+    found, norms = [], []
+    clip = trainer.fabric.clip_gradients
+    trainer.fabric.clip_gradients = lambda *arguments, **named: norms.append(clip(*arguments, **named)) or norms[-1]
+    for _ in range(20):
+        before = trainer.progress.loss_sum
+        trainer.take_step()
+        found.append(trainer.progress.loss_sum - before)
+    assert min(norms) > settings["clip_norm"]
+    sizes = [float(sum(weight.detach().double().abs().sum() for weight in of.parameters())) for of in (trainer.bare, trainer.average)]
+    assert [*found[::4], found[-1], trainer.measure_valid()["loss"], *sizes] == pytest.approx(GOLDEN_LOOP, rel=1e-5)
+
+
+def test_the_running_mean_by_hand():
+    """It begins as the first weights, forgets faster early on, and then by its decay; buffers, such as batch norm's, are copied."""
+    network, average = (torch.nn.BatchNorm1d(1) for _ in range(2))
+    wanted = []
+    for step, value in enumerate([1.0, 2.0, 3.0, 4.0], start=1):
+        network.weight.data.fill_(value)
+        network.running_mean.fill_(value)
+        _move_average(average, network, step, decay=0.2)
+        wanted.append(average.weight.item())
+        assert average.running_mean.item() == value
+    # Decays: 0; 1/10; 2/11; .2, as 3/12 would be more.
+    second = 0.1 * 1 + 0.9 * 2
+    third = 2 / 11 * second + 9 / 11 * 3
+    assert wanted == pytest.approx([1.0, second, third, 0.2 * third + 0.8 * 4], rel=1e-6)
