@@ -30,6 +30,10 @@ class SelfAttnBioError(Exception):
         super().__init__(". ".join(part for part in (f"{place}: {message}" if place else message, cure) if part))
 
 
+class OutputError(SelfAttnBioError):
+    """An output folder that must not be replaced, as it holds something else."""
+
+
 class SequenceFileError(SelfAttnBioError):
     """A sequence file that is missing, malformed, or holds letters outside its alphabet."""
 

@@ -1,16 +1,22 @@
 """Files that are whole or not there: written under a temporary name beside their own, flushed to the disk, renamed.
 
-Hides: temporary names, fsync, rename. Everything that writes a result uses it; it imports nothing of the package.
+Hides: temporary names, fsync, rename, what killed processes leave, which folder may be replaced. Everything that writes a result uses it.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from selfattn_bio.errors import OutputError
+
+OF_SNAKEMAKE = ".snakemake_timestamp"  # it puts one into each folder that a rule declares
 
 
 @contextmanager
@@ -18,7 +24,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary path to write to; on success it becomes `path`, on an error it is removed and `path` is as it was."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    clear_stale(path)
+    temporary = _beside(path, "tmp")
     try:
         yield temporary
         with temporary.open("rb") as handle:
@@ -36,8 +43,8 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty temporary folder to fill; on success it takes the place of `path`, on an error it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{what}") for what in ("tmp", "old"))
-    shutil.rmtree(temporary, ignore_errors=True)
+    clear_stale(path)
+    temporary, old = _beside(path, "tmp"), _beside(path, "old")
     temporary.mkdir()
     try:
         yield temporary
@@ -52,11 +59,73 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         error.filename = error.filename or str(path)
         raise
     finally:
+        if old.exists():  # between the two renames it is the only one; removed under the other name, so that an old one is always whole
+            os.replace(old, temporary if path.exists() else path)
         shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark: str) -> None:
+    """Refuse an output folder that cannot be written or whose content would be lost, before the work for it begins.
+
+    Parameters
+    ----------
+    path
+        The folder, which will be replaced as a whole.
+    what
+        It is, in words: `model`.
+    parts
+        Names of all that such a folder may hold.
+    mark
+        The one of them that none is without.
+
+    Raises
+    ------
+    OutputError
+        If `path` is a file, or a folder that is neither empty nor one of these.
+    OSError
+        If no folder can be made beside it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_stale(path)
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{what} must be a folder, got a file", place=str(path), cure="Choose another --output")
+    inside = {part.name for part in path.glob("*")} - {OF_SNAKEMAKE}
+    foreign = sorted(inside - set(parts))
+    if inside and (foreign or mark not in inside):
+        got = f"one that holds {foreign[0]!r}" if foreign else f"one without {mark!r}"
+        message = f"{what} folder must be new, empty or a {what} folder, as it is replaced, got {got}"
+        raise OutputError(message, place=str(path), cure="Choose another --output, or remove it")
+    probe = _beside(path, "tmp")
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def clear_stale(path: Path) -> None:
+    """Remove what processes of this machine left beside `path` when they were killed; what one had moved away to replace it comes back."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(socket.gethostname())}-*.*"):
+        number = left.name.rpartition("-")[2].partition(".")[0]
+        if number != str(os.getpid()) and Path(f"/proc/{number}").exists():  # one of our own number was of an earlier process
+            continue
+        if left.suffix == ".old" and not path.exists():
+            os.replace(left, path)
+            print(f"{path}: is as it was again; process {number} was killed while it replaced it", flush=True)
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def sha256_of(path: str | Path) -> str:
     """The hexadecimal SHA-256 of a file's bytes."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """A hidden name of this process alone, on the same file system."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.{suffix}")

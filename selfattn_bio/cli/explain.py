@@ -40,12 +40,13 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import sha256_of
-    from selfattn_bio.interpret.explanation import SOURCE, explain_letters
+    from selfattn_bio.interpret.explanation import SOURCE, check_output, explain_letters
     from selfattn_bio.interpret.relevance import BATCH
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.scoring.scorer import load
 
     start = time.monotonic()
+    check_output(arguments.output)
     run_file = read_run_file(arguments.run_file)
     if run_file.objective.kind != "binary":
         message = f"objective must be binary for its model to be explained, got {run_file.objective.kind!r}"

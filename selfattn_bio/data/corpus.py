@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import CorpusError, SequenceFileError
-from selfattn_bio.files import sha256_of, whole_folder
+from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.records import Notes, Record, read_fasta
 
@@ -96,12 +96,12 @@ class Corpus:
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:
-        """Open a corpus folder.
+        """Open a corpus folder; all of it is read once, letters too, so that no altered one is trained or judged on.
 
         Raises
         ------
         CorpusError
-            If the folder or a part of it is missing, unreadable, or does not fit the others.
+            If the folder or a part of it is missing, unreadable, altered, or does not fit the others.
         """
         path = Path(path)
         for part in (path, path / LETTERS, path / RECORDS, path / SUMMARY):
@@ -120,6 +120,7 @@ class Corpus:
             if value != (told := summary.get(what if what == "fingerprint" else f"num_{what}")):
                 message = f"{what} of the corpus must be {told} as {SUMMARY} says, got {value}"
                 raise CorpusError(message, place=str(path), cure="Run selfattn-bio ingest again")
+        _check_letters(path / LETTERS, records)
         return cls(path, records, summary)
 
 
@@ -145,11 +146,13 @@ def build_corpus(
     Raises
     ------
     CorpusError
-        If `output` exists and is not a corpus folder or empty: it would be replaced; or the targets cannot be read or are of other records.
+        If the targets cannot be read or are of other records.
+    OutputError
+        If `output` exists and is not a corpus folder or empty: it would be replaced.
     SequenceFileError
         If a file is malformed (see `read_fasta`), no record is left, or what is declared protein is DNA from end to end.
     """
-    _check_replaceable(Path(output))
+    check_replaceable(output, "corpus", (LETTERS, RECORDS, TARGETS, SUMMARY), SUMMARY)
     wanted = None if targets is None else _read_targets(Path(targets))
     notes, dropped = Notes(), Counter[str]()
     rows: list[dict[str, Any]] = []
@@ -245,15 +248,6 @@ class _Intake:
         return ""
 
 
-def _check_replaceable(output: Path) -> None:
-    if output.exists() and not output.is_dir():
-        raise CorpusError("corpus must be a folder, got a file", place=str(output), cure="Choose another --output")
-    foreign = sorted({part.name for part in output.glob("*")} - {LETTERS, RECORDS, TARGETS, SUMMARY})
-    if foreign:
-        message = f"corpus folder must be new, empty or a corpus, as it is replaced, got one that holds {foreign[0]!r}"
-        raise CorpusError(message, place=str(output), cure="Choose another --output")
-
-
 def _check_any_left(rows: list[dict[str, Any]], dropped: Counter[str], read: int, files: list[dict[str, Any]]) -> None:
     if rows:
         return
@@ -298,6 +292,16 @@ def _write_targets(targets: pd.DataFrame, ids: pd.Series, path: Path, folder: Pa
         "unmatched": len(strangers),
         "unmatched_such_as": strangers[:1],
     }
+
+
+def _check_letters(path: Path, records: pd.DataFrame) -> None:
+    """Compare the letters of each record with its hash, which the fingerprint is made of."""
+    with path.open("rb") as file:
+        for name, offset, length, told in zip(*(records[column] for column in ("id", "offset", "length", "sha256")), strict=True):
+            file.seek(offset)
+            if (found := hashlib.sha256(file.read(length)).hexdigest()) != told:
+                message = f"letters of record {name!r} must have the sha256 {told[:12]} as {RECORDS} says, got {found[:12]}"
+                raise CorpusError(message, place=str(path), cure="They were altered: run selfattn-bio ingest again")
 
 
 def _fingerprint(records: pd.DataFrame, targets: Path) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.files import whole_folder
+from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
@@ -127,7 +127,14 @@ class Explanation:
         return figure
 
     def save(self, folder: str | Path) -> None:
-        """Write the relevance folder: arrays, records, alphabet and source; `load` reads it back."""
+        """Write the relevance folder: arrays, records, alphabet and source; `load` reads it back.
+
+        Raises
+        ------
+        OutputError
+            If the folder exists and is neither empty nor a relevance folder: it would be replaced.
+        """
+        check_output(folder)
         with whole_folder(folder) as temporary:
             np.savez_compressed(temporary / ARRAYS, letters=self.letters, hypothetical=self.hypothetical, attention=self.attention)
             self.records.to_parquet(temporary / RECORDS, index=False)
@@ -160,6 +167,11 @@ class Explanation:
             message = f"parts of a relevance folder must have one row a record, got {' and '.join(map(str, sorted(rows)))}"
             raise ResultsError(message, place=str(folder), cure=AGAIN)
         return loaded
+
+
+def check_output(folder: str | Path) -> None:
+    """Whether a relevance folder may be written there, as `files.check_replaceable`."""
+    check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT), ABOUT)
 
 
 def explain(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus, describe
-from selfattn_bio.errors import CorpusError, SequenceFileError
+from selfattn_bio.errors import CorpusError, OutputError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 POSITIVES = """>a chrom=chr2L start=3 end=11 strand=- group=g
@@ -139,10 +139,10 @@ def test_full_disk_names_the_folder_and_leaves_nothing(files, tmp_path, monkeypa
 
 def test_a_folder_that_is_no_corpus_is_not_replaced(files, tmp_path):
     with pytest.raises(
-        CorpusError, match=r"corpus folder must be new, empty or a corpus, as it is replaced, got one that holds 'negatives\.fa'"
+        OutputError, match=r"corpus folder must be new, empty or a corpus folder, as it is replaced, got one that holds 'negatives\.fa'"
     ):
         build_corpus([(files[0], 1)], tmp_path, Rules(DNA))
-    with pytest.raises(CorpusError, match="corpus must be a folder, got a file"):
+    with pytest.raises(OutputError, match="corpus must be a folder, got a file"):
         build_corpus([(files[0], 1)], files[1], Rules(DNA))
     assert files[1].read_text() == NEGATIVES
 
@@ -172,6 +172,24 @@ def test_altered_records(corpus):
     corpus.records.assign(label=1 - corpus.records["label"]).to_parquet(corpus.path / "records.parquet", index=False)
     with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
         Corpus.open(corpus.path)
+
+
+def test_an_altered_letter(corpus):
+    path = corpus.path / "letters.bin"
+    path.write_bytes(path.read_bytes().replace(b"NNAA", b"NNAC"))
+    with pytest.raises(CorpusError, match=r"letters\.bin: letters of record 'b' must have the sha256 \w{12} as records\.parquet says, got"):
+        Corpus.open(corpus.path)
+
+
+def test_an_altered_place_of_letters(corpus):
+    corpus.records.assign(offset=corpus.records["offset"] // 2).to_parquet(corpus.path / "records.parquet", index=False)
+    with pytest.raises(CorpusError, match="letters of record 'b' must have the sha256"):
+        Corpus.open(corpus.path)
+
+
+def test_a_corpus_that_snakemake_marked_may_be_replaced(corpus, files):
+    (corpus.path / ".snakemake_timestamp").touch()
+    assert len(build_corpus([(files[1], 0)], corpus.path, Rules(DNA))) == 2
 
 
 def with_targets(files, tmp_path, text, name="targets.tsv"):

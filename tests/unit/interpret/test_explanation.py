@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.errors import ResultsError
+from selfattn_bio.errors import OutputError, ResultsError
 from selfattn_bio.interpret.explanation import Explanation, explain
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.mutagenesis import guided_mutagenesis, most_important, substitution_effects
@@ -143,6 +143,13 @@ def test_broken_relevance_folders(tmp_path):
     dataclasses.replace(explanation, records=explanation.records[:2]).save(folder)
     with pytest.raises(ResultsError, match="must have one row a record, got 2 and 3"):
         Explanation.load(folder)
+
+
+def test_another_folder_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years")
+    with pytest.raises(OutputError, match=r"relevance folder must be new, empty or a relevance folder, .* holds 'thesis.tex'"):
+        explain(scorer_of(), ["ACGTACGT"]).save(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years"
 
 
 def test_protein_is_explained_but_has_no_motifs():

@@ -1,0 +1,144 @@
+"""Files and folders that are whole or as they were, whatever ends the process that writes them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from selfattn_bio.errors import OutputError
+from selfattn_bio.files import check_replaceable, whole_file, whole_folder
+
+KILLED = """if True:
+    import os, signal, sys
+    from selfattn_bio import files
+    calls, replace = [], os.replace
+    def dying(*names):
+        calls.append(names)
+        if len(calls) == {call}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(*names)
+    files.os.replace = dying
+    with files.whole_folder(sys.argv[1]) as folder:
+        (folder / "new").write_text("new")
+"""
+
+
+def killed(folder, call):
+    """Replace the folder in a process that is killed before its n-th rename; its number."""
+    process = subprocess.Popen([sys.executable, "-c", KILLED.format(call=call), folder])
+    assert process.wait() == -signal.SIGKILL
+    return process.pid
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").write_text("old")
+    return tmp_path / "model"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def replace(folder):
+    with whole_folder(folder) as temporary:
+        (temporary / "newest").write_text("newest")
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(folder, capsys):
+    number = killed(folder, 2)
+    assert not folder.exists()
+    check_replaceable(folder, "model", ("old",), "old")  # the next one begins so
+    assert names(folder) == ["old"]
+    assert names(folder.parent) == ["model"]
+    assert f"{folder}: is as it was again; process {number} was killed while it replaced it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("call", [1, 3])  # before the first rename; after the second one, when the old folder is still there
+def test_what_a_killed_process_left_is_removed(folder, call):
+    killed(folder, call)
+    assert len(names(folder.parent)) == 2
+    assert names(folder) == ["old" if call == 1 else "new"]
+    replace(folder)
+    assert names(folder) == ["newest"]
+    assert names(folder.parent) == ["model"]
+
+
+def test_what_a_living_process_or_another_machine_writes_is_left_alone(folder):
+    living = [f".model.{socket.gethostname()}-{os.getppid()}.tmp", ".model.elsewhere-1.tmp", f".model.b.{socket.gethostname()}-9999999.tmp"]
+    for name in living:
+        (folder.parent / name).mkdir()
+    replace(folder)
+    assert names(folder.parent) == sorted(["model", *living])
+
+
+def test_an_error_between_the_two_renames_brings_the_old_folder_back(folder, monkeypatch):
+    renames, rename = [], os.replace
+
+    def failing(source, target):
+        renames.append(target)
+        if len(renames) == 2:
+            raise OSError(5, "Input/output error")
+        rename(source, target)
+
+    monkeypatch.setattr("os.replace", failing)
+    with pytest.raises(OSError, match="Input/output error") as error:
+        replace(folder)
+    assert error.value.filename == str(folder)
+    assert names(folder) == ["old"]
+    assert names(folder.parent) == ["model"]
+
+
+def test_a_stale_file_beside_one_is_removed(tmp_path):
+    (tmp_path / f".a.tsv.{socket.gethostname()}-9999999.tmp").write_text("half")
+    with whole_file(tmp_path / "a.tsv") as path:
+        path.write_text("whole")
+    assert names(tmp_path) == ["a.tsv"]
+
+
+# ------------------------------------------------------------------------------------------------- what may be replaced
+def check(folder):
+    check_replaceable(folder, "model", ("weights", "run.toml"), "weights")
+
+
+@pytest.mark.parametrize("inside", [[], ["weights"], ["weights", "run.toml", ".snakemake_timestamp"], [".snakemake_timestamp"]])
+def test_empty_ones_and_ones_of_the_kind_may_be_replaced(tmp_path, inside):
+    for name in inside:
+        (tmp_path / name).write_text("")
+    check(tmp_path)
+    assert names(tmp_path) == sorted(inside)
+
+
+@pytest.mark.parametrize(
+    ("inside", "got"), [(["weights", "thesis.tex"], "one that holds 'thesis.tex'"), (["run.toml"], "one without 'weights'")]
+)
+def test_others_are_refused(tmp_path, inside, got):
+    for name in inside:
+        (tmp_path / name).write_text("")
+    wanted = f"model folder must be new, empty or a model folder, as it is replaced, got {got}. Choose another --output, or remove it"
+    with pytest.raises(OutputError, match=re.escape(f"{tmp_path}: {wanted}")):
+        check(tmp_path)
+    assert names(tmp_path) == sorted(inside)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "model").write_text("")
+    with pytest.raises(OutputError, match=r"model must be a folder, got a file\. Choose another --output"):
+        check(tmp_path / "model")
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path, monkeypatch):
+    def read_only(self, *arguments, **named):
+        raise OSError(30, "Read-only file system", str(self))
+
+    check(tmp_path / "new")
+    monkeypatch.setattr("pathlib.Path.mkdir", read_only)
+    with pytest.raises(OSError, match="Read-only file system") as error:
+        check(tmp_path / "new")
+    assert not names(tmp_path)
+    assert error.value.filename
