@@ -20,6 +20,16 @@ OF_SNAKEMAKE = ".snakemake_timestamp"  # it puts one into each folder that a rul
 
 
 @contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Let an error of the system say which file it is about: that of a full or failing disk names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary path to write to; on success it becomes `path`, on an error it is removed and `path` is as it was."""
     path = Path(path)
@@ -27,13 +37,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     clear_stale(path)
     temporary = _beside(path, "tmp")
     try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:  # a full disk names no file: say which was being written
-        error.filename = error.filename or str(path)
-        raise
+        with naming(path):
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -47,17 +55,15 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     temporary, old = _beside(path, "tmp"), _beside(path, "old")
     temporary.mkdir()
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-        if path.exists():
-            os.replace(path, old)
-        os.replace(temporary, path)
-    except OSError as error:  # a full disk names no file: say which was being written
-        error.filename = error.filename or str(path)
-        raise
+        with naming(path):
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            if path.exists():
+                os.replace(path, old)
+            os.replace(temporary, path)
     finally:
         if old.exists():  # between the two renames it is the only one; removed under the other name, so that an old one is always whole
             os.replace(old, temporary if path.exists() else path)
@@ -81,11 +87,13 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     Raises
     ------
     OutputError
-        If `path` is a file, or a folder that is neither empty nor one of these.
+        If `path` has no name of its own, or is a file, or a folder that is neither empty nor one of these.
     OSError
         If no folder can be made beside it.
     """
     path = Path(path)
+    if path.name in ("", ".."):
+        raise OutputError(f"{what} must be a folder with a name, got {str(path)!r}", cure="Choose another --output")
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_stale(path)
     if path.exists() and not path.is_dir():
@@ -122,7 +130,7 @@ def clear_stale(path: Path) -> None:
 
 def sha256_of(path: str | Path) -> str:
     """The hexadecimal SHA-256 of a file's bytes."""
-    with Path(path).open("rb") as handle:
+    with naming(path), Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

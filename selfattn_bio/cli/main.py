@@ -23,6 +23,7 @@ COMMANDS = ("ingest", "split", "plan", "train", "sweep", "evaluate", "explain", 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of malloc.h
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+UNREACHABLE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENOLCK)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,10 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a full disk, a read-only folder: the system's word for it, with the path
-        if error.errno not in UNWRITABLE:
+    except OSError as error:  # a full disk, a read-only folder, a failing or vanished one: the system's word for it, with the path
+        rule = "writable" if error.errno in UNWRITABLE else "reachable" if error.errno in UNREACHABLE else None
+        if rule is None or (rule == "reachable" and not error.filename):
             raise
-        return _fail(arguments.command, f"{error.filename or 'output'}: must be writable, got {error.strerror}")
+        return _fail(arguments.command, f"{error.filename or 'output'}: must be {rule}, got {error.strerror}")
     except KeyboardInterrupt:
         print(f"selfattn-bio {arguments.command}: interrupted", file=sys.stderr)
         return 130

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import CorpusError, SequenceFileError
-from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
+from selfattn_bio.files import check_replaceable, naming, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.records import Notes, Record, read_fasta
 
@@ -296,7 +296,7 @@ def _write_targets(targets: pd.DataFrame, ids: pd.Series, path: Path, folder: Pa
 
 def _check_letters(path: Path, records: pd.DataFrame) -> None:
     """Compare the letters of each record with its hash, which the fingerprint is made of."""
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         for name, offset, length, told in zip(*(records[column] for column in ("id", "offset", "length", "sha256")), strict=True):
             file.seek(offset)
             if (found := hashlib.sha256(file.read(length)).hexdigest()) != told:

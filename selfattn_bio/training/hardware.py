@@ -1,17 +1,17 @@
-"""The machine that a run finds: devices, processes, threads, matrix precision, memory.
+"""The machine that a run finds: devices, processes, threads, matrix precision.
 
-Hides: the probes, and how processes that torchrun started find each other. The train command sets it up; the loop opens its Fabric here and
-reads memory from it.
+Hides: the probes, and how processes that torchrun started find each other. The train command sets it up; the loop opens its Fabric here.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import warnings
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -51,27 +51,33 @@ def use_matmul(precision: str) -> None:
 
 
 def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
-    """One device, CUDA if there is one; or, started by torchrun, one a process (gloo on the CPU).
+    """One device, CUDA if there is one, else the CPU; or, started by torchrun, one a process (gloo on the CPU).
 
     Processes each hold the network (DistributedDataParallel), or, sharded, a part of its weights, gradients and optimizer (FSDP2).
 
     Raises
     ------
     TrainingError
-        If one process alone is asked to shard.
+        If one process alone is asked to shard, or float16 sharded.
     """
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"  # "auto" would take Apple's, on which nothing of this was run
+    half: dict[str, Any] = {"precision": precision}
+    if (precision, accelerator) == ("16-mixed", "cpu"):
+        half = {"plugins": MixedPrecision("16-mixed", "cpu")}  # by its name Fabric would take bfloat16
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         if sharded:
             cure = "Start it by torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
             raise TrainingError("sharded training must have several processes, got one", cure=cure)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The `srun` command is available")  # one process is what was asked for
-            return Fabric(accelerator="auto", devices=1, precision=precision)  # type: ignore[arg-type]
+            return Fabric(accelerator=accelerator, devices=1, **half)
     processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     strategy: str | ModelParallelStrategy = "ddp"
     if sharded:
+        if precision == "16-mixed":
+            raise TrainingError("sharded training must be of precision 32-true or bf16-mixed, got '16-mixed'")
         strategy = ModelParallelStrategy(_shard, data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False)
-    fabric = Fabric(accelerator="auto", strategy=strategy, devices=here, num_nodes=processes // here, precision=precision)  # type: ignore[arg-type]
+    fabric = Fabric(accelerator=accelerator, strategy=strategy, devices=here, num_nodes=processes // here, **half)
     fabric.launch()
     return fabric
 
@@ -95,10 +101,3 @@ def part_of(value: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor) and value.shape == like.shape:
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
     return value
-
-
-def peak_memory_mb() -> float:
-    """The most memory this process had resident, or allocated on the GPU, in MB (10^6 bytes)."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

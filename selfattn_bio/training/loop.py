@@ -4,25 +4,21 @@ Hides: everything about a run but its result. The random numbers of a step depen
 step: a checkpoint needs a step number, weights and optimizer to go on bit for bit. Processes share each batch, and their gradients are
 summed: how many there are changes no more than rounding and the draws of dropout. The train command imports it, and `training.probe`, which
 takes steps to measure them. It is long because one run stands in one place, from its first step to its model folder; the parts that another
-could use (data, objectives, optimizer, checkpoints, memory) have rooms of their own.
+could use (data, objectives, optimizer, checkpoints, memory, provenance) have rooms of their own.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import math
-import platform
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -30,31 +26,37 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
 from selfattn_bio.evaluation.measures import MAIN
-from selfattn_bio.files import sha256_of, whole_folder
-from selfattn_bio.model.checkpoint import read_provenance, save_model
+from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
+from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.board import Board
-from selfattn_bio.training.hardware import open_fabric, part_of, peak_memory_mb, whole
+from selfattn_bio.training.hardware import open_fabric, part_of, whole
+from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
-from selfattn_bio.training.resume import CheckpointFolder, StopSignals
+from selfattn_bio.training.provenance import fingerprint_of, provenance_of
+from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
 from selfattn_bio.training.sides import Side, Stream, read_sides
 from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SECONDS_BETWEEN_LINES = 10.0
-VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
+TOP, HISTORY, COST = "top", "history.csv", "train.json"  # of the model folder, beside what scoring needs
+OVERFLOWS = 25  # steps in a row: from the 2^16 by which float16 multiplies at first down to 2^-9
+NAMED = 8  # records in a message; more of them go into a file
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Progress:
     tokens: int = 0
     flop: float = 0.0  # floating-point operations of this process
     scaler: dict[str, Any] = field(default_factory=dict)  # of float16: by what the loss is multiplied
+    overflows: int = 0  # of float16: steps since the last one with finite gradients
     loss_sum: float = 0.0  # since the last evaluation
     loss_steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -76,6 +79,10 @@ class Progress:
     def best_step(self) -> int:
         """Of the best evaluation, 0 before the first."""
         return int(self.top[0][1]) if self.top else 0
+
+
+class GivenUp(Exception):
+    """An evaluation that was not done, as the run has been asked to stop."""
 
 
 def train(
@@ -91,7 +98,7 @@ def train(
     split_path
         The split table of the corpus.
     output
-        The model folder, replaced as a whole at the end.
+        The model folder, new, empty or an earlier model, replaced as a whole at the end.
     name
         What progress lines begin with.
     sharded
@@ -101,44 +108,48 @@ def train(
     ------
     CorpusError
         If train or valid lacks a label or targets, or a record is shorter than k.
+    OutputError
+        If `output` holds something else than a model.
     TrainingError
         If another process trains this run, or the loss is not finite.
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
+    check_replaceable(output, "model", (WEIGHTS, RUN, PROVENANCE, SEEN, TOP, HISTORY, COST), WEIGHTS)
     fabric = open_fabric(run.training.precision, sharded=sharded)
+    split_sha256 = sha256_of(split_path) if split_path.is_file() else ""  # Trainer says it if there is none
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
     training = trainer.run.training
-    fingerprint = _fingerprint(trainer.run, corpus, split_path, fabric.world_size)
+    processes = fabric.world_size
+    provenance = provenance_of(trainer.run, corpus, split_sha256, device=fabric.device.type, processes=processes, threads=threads)
+    fingerprint = fingerprint_of(trainer.run, corpus, split_sha256, processes)
     trainer.say_what_starts(threads)
-    folder = CheckpointFolder(output.with_name(output.name + ".checkpoints"), fingerprint, writes=fabric.is_global_zero)
-    with folder as checkpoints, StopSignals() as signals:
+    folder = CheckpointFolder(checkpoints_of(output), fingerprint, writes=fabric.is_global_zero)
+    with folder as checkpoints, trainer.signals as signals:
         fabric.barrier()  # the folder is clean before another process reads it
         trainer.restore(checkpoints)
         if training.tensorboard and fabric.is_global_zero:
             trainer.board = Board(folder.path / "tensorboard", trainer.progress.step)
         progress = trainer.progress
-        while progress.step < training.max_steps and not trainer.out_of_patience():
-            trainer.take_step()
-            at_end = progress.step == training.max_steps
-            if progress.step % training.evaluate_every == 0 or at_end:
+        while trainer.is_due() or (progress.step < training.max_steps and not trainer.out_of_patience()):
+            if not trainer.is_due():  # it is if it was given up when this run was stopped
+                trainer.take_step()
+            if trainer.is_due():
                 trainer.evaluate()
             trainer.say_where_it_stands()
-            stop = _stop_of_all(fabric, signals)
+            at_end = progress.step == training.max_steps
+            stop = trainer.max_of_all(signals.heard)
             if progress.step % training.checkpoint_every == 0 or at_end or stop:
                 checkpoints.save(progress.step, *trainer.state())
-            if stop and not at_end:
+            if stop and (trainer.is_due() or not at_end):
                 raise _interrupted(stop, progress.step, output)
         if progress.step < training.max_steps:  # out of patience: nothing of it must be trained again if it is stopped now
             checkpoints.save(progress.step, *trainer.state())
-        trainer.write_model(split_path, threads)
-
-
-def _stop_of_all(fabric: Fabric, signals: StopSignals) -> int:
-    """The signal that any of the processes has heard, 0 for none."""
-    if fabric.world_size == 1:
-        return signals.heard
-    return int(fabric.all_reduce(torch.tensor(signals.heard, device=fabric.device), reduce_op="max"))  # type: ignore[arg-type]
+        try:
+            trainer.write_model(provenance)
+        except GivenUp:
+            raise _interrupted(trainer.max_of_all(signals.heard), progress.step, output) from None
+        checkpoints.finish()
 
 
 def _interrupted(number: int, step: int, output: Path) -> TrainingInterrupted:
@@ -157,6 +168,8 @@ class Trainer:
         The network with the running mean of the weights: what is evaluated and kept.
     top
         Step -> weights of the best evaluations.
+    signals
+        Whether the run has been asked to stop; heard only while `train` listens.
     """
 
     def __init__(self, fabric: Fabric, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str) -> None:
@@ -175,6 +188,8 @@ class Trainer:
         if run.transfer:
             start_from(self.bare, self.run, run.transfer, str(output))
         self.average = copy.deepcopy(self.bare).to(fabric.device).eval()
+        self.signals = StopSignals()
+        self.average.register_forward_pre_hook(_giving_up(self.signals))
         self.flop = FlopCounter(self.bare)
         self.gemm_peak = gemm_peak(fabric.device, run.training.precision)
         self.network = fabric.setup_module(self.bare)
@@ -198,7 +213,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(progress.step, training) * self.rate_of(group["layer"])
         norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
-        self._check_finite(loss, None if norm is None else whole(norm))
+        self._check_finite(loss, math.nan if norm is None else float(whole(norm)))
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
@@ -239,18 +254,46 @@ class Trainer:
             return values
         return self.fabric.all_reduce(torch.from_numpy(values).to(self.fabric.device), reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
 
-    def _check_finite(self, loss: float, norm: Tensor | None) -> None:
-        scale = self.fabric.strategy.precision.state_dict().get("scale", 0.0)  # of float16, which begins too high: such steps are left out
-        if not (math.isfinite(loss) and norm is not None and (bool(norm.isfinite()) or scale > 1)):
-            ids = ", ".join(self.stream.ids(self.progress.step)[:5])
-            message = f"loss and gradient must be finite, got {loss} and {norm} at step {self.progress.step + 1} (records {ids}, ...)"
-            raise TrainingError(message, place=str(self.output), cure="Lower training.learning_rate; the last checkpoint is kept")
+    def max_of_all(self, value: int) -> int:
+        """The most that one of the processes has."""
+        if self.fabric.world_size == 1:
+            return value
+        return int(self.fabric.all_reduce(torch.tensor(value, device=self.fabric.device), reduce_op="max"))  # type: ignore[arg-type]
+
+    def _check_finite(self, loss: float, norm: float) -> None:
+        """Of float16 a gradient may overflow: the step is left out and the scale halved, which helps soon or never."""
+        progress = self.progress
+        scaled = "scale" in self.fabric.strategy.precision.state_dict()
+        progress.overflows = 0 if math.isfinite(norm) else progress.overflows + 1
+        if math.isfinite(loss) and (not progress.overflows or (scaled and progress.overflows < OVERFLOWS)):
+            return
+        step, ids = progress.step + 1, self.stream.ids(progress.step)
+        named = ", ".join(ids)
+        if len(ids) > NAMED:
+            path = checkpoints_of(self.output) / f"not-finite-{step:09d}.txt"
+            named = f"the {len(ids)} in {path}"
+            if self.fabric.is_global_zero:
+                with whole_file(path) as temporary:
+                    temporary.write_text("".join(f"{each}\n" for each in ids), encoding="utf-8")
+        message = f"loss and gradient must be finite, got {loss} and {norm} at step {step} (records: {named})"
+        raise TrainingError(message, place=str(self.output), cure="Lower training.learning_rate; the last checkpoint is kept")
 
     # ---------------------------------------------------------------------------------------------------------- evaluation
-    def evaluate(self) -> None:
-        """Measure valid, add a row to the history, keep the weights if they are among the best."""
+    def is_due(self) -> bool:
+        """Whether an evaluation is to be made before the next step."""
         progress, training = self.progress, self.run.training
-        measured = self.fabric.broadcast(self.measure_valid())  # what is decided by it, all decide alike
+        return bool(progress.loss_steps) and (progress.step % training.evaluate_every == 0 or progress.step == training.max_steps)
+
+    def evaluate(self) -> None:
+        """Measure valid, add a row to the history, keep the weights if they are among the best.
+
+        Asked to stop meanwhile, it changes nothing, and is still due when the run goes on.
+        """
+        progress, training = self.progress, self.run.training
+        try:
+            measured = self.fabric.broadcast(self.measure_valid())  # what is decided by it, all decide alike
+        except GivenUp:
+            return
         seconds = time.monotonic() - self.started
         progress.history.append(
             {
@@ -261,9 +304,12 @@ class Trainer:
                 "learning_rate": learning_rate(progress.step - 1, training),
                 "seconds": seconds,
                 **self.speed(seconds),
-                "peak_memory_mb": peak_memory_mb(),
+                "peak_memory_mb": peak_mb(),
             }
         )
+        if self.fabric.is_global_zero:
+            with whole_file(checkpoints_of(self.output) / HISTORY) as path:
+                self._write_history(path)
         if self.board:
             self.board.write(progress.history[-1])
         progress.loss_sum, progress.loss_steps = 0.0, 0
@@ -274,6 +320,9 @@ class Trainer:
         if [worth, progress.step] in progress.top:
             self.top[progress.step] = {key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()}
             self.top = {int(step): self.top[int(step)] for _, step in progress.top}
+
+    def _write_history(self, path: Path) -> None:
+        pd.DataFrame(self.progress.history).to_csv(path, index=False)
 
     def speed(self, seconds: float) -> dict[str, float]:
         """Of the run so far, evaluations included; the share is of the peak of a matrix product, as this process measured it."""
@@ -288,18 +337,29 @@ class Trainer:
         if self.fabric.world_size > 1:
             for buffer in self.average.buffers():
                 torch.distributed.broadcast(buffer, src=0)
-        if isinstance(self.objective, OfTokens):  # each process measures all
+        if isinstance(objective := self.objective, OfTokens):  # each process measures all
             letters = [self.corpus.letters(int(row)) for row in self.valid.rows]
-            return self.objective.measure(self.scorer, letters, self.valid.targets)
-        return self.objective.measure(self.outputs_of(self.valid), self.valid.targets)
+            return self._unless_stopped(lambda: objective.measure(self.scorer, letters, self.valid.targets))
+        return objective.measure(self.outputs_of(self.valid), self.valid.targets)
 
     def outputs_of(self, side: Side) -> NDArray[np.float64]:
         """(n, C) outputs of a side; each process scores its part."""
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
-        part = self.scorer.outputs([self.corpus.letters(int(row)) for row in side.rows[mine]])
+        part = self._unless_stopped(lambda: self.scorer.outputs([self.corpus.letters(int(row)) for row in side.rows[mine]]))
         outputs = np.zeros((len(side.rows), part.shape[1]))
         outputs[mine] = part
         return self._sum_of_all(outputs)
+
+    def _unless_stopped(self, score: Callable[[], Found]) -> Found:
+        """What this process finds; GivenUp in all of them if one gave up, so that none waits for another."""
+        try:
+            found = score()
+        except GivenUp:
+            self.max_of_all(1)
+            raise
+        if self.max_of_all(0):
+            raise GivenUp
+        return found
 
     def out_of_patience(self) -> bool:
         """Whether so many evaluations brought nothing better."""
@@ -342,8 +402,8 @@ class Trainer:
         self._say(f"going on from the checkpoint of step {self.progress.step}")
 
     # -------------------------------------------------------------------------------------------------------------- the end
-    def write_model(self, split_path: Path, threads: int) -> None:
-        """Write the model folder with the best weights, from the first process."""
+    def write_model(self, provenance: dict[str, Any]) -> None:
+        """Write the model folder with the best weights, from the first process; `provenance` is what was known at the start."""
         self.progress.seconds = time.monotonic() - self.started
         self.average.load_state_dict(self.top[self.progress.best_step])
         calibration = self._calibration()
@@ -356,26 +416,15 @@ class Trainer:
         )
         provenance = {
             "calibration": calibration,
-            "data": self.corpus.summary["sources"],
-            "targets": self.corpus.summary.get("targets"),
             "parents": self.lineage.parents if self.lineage else [],
-            "corpus_fingerprint": self.corpus.fingerprint,
-            "split_sha256": sha256_of(split_path),
             "num_train": len(self.train.rows),
             "num_valid": len(self.valid.rows),
-            "seed": self.run.training.seed,
             "best_step": self.progress.best_step,
-            "device": self.fabric.device.type,
-            "processes": self.fabric.world_size,
-            "threads": threads,
-            "command": sys.argv,
-            "git_commit": _git_commit(),
-            "python": platform.python_version(),
-            "versions": {package: version(package) for package in VERSIONS},
+            **provenance,
         }
         cost = {
             "seconds": round(self.progress.seconds, 1),
-            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "peak_memory_mb": round(peak_mb(), 1),
             **{name: float(f"{value:.4g}") for name, value in self.speed(self.progress.seconds).items()},
             "steps": self.progress.step,
             "best_step": self.progress.best_step,
@@ -383,11 +432,11 @@ class Trainer:
         with whole_folder(self.output) as folder:
             save_model(folder, self.run, self._plain(self.progress.best_step), provenance)
             for step in self.top.keys() - {self.progress.best_step}:
-                (folder / "top").mkdir(exist_ok=True)
-                (folder / "top" / f"step-{step:09d}.safetensors").write_bytes(save(self._plain(step)))
+                (folder / TOP).mkdir(exist_ok=True)
+                (folder / TOP / f"step-{step:09d}.safetensors").write_bytes(save(self._plain(step)))
             seen.to_parquet(folder / SEEN, index=False)
-            pd.DataFrame(self.progress.history).to_csv(folder / "history.csv", index=False)
-            (folder / "train.json").write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+            self._write_history(folder / HISTORY)
+            (folder / COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
         steps = self.progress.step
         early = f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought nothing better"
         ended = early if steps < self.run.training.max_steps else ""
@@ -452,6 +501,16 @@ class Trainer:
             print(f"{self.name}: {words}", flush=True)
 
 
+def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    """Asks before each batch that is scored: valid may take longer than torchrun or Slurm wait after SIGTERM."""
+
+    def give_up_if_asked(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:  # no method: a copy of the network would copy its owner
+        if signals.heard:
+            raise GivenUp
+
+    return give_up_if_asked
+
+
 def _share(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], float]:
     """This process's rows of a batch, and their weight; a batch with fewer rows than processes is taken whole by each, for its part."""
     if len(rows) < fabric.world_size:
@@ -471,21 +530,3 @@ def _move_average(average: Network, network: Network, step: int, decay: float) -
             mean.lerp_(whole(weight), 1 - decay)
         for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
             kept.copy_(buffer)
-
-
-def _git_commit() -> str | None:
-    """Of the folder in which the command runs, if it is of a repository."""
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _fingerprint(run: RunFile, corpus: Corpus, split_path: Path, processes: int) -> str:
-    parts = [run.data.alphabet, run.training.model_dump_json(exclude={"tensorboard"})]
-    parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
-    if run.transfer:
-        parts += [run.transfer.model_dump_json(), str(read_provenance(run.transfer.folder)["weights_sha256"])]
-    parts += [corpus.fingerprint, sha256_of(split_path), f"{processes} processes", *(f"{p} {version(p)}" for p in VERSIONS)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -22,9 +22,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import sha256_of, whole_file
 
 KEPT = 2
+
+
+def checkpoints_of(output: Path) -> Path:
+    """Where the checkpoints of a model folder are: beside it."""
+    return output.with_name(output.name + ".checkpoints")
 
 
 class StopSignals:
@@ -65,38 +70,49 @@ class CheckpointFolder:
     path
         The folder; made if missing. It is no output that a workflow knows of, since a workflow deletes outputs before a rerun.
     fingerprint
-        What the run depends on: data, hyperparameters, versions. Checkpoints of another fingerprint are removed, and that is said.
+        What the run depends on: data, hyperparameters, versions; a part of the files' names. Checkpoints of another fingerprint are left
+        alone, so that a run whose settings come back goes on, until `finish`.
     writes
         Of the processes of one run, the first locks, cleans and writes the folder; the others read the newest checkpoint, after it.
 
     Raises
     ------
     TrainingError
-        On entering, if another process holds the lock.
+        On entering, if another process holds the lock, or the file system has none.
     """
 
     def __init__(self, path: Path, fingerprint: str, *, writes: bool = True) -> None:
         self.path, self.fingerprint, self.writes = path, fingerprint, writes
 
     def __enter__(self) -> CheckpointFolder:
-        if not self.writes:
-            return self
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.path / "lock").open("a+")
+        if self.writes:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / "lock").open("a+")
+            try:
+                self._take_over()
+            except BaseException:
+                self._lock.close()
+                raise
+        return self
+
+    def _take_over(self) -> None:
+        """Lock the folder and clear it of what cannot be used."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.seek(0)
             holder = self._lock.read().strip()
-            self._lock.close()
             message = f"checkpoint folder must be used by one trainer, got a second while process {holder} trains"
             raise TrainingError(message, place=str(self.path), cure=f"Wait for it, or stop it: kill {holder}") from None
+        except OSError as error:  # such as ENOLCK
+            message = f"checkpoint folder must be on a file system that locks files (flock), got {error.strerror}"
+            raise TrainingError(message, place=str(self.path), cure="Choose an --output on another, or mount it with locks") from error
         self._lock.truncate(0)
         print(os.getpid(), file=self._lock, flush=True)
         for leftover in self.path.glob(".*.tmp"):  # of a trainer that was killed while it wrote
             leftover.unlink()
-        self._drop_unusable()
-        return self
+        self._drop_damaged()
+        self._say_others()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.writes:
@@ -108,7 +124,7 @@ class CheckpointFolder:
             return
         metadata = {"fingerprint": self.fingerprint, "state": json.dumps(state)}
         metadata["sha256"] = _digest(tensors, metadata)
-        with whole_file(self.path / f"step-{step:09d}.safetensors") as temporary:
+        with whole_file(self.path / f"step-{step:09d}.{self.fingerprint[:12]}.safetensors") as temporary:
             # Not save_file: its error on a full disk is no OSError.
             temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
         for old in self._files()[:-KEPT]:
@@ -119,34 +135,52 @@ class CheckpointFolder:
         files = self._files()
         if not files:
             return None
-        tensors, metadata = _read(files[-1])
+        tensors, metadata = _read(files[-1], self.fingerprint)
         return tensors, json.loads(metadata["state"])
 
-    def _drop_unusable(self) -> None:
-        """Remove the checkpoints that are newer than the newest whole one of this fingerprint, and say why."""
-        for path in reversed(self._files()):
+    def finish(self) -> None:
+        """Remove, in the process that writes, the checkpoints of other fingerprints: the model of these settings is written."""
+        if self.writes:
+            for path in self._others():
+                path.unlink()
+
+    def _drop_damaged(self) -> None:
+        """Remove the checkpoints that are newer than the newest whole one, and say why."""
+        files = self._files()
+        while files:
+            path = files.pop()
             try:
-                _, metadata = _read(path)
+                _read(path, self.fingerprint)
+                return
             except (SafetensorError, ValueError) as error:
-                print(f"{path}: checkpoint is damaged ({error}); the one before it is used", flush=True)
-            else:
-                if metadata["fingerprint"] == self.fingerprint:
-                    return
-                print(f"{path}: checkpoint is of other data, settings or versions; training starts anew", flush=True)
-            path.unlink()
+                then = "the one before it is used" if files else "training starts anew"
+                print(f"{path}: checkpoint is damaged ({error}); {then}", flush=True)
+                path.unlink()
+
+    def _say_others(self) -> None:
+        if (others := self._others()) and not self._files():
+            size = sum(path.stat().st_size for path in others) / 1e6
+            what = f"checkpoints of other data, settings or versions ({size:,.0f} MB) are kept until this run's model is written"
+            print(f"{self.path}: {len(others)} {what}; training starts anew", flush=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self.path.glob("step-*.safetensors"))
+        return sorted(self.path.glob(f"step-*.{self.fingerprint[:12]}.safetensors"))
+
+    def _others(self) -> list[Path]:
+        return sorted(set(self.path.glob("step-*.safetensors")) - set(self._files()))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a checkpoint; ValueError if they are not those that were written."""
+def _read(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a checkpoint; ValueError if they are not those that were written, or of another fingerprint."""
+    sha256_of(path)  # where the disk fails, this is an error; reading a mapped file, as the next does, ends the process without a word
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     written = metadata.pop("sha256", "none")
     if (found := _digest(tensors, metadata)) != written:
         raise ValueError(f"its sha256 must be {written[:12]}, got {found[:12]}")
+    if metadata["fingerprint"] != fingerprint:
+        raise ValueError(f"its fingerprint must be {fingerprint[:12]}, got {metadata['fingerprint'][:12]}")
     return tensors, metadata
 
 

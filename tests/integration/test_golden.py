@@ -87,7 +87,7 @@ def test_twenty_steps_of_the_band_kernel(name):
     assert found[::4] + found[-1:] == pytest.approx(GOLDEN[name], rel=1e-5)
 
 
-# Of the loop itself: losses of the same steps; the loss on valid after them, the sum of the absolute weights and that of their running mean.
+# Of the loop itself: losses of the same steps; then the loss on valid, the sum of the absolute weights and that of their running mean.
 GOLDEN_LOOP = [0.697796180844, 0.665161326528, 0.603136718273, 0.588604569435, 0.519803464413, 0.524848207831]
 GOLDEN_LOOP += [0.70044685048, 1963.17238843, 1963.01740729]
 

@@ -10,9 +10,11 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import CorpusError, TrainingError
+from selfattn_bio.files import sha256_of
 from selfattn_bio.scoring.scorer import load, score_sequences
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.loop import _fingerprint, train
+from selfattn_bio.training.loop import train
+from selfattn_bio.training.provenance import fingerprint_of
 from selfattn_bio.training.sides import read_sides
 
 MODEL = config.AttentionModel(
@@ -108,7 +110,7 @@ def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run(planted, tmp_path):
     broken = config.AttentionModel(**MODEL.model_dump() | {"num_layers": 1})
-    with pytest.raises(TrainingError, match=r"loss and gradient must be finite, got \S+ and \S+ at step \d+ \(records "):
+    with pytest.raises(TrainingError, match=r"loss and gradient must be finite, got \S+ and \S+ at step \d+ \(records: "):
         train(run_file(FAST.model_copy(update={"learning_rate": 1e30, "clip_norm": 1e30}), broken), *planted, tmp_path / "model", threads=1)
     assert not (tmp_path / "model").exists()
 
@@ -164,7 +166,7 @@ def test_a_checkpoint_is_of_one_split_and_one_set_of_settings(planted, tmp_path)
     other = tmp_path / "split.tsv"
     other.write_text(split.read_text().replace("valid", "test"))
     runs = [run_file(), with_training(seed=1), run_file(model=config.CnnModel()), run_file(tokens=config.Tokens(k=2))]
-    prints = {_fingerprint(run, corpus, path, 1) for run in runs for path in (split, other)}
+    prints = {fingerprint_of(run, corpus, sha256_of(path), 1) for run in runs for path in (split, other)}
     assert len(prints) == 8
 
 

@@ -310,7 +310,7 @@ def test_after_kill_9_the_message_names_unlock_and_training_goes_on(fresh):
         command("results/smoke/model"), cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     log = project / "results/smoke/logs/train.log"
-    wait_for(lambda: log.exists() and re.search("resum|going on|goes on|checkpoint", log.read_text(), re.IGNORECASE), again)
+    wait_for(lambda: log.exists() and re.search("model: going on from the checkpoint of step [1-9]", log.read_text()), again)
     os.killpg(again.pid, signal.SIGKILL)
     again.communicate()
 

@@ -48,7 +48,16 @@ def test_what_cannot_be_written_is_one_line_and_1(command, capsys, code):
     assert capsys.readouterr().err == f"selfattn-bio try: error: out/letters.bin: must be writable, got {os.strerror(code)}\n"
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "I/O error"), ValueError("bad argument"), AssertionError("ours")])
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOLCK])
+def test_what_vanished_or_fails_is_one_line_and_1(command, capsys, code):
+    command.fails_with(OSError(code, os.strerror(code), "corpus/letters.bin"))
+    assert cli.main(["try"]) == 1
+    assert capsys.readouterr().err == f"selfattn-bio try: error: corpus/letters.bin: must be reachable, got {os.strerror(code)}\n"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "I/O error"), OSError(errno.EBADF, "bad", "a"), ValueError("bad argument"), AssertionError("ours")]
+)
 def test_an_error_of_ours_keeps_its_traceback(command, error):
     command.fails_with(error)
     with pytest.raises(type(error)):

@@ -34,26 +34,26 @@ def test_the_newest_comes_back_and_two_are_kept(path):
         tensors, state = folder.latest()
     assert state == {"step": 30}
     assert torch.equal(tensors["network/w"], TENSORS["network/w"] + 30)
-    assert sorted(file.name for file in path.glob("step*")) == ["step-000000020.safetensors", "step-000000030.safetensors"]
+    assert sorted(file.name for file in path.glob("step*")) == ["step-000000020.a.safetensors", "step-000000030.a.safetensors"]
 
 
 def test_a_truncated_one_is_said_and_the_one_before_used(path, capsys):
     save_steps(path, 10, 20)
-    newest = path / "step-000000020.safetensors"
+    newest = path / "step-000000020.a.safetensors"
     newest.write_bytes(newest.read_bytes()[:-5])
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
-    assert re.search(r"step-000000020.safetensors: checkpoint is damaged .*the one before it is used", capsys.readouterr().out)
+    assert re.search(r"step-000000020.a.safetensors: checkpoint is damaged .*the one before it is used", capsys.readouterr().out)
 
 
 def test_an_altered_one_is_detected_by_its_checksum(path, capsys):
     save_steps(path, 10, 20)
-    newest = path / "step-000000020.safetensors"
+    newest = path / "step-000000020.a.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1] + b"\x01")  # a bit of the last weight: still a safetensors file
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
     assert re.search(
-        r"step-000000020.safetensors: checkpoint is damaged \(its sha256 must be \w{12}, got \w{12}\)", capsys.readouterr().out
+        r"step-000000020.a.safetensors: checkpoint is damaged \(its sha256 must be \w{12}, got \w{12}\)", capsys.readouterr().out
     )
 
 
@@ -87,11 +87,49 @@ def test_signals_are_heard_and_given_back():
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_another_run_starts_anew_and_says_so(path, capsys):
+def test_of_a_single_damaged_one_nothing_is_left_and_that_is_said(path, capsys):
     save_steps(path, 10)
+    (path / "step-000000010.a.safetensors").write_bytes(b"half")
+    with CheckpointFolder(path, "a") as folder:
+        assert folder.latest() is None
+    assert re.search(r"step-000000010.a.safetensors: checkpoint is damaged .*; training starts anew", capsys.readouterr().out)
+
+
+def test_a_renamed_one_of_another_run_is_not_taken(path, capsys):
+    save_steps(path, 10)
+    (path / "step-000000010.a.safetensors").rename(path / "step-000000010.b.safetensors")
     with CheckpointFolder(path, "b") as folder:
         assert folder.latest() is None
-    assert "checkpoint is of other data, settings or versions; training starts anew" in capsys.readouterr().out
+    assert "checkpoint is damaged (its fingerprint must be b, got a); training starts anew" in capsys.readouterr().out
+
+
+def test_another_run_starts_anew_and_says_so_and_the_first_goes_on_when_its_settings_come_back(path, capsys):
+    save_steps(path, 10, 20, 30)
+    with CheckpointFolder(path, "b") as folder:
+        assert folder.latest() is None
+        said = capsys.readouterr().out
+        assert (
+            "2 checkpoints of other data, settings or versions (0 MB) are kept until this run's model is written; training starts" in said
+        )
+        for step in (1, 2, 3):
+            folder.save(step, TENSORS, {"step": step})
+        assert folder.latest()[1] == {"step": 3}
+    with CheckpointFolder(path, "a") as folder:
+        assert folder.latest()[1] == {"step": 30}
+    assert capsys.readouterr().out == ""
+    assert len(list(path.glob("step-*"))) == 4
+
+
+def test_when_the_model_is_written_those_of_other_runs_go(path):
+    save_steps(path, 10, 20)
+    save_steps(path, 1, 2, fingerprint="b")
+    with CheckpointFolder(path, "b", writes=False) as folder:
+        folder.finish()
+    assert len(list(path.glob("step-*"))) == 4
+    with CheckpointFolder(path, "b") as folder:
+        folder.finish()
+        assert folder.latest()[1] == {"step": 2}
+    assert sorted(file.name for file in path.glob("step-*")) == ["step-000000001.b.safetensors", "step-000000002.b.safetensors"]
 
 
 def test_a_second_trainer_is_refused(path):
@@ -100,6 +138,16 @@ def test_a_second_trainer_is_refused(path):
         pytest.raises(TrainingError, match=f"must be used by one trainer, got a second while process {os.getpid()} trains"),
         CheckpointFolder(path, "a"),
     ):
+        pass
+
+
+def test_a_file_system_without_locks_is_said(path, monkeypatch):
+    def no_locks(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    wanted = r"must be on a file system that locks files \(flock\), got No locks available\. Choose an --output on another"
+    with pytest.raises(TrainingError, match=wanted), CheckpointFolder(path, "a"):
         pass
 
 
@@ -112,20 +160,40 @@ def test_the_lock_is_given_back(path):
 
 def test_what_a_killed_trainer_left_half_written_is_removed(path):
     save_steps(path, 10)
-    (path / ".step-000000020.safetensors.123.tmp").write_bytes(b"half")
+    (path / ".step-000000020.a.safetensors.elsewhere-123.tmp").write_bytes(b"half")
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
     assert not list(path.glob(".*.tmp"))
 
 
-def test_a_full_disk_is_an_os_error_that_names_the_checkpoint(tmp_path, monkeypatch):
-    def full(path, data):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def failing(code):
+    def fail(*arguments, **named):
+        raise OSError(code, os.strerror(code))
 
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("code", "call"), [(errno.ENOSPC, "pathlib.Path.write_bytes"), (errno.EIO, "os.fsync"), (errno.ESTALE, "os.replace")]
+)
+def test_a_failing_disk_is_an_os_error_that_names_the_checkpoint(tmp_path, monkeypatch, code, call):
     with CheckpointFolder(tmp_path / "c", "f") as checkpoints:
         checkpoints.save(1, {"w": torch.ones(2)}, {"step": 1})
-        monkeypatch.setattr("pathlib.Path.write_bytes", full)
-        with pytest.raises(OSError, match="No space left on device") as error:
-            checkpoints.save(2, {"w": torch.ones(2)}, {"step": 2})
-        assert error.value.filename == str(tmp_path / "c" / "step-000000002.safetensors")
+        with monkeypatch.context() as broken:
+            broken.setattr(call, failing(code))
+            with pytest.raises(OSError, match=os.strerror(code)) as error:
+                checkpoints.save(2, {"w": torch.ones(2)}, {"step": 2})
+        assert error.value.filename == str(tmp_path / "c" / "step-000000002.f.safetensors")
         assert checkpoints.latest()[1] == {"step": 1}
+        assert not list(checkpoints.path.glob(".*"))
+
+
+def test_a_checkpoint_that_cannot_be_read_is_kept_and_named(path, monkeypatch):
+    save_steps(path, 10, 20)
+    with monkeypatch.context() as broken:
+        broken.setattr("hashlib.file_digest", failing(errno.EIO))
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)) as error, CheckpointFolder(path, "a"):
+            pass
+    assert error.value.filename == str(path / "step-000000020.a.safetensors")
+    with CheckpointFolder(path, "a") as folder:
+        assert folder.latest()[1] == {"step": 20}

@@ -1,0 +1,203 @@
+"""What a run does not overwrite, forget or lose when something goes wrong beside or within it."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.cli.main import UNWRITABLE
+from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.errors import CorpusError, OutputError, TrainingError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.hardware import open_fabric
+from selfattn_bio.training.loop import OVERFLOWS, Trainer, train
+from selfattn_bio.training.provenance import commit_of
+
+SMALL = config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8, stem=config.NoStem())
+SHORT = {"max_steps": 12, "batch_size": 16, "evaluate_every": 4, "checkpoint_every": 5, "matmul": "highest"}
+
+
+class Stopped(Exception):
+    """The machine, or who works at it, has enough."""
+
+
+@pytest.fixture
+def task(tmp_path):
+    """A folder with corpus and split."""
+    rng = np.random.default_rng(0)
+    for name in ("positives", "negatives"):
+        letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(24)]
+        (tmp_path / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters)))
+    corpus = build_corpus([(tmp_path / "positives.fa", 1), (tmp_path / "negatives.fa", 0)], tmp_path / "corpus", Rules(DNA))
+    sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(tmp_path / "split.tsv", sep="\t", index=False)
+    return tmp_path
+
+
+def run_file(**changes):
+    training = config.Training(**SHORT | changes)
+    return config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=SMALL, training=training)
+
+
+def fit(task, **changes):
+    train(run_file(**changes), Corpus.open(task / "corpus"), task / "split.tsv", task / "model", threads=1)
+
+
+@pytest.fixture
+def after(monkeypatch):
+    """Do something after a step."""
+
+    def patch(number, work):
+        take_step = Trainer.take_step
+
+        def taking(self):
+            take_step(self)
+            if self.progress.step == number:
+                work()
+
+        monkeypatch.setattr(Trainer, "take_step", taking)
+
+    def stop():
+        raise Stopped
+
+    patch.stop = lambda number: patch(number, stop)
+    return patch
+
+
+def history(folder):
+    return pd.read_csv(folder / "history.csv")["step"].tolist()
+
+
+def test_a_folder_that_is_no_model_is_refused_before_the_first_step(task, after):
+    (task / "model").mkdir()
+    (task / "model" / "thesis.tex").write_text("years")
+    after.stop(1)
+    wanted = r"model: model folder must be new, empty or a model folder, as it is replaced, got one that holds 'thesis\.tex'"
+    with pytest.raises(OutputError, match=wanted):
+        fit(task)
+    assert (task / "model" / "thesis.tex").read_text() == "years"
+    assert not (task / "model.checkpoints").exists()
+
+
+def test_an_earlier_model_is_replaced(task):
+    fit(task, max_steps=1)
+    (task / "model" / ".snakemake_timestamp").touch()
+    fit(task, max_steps=2)
+    assert history(task / "model") == [2]
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_first_step(task, after):
+    after.stop(1)
+    corpus = Corpus.open(task / "corpus")
+    with pytest.raises(OSError, match="/sys/selfattn_bio") as error:  # where not even root can make a folder
+        train(run_file(), corpus, task / "split.tsv", task.__class__("/sys/selfattn_bio/model"), threads=1)
+    assert error.value.errno in UNWRITABLE
+
+
+def test_the_provenance_is_of_what_was_trained_on_though_it_vanishes_meanwhile(task, after):
+    before = sha256_of(task / "split.tsv")
+
+    def vanish():
+        shutil.rmtree(task / "corpus")
+        (task / "split.tsv").write_text("id\tsplit\treason\n")
+
+    after(2, vanish)
+    fit(task)
+    provenance = json.loads((task / "model" / "provenance.json").read_text())
+    assert provenance["split_sha256"] == before
+    assert provenance["git_commit"] == commit_of(task.__class__(__file__).parents[2] / "selfattn_bio")
+    with pytest.raises(CorpusError, match=r"corpus: corpus must be whole, got no such file or folder\. Run selfattn-bio ingest"):
+        fit(task)
+
+
+def test_settings_that_come_back_go_on_where_they_were(task, after, capsys, monkeypatch):
+    with monkeypatch.context():
+        after.stop(6)
+        with pytest.raises(Stopped):
+            fit(task)
+    after.stop(6)
+    with pytest.raises(Stopped):
+        fit(task, seed=1)
+    said = capsys.readouterr().out
+    assert "1 checkpoints of other data, settings or versions" in said
+    assert "going on" not in said
+    monkeypatch.undo()
+    fit(task)
+    assert "going on from the checkpoint of step 5" in capsys.readouterr().out
+    left = {path.name.split(".")[1] for path in (task / "model.checkpoints").glob("step-*")}
+    assert len(left) == 1  # those of seed 1 are gone with the model that is written
+
+
+def test_the_history_is_beside_the_checkpoints_as_it_grows(task, after):
+    after.stop(9)
+    with pytest.raises(Stopped):
+        fit(task)
+    assert history(task / "model.checkpoints") == [4, 8]
+    assert not (task / "model").exists()
+
+
+@pytest.mark.parametrize("batch_size", [16, 6])
+def test_a_loss_that_is_not_finite_names_all_records_and_leaves_a_checkpoint(task, capsys, monkeypatch, batch_size):
+    backward, seen = Trainer._backward, {}
+
+    def broken(self, *arguments):
+        loss = backward(self, *arguments)
+        seen["ids"] = self.stream.ids(self.progress.step)
+        return math.nan if self.progress.step == 7 else loss
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_backward", broken)
+        with pytest.raises(TrainingError, match=r"loss and gradient must be finite, got nan and \d\S+ at step 8 \(records: ") as error:
+            fit(task, batch_size=batch_size)
+    path = task / "model.checkpoints" / "not-finite-000000008.txt"
+    assert len(seen["ids"]) == batch_size
+    if batch_size == 6:
+        assert f"(records: {', '.join(seen['ids'])})" in error.value.message
+        assert not path.exists()
+    else:
+        assert f"(records: the 16 in {path})" in error.value.message
+        assert path.read_text().split() == seen["ids"]
+    fit(task, batch_size=batch_size)
+    assert "going on from the checkpoint of step 5" in capsys.readouterr().out
+    assert history(task / "model") == [4, 8, 12]
+
+
+def trainer_of(task, **changes):
+    run = run_file(**changes)
+    fabric = open_fabric(run.training.precision)
+    return Trainer(fabric, run, Corpus.open(task / "corpus"), task / "split.tsv", task / "model", "model")
+
+
+def test_of_float16_a_gradient_may_overflow_so_many_times_in_a_row(task):
+    trainer = trainer_of(task, precision="16-mixed")
+    for norms in ([math.inf] * (OVERFLOWS - 1), [1.0], [math.nan] * (OVERFLOWS - 1)):
+        for norm in norms:
+            trainer._check_finite(0.5, norm)
+    with pytest.raises(TrainingError, match=r"got 0\.5 and inf at step 1"):
+        trainer._check_finite(0.5, math.inf)
+    trainer._check_finite(0.5, 1.0)
+    with pytest.raises(TrainingError, match=r"got nan and 1\.0 at step 1"):
+        trainer._check_finite(math.nan, 1.0)
+
+
+def test_of_float16_weights_that_overflow_for_ever_end_the_run(task):
+    trainer = trainer_of(task, precision="16-mixed", max_steps=100)
+    weight = next(iter(trainer.bare.parameters()))
+    before = weight.detach().clone()
+    weight.register_hook(lambda gradient: gradient * math.inf)
+    for _ in range(OVERFLOWS - 1):
+        trainer.take_step()
+    with pytest.raises(TrainingError, match=rf"must be finite, got 0\.\d+ and (nan|inf) at step {OVERFLOWS} \(records: "):
+        trainer.take_step()
+    assert torch.equal(weight, before)  # of all those steps none was taken
+
+
+def test_of_float32_no_gradient_may_be_infinite(task):
+    with pytest.raises(TrainingError, match=r"got 0\.5 and inf at step 1"):
+        trainer_of(task)._check_finite(0.5, math.inf)

@@ -1,0 +1,14 @@
+"""The most memory is that of the process itself."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.slow
+def test_the_peak_is_not_that_of_the_process_that_started_this_one():
+    asks = "from selfattn_bio.training.memory import peak_mb; print(peak_mb())"
+    starts = f"import subprocess, sys; large = b'1' * 1_200_000_000; subprocess.run([sys.executable, '-c', {asks!r}], check=True)"
+    done = subprocess.run([sys.executable, "-c", starts], capture_output=True, text=True, check=True)
+    assert 10 < float(done.stdout) < 1000

@@ -1,0 +1,53 @@
+"""The code that trained, by its commit."""
+
+import subprocess
+
+import pytest
+
+from selfattn_bio.training.provenance import commit_of
+
+
+def git(folder, *arguments):
+    who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    return subprocess.run(["git", "-C", folder, *who, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package in a repository that ignores an environment, as most do."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "code.py").write_text("1\n")
+    (tmp_path / ".gitignore").write_text(".venv/\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message", "one")
+    return tmp_path / "package"
+
+
+def test_it_is_that_of_the_package_wherever_one_stands(package, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert commit_of(package) == git(package, "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("name", ["code.py", "new.py"])
+def test_a_change_within_the_package_is_marked(package, name):
+    (package / name).write_text("2\n")
+    assert commit_of(package) == git(package, "rev-parse", "HEAD") + "-dirty"
+
+
+def test_a_change_beside_the_package_is_none_of_the_code(package):
+    (package.parent / "notes.txt").write_text("2\n")
+    assert commit_of(package) == git(package, "rev-parse", "HEAD")
+
+
+def test_a_package_installed_within_a_repository_is_not_of_its_commit(package):
+    installed = package.parent / ".venv" / "package"
+    installed.mkdir(parents=True)
+    (installed / "code.py").write_text("1\n")
+    assert commit_of(installed) is None
+
+
+def test_no_repository_and_no_git(tmp_path, package, monkeypatch, tmp_path_factory):
+    assert commit_of(tmp_path_factory.mktemp("elsewhere")) is None
+    monkeypatch.setenv("PATH", "")
+    assert commit_of(package) is None
