@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -21,6 +22,8 @@ from safetensors.torch import load_file
 from selfattn_bio import files
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.errors import TrainingInterrupted
+from selfattn_bio.scoring import scorer
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import loop
 
@@ -57,6 +60,7 @@ MOMENTS = {  # the most calls to let pass: all within the first 21 of 40 steps
     "in an evaluation": 2,
     "in a save": 6,
 }
+ASKED = 128 + signal.SIGTERM
 
 
 def trainer(folder, moment, count, environment):
@@ -83,9 +87,30 @@ def trainer(folder, moment, count, environment):
             loop.Trainer.write_model = dying(loop.Trainer.write_model)
         case "in a save":
             files.os.replace = dying(os.replace)
+        case "in a flush":
+            files.os.fsync = dying(os.fsync)
+        case "between two renames":  # of the old model folder and of the new one
+            replace = os.replace
+            files.os.replace = lambda old, new: dying(replace)(old, new) if new == folder / "model" else replace(old, new)
+        case "asked in an evaluation":  # not killed: SIGTERM, at a batch of a valid side that takes a second a batch
+            scorer.BATCH_LETTERS = 1
+            tokens_of, calls = scorer.Scorer.tokens_of, itertools.count(1)
+
+            def slow(self, letters):
+                if next(calls) == count:
+                    (folder / "asked").write_text(str(time.monotonic()))
+                    os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(1)
+                return tokens_of(self, letters)
+
+            scorer.Scorer.tokens_of = slow
     os.environ |= environment
     torch.set_num_threads(1)
-    loop.train(read_run_file(folder / "run.toml"), Corpus.open(folder / "corpus"), folder / "split.tsv", folder / "model", threads=1)
+    run, corpus = read_run_file(folder / "run.toml"), Corpus.open(folder / "corpus")
+    try:
+        loop.train(run, corpus, folder / "split.tsv", folder / "model", threads=1)
+    except TrainingInterrupted as error:
+        sys.exit(error.exit_code)
 
 
 def environments(processes):
@@ -100,19 +125,27 @@ def environments(processes):
     return [{key: str(value) for key, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()} for rank in range(processes)]
 
 
-def start(folder, moment="never", count=0, processes=1):
-    """Train; -SIGKILL if a process was killed, and the others after it as torchrun would, else 0."""
-    started = [PROCESSES.Process(target=trainer, args=(folder, moment, count, each)) for each in environments(processes)]
+def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math.inf):
+    """Train; -SIGKILL if a process was killed, and the others after it as torchrun would, 143 if all were asked to stop, else 0.
+
+    `moment` is that of the process `dies`, or of each; that one is killed `after` so many seconds, wherever it is.
+    """
+    moments = [moment if dies in (None, rank) else "never" for rank in range(processes)]
+    arguments = zip(moments, environments(processes), strict=True)
+    started = [PROCESSES.Process(target=trainer, args=(folder, each, count, environment)) for each, environment in arguments]
+    begun = time.monotonic()
     for process in started:
         process.start()
     while any(process.is_alive() for process in started):
-        if any(process.exitcode for process in started):
+        if time.monotonic() - begun > after:
+            started[dies or 0].kill()
+        if any(process.exitcode not in (None, 0, ASKED) for process in started):
             for process in started:
                 process.kill()
-        time.sleep(0.01)
+        time.sleep(0.001)
     codes = {process.exitcode for process in started}
-    assert codes == {0} or -signal.SIGKILL in codes
-    return -signal.SIGKILL if codes != {0} else 0
+    assert codes in ({0}, {ASKED}) or -signal.SIGKILL in codes
+    return codes.pop() if len(codes) == 1 else -signal.SIGKILL
 
 
 def prepare(folder, processes, run=RUN):
@@ -126,7 +159,7 @@ def prepare(folder, processes, run=RUN):
     sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
     pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
     assert start(folder, processes=processes) == 0
-    (folder / "model").rename(folder / "expected")
+    shutil.copytree(folder / "model", folder / "expected")  # a model stays, to be replaced
     return folder
 
 
@@ -151,6 +184,7 @@ def same_as_expected(folder):
     tales = [json.loads((folder / name / "provenance.json").read_text()) for name in ("expected", "model")]
     called = {"command": "", "git_commit": ""}  # how and where the test calls it
     assert tales[0] | called == tales[1] | called
+    assert not list(folder.rglob("*.tmp")) + list(folder.glob(".*"))
 
 
 @pytest.mark.slow
@@ -172,7 +206,26 @@ def test_killed_while_it_evaluates_or_saves(prepared, moment, count):
     assert start(prepared, moment, count) == -signal.SIGKILL
     assert start(prepared) == 0
     same_as_expected(prepared)
-    assert not list(prepared.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("moment", "count"), [("in a flush", 3), ("between two renames", 1)])
+def test_killed_while_it_writes(prepared, moment, count):
+    forget(prepared)
+    assert start(prepared, moment, count) == -signal.SIGKILL
+    assert (prepared / "model").exists() == (moment == "in a flush")
+    assert start(prepared) == 0
+    same_as_expected(prepared)
+
+
+@pytest.mark.slow
+def test_asked_in_an_evaluation_it_saves_at_once_and_makes_it_when_it_goes_on(prepared):
+    forget(prepared)
+    assert start(prepared, "asked in an evaluation", 3) == ASKED
+    assert time.monotonic() - float((prepared / "asked").read_text()) < 8  # 17 more records would have taken 17 s
+    assert [path.name.split(".")[0] for path in (prepared / "model.checkpoints").glob("step-*8.*")] == ["step-000000008"]
+    assert start(prepared) == 0
+    same_as_expected(prepared)
 
 
 @pytest.mark.slow
@@ -201,15 +254,50 @@ def test_twenty_kills(tmp_path, processes, capsys):
     for number, (moment, most) in enumerate(list(MOMENTS.items()) * 5, start=1):
         forget(tmp_path)
         count = int(rng.integers(1, most + 1))
-        assert start(tmp_path, moment, count, processes) == -signal.SIGKILL
+        dies = (None, 0, 1)[number % 3] if processes == 2 else None  # both, or one alone
+        assert start(tmp_path, moment, count, processes, dies=dies) == -signal.SIGKILL
         kept = sorted(path.name for path in (tmp_path / "model.checkpoints").glob("step-*"))
         assert start(tmp_path, processes=processes) == 0
         same_as_expected(tmp_path)
         with capsys.disabled():
-            went_on = int(kept[-1].removeprefix("step-").removesuffix(".safetensors")) if kept else 0
+            went_on = int(kept[-1].removeprefix("step-").partition(".")[0]) if kept else 0
+            who = "1 process" if processes == 1 else "2 processes" if dies is None else f"process {dies} of 2"
+            print(f"\n{who}, kill {number:2} {moment}, call {count:2}: step {went_on} on, same", end="")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ten_kills_at_any_millisecond(tmp_path, processes, capsys):
+    """At any instruction of any process, from its first to the renaming of its model folder."""
+    prepare(tmp_path, processes)
+    rng = np.random.default_rng(10 + processes)
+    forget(tmp_path)
+    begun = time.monotonic()
+    assert start(tmp_path, processes=processes) == 0
+    whole, kills = time.monotonic() - begun, 0
+    while kills < 10:
+        forget(tmp_path)
+        after, dies = float(rng.uniform(0, whole)), int(rng.integers(processes))
+        killed = start(tmp_path, processes=processes, dies=dies, after=after) == -signal.SIGKILL
+        kills += killed
+        kept = len(list((tmp_path / "model.checkpoints").glob("step-*")))
+        assert start(tmp_path, processes=processes) == 0
+        same_as_expected(tmp_path)
+        with capsys.disabled():
             print(
-                f"\n{processes} process{'es' * (processes > 1)}, kill {number:2} {moment}, call {count:2}: step {went_on} on, same", end=""
+                f"\nprocess {dies} of {processes}, {'killed' if killed else 'done'} after {after:.3f} s: {kept} checkpoints, same", end=""
             )
+
+
+@pytest.mark.long
+def test_one_of_two_asked_in_an_evaluation(tmp_path):
+    """The other one hears nothing, ends its part and then gives up too: neither waits for ever."""
+    prepare(tmp_path, 2)
+    forget(tmp_path)
+    assert start(tmp_path, "asked in an evaluation", 3, 2, dies=0) == ASKED
+    assert list((tmp_path / "model.checkpoints").glob("step-000000008.*"))
+    assert start(tmp_path, processes=2) == 0
+    same_as_expected(tmp_path)
 
 
 @pytest.mark.slow
