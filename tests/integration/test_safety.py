@@ -168,6 +168,19 @@ def test_a_loss_that_is_not_finite_names_all_records_and_leaves_a_checkpoint(tas
     assert history(task / "model") == [4, 8, 12]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA comes first")
+def test_other_accelerators_than_cuda_are_not_taken(monkeypatch):
+    monkeypatch.setattr("lightning_fabric.accelerators.mps.MPSAccelerator.is_available", lambda: True)
+    assert open_fabric("32-true").device.type == "cpu"
+
+
+def test_float16_is_not_sharded(monkeypatch):
+    for name in ("TORCHELASTIC_RUN_ID", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "2")
+    with pytest.raises(TrainingError, match="sharded training must be of precision 32-true or bf16-mixed, got '16-mixed'"):
+        open_fabric("16-mixed", sharded=True)
+
+
 def trainer_of(task, **changes):
     run = run_file(**changes)
     fabric = open_fabric(run.training.precision)
