@@ -5,13 +5,13 @@ Hides: temporary names, fsync, rename, what killed processes leave, which folder
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
+import re
 import shutil
 import socket
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from selfattn_bio.errors import OutputError
@@ -115,13 +115,16 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
 
 def clear_stale(path: Path) -> None:
     """Remove what processes of this machine left beside `path` when they were killed; what one had moved away to replace it comes back."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(socket.gethostname())}-*.*"):
-        number = left.name.rpartition("-")[2].partition(".")[0]
-        if number != str(os.getpid()) and Path(f"/proc/{number}").exists():  # one of our own number was of an earlier process
+    ours = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d+)\.(tmp|old)")
+    for left in path.parent.iterdir():
+        found = ours.fullmatch(left.name)
+        # One of our own number was left by an earlier process.
+        if found is None or (int(found[1]) != os.getpid() and Path(f"/proc/{found[1]}").exists()):
             continue
-        if left.suffix == ".old" and not path.exists():
-            os.replace(left, path)
-            print(f"{path}: is as it was again; process {number} was killed while it replaced it", flush=True)
+        if found[2] == "old" and not path.exists():
+            with suppress(FileNotFoundError):  # another process of this run was faster
+                os.replace(left, path)
+                print(f"{path}: is as it was again; process {found[1]} was killed while it replaced it", flush=True)
         elif left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:

@@ -142,6 +142,14 @@ def test_the_history_is_beside_the_checkpoints_as_it_grows(task, after):
     assert not (task / "model").exists()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="of a GPU the peak is what torch took of it")
+def test_the_most_memory_is_that_of_the_process_itself(task, monkeypatch):
+    monkeypatch.setattr("selfattn_bio.training.memory.status_mb", {"VmHWM": 123.0}.__getitem__)
+    fit(task)
+    assert pd.read_csv(task / "model" / "history.csv")["peak_memory_mb"].tolist() == [123.0] * 3
+    assert json.loads((task / "model" / "train.json").read_text())["peak_memory_mb"] == 123.0
+
+
 @pytest.mark.parametrize("batch_size", [16, 6])
 def test_a_loss_that_is_not_finite_names_all_records_and_leaves_a_checkpoint(task, capsys, monkeypatch, batch_size):
     backward, seen = Trainer._backward, {}

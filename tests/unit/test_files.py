@@ -70,7 +70,13 @@ def test_what_a_killed_process_left_is_removed(folder, call):
 
 
 def test_what_a_living_process_or_another_machine_writes_is_left_alone(folder):
-    living = [f".model.{socket.gethostname()}-{os.getppid()}.tmp", ".model.elsewhere-1.tmp", f".model.b.{socket.gethostname()}-9999999.tmp"]
+    here, dead = socket.gethostname(), 9999999
+    living = [
+        f".model.{here}-{os.getppid()}.tmp",
+        f".model.elsewhere-{dead}.tmp",
+        f".model.b.{here}-{dead}.tmp",
+        f".model.{here}-2-{dead}.tmp",
+    ]
     for name in living:
         (folder.parent / name).mkdir()
     replace(folder)

@@ -181,6 +181,17 @@ def test_an_altered_letter(corpus):
         Corpus.open(corpus.path)
 
 
+def test_letters_of_a_failing_disk_are_named(corpus, monkeypatch):
+    def fail(self, *arguments):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("hashlib.sha256", fail)
+    monkeypatch.setattr("selfattn_bio.data.corpus._fingerprint", lambda *arguments: corpus.fingerprint)
+    with pytest.raises(OSError, match="Input/output error") as error:
+        Corpus.open(corpus.path)
+    assert error.value.filename == str(corpus.path / "letters.bin")
+
+
 def test_an_altered_place_of_letters(corpus):
     corpus.records.assign(offset=corpus.records["offset"] // 2).to_parquet(corpus.path / "records.parquet", index=False)
     with pytest.raises(CorpusError, match="letters of record 'b' must have the sha256"):
