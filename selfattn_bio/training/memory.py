@@ -1,7 +1,7 @@
 """How much memory there is and how much is taken: of the process, its control group, the machine, the GPU.
 
 Hides: /proc, control groups of both versions, limits, glibc's heap, what allocators say when there is none. `training.probe` measures with
-it, the train command asks it what an error means.
+it, the loop takes the peak from it, the train command asks it what an error means.
 """
 
 from __future__ import annotations
