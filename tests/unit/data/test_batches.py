@@ -23,9 +23,27 @@ def test_an_epoch_holds_each_record_once_and_batches_are_of_like_length():
     assert used / sum(len(rows) * int(lengths[rows].max()) for rows in batches) > 0.85
 
 
-def test_little_is_padding_on_lengths_like_those_of_proteins():
-    lengths = np.clip(np.random.default_rng(0).lognormal(5.7, 0.75, 20_000), 30, 5000).astype(int)
-    assert BatchOrder(lengths, 32, seed=0).efficiency() >= 0.95
+@pytest.mark.parametrize(("records", "batch_size"), [(5_000, 64), (20_000, 32), (100_000, 64)])
+def test_little_is_padding_on_lengths_like_those_of_proteins(records, batch_size):
+    lengths = np.clip(np.random.default_rng(0).lognormal(5.7, 0.75, records), 30, 5000).astype(int)
+    assert BatchOrder(lengths, batch_size, seed=0).efficiency() >= 0.95
+
+
+def test_batches_of_an_epoch_are_not_those_of_the_one_before():
+    lengths = np.random.default_rng(0).permutation(np.arange(100, 1100))  # all different, and fewer than are sorted together
+    order = BatchOrder(lengths, 16, seed=0)
+    first, second = ([set(rows) for rows in order.epoch(number)] for number in (0, 1))
+    again = [max(len(rows & other) for other in second) / len(rows) for rows in first]
+    assert np.mean(again) < 0.8
+    assert order.efficiency() > 0.95
+
+
+def test_equal_lengths_are_in_the_order_that_was_drawn():
+    rng = np.random.default_rng((3, 5))
+    drawn = rng.permutation(20)
+    batches = [drawn[i : i + 8] for i in range(0, 20, 8)]
+    expected = [batches[i].tolist() for i in rng.permutation(3)]
+    assert [rows.tolist() for rows in BatchOrder(np.full(20, 7), 8, seed=3).epoch(5)] == expected
 
 
 def test_order_depends_on_seed_and_epoch_alone():
