@@ -44,7 +44,7 @@ from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, whole
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
-from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer
+from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer, set_rates
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
 from selfattn_bio.training.sides import Side, Stream, read_sides
@@ -202,16 +202,15 @@ class Trainer:
         self.progress, self.top = Progress(), dict[int, dict[str, Tensor]]()
         self.started = self.printed = time.monotonic()
         self.network.train()
-        still(self.network)
 
     # --------------------------------------------------------------------------------------------------------------- a step
     def take_step(self) -> None:
         """One step of the optimizer: seed, gradients, clipping, update, the mean of the weights."""
         progress, training = self.progress, self.run.training
         _seed_step(training.seed, progress.step, self.fabric.global_rank)
+        still(self.network, self.rate_of)
         loss = self.add_gradients()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(progress.step, training) * self.rate_of(group["layer"])
+        set_rates(self.optimizer, learning_rate(progress.step, training), self.rate_of)
         norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
         self._check_finite(loss, math.nan if norm is None else float(whole(norm)))
         self.optimizer.step()

@@ -56,6 +56,19 @@ def learning_rate(step: int, training: Training) -> float:
             return training.learning_rate
 
 
+def set_rates(optimizer: torch.optim.Optimizer, rate: float, share_of: Callable[[int], float]) -> None:
+    """Give the weights of each layer `rate` times its share; where that is 0 they lose their gradients, and with these any part in a step.
+
+    Else they would count in the norm that is clipped, and begin with the moments of steps that they did not take.
+    """
+    for group in optimizer.param_groups:
+        share = share_of(group["layer"])
+        group["lr"] = rate * share
+        if share == 0:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's state as named tensors, `NUMBER.NAME`; whole, if processes hold parts of it."""
     return {f"{i}.{name}": whole(value) for i, slots in optimizer.state_dict()["state"].items() for name, value in slots.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -88,11 +89,11 @@ def _heads(network: Network) -> set[nn.Module]:
     return {module for name, module in network.named_modules() if re.match(r"members\.\d+\.head\b", name)}
 
 
-def still(network: nn.Module) -> None:
-    """Let the batch norms whose weights are fixed normalise as they learnt to, and learn nothing more."""
+def still(network: nn.Module, rate_of: Callable[[int], float] = lambda _: 1.0) -> None:
+    """Let the batch norms whose weights are fixed, or whose layer has a rate of 0, normalise as they learnt to, and learn nothing more."""
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d) and not module.weight.requires_grad:
-            module.eval()
+        if isinstance(module, nn.BatchNorm1d):  # of the stem or the CNN: of no block
+            module.train(module.weight.requires_grad and rate_of(0) > 0)
 
 
 def layer_of(name: str, num_layers: int) -> int:

@@ -8,7 +8,7 @@ from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError, RunFileError
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
-from selfattn_bio.training.optimizer import build_optimizer
+from selfattn_bio.training.optimizer import build_optimizer, set_rates
 from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SMALL = {"embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0}
@@ -117,3 +117,27 @@ def test_rates_fall_with_the_depth_and_layers_thaw_from_the_top():
     moving = np.array([[rate_of_layer(layer, 2, step, gradual) for layer in range(4)] for step in (0, 9, 10, 25, 30)])
     assert moving.tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1]]
     assert rate_of_layer(0, 2, 0, None) == 1
+
+
+def test_layers_that_rest_have_no_part_in_a_step(parent):
+    network = started(parent, adapt="gradual").train()
+    optimizer = build_optimizer(network, config.Training(), lambda name: layer_of(name, 2))
+    tokens = torch.randint(4, 68, (3, 40), generator=torch.Generator().manual_seed(0))
+    names = {parameter: name for name, parameter in network.named_parameters()}
+
+    def moved_by_a_step(share_of):
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        still(network, share_of)
+        network(tokens).square().sum().backward()
+        own = [parameter.grad for parameter, name in names.items() if share_of(layer_of(name, 2))]
+        expected = torch.stack([gradient.norm() for gradient in own]).norm()
+        set_rates(optimizer, 1e-3, share_of)
+        torch.testing.assert_close(torch.nn.utils.clip_grad_norm_(network.parameters(), 1e9), expected)
+        optimizer.step()
+        optimizer.zero_grad()
+        return {layer_of(name, 2) for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+
+    assert moved_by_a_step(lambda layer: float(layer == 3)) == {3}  # the running statistics of the stem's batch norms neither
+    assert {layer_of(names[parameter], 2) for parameter in optimizer.state} == {3}
+    assert moved_by_a_step(lambda layer: 1.0) == {0, 1, 2, 3}
+    assert {group["lr"] for group in optimizer.param_groups} == {1e-3}
