@@ -20,7 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from selfattn_bio.errors import RunFileError
@@ -659,6 +669,18 @@ class Variant(Section):
     training: Training = Field(Training(), description="what differs from [training]; what is not given is as there")
 
 
+def _is_a_run(variant: Variant, info: ValidationInfo) -> Variant:
+    """Lay a variant over the run here, where the place of a mistake in what comes of it is one in [variants.NAME]."""
+    sections = {**info.data, "variants": {}}
+    if set(sections) | {"sweep"} == set(RunFile.model_fields):  # else another section is wrong, and that is said first
+        try:
+            run = RunFile.model_validate(sections)
+        except ValidationError:  # as is the run itself, and that is said where its sections are checked together
+            return variant
+        run._with(variant)
+    return variant
+
+
 def _default_variants() -> dict[str, Variant]:
     return {"cnn": Variant(model=CnnModel()), "shuffled": Variant(training=Training(labels="shuffled"))}
 
@@ -698,7 +720,12 @@ def _dotted(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 SWEPT = ("tokens", "model", "training", "transfer")  # sections that make another run of the same data and the same question
-SAME_IN_JOBS = ("max_steps", "evaluate_every", "patience", "labels", "seeds")  # of [training]: the budget, and what is compared
+
+
+def _same_in_jobs(training: Training) -> dict[str, Any]:
+    """Of [training], what no job of a sweep may change: the budget, and what is compared."""
+    same = {name: getattr(training, name) for name in ("max_steps", "evaluate_every", "patience", "labels", "seeds")}
+    return same | {"batch_size * accumulate": training.batch_size * training.accumulate}
 
 
 @dataclass(frozen=True)
@@ -741,7 +768,9 @@ class RunFile(Section):
     transfer: Transfer | None = None
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
-    variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Variant] = Field(default_factory=_default_variants)
+    variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Annotated[Variant, AfterValidator(_is_a_run)]] = Field(
+        default_factory=_default_variants
+    )
     sweep: Sweep | None = None  # the last: its check needs all others
 
     @field_validator("sweep")
@@ -810,13 +839,15 @@ class RunFile(Section):
         return self
 
     @model_validator(mode="after")
-    def _tokens_fit_the_alphabet(self) -> RunFile:
-        tokens = [self.tokens, *(variant.tokens for variant in self.variants.values() if variant.tokens)]
-        longest = max(section.k for section in tokens)
-        if self.data.alphabet == "protein" and longest > MAX_PROTEIN_K:
-            raise ValueError(f"tokens.k must be <= {MAX_PROTEIN_K} for protein (20 letters: {20**MAX_PROTEIN_K:,} k-mers), got {longest}")
-        if self.data.alphabet == "protein" and any(section.canonical for section in tokens):
+    def _tokens_and_strands_fit_the_alphabet(self) -> RunFile:
+        if self.data.alphabet != "protein":
+            return self
+        if (k := self.tokens.k) > MAX_PROTEIN_K:
+            raise ValueError(f"tokens.k must be <= {MAX_PROTEIN_K} for protein (20 letters: {20**MAX_PROTEIN_K:,} k-mers), got {k}")
+        if self.tokens.canonical:
             raise ValueError("tokens.canonical must be false for protein, which has no reverse complement, got true")
+        if self.training.reverse_complement:
+            raise ValueError("training.reverse_complement must be false for protein, which has none, got true")
         return self
 
     def variant(self, name: str) -> RunFile:
@@ -829,12 +860,16 @@ class RunFile(Section):
         """
         if name not in self.variants:
             raise ValueError(f"variant must be one of {', '.join(self.variants) or '(none)'}, got {name!r}")
-        change = self.variants[name]
-        training = self.training.model_copy(update={key: getattr(change.training, key) for key in change.training.model_fields_set})
-        tokens, model = change.tokens or self.tokens, change.model or self.model
-        transfer = self.transfer if change.model is None and change.tokens is None else None  # another network cannot take the weights
-        changes = {"tokens": tokens, "model": model, "training": training, "transfer": transfer}
-        return self.model_copy(update=changes | {"variants": {}, "sweep": None})
+        return self._with(self.variants[name])
+
+    def _with(self, change: Variant) -> RunFile:
+        """This run with a variant laid over it, checked as a run file is."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in RunFile.model_fields} | {"variants": {}, "sweep": None}
+        values["training"] = self.training.model_dump() | {key: getattr(change.training, key) for key in change.training.model_fields_set}
+        values |= {"tokens": change.tokens or self.tokens, "model": change.model or self.model}
+        if change.tokens or change.model:
+            values["transfer"] = None  # another network cannot take the weights
+        return RunFile.model_validate(values)
 
     def member(self, number: int) -> RunFile:
         """The run of one of `seeds` members, counted from 1: the same, with a seed of its own.
@@ -846,8 +881,8 @@ class RunFile(Section):
         """
         if not 1 <= number <= self.training.seeds:
             raise ValueError(f"member must be from 1 to training.seeds ({self.training.seeds}), got {number}")
-        training = self.training.model_copy(update={"seed": self.training.seed + number - 1, "seeds": 1})
-        return self.model_copy(update={"training": training})
+        training = self.training.model_dump() | {"seed": self.training.seed + number - 1, "seeds": 1}
+        return self.model_copy(update={"training": Training.model_validate(training)})
 
     def part(self, variant: str | None = None, member: int = 1, job: str | None = None) -> RunFile:
         """The run of one model folder: a member of the model or of a variant, or a job of the sweep of either.
@@ -896,9 +931,10 @@ class RunFile(Section):
         run = RunFile.model_validate(values | {"variants": {}})
         if other := [key for key in settings if key.partition(".")[0] not in SWEPT]:
             raise ValueError(f"keys must be of {', '.join(SWEPT)}, got {other[0]!r}")
-        for name in SAME_IN_JOBS:
-            if (found := getattr(run.training, name)) != (wanted := getattr(self.member(1).training, name)):
-                raise ValueError(f"training.{name} must be {wanted!r}, that of [training], in every job, got {found!r}")
+        found = _same_in_jobs(run.training)
+        for name, wanted in _same_in_jobs(self.member(1).training).items():
+            if found[name] != wanted:
+                raise ValueError(f"training.{name} must be {wanted!r}, that of [training], in every job, got {found[name]!r}")
         return run
 
     def is_control(self) -> bool:

@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.training.memory import is_out_of_memory, words_of
 
     try:
-        run_file = read_run_file(arguments.run_file).part(arguments.variant, arguments.member, arguments.job)
+        task = read_run_file(arguments.run_file)
+        run_file = task.part(arguments.variant, arguments.member, arguments.job)
     except ValueError as error:
         raise RunFileError(str(error), place=str(arguments.run_file)) from error
     corpus = Corpus.open(arguments.corpus)
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
     use_matmul(run_file.training.matmul)
     part = arguments.job or (arguments.member if arguments.member > 1 else "")
     name = f"{arguments.variant or 'model'} {part}".rstrip()  # several may train at once, in one log
+    if task.transfer and not run_file.transfer:
+        print(f"{name}: starts from random weights: those of [transfer] parent are of another [model] or [tokens]", flush=True)
     try:
         train(run_file, corpus, arguments.split, arguments.output, threads=threads, name=name, sharded=arguments.sharded)
         return

@@ -16,8 +16,8 @@ from selfattn_bio.data.corpus import Corpus
 # Batches sorted by length together: little padding, and still a random order. With 50 a tenth of the places was padding on lengths like
 # those of proteins, with 200 it is a thirtieth.
 POOL = 200
-# Lengths are sorted as if each were up to this share longer, drawn anew each epoch: else all epochs of a set that is one pool would have the
-# same batches. On lengths like those of proteins it costs half a hundredth of the places.
+# Lengths are sorted as if each were up to this share longer, drawn anew each epoch: else all epochs of a set that is one pool have the same
+# batches. On lengths like those of proteins it costs half a hundredth of the places.
 NOISE = 0.02
 
 Letters = NDArray[np.uint8]

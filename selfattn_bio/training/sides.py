@@ -34,6 +34,9 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
 
     What is wrong with a record of test is said now too, and not after the training.
     """
+    if corpus.alphabet.name != run.data.alphabet:
+        message = f"corpus must be of [data] alphabet {run.data.alphabet!r}, got one of {corpus.alphabet.name!r}"
+        raise CorpusError(message, place=str(corpus.path), cure=f"Ingest with --alphabet {run.data.alphabet}")
     split = np.array(read_split(split_path, corpus.records["id"]))
     rows = {side: np.flatnonzero(split == side) for side in ("train", "valid", "test")}
     for name, of_side in rows.items():

@@ -43,7 +43,8 @@ def planted(tmp_path_factory):
 
 
 def run_file(training=FAST, model=MODEL, **sections):
-    return config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=model, training=training, **sections)
+    data = config.Data(positives=("a",), negatives=("b",))
+    return config.RunFile(**{"data": data, "model": model, "training": training} | sections)
 
 
 def with_training(**changes):
@@ -168,6 +169,14 @@ def test_a_checkpoint_is_of_one_split_and_one_set_of_settings(planted, tmp_path)
     runs = [run_file(), with_training(seed=1), run_file(model=config.CnnModel()), run_file(tokens=config.Tokens(k=2))]
     prints = {fingerprint_of(run, corpus, sha256_of(path), 1) for run in runs for path in (split, other)}
     assert len(prints) == 8
+
+
+def test_a_corpus_of_another_alphabet_is_refused(planted):
+    protein = run_file(data=config.Data(alphabet="protein", positives=("a",), negatives=("b",)))
+    with pytest.raises(
+        CorpusError, match=r"corpus must be of \[data\] alphabet 'protein', got one of 'dna'\. Ingest with --alphabet protein"
+    ):
+        read_sides(protein, *planted)
 
 
 def test_one_class_and_short_records_are_refused(planted, tmp_path):

@@ -54,6 +54,30 @@ def test_a_variant_takes_only_the_training_keys_it_names(tmp_path):
     assert list(run.variants) == ["slow"]
 
 
+@pytest.mark.parametrize(
+    ("base", "variant", "message"),
+    [
+        (
+            DATA + "[training]\nseed = 4294967290\n",
+            "[variants.many]\ntraining = { seeds = 9 }\n",
+            "task.toml:7: [variants.many.training] seed + seeds must be <= 2**32, got 4294967290 + 9",
+        ),
+        (
+            DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n'),
+            "[variants.turned]\ntraining = { reverse_complement = true }\n",
+            "task.toml:5: [variants.turned] training.reverse_complement must be false for protein",
+        ),
+        (  # the run itself is wrong: its own place is said, not that of a variant that inherits it
+            DATA + '[model]\nkind = "cnn"\n[transfer]\nparent = "p"\n',
+            "[variants.slow.training]\nlearning_rate = 1e-5\n",
+            "task.toml:1: [transfer] must go with model kind 'attention', got 'cnn'",
+        ),
+    ],
+)
+def test_what_a_variant_makes_of_the_run_is_checked_as_a_run(tmp_path, base, variant, message):
+    assert error_of(tmp_path, base + variant).startswith(message)
+
+
 def test_unknown_variant_is_a_value_error(tmp_path):
     with pytest.raises(ValueError, match=r"^variant must be one of cnn, shuffled, got 'cn'$"):
         read(tmp_path, DATA).variant("cn")
@@ -196,6 +220,11 @@ def test_byte_order_mark_is_read(tmp_path):
                 ('"training.max_steps" = [9]', 4, "[sweep] training.max_steps must be 1500, that of [training], in every job, got 9"),
                 ('"training" = [{ patience = 1 }]', 4, "[sweep] training.patience must be 4, that of [training], in every job, got 1"),
                 (
+                    '"training.batch_size" = [64, 1024]',
+                    4,
+                    "[sweep] training.batch_size * accumulate must be 64, that of [training], in every job, got 1024",
+                ),
+                (
                     'of = "shuffled"\n"tokens.k" = [1]',
                     4,
                     "[sweep] training.labels must be 'given', that of [training], in every job, got 'shuffled'",
@@ -270,6 +299,11 @@ def test_a_longer_list_keeps_the_names_of_jobs(tmp_path):
     assert {job.place for job in before} < {job.place for job in after}
 
 
+def test_jobs_may_cut_the_same_step_otherwise(tmp_path):
+    cut = '[sweep]\n"training" = [{ batch_size = 16, accumulate = 4 }, { batch_size = 32, accumulate = 2 }]\n'
+    assert [job.run.training.batch_size for job in read(tmp_path, DATA + cut).jobs()] == [16, 32]
+
+
 def test_a_sweep_may_be_written_as_tables(tmp_path):
     nested = '[sweep]\nof = ["model", "cnn"]\n[sweep.training]\nlearning_rate = [1e-3, 4e-3]\n[sweep.model]\ndropout = [0.1, 0.2, 0.5]\n'
     assert read(tmp_path, DATA + nested).jobs() == read(tmp_path, DATA + SWEEP).jobs()
@@ -290,6 +324,13 @@ def test_protein_has_one_strand(tmp_path):
     protein = DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n')
     error = error_of(tmp_path, protein + "[tokens]\ncanonical = true")
     assert error.endswith("tokens.canonical must be false for protein, which has no reverse complement, got true")
+
+
+@pytest.mark.parametrize("section", ["training", "variants.turned.training"])
+def test_protein_is_not_turned(tmp_path, section):
+    protein = DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n')
+    error = error_of(tmp_path, protein + f"[{section}]\nreverse_complement = true")
+    assert error.endswith("training.reverse_complement must be false for protein, which has none, got true")
 
 
 def test_protein_words_are_short(tmp_path):
