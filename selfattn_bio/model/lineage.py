@@ -20,6 +20,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.splits import strand_keys
 
 SEEN = "seen.parquet"
+PLACE = ["chrom", "start", "end"]  # 0-based half-open
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,15 @@ class Lineage:
     def check(self, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
         """Refuse, before a training, test records that the model or a parent of it saw; as `check_unseen`."""
         _refuse(self.seen, records, letters, alphabet, assembly, self.folder)
+
+    @property
+    def doubt(self) -> str:
+        """What the check cannot know, for want of coordinates; nothing where all records have them."""
+        without = int(self.seen[PLACE].isna().any(axis=1).sum())
+        if not without:
+            return ""
+        told = f"{without:,} of {len(self.seen):,} records that the parent saw have no coordinates"
+        return f"{told}: a test record that overlaps one is not noticed"
 
 
 def lineage_of(folder: Path) -> Lineage:
@@ -58,7 +68,7 @@ def seen_table(
     -------
     key (hash of the letters, the same for both strands), assembly, chrom, start, end (0-based half-open; missing if unknown), by_parent.
     """
-    places = records[["chrom", "start", "end"]].reset_index(drop=True)
+    places = records[PLACE].reset_index(drop=True)
     keys = [key.hex()[:32] for key in strand_keys(letters, alphabet)]
     own = places.assign(key=keys, assembly=assembly, by_parent=False)
     return own if parents_saw is None else pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
@@ -96,7 +106,7 @@ def _refuse(
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
     """Which records share a letter with a seen place."""
     found = np.zeros(len(records), dtype=bool)
-    placed = seen.dropna(subset=["chrom", "start", "end"])
+    placed = seen.dropna(subset=PLACE)
     for chrom, places in placed.groupby("chrom"):
         starts, ends = (np.sort(places[column].to_numpy(dtype=np.int64)) for column in ("start", "end"))
         here = np.flatnonzero((records["chrom"] == chrom).to_numpy(dtype=bool) & records["start"].notna().to_numpy())

@@ -463,13 +463,15 @@ class Trainer:
         return value if self.higher_is_better else -value
 
     def say_what_starts(self, threads: int) -> None:
-        """One line: the size of the network and of the data, and on what it runs."""
+        """The size of the network and of the data, on what it runs, and what is not known of a parent."""
         processes = f"{self.fabric.world_size} processes, each " if self.fabric.world_size > 1 else ""
         self._say(
             f"{sum(p.numel() for p in self.bare.parameters()):,} parameters, {len(self.train.rows):,} train and "
             f"{len(self.valid.rows):,} valid records ({self.stream.order.efficiency():.0%} of a batch is letters), "
             f"on {processes}{self.fabric.device.type} with {threads} threads"
         )
+        if self.lineage and self.lineage.doubt:
+            self._say(self.lineage.doubt)
 
     def say_where_it_stands(self) -> None:
         """One line after an evaluation, and about every ten seconds."""

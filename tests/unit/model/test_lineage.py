@@ -40,6 +40,14 @@ def child(tmp_path):
     return folder_of(tmp_path / "child", own, [{"folder": "parent"}])
 
 
+def test_records_without_a_place_are_said(child):
+    assert lineage_of(child.parent / "parent").doubt.startswith(
+        "1 of 2 records that the parent saw have no coordinates: a test record that"
+    )
+    placed = folder_of(child.parent / "placed", seen_table(records(("p2", "chr2", 100, 105)), sequences("CCCCC"), DNA, "dm3", None))
+    assert lineage_of(placed).doubt == ""
+
+
 def refused(folder, table, letters, assembly):
     try:
         check_unseen(folder, table, sequences(letters), DNA, assembly)
