@@ -1,14 +1,11 @@
 """A trainer that is killed or asked to stop at any moment, and started again, ends with the same weights and history, bit for bit."""
 
-import contextlib
 import itertools
 import json
 import math
-import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,18 +15,14 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_task import PROCESSES, environments, history, write_task
 
 from selfattn_bio import files
 from selfattn_bio.config import read_run_file
-from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingInterrupted
 from selfattn_bio.scoring import scorer
-from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import loop
-
-TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_share", "peak_memory_mb"]  # of the history: no two runs have the same
-PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all trainers
-PROCESSES.set_forkserver_preload(["selfattn_bio.training.loop"])
 
 RUN = """
 [data]
@@ -113,18 +106,6 @@ def trainer(folder, moment, count, environment):
         sys.exit(error.exit_code)
 
 
-def environments(processes):
-    """What torchrun would tell each of the processes; nothing to a single one."""
-    if processes == 1:
-        return [{}]
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-    shared |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0}
-    return [{key: str(value) for key, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()} for rank in range(processes)]
-
-
 def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math.inf):
     """Train; -SIGKILL if a process was killed, and the others after it as torchrun would, 143 if all were asked to stop, else 0.
 
@@ -150,14 +131,7 @@ def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math
 
 def prepare(folder, processes, run=RUN):
     """Run file, corpus and split in a folder, and what an uninterrupted run makes of them."""
-    rng = np.random.default_rng(0)
-    for name in ("positives", "negatives"):
-        letters = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range(40)]
-        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters)))
-    (folder / "run.toml").write_text(run)
-    corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
-    sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    write_task(folder, run)
     assert start(folder, processes=processes) == 0
     shutil.copytree(folder / "model", folder / "expected")  # a model stays, to be replaced
     return folder
@@ -179,8 +153,7 @@ def same_as_expected(folder):
     assert all(torch.equal(expected[key], found[key]) for key in expected)
     for top in (folder / "expected" / "top").iterdir():
         assert top.read_bytes() == (folder / "model" / "top" / top.name).read_bytes()
-    histories = [pd.read_csv(folder / name / "history.csv").drop(columns=TIMED) for name in ("expected", "model")]
-    pd.testing.assert_frame_equal(*histories, check_exact=True)
+    pd.testing.assert_frame_equal(*(history(folder / name) for name in ("expected", "model")), check_exact=True)
     tales = [json.loads((folder / name / "provenance.json").read_text()) for name in ("expected", "model")]
     called = {"command": "", "git_commit": ""}  # how and where the test calls it
     assert tales[0] | called == tales[1] | called
@@ -241,6 +214,17 @@ def test_killed_in_float16_whose_scale_is_part_of_its_state(tmp_path):
     prepare(tmp_path, 1, RUN + 'precision = "16-mixed"\n')
     forget(tmp_path)
     assert start(tmp_path, "in a step", 12) == -signal.SIGKILL
+    assert start(tmp_path) == 0
+    same_as_expected(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("adapt", ["lora", "gradual"])
+def test_killed_while_it_adapts_a_parent(prepared, tmp_path, adapt):
+    transfer = f'[transfer]\nparent = "{prepared / "expected"}"\nadapt = "{adapt}"\nunfreeze_every = 10\nlora_rank = 2\n'
+    prepare(tmp_path, 1, RUN + transfer)
+    forget(tmp_path)
+    assert start(tmp_path, "in a step", 12) == -signal.SIGKILL  # at step 11; the checkpoint before it knows moments of the head alone
     assert start(tmp_path) == 0
     same_as_expected(tmp_path)
 

@@ -1,5 +1,6 @@
 """Two processes that torchrun starts train as one with the same batches would."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,15 +8,17 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
+from small_task import PROCESSES, environments, history, write_task
 from torch.testing import assert_close
 
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.hardware import open_fabric
+from selfattn_bio.training.hardware import open_fabric, whole
+from selfattn_bio.training.loop import Trainer
 
-TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_share", "peak_memory_mb"]  # of the history: no two runs have the same
 RUN = """
 [data]
 positives = "positives.fa"
@@ -45,15 +48,8 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
 def task(tmp_path_factory):
     """A folder with run file, corpus and split, and the model of one process."""
     folder = tmp_path_factory.mktemp("processes")
-    rng = np.random.default_rng(0)
-    for name, number in (("positives", 43), ("negatives", 44)):
-        records = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range(number)]
-        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{letters}\n" for i, letters in enumerate(records)))
-    (folder / "run.toml").write_text(RUN)
-    corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
-    sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
+    sides = write_task(folder, RUN, 43, 44)
     assert sides.count("train") % 16 == 1  # the last batch of an epoch has fewer records than there are processes
-    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
     train(folder, "one")
     return folder
 
@@ -67,8 +63,7 @@ def train(folder, output, *options, launcher=()):
 
 
 def same_model(folder, first, second, **tolerance):
-    one, two = (pd.read_csv(folder / name / "history.csv").drop(columns=TIMED) for name in (first, second))
-    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+    pd.testing.assert_frame_equal(history(folder / first), history(folder / second), rtol=1e-4)
     weights = load_file(folder / second / "model.safetensors")
     for name, weight in load_file(folder / first / "model.safetensors").items():
         assert_close(weights[name], weight, **tolerance)
@@ -86,6 +81,47 @@ def test_two_processes_have_the_losses_of_one(task, options):
     assert "going on from the checkpoint of step 12" in train(task, "two", *options, launcher=TORCHRUN)
     same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
     shutil.rmtree(task / "two.checkpoints")
+
+
+def write_gradients(folder, environment, sharded, merged, output):
+    """The gradients of the first step, whole, from the first process; `merged` makes one batch of the two that it accumulates."""
+    os.environ |= environment
+    torch.set_num_threads(1)
+    fabric = open_fabric("32-true", sharded=sharded)
+    run, corpus = read_run_file(folder / "run.toml"), Corpus.open(folder / "corpus")
+    trainer = Trainer(fabric, run, corpus, folder / "split.tsv", folder / "none", "model")
+    if merged:
+        (epoch, first), (_, second) = trainer.stream.batches(0)
+        trainer.stream.batches = lambda step: [(epoch, np.concatenate([first, second]))]
+    trainer.add_gradients()
+    gradients = {name: whole(parameter.grad) for name, parameter in trainer.bare.named_parameters()}
+    if fabric.is_global_zero:
+        save_file(gradients, output)
+
+
+def gradients_of(folder, processes=1, *, sharded=False, merged=False):
+    output = folder / f"gradients-{processes}-{sharded}-{merged}.safetensors"
+    each = [(folder, environment, sharded, merged, output) for environment in environments(processes)]
+    started = [PROCESSES.Process(target=write_gradients, args=arguments) for arguments in each]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * processes
+    return load_file(output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "otherwise",
+    [{"merged": True}, {"processes": 2}, {"processes": 2, "sharded": True}],
+    ids=["one batch, not two", "two processes", "sharded"],
+)
+def test_a_step_has_the_same_gradients_however_it_is_cut(task, otherwise):
+    # Weights cannot tell: AdamW divides a factor out of its gradients, and what is reported is the loss before it.
+    expected = gradients_of(task)
+    assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.01
+    assert_close(gradients_of(task, **otherwise), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_one_process_has_nothing_to_share():

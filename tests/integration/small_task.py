@@ -1,0 +1,45 @@
+"""A task small enough to be trained again and again, its processes, and how runs of it are compared. No tests."""
+
+import contextlib
+import multiprocessing
+import socket
+
+import numpy as np
+import pandas as pd
+
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.sequence.alphabet import DNA
+
+PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all trainers
+PROCESSES.set_forkserver_preload(["selfattn_bio.training.loop"])
+TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_share", "peak_memory_mb"]  # no two runs have the same
+
+
+def history(model):
+    """history.csv of a model folder, without what no two runs have the same."""
+    return pd.read_csv(model / "history.csv").drop(columns=TIMED)
+
+
+def write_task(folder, run, positives=40, negatives=40):
+    """run.toml, corpus and split.tsv in a folder: random records of 30 to 59 letters, every fourth of them valid, none test."""
+    rng = np.random.default_rng(0)
+    for name, number in (("positives", positives), ("negatives", negatives)):
+        letters = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range(number)]
+        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(letters)))
+    (folder / "run.toml").write_text(run)
+    corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
+    sides = ["valid" if i % 4 == 0 else "train" for i in range(len(corpus))]
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+    return sides
+
+
+def environments(processes):
+    """What torchrun would tell each of the processes; nothing to a single one."""
+    if processes == 1:
+        return [{}]
+    with contextlib.closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+    shared |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0}
+    return [{key: str(value) for key, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()} for rank in range(processes)]
