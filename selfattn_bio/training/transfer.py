@@ -6,7 +6,6 @@ blocks 1 to N, what is above them (the last norm, the head) N + 1.
 
 from __future__ import annotations
 
-import copy
 import math
 import re
 from collections.abc import Callable
@@ -115,8 +114,10 @@ def rate_of_layer(layer: int, num_layers: int, step: int, transfer: Transfer | N
 
 def merged(network: Network) -> dict[str, Tensor]:
     """The weights of a network as those of one without LoRA."""
-    plain = copy.deepcopy(network)
-    for module in plain.modules():
-        if parametrize.is_parametrized(module) and any(isinstance(each, LowRank) for each in module.parametrizations["weight"]):  # type: ignore[index]
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
-    return plain.state_dict()
+    weights = network.state_dict()
+    for name, module in network.named_modules():
+        # Not by remove_parametrizations: a copy of a network shares its classes, and that takes `weight` from all of them.
+        if parametrize.is_parametrized(module, "weight") and isinstance(module.parametrizations["weight"][0], LowRank):
+            weights = {key: value for key, value in weights.items() if not key.startswith(f"{name}.parametrizations.weight.")}
+            weights[f"{name}.weight"] = module.weight.detach()
+    return weights

@@ -99,6 +99,8 @@ def test_lora_starts_as_the_network_was_and_is_merged_into_plain_weights(parent)
     again = build_network(binary()).eval()
     again.load_state_dict(merged(adapted))  # the names are those of a network without LoRA
     torch.testing.assert_close(again(tokens), moved)
+    torch.testing.assert_close(adapted(tokens), moved)  # and it is as it was: the weights of several evaluations are merged one by one
+    assert merged(adapted).keys() == again.state_dict().keys()
 
 
 def test_layers_are_counted_from_the_input(parent):
