@@ -14,7 +14,7 @@ help:
 	@echo "                      SELFATTN_SLURM_TEST=1 make test-long, as root with Slurm installed: the workflow through a Slurm of two nodes"
 	@echo "make check           format, lint, types, layers, workflow rules"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
-	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (half an hour on two idle cores)"
+	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (three quarters of an hour on two idle cores)"
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
 
 train_%: .venv/.warm

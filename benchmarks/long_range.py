@@ -10,19 +10,21 @@ counting cues, or looking near the query, tells nothing; the AUROC of both is pr
 Tokens are 6-mers every 3 letters, 2,729 of them, and nothing is pooled: a word of 8 letters holds a whole token wherever it stands. All
 models train on the same fresh sequences at the same rate, once a seed, while the sequences grow from 256 letters to 8,192 and the cue
 moves away with them; all take the same steps, and the LSTM a second time five times as many. Window + global and BigBird have learned
-vectors in front of the tokens as their global tokens. Valid chooses between the middle and the end of the last stage; what it chose reads
-test once. Two trainings run at once, each with one thread. Goes on where it was stopped: results/bench_long_range/MODEL_SEED.json. Run:
-`make bench-long-range`; `--quick` is a check of a few steps, into a folder of its own.
+vectors in front of the tokens as their global tokens; all pairs is the same encoder without a sparse pattern. Valid chooses between the
+middle and the end of the last stage; what it chose reads test once. Two trainings run at once, each with one thread. Goes on where it was
+stopped, while the code is the same: results/bench_long_range/MODEL_SEED.json. Run: `make bench-long-range`; `--quick` is a check of a few
+steps, into a folder of its own.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean
@@ -35,6 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+import selfattn_bio
 from selfattn_bio import config
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.model.encoder import Encoder
@@ -49,14 +52,24 @@ TOKENIZER = KmerTokenizer(DNA, k=6, stride=3)
 VALID, TEST = 1_000_001, 1_000_002  # seeds, none of them of a training
 WINDOW, NUM_GLOBAL = 32, 4  # tokens
 LONGER = "LSTM, 5 x the steps"  # as many seconds as the encoders
-PATTERNS: dict[str, config.WindowPattern | config.BigBirdPattern | None] = {
+PATTERNS: dict[str, config.Pattern | None] = {
     "window": config.WindowPattern(window=WINDOW),
     "window + global": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL),
     "BigBird": config.BigBirdPattern(window=WINDOW, num_global=NUM_GLOBAL, random_blocks=1, block=32),
+    "all pairs": config.FullPattern(),
     "LSTM": None,
     LONGER: None,
 }
 STAGES = ((256, 64, 250), (512, 32, 80), (1024, 16, 80), (2048, 16, 60), (4096, 8, 60), (8192, 8, 80))  # letters, sequences a step, steps
+# What the figures come out of, beside this file with its words, k and seeds.
+SOURCES = ("attention/*.py", "attention/*.cpp", "model/encoder.py", "sequence/*.py", "training/optimizer.py", "evaluation/metrics.py")
+
+
+def code_hash() -> str:
+    """SHA-256 of this file, of `SOURCES` and of torch's version: a result of other code is not taken for one of this."""
+    package = Path(selfattn_bio.__file__).parent
+    files = [Path(__file__), *sorted(file for pattern in SOURCES for file in package.glob(pattern))]
+    return hashlib.sha256(b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -75,8 +88,8 @@ class Settings:
     num_heads: int = 2
     feedforward_dim: int = 64
     lstm_dim: int = 42  # in each direction; about as many parameters as the encoders
-    data: tuple[int, int, int, int, int] = (SLOT, DECOYS, WINDOW, NUM_GLOBAL, TOKENIZER.stride)
     forget_bias: float = 2.0  # of the LSTM at the start, on top of torch's, so that it begins with a memory
+    code: str = field(default_factory=code_hash)
 
     @property
     def path(self) -> Path:
@@ -136,7 +149,8 @@ class Network(nn.Module):
         super().__init__()
         pattern, dim = PATTERNS[settings.model], settings.embed_dim
         self.embedding = nn.Embedding(TOKENIZER.vocabulary_size, dim)
-        self.first = nn.Parameter(torch.empty(0 if pattern is None else pattern.num_global, dim).normal_(std=0.1))
+        num_global = pattern.num_global if isinstance(pattern, config.SparsePattern) else 0
+        self.first = nn.Parameter(torch.empty(num_global, dim).normal_(std=0.1))
         nn.init.normal_(self.embedding.weight, std=0.1)  # with 1.0 the same was learned in three times the steps
         if pattern is None:
             lstm = nn.LSTM(dim, settings.lstm_dim, bidirectional=True, batch_first=True)
