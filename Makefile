@@ -23,7 +23,7 @@ train_%: .venv/.warm
 sweep_%: .venv/.run
 	$(BIN)/snakemake --cores $(CORES) $@
 
-test: .venv/.test .venv/.warm
+test: .venv/.test .venv/.bench .venv/.warm
 	$(BIN)/python -m pytest -m "not long" $(ARGS)
 
 test-long: .venv/.test .venv/.warm $(if $(filter 1,$(SELFATTN_SLURM_TEST)),.venv/.slurm)

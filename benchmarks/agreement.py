@@ -1,5 +1,6 @@
 """Positions and patterns beside the implementations that they are checked with: the largest difference, in float64.
 
+Exit code 1 where one is above `TOLERANCE`, which leaves room for those that keep a table, or take their softmax, in float32.
 Needs the bench extra. Run: `python benchmarks/agreement.py`.
 """
 
@@ -25,6 +26,7 @@ from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5
 
 B, H, L, DH = 2, 4, 192, 8
 D = H * DH
+TOLERANCE = 1e-6
 
 
 def t5_buckets() -> float:
@@ -135,6 +137,8 @@ def main() -> None:
     print(f"{'checked with':52} largest difference")
     for name, difference in rows.items():
         print(f"{name:52} {difference:.1e}")
+    if far := [name for name, difference in rows.items() if not difference <= TOLERANCE]:
+        raise SystemExit(f"differences must be at most {TOLERANCE:.0e}, got more for {', '.join(far)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Speed and memory of our attention beside other libraries': one layer, a whole training step, 131,072 tokens; one CPU thread.
 
-Every setting of `SETTINGS` (matmul precision, glibc's malloc) runs in a process of its own, all layers of a table round after round in it:
-microseconds of process CPU time per token, medians of rounds. A target is judged by its worst setting. "HF" is Hugging Face transformers.
-Run: `python benchmarks/attention_speed.py`, with --quick for a look, with --write-docs to write docs/attention_speed.md.
+Microseconds of process CPU time per token, medians of three rounds or more. glibc's malloc is set for a whole process, so there are two of
+them ("default" and "raised"), which take turns round by round; within a round each layer runs with both matmul precisions. A target is
+judged by the worst of these four settings. "HF" is Hugging Face transformers. Run: `python benchmarks/attention_speed.py` (a quarter of an
+hour on an idle machine), with --quick for a look, with --write-docs to write docs/attention_speed.md.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import math
 import multiprocessing
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from datetime import date
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # before torch is loaded
 
@@ -31,7 +33,7 @@ import peers
 import torch
 import transformers
 from peers import DIM, HEADS, KERNELS_OF_WINDOWS, WINDOW, WINDOWED
-from speed_report import Size, plot, report
+from speed_report import GEMM, Size, plot, report
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -45,36 +47,43 @@ FOLDER = Path("results/bench_attention")
 DOCS = Path("docs/attention_speed.md")
 # Large blocks are kept in the heap instead of being mapped anew, page fault by page fault, at each allocation.
 RAISED = {"MALLOC_TOP_PAD_": str(2**28), "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
-SETTINGS = [(precision, malloc) for precision in ("highest", "medium") for malloc in ("default", "raised")]
-
+MALLOCS = {"default": {}, "raised": RAISED}
+PRECISIONS = ("highest", "medium")
 
 TOLERANCE = 1e-4
-SLOW = 3.0  # seconds
+SLOW = 1.0  # seconds; what one call makes ready does not count then
 HEAD = """Written by `python benchmarks/attention_speed.py --write-docs` (`make bench` prints the same).
 
-{machine}. Process CPU time, medians of rounds interleaved in one process; figures of one table
-compare, those of different days less. Settings are torch's matmul precision and glibc's malloc: "raised" keeps large blocks in the heap.
-HF is Hugging Face transformers with the attention that its configuration picks; dropout is 0 everywhere. Our layers have a T5 bias and its
-gradient, but with the BigBird pattern; local-attention and Longformer have no bias, local-attention's rotary is named where it is on.
+{machine}. Process CPU time, medians of three rounds or more; all
+that is in a table took turns, so its figures compare, those of different days less. Settings are torch's matmul precision and glibc's
+malloc: "raised" keeps large blocks in the heap, as the commands of this package do (`cli/main.py`). HF is Hugging Face transformers with
+the attention that its configuration picks; dropout is 0 everywhere. Our layers have a T5 bias and its gradient, but with the BigBird
+pattern; local-attention and Longformer have no bias, local-attention's rotary is named where it is on.
 
 ![microseconds a token against the length](attention_speed.png)"""
-QUICK = Size(((1024, 2),), 1024, 1024, 4096, 1, 1024, 1, 4)
+QUICK = Size(((1024, 3),), 1024, 1024, 4096, 3, 1024, 3, 4)
 
 Timed = Callable[[], tuple[float, float]]  # -> seconds until the forward is done, seconds in all
 
 
-# --------------------------------------------------------------------------------------------------- one setting, one process
-def interleaved(cases: dict[Any, Timed], rounds: int) -> dict[Any, tuple[float, ...]]:
-    """Medians of each case over `rounds`, the first call of each not counted; of slow cases one round."""
-    first = {name: case()[1] for name, case in cases.items()}
-    times: dict[Any, list[tuple[float, float]]] = {name: [] for name in cases}
-    for number in range(rounds):
-        for name, case in cases.items():
-            if number == 0 or first[name] < SLOW:
-                times[name].append(case())
-    return {name: tuple(statistics.median(side) for side in zip(*values, strict=True)) for name, values in times.items()}
+class Case(NamedTuple):
+    """What is timed: its row, and how."""
+
+    name: str
+    length: int
+    batch: int
+    run: Timed
 
 
+class Table(NamedTuple):
+    """Cases that take turns."""
+
+    name: str
+    rounds: int
+    cases: list[Case]
+
+
+# ------------------------------------------------------------------------------------------------- one malloc, one process
 def layer_case(layer: nn.Module, length: int) -> Timed:
     """Forward and backward of one layer, to its parameters and its input."""
     x, grad = torch.randn(1, length, DIM, requires_grad=True), torch.randn(1, length, DIM)
@@ -125,9 +134,9 @@ def step_case(encoder: nn.Module, length: int, batch: int) -> Timed:
     return run
 
 
-def gemm_case(size: int = 1024) -> Timed:
+def gemm_case() -> Timed:
     """A square product of float32."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+    a, b = torch.randn(2, GEMM, GEMM)
 
     def run() -> tuple[float, float]:
         start = time.process_time()
@@ -137,31 +146,48 @@ def gemm_case(size: int = 1024) -> Timed:
     return run
 
 
-def measure(size: Size) -> dict[str, Any]:
-    """All times of this process's setting: rows of the tables, and figures by name."""
-    rows: list[dict[str, Any]] = []
-
-    def add(table: str, cases: dict[str, Timed], length: int, rounds: int, batch: int = 1) -> None:
-        for name, seconds in interleaved(cases, rounds).items():
-            forward, total = (1e6 * each / (batch * length) for each in seconds)
-            rows.append({"table": table, "name": name, "length": length, "batch": batch, "forward": forward, "total": total})
-
+def tables(size: Size) -> Iterator[Table]:
+    """All that is timed, each table made when the one before is done."""
     for length, rounds in size.layers:
         found = peers.layers(length, dense=length <= size.dense_up_to)
-        add("layer", {name: layer_case(layer, length) for name, layer in found.items()}, length, rounds)
-    core = {name: core_case(name, size.middle) for name in KERNELS_OF_WINDOWS}
-    seconds = interleaved(core | {"GEMM": gemm_case()}, 7)
-    pairs = HEADS * (size.middle * (2 * WINDOW + 1) - WINDOW * (WINDOW + 1))
-    figures = {"GEMM Gflop/s": 2 * 1024**3 / seconds["GEMM"][1] / 1e9}
-    figures |= {f"core {name} Gflop/s": 14 * DIM // HEADS * pairs / seconds[name][1] / 1e9 for name in core}
+        yield Table("layer", rounds, [Case(name, length, 1, layer_case(layer, length)) for name, layer in found.items()])
+    core = [Case(kernel, size.middle, 1, core_case(kernel, size.middle)) for kernel in KERNELS_OF_WINDOWS]
+    yield Table("core", 7, [*core, Case("GEMM", 1, 1, gemm_case())])
     ours = {kernel: peers.Ours(SelfAttention(peers.section(kernel, WINDOWED))) for kernel in KERNELS_OF_WINDOWS}
-    far = {(kernel, length): layer_case(layer, length) for kernel, layer in ours.items() for length in (size.middle, size.far)}
-    figures |= {f"{name[0]} us/token at {name[1]}": 1e6 * each[1] / name[1] for name, each in interleaved(far, size.far_rounds).items()}
-    long, short = peers.long_encoders(size.step), peers.short_encoders(300, size.batch)
-    figures |= {f"thousand parameters, {name}": peers.num_parameters(each) / 1000 for name, each in (long | short).items()}
-    add("step", {name: step_case(each, size.step, 1) for name, each in long.items()}, size.step, size.step_rounds)
-    add("step", {name: step_case(each, 300, size.batch) for name, each in short.items()}, 300, size.step_rounds + 2, size.batch)
-    return {"rows": rows, "figures": figures}
+    far = [Case(kernel, length, 1, layer_case(layer, length)) for kernel, layer in ours.items() for length in (size.middle, size.far)]
+    yield Table("far", size.far_rounds, far)
+    for length, batch, found in (
+        (size.step, 1, peers.long_encoders(size.step)),
+        (300, size.batch, peers.short_encoders(300, size.batch)),
+    ):
+        yield Table("step", size.step_rounds, [Case(name, length, batch, step_case(each, length, batch)) for name, each in found.items()])
+
+
+def rounds_of(tables: Iterable[Table]) -> Iterator[list[dict[str, Any]]]:
+    """The times of one round after another; the first of a table counts for its slow cases alone, which are left out of its last."""
+    for table in tables:
+        slow = set()
+        for number in range(table.rounds + 1):
+            samples = []
+            for case in table.cases:
+                for precision in PRECISIONS:
+                    if number == table.rounds and (case, precision) in slow:
+                        continue
+                    torch.set_float32_matmul_precision(precision)
+                    forward, total = case.run()
+                    if number == 0 and total > SLOW:
+                        slow.add((case, precision))
+                    if number > 0 or total > SLOW:
+                        row = {"table": table.name, "name": case.name, "length": case.length, "batch": case.batch, "precision": precision}
+                        samples.append(row | {"forward": forward, "total": total})
+            yield samples
+
+
+def serve(size: Size) -> None:
+    """Print a round's times for each line that is read, and null at the end."""
+    rounds: Iterator[list[dict[str, Any]] | None] = chain(rounds_of(tables(size)), [None])
+    for _, samples in zip(sys.stdin, rounds, strict=False):  # first a line, then its round
+        print(json.dumps(samples), flush=True)
 
 
 # --------------------------------------------------------------------------------------------------------------- memory
@@ -198,7 +224,7 @@ def memory_of(make: Callable[[], Timed]) -> tuple[int, int, float]:
     return found
 
 
-def measure_memory(size: Size) -> dict[str, Any]:
+def measure_memory(size: Size) -> dict[str, float]:
     """Peaks of forward and backward of each layer at one length, of ours at the far one, and of a whole step there."""
     figures: dict[str, float] = {}
     for name in peers.layers(2048, dense=True):
@@ -208,15 +234,53 @@ def measure_memory(size: Size) -> dict[str, Any]:
         figures[f"{kernel} KiB/token"] = memory_of(lambda layer=layer: layer_case(layer, size.far))[0] / size.far
         _, peak, seconds = memory_of(lambda kernel=kernel: step_case(peers.our_encoder(kernel), size.far, 1))
         figures |= {f"{kernel} step GiB": peak / 2**20, f"{kernel} step ktoken/s": size.far / seconds / 1000}
-    return {"rows": [], "figures": figures}
+    return figures
 
 
 # ----------------------------------------------------------------------------------------------------------------- main
-def in_process(arguments: list[str], malloc: str) -> dict[str, Any]:
-    """What this script prints as its last line when it measures one setting."""
-    environment = {name: value for name, value in os.environ.items() if name not in RAISED} | (RAISED if malloc == "raised" else {})
-    done = subprocess.run([sys.executable, __file__, *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def started(what: str, size: Size, malloc: str) -> subprocess.Popen[str]:
+    """This script, measuring `what` under a malloc."""
+    environment = {name: value for name, value in os.environ.items() if name not in RAISED} | MALLOCS[malloc]
+    command = [sys.executable, __file__, "--one", what, *(["--quick"] if size == QUICK else [])]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def next_line(process: subprocess.Popen[str]) -> Any:
+    """What it prints when it is asked."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    if not (line := process.stdout.readline()):
+        raise SystemExit(f"a measuring process must answer, got its end with code {process.wait()}")
+    return json.loads(line)
+
+
+def measured(size: Size) -> pd.DataFrame:
+    """Medians of all rounds, in seconds, a row a case and setting; `rounds` says of how many."""
+    samples: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        processes = {malloc: stack.enter_context(started("times", size, malloc)) for malloc in MALLOCS}
+        while None not in (found := {malloc: next_line(process) for malloc, process in processes.items()}.values()):
+            samples += [each | {"malloc": malloc} for malloc, each_round in zip(processes, found, strict=True) for each in each_round]
+    frame = pd.DataFrame(samples)
+    frame["setting"] = frame["precision"] + ", malloc " + frame["malloc"]
+    groups = frame.groupby(["setting", "table", "length", "batch", "name"], sort=False)
+    rows = groups.agg(forward=("forward", "median"), total=("total", "median"), rounds=("total", "size")).reset_index()
+    settings = [f"{precision}, malloc {malloc}" for precision in PRECISIONS for malloc in MALLOCS]
+    return rows.sort_values("setting", key=lambda column: column.map(settings.index), kind="stable", ignore_index=True)
+
+
+def figures_of(size: Size, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """By setting: the rates of the table "core" and the times of "far"."""
+    pairs = HEADS * (size.middle * (2 * WINDOW + 1) - WINDOW * (WINDOW + 1))
+    found: dict[str, dict[str, float]] = {}
+    for setting, own in rows.groupby("setting", sort=False):
+        core, far = own[own["table"] == "core"].set_index("name")["total"], own[own["table"] == "far"]
+        found[str(setting)] = {"GEMM Gflop/s": 2 * GEMM**3 / core["GEMM"] / 1e9}
+        found[str(setting)] |= {f"core {name} Gflop/s": 14 * DIM // HEADS * pairs / core[name] / 1e9 for name in KERNELS_OF_WINDOWS}
+        found[str(setting)] |= {f"{row.name} us/token at {row.length}": 1e6 * row.total / row.length for row in far.itertuples(index=False)}
+    return found
 
 
 def machine() -> str:
@@ -232,9 +296,9 @@ def machine() -> str:
 def main() -> None:
     """Measure each setting in its process, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="short lengths, few rounds, two settings")
+    parser.add_argument("--quick", action="store_true", help="short lengths, a minute")
     parser.add_argument("--write-docs", action="store_true", help=f"write the tables to {DOCS}")
-    parser.add_argument("--one", help=argparse.SUPPRESS)  # highest, medium or memory: measure here, print JSON
+    parser.add_argument("--one", choices=("times", "memory"), help=argparse.SUPPRESS)  # measure here, print JSON
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else Size()
     torch.set_num_threads(1)
@@ -243,9 +307,8 @@ def main() -> None:
     if arguments.one == "memory":
         print(json.dumps(measure_memory(size)))
         return
-    if arguments.one:
-        torch.set_float32_matmul_precision(arguments.one)
-        print(json.dumps(measure(size)))
+    if arguments.one == "times":
+        serve(size)
         return
 
     if (reason := why_not()) is not None:
@@ -254,22 +317,20 @@ def main() -> None:
     differences = peers.differences()
     if max(differences.values()) > TOLERANCE:
         raise SystemExit(f"layers must equal dense masked attention up to {TOLERANCE}, got {differences}")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    quick = ["--quick"] if arguments.quick else []
-    rows, figures = [], {}
-    for precision, malloc in SETTINGS[:: 3 if arguments.quick else 1]:
-        setting = f"{precision}, malloc {malloc}"
-        start = time.time()
-        found = in_process(["--one", precision, *quick], malloc)
-        rows.append(pd.DataFrame(found["rows"]).assign(setting=setting))
-        figures[setting] = found["figures"]
-        print(f"measured: {setting}, {time.time() - start:.0f} s", flush=True)
-        (FOLDER / f"{precision}_{malloc}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    figures["memory"] = in_process(["--one", "memory", *quick], "default")["figures"]
-    table = pd.concat(rows, ignore_index=True)
-    text = report(size, table, figures, differences)
+    start = time.time()
+    seconds = measured(size)
+    figures = figures_of(size, seconds)
+    with started("memory", size, "default") as process:
+        figures["memory"] = next_line(process)
+    print(f"measured in {time.time() - start:.0f} s", flush=True)
+    table = seconds[seconds["table"].isin(["layer", "step"])].reset_index(drop=True)
+    table[["forward", "total"]] = table[["forward", "total"]].mul(1e6 / (table["batch"] * table["length"]), axis=0)  # us a token
+    encoders = peers.long_encoders(size.step) | peers.short_encoders(300, size.batch)
+    parameters = {name: peers.num_parameters(encoder) for name, encoder in encoders.items()}
+    text = report(size, table, figures, differences, parameters)
     print("\n" + text)
 
+    FOLDER.mkdir(parents=True, exist_ok=True)
     table.to_csv(FOLDER / "attention_speed.csv", index=False)
     (FOLDER / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     plot(table, str(table["setting"].iloc[0]), FOLDER / "attention_speed.png")

@@ -1,104 +1,119 @@
-"""Our attention layer beside other libraries' on a CUDA device: bfloat16, 8,192 to 1,048,576 tokens, forward and backward.
+"""The layers of `attention_speed`, and ours with flex, on a CUDA device: bfloat16, 8,192 to 1,048,576 tokens, forward and backward.
 
-Milliseconds by CUDA events, medians of rounds interleaved in one process, and the peak memory of a round. A layer that runs out of memory
-has no figure, one over all pairs none beyond `DENSE_LIMIT`. Ours has a T5 bias with its gradient. Needs the bench extra.
-Run: `python benchmarks/gpu.py`; docs/attention.md says on what it has been run.
+Milliseconds until the device is done, medians of rounds interleaved in one process, and the peak memory of a round. Where a layer cannot
+run its row says why; one over all pairs, and Hugging Face's BigBird, has no row beyond `DENSE_LIMIT`. Exit code 1 where a reason is not
+memory. Needs the bench extra. Run: `python benchmarks/gpu.py`, with --quick for a look, with --device cpu --quick to see that it works;
+docs/attention.md says on what it has been run.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
 import statistics
+import time
 from collections.abc import Callable
+from typing import Any
 
 import peers
 import torch
 import transformers
 from torch import nn
 
-from selfattn_bio.config import NoPosition
-from selfattn_bio.model.encoder import SelfAttention
-
 LENGTHS = (8192, 32_768, 131_072, 524_288, 1_048_576)
 DENSE_LIMIT = 131_072  # tokens; attention over all pairs takes minutes beyond
 ROUNDS = 5
+KERNELS = {"cuda": ("flex", "slab"), "cpu": ("slab",)}  # those that know bfloat16
+OUT_OF_MEMORY = "out of memory"
 
 Round = Callable[[], tuple[float, float]]
 
 
-def layers(length: int) -> dict[str, nn.Module]:
-    """The layers at one length."""
-    found: dict[str, nn.Module] = {
-        "ours, flex, T5": peers.Ours(SelfAttention(peers.section("flex", peers.WINDOWED))),
-        "ours, slab, T5": peers.Ours(SelfAttention(peers.section("slab", peers.WINDOWED))),
-        "ours, flex, BigBird pattern": peers.Ours(SelfAttention(peers.section("flex", peers.BIGBIRD, NoPosition()))),
-        "local-attention": peers.local_attention(),
-        "HF Longformer": peers.hugging_face_layer("Longformer", length),
-    }
-    if length <= DENSE_LIMIT:
-        found["dense SDPA"] = peers.DenseSdpa()
-    return found
+def moved(value: Any, device: str) -> Any:
+    """What a Hugging Face layer is called with, on the device, numbers in bfloat16."""
+    if isinstance(value, tuple):
+        return tuple(moved(each, device) for each in value)
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.to(device, torch.bfloat16 if value.is_floating_point() else value.dtype)
 
 
-def on_device(layer: nn.Module) -> nn.Module:
-    """The layer on the GPU in bfloat16, and what a Hugging Face layer is called with."""
+def round_of(name: str, layer: nn.Module, length: int, device: str) -> Round:
+    """Forward and backward once -> milliseconds, peak GiB (of a CUDA device)."""
     if isinstance(layer, peers.HuggingFaceLayer):
-        layer.inputs = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in layer.inputs.items()}
-    return layer.to("cuda", torch.bfloat16).train()
-
-
-def round_of(layer: nn.Module, length: int) -> Round:
-    """Forward and backward once -> milliseconds, peak GiB."""
-    x, grad = (torch.randn(1, length, peers.DIM, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+        layer.inputs = {name: moved(value, device) for name, value in layer.inputs.items()}
+    layer.to(device, torch.bfloat16).train()
+    x, grad = (torch.randn(1, length, peers.DIM, device=device, dtype=torch.bfloat16) for _ in range(2))
     x.requires_grad_()
+    is_cuda = device == "cuda"
 
     def run() -> tuple[float, float]:
         layer.zero_grad(set_to_none=True)
-        torch.cuda.reset_peak_memory_stats()
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        layer(x).backward(grad)
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end), torch.cuda.max_memory_allocated() / 2**30
+        x.grad = None
+        if is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        with torch.autocast(device, torch.bfloat16, enabled=name == "local-attention, rotary"):  # its angles are float32
+            y = layer(x)
+        y.backward(grad)
+        if is_cuda:
+            torch.cuda.synchronize()
+        return 1000 * (time.perf_counter() - start), torch.cuda.max_memory_allocated() / 2**30 if is_cuda else math.nan
 
     return run
 
 
-def measured(length: int) -> dict[str, tuple[float, float] | str]:
+def measured(layers: dict[str, nn.Module], length: int, device: str, rounds: int) -> dict[str, tuple[float, float] | str]:
     """Each layer's medians over the rounds, or why there are none."""
     found: dict[str, tuple[float, float] | str] = {}
-    rounds: dict[str, Round] = {}
-    for name, layer in layers(length).items():
-        try:
-            rounds[name] = round_of(on_device(layer), length)
-            rounds[name]()  # compiles
-        except torch.OutOfMemoryError:
-            found[name] = "out of memory"
-            del rounds[name]
-            torch.cuda.empty_cache()
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in rounds}
-    for _ in range(ROUNDS):
-        for name, run in rounds.items():
-            times[name].append(run())
-    for name, values in times.items():
-        milliseconds, memory = (statistics.median(side) for side in zip(*values, strict=True))
-        found[name] = milliseconds, memory
-    return found
+    times: dict[str, list[tuple[float, float]]] = {}
+    runs: dict[str, Round] = {}
+    for number in range(-1, rounds):  # the first is not counted: it compiles
+        for name, layer in layers.items():
+            if name in found:
+                continue
+            try:
+                if number < 0:
+                    runs[name], times[name] = round_of(name, layer, length, device), []
+                    runs[name]()
+                else:
+                    times[name].append(runs[name]())
+            except torch.OutOfMemoryError:
+                found[name] = OUT_OF_MEMORY
+            except RuntimeError as error:  # said in its row: the others are measured all the same
+                found[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+            if name in found:
+                runs.pop(name, None)
+                layer.to("meta")
+                torch.cuda.empty_cache()
+    return {name: found.get(name) or tuple(map(statistics.median, zip(*times[name], strict=True))) for name in layers}
 
 
 def main() -> None:
     """Print a table for each length."""
-    if not torch.cuda.is_available():
-        raise SystemExit("benchmarks/gpu.py must run on a machine with a CUDA device, got none")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="1,024 tokens, three rounds")
+    parser.add_argument("--device", choices=KERNELS, default="cuda")
+    arguments = parser.parse_args()
+    device, lengths, rounds = arguments.device, (1024,) if arguments.quick else LENGTHS, 3 if arguments.quick else ROUNDS
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("benchmarks/gpu.py must run on a machine with a CUDA device, got none. To see that it works: --device cpu --quick")
     transformers.logging.set_verbosity_error()
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16, window {peers.WINDOW} to each side, forward and backward")
-    for length in LENGTHS:
-        print(f"\n{length:,} tokens{'':22} {'ms':>10} {'us/token':>10} {'peak GiB':>10}")
-        for name, value in measured(length).items():
+    where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    print(f"{where}, torch {torch.__version__}, bfloat16, window {peers.WINDOW} to each side, forward and backward, medians of {rounds}")
+    broken = []
+    for length in lengths:
+        print(f"\n{f'{length:,} tokens':32} {'ms':>10} {'us/token':>10} {'peak GiB':>10}")
+        layers = peers.layers(length, length <= DENSE_LIMIT, KERNELS[device])
+        for name, value in measured(layers, length, device, rounds).items():
             if isinstance(value, str):
-                print(f"{name:32} {value}")
+                print(f"{name:32} {value}", flush=True)
+                broken += [] if value == OUT_OF_MEMORY else [f"{name} at {length:,}"]
             else:
                 print(f"{name:32} {value[0]:10.2f} {1000 * value[0] / length:10.3f} {value[1]:10.2f}", flush=True)
+    if broken:
+        raise SystemExit(f"layers must run or lack memory, got another error from {', '.join(broken)}")
 
 
 if __name__ == "__main__":

@@ -126,9 +126,9 @@ def hugging_face_layer(kind: str, length: int, num_global: int = 0, window: int 
     return HuggingFaceLayer(model, inputs)
 
 
-def layers(length: int, dense: bool) -> dict[str, nn.Module]:
+def layers(length: int, dense: bool, kernels: Sequence[str] = KERNELS_OF_WINDOWS) -> dict[str, nn.Module]:
     """The layers of table 1 for one length; those over all pairs, and Hugging Face's BigBird, only where `dense`."""
-    found: dict[str, nn.Module] = {f"ours, {kernel}, T5": Ours(SelfAttention(section(kernel, WINDOWED))) for kernel in KERNELS_OF_WINDOWS}
+    found: dict[str, nn.Module] = {f"ours, {kernel}, T5": Ours(SelfAttention(section(kernel, WINDOWED))) for kernel in kernels}
     found["ours, BigBird pattern"] = Ours(SelfAttention(section("auto", BIGBIRD, NoPosition())))
     found["local-attention"] = local_attention()
     found["local-attention, rotary"] = local_attention(rotary=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from peers import DIM, HEADS, KERNELS_OF_WINDOWS, WINDOW, keys_of_bigbird
+from peers import DIM, FEEDFORWARD, HEADS, KERNELS_OF_WINDOWS, LAYERS, WINDOW, keys_of_bigbird
 
 DISTURBED = 1.15  # two times of one layer farther apart than this were not taken on an idle machine
+GEMM = 1024  # rows and columns of the product that others are measured by
 OURS = [f"ours, {kernel}, T5" for kernel in KERNELS_OF_WINDOWS]
 
 
@@ -18,23 +20,24 @@ OURS = [f"ours, {kernel}, T5" for kernel in KERNELS_OF_WINDOWS]
 class Size(NamedTuple):
     """How much is measured; `layers` holds pairs of length and rounds."""
 
-    layers: tuple[tuple[int, int], ...] = ((2048, 7), (8192, 3), (32768, 1))
+    layers: tuple[tuple[int, int], ...] = ((2048, 5), (8192, 3), (32768, 3))
     dense_up_to: int = 8192
     middle: int = 8192
     far: int = 131072
-    far_rounds: int = 2
+    far_rounds: int = 3
     step: int = 8192
     step_rounds: int = 3
     batch: int = 16
 
 
 class Target(NamedTuple):
-    """What is promised, and what each setting gave."""
+    """What is promised, what each setting gave, and what it would give a kernel that multiplies at the GEMM's rate and does no more."""
 
     what: str
     bound: float
     at_least: bool
     values: dict[str, float]
+    reachable: dict[str, float]
 
     def worst(self) -> tuple[str, float]:
         """The setting with the worst value, and the value."""
@@ -42,11 +45,29 @@ class Target(NamedTuple):
 
     def row(self) -> list[str]:
         """As it is printed."""
+        bound = f"{'>=' if self.at_least else '<='} {self.bound:g}"
         if not self.values:
-            return [self.what, f"{'>=' if self.at_least else '<='} {self.bound:g}", "-", "-", "not measured"]
+            return [self.what, bound, "-", "-", "-", "not measured"]
         setting, value = self.worst()
         met = value >= self.bound if self.at_least else value <= self.bound
-        return [self.what, f"{'>=' if self.at_least else '<='} {self.bound:g}", f"{value:.3g}", setting, "yes" if met else "NO"]
+        reachable = f"{self.reachable[setting]:.3g}" if self.reachable else "-"
+        return [self.what, bound, f"{value:.3g}", reachable, setting, "yes" if met else "NO"]
+
+
+# Floating-point operations a token, forward and backward. A product takes two in each direction: for its input's and its weights' gradient.
+PROJECTIONS = 3 * 2 * 4 * DIM**2
+BLOCK = PROJECTIONS + 3 * 2 * 2 * DIM * FEEDFORWARD  # without attention
+
+
+def pairs(keys: float) -> float:
+    """Of attention to so many keys: two products forward, four backward."""
+    return 6 * 2 * DIM * keys
+
+
+def keys_of_window(length: int) -> float:
+    """Mean number of keys of a query within the window."""
+    window = min(WINDOW, length - 1)
+    return 2 * window + 1 - window * (window + 1) / length
 
 
 def targets(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]) -> list[Target]:
@@ -54,42 +75,59 @@ def targets(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]
     times = rows.set_index(["setting", "table", "length", "name"]).sort_index()["total"]
     found = []
 
-    def ratio(what: str, bound: float, table: str, length: int, slow: list[str], fast: list[str], at_least: bool = True) -> None:
-        """The fastest of `slow` over the fastest of `fast`."""
-        values = {}
+    def ratio(what: str, bound: float, table: str, length: int, slow: list[str], fast: list[str], flop: float) -> None:
+        """The fastest of `slow` over the fastest of `fast`, which takes `flop` a token."""
+        values, reachable = {}, {}
         for setting in rows["setting"].unique():
             at = times[setting, table, length]
             if set(fast) & set(at.index):
                 values[setting] = at[at.index.intersection(slow)].min() / at[at.index.intersection(fast)].min()
-        found.append(Target(what, bound, at_least, values))
+                reachable[setting] = at[at.index.intersection(slow)].min() / at_peak(flop, figures[setting])
+        found.append(Target(what, bound, True, values, reachable))
 
-    def figure(what: str, bound: float, at_least: bool, value: Callable[[dict[str, float]], float], memory: bool = False) -> None:
+    def figure(
+        what: str, bound: float, at_least: bool, value: Callable[[dict[str, float]], float], best: float | None = None, memory: bool = False
+    ) -> None:
         values = {setting: value(each) for setting, each in figures.items() if (setting == "memory") == memory}
-        found.append(Target(what, bound, at_least, values))
+        found.append(Target(what, bound, at_least, values, {} if best is None else dict.fromkeys(values, best)))
 
     local, band, slab = ["local-attention", "local-attention, rotary"], ["ours, band, T5"], ["ours, slab, T5"]
-    middle = size.middle
-    ratio(f"layer, {middle:,}: local-attention / band", 4, "layer", middle, local, band)
-    ratio(f"layer, {middle:,}: HF Longformer / band", 8, "layer", middle, ["HF Longformer"], band)
-    ratio(f"layer, {middle:,}: dense SDPA / band", 20, "layer", middle, ["dense SDPA"], band)
-    ratio(f"layer, {middle:,}: local-attention / slab", 2.5, "layer", middle, local, slab)
-    ratio(f"layer, {middle:,}: HF Longformer / slab", 5, "layer", middle, ["HF Longformer"], slab)
-    ratio(f"layer, {middle:,}: HF BigBird / BigBird pattern", 4, "layer", middle, ["HF BigBird"], ["ours, BigBird pattern"])
+    middle, step = size.middle, size.step
+    near = pairs(keys_of_window(middle))
+    layer, drawn = PROJECTIONS + near, PROJECTIONS + pairs(keys_of_bigbird(middle))
+    ratio(f"layer, {middle:,}: local-attention / band", 4, "layer", middle, local, band, layer)
+    ratio(f"layer, {middle:,}: HF Longformer / band", 8, "layer", middle, ["HF Longformer"], band, layer)
+    ratio(f"layer, {middle:,}: dense SDPA / band", 20, "layer", middle, ["dense SDPA"], band, layer)
+    ratio(f"layer, {middle:,}: local-attention / slab", 2.5, "layer", middle, local, slab, layer)
+    ratio(f"layer, {middle:,}: HF Longformer / slab", 5, "layer", middle, ["HF Longformer"], slab, layer)
+    ratio(f"layer, {middle:,}: HF BigBird / BigBird pattern", 4, "layer", middle, ["HF BigBird"], ["ours, BigBird pattern"], drawn)
     for kernel in KERNELS_OF_WINDOWS:
         if kernel == "band":
-            figure("band alone / GEMM, flop/s", 0.5, True, lambda each: each["core band Gflop/s"] / each["GEMM Gflop/s"])
-        near, far = (f"{kernel} us/token at {length}" for length in (middle, size.far))
-        figure(f"{kernel}: us/token at {size.far:,} / at {middle:,}", 1.2, False, lambda each, near=near, far=far: each[far] / each[near])
+            figure("band alone / GEMM, flop/s", 0.5, True, lambda each: each["core band Gflop/s"] / each["GEMM Gflop/s"], 1)
+        at, far = (f"{kernel} us/token at {length}" for length in (middle, size.far))
+        figure(f"{kernel}: us/token at {size.far:,} / at {middle:,}", 1.2, False, lambda each, at=at, far=far: each[far] / each[at], 1)
         figure(f"{kernel}: KiB/token a layer at {size.far:,}", 8, False, lambda each, name=kernel: each[f"{name} KiB/token"], memory=True)
         figure(f"{kernel}: peak GiB, step of 4 layers at {size.far:,}", 8, False, lambda each, k=kernel: each[f"{k} step GiB"], memory=True)
-    ratio(f"step, {size.step:,}: best of local-attention, HF Longformer / ours", 3.5, "step", size.step, [*local, "HF Longformer"], OURS)
-    ratio(f"step, {size.step:,}: HF BigBird / BigBird pattern", 1, "step", size.step, ["HF BigBird"], ["ours, BigBird pattern"])
-    ratio(f"step, {size.step:,}: ours / floor", 1.35, "step", size.step, OURS, ["floor: no attention"], at_least=False)
-    for name in ("all pairs", f"window {WINDOW}"):
-        ours = [f"{each}, {name}" for each in OURS]
-        ratio(f"step of 300: HF BERT / ours, {name}", 1.35, "step", 300, ["HF BERT"], ours)
-        ratio(f"step of 300: HF ESM / ours, {name}", 1.35, "step", 300, ["HF ESM"], ours)
+    whole, peers = LAYERS * (BLOCK + pairs(keys_of_window(step))), [*local, "HF Longformer"]
+    ratio(f"step, {step:,}: best of local-attention, HF Longformer / ours", 3.5, "step", step, peers, OURS, whole)
+    whole = LAYERS * (BLOCK + pairs(keys_of_bigbird(step)))
+    ratio(f"step, {step:,}: HF BigBird / BigBird pattern", 1, "step", step, ["HF BigBird"], ["ours, BigBird pattern"], whole)
+    floors, best = {}, {}
+    for setting in rows["setting"].unique():
+        at, floor = times[setting, "step", step], times[setting, "step", step]["floor: no attention"]
+        floors[setting] = at[at.index.intersection(OURS)].min() / floor
+        best[setting] = 1 + at_peak(LAYERS * pairs(keys_of_window(step)), figures[setting]) / floor
+    found.append(Target(f"step, {step:,}: ours / floor", 1.35, False, floors, best))
+    for name, keys in (("all pairs", 300.0), (f"window {WINDOW}", keys_of_window(300))):
+        ours, whole = [f"{each}, {name}" for each in OURS], LAYERS * (BLOCK + pairs(keys))
+        ratio(f"step of 300: HF BERT / ours, {name}", 1.35, "step", 300, ["HF BERT"], ours, whole)
+        ratio(f"step of 300: HF ESM / ours, {name}", 1.35, "step", 300, ["HF ESM"], ours, whole)
     return found
+
+
+def at_peak(flop: float, figures: dict[str, float]) -> float:
+    """Microseconds of so many operations at the rate of the GEMM."""
+    return flop / figures["GEMM Gflop/s"] / 1000
 
 
 # ---------------------------------------------------------------------------------------------------------------- words
@@ -147,16 +185,39 @@ def disturbed(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float
     return "\n".join(lines)
 
 
-def report(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]], differences: dict[str, float]) -> str:
+def limits(size: Size, figures: dict[str, dict[str, float]]) -> str:
+    """What the processor allows, in words."""
+    near, gemm = pairs(keys_of_window(size.middle)), [each["GEMM Gflop/s"] for name, each in figures.items() if name != "memory"]
+    bounds = [at_peak(PROJECTIONS + near, each) for name, each in figures.items() if name != "memory"]
+    taken = [each[f"{KERNELS_OF_WINDOWS[0]} us/token at {size.middle}"] for name, each in figures.items() if name != "memory"]
+    words = f"""Forward and backward of one layer take {PROJECTIONS / 1000:.0f} kflop a token for the projections and {near / 1000:.0f} for
+    the pairs within the window, where no score is computed twice. At the rate of a float32 product of {GEMM:,} x {GEMM:,} in the same
+    run, {_span(gemm, ".0f")} Gflop/s, that is {_span(bounds, ".1f")} us a token; {KERNELS_OF_WINDOWS[0]} takes {_span(taken, ".1f")}.
+    "Reachable here" is the peer's time over the time at that rate, in the setting of the line: what no float32 kernel can pass on this
+    machine, whatever it does. The bounds were set on a processor whose product runs at 240 Gflop/s (Zen 5)."""
+    return fill(" ".join(words.split()), 140)
+
+
+def _span(values: list[float], form: str) -> str:
+    low, high = format(min(values), form), format(max(values), form)
+    return low if low == high else f"{low} to {high}"
+
+
+def report(
+    size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]], differences: dict[str, float], parameters: dict[str, int]
+) -> str:
     """All tables, in Markdown."""
     layers = rows[rows["table"] == "layer"]["length"].unique()
     steps = rows[rows["table"] == "step"][["length", "batch"]].drop_duplicates().to_numpy()
-    promises = aligned([["target", "bound", "worst", "setting", "met"], *(target.row() for target in targets(size, rows, figures))])
+    promises = aligned(
+        [["target", "bound", "worst", "reachable here", "setting", "met"], *(target.row() for target in targets(size, rows, figures))]
+    )
     sizes = f"embed_dim {DIM}, {HEADS} heads, window {WINDOW} to each side, float32"
     parts = [
         *filter(None, [disturbed(size, rows, figures)]),
         "## Targets\n\nEach is judged by its worst setting, peers by their faster variant. A window has fewer pairs than BERT and ESM.\n\n"
         + promises,
+        "## What limits it\n\n" + limits(size, figures),
         *(
             f"## One layer, {length:,} tokens\n\nus/token, forward / forward and backward; {sizes}, batch 1.\n\n"
             + time_table(rows, "layer", length)
@@ -173,6 +234,8 @@ def report(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]],
         + memory_table(figures["memory"]),
         "## Same work\n\nLargest error of output and input gradient against dense masked attention with the same weights, relative: "
         + ", ".join(f"{name} {value:.0e}" for name, value in differences.items())
+        + ".\n\nThousand parameters of the encoders: "
+        + ", ".join(f"{name} {number / 1000:.1f}" for name, number in parameters.items())
         + f".\n\nKeys of a query, BigBird: ours {keys_of_bigbird(size.middle):.0f} in the mean, Hugging Face's 512.",
     ]
     return "\n\n".join(parts) + "\n"

@@ -11,6 +11,7 @@ import torch
 import selfattn_bio
 
 
+@pytest.mark.slow
 def test_a_result_of_other_code_is_not_taken_for_one_of_this(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import long_range
 

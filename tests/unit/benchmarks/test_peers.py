@@ -1,0 +1,95 @@
+"""The scripts that need the bench extra."""
+
+import importlib
+import importlib.util
+import sys
+import warnings
+from collections import Counter
+from types import ModuleType
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+MISSING = [name for name in ("local_attention", "transformers", "x_transformers") if importlib.util.find_spec(name) is None]
+pytestmark = [
+    pytest.mark.slow,  # to import them
+    pytest.mark.filterwarnings("ignore"),  # other libraries warn as they please
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed, pip install -e '.[bench]': {', '.join(MISSING)}"),
+]
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(variable, "1")  # as a script may; taken back after the test
+    with warnings.catch_warnings(action="ignore"):
+        return importlib.import_module(name)
+
+
+def test_agreement_fails_where_a_difference_is_above_the_tolerance(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agreement = script("agreement", monkeypatch)
+    agreement.main()
+    table = capsys.readouterr().out
+    monkeypatch.setattr(agreement, "TOLERANCE", 1e-9)
+    with pytest.raises(SystemExit, match="differences must be at most 1e-09, got more for ALiBi slopes: Hugging Face BLOOM, "):
+        agreement.main()
+    assert capsys.readouterr().out == table
+
+
+def test_each_layer_of_the_gpu_table_runs_in_bfloat16(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    gpu = script("gpu", monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--quick"])
+    gpu.main()
+    said = capsys.readouterr().out.splitlines()
+    for name in ("ours, slab, T5", "ours, BigBird pattern", "local-attention, rotary", "HF BigBird", "HF BERT", "HF ESM"):
+        (line,) = [line for line in said if line.startswith(name + "  ")]
+        assert float(line.removeprefix(name).split()[0]) > 0
+
+
+class Hungry(torch.nn.Linear):
+    """Runs a number of times, then lacks memory."""
+
+    def __init__(self, most: int, width: int) -> None:
+        super().__init__(width, width)
+        self.left = most
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.left -= 1
+        if self.left < 0:
+            raise torch.OutOfMemoryError
+        return super().forward(x)
+
+
+def test_a_layer_that_cannot_run_has_the_reason_in_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = script("gpu", monkeypatch)
+    layers = {most: Hungry(most, gpu.peers.DIM) for most in (0, 2, 99)}
+    found = gpu.measured(layers | {"broken": torch.nn.Linear(1, 1)}, 64, "cpu", 3)
+    assert found[0] == found[2] == "out of memory"
+    assert len(found[99]) == 2
+    assert found["broken"].startswith("RuntimeError: ")
+
+
+def test_each_case_of_the_speed_tables_is_timed_three_times_or_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    speed = script("attention_speed", monkeypatch)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
+    cases = [speed.Case(name, 1, 1, lambda seconds=seconds: (seconds, seconds)) for name, seconds in (("fast", 0.1), ("slow", 9.0))]
+    rounds = list(speed.rounds_of([speed.Table("table", 3, cases)]))
+    assert len(rounds) == 4
+    assert set(Counter((each["name"], each["precision"]) for samples in rounds for each in samples).values()) == {3}
+    size = speed.Size()
+    assert min(*(rounds for _, rounds in size.layers), size.far_rounds, size.step_rounds) >= 3
+
+
+def test_what_is_reachable_counts_each_operation_that_a_layer_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers, report = script("peers", monkeypatch), script("speed_report", monkeypatch)
+    length, qkv, out = 64, torch.nn.Linear(peers.DIM, 3 * peers.DIM), torch.nn.Linear(peers.DIM, peers.DIM)
+    x = torch.randn(1, length, peers.DIM, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        peers.dense_oracle(x, qkv, out, torch.ones(length, length, dtype=torch.bool)).sum().backward()
+    assert counter.get_total_flops() == length * (report.PROJECTIONS + report.pairs(report.keys_of_window(length)))
+    allowed = peers.build_pattern(peers.WINDOWED).dense_mask(300)
+    assert report.keys_of_window(300) == pytest.approx(int(allowed.sum()) / 300)
+    row = report.Target("layer", 4, True, {"a": 3.0, "b": 2.0}, {"a": 3.5, "b": 2.5}).row()
+    assert row == ["layer", ">= 4", "2", "2.5", "b", "NO"]
