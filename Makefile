@@ -9,7 +9,7 @@ SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
 help:
 	@echo "make train_promoter   results/promoter/: model, metrics, motifs, report (train_NAME for workflows/tasks/NAME.toml; CORES=$(CORES))"
-	@echo "make sweep_NAME       results/NAME/sweep.tsv: the runs of its [sweep], ranked on valid"
+	@echo "make sweep_NAME       results/NAME/sweep.tsv: the runs of its [sweep], ranked on valid (sweep_grid: a small one)"
 	@echo "make test             the tests                    make test-long        kills by the dozen, minutes"
 	@echo "                      SELFATTN_SLURM_TEST=1 make test-long, as root with Slurm installed: the workflow through a Slurm of two nodes"
 	@echo "make check           format, lint, types, layers, workflow rules"
@@ -27,7 +27,7 @@ test: .venv/.test .venv/.bench .venv/.warm
 	$(BIN)/python -m pytest -m "not long" $(ARGS)
 
 test-long: .venv/.test .venv/.warm $(if $(filter 1,$(SELFATTN_SLURM_TEST)),.venv/.slurm)
-	$(BIN)/python -m pytest -m long $(ARGS)
+	$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
 
 check: .venv/.test
 	$(BIN)/ruff format --check .

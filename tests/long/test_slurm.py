@@ -44,7 +44,7 @@ def why_not() -> str:
     return ""
 
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1200), pytest.mark.skipif(bool(why_not()), reason=why_not() or "never")]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(2400), pytest.mark.skipif(bool(why_not()), reason=why_not() or "never")]
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ class Run:
 
     def wait_for_checkpoint(self, *folders: Path) -> Path:
         """The first of the folders that has a checkpoint."""
-        end = time.monotonic() + 300
+        end = time.monotonic() + 900
         while True:
             for folder in folders:
                 if any(folder.glob("step-*.safetensors")):
@@ -165,7 +165,7 @@ def test_trainings_on_two_nodes_go_on_after_a_kill_and_after_sigterm(cluster, pr
                 os.kill(trainers(project, "results/smoke/model")["1"], signal.SIGKILL)
             else:
                 slurm("scancel", "--signal=TERM", running_job("rule_train_wildcards_smoke__variants_cnn"))
-        assert run.process.wait(timeout=900) == 0, run.said
+        assert run.process.wait(timeout=2000) == 0, run.said
     seconds = time.monotonic() - started
 
     assert run.said.count("Trying to restart job") == 2
@@ -202,10 +202,10 @@ def test_scancel_frees_the_nodes(cluster, project, capsys):
         slurm("scancel", running_job("rule_train_wildcards_smoke_"))
         cancelled = time.monotonic()
         while not nodes_are_free():
-            assert time.monotonic() - cancelled < 30, slurm("sinfo")
+            assert time.monotonic() - cancelled < 120, slurm("sinfo")
             time.sleep(0.1)
         seconds = time.monotonic() - cancelled
         assert trainers(project, "results/smoke/model") == {}
-        assert run.process.wait(timeout=200) == 1, run.said
+        assert run.process.wait(timeout=900) == 1, run.said
     with capsys.disabled():
         print(f"\nnodes free {seconds:.1f} s after scancel", end="")

@@ -31,7 +31,9 @@ fi
 
 NODE=$(hostname -s)
 MEMORY=$(awk '/MemTotal/ {print int($2 / 1024 * 0.4)}' /proc/meminfo) # MB a node
-echo "CgroupPlugin=disabled" > "$DIR/cgroup.conf"
+CGROUP=disabled
+if [[ $(/usr/sbin/slurmctld -V) == *" 22."* ]]; then CGROUP=cgroup/v1; fi # Debian 12's cannot disable it; this one does nothing unless asked
+echo "CgroupPlugin=$CGROUP" > "$DIR/cgroup.conf"
 # No GPU: a file that Slurm counts as one, so that it schedules by it.
 printf 'AutoDetect=off\nNodeName=n1,n2 Name=gpu File=/dev/null\n' > "$DIR/gres.conf"
 cat > "$DIR/slurm.conf" << END
@@ -78,7 +80,7 @@ ln -s "$DIR/slurm.conf" "$DIR/cgroup.conf" "$DIR/gres.conf" /etc/slurm/
 /usr/sbin/slurmctld -c
 /usr/sbin/slurmd -c -N n1
 /usr/sbin/slurmd -c -N n2
-for _ in {1..200}; do
+for _ in {1..600}; do
   if [[ $(sinfo --noheader --format=%T:%D 2> /dev/null || true) == idle:2 ]]; then
     # Not another Slurm that listens on these ports and answers in their place.
     for file in slurmctld slurmd.n1 slurmd.n2; do
@@ -89,4 +91,4 @@ for _ in {1..200}; do
   sleep 0.1
 done
 tail -n 20 "$DIR"/log/*.log >&2
-refuse "Slurm must have two idle nodes within 20 s"
+refuse "Slurm must have two idle nodes within 60 s"
