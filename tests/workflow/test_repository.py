@@ -60,6 +60,13 @@ def test_the_training_pages_run_files_are_some(tmp_path):
     assert number == 2
 
 
+def test_the_sweep_page_shows_the_jobs_of_its_task():
+    page = (ROOT / "docs/sweep.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^ +(model|cnn) ([0-9a-f]{8}) ", page, flags=re.MULTILINE)
+    jobs = read_run_file(ROOT / "workflows/tasks/grid.toml").jobs()
+    assert sorted(shown) == sorted((job.of, job.name) for job in jobs)
+
+
 def test_schema_is_current():
     made = runpy.run_path(str(ROOT / "workflows/schemas/make_schema.py"))
     assert made["SCHEMA"].read_text(encoding="utf-8") == made["schema_text"](), "run: make schema"
