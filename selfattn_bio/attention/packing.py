@@ -52,7 +52,7 @@ class _Split(torch.autograd.Function):
 
 def _packed(parts: Sequence[Tensor]) -> Tensor | None:
     """(B, L, sum of H * Dh): the memory in which all parts stand side by side as views of it, or None."""
-    batch, heads, length, head_dim = parts[0].shape
+    batch, _, length, head_dim = parts[0].shape
     width = sum(part.shape[1] for part in parts) * head_dim
     at = parts[0].storage_offset()
     for part in parts:

@@ -1,0 +1,48 @@
+"""Packing: views of a projection, whose gradients are joined without a copy where they stand side by side, and rightly where not."""
+
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+from selfattn_bio.attention.packing import room_for, split_heads
+
+
+def test_heads_are_views_of_the_projection():
+    packed = torch.arange(2 * 3 * 12.0).reshape(2, 3, 12)
+    q, k, v = split_heads(packed, (2, 1, 1), 3)
+    assert torch.equal(q, packed[..., :6].unflatten(-1, (2, 3)).transpose(1, 2))
+    assert torch.equal(k, packed[..., 6:9][:, None])
+    assert torch.equal(v, packed[..., 9:][:, None])
+    assert q.data_ptr() == packed.data_ptr()
+
+
+def test_gradients_side_by_side_are_taken_as_they_are():
+    packed = torch.randn(2, 5, 24, requires_grad=True)
+    parts = split_heads(packed, (2, 2, 2), 4)
+    grads = room_for(3, parts[0])
+    for number, grad in enumerate(grads):
+        grad.copy_(torch.randn(2, 2, 5, 4) + number)
+    (found,) = torch.autograd.grad(parts, packed, grads)
+    assert found.data_ptr() == grads[0].data_ptr()
+    assert torch.equal(found, torch.cat(list(grads), 1).transpose(1, 2).flatten(2))
+
+
+def test_gradients_that_stand_elsewhere_or_in_another_order_are_joined():
+    packed = torch.randn(2, 5, 24, requires_grad=True)
+    parts = split_heads(packed, (2, 2, 2), 4)
+    room = room_for(3, parts[0])
+    for grad in room:
+        grad.copy_(torch.randn(2, 2, 5, 4))
+    for grads in ([room[1], room[0], room[2]], [room[0], room[1], room[2].clone()], [torch.randn(2, 2, 5, 4) for _ in range(3)]):
+        (found,) = torch.autograd.grad(parts, packed, grads, retain_graph=True)
+        assert torch.equal(found, torch.cat(grads, 1).transpose(1, 2).flatten(2))
+
+
+def test_derivatives_of_both_orders():
+    packed = torch.randn(1, 3, 8, dtype=torch.float64, requires_grad=True)
+
+    def function(x):
+        q, k, v = split_heads(x, (2, 1, 1), 2)
+        return (q * k).sin() + v
+
+    assert gradcheck(function, packed)
+    assert gradgradcheck(function, packed)
