@@ -5,9 +5,11 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 import threading
 import time
 import weakref
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -241,6 +243,14 @@ def until(holds):
         time.sleep(0.01)
 
 
+def main_thread_waits():
+    """Whether it has submitted all and asks for results."""
+    frame = sys._current_frames()[threading.main_thread().ident]
+    while frame is not None and frame.f_code is not Future.result.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
 @pytest.mark.parametrize("interrupts", [1, 2])
 def test_an_interrupt_leaves_no_thread_with_memory_that_was_freed(monkeypatch, interrupts):
     """Two threads work until no span is left, then finish the one they are in; Ctrl-C comes meanwhile, from an impatient user twice."""
@@ -249,6 +259,7 @@ def test_an_interrupt_leaves_no_thread_with_memory_that_was_freed(monkeypatch, i
     def work(reference):
         call = reference._obj
         first = started.wait(10) == 0
+        until(main_thread_waits)
         for _ in range(interrupts if first else 0):
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             until(lambda: call.next[0] == band.NO_MORE)
