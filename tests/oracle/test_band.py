@@ -261,8 +261,10 @@ def test_an_interrupt_leaves_no_thread_with_memory_that_was_freed(monkeypatch, i
         first = started.wait(10) == 0
         until(main_thread_waits)
         for _ in range(interrupts if first else 0):
+            time.sleep(0.5)  # a signal just before it waits for a lock would be heard after that
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             until(lambda: call.next[0] == band.NO_MORE)
+        until(lambda: call.next[0] == band.NO_MORE)
         enough.wait(0.3 if interrupts == 1 else 10)
         ended.append(call.next[0])
         return 0
