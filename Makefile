@@ -4,7 +4,7 @@ CORES ?= 8
 BIN := .venv/bin
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
-.PHONY: help test test-long check bench bench-promoter bench-long-range schema clean
+.PHONY: help test test-long check bench bench-promoter bench-long-range bench-equalities schema clean
 .DELETE_ON_ERROR:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make check           format, lint, types, layers, workflow rules"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
 	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (three quarters of an hour on two idle cores)"
+	@echo "make bench-equalities a step in one batch, accumulated, by two processes and sharded: the losses side by side"
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
 
 train_%: .venv/.warm
@@ -47,6 +48,9 @@ bench-promoter: .venv/.warm
 
 bench-long-range: .venv/.run
 	$(BIN)/python benchmarks/long_range.py
+
+bench-equalities: .venv/.run
+	$(BIN)/python benchmarks/equalities.py
 
 schema: .venv/.run
 	$(BIN)/python workflows/schemas/make_schema.py

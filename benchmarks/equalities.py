@@ -1,0 +1,92 @@
+"""One step of training, cut four ways: one batch, accumulated batches, two processes (DDP), two that share the weights out (FSDP2).
+
+Each step sees all train records, in batches of which the last is smaller; dropout is 0, losses are divided by the count of the whole step:
+all must train alike but for the order of sums. Prints loss and weights beside those of the one batch; exit code 1 where a loss differs by
+more than `TOLERANCE`. Run: `make bench-equalities` (`python benchmarks/equalities.py`; CPU, gloo).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file
+
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.sequence.alphabet import DNA
+
+TOLERANCE = 1e-4  # relative
+TRAIN, VALID, STEPS = 58, 20, 24
+RUN = f"""
+data = {{ positives = "1.fa", negatives = "0.fa" }}
+[model]
+kind = "attention"
+embed_dim = 16
+num_layers = 2
+num_heads = 2
+feedforward_dim = 32
+dropout = 0.0
+stem = {{ kind = "none" }}  # the batch norm of the other one takes the statistics of what a batch holds
+[training]
+max_steps = {STEPS}
+evaluate_every = 1
+patience = {STEPS}
+"""
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
+WAYS: dict[str, tuple[int, int, tuple[str, ...], tuple[str, ...]]] = {  # -> batch_size, accumulate, launcher, options
+    "one batch": (TRAIN, 1, (), ()),
+    "4 accumulated batches": (16, 4, (), ()),
+    "2 processes, DDP": (TRAIN, 1, TORCHRUN, ()),
+    "2 processes, DDP, 4 batches": (16, 4, TORCHRUN, ()),
+    "2 processes, FSDP2": (TRAIN, 1, TORCHRUN, ("--sharded",)),
+}
+
+
+def prepare(folder: Path) -> None:
+    """Records of two labels, corpus and split."""
+    rng = np.random.default_rng(0)
+    for label in (0, 1):
+        letters = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range((TRAIN + VALID) // 2)]
+        (folder / f"{label}.fa").write_text("".join(f">{label}-{i}\n{text}\n" for i, text in enumerate(letters)))
+    corpus = build_corpus([(folder / "1.fa", 1), (folder / "0.fa", 0)], folder / "corpus", Rules(DNA))
+    sides = rng.permutation(["train"] * TRAIN + ["valid"] * VALID)
+    pd.DataFrame({"id": corpus.records["id"], "split": sides, "reason": ""}).to_csv(folder / "split.tsv", sep="\t", index=False)
+
+
+def trained(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The loss of each step, and all weights at the end."""
+    batch, accumulate, launcher, options = WAYS[name]
+    (folder / f"{name}.toml").write_text(f"{RUN}batch_size = {batch}\naccumulate = {accumulate}\n")
+    command = [sys.executable, *launcher, "-m", "selfattn_bio.cli.main", "train", "--run-file", f"{name}.toml", "--corpus", "corpus"]
+    command += ["--split", "split.tsv", "--threads", "1", "--output", name, *options]
+    done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise SystemExit(f"{done.stdout}\ntraining must end well, got exit code {done.returncode} of {name}")
+    weights = load_file(folder / name / "model.safetensors")
+    losses = pd.read_csv(folder / name / "history.csv")["train_loss"].to_numpy()
+    return losses, np.concatenate([weights[key].double().numpy().ravel() for key in sorted(weights)])
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        prepare(Path(name))
+        found = {way: trained(Path(name), way) for way in WAYS}
+    losses, weights = found["one batch"]
+    head = (f"loss, step {1}", f"step {STEPS // 2}", f"step {STEPS}", "relative, at most", "weights, at most")
+    print(f"{'':28} " + " ".join(f"{each:>17}" for each in head))
+    far = []
+    for way, (own, own_weights) in found.items():
+        difference = float(np.abs(own / losses - 1).max())
+        steps = " ".join(f"{own[step]:17.7f}" for step in (0, STEPS // 2 - 1, STEPS - 1))
+        print(f"{way:28} {steps} {difference:17.1e} {np.abs(own_weights - weights).max():17.1e}")
+        far += [] if difference <= TOLERANCE else [way]
+    if far:
+        raise SystemExit(f"losses must differ by {TOLERANCE:.0e} at most, got more for {', '.join(far)}")
+
+
+if __name__ == "__main__":
+    main()
