@@ -1,5 +1,7 @@
 """The loop on planted truth: it learns, its control does not, and a large batch is a large batch however it is cut."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -74,6 +76,20 @@ def test_a_planted_motif_is_learnt_and_scored(planted, tmp_path, model, capsys):
 def test_half_precisions_learn_too(planted, tmp_path, precision):
     train(with_training(precision=precision), *planted, tmp_path / "model", threads=1)
     assert best_auroc(tmp_path / "model") > 0.95
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_window_in_bfloat16_learns_on_a_gpu(planted, tmp_path):
+    window = {"pattern": config.WindowPattern(window=16), "embed_dim": 32, "stem": config.NoStem(), "kernel": "flex"}
+    train(
+        run_file(FAST.model_copy(update={"precision": "bf16-mixed"}), MODEL.model_copy(update=window)),
+        *planted,
+        tmp_path / "model",
+        threads=1,
+    )
+    assert best_auroc(tmp_path / "model") > 0.9
+    assert json.loads((tmp_path / "model" / "provenance.json").read_text())["device"] == "cuda"
 
 
 def test_the_history_says_how_fast_it_was(planted, tmp_path):
