@@ -41,7 +41,7 @@ QUICK = "--quick" in sys.argv[1:]
 FOLDER = Path("results/bench_few_labels_quick" if QUICK else "results/bench_few_labels")
 SEEDS = (0,) if QUICK else (0, 1, 2)
 SHARES = {0.01: 4} if QUICK else {0.01: 150, 0.1: 500, 1.0: 1500}  # of the labels of train and valid: steps
-PRETRAINING = {"max_steps": 4 if QUICK else 2000, "learning_rate": 2e-3, "evaluate_every": 500, "label_smoothing": 0.0}
+PRETRAINING = {"max_steps": 4 if QUICK else 1000, "learning_rate": 2e-3, "evaluate_every": 500, "label_smoothing": 0.0}
 STARTS: dict[str, dict[str, str] | None] = {"random": None, "pretrained": {"adapt": "all"}, "pretrained, LoRA": {"adapt": "lora"}}
 Sides = dict[str, list[Record]]  # positives and negatives
 
