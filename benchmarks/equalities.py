@@ -32,6 +32,8 @@ feedforward_dim = 32
 dropout = 0.0
 stem = {{ kind = "none" }}  # the batch norm of the other one takes the statistics of what a batch holds
 [training]
+optimizer = "adam"  # a decay in the gradient: AdamW would divide a wrong factor of all gradients out
+weight_decay = 0.1
 max_steps = {STEPS}
 evaluate_every = 1
 patience = {STEPS}

@@ -156,7 +156,7 @@ def _report(table: pd.DataFrame) -> None:
         )
         _say(
             f"{row['name']} {row['consensus']}: {match_label(row) or 'no known motif'} (q {row['match_q']:.1g}), {row['num_sites']} sites, "
-            f"{row['odds_ratio']:.2f}x enriched (q {row['enrichment_q']:.1g}), effect {measured}: {row['verdict']}"
+            f"odds x{row['odds_ratio']:.2f} (q {row['enrichment_q']:.1g}), effect {measured}: {row['verdict']}"
         )
     _say(f"supported: {(table['verdict'] == 'supported').sum()} of {len(table)}")
 

@@ -8,8 +8,9 @@ Hides: the tests. The `motifs` command calls `weigh_evidence`.
 
 **The unit.** A model that learnt nothing still reacts to letters: its own raw score falls when its own motifs are shuffled, so any
 motif that it made up would pass a test on raw scores. Effects are therefore measured in logits times the slope that was fitted on valid
-(`evaluation.calibration.fit_slope`), that is, in log-odds which held-out labels bear out. The scores of a network that tells nothing
-about held-out records have a slope of about 0, and its effects vanish with it, however large its raw scores are. An effect must also be
+(`evaluation.calibration.fit_slope`), that is, in log-odds which held-out labels bear out. For a network that tells nothing about held-out
+records, slope x spread of its scores is what chance gives, about 2 / sqrt(records of valid): .03 log-odds with 5,000, .2 with 100, and
+its effects are no larger, however large its raw scores are. So a small valid side is weak ground for a verdict. An effect must also be
 worth mentioning: at least `MIN_EFFECT` (0.1: the odds of a positive fall by a tenth), for with thousands of records a test of
 "different from 0" alone finds anything. So a control supports nothing because its scores are worth nothing; how many motifs it makes up
 without that, its proposals show.

@@ -52,7 +52,8 @@ class Scorer:
     temperature, threshold
         Fitted on valid: probability = sigmoid(logit / temperature); a probability at or above the threshold is a call.
     slope
-        Fitted on valid: what one logit is worth in log-odds that held-out labels bear out; about 0 for a network that tells nothing.
+        Fitted on valid: what one logit is worth in log-odds that held-out labels bear out; of a network that tells nothing, slope x
+        spread of the logits is about 2 / sqrt(records of valid).
     """
 
     run: RunFile

@@ -32,7 +32,18 @@ def test_gradients_that_stand_elsewhere_or_in_another_order_are_joined():
     room = room_for(3, parts[0])
     for grad in room:
         grad.copy_(torch.randn(2, 2, 5, 4))
-    for grads in ([room[1], room[0], room[2]], [room[0], room[1], room[2].clone()], [torch.randn(2, 2, 5, 4) for _ in range(3)]):
+    other = room_for(3, parts[0])
+    for grad in other:
+        grad.copy_(torch.randn(2, 2, 5, 4))
+    heads_apart = torch.randn(5 * 2 * 24).as_strided((2, 2, 5, 4), (120, 4, 24, 1), 0)  # as it should be, the others in it transposed
+    transposed = [heads_apart, *(heads_apart.as_strided((2, 2, 5, 4), (120, 24, 4, 1), offset) for offset in (8, 16))]
+    for grads in (
+        [room[1], room[0], room[2]],
+        [room[0], room[1], room[2].clone()],
+        [room[0], other[1], room[2]],
+        transposed,
+        [torch.randn(2, 2, 5, 4) for _ in range(3)],
+    ):
         (found,) = torch.autograd.grad(parts, packed, grads, retain_graph=True)
         assert torch.equal(found, torch.cat(grads, 1).transpose(1, 2).flatten(2))
 
