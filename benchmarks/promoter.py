@@ -94,15 +94,19 @@ def predictions(seed: int) -> pd.DataFrame:
     return pd.read_csv(FOLDER / f"seed{seed}" / "predictions" / "test.tsv", sep="\t")
 
 
-def lead_of_means(baseline: str) -> dict[str, float]:
-    """Mean over the seeds of test AUROC, model minus `baseline`; the interval is over test records, each draw the same for all networks."""
-    drawn: dict[str, list[Sampled]] = {"model": [], baseline: []}
-    for table in map(predictions, SEEDS):
-        bootstrap = Bootstrap(table["label"].to_numpy())
-        for name, each in drawn.items():
-            each.append(bootstrap.metrics(table[name], threshold=0.5)["auroc"])
-    model, other = (Sampled(mean(s.value for s in each), np.mean([s.draws for s in each], axis=0)) for each in drawn.values())
-    return model.minus(other)
+def lead_of_means(of_model: Sequence[pd.Series], of_baseline: Sequence[pd.Series], labels: pd.Series) -> dict[str, float]:
+    """Mean of several models' test AUROC minus that of several baselines; the interval is over test records, each draw the same for all."""
+    bootstrap = Bootstrap(labels.to_numpy())
+    means = []
+    for group in (of_model, of_baseline):
+        sampled = [bootstrap.metrics(each, threshold=0.5)["auroc"] for each in group]
+        means.append(Sampled(mean(each.value for each in sampled), np.mean([each.draws for each in sampled], axis=0)))
+    return means[0].minus(means[1])
+
+
+def said(lead: dict[str, float]) -> str:
+    """A difference with its interval."""
+    return f"{lead['value']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f})"
 
 
 def of_mean_prediction(name: str, seeds: Sequence[int]) -> float:
@@ -144,10 +148,13 @@ def main() -> None:
     for seed, metrics in results.items():
         best = metrics["differences"]["best_baseline"]
         lead = metrics["differences"]["baselines"][best]["auroc"]
-        print(f"seed {seed}: model - {best} {lead['value']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f})")
+        print(f"seed {seed}: model - {best} {said(lead)}")
     best = max(baselines, key=lambda name: mean(table[name]))
-    lead = lead_of_means(best)
-    print(f"means: model - {best} {lead['value']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f}), p {lead['p']:.3f}")
+    tables = [predictions(seed) for seed in SEEDS]
+    models, labels = [table["model"] for table in tables], tables[0]["label"]
+    print(f"means: model - {best} {said(lead_of_means(models, [table[best] for table in tables], labels))}")
+    pairs_of_cnns = [(one["cnn"] + other["cnn"]) / 2 for one, other in combinations(tables, 2)]
+    print(f"means: model - two CNNs averaged {said(lead_of_means(models, pairs_of_cnns, labels))}")
 
 
 if __name__ == "__main__":
