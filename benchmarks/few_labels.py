@@ -4,7 +4,8 @@ The share is drawn of train and of valid alike, so that the choice of the best s
 kept. A masked-language model is pretrained without labels on the task's own records of the training chromosomes: 300 letters each, the
 first 300 in front of transcription starts and 300 from 2 kb further up, as data/README.md says. No other upstream DNA ships. Its weights
 start the promoter model, which then learns all of them, or its head and LoRA; beside it the same model from random weights, with the same
-steps. Three seeds, which draw the labels too; those of 1 % are among those of 10 %. Test records that the pretraining saw are refused.
+steps. Three seeds, which draw the labels too, but one pretraining; those of 1 % are among those of 10 %. With all labels random weights are
+those of `make bench-promoter`, whose models are used where they are there. Test records that the pretraining saw are refused.
 
 As in `benchmarks/promoter.py`, two trainings run at once, each with one thread. Goes on where it was stopped: results/bench_few_labels/.
 Run: `python benchmarks/few_labels.py` (half an hour on two cores); `--quick` is a check of a few steps, into a folder of its own.
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import promoter
 import tomli_w
 import torch
 from promoter import command, is_trained
@@ -88,12 +90,17 @@ def of_same_parent(run_file: Path, output: Path) -> bool:
     return [parent["weights_sha256"] for parent in read_provenance(output)["parents"]][:1] == weights
 
 
-def judged(run_file: Path, pretraining: Future[Path] | None) -> dict[str, float]:
+def trained_and_judged(run_file: Path, pretraining: Future[Path] | None) -> dict[str, float]:
     """Best valid and test AUROC of a run, which waits for its parent."""
     if pretraining:
         pretraining.result()
-    model, corpus = trained(run_file), Corpus.open(run_file.parent / "corpus")
-    rows = np.flatnonzero(np.array(read_split(run_file.parent / "split.tsv", corpus.records["id"])) == "test")
+    return judged(trained(run_file), run_file.parent / "corpus", run_file.parent / "split.tsv")
+
+
+def judged(model: Path, corpus_path: Path, split_path: Path) -> dict[str, float]:
+    """Best valid and test AUROC of a model folder."""
+    corpus = Corpus.open(corpus_path)
+    rows = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
     records, letters = corpus.records.iloc[rows], [corpus.letters(int(row)) for row in rows]
     check_unseen(model, records, letters, corpus.alphabet, corpus.assembly)
     test = float(roc_auc_score(records["label"].astype(int), load(model).logits(letters)))
@@ -128,8 +135,8 @@ def runs_of(share: float, seed: int, sides: Sides, split: ChromosomeSplit, paren
     steps, runs = SHARES[share], {}
     training = {"seed": seed, "max_steps": steps, "evaluate_every": max(25, steps // 6), "warmup_steps": min(200, steps // 5)}
     for start, transfer in STARTS.items():
-        if start == "pretrained, LoRA" and share == 1:
-            continue  # it is for few labels, and the longest trainings
+        if share == 1 and start != "pretrained":
+            continue  # those from random weights are bench-promoter's; LoRA is for few labels
         values = {"data": {"assembly": "dm3", **files}, "split": split.model_dump(mode="json"), "training": training}
         values |= {"transfer": {"parent": str(parent), **transfer}} if transfer else {}
         runs[start] = write_run_file(folder / f"{start.replace(', ', '_').lower()}.toml", values)
@@ -152,16 +159,20 @@ def main() -> None:
     keys = [(share, seed) for share in SHARES for seed in SEEDS]
     runs = {key: runs_of(*key, sides, split, parent.with_suffix("")) for key in keys}
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(prepare, [parent, *(each["random"] for each in runs.values())]))
+        list(pool.map(prepare, [parent, *(each["pretrained"] for each in runs.values())]))
         pretraining = pool.submit(trained, parent)
-        # Those of few labels from random weights go first, which need not wait for it; with all labels they are those of bench-promoter.
+        # Those from random weights go first: they need not wait for it.
         wanted = [(share, seed, start) for start in STARTS for share, seed in keys if start in runs[share, seed]]
-        wanted.sort(key=lambda key: key[0] == 1 and key[2] == "random")
         found = {
-            (share, seed, start): pool.submit(judged, runs[share, seed][start], pretraining if STARTS[start] else None)
+            (share, seed, start): pool.submit(trained_and_judged, runs[share, seed][start], pretraining if STARTS[start] else None)
             for share, seed, start in wanted
         }
     results = {key: future.result() for key, future in found.items()}
+    if 1.0 in SHARES:  # all labels from random weights: the task itself, as bench-promoter has it, or trained now in its folder
+        corpus, split_path = promoter.prepare()
+        of_seeds = {seed: promoter.write_run_file(task, seed) for seed in SEEDS}
+        promoter.trained_at_once([(path, "", path.with_name("model")) for path in of_seeds.values()], corpus, split_path)
+        results |= {(1.0, seed, "random"): judged(path.with_name("model"), corpus, split_path) for seed, path in of_seeds.items()}
     rows = [{"labels": share, "seed": seed, "start": start, **result} for (share, seed, start), result in results.items()]
     pd.DataFrame(rows).sort_values(["labels", "start", "seed"]).to_csv(FOLDER / "few_labels.csv", index=False)
     print("\n| labels | start | test AUROC by seed | mean | valid, mean | test - random by seed | mean |\n|---|---|---|---|---|---|---|")
