@@ -1,4 +1,8 @@
 # From FASTA to motifs with evidence. Each run file workflows/tasks/NAME.toml gives a target `train_NAME` by itself.
+import atexit
+import re
+
+
 include: "rules/tasks.smk"
 include: "rules/launch.smk"
 include: "rules/corpus.smk"
@@ -44,5 +48,16 @@ onsuccess:
                 print(f"{'Report' if result.endswith('.html') else 'Results'}: {result}", file=sys.stderr)
 
 
+def say_cause(snakemake_logs: list[str]) -> None:
+    """Where the logs of what failed are, as Snakemake's own name them, and the last line of each, which is the cause."""
+    text = "".join(Path(path).read_text(encoding="utf-8") for path in snakemake_logs)
+    failed = list(dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, flags=re.MULTILINE)))
+    places = failed or [f"results/{task}/logs/" for task in RUNS]  # a step that never started names no log
+    print(f"What is finished is kept: the same command goes on from there. Logs: {', '.join(places)}", file=sys.stderr)
+    for path in map(Path, failed):
+        if path.is_file() and (lines := path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]):
+            print(lines[-1], file=sys.stderr)
+
+
 onerror:
-    print("What is finished is kept: the same command goes on from there. Logs: results/TASK/logs/", file=sys.stderr)
+    atexit.register(say_cause, log)  # at the very end, after what Snakemake itself has yet to say

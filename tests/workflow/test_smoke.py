@@ -283,6 +283,8 @@ def test_a_bad_sequence_file_stops_with_its_place(fresh):
     line = next(line for line in result.stdout.splitlines() if line.startswith("selfattn-bio ingest: error: "))
     assert re.search(r"data/smoke/positives\.fa:\d+.*'J'", line)
     assert line in (fresh / "results/smoke/logs/ingest.log").read_text()
+    said = "What is finished is kept: the same command goes on from there. Logs: results/smoke/logs/ingest.log"
+    assert result.stdout.splitlines()[-2:] == [said, line]
     assert not (fresh / "results/smoke/corpus").exists()
     replace(fresh / "data/smoke/positives.fa", ">bad\nACGTJ\n", "")
     assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0
