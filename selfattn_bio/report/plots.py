@@ -88,11 +88,12 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes) -> None:
     history
         Columns step, train_loss, valid_loss, valid_auroc, one row an evaluation.
     """
-    ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss")
-    ax.plot(history["step"], history["valid_loss"], color=BASELINE, label="valid loss")
+    dots: Any = {"marker": "o", "markersize": 3}  # a single evaluation has no line
+    ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss", **dots)
+    ax.plot(history["step"], history["valid_loss"], color=BASELINE, label="valid loss", **dots)
     ax.set(xlabel="step", ylabel="loss")
     right = ax.twinx()
-    right.plot(history["step"], history["valid_auroc"], color=MODEL, label="valid AUROC")
+    right.plot(history["step"], history["valid_auroc"], color=MODEL, label="valid AUROC", **dots)
     right.set_ylabel("AUROC", color=MODEL)
     right.spines["right"].set_visible(True)
     right.grid(False)
