@@ -36,6 +36,7 @@ from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 
 folder = Path(results)
+alphabet = json.loads((folder / "corpus" / "corpus.json").read_text())["alphabet"]
 metrics = json.loads((folder / "metrics.json").read_text())
 motifs = read_table(folder / "motifs.tsv")
 ppms = read_meme(folder / "motifs.meme") if len(motifs) else {}
@@ -45,7 +46,7 @@ plt.rcParams.update(plots.STYLE)
 # ## The answer
 
 # %%
-display(Markdown(" ".join(words.comparison(metrics)) + "\n\n" + words.motif_sentence(motifs)))
+display(Markdown(" ".join(words.comparison(metrics)) + "\n\n" + words.motif_sentence(motifs, alphabet)))
 
 # %% [markdown]
 # ## The table

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfattn_bio.files import whole_file, whole_folder
-from selfattn_bio.interpret.evidence import MIN_EFFECT
+from selfattn_bio.interpret.evidence import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.plots import slice_name
@@ -40,7 +40,7 @@ def render(results: Results, plots_folder: Path) -> str:
     environment.filters.update(
         figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup
     )  # our own SVG alone is not escaped
-    environment.globals.update(METRICS=METRICS, classifier_name=words.classifier_name)
+    environment.globals.update(METRICS=METRICS, classifier_name=words.classifier_name, odds=words.odds)
     return environment.get_template("report.html.j2").render(
         title=results.run.title or results.folder.name,
         task=results.folder.name,
@@ -48,13 +48,15 @@ def render(results: Results, plots_folder: Path) -> str:
         metrics=results.metrics,
         comparison=words.comparison(results.metrics),
         ensemble_sentence=words.ensemble_sentence(results.run),
-        motif_sentence=words.motif_sentence(results.motifs),
+        motif_sentence=words.motif_sentence(results.motifs, results.corpus["alphabet"]),
         control_sentences=words.control_sentences(results.controls),
         control_note=words.control_note(results.controls, results.run.interpret.significance),
         supported=[] if results.motifs is None else words.supported(results.motifs),
         num_supported=0 if results.motifs is None else words.num_supported(results.motifs),
         motifs=motif_rows(results),
+        database=words.database_name(results.run.interpret.database),
         min_effect=MIN_EFFECT,
+        min_p=2 / (RESAMPLES + 1),  # two-sided, the sample as it is among its flips
         max_q=MATCH_Q,
         has_motifs=results.motifs is not None,
         classifiers=classifier_rows(results.metrics),

@@ -31,11 +31,11 @@ class Results:
     Parameters
     ----------
     motifs
-        motifs.tsv, or None if `motifs` has not run; no row if it found none.
+        motifs.tsv, or None if `motifs` has not run or does not search such sequences (protein); no row if it found none.
     ppms
         Motif name -> probabilities (width, 4).
     controls
-        Name of a control -> its motifs.tsv.
+        Name of a control -> its motifs.tsv, of those that were searched.
     sites
         seqlets.bed: a motif's sites on positives of test.
     relevance
@@ -67,9 +67,12 @@ def read_results(run: RunFile, folder: Path) -> Results:
     """
     split = _read(folder / "split.tsv", read_table, "split")
     records = _read(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
-    motifs = _read(folder / "motifs.tsv", read_table, "motifs") if (folder / "motifs.tsv").exists() else None
+    corpus = _read(folder / "corpus" / "corpus.json", _json, "ingest")
+    searched = corpus["alphabet"] == "dna"  # of protein, too, `motifs` writes its tables: without a row, and no search is behind them
+    motifs = _read(folder / "motifs.tsv", read_table, "motifs") if searched and (folder / "motifs.tsv").exists() else None
     has_motifs = motifs is not None and len(motifs) > 0
-    controls = [name for name in run.variants if run.variant(name).is_control() and (folder / "variants" / name / "motifs.tsv").exists()]
+    controls = [name for name in run.variants if searched and run.variant(name).is_control()]
+    control_tables = {name: folder / "variants" / name / "motifs.tsv" for name in controls}
     arrays = folder / "relevance" / "relevance.npz"
     return Results(
         folder=folder,
@@ -78,11 +81,11 @@ def read_results(run: RunFile, folder: Path) -> Results:
         test=_read(folder / "predictions" / "test.tsv", read_table, "evaluate"),
         history=_read(folder / "model" / "history.csv", pd.read_csv, "train"),
         provenance=_read(folder / "model" / "provenance.json", _json, "train"),
-        corpus=_read(folder / "corpus" / "corpus.json", _json, "ingest"),
+        corpus=corpus,
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
         motifs=motifs,
         ppms=read_meme(folder / "motifs.meme") if has_motifs else {},
-        controls={name: _read(folder / "variants" / name / "motifs.tsv", read_table, "motifs") for name in controls},
+        controls={name: _read(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
         sites=_read(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
         relevance=_read(arrays, _per_position, "explain") if arrays.exists() else None,
     )

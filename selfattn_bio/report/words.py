@@ -5,15 +5,17 @@ Hides: how figures become sentences. No sentence says more than its interval doe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.interpret.matching import SHIPPED, match_label
 
-MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+MISSING, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 NAMES = {
     "model": "this model",
     "gc": "GC content",
@@ -78,9 +80,10 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def supported(motifs: pd.DataFrame) -> list[str]:
-    """The supported motifs, each once: by their match, or by their own name where there is none."""
+    """The supported motifs by their match, or by their own name where there is none; `Dref (2)` where two have the one match."""
     rows = motifs[motifs["verdict"] == "supported"].to_dict("records")
-    return list(dict.fromkeys(match_label(row) or str(row["name"]) for row in rows))
+    counts = Counter(match_label(row) or str(row["name"]) for row in rows)
+    return [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]
 
 
 def ensemble_sentence(run: RunFile) -> str:
@@ -96,17 +99,30 @@ def ensemble_sentence(run: RunFile) -> str:
     return " ".join(sentences)
 
 
-def motif_sentence(motifs: pd.DataFrame | None) -> str:
-    """How many motifs there are and how many are supported, with names."""
+def motif_sentence(motifs: pd.DataFrame | None, alphabet: str) -> str:
+    """How many motifs there are and how many are supported, with names.
+
+    Parameters
+    ----------
+    motifs
+        motifs.tsv, or None if there was no search.
+    alphabet
+        Of the corpus: there is a search in "dna" alone.
+    """
+    if alphabet != "dna":
+        return f"Motifs were not looked for: they are sought in DNA only, and these sequences are {alphabet}."
     if motifs is None:
         return "Motifs were not looked for: interpretation has not been run for this task."
     if motifs.empty:
         return "No motif was found: no pattern of letters recurs often enough where the model looks."
     count, names = num_supported(motifs), supported(motifs)
     if not count:
-        return f"None of the motifs found ({len(motifs)}) is supported by the held-out records: all are proposals."
+        none = "The one motif found is not" if len(motifs) == 1 else f"None of the {len(motifs)} motifs found is"
+        verdicts = ", ".join(f"{verdict}: {number}" for verdict, number in Counter(sorted(motifs["verdict"], reverse=True)).items())
+        return f"{none} supported by the held-out records ({verdicts})."
     verb = "is" if count == 1 else "are"
-    return f"{count} of {len(motifs)} motifs {verb} supported by records that neither model nor motif was found on: {', '.join(names)}."
+    which = "The one motif found" if len(motifs) == 1 else f"{count} of {len(motifs)} motifs"
+    return f"{which} {verb} supported by records that neither model nor motif was found on: {', '.join(names)}."
 
 
 def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -142,6 +158,20 @@ def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> s
         f"Largest effect on a control: {figure(largest, 2)} log-odds; "
         f"motifs of it that pass by enrichment alone: {enriched} of {len(motifs)}."
     )
+
+
+def database_name(database: str) -> str:
+    """What a reader calls `[interpret] database`: `JASPAR 2026 CORE, insects`; a file by its name."""
+    if database.startswith(SHIPPED):
+        return f"JASPAR 2026 CORE, {database.removeprefix(SHIPPED)}"
+    return Path(database).name
+
+
+def odds(row: Mapping[str, Any]) -> str:
+    """The odds ratio of a row of motifs.tsv, two digits of it; words where no negative has a hit, and it is the half added to that 0."""
+    if not row["negatives_with_hit"]:
+        return "positives only" if row["positives_with_hit"] else "no site"
+    return f"{TIMES}{float(format(row['odds_ratio'], '.2g')):,g} odds"
 
 
 def num_supported(motifs: pd.DataFrame) -> int:

@@ -26,6 +26,7 @@ rule report:
 
 rule notebook:
     input:
+        "results/{task}/corpus",
         "results/{task}/metrics.json",
         "results/{task}/motifs.meme",
         "results/{task}/motifs.tsv",

@@ -7,6 +7,7 @@ import pytest
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
+from selfattn_bio.report import words
 from selfattn_bio.report.page import write_report
 from selfattn_bio.report.results import read_results
 
@@ -73,6 +74,16 @@ def test_a_match_that_is_none_is_not_shown_as_one(tmp_path: Path, results_maker:
     assert re.search(r"none known</span><br><small>nearest: Trl \(MA0205.3\), q&nbsp;=&nbsp;1</small>", page)
 
 
+def test_the_verdicts_are_told_as_they_are_found(page: str) -> None:
+    said = " ".join(page.split())
+    assert (
+        f"<b>Contradicted</b>: the score rises as clearly instead (effect at most {words.MINUS}0.1, q below 0.05, interval below 0)."
+        in said
+    )
+    assert "Matches were sought in JASPAR 2026 CORE, insects" in said
+    assert "never below 0.001" in said
+
+
 def test_what_the_control_proves_is_in_the_page(page: str) -> None:
     assert "motifs of it that pass by enrichment alone: 1 of 1." in page
 
@@ -104,6 +115,17 @@ def test_a_task_without_motifs_says_so(tmp_path: Path, results_maker: Maker) -> 
     page = page_of(tmp_path, results_maker(tmp_path, motifs=[], control_motifs=[]))
     assert "No motif was found" in page
     assert "found no motif" in page
+
+
+def test_protein_is_not_said_to_have_been_searched(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path, motifs=[], control_motifs=[])
+    corpus = tmp_path / "corpus" / "corpus.json"
+    corpus.write_text(corpus.read_text().replace('"dna"', '"protein"'))
+    page = page_of(tmp_path, run)
+    assert "Motifs were not looked for: they are sought in DNA only, and these sequences are protein." in page
+    assert re.search(rf'supported motifs</p>\s*<p class="number">{words.MISSING}</p>\s*<p class="range">sought in DNA only</p>', page)
+    assert "No motif was found" not in page
+    assert "The same search" not in page
 
 
 def test_a_task_without_interpretation_says_so(tmp_path: Path, results_maker: Maker) -> None:

@@ -37,10 +37,41 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
             "verdict": ["supported"] * 3 + ["proposal"],
         }
     )
-    assert words.supported(table) == ["Dref", "m3"]
-    assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
+    assert words.supported(table) == ["Dref (2)", "m3"]
+    assert words.motif_sentence(table, "dna").startswith("3 of 4 motifs are supported")
+    assert words.motif_sentence(table[:1], "dna").startswith("The one motif found is supported by")
     assert words.supported(table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])) == ["Dref", "m2", "m3"]  # no match is only the least unlike
-    assert words.motif_sentence(table[3:]).startswith("None of the motifs found (1) is supported")
+
+
+def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
+    found = pd.DataFrame({"verdict": ["contradicted", "proposal", "proposal"]})
+    said = "supported by the held-out records"
+    assert words.motif_sentence(found, "dna") == f"None of the 3 motifs found is {said} (proposal: 2, contradicted: 1)."
+    assert words.motif_sentence(found[:1], "dna") == f"The one motif found is not {said} (contradicted: 1)."
+
+
+def test_where_no_search_is_run_none_is_told_of() -> None:
+    said = "Motifs were not looked for: they are sought in DNA only, and these sequences are protein."
+    assert words.motif_sentence(None, "protein") == words.motif_sentence(pd.DataFrame({"verdict": []}), "protein") == said
+
+
+@pytest.mark.parametrize(
+    ("ratio", "positives", "negatives", "said"),
+    [
+        (25921.0, 400, 1, f"{words.TIMES}26,000 odds"),
+        (19.24, 30, 2, f"{words.TIMES}19 odds"),
+        (0.512, 3, 6, f"{words.TIMES}0.51 odds"),
+        (25921.0, 400, 0, "positives only"),
+        (0.8, 0, 0, "no site"),
+    ],
+)
+def test_odds_have_two_digits_and_none_without_negatives(ratio: float, positives: int, negatives: int, said: str) -> None:
+    assert words.odds({"odds_ratio": ratio, "positives_with_hit": positives, "negatives_with_hit": negatives}) == said
+
+
+def test_the_database_has_the_name_that_a_reader_knows() -> None:
+    assert words.database_name("jaspar:vertebrates") == "JASPAR 2026 CORE, vertebrates"
+    assert words.database_name("data/mine.meme") == "mine.meme"
 
 
 def test_a_supported_motif_of_the_control_is_said_loudly() -> None:
