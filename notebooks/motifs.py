@@ -16,6 +16,8 @@
 # Draws what the workflow wrote into the results folder; nothing is computed here. Run it as
 #
 #     jupytext --to ipynb --output - notebooks/motifs.py | papermill - motifs.ipynb -p results results/promoter
+#
+# from the project's root, or open it where it lies, in the results folder.
 
 # %% tags=["parameters"]
 results = "results/promoter"
@@ -36,6 +38,8 @@ from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 
 folder = Path(results)
+if not folder.exists() and Path("metrics.json").exists():  # opened where it lies: the working folder is the results folder
+    folder = Path()
 alphabet = json.loads((folder / "corpus" / "corpus.json").read_text())["alphabet"]
 metrics = json.loads((folder / "metrics.json").read_text())
 motifs = read_table(folder / "motifs.tsv")
