@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -41,18 +41,21 @@ BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # what these kernels know, at 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+T = TypeVar("T")
+Listed = Annotated[T, Field(strict=False)]  # a tuple, which TOML has not: it is a list there
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
-    Field(min_length=1),
+    Field(min_length=1, strict=False),
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
 ]
 Paths = Names
 
 
 class Section(BaseModel):
-    """A table of the run file: frozen, finite numbers, and an unknown key is an error that names the nearest known one."""
+    """A table of the run file: frozen, no value read as another type than it has (but 1 as 1.0), finite numbers, and an unknown key is an
+    error that names the nearest known one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -104,8 +107,8 @@ class ChromosomeSplit(Section):
     """Split by the chromosome in the FASTA header; what neither `valid` nor `test` names is train."""
 
     kind: Literal["chromosome"] = "chromosome"
-    valid: tuple[str, ...] = Field(min_length=1)
-    test: tuple[str, ...] = Field(min_length=1)
+    valid: Listed[tuple[str, ...]] = Field(min_length=1)
+    test: Listed[tuple[str, ...]] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _sides_are_disjoint(self) -> ChromosomeSplit:
@@ -383,9 +386,9 @@ class CnnModel(Section):
     kind: Literal["cnn"] = "cnn"
     members: Positive = Field(1, description="networks trained side by side whose logits are averaged")
     embed_dim: Positive = 16
-    channels: tuple[Positive, Positive, Positive] = (128, 128, 128)
-    kernels: tuple[Positive, Positive, Positive] = (19, 11, 7)
-    pools: tuple[Positive, Positive, Positive] = (3, 4, 4)
+    channels: Listed[tuple[Positive, Positive, Positive]] = (128, 128, 128)
+    kernels: Listed[tuple[Positive, Positive, Positive]] = (19, 11, 7)
+    pools: Listed[tuple[Positive, Positive, Positive]] = (3, 4, 4)
     bins: Positive = Field(6, description="equal parts of the sequence whose means the dense layers see")
     hidden_dim: Positive = 128
     dropout: Fraction = 0.3
@@ -429,7 +432,7 @@ class MulticlassObjective(ObjectiveSection):
 
     kind: Literal["multiclass"] = "multiclass"
     column: Column = Field(description="of [data] targets: the class's name")
-    classes: tuple[str, ...] = Field((), description="in the order of the outputs; those of the training records if not given")
+    classes: Listed[tuple[str, ...]] = Field((), description="in the order of the outputs; those of the training records if not given")
 
     @model_validator(mode="after")
     def _classes_differ(self) -> Self:
@@ -463,8 +466,12 @@ class RegressionObjective(ObjectiveSection):
     kind: Literal["regression"] = "regression"
     columns: Names = Field(description="of [data] targets: numbers, or empty where one is not known")
     loss: Literal["mse", "huber", "poisson"] = Field("mse", description="poisson = the output is a rate, the targets counts")
-    center: tuple[float, ...] = Field((), description="of each column, taken from the output; the training records' mean if not given")
-    scale: tuple[Annotated[float, Field(gt=0)], ...] = Field((), description="of each column; the training records' deviation if not given")
+    center: Listed[tuple[float, ...]] = Field(
+        (), description="of each column, taken from the output; the training records' mean if not given"
+    )
+    scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = Field(
+        (), description="of each column; the training records' deviation if not given"
+    )
 
     @model_validator(mode="after")
     def _one_a_column(self) -> Self:
@@ -689,7 +696,7 @@ class Sweep(Section):
     """[sweep]: lists in place of single values, each under the dotted name of its key; every combination of values is a job."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]]
+    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
     of: Names = Field(("model",), description="what is swept, each with the same values: model, names of variants")
 
     @model_validator(mode="before")

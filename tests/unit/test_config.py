@@ -91,6 +91,11 @@ def test_a_frozen_run_survives_toml(tmp_path):
         run.title = "other"
 
 
+def test_a_whole_number_is_read_where_a_fraction_may_stand(tmp_path):
+    training = read(tmp_path, DATA + "[training]\nlearning_rate = 1\n").training
+    assert isinstance(training.learning_rate, float)
+
+
 def test_byte_order_mark_is_read(tmp_path):
     assert read(tmp_path, "\ufeff" + DATA).data.positives == ("p.fa",)
 
@@ -113,6 +118,10 @@ def test_byte_order_mark_is_read(tmp_path):
             "task.toml:6: model.stem.kernl must be a known key, got 'kernl' (did you mean 'kernel'?)",
         ),
         ("[training]\nlearning_rate = -1", "task.toml:5: training.learning_rate must be greater than 0, got -1"),
+        ("[training]\nmax_steps = true", "task.toml:5: training.max_steps must be a valid integer, got True"),
+        ('[training]\nmax_steps = "200"', "task.toml:5: training.max_steps must be a valid integer, got '200'"),
+        ('[training]\nlearning_rate = "4e-3"', "task.toml:5: training.learning_rate must be a valid number, got '4e-3'"),
+        ("[model]\nkind = 'cnn'\npools = [3, 4, 4.0]", "task.toml:6: model.pools.2 must be a valid integer, got 4.0"),
         ("[training]\nlearning_rate = inf", "task.toml:5: training.learning_rate must be a finite number, got inf"),
         ("[tokens]\nk = 9", "task.toml:5: tokens.k must be less than or equal to 8, got 9"),
         (
