@@ -36,6 +36,7 @@ from pydantic_core import PydanticCustomError
 from selfattn_bio.errors import RunFileError
 
 MAX_PROTEIN_K = 4
+MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))  # those that ship
 BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # what these kernels know, at least
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -656,7 +657,7 @@ class Evaluation(Section):
 class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
-    database: str = Field("jaspar:insects", description="jaspar:GROUP that ships, or a path to MEME text")
+    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
     mutated_fraction: float = Field(0.15, gt=0, le=1, description="share of positions that guided mutagenesis mutates")
     max_motifs: Positive = 25
@@ -666,6 +667,14 @@ class Interpret(Section):
         2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
     )
     seed: Seed = 0
+
+    @field_validator("database")
+    @classmethod
+    def _group_ships(cls, database: str) -> str:
+        """Refuse a wrong group here, not after all training; whether a path exists is told by the workflow, or by what reads it."""
+        if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
+            raise ValueError(f"must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME text, got {database!r}")
+        return database
 
 
 class Variant(Section):

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
+from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret.formats import read_meme
 
@@ -48,13 +49,14 @@ def open_database(name: str) -> dict[str, NDArray[np.float64]]:
     """
     if not name.startswith(SHIPPED):
         return read_meme(name)
-    folder = Path(str(resources.files("selfattn_bio.interpret"))) / "jaspar"
-    files = {path.name.partition(".")[0]: path for path in sorted(folder.glob("*.meme*"))}
-    group = name.removeprefix(SHIPPED)
-    if group not in files:
-        known = ", ".join(SHIPPED + known for known in files) or "(none)"
-        raise DatabaseError(f"motif database must be one of {known} or a path to MEME text, got {name!r}")
-    return read_meme(files[group])
+    if name not in MOTIF_DATABASES:
+        raise DatabaseError(f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME text, got {name!r}")
+    return read_meme(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
+
+
+def shipped() -> Path:
+    """The folder of the databases that ship."""
+    return Path(str(resources.files("selfattn_bio.interpret"))) / "jaspar"
 
 
 def match_motifs(

@@ -265,6 +265,11 @@ def test_a_new_run_file_is_a_new_target(fresh):
             "smoke/none.fa",
             r"smoke\.toml: \[data\] must name existing files, got '.*none\.fa'",
         ),
+        (
+            "max_motifs = 5",
+            'database = "none.meme"',
+            r"smoke\.toml: \[interpret\] database must name existing files, got 'none\.meme'",
+        ),
     ],
 )
 def test_a_mistake_in_the_run_file_is_one_line_and_1(fresh, old, new, message):

@@ -26,6 +26,7 @@ rule motifs:
         split="results/{task}/split.tsv",
         model="results/{task}{variant}/model",
         relevance="results/{task}{variant}/relevance",
+        database=database_file,
     output:
         "results/{task}{variant}/motifs.meme",
         "results/{task}{variant}/motifs.tsv",

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from selfattn_bio.config import Data, RunFile, read_run_file
+from selfattn_bio.config import MOTIF_DATABASES, Data, RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
 
 # Rules call selfattn-bio, jupytext and papermill of the environment in which Snakemake runs, activated or not.
@@ -94,18 +94,24 @@ def parent_model(wildcards) -> list[str]:
 
 def fasta_files(wildcards) -> list[str]:
     """The FASTA files of a task. Checked here: Snakemake would go on from an old corpus in silence if one were gone."""
-    return existing([file for file, _ in run_of(wildcards.task).data.files], wildcards)
+    return existing("[data]", [file for file, _ in run_of(wildcards.task).data.files], wildcards)
 
 
 def targets_file(wildcards) -> list[str]:
     targets = run_of(wildcards.task).data.targets
-    return existing([targets] if targets else [], wildcards)
+    return existing("[data]", [targets] if targets else [], wildcards)
 
 
-def existing(files: list[str], wildcards) -> list[str]:
+def database_file(wildcards) -> list[str]:
+    """The motif database, if it is none of those that ship: a wrong path is said before the training, not after it."""
+    database = run_of(wildcards.task).interpret.database
+    return [] if database in MOTIF_DATABASES else existing("[interpret] database", [database], wildcards)
+
+
+def existing(key: str, files: list[str], wildcards) -> list[str]:
     for file in files:
         if not Path(file).is_file():
-            sys.exit(f"error: {run_file(wildcards)}: [data] must name existing files, got {file!r}")
+            sys.exit(f"error: {run_file(wildcards)}: {key} must name existing files, got {file!r}")
     return files
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
-from selfattn_bio.interpret.matching import match_motifs, open_database
+from selfattn_bio.interpret.matching import match_motifs, open_database, shipped
 from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.seqlets import Pattern, align, count_letters, find_patterns, information, informative_span
 from selfattn_bio.sequence.alphabet import DNA
@@ -76,6 +77,11 @@ def test_q_is_over_the_database():
     # Benjamini-Hochberg of the smallest p is at most its number of tests times p.
     assert small["match_q"].item() <= 10 * small["match_p"].item() + 1e-12
     assert match_motifs({}, database).empty
+
+
+def test_the_known_databases_are_those_that_ship():
+    files = sorted(path.name for path in shipped().iterdir())
+    assert files == [f"{name.removeprefix('jaspar:')}.meme.gz" for name in MOTIF_DATABASES]
 
 
 def test_unknown_group():
