@@ -93,6 +93,7 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
     if explanation.alphabet != "dna":
         _say(f"no motifs: they are sought in dna, and these sequences are {explanation.alphabet}")
         return build_motifs([], explanation.records, {})
+    _say(f"matched with {settings.database}, the [interpret] database")
     return explanation.motifs(settings.database, max_motifs=settings.max_motifs, max_seqlets=settings.max_seqlets, say=_say)
 
 

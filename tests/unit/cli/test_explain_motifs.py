@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from selfattn_bio.cli import motifs
 from selfattn_bio.cli.explain import _recognised
 from selfattn_bio.cli.main import main
-from selfattn_bio.config import read_run_file
+from selfattn_bio.config import Interpret, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of
 from selfattn_bio.interpret.explanation import Explanation, explain
@@ -115,3 +116,9 @@ def test_the_called_come_first_and_the_others_are_counted(folder, capsys, called
     capsys.readouterr()
     assert _recognised(scorer, corpus, folder / "split.tsv", limit).index.tolist() == [positives[rank] for rank in chosen]
     assert capsys.readouterr().out.endswith(said)
+
+
+def test_the_database_is_said_first(capsys):
+    explained = SimpleNamespace(alphabet="dna", motifs=lambda database, **settings: database)
+    assert motifs._discover(explained, Interpret(database="jaspar:plants")) == "jaspar:plants"
+    assert capsys.readouterr().out == "motifs: matched with jaspar:plants, the [interpret] database\n"
