@@ -33,7 +33,7 @@ def naming(path: str | Path) -> Iterator[None]:
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary path to write to; on success it becomes `path`, on an error it is removed and `path` is as it was."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     clear_stale(path)
     temporary = _beside(path, "tmp")
     try:
@@ -50,7 +50,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 def whole_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty temporary folder to fill; on success it takes the place of `path`, on an error it is removed."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     clear_stale(path)
     temporary, old = _beside(path, "tmp"), _beside(path, "old")
     temporary.mkdir()
@@ -87,14 +87,14 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     Raises
     ------
     OutputError
-        If `path` has no name of its own, or is a file, or a folder that is neither empty nor one of these.
+        If `path` has no name of its own, or is a file or stands below one, or is a folder that is neither empty nor one of these.
     OSError
         If no folder can be made beside it.
     """
     path = Path(path)
     if path.name in ("", ".."):
         raise OutputError(f"{what} must be a folder with a name, got {str(path)!r}", cure="Choose another --output")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     clear_stale(path)
     if path.exists() and not path.is_dir():
         raise OutputError(f"{what} must be a folder, got a file", place=str(path), cure="Choose another --output")
@@ -111,6 +111,15 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
     except OSError as error:
         error.filename = str(path)
         raise
+
+
+def _make_parent(path: Path) -> None:
+    """Make the folder in which `path` is to stand."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next((above for above in path.parents if above.exists()), path.parent)
+        raise OutputError(f"what {path} stands in must be a folder, got a file", place=str(file), cure="Choose another --output") from error
 
 
 def clear_stale(path: Path) -> None:

@@ -138,6 +138,17 @@ def test_a_file_is_no_folder(tmp_path):
         check(tmp_path / "model")
 
 
+@pytest.mark.parametrize("below", ["file/model", "file/deeper/model"])
+def test_nothing_stands_below_a_file(tmp_path, below):
+    (tmp_path / "file").write_text("")
+    message = re.escape(f"{tmp_path / 'file'}: what {tmp_path / below} stands in must be a folder, got a file. Choose another --output")
+    with pytest.raises(OutputError, match=message):
+        check(tmp_path / below)
+    for whole in (whole_file, whole_folder):
+        with pytest.raises(OutputError, match=message), whole(tmp_path / below):
+            pass
+
+
 def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path, monkeypatch):
     def read_only(self, *arguments, **named):
         raise OSError(30, "Read-only file system", str(self))
