@@ -259,7 +259,7 @@ def _sdpa_cannot(asked: Asked) -> str | None:
 
 def _sdpa_should_not(asked: Asked) -> str | None:
     if not isinstance(asked.setting.pattern, Full):
-        return "a sparse pattern, of which it would compute every pair"
+        return "a causal or sparse pattern, of which it would compute every pair"
     if asked.bias_is_learned:
         return "a bias that needs a gradient, with which it leaves its fast path"
     if asked.terms.bias is not None and (length := asked.setting.shape[2]) > LONG:

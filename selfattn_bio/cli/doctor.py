@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     print("packages  " + ", ".join(f"{name} {version(name)}" for name in PACKAGES))
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    print(f"device    CPU with {torch.get_num_threads()} threads; CUDA: {cuda}")
+    threads = torch.get_num_threads()
+    print(f"device    CPU with {threads} thread{'s' * (threads != 1)}; CUDA: {cuda}")
     print(f"band      {'compiled and ready' if (reason := why_not()) is None else f'cannot run: {reason}'}")
     print("\nKernels of attention, in the order in which they are asked:\n")
     for kernel in KERNELS.values():

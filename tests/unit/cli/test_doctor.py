@@ -67,3 +67,5 @@ def test_doctor_lists_kernels_and_what_serves_what(capsys):
     assert "shaw, transformer_xl" in line
     assert "slab" in line
     assert "joint: a position with keys of its own" in line
+    (line,) = [line for line in out.splitlines() if line.startswith("  full, causal") and "shaw" in line]
+    assert "sdpa: a causal or sparse pattern" in line
