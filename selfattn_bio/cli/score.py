@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     scorer = load(arguments.model)
     try:
         table = pd.concat([score_sequences(scorer, path, rc=arguments.rc).assign(file=str(path)) for path in arguments.fasta])
-    except ValueError as error:  # a sequence shorter than k, a model that scores no sequences
+    except ValueError as error:  # a model that scores no sequences, or has one strand
         raise SelfAttnBioError(str(error), place=", ".join(map(str, arguments.model))) from error
     table = table[["file", *(column for column in table if column != "file")]]
     with whole_file(arguments.output) as temporary:

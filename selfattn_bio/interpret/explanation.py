@@ -199,13 +199,13 @@ def explain(
     Raises
     ------
     SequenceFileError
-        If the file is malformed or a letter is outside the alphabet.
+        If the file is malformed, a letter is outside the alphabet, or a record is shorter than the model's k.
     ValueError
-        If there is no sequence, one is shorter than the model's k, the model is several or not of positives against negatives, or
+        If there is no sequence, one of a list is shorter than the model's k, the model is several or not of positives against negatives, or
         `mutated_fraction` is not in [0, 1].
     """
     scorer = load_single(model)
-    ids, letters = read_sequences(scorer.alphabet, sequences)
+    ids, letters = read_sequences(scorer.alphabet, sequences, scorer.tokenizer.k)
     return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), mutated_fraction=mutated_fraction, say=say)
 
 

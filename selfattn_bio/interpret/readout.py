@@ -136,16 +136,15 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
     Raises
     ------
     SequenceFileError
-        If the file is malformed or a letter is outside the alphabet.
+        If the file is malformed, a letter is outside the alphabet, or a record is shorter than the model's k.
     ValueError
-        If there is no sequence, one is shorter than the model's k, the model is several, or the network has no attention, as the CNN.
+        If there is no sequence, one of a list is shorter than the model's k, the model is several, or
+        the network has no attention, as the CNN.
     """
     scorer = load_single(model)
-    ids, letters = read_sequences(scorer.alphabet, sequences)
+    ids, letters = read_sequences(scorer.alphabet, sequences, scorer.tokenizer.k)
     if not ids:
         raise ValueError("sequences must be at least one, got none")
-    if (shortest := min(map(len, letters))) < scorer.tokenizer.k:
-        raise ValueError(f"sequences must be at least k = {scorer.tokenizer.k} letters long, got {shortest}")
     return read_letters(scorer, pad_letters(letters), ids)
 
 

@@ -6,7 +6,7 @@ Hides: batching, padding, device, temperature, strands. Training measures valid 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -28,7 +28,7 @@ from selfattn_bio.config import (
     SeveralObjective,
 )
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.evaluation.measures import predictions_of
 from selfattn_bio.evaluation.summary import spread
 from selfattn_bio.model.checkpoint import load_model
@@ -284,15 +284,15 @@ def score_sequences(
     Raises
     ------
     SequenceFileError
-        If the file is malformed or a letter is outside the alphabet.
+        If the file is malformed, a letter is outside the alphabet, or a record is shorter than a model's k.
     ModelFolderError
         As of `load`.
     ValueError
-        If a sequence is shorter than a model's k, a string is given alone and names no file, or `rc` is asked of an alphabet without
+        If one of a list is so, a string is given alone and names no file, or `rc` is asked of an alphabet without
         complement or of labels a letter.
     """
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
-    ids, letters = read_sequences(scorer.alphabet, sequences)
+    ids, letters = read_sequences(scorer.alphabet, sequences, max(member.tokenizer.k for member in scorer.members))
     objective = scorer.run.objective
     if isinstance(objective, LabelsObjective):
         if rc:
@@ -334,15 +334,25 @@ def _spreads(values: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.flo
     return {name: spread(of_members) for name, of_members in values.items() if len(of_members) > 1}
 
 
-def read_sequences(alphabet: Alphabet, sequences: Sequence[str] | str | Path) -> tuple[list[str], list[NDArray[np.uint8]]]:
-    """Ids and ASCII letters of strings (numbered from 0) or of a FASTA file."""
+def read_sequences(alphabet: Alphabet, sequences: Sequence[str] | str | Path, k: int) -> tuple[list[str], list[NDArray[np.uint8]]]:
+    """Ids and ASCII letters of strings (numbered from 0) or of a FASTA file, none of fewer than `k` letters."""
     rule = "sequences must be a list of strings or the path of a FASTA file"
     if isinstance(sequences, str) and not os.path.exists(sequences) and (len(sequences) > LONGEST_NAME or "." not in sequences):
         shown = sequences if len(sequences) <= 12 else f"{sequences[:12]}..."
         raise ValueError(f"{rule}, got {shown!r}, which is no file: write letters as a list, [{sequences[:8]!r}...]")
     if isinstance(sequences, str | Path):
         records = list(read_fasta(sequences, alphabet))
+        for record in records:
+            if len(record.letters) < k:
+                message = f"sequences must be at least k = {k} letters long, got {len(record.letters)} in record {record.id!r}"
+                raise SequenceFileError(message, place=str(sequences))
         return [record.id for record in records], [record.letters for record in records]
+    if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):
+        raise ValueError(f"{rule}, got {type(sequences).__name__}")
     if foreign := [type(text).__name__ for text in sequences if not isinstance(text, str)]:
         raise ValueError(f"{rule}, got {type(sequences).__name__} of {foreign[0]}")
-    return [str(i) for i in range(len(sequences))], [letters_of(text, alphabet) for text in sequences]
+    letters = [letters_of(text, alphabet, f"sequence {i} (counted from 0)") for i, text in enumerate(sequences)]
+    for i, row in enumerate(letters):
+        if len(row) < k:
+            raise ValueError(f"sequences must be at least k = {k} letters long, got {len(row)} in sequence {i} (counted from 0)")
+    return [str(i) for i in range(len(letters))], letters

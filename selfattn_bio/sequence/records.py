@@ -96,8 +96,8 @@ def read_fasta(path: str | Path, alphabet: Alphabet, notes: Notes | None = None)
         _fail("sequence file must be readable", error.strerror or str(error), str(path))
 
 
-def letters_of(text: str, alphabet: Alphabet) -> NDArray[np.uint8]:
-    """ASCII upper-case letters of a string: "acgu" -> "ACGT" as uint8, (L,).
+def letters_of(text: str, alphabet: Alphabet, name: str = "sequence") -> NDArray[np.uint8]:
+    """ASCII upper-case letters of a string: "acgu" -> "ACGT" as uint8, (L,); errors call it by `name`.
 
     Raises
     ------
@@ -106,9 +106,9 @@ def letters_of(text: str, alphabet: Alphabet) -> NDArray[np.uint8]:
     """
     raw = text.encode("utf-8")
     if not raw:
-        raise ValueError("sequence must have at least one letter, got an empty string")
+        raise ValueError(f"{name} must have at least one letter, got an empty string")
     if foreign := raw.translate(None, alphabet.readable):
-        raise ValueError(f"sequence must be {alphabet.name} ({_names(alphabet)}), got {printable(foreign[0])}{_first_of(foreign)}")
+        raise ValueError(f"{name} must be {alphabet.name} ({_names(alphabet)}), got {printable(foreign[0])}{_first_of(foreign)}")
     return np.frombuffer(alphabet.normalise(raw), np.uint8)
 
 

@@ -64,10 +64,13 @@ def test_no_sequence_gives_an_empty_table():
 
 
 def test_what_cannot_be_scored(tmp_path):
-    with pytest.raises(ValueError, match="sequences must be at least k = 3 letters long, got 2"):
-        score_sequences(tiny_scorer(), ["AC"])
-    with pytest.raises(ValueError, match="sequence must be dna"):
-        score_sequences(tiny_scorer(), ["ACGEE"])
+    with pytest.raises(ValueError, match=r"sequences must be at least k = 3 letters long, got 2 in sequence 1 \(counted from 0\)"):
+        score_sequences(tiny_scorer(), ["ACG", "AC"])
+    with pytest.raises(ValueError, match=r"sequence 1 \(counted from 0\) must be dna"):
+        score_sequences(tiny_scorer(), ["ACG", "ACGEE"])
+    (tmp_path / "short.fa").write_text(">long\nACGT\n>short\nAC\n")
+    with pytest.raises(SequenceFileError, match=r"short\.fa: sequences must be at least k = 3 letters long, got 2 in record 'short'"):
+        score_sequences(tiny_scorer(), tmp_path / "short.fa")
     with pytest.raises(ValueError, match="complement"):
         score_sequences(tiny_scorer(PROTEIN, k=1), ["MKV"], rc=True)
     for absent in (tmp_path / "absent.fa", "absent.fa"):
@@ -83,6 +86,10 @@ def test_what_cannot_be_scored(tmp_path):
         ("ACGT.ACGT" * 1000, "'ACGT.ACGTACG...', which is no file"),  # longer than a name of a file may be
         (b"ACGT", "bytes of int"),
         ([b"ACGT"], "list of bytes"),
+        ({"one": "ACGT"}, "dict"),
+        ({"ACGT"}, "set"),
+        ((text for text in ["ACGT"]), "generator"),
+        (None, "NoneType"),
     ],
 )
 def test_what_is_neither_a_path_nor_a_list_of_strings(sequences, got):
