@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -130,14 +132,21 @@ def measure(
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, run, size, spread, threads, seconds, scored, corpus, prepare))
-    process.start()
-    theirs.close()
     found: Probe | SelfAttnBioError | None = None
-    with suppress(EOFError):  # the process has ended, in whatever way: its exit code says
-        while True:
-            found = ours.recv()
-    process.join()
+    with tempfile.TemporaryDirectory() as folder:  # removed here, as the process may be killed
+        process = context.Process(target=_work, args=(theirs, run, size, spread, threads, seconds, scored, corpus, prepare, Path(folder)))
+        try:
+            _start_deaf(process)
+            theirs.close()
+            with suppress(EOFError):  # the process has ended, in whatever way: its exit code says
+                while True:
+                    found = ours.recv()
+            process.join()
+        except BaseException:
+            if process.pid is not None:
+                process.kill()
+                process.join()
+            raise
     if isinstance(found, SelfAttnBioError):
         raise found
     if process.exitcode not in (0, *KILLED):
@@ -145,6 +154,16 @@ def measure(
     if found is None:
         raise TrainingError("memory must hold a process that trains, got one that was killed as it started")
     return found
+
+
+def _start_deaf(process: BaseProcess) -> None:
+    """Start a process that Ctrl-C, which a terminal sends to all, does not reach from its first line on: this one hears it and kills it."""
+    resource_tracker.ensure_running()  # else it is started with the process, and takes the signal off the mask again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def grows_squared(model: config.AttentionModel | config.CnnModel) -> bool:
@@ -165,6 +184,7 @@ def _work(
     scored: int,
     corpus: Path | None,
     prepare: Callable[[], object],
+    folder: Path,
 ) -> None:
     """Send what is known after each size; the last that arrives counts."""
     prepare()
@@ -176,9 +196,8 @@ def _work(
     pipe.send(probe)
     _guard(probe)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            for found in _Climber(run, probe, Path(folder), spread, seconds, scored).found(size, corpus):
-                pipe.send(found)
+        for found in _Climber(run, probe, folder, spread, seconds, scored).found(size, corpus):
+            pipe.send(found)
     except SelfAttnBioError as error:
         pipe.send(error)
 

@@ -1,5 +1,12 @@
 """`selfattn-bio plan` as a user calls it, but for what it measures."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from selfattn_bio.cli.main import main
@@ -51,3 +58,24 @@ def test_what_cannot_fit_is_refused_in_one_line(call):
 def test_a_length_below_k_and_an_unknown_variant_are_one_line(call):
     assert call(9000.0, "--length", "2")[2] == "selfattn-bio plan: error: run.toml: --length must be >= tokens.k = 3, got 2\n"
     assert "variant must be one of cnn, shuffled, got 'rnn'" in call(9000.0, "--length", "300", "--variant", "rnn")[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1.0, 4.0])  # as it imports, and as it measures
+def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, seconds):
+    (tmp_path / "run.toml").write_text(RUN_FILE)
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "selfattn_bio.cli.main", "plan", "--run-file", "run.toml", "--length", "20000"],
+        **{"cwd": tmp_path, "env": {**os.environ, "TMPDIR": str(tmp_path / "tmp")}, "start_new_session": True},
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell has it ignored for what runs in the background
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while len(children.read_text().split()) < 2 and process.poll() is None:  # multiprocessing has one for itself
+        time.sleep(0.01)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "selfattn-bio plan: interrupted\n")
+    assert list((tmp_path / "tmp").iterdir()) == []
