@@ -41,6 +41,14 @@ for task in RUN_FILES:
             f"The sweep of {task} is ranked"
 
 
+# No file is made by it: it is found for train_NAME and sweep_NAME where no task has the name.
+rule no_such_task:
+    input:
+        no_such_task,
+    output:
+        "{command,train|sweep}_{name,[A-Za-z0-9_-]+}",
+
+
 onsuccess:
     for task in RUNS:
         for result in (f"results/{task}/sweep.tsv", results_of(task)[0]):

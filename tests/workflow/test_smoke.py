@@ -256,6 +256,16 @@ def test_a_new_run_file_is_a_new_target(fresh):
 
 
 @pytest.mark.parametrize(
+    ("target", "got"), [("train_min", r"'min' \(did you mean 'mine'\?\)"), ("sweep_grib", r"'grib' \(did you mean 'grid'\?\)")]
+)
+def test_a_wrong_name_of_a_task_is_one_line_and_1(fresh, target, got):
+    result = snakemake(fresh, target)
+    assert result.returncode == 1
+    tasks = r"task must be one of .*\bmine\b.*, those in workflows/tasks/"
+    assert re.fullmatch(f"error: {tasks}, got {got}", result.stdout.splitlines()[-1]), result.stdout
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("max_motifs = 5", "max_motfis = 5", r"smoke\.toml:\d+: interpret\.max_motfis must be .* \(did you mean 'max_motifs'\?\)"),

@@ -1,5 +1,6 @@
 # What the rules ask of a run file. Rules take their own sections as params, never the file: a change of [interpret] then
 # reruns interpretation alone, and a comment or a blank line in the file reruns nothing.
+import difflib
 import json
 import os
 import sys
@@ -38,6 +39,13 @@ def ranking_of(task: str, wildcards=None) -> list[str]:
     if run_of(task).sweep is None:
         sys.exit(f"error: {RUN_FILES[task]}: sweep must be given to be run, got nothing")
     return [f"results/{task}/sweep.tsv"]
+
+
+def no_such_task(wildcards) -> list[str]:
+    """End with what is wrong with a target such as train_min, of which Snakemake would say that no rule makes that file."""
+    near = difflib.get_close_matches(wildcards.name, RUN_FILES, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    sys.exit(f"error: task must be one of {', '.join(RUN_FILES)}, those in workflows/tasks/, got {wildcards.name!r}{hint}")
 
 
 def run_file(wildcards) -> str:
