@@ -3,6 +3,8 @@
 Prints versions, device and threads, whether the band kernel could be compiled, and a table of the kernels that `kernel = "auto"` in a
 run file chooses, each with what the ones before it in the order cannot or should not do; then what the default dropout changes of that.
 A run file can name a kernel instead.
+
+example: selfattn-bio doctor
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Scores every labelled record of valid and test with the model and its variants, 
 (choosing on valid), and writes metrics.json and predictions/{valid,test}.tsv: each metric with a bootstrap interval, before and
 after calibration, within slices, and the paired difference between the model and each baseline. Several models of one name are
 members, whose logits are averaged; how far they differ is said. Test is read once, here.
+
+example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine
 """
 
 from __future__ import annotations

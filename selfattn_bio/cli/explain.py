@@ -5,6 +5,8 @@ least confident: the most confident alone are alike, and show one motif. Where t
 positives of the next highest scores, and says how many were not called. Test is left for the evidence. Writes the
 relevance folder: the score of every letter at every position (AttnLRP, measured by substitution at the most relevant positions), and
 raw attention beside it, as a proposal only.
+
+example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine/relevance
 """
 
 from __future__ import annotations

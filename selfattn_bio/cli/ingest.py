@@ -5,6 +5,8 @@ corpus.json (what was read, dropped and noted); with --targets targets.parquet a
 `chrom= start= end= strand= group=`; coordinates are 0-based half-open.
 Read and counted: lower case, U in DNA, IUPAC codes, CRLF. Dropped and counted: exact duplicates, records with only N, records outside the
 length limits.
+
+example: selfattn-bio ingest --fasta positives.fa negatives.fa --label 1 0 --alphabet dna --output mine/corpus
 """
 
 from __future__ import annotations

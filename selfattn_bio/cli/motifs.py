@@ -4,6 +4,8 @@ Seqlets are grouped by TF-MoDISco and matched with [interpret] database by Tomto
 tested for enrichment in positives and for their effect on the model when their letters are shuffled. Writes to OUTPUT: motifs.meme,
 motifs.tsv, seqlets.bed (hits on positives of test that the model looks at), discovery_seqlets.bed (what the motifs were built from)
 and logos/. No motif is a result, too: the files then have no row.
+
+example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model --relevance relevance --output motifs
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Takes a few steps of growing size in a process of its own, about ten to forty seconds, on this machine as it is: its threads, its kernels,
 the memory that is free now. Exit code 1 if the training does not fit.
+
+example: selfattn-bio plan --run-file mine.toml --length 8192
 """
 
 from __future__ import annotations

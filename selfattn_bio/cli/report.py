@@ -2,6 +2,8 @@
 
 Reads what the other commands wrote into the results folder (corpus/, split.tsv, model/, metrics.json, predictions/, and, where
 interpretation has run, motifs.*, seqlets.bed, relevance/, variants/*/motifs.tsv); writes the page, and plots/*.svg and *.png beside it.
+
+example: selfattn-bio report --run-file mine.toml --results mine --output mine/report.html
 """
 
 from __future__ import annotations

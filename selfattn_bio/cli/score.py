@@ -3,6 +3,8 @@
 Of two classes that is logit, probability and predicted, the label at the threshold that was fitted on valid.
 A masked or causal language model says nothing of a sequence as a whole, and is refused. Several models are averaged; the column `spread` is
 then the standard deviation of what they say.
+
+example: selfattn-bio score --model results/promoter/model --fasta new.fa --output scores.tsv
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Reads [split] of the run file and writes a table (id, split, reason) with one row per record. No sequence stands on two sides, on either
 strand: a split by chromosome drops the twin, the other kinds keep twins together.
+
+example: selfattn-bio split --run-file mine.toml --corpus mine/corpus --output mine/split.tsv
 """
 
 from __future__ import annotations

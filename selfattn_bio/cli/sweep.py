@@ -1,6 +1,8 @@
 """Rank the jobs of a run file's [sweep], trained before, by valid; test cannot be read here.
 
 Reads the history.csv of each job's model folder and nothing else, writes a table, best first, and prints it.
+
+example: selfattn-bio sweep --run-file mine.toml --results mine --output mine/sweep.tsv
 """
 
 from __future__ import annotations

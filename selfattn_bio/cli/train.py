@@ -2,6 +2,8 @@
 
 Prints a line of progress about every ten seconds. Interrupted at any moment and started again, it goes on from the last checkpoint,
 which lives in OUTPUT.checkpoints.
+
+example: selfattn-bio train --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --output mine/model
 """
 
 from __future__ import annotations

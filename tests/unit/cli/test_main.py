@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -98,6 +99,12 @@ def test_help_of_each_command_is_its_docstring(name):
     result = selfattn_bio(name, "--help")
     assert result.returncode == 0, result.stderr
     assert cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__.strip().splitlines()[0] in result.stdout
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_example_of_each_command_is_a_call_of_it(name):
+    (example,) = re.findall("^example: selfattn-bio (.*)$", cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__, re.MULTILINE)
+    assert cli._parser().parse_args(example.split()).command == name
 
 
 def test_help_lists_all_commands():
