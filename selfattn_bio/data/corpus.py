@@ -12,16 +12,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.data.sources import SequenceFile, Source
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.files import check_replaceable, naming, sha256_of, whole_folder
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
-from selfattn_bio.sequence.records import Notes, Record, read_fasta
+from selfattn_bio.sequence.records import Notes, Record, Spelling
 
 LETTERS, RECORDS, TARGETS, SUMMARY = "letters.bin", "records.parquet", "targets.parquet", "corpus.json"
 _TYPES = {
@@ -40,12 +41,20 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Rules:
-    """What a corpus takes: its alphabet, the assembly of its coordinates, and lengths in letters, both ends included."""
+    """What a corpus takes: its alphabet, the assembly of its coordinates, lengths in letters, both ends included, and how letters are read
+    (see `Spelling`)."""
 
     alphabet: Alphabet
     assembly: str = ""
     min_length: int = 1
     max_length: int | None = None
+    soft_mask: Literal["ignore", "keep", "hard"] = "ignore"
+    gaps: Literal["refuse", "remove"] = "refuse"
+
+    @property
+    def spelling(self) -> Spelling:
+        """How letters are read."""
+        return Spelling(self.alphabet, self.soft_mask, self.gaps)
 
 
 class Corpus:
@@ -125,9 +134,9 @@ class Corpus:
 
 
 def build_corpus(
-    sources: Iterable[tuple[str | Path, int | None]], output: str | Path, rules: Rules, targets: str | Path | None = None
+    sources: Iterable[Source | tuple[str | Path, int | None]], output: str | Path, rules: Rules, targets: str | Path | None = None
 ) -> Corpus:
-    """Read FASTA files into a corpus folder, which is whole afterwards or as it was before.
+    """Read sequences into a corpus folder, which is whole afterwards or as it was before.
 
     Dropped and counted: records outside the length limits, with only N (X in protein), with the letters of an earlier record of the same
     label, and with the letters of an earlier record of another label (the first stays).
@@ -135,7 +144,7 @@ def build_corpus(
     Parameters
     ----------
     sources
-        Path and label (1, 0, or None for unlabelled) of each file, in order.
+        In order; path and label (1, 0, or None for unlabelled) stand for a `SequenceFile`.
     output
         The folder to write.
     rules
@@ -160,11 +169,12 @@ def build_corpus(
     with whole_folder(output) as folder:
         with (folder / LETTERS).open("wb") as handle:
             intake = _Intake(rules, handle, rows, dropped)
-            for path, label in sources:
+            for given in sources:
+                source = SequenceFile(Path(given[0]), given[1]) if isinstance(given, tuple) else given
                 before = len(notes.places)
-                for record in read_fasta(path, rules.alphabet, notes):
-                    intake.take(record, label)
-                files.append({"path": str(path), "sha256": sha256_of(path), "records": len(notes.places) - before})
+                for record in source.records(rules.spelling, notes):
+                    intake.take(record)
+                files.append(source.about() | {"records": len(notes.places) - before})
         read = len(notes.places)
         _check_any_left(rows, dropped, read, files)
         if rules.alphabet.name == "protein" and intake.looks_dna:
@@ -221,20 +231,20 @@ class _Intake:
         self._offset = 0
         self.looks_dna = True
 
-    def take(self, record: Record, label: int | None) -> None:
+    def take(self, record: Record) -> None:
         digest = hashlib.sha256(record.letters.data)
-        if reason := self._reason(record, digest.digest(), label):
+        if reason := self._reason(record, digest.digest()):
             self.dropped[reason] += 1
             return
-        self._labels[digest.digest()] = label
+        self._labels[digest.digest()] = record.label
         self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(None, b"ACGTUN")
         self.handle.write(record.letters.data)
         place = {name: getattr(record, name) for name in ("id", "chrom", "start", "end", "strand", "group")}
-        size = {"label": label, "length": len(record.letters), "offset": self._offset, "sha256": digest.hexdigest()}
+        size = {"label": record.label, "length": len(record.letters), "offset": self._offset, "sha256": digest.hexdigest()}
         self.rows.append(place | size)
         self._offset += len(record.letters)
 
-    def _reason(self, record: Record, digest: bytes, label: int | None) -> str:
+    def _reason(self, record: Record, digest: bytes) -> str:
         """Why the record is dropped; empty if it is not."""
         rules, length = self.rules, len(record.letters)
         if length < rules.min_length:
@@ -244,7 +254,7 @@ class _Intake:
         if (record.letters == ord(rules.alphabet.unknown)).all():
             return f"only {rules.alphabet.unknown}"
         if digest in self._labels:
-            return "exact duplicate" if self._labels[digest] == label else "exact duplicate under another label (the first is kept)"
+            return "exact duplicate" if self._labels[digest] == record.label else "exact duplicate under another label (the first is kept)"
         return ""
 
 

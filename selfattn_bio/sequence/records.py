@@ -10,10 +10,10 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NoReturn, cast
+from typing import BinaryIO, Literal, NamedTuple, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,22 @@ _RULES = {"start": ("[0-9]+", "a whole number"), "end": ("[0-9]+", "a whole numb
 LOWER, URACIL, IUPAC, CRLF = "lower case", "U in DNA", "IUPAC codes", "CRLF"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One FASTA entry. `letters` is ASCII upper case, (L,); `start, end` are 0-based half-open on the forward strand."""
+class Record(NamedTuple):
+    """One sequence and what its file says of it.
+
+    Attributes
+    ----------
+    letters
+        ASCII upper case, (L,).
+    start, end
+        0-based half-open on the forward strand.
+    label
+        1, 0, or None: not said.
+    targets
+        What may be learnt of it: text by column; None without columns.
+    masked
+        Soft-masked letters as (n, 2) runs [start, end), 0-based half-open in `letters`, in order; None if not asked for.
+    """
 
     id: str
     letters: NDArray[np.uint8]
@@ -39,6 +52,26 @@ class Record:
     end: int | None = None
     strand: str | None = None
     group: str | None = None
+    label: int | None = None
+    targets: Mapping[str, str | None] | None = None
+    masked: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """How letters are read: an alphabet, what lower case means and what becomes of gaps.
+
+    Parameters
+    ----------
+    soft_mask
+        Lower case: "ignore" it, "keep" it beside the letters as `Record.masked`, or "hard": such letters become N (X in protein).
+    gaps
+        `-` and `.`: "refuse" or "remove" them.
+    """
+
+    alphabet: Alphabet
+    soft_mask: Literal["ignore", "keep", "hard"] = "ignore"
+    gaps: Literal["refuse", "remove"] = "refuse"
 
 
 @dataclass
