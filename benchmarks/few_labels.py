@@ -35,7 +35,8 @@ from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.lineage import check_unseen
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.records import Record, read_fasta
+from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.splits import read_split
 
 TASK = Path("workflows/tasks/promoter.toml")
@@ -154,7 +155,7 @@ def main() -> None:
     split = task.split
     assert isinstance(split, ChromosomeSplit)
     files = (("positives", task.data.positives), ("negatives", task.data.negatives))
-    sides = {name: [record for path in paths or () for record in read_fasta(path, DNA)] for name, paths in files}
+    sides = {name: [record for path in paths or () for record in read_records(path, DNA)] for name, paths in files}
     parent = pretraining_of(sides, {*split.valid, *split.test})
     keys = [(share, seed) for share in SHARES for seed in SEEDS]
     runs = {key: runs_of(*key, sides, split, parent.with_suffix("")) for key in keys}

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from selfattn_bio.config import Data
-from selfattn_bio.files import sha256_of
-from selfattn_bio.sequence.records import Notes, Record, Spelling, read_fasta
+from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.records import Notes, Record
+from selfattn_bio.sequence.spelling import Spelling
 
 
 class Source(Protocol):
@@ -23,23 +23,6 @@ class Source(Protocol):
 
     def about(self) -> dict[str, Any]:
         """What corpus.json says of it, once it is read: `path`, `sha256`, and whatever else it depends on."""
-
-
-@dataclass(frozen=True)
-class SequenceFile:
-    """A file of sequences, whose records have one label."""
-
-    path: Path
-    label: int | None = None
-
-    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
-        """Read the file."""
-        for record in read_fasta(self.path, spelling.alphabet, notes):
-            yield record._replace(label=self.label)
-
-    def about(self) -> dict[str, Any]:
-        """Its path and hash."""
-        return {"path": str(self.path), "sha256": sha256_of(self.path)}
 
 
 def sources_of(data: Data) -> list[Source]:

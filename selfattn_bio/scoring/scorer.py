@@ -35,7 +35,8 @@ from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network, num_outputs, tokenizer_of
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.sequence.records import letters_of, read_fasta
+from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.records import letters_of
 
 LONGEST_NAME = 255  # bytes of a file's name: a longer string is none
 BATCH_LETTERS = 32_768  # about 100 sequences of 300 letters: chunks of 256 took twice as long a sequence
@@ -341,7 +342,7 @@ def read_sequences(alphabet: Alphabet, sequences: Sequence[str] | str | Path, k:
         shown = sequences if len(sequences) <= 12 else f"{sequences[:12]}..."
         raise ValueError(f"{rule}, got {shown!r}, which is no file: write letters as a list, [{sequences[:8]!r}...]")
     if isinstance(sequences, str | Path):
-        records = list(read_fasta(sequences, alphabet))
+        records = list(read_records(sequences, alphabet))
         for record in records:
             if len(record.letters) < k:
                 message = f"sequences must be at least k = {k} letters long, got {len(record.letters)} in record {record.id!r}"

@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 import pytest
+from pyarrow import parquet
 
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus, describe
 from selfattn_bio.errors import CorpusError, OutputError, SequenceFileError
@@ -130,7 +131,7 @@ def test_full_disk_names_the_folder_and_leaves_nothing(files, tmp_path, monkeypa
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+    monkeypatch.setattr(parquet.ParquetWriter, "write_table", fail)
     with pytest.raises(OSError, match="No space left on device") as caught:
         build_corpus([(files[0], 1)], tmp_path / "corpus", Rules(DNA))
     assert caught.value.filename == str(tmp_path / "corpus")
@@ -237,7 +238,7 @@ def test_targets_are_part_of_the_fingerprint(files, tmp_path):
         ("id\na\n", r"targets must have a column id and one more, got 'id'"),
         ("id,x\na,1\n", r"got 'id,x'\. Tabs part the columns of a \.tsv, commas those of a \.csv"),
         ("id\tx\na\t1\nb\t1\na\t2\n", r"targets\.tsv:4: targets must have one row a record, got two of 'a'"),
-        ("id\tx\nz\t1\n", r"targets must name records of the FASTA files, got 'z' and no row of 'a'"),
+        ("id\tx\nz\t1\n", r"targets must name records of the sequences, got 'z' and no row of 'a'"),
     ],
 )
 def test_unfit_targets(files, tmp_path, text, message):

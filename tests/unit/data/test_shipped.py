@@ -14,7 +14,8 @@ import pytest
 from memelite.io import read_meme
 
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.records import Notes, read_fasta
+from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.records import Notes
 
 ROOT = Path(__file__).parents[3]
 SOURCE = "usr/lib/R/site-library/Biostrings/extdata/dm3_upstream2000.fa.gz"
@@ -30,7 +31,7 @@ def test_checksums():
 def test_fly_promoters_are_what_the_readme_says():
     notes, counts, seen = Notes(), Counter(), set()
     for name in ("positives", "negatives"):
-        for record in read_fasta(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA, notes):
+        for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA, notes):
             counts[SIDES.get(record.chrom, "train"), name] += 1
             assert len(record.letters) == record.end - record.start == 300
             kind = "promoter" if name == "positives" else "distal"

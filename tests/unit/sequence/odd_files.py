@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfattn_bio.data.sources import SequenceFile
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.records import Notes, Spelling
+from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.records import Notes
+from selfattn_bio.sequence.spelling import Spelling
 
 
 class Promised(NamedTuple):

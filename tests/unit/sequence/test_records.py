@@ -8,7 +8,8 @@ import pytest
 
 from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.records import Notes, letters_of, read_fasta
+from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.records import Notes, letters_of
 
 GZ = gzip.compress(b">a\n" + np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).tobytes() + b"\n", mtime=0)
 DNA_RULE = "letters must be dna (ACGT, ambiguous RYSWKMBDHVN; U is read as T), got "
@@ -108,7 +109,7 @@ def test_bad_file_is_named_with_place_rule_and_cure(name, tmp_path):
     path = tmp_path / "bad.fa"
     path.write_bytes(content)
     with pytest.raises(SequenceFileError) as caught:
-        list(read_fasta(path, DNA))
+        list(read_records(path, DNA))
     expected = f"{path}{line}: {message.format(path=path)}" + (f". {cure}" if cure else "")
     assert str(caught.value) == expected
 
@@ -120,14 +121,14 @@ def test_damaged_gz_is_an_error(flip, tmp_path):
     path = tmp_path / "bad.fa.gz"
     path.write_bytes(damaged)
     with pytest.raises(SequenceFileError, match=r"gz file must be|letters must be"):
-        list(read_fasta(path, PROTEIN))
+        list(read_records(path, PROTEIN))
 
 
 def test_missing_file_and_folder_are_named(tmp_path):
     with pytest.raises(SequenceFileError, match=r"absent\.fa: sequence file must be an existing file, got no such file"):
-        list(read_fasta(tmp_path / "absent.fa", DNA))
+        list(read_records(tmp_path / "absent.fa", DNA))
     with pytest.raises(SequenceFileError, match="sequence file must be an existing file, got a folder"):
-        list(read_fasta(tmp_path, DNA))
+        list(read_records(tmp_path, DNA))
 
 
 # name: (bytes, letters of record "a", counts)
@@ -154,7 +155,7 @@ def test_odd_file_is_read_and_counted(name, tmp_path):
     path = tmp_path / "odd.fa.gz"  # what a file is called does not matter
     path.write_bytes(content)
     notes = Notes()
-    (record,) = read_fasta(path, DNA, notes)
+    (record,) = read_records(path, DNA, notes)
     assert (record.id, record.letters.tobytes().decode()) == ("a", letters)
     assert {what: count for what, count in notes.counts.items() if count} == counts
 
@@ -162,7 +163,7 @@ def test_odd_file_is_read_and_counted(name, tmp_path):
 def test_header_attributes(tmp_path):
     path = tmp_path / "a.fa"
     path.write_text(">a chrom=chr2L start=7 end=11 strand=- group=g1 other=2\nACGT\n>b\nAC\n")
-    first, second = read_fasta(path, DNA)
+    first, second = read_records(path, DNA)
     assert (first.chrom, first.start, first.end, first.strand, first.group) == ("chr2L", 7, 11, "-", "g1")
     assert (second.chrom, second.start, second.end, second.strand, second.group) == (None,) * 5
 
@@ -171,18 +172,18 @@ def test_ids_are_unique_over_files_read_with_the_same_notes(tmp_path):
     for name in ("one.fa", "two.fa"):
         (tmp_path / name).write_text(">a\nACGT\n")
     notes = Notes()
-    list(read_fasta(tmp_path / "one.fa", DNA, notes))
+    list(read_records(tmp_path / "one.fa", DNA, notes))
     with pytest.raises(SequenceFileError, match=r"two\.fa:1: record ids must be unique, got 'a' again \(first in .*one\.fa:1\)"):
-        list(read_fasta(tmp_path / "two.fa", DNA, notes))
+        list(read_records(tmp_path / "two.fa", DNA, notes))
 
 
 def test_protein_is_read_and_its_stop_sign_is_an_error(tmp_path):
     path = tmp_path / "p.fa"
     path.write_text(">p\nMKVLXU\n")
-    assert next(read_fasta(path, PROTEIN)).letters.tobytes() == b"MKVLXU"
+    assert next(read_records(path, PROTEIN)).letters.tobytes() == b"MKVLXU"
     path.write_text(">p\nMKVL*\n")
     with pytest.raises(SequenceFileError, match=r"got '\*' in record 'p'\. Remove the stop signs"):
-        list(read_fasta(path, PROTEIN))
+        list(read_records(path, PROTEIN))
 
 
 def test_letters_of_a_string():
@@ -196,7 +197,7 @@ def test_letters_of_a_string():
 def test_records_come_one_at_a_time(tmp_path: Path):
     path = tmp_path / "a.fa"
     path.write_text(">a\nACGT\n>b\n!\n")
-    records = read_fasta(path, DNA)
+    records = read_records(path, DNA)
     assert next(records).id == "a"
     with pytest.raises(SequenceFileError):
         next(records)

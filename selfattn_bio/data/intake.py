@@ -1,0 +1,169 @@
+"""What comes into a corpus: records one by one, each kept or dropped for a reason, and the columns to be learnt of them.
+
+Hides: how letters, table and masks are written while records come, so that memory is that of the largest record and some bytes a record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.readers.table import targets_table
+from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.spelling import Spelling
+
+LETTERS, RECORDS, TARGETS, MASKED = "letters.bin", "records.parquet", "targets.parquet", "masked.bin"
+TYPES = {
+    "id": "str",
+    "label": "Int8",
+    "chrom": "str",
+    "start": "Int64",
+    "end": "Int64",
+    "strand": "str",
+    "group": "str",
+    "length": "int64",
+    "offset": "int64",
+    "sha256": "str",
+}
+BLOCK = 2**22  # letters looked at at once
+ROWS = 50_000  # of the table held at once
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a corpus takes: its alphabet, the assembly of its coordinates, lengths in letters, both ends included, and how letters are read
+    (see `Spelling`)."""
+
+    alphabet: Alphabet
+    assembly: str = ""
+    min_length: int = 1
+    max_length: int | None = None
+    soft_mask: Literal["ignore", "keep", "hard"] = "ignore"
+    gaps: Literal["refuse", "remove"] = "refuse"
+
+    @property
+    def spelling(self) -> Spelling:
+        """How letters are read."""
+        return Spelling(self.alphabet, self.soft_mask, self.gaps)
+
+
+class Intake:
+    """Takes records one by one into a folder, or counts the reason in `dropped`. To be closed by `with`."""
+
+    def __init__(self, folder: Path, rules: Rules) -> None:
+        self.rules, self.dropped = rules, Counter[str]()
+        self.looks_dna, self.num_records, self.num_letters = True, 0, 0
+        self.targets: dict[int, Mapping[str, str | None]] = {}  # by row
+        self._labels: dict[bytes, int | None] = {}  # by half of the digest of the letters: 16 bytes are never equal by chance
+        self._rows: list[tuple[Any, ...]] = []
+        self._files = ExitStack()
+        self._letters = self._files.enter_context((folder / LETTERS).open("wb"))
+        self._masked = self._files.enter_context((folder / MASKED).open("wb")) if rules.soft_mask == "keep" else None
+        self._table = self._files.enter_context(parquet.ParquetWriter(folder / RECORDS, _table([]).schema))
+
+    def __enter__(self) -> Intake:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._files:
+            if error[0] is None:
+                self._flush()
+
+    def take(self, record: Record) -> None:
+        """Write a record, or count why not."""
+        digest = hashlib.sha256(record.letters.data)
+        key = digest.digest()[:16]
+        if reason := self._reason(record, key):
+            self.dropped[reason] += 1
+            return
+        self._labels[key] = record.label
+        if self.rules.alphabet.name == "protein":
+            self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(None, b"ACGTUN")
+        self._letters.write(record.letters.data)
+        if self._masked and record.masked is not None:
+            self._masked.write((record.masked + self.num_letters).astype("<i8").tobytes())
+        if record.targets:
+            self.targets[self.num_records] = record.targets
+        place = (record.chrom, record.start, record.end, record.strand, record.group)
+        self._rows.append((record.id, record.label, *place, len(record.letters), self.num_letters, digest.hexdigest()))
+        self.num_records, self.num_letters = self.num_records + 1, self.num_letters + len(record.letters)
+        if len(self._rows) == ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._table.write_table(_table(self._rows))
+        self._rows = []
+
+    def _reason(self, record: Record, key: bytes) -> str:
+        """Why the record is dropped; empty if it is not."""
+        rules, length = self.rules, len(record.letters)
+        if length < rules.min_length:
+            return f"shorter than {rules.min_length} letters"
+        if rules.max_length is not None and length > rules.max_length:
+            return f"longer than {rules.max_length} letters"
+        unknown = ord(rules.alphabet.unknown)
+        if record.letters[0] == unknown and all((record.letters[at : at + BLOCK] == unknown).all() for at in range(0, length, BLOCK)):
+            return f"only {rules.alphabet.unknown}"
+        if key in self._labels:
+            return "exact duplicate" if self._labels[key] == record.label else "exact duplicate under another label (the first is kept)"
+        return ""
+
+
+def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(TYPES)
+    kinds = {"str": pa.large_string(), "Int8": pa.int8(), "Int64": pa.int64(), "int64": pa.int64()}
+    return pa.table({name: pa.array(column, kinds[TYPES[name]]) for name, column in zip(TYPES, columns, strict=True)})
+
+
+class Targets:
+    """What is to be learnt of each record: a table of its own, by id, or the columns that came with the records."""
+
+    def __init__(self, path: Path | None, sources: Sequence[Path]) -> None:
+        self._path = path
+        self._table = None if path is None else _read(path, drop="sequence" if path in sources else None)
+
+    def write(self, folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str) -> dict[str, Any]:
+        """Write one row a record, in order; what the summary says of them."""
+        if self._table is None:
+            return _write_own(folder, ids, own, paths) if own else {}
+        told = self._table
+        if not ids.isin(told.index).any():
+            message = f"targets must name records of the sequences, got {told.index[0]!r} and no row of {ids.iloc[0]!r}"
+            raise CorpusError(message, place=str(self._path))
+        joined = told.reindex(ids).reset_index(drop=True)
+        strangers = told.index[~told.index.isin(ids)].tolist()
+        about = {"path": str(self._path), "sha256": sha256_of(str(self._path))}
+        return about | _write(folder, joined) | {"unmatched": len(strangers), "unmatched_such_as": strangers[:1]}
+
+
+def _write_own(folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str) -> dict[str, Any]:
+    table = pd.DataFrame([own.get(row, {}) for row in range(len(ids))], dtype="str")
+    return {"path": paths} | _write(folder, table) | {"unmatched": 0}
+
+
+def _write(folder: Path, table: pd.DataFrame) -> dict[str, Any]:
+    table.to_parquet(folder / TARGETS, index=False)
+    return {"columns": list(table.columns), "missing": int(table.isna().all(axis=1).sum())}
+
+
+def _read(path: Path, drop: str | None) -> pd.DataFrame:
+    """The table of targets as text, indexed by id: what its columns are is the objective's affair."""
+    table = targets_table(path).drop(columns=[drop] if drop else [], errors="ignore")
+    if "id" not in table or len(table.columns) < 2:
+        message = f"targets must have a column id and one more, got {', '.join(map(repr, table.columns))}"
+        raise CorpusError(message, place=str(path), cure="Tabs part the columns of a .tsv, commas those of a .csv")
+    if (twice := table["id"][table["id"].duplicated()]).size:
+        raise CorpusError(f"targets must have one row a record, got two of {twice.iloc[0]!r}", place=f"{path}:{twice.index[0] + 2}")
+    return table.set_index("id")

@@ -1,0 +1,142 @@
+"""Sequence files in, records out: one at a time, checked, letters as upper-case ASCII.
+
+Hides: which format a file has, told by its content first, by its name second. What is wrong is said with its place, rule and cure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from selfattn_bio.files import sha256_of
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.readers.blocks import Blocks, fail, open_blocks, shown
+from selfattn_bio.sequence.readers.fasta import read_fasta as _fasta
+from selfattn_bio.sequence.readers.fasta import read_fastq as _fastq
+from selfattn_bio.sequence.readers.fields import Fields, Reading
+from selfattn_bio.sequence.readers.flat import read_flat
+from selfattn_bio.sequence.readers.table import is_table, read_parquet, read_table
+from selfattn_bio.sequence.records import Notes, Record
+from selfattn_bio.sequence.spelling import Spelling
+
+Reader = Callable[[Blocks, Reading], Iterator[Record]]
+READERS: dict[str, Reader] = {
+    "FASTA": _fasta,
+    "FASTQ": _fastq,
+    "GenBank": partial(read_flat, "genbank"),
+    "EMBL": partial(read_flat, "embl"),
+    "table": read_table,
+    "Parquet": read_parquet,
+}
+_NAMES = {
+    "FASTQ": (".fastq", ".fq"),
+    "GenBank": (".gb", ".gbk", ".gbff", ".genbank"),
+    "EMBL": (".embl",),
+    "table": (".csv", ".tsv", ".tab"),
+    "Parquet": (".parquet",),
+}
+_COMPRESSED = (".gz", ".bgz", ".zst", ".zstd")
+_CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
+_SAVE_AS_CSV, _UNPACK = "Save the sheet as CSV UTF-8", "Compress it as gz or zstd, or unpack it"
+_FOREIGN = (  # what a file begins with, what it then is, what to do
+    (rb"PK\x03\x04", "a zip archive or an Excel sheet", _SAVE_AS_CSV),
+    (rb"\xd0\xcf\x11\xe0", "an Excel sheet", _SAVE_AS_CSV),
+    (rb"BAM\x01|CRAM", "alignments (BAM, CRAM)", "Convert it, e.g. samtools fasta reads.bam"),
+    (rb"@(HD|SQ|RG|PG|CO)\t", "alignments (SAM)", "Convert it, e.g. samtools fasta reads.sam"),
+    (rb"BZh", "bzip2", _UNPACK),
+    (rb"\xfd7zXZ", "xz", _UNPACK),
+    (rb"(?i)\s*<(!doctype|html|\?xml)", "a web page or XML", "Download the file itself"),
+    (rb"##fileformat=VCF", "variants (VCF)", ""),
+)
+
+
+@dataclass
+class SequenceFile:
+    """A file of sequences in any format, or standard input for the path `-`.
+
+    Parameters
+    ----------
+    path
+        The file: FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet; plain, gz, bgzip or zstd.
+    label
+        1 or 0 of all its records; None: unlabelled, or each record says its own (see `Fields`).
+    fields
+        Where labels and other fields stand.
+    """
+
+    path: Path
+    label: int | None = None
+    fields: Fields = field(default_factory=Fields)
+    _sha256: str = ""
+
+    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+        """Read the file.
+
+        Parameters
+        ----------
+        spelling
+            What the letters must be, and how they are read.
+        notes
+            Where to count what is read though unusual; also holds the ids so far, which are unique over all that is read with it.
+
+        Raises
+        ------
+        SequenceFileError
+            If the file is missing, empty, of an unknown format or damaged, or a record is malformed (see the readers). The place is
+            `path:line`. Raised when iteration meets it.
+        """
+        with open_blocks(self.path) as blocks:
+            kind = kind_of(blocks, self.fields)
+            said = "{}" if kind in ("table", "Parquet") else "{}= in the header"
+            for record in READERS[kind](blocks, Reading(blocks.name, spelling, notes, self.fields, said)):
+                yield record if self.label is None else record._replace(label=self.label)
+            self._sha256 = blocks.sha256() if str(self.path) == "-" else ""
+
+    def about(self) -> dict[str, Any]:
+        """Its path and hash."""
+        return {"path": shown(self.path), "sha256": self._sha256 or sha256_of(self.path)}
+
+
+def read_records(path: str | Path, alphabet: Alphabet, notes: Notes | None = None) -> Iterator[Record]:
+    """Read a file of sequences in any format; see `SequenceFile.records`."""
+    return SequenceFile(Path(path)).records(Spelling(alphabet), notes if notes is not None else Notes())
+
+
+def kind_of(blocks: Blocks, fields: Fields) -> str:
+    """The format of an open file, a key of `READERS`.
+
+    Raises
+    ------
+    SequenceFileError
+        If it is empty or something else than sequences.
+    """
+    head = blocks.head
+    if not head:
+        fail("sequence file must hold records", "an empty file", blocks.name)
+    if head.startswith(b"PAR1"):
+        return "Parquet"
+    _check_text(head, blocks.name)
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for mark, kind in ((rb">", "FASTA"), (rb"@", "FASTQ"), (rb"LOCUS\s", "GenBank"), (rb"ID   ", "EMBL")):
+        if re.match(mark, start):
+            return kind
+    if is_table(head, fields):
+        return "table"
+    name = blocks.path.name.lower()
+    for ending in _COMPRESSED:
+        name = name.removesuffix(ending)
+    return next((kind for kind, endings in _NAMES.items() if name.endswith(endings)), "FASTA")
+
+
+def _check_text(head: bytes, name: str) -> None:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        fail("sequence file must be UTF-8 text", "UTF-16", name, "Save it as plain text (UTF-8)")
+    for mark, got, cure in _FOREIGN:
+        if re.match(mark, head):
+            fail("sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet", got, name, cure)
+    if head.translate(None, _CONTROL) != head:
+        fail("sequence file must be text or Parquet", "binary data", name)

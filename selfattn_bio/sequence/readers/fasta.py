@@ -1,0 +1,132 @@
+"""FASTA: `>` headers, letters below them. FASTQ: `@` headers, letters, `+`, qualities.
+
+Hides: where headers stand among the blocks of a file, and line numbers. Own parsers: those of dnaio and Biopython give no line numbers and
+skip what they do not know; pyfastx and pysam need a file on the disk. FASTA goes by blocks, not by lines, for speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from selfattn_bio.sequence.readers.blocks import BLOCK, Blocks, fail
+from selfattn_bio.sequence.readers.fields import Entry, Reading
+from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.spelling import CRLF, at
+
+_MARK = b"\xef\xbb\xbf"  # the byte order mark of some editors
+
+
+def read_fasta(blocks: Blocks, reading: Reading) -> Iterator[Record]:
+    """Read FASTA, any line length, LF or CRLF, in memory of the largest record.
+
+    `>a chrom=chr2L start=7 end=11 strand=-` followed by `acgu` gives `Record("a", ACGT, "chr2L", 7, 11, "-", None)`: the id is the
+    header's first word, attributes are optional, blanks between letters have no meaning.
+
+    Raises
+    ------
+    SequenceFileError
+        If letters precede the first header; if a record has no id, an id seen before, no letters, a letter outside the alphabet, or
+        attributes that contradict each other; if there is no record.
+    """
+    entry: Entry | None = None
+    header, line, fresh = b"", 1, True  # a header that is not whole yet; line of what comes next; whether that begins the line
+    for number, block in enumerate(blocks):
+        data, at = header + (block.removeprefix(_MARK) if number == 0 else block), 0
+        header = b""
+        while True:
+            found = _next_header(data, at, fresh)
+            end = len(data) if found < 0 else found
+            if end > at:
+                piece = data[at:end]
+                if entry:
+                    entry.body.feed(piece, line)
+                else:
+                    _check_blank(piece, line, reading)
+                line, fresh, at = line + piece.count(b"\n"), piece[-1] == 10, end
+            if found < 0:
+                break
+            stop = data.find(b"\n", at)
+            if stop < 0:
+                header = _unfinished(data[at:], line, reading)
+                break
+            if entry:
+                yield entry.record()
+            entry = _begin(data[at + 1 : stop + 1], line, reading)
+            line, fresh, at = line + 1, True, stop + 1
+    if header:
+        if entry:
+            yield entry.record()
+        entry = _begin(header[1:], line, reading)
+    if not entry:
+        fail("sequence file must hold records", "no '>' header", reading.name)
+    yield entry.record()
+
+
+def _next_header(data: bytes, at: int, fresh: bool) -> int:
+    """Where the next `>` stands that begins a line, from `at` on; -1 if there is none. `fresh`: `at` begins a line."""
+    found = data.find(b">", at)
+    while found >= 0 and not (fresh if found == at else data[found - 1] == 10):
+        found = data.find(b">", found + 1)
+    return found
+
+
+def _begin(header: bytes, line: int, reading: Reading) -> Entry:
+    entry = reading.entry(header, line, ">")
+    if header.endswith(b"\r\n"):
+        entry.body.found[CRLF] = None
+    return entry
+
+
+def _unfinished(header: bytes, line: int, reading: Reading) -> bytes:
+    if len(header) > BLOCK:
+        fail(f"header must be shorter than {BLOCK} bytes", f"{header[:20].decode('ascii', 'replace')!r}...", at(reading.name, line))
+    return header
+
+
+def _check_blank(piece: bytes, line: int, reading: Reading) -> None:
+    for number, text in enumerate(piece.split(b"\n"), start=line) if piece.strip() else ():
+        if shown := text.strip()[:20].decode("ascii", "replace"):
+            cure = "Put '>' and an id on a line before each sequence"
+            fail("first line must be a '>' header", f"{shown!r}", at(reading.name, number), cure)
+
+
+def read_fastq(blocks: Blocks, reading: Reading) -> Iterator[Record]:
+    """Read FASTQ of four lines a record; qualities are checked for their number and left out.
+
+    Raises
+    ------
+    SequenceFileError
+        As of FASTA; if a record has no line `+`, or not as many qualities as letters.
+    """
+    lines = enumerate(_lines(blocks), start=1)
+    for number, header in lines:
+        place = at(reading.name, number)
+        if not header.strip():
+            continue
+        if not header.startswith(b"@"):
+            got = f"{header.strip()[:20].decode('ascii', 'replace')!r}"
+            fail("FASTQ record must begin with an '@' header", got, place, "Records are of four lines: header, letters, +, qualities")
+        entry = reading.entry(header[1:], number, "@")
+        letters, plus, qualities = (next(lines, (number, b""))[1] for _ in range(3))
+        if not plus.startswith(b"+"):
+            got = f"{plus.strip()[:20].decode('ascii', 'replace')!r}" if plus else "the end of the file"
+            rule = "third line of a FASTQ record must begin with '+'"
+            fail(rule, got, at(reading.name, number + 2), "Records are of four lines: header, letters, +, qualities")
+        given, wanted = len(qualities.rstrip(b"\r\n")), len(letters.rstrip(b"\r\n"))
+        if given != wanted:
+            fail(f"FASTQ record must have a quality for each letter ({wanted})", f"{given}", at(reading.name, number + 3))
+        entry.body.feed(letters, number + 1)
+        yield entry.record()
+
+
+def _lines(blocks: Blocks) -> Iterator[bytes]:
+    """Lines with their ends; the last may have none."""
+    rest = b""
+    for number, block in enumerate(blocks):
+        whole = rest + (block.removeprefix(_MARK) if number == 0 else block)
+        lines = whole.split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            yield line + b"\n"
+    if rest:
+        yield rest

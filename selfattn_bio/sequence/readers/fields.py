@@ -1,0 +1,164 @@
+"""What a file says of a record beside its letters: id, place, group, label, and columns to be learnt; from a header or from a row.
+
+Hides: attributes and patterns of headers, names of columns, what makes a label positive, and the errors of all of these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from selfattn_bio.sequence.alphabet import printable
+from selfattn_bio.sequence.readers.blocks import fail
+from selfattn_bio.sequence.records import Notes, Record
+from selfattn_bio.sequence.spelling import Body, Spelling, at
+
+PLACES = ("chrom", "start", "end", "strand", "group")
+LABEL = "label"  # what a group without a name in the pattern is called
+_ATTRIBUTE = re.compile(rf"(?:^|\s)({'|'.join(PLACES)})=(\S*)")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_RULES = {"start": ("[0-9]+", "a whole number"), "end": ("[0-9]+", "a whole number"), "strand": ("[+-]", "+ or -")}
+Values = Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Where the fields of a record stand.
+
+    Parameters
+    ----------
+    label
+        What holds the label: a column of a table, an attribute (`label=1`) of a header, or a group of `header`; empty: labels are not read.
+    positive
+        Labels that are 1, all others being 0; without any, labels are 1 and 0 themselves.
+    header
+        Regular expression that is searched for in each header: its group is the column `label`; named groups are `id`, `chrom`, `start`,
+        `end`, `strand`, `group`, or columns of their names.
+    columns
+        Names of a table's columns, where they are others than id, sequence, chrom, start, end, strand and group.
+    """
+
+    label: str = ""
+    positive: tuple[str, ...] = ()
+    header: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str] | None:
+        """`header`, compiled."""
+        return re.compile(self.header) if self.header else None
+
+    @cached_property
+    def attribute(self) -> re.Pattern[str]:
+        """The attribute of a header that holds the label."""
+        return re.compile(rf"(?:^|\s){re.escape(self.label)}=(\S*)")
+
+    def column(self, name: str) -> str:
+        """What the column of a field is called in a table."""
+        return self.columns.get(name, name)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One file that is being read: `name` is that of errors, `said` how they call a field of a record."""
+
+    name: str
+    spelling: Spelling
+    notes: Notes
+    fields: Fields
+    said: str = "{}= in the header"
+
+    def entry(self, header: bytes, line: int, mark: str) -> Entry:
+        """Begin the record of a header, which `mark` stood before."""
+        place = at(self.name, line)
+        text = _header_text(header, place)
+        values = self._values(text, place, mark)
+        name = values.pop("id", None) or (text.split(maxsplit=1)[0] if text[:1].strip() else "")
+        if not name:
+            fail(f"record must have an id right after {mark!r}", f"{mark + text!r}", place)
+        return self.row(name, values, line)
+
+    def row(self, record: str, values: dict[str, str | None], line: int) -> Entry:
+        """Begin a record of which `values` are known."""
+        if found := _CONTROL.search(record):
+            fail("record id must be text", printable(ord(found[0])), at(self.name, line))
+        self.notes.claim(record, self.name, line)
+        return Entry(self, record, values, line)
+
+    def _values(self, text: str, place: str, mark: str) -> dict[str, str | None]:
+        fields = self.fields
+        values: dict[str, str | None] = dict(_ATTRIBUTE.findall(text)) if "=" in text else {}
+        if fields.pattern:
+            found = fields.pattern.search(text)
+            if not found:
+                fail(f"header must match {fields.header!r}", f"{mark + text!r}", place, "Change header in [data], or the record")
+            values |= found.groupdict() or {LABEL: found[1]}
+        if fields.label and fields.label not in values:
+            if not (attribute := fields.attribute.search(text)):
+                fail(f"header must hold the label, {fields.label}=...", f"{mark + text!r}", place)
+            values[fields.label] = attribute[1]
+        return values
+
+
+class Entry:
+    """A record that is being read: its letters come piece by piece."""
+
+    __slots__ = ("_line", "_name", "_reading", "_values", "body")
+
+    def __init__(self, reading: Reading, name: str, values: dict[str, str | None], line: int) -> None:
+        self._reading, self._name, self._values, self._line = reading, name, values, line
+        self.body = Body(reading.spelling, name, reading.name)
+
+    def record(self) -> Record:
+        """What all of it comes to."""
+        reading, values, place = self._reading, self._values, at(self._reading.name, self._line)
+        letters, masked = self.body.finish(self._line)
+        if self.body.found:
+            reading.notes.counts.update(self.body.found.keys())
+        if not values:
+            return Record(self._name, letters, masked=masked)
+        label = _label(values.pop(reading.fields.label, None), reading.fields, place) if reading.fields.label else None
+        chrom, start, end, strand, group = _place(values, len(letters), reading.said, place)
+        targets = {name: text for name, text in values.items() if name not in PLACES} or None
+        return Record(self._name, letters, chrom, start, end, strand, group, label, targets, masked)
+
+
+def _label(text: str | None, fields: Fields, place: str) -> int:
+    if text is None or text == "":
+        fail(f"{fields.label} must be given, as it is the label", "nothing", place)
+    if fields.positive:
+        return int(text in fields.positive)
+    if text not in ("0", "1"):
+        fail(f"{fields.label} must be 1 or 0, as it is the label", f"{text!r}", place, f'Say which are 1: positive = "{text}" in [data]')
+    return int(text)
+
+
+def _header_text(header: bytes, place: str) -> str:
+    try:
+        text = header.decode("utf-8").rstrip()
+    except UnicodeDecodeError as error:
+        fail("header must be UTF-8 text", printable(header[error.start]), place)
+    if "\r" in text:
+        fail("line ends must be LF or CRLF", "CR alone", place, "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa")
+    return text
+
+
+def _place(values: Values, length: int, said: str, place: str) -> tuple[str | None, int | None, int | None, str | None, str | None]:
+    found = {key: value for key in PLACES if (value := values.get(key)) is not None}
+    for key, value in found.items():
+        pattern, rule = _RULES.get(key, (r"(?s)\S.*", "followed by a value"))
+        if not re.fullmatch(pattern, value):
+            fail(f"{said.format(key)} must be {rule}", f"{value!r}", place)
+    start, end = (int(found[key]) if key in found else None for key in ("start", "end"))
+    if (start is None) != (end is None):
+        fail(
+            f"{said.partition(' ')[0].format('start')} and {said.format('end')} must come together",
+            f"only {'end' if start is None else 'start'}",
+            place,
+        )
+    if start is not None and end is not None and end - start != length:
+        rule = f"{said.replace('=', '').format('end - start')} must equal the number of letters ({length})"
+        fail(rule, f"{end} - {start} = {end - start}", place, "Coordinates are 0-based half-open")
+    return found.get("chrom"), start, end, found.get("strand"), found.get("group")

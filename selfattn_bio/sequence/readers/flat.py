@@ -1,0 +1,65 @@
+"""GenBank and EMBL entries, by Biopython: id and letters; the organism is a column. Features are left out.
+
+Hides: Biopython's exceptions and warnings, which have no lines.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from selfattn_bio.sequence.readers.blocks import Blocks, fail
+from selfattn_bio.sequence.readers.fields import Reading
+from selfattn_bio.sequence.records import Record
+
+ORGANISM, WARNED = "organism", "what Biopython warned of"
+
+
+def read_flat(kind: str, blocks: Blocks, reading: Reading) -> Iterator[Record]:
+    """Read entries of kind `genbank` or `embl`.
+
+    Raises
+    ------
+    SequenceFileError
+        If Biopython cannot read an entry, or it has no letters, an id seen before, or a letter outside the alphabet; if there is no entry.
+    """
+    from Bio import SeqIO
+
+    number, entries = 0, SeqIO.parse(blocks.text(), kind)
+    while (found := _next(entries, kind, number, reading)) is not None:
+        number += 1
+        entry = reading.row(found.id, {ORGANISM: found.annotations.get("organism")}, 0)
+        entry.body.feed(_letters(found), 0)
+        yield entry.record()
+    if not number:
+        fail("sequence file must hold records", f"no entry of {_NAMES[kind]}", reading.name)
+
+
+_NAMES = {"genbank": "GenBank", "embl": "EMBL"}
+
+
+def _next(entries: Iterator[Any], kind: str, number: int, reading: Reading) -> Any:
+    """The next entry; None after the last."""
+    from Bio import BiopythonWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = next(entries, None)
+        except OSError:
+            raise
+        except Exception as error:  # its parser fails in any way at a malformed line
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            fail(f"{_NAMES[kind]} file must be readable by Biopython", f"{reason!r} in entry {number + 1}", reading.name)
+    reading.notes.counts[WARNED] += any(issubclass(warning.category, BiopythonWarning) for warning in caught)
+    return found
+
+
+def _letters(entry: Any) -> bytes:
+    from Bio.Seq import UndefinedSequenceError
+
+    try:
+        return bytes(entry.seq)
+    except UndefinedSequenceError:  # only the length is known: an entry without ORIGIN, or of CONTIG
+        return b""

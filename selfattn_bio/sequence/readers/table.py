@@ -1,0 +1,175 @@
+"""Tables: CSV (commas or semicolons), TSV, Parquet. One row a record; what is no field of a record is a column to be learnt.
+
+Hides: what parts the columns, quotes, types of Parquet, where a row stands. Text is read a row at a time, Parquet in batches of rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from selfattn_bio.errors import CorpusError, SequenceFileError
+from selfattn_bio.sequence.readers.blocks import Blocks, fail, open_blocks
+from selfattn_bio.sequence.readers.fields import PLACES, Fields, Reading
+from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.spelling import at
+
+SEPARATORS = ("\t", ",", ";")
+ROWS = 1024  # of Parquet at once
+
+
+def read_table(blocks: Blocks, reading: Reading) -> Iterator[Record]:
+    """Read CSV or TSV with a row of names above: a column sequence, and where there are any id, chrom, start, end, strand, group.
+
+    Without a column id, records are called after the file and their row, from 1: `peaks_1`.
+
+    Raises
+    ------
+    SequenceFileError
+        If there is no column of the sequence or of the label, a row has more or fewer cells than there are columns, is not UTF-8 or is
+        quoted wrongly; as of FASTA what is wrong with a record; if there is no row. The place is the line where the row ends.
+    """
+    csv.field_size_limit(sys.maxsize)  # sequences are longer than the 131,072 letters that it begins with
+    with blocks.text() as text:
+        rows = csv.reader(text, delimiter=separator_of(blocks.head, reading.fields), strict=True)
+        try:
+            names = next(rows, [])
+            columns = _Columns(names, reading, at(reading.name, 1))
+            for cells in rows:
+                if not cells:  # a blank line
+                    continue
+                if len(cells) != len(names):
+                    rule = f"row must have a cell for each of the {len(names)} columns"
+                    fail(rule, str(len(cells)), at(reading.name, rows.line_num), "Quote cells that hold what parts the columns")
+                yield columns.record([cell or None for cell in cells], rows.line_num)
+        except csv.Error as error:
+            fail("table must be well-formed text", str(error), at(reading.name, rows.line_num or 1))
+        except UnicodeDecodeError as error:
+            byte = f"byte 0x{error.object[error.start]:02X}"
+            fail("table must be UTF-8 text", byte, at(reading.name, rows.line_num + 1), "Save it as CSV UTF-8")
+    columns.check_any()
+
+
+def read_parquet(blocks: Blocks, reading: Reading) -> Iterator[Record]:
+    """Read Parquet, whose columns of text, numbers and true or false are those of a table; its rows are counted from 1.
+
+    Raises
+    ------
+    SequenceFileError
+        If the file is not whole, is compressed once more or a pipe, a column is of another type; else as `read_table`.
+    """
+    from pyarrow import ArrowException, parquet
+
+    if not blocks.plain:
+        got = "one that is compressed once more or comes through a pipe"
+        fail("Parquet must be a file as it was written", got, reading.name, "Unpack it, or save it as a file")
+    try:
+        with parquet.ParquetFile(blocks.path, page_checksum_verification=True) as file:
+            names = file.schema_arrow.names
+            columns = _Columns(names, reading, reading.name)
+            for batch in file.iter_batches(ROWS):
+                for cells in zip(*(batch.column(i).to_pylist() for i in range(len(names))), strict=True):
+                    yield columns.record([_text(cell, name, reading.name) for cell, name in zip(cells, names, strict=True)], 0)
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        fail("Parquet must be readable", str(error).splitlines()[0], reading.name, "Download or write it again")
+    columns.check_any()
+
+
+def targets_table(path: Path) -> pd.DataFrame:
+    """A table of what is to be learnt, as text, missing where a cell is empty; commas part the columns of a .csv, tabs those of others.
+
+    Raises
+    ------
+    CorpusError
+        If there is no such file or it is no table.
+    """
+    if not path.exists():
+        raise CorpusError("targets must be an existing table, got no such file", place=str(path))
+    try:
+        with open_blocks(path) as blocks:
+            if blocks.head.startswith(b"PAR1"):
+                table = pd.read_parquet(path, dtype_backend="pyarrow").astype(object)
+                return table.map(lambda cell: None if pd.isna(cell) else _text(cell, "of targets", str(path))).astype("str")
+            separator = "," if ".csv" in path.suffixes[-2:] else "\t"
+            return pd.read_csv(blocks.text(), sep=separator, dtype=str, keep_default_na=False, na_values=[""])
+    except (ValueError, OSError, SequenceFileError) as error:
+        reason = error.message if isinstance(error, SequenceFileError) else str(error).strip().splitlines()[0]
+        raise CorpusError(f"targets must be a table of text, got {reason}", place=str(path)) from error
+
+
+def separator_of(head: bytes, fields: Fields) -> str:
+    """What parts the columns of a table that begins with `head`: what parts off the column of sequences, else the most frequent."""
+    first = _first_line(head)
+    return next((each for each in SEPARATORS if fields.column("sequence") in _cells(first, each)), max(SEPARATORS, key=first.count))
+
+
+def is_table(head: bytes, fields: Fields) -> bool:
+    """Whether the first line names the column of sequences."""
+    return fields.column("sequence") in _cells(_first_line(head), separator_of(head, fields))
+
+
+def _first_line(head: bytes) -> str:
+    return head.decode("utf-8-sig", "replace").lstrip().partition("\n")[0].rstrip()
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [cell.strip('"') for cell in line.split(separator)]
+
+
+class _Columns:
+    """The columns of one table, and the rows so far."""
+
+    def __init__(self, names: Sequence[str], reading: Reading, place: str) -> None:
+        self._names, self._reading, self._rows = names, reading, 0
+        fields = reading.fields
+        for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
+            self._check(fields.column(name), place)
+        if twice := [name for name in names if names.count(name) > 1]:
+            fail("columns must have different names", f"{twice[0]!r} twice", place)
+        theirs = {fields.column(name): name for name in ("id", "sequence", *PLACES)}
+        self._fields = [theirs.get(name, name) for name in names]
+
+    def record(self, cells: Sequence[str | None], line: int) -> Record:
+        """The record of a row; `line` 0 where there are no lines."""
+        self._rows += 1
+        reading, values = self._reading, dict(zip(self._fields, cells, strict=True))
+        letters, name = values.pop("sequence") or "", values.pop("id", "")
+        if name is None or (name and not name.strip()):
+            fail("id must be given", "an empty cell", at(reading.name, line))
+        entry = reading.row(name or f"{Path(reading.name).name.partition('.')[0]}_{self._rows}", values, line)
+        entry.body.feed(letters.encode("utf-8"), line)
+        return entry.record()
+
+    def check_any(self) -> None:
+        if not self._rows:
+            fail("sequence file must hold records", "a table without rows", self._reading.name)
+
+    def _check(self, wanted: str, place: str) -> None:
+        if wanted not in self._names:
+            near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in self._names], n=1)
+            like = [name for name in self._names if near and name.lower() == near[0]]
+            got = ", ".join(map(repr, self._names[:20])) or "none"
+            cure = f'Is it {like[0]!r}? Say columns = {{ sequence = "{like[0]}" }} in [data]' if like and wanted == "sequence" else ""
+            fail(f"table must have a column {wanted!r}", got, place, cure)
+
+
+def _text(cell: Any, name: str, place: str) -> str | None:
+    """A cell of Parquet as a table of text has it."""
+    match cell:
+        case None | "":
+            return None
+        case bool():
+            return str(int(cell))
+        case str():
+            return cell
+        case int() | float():
+            return repr(cell)
+    fail(f"column {name!r} must hold text, numbers, or true and false", type(cell).__name__, place)
