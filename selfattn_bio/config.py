@@ -37,6 +37,7 @@ from selfattn_bio.errors import RunFileError
 
 MAX_PROTEIN_K = 4
 MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))  # those that ship
+BRINGS_COLUMNS = r"\.(csv|tsv|tab|txt|parquet|gb|gbk|gbff|genbank|embl)(\.(gz|bgz|zst|zstd))?$"
 BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # what these kernels know, at least
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -50,6 +51,7 @@ Names = Annotated[
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
 ]
 Paths = Names
+RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "group"]
 
 
 class Section(BaseModel):
@@ -71,14 +73,25 @@ class Section(BaseModel):
 
 # ---------------------------------------------------------------------------------------------------- data and split
 class Data(Section):
-    """[data]: which FASTA files hold what. Paths are relative to the folder in which the command runs."""
+    """[data]: which files hold what: FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet, plain, gz, bgzip or zstd. Paths are relative to the
+    folder in which the command runs."""
 
     alphabet: Literal["dna", "protein"] = "dna"
     assembly: str = Field("", description="genome assembly of the coordinates in the headers, such as dm3")
-    positives: Paths | None = Field(None, description="FASTA files (plain, gz, bgzip) of label 1")
-    negatives: Paths | None = Field(None, description="FASTA files of label 0")
-    sequences: Paths | None = Field(None, description="FASTA files without labels, in place of the two: for every [objective] but binary")
-    targets: str | None = Field(None, description="table (.tsv, .csv) with a column id and those that [objective] names, one row a record")
+    positives: Paths | None = Field(None, description="files of sequences of label 1")
+    negatives: Paths | None = Field(None, description="files of sequences of label 0")
+    sequences: Paths | None = Field(
+        None, description="files of sequences in place of the two: with label, or for another [objective] than binary"
+    )
+    targets: str | None = Field(
+        None, description="table with a column id and those that [objective] names, one row a record; none if sequences bring the columns"
+    )
+    label: str = Field("", description="of sequences: column, header attribute (label=1) or group of header that holds the label of each")
+    positive: Names | None = Field(None, description="the labels that are 1, all others being 0; none: labels are 1 and 0")
+    header: str = Field("", description="regular expression found in each header: its group is the column label, or as named")
+    columns: dict[RecordField, str] = Field(default_factory=dict, description="names of a table's columns: { sequence = 'seq' }")
+    soft_mask: Literal["ignore", "keep", "hard"] = Field("ignore", description="lower case; keep: beside the letters; hard: read as N (X)")
+    gaps: Literal["refuse", "remove"] = Field("refuse", description="- and . among the letters")
     min_length: Positive = Field(1, description="letters; shorter records are dropped and counted")
     max_length: Positive = Field(100_000, description="letters; longer records are dropped and counted")
 
@@ -87,15 +100,39 @@ class Data(Section):
         given = [name for name in ("positives", "negatives", "sequences") if getattr(self, name)]
         if given not in (["positives", "negatives"], ["sequences"]):
             raise ValueError(f"positives and negatives must be given, or sequences in their place, got {' and '.join(given) or 'none'}")
-        if self.targets and not self.sequences:
-            raise ValueError("targets must go with sequences, got positives and negatives")
+        for name in ("targets", "label"):
+            if getattr(self, name) and not self.sequences:
+                raise ValueError(f"{name} must go with sequences, got positives and negatives")
+        if self.positive and not self.label:
+            raise ValueError("positive must go with label, what holds the labels, got positive alone")
         return self
+
+    @field_validator("header")
+    @classmethod
+    def _header_is_a_pattern(cls, header: str) -> str:
+        try:
+            pattern = re.compile(header)
+        except re.error as error:
+            raise ValueError(f"header must be a regular expression, got {header!r}: {error}") from None
+        if header and (pattern.groups == 0 or pattern.groups > max(1, len(pattern.groupindex))):
+            raise ValueError(f"header must have one group, or named groups alone, such as 'class=(\\w+)', got {header!r}")
+        return header
 
     @property
     def files(self) -> list[tuple[str, int | None]]:
-        """The FASTA files, each with the label of its records, None for unlabelled ones."""
+        """The files of sequences, each with the label of its records, None where the file does not say it."""
         labelled: list[tuple[Paths | None, int | None]] = [(self.positives, 1), (self.negatives, 0), (self.sequences, None)]
         return [(path, label) for paths, label in labelled for path in paths or ()]
+
+    @property
+    def inputs(self) -> list[str]:
+        """All files that are read."""
+        return [path for path, _ in self.files] + ([self.targets] if self.targets else [])
+
+    @property
+    def may_bring_columns(self) -> bool:
+        """Whether the sequences may bring columns to be learnt, as tables do: told by their names, as the files are not opened here."""
+        return bool(self.header) or any(re.search(BRINGS_COLUMNS, path.lower()) for path in self.sequences or ())
 
     @model_validator(mode="after")
     def _lengths_in_order(self) -> Data:
@@ -808,11 +845,18 @@ class RunFile(Section):
     @model_validator(mode="after")
     def _objective_fits_the_data(self) -> RunFile:
         kind, data = self.objective.kind, self.data
-        if (kind == "binary") == bool(data.sequences):
-            rule = "positives and negatives" if kind == "binary" else "sequences"
-            got = "sequences: say what is learnt of them in [objective] kind" if data.sequences else "the two classes"
+        if (kind == "binary") == bool(data.sequences and not data.label):
+            rule = "positives and negatives, or sequences and label" if kind == "binary" else "sequences"
+            got = (
+                "sequences: say what is learnt of them in [objective] kind"
+                if kind == "binary"
+                else "label"
+                if data.label
+                else "the two classes"
+            )
             raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {got}")
-        if bool(self.objective.target_columns) != bool(data.targets):
+        wanted = bool(self.objective.target_columns)
+        if (wanted and not (data.targets or data.may_bring_columns)) or (data.targets and not wanted):
             raise ValueError(f"[data] of objective {kind!r} must name {'targets' if not data.targets else 'no targets'}")
         trainings = [run.training for run in (self, *map(self.variant, self.variants))]
         if kind != "binary" and any(training.labels == "shuffled" for training in trainings):

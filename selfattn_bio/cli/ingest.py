@@ -1,50 +1,99 @@
-"""Read FASTA files into a corpus.
+"""Read sequences into a corpus.
 
-Checks every record and writes a corpus folder: letters.bin (one byte a letter), records.parquet (id, label, place, length, sha256) and
-corpus.json (what was read, dropped and noted); with --targets targets.parquet as well. Headers may carry
-`chrom= start= end= strand= group=`; coordinates are 0-based half-open.
-Read and counted: lower case, U in DNA, IUPAC codes, CRLF. Dropped and counted: exact duplicates, records with only N, records outside the
-length limits.
+Takes FASTA, FASTQ, GenBank, EMBL, CSV, TSV and Parquet, plain, gz, bgzip or zstd, told by content; `-` is standard input. Checks every
+record and writes a corpus folder: letters.bin (one byte a letter), records.parquet (id, label, place, length, sha256) and corpus.json (what
+was read, dropped and noted); targets.parquet where there is something to be learnt of the records, masked.bin with --soft-mask keep.
 
-example: selfattn-bio ingest --fasta positives.fa negatives.fa --label 1 0 --alphabet dna --output mine/corpus
+With --run-file all is said by [data]; the other options are for files without one. Tables have a column sequence, and where there are any
+id, chrom, start, end, strand, group; their other columns are targets. Headers may carry `chrom= start= end= strand= group=`. Coordinates
+are 0-based half-open.
+Read and counted: lower case, U in DNA, ambiguous letters, CRLF, a stop sign at the end of a protein. Dropped and counted: exact duplicates,
+records with only N (X), records outside the length limits. docs/data.md has an example of each format.
+
+example: selfattn-bio ingest --sequences positives.fa negatives.csv --label 1 0 --alphabet dna --output mine/corpus
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selfattn_bio.errors import SelfAttnBioError
+
+if TYPE_CHECKING:
+    from selfattn_bio.data.intake import Rules
+    from selfattn_bio.data.sources import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio ingest`."""
-    parser.add_argument("--fasta", required=True, nargs="+", type=Path, metavar="FILE", help="FASTA files, plain, gz or bgzip")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run-file", type=Path, metavar="FILE", help="TOML of the task; its [data] is used")
+    what.add_argument("--sequences", "--fasta", nargs="+", type=Path, metavar="FILE", help="files of sequences; - is standard input")
     parser.add_argument("--label", nargs="+", type=int, choices=(0, 1), help="label of each file, in order (default: unlabelled)")
-    parser.add_argument("--alphabet", required=True, choices=("dna", "protein"), help="what the letters are")
+    parser.add_argument("--label-column", default="", metavar="NAME", help="column or header attribute that holds each record's label")
+    parser.add_argument("--positive", nargs="+", default=[], metavar="TEXT", help="labels that are 1, others are 0 (default: 1 and 0)")
+    parser.add_argument("--header", default="", metavar="REGEX", help="found in each header; its group is the column label, or as named")
+    parser.add_argument("--alphabet", choices=("dna", "protein"), help="what the letters are")
     parser.add_argument("--assembly", default="", help="genome assembly of the coordinates, such as dm3")
     parser.add_argument(
         "--min-length", type=int, default=1, metavar="N", help="letters; shorter records are dropped (default: %(default)s)"
     )
     parser.add_argument("--max-length", type=int, metavar="N", help="letters; longer records are dropped (default: none is too long)")
     parser.add_argument(
-        "--targets", type=Path, metavar="FILE", help="table (.tsv, .csv) of what is to be learnt: a column id, and any others"
+        "--soft-mask",
+        choices=("ignore", "keep", "hard"),
+        default="ignore",
+        help="lower case: keep it beside the letters; hard: read it as N",
     )
+    parser.add_argument("--gaps", choices=("refuse", "remove"), default="refuse", help="- and . among the letters (default: %(default)s)")
+    parser.add_argument("--targets", type=Path, metavar="FILE", help="table of what is to be learnt: a column id, and any others")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="corpus folder to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read the FASTA files into a corpus folder and say what was read, noted and dropped."""
-    from selfattn_bio.data.corpus import Rules, build_corpus, describe
+    """Read the files into a corpus folder and say what was read, noted and dropped."""
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.data.corpus import build_corpus, describe
+    from selfattn_bio.data.intake import Rules
+    from selfattn_bio.data.sources import sources_of
+
+    if arguments.run_file:
+        data = read_run_file(arguments.run_file).data
+        sources, rules, targets = sources_of(data), Rules.of(data), data.targets
+    else:
+        sources, rules, targets = _sources(arguments), _rules(arguments), arguments.targets
+    corpus = build_corpus(sources, arguments.output, rules, targets)
+    for line in describe(corpus.summary):
+        print(f"ingest: {line}", flush=True)
+
+
+def _sources(arguments: argparse.Namespace) -> list[Source]:
+    from selfattn_bio.sequence.readers import SequenceFile
+    from selfattn_bio.sequence.readers.fields import Fields
+
+    files, labels = arguments.sequences, arguments.label or [None] * len(arguments.sequences)
+    if len(labels) != len(files):
+        raise SelfAttnBioError(f"--label must be given once per file ({len(files)}), got {len(labels)}")
+    if arguments.label and arguments.label_column:
+        raise SelfAttnBioError("--label must go without --label-column, got both")
+    try:
+        re.compile(arguments.header)
+    except re.error as error:
+        raise SelfAttnBioError(f"--header must be a regular expression, got {arguments.header!r}: {error}") from error
+    fields = Fields(arguments.label_column, tuple(arguments.positive), arguments.header)
+    return [SequenceFile(path, label, fields) for path, label in zip(files, labels, strict=True)]
+
+
+def _rules(arguments: argparse.Namespace) -> Rules:
+    from selfattn_bio.data.intake import Rules
     from selfattn_bio.sequence.alphabet import get_alphabet
 
-    files, labels = arguments.fasta, arguments.label or [None] * len(arguments.fasta)
-    if len(labels) != len(files):
-        raise SelfAttnBioError(f"--label must be given once per FASTA file ({len(files)}), got {len(labels)}")
+    if arguments.alphabet is None:
+        raise SelfAttnBioError("--alphabet must be given with --sequences, got none")
     shortest, longest = arguments.min_length, arguments.max_length
     if longest is not None and longest < shortest:
         raise SelfAttnBioError(f"--min-length must be <= --max-length ({longest}), got {shortest}")
-    rules = Rules(get_alphabet(arguments.alphabet), arguments.assembly, shortest, longest)
-    corpus = build_corpus(zip(files, labels, strict=True), arguments.output, rules, arguments.targets)
-    for line in describe(corpus.summary):
-        print(f"ingest: {line}", flush=True)
+    return Rules(get_alphabet(arguments.alphabet), arguments.assembly, shortest, longest, arguments.soft_mask, arguments.gaps)

@@ -17,9 +17,10 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from selfattn_bio.config import Data
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.spelling import Spelling
@@ -52,6 +53,11 @@ class Rules:
     max_length: int | None = None
     soft_mask: Literal["ignore", "keep", "hard"] = "ignore"
     gaps: Literal["refuse", "remove"] = "refuse"
+
+    @classmethod
+    def of(cls, data: Data) -> Rules:
+        """Those of [data] of a run file."""
+        return cls(get_alphabet(data.alphabet), data.assembly, data.min_length, data.max_length, data.soft_mask, data.gaps)
 
     @property
     def spelling(self) -> Spelling:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from selfattn_bio.config import Data
 from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.records import Notes, Record
 from selfattn_bio.sequence.spelling import Spelling
 
@@ -27,4 +28,5 @@ class Source(Protocol):
 
 def sources_of(data: Data) -> list[Source]:
     """What [data] of a run file names, in its order: positives, negatives, sequences."""
-    return [SequenceFile(Path(path), label) for path, label in data.files]
+    fields = Fields(data.label, data.positive or (), data.header, data.columns)
+    return [SequenceFile(Path(path), label, fields) for path, label in data.files]

@@ -43,6 +43,11 @@ class Spelling:
         return self.alphabet.letters.encode() + b"\n"
 
     @cached_property
+    def soft(self) -> bytes:
+        """Those in lower case: what a soft-masked genome has, and nothing else, beside the clean ones."""
+        return self.alphabet.letters.lower().encode()
+
+    @cached_property
     def dropped(self) -> bytes:
         """Bytes that are no letters and go without a word, or with a note."""
         return BLANKS + (GAPS if self.gaps == "remove" else b"")
@@ -133,6 +138,9 @@ class Body:
 
     def _unusual(self, unusual: bytes, piece: bytes, line: int) -> bytes:
         spelling = self._spelling
+        if not unusual.translate(None, spelling.soft) and not self._stop:
+            self.found.setdefault(LOWER)
+            return self._read(piece)
         if foreign := unusual.translate(None, spelling.readable):
             piece, foreign = self._without_stop(piece, foreign, line)
         elif self._stop and piece.translate(None, spelling.dropped):
@@ -145,6 +153,10 @@ class Body:
         for what, others in spelling.all_but.items():
             if what not in self.found and unusual.translate(None, others):
                 self.found[what] = None
+        return self._read(piece)
+
+    def _read(self, piece: bytes) -> bytes:
+        spelling = self._spelling
         if self._runs is not None:
             self._runs.append(_runs(piece.translate(None, spelling.dropped)) + len(self._letters))
         return piece.translate(spelling.table, spelling.dropped)

@@ -1,7 +1,6 @@
 rule ingest:
     input:
-        fasta=fasta_files,
-        targets=targets_file,
+        data_files,
     output:
         corpus=directory("results/{task}/corpus"),
     log:
@@ -9,11 +8,12 @@ rule ingest:
     benchmark:
         "results/{task}/benchmarks/ingest.tsv"
     params:
-        options=lambda wildcards: ingest_options(run_of(wildcards.task).data),
+        run_file=run_file,
+        sections=sections("data"),
     message:
         "Reading the sequences of {wildcards.task}"
     shell:
-        "selfattn-bio ingest --fasta {input.fasta:q} {params.options:q} --output {output.corpus:q} 2>&1 | tee -i {log:q}"
+        "selfattn-bio ingest --run-file {params.run_file:q} --output {output.corpus:q} 2>&1 | tee -i {log:q}"
 
 
 rule split:

@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from selfattn_bio.config import MOTIF_DATABASES, Data, RunFile, read_run_file
+from selfattn_bio.config import MOTIF_DATABASES, RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
 
 # Rules call selfattn-bio, jupytext and papermill of the environment in which Snakemake runs, activated or not.
@@ -100,14 +100,9 @@ def parent_model(wildcards) -> list[str]:
     return [str(run.transfer.folder)]
 
 
-def fasta_files(wildcards) -> list[str]:
-    """The FASTA files of a task. Checked here: Snakemake would go on from an old corpus in silence if one were gone."""
-    return existing("[data]", [file for file, _ in run_of(wildcards.task).data.files], wildcards)
-
-
-def targets_file(wildcards) -> list[str]:
-    targets = run_of(wildcards.task).data.targets
-    return existing("[data]", [targets] if targets else [], wildcards)
+def data_files(wildcards) -> list[str]:
+    """The files of [data] of a task. Checked here: Snakemake would go on from an old corpus in silence if one were gone."""
+    return existing("[data]", run_of(wildcards.task).data.inputs, wildcards)
 
 
 def database_file(wildcards) -> list[str]:
@@ -121,14 +116,6 @@ def existing(key: str, files: list[str], wildcards) -> list[str]:
         if not Path(file).is_file():
             sys.exit(f"error: {run_file(wildcards)}: {key} must name existing files, got {file!r}")
     return files
-
-
-def ingest_options(data: Data) -> list[str]:
-    options = ["--alphabet", data.alphabet, "--min-length", str(data.min_length), "--max-length", str(data.max_length)]
-    options += ["--assembly", data.assembly] if data.assembly else []
-    options += ["--targets", data.targets] if data.targets else []
-    labels = [str(label) for _, label in data.files if label is not None]
-    return options + (["--label", *labels] if labels else [])
 
 
 def member_models(run: RunFile, folder: str) -> list[str]:

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.readers.blocks import Blocks, fail, open_blocks, shown
 from selfattn_bio.sequence.readers.fasta import read_fasta as _fasta
@@ -94,11 +93,11 @@ class SequenceFile:
             said = "{}" if kind in ("table", "Parquet") else "{}= in the header"
             for record in READERS[kind](blocks, Reading(blocks.name, spelling, notes, self.fields, said)):
                 yield record if self.label is None else record._replace(label=self.label)
-            self._sha256 = blocks.sha256() if str(self.path) == "-" else ""
+            self._sha256 = blocks.sha256()
 
     def about(self) -> dict[str, Any]:
-        """Its path and hash."""
-        return {"path": shown(self.path), "sha256": self._sha256 or sha256_of(self.path)}
+        """Its path and hash, once it was read."""
+        return {"path": shown(self.path), "sha256": self._sha256}
 
 
 def read_records(path: str | Path, alphabet: Alphabet, notes: Notes | None = None) -> Iterator[Record]:

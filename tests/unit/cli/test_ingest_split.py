@@ -60,7 +60,7 @@ def test_from_fasta_to_split_table(folder):
     ("arguments", "error"),
     [
         (["--fasta", "absent.fa"], "absent.fa: sequence file must be an existing file, got no such file"),
-        (["--fasta", "p.fa", "n.fa", "--label", "1"], "--label must be given once per FASTA file (2), got 1"),
+        (["--fasta", "p.fa", "n.fa", "--label", "1"], "--label must be given once per file (2), got 1"),
         (["--fasta", "p.fa", "--min-length", "9", "--max-length", "8"], "--min-length must be <= --max-length (8), got 9"),
         (["--fasta", "p.fa", "p.fa"], "p.fa:1: record ids must be unique, got 'p0' again (first in p.fa:1). Rename or remove one"),
     ],
