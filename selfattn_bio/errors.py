@@ -38,6 +38,10 @@ class SequenceFileError(SelfAttnBioError):
     """A sequence file that is missing, malformed, or holds letters outside its alphabet."""
 
 
+class GenomeError(SequenceFileError):
+    """A genome that is missing or cannot be indexed, or that lacks a chromosome or a place asked of it."""
+
+
 class CorpusError(SelfAttnBioError):
     """A corpus folder or split table that is incomplete, altered, or unfit for what was asked."""
 

@@ -1,0 +1,212 @@
+"""The index of a genome: `.fai`, and `.gzi` for bgzip, found, checked and made where they can be.
+
+Hides: where the index lies, when it is stale, and why a file cannot be indexed. htslib (pysam) makes it; what that passes over in
+silence (doubled names, empty records, FASTQ) is refused here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import mmap
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, NoReturn, cast
+
+import numpy as np
+import pysam
+
+from selfattn_bio.errors import GenomeError
+from selfattn_bio.files import whole_file
+from selfattn_bio.sequence.alphabet import printable
+
+_BGZF = b"\x1f\x8b\x08\x04"
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")  # the empty block that ends each bgzip file
+
+
+class _Row(NamedTuple):
+    """A line of the .fai: name, letters, place of the first letter in the (uncompressed) file, letters and bytes of a line."""
+
+    name: str
+    length: int
+    offset: int
+    letters: int
+    bytes: int
+
+
+def index_of(path: Path) -> tuple[Path, Path | None, dict[str, int]]:
+    """The .fai and .gzi (None if not bgzip) of a FASTA file, made if need be, and the length of each chromosome.
+
+    Raises
+    ------
+    GenomeError
+        See `Genome`.
+    """
+    with _readable(path):
+        zipped = _check_head(path)
+        beside, cached = Path(f"{path}.fai"), _cached(path)
+        for fai in (beside, cached):
+            if fai.exists():
+                rows = _rows(fai)
+                if not (stale := _why_stale(path, fai, rows, zipped)):
+                    break
+                print(f"{fai}: {stale}; the index is made anew", file=sys.stderr, flush=True)
+        else:
+            fai = beside if os.access(path.parent, os.W_OK) else cached
+            rows = _make(path, fai, zipped)
+        return fai, _gzi(fai) if zipped else None, {row.name: row.length for row in rows}
+
+
+def _fail(rule: str, got: str, place: str | Path, cure: str = "") -> NoReturn:
+    raise GenomeError(f"{rule}, got {got}", place=str(place), cure=cure) from None
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        _fail("genome must be whole", str(error), path, "Download or copy it again")
+    except OSError as error:
+        _fail("genome and its index must be readable", error.strerror or str(error), error.filename or path)
+
+
+def _check_head(path: Path) -> bool:
+    """Whether it is bgzip; an error if it is not a FASTA file that can be read at random."""
+    if not path.is_file():
+        _fail("genome must be an existing FASTA file", "a folder" if path.is_dir() else "no such file", path)
+    with path.open("rb") as handle:
+        zipped = (head := handle.read(4)) == _BGZF
+        if zipped:
+            handle.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
+            if handle.read() != _BGZF_END:
+                _fail("genome must be whole", "a bgzip file without its last block (truncated)", path, "Download or copy it again")
+    if head[:2] == _BGZF[:2] and not zipped:
+        cure = f"Compress it with bgzip: gzip -dc {path} | bgzip > {path.name.removesuffix('.gz')}.bgz, or name the unpacked file"
+        _fail("genome must be plain or bgzip FASTA, so that it can be read at any place", "gz that is not bgzip", path, cure)
+    with _text(path, zipped) as text:
+        first = text.read(1)
+    if first != b">":
+        _fail("genome must be FASTA, '>' first", printable(first[0]) if first else "an empty file", path)
+    return zipped
+
+
+def _text(path: Path, zipped: bool) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "rb")) if zipped else path.open("rb")
+
+
+def _gzi(fai: Path) -> Path:
+    return fai.with_suffix(".gzi")
+
+
+def _cached(path: Path) -> Path:
+    """The .fai in the user's cache, by the full name of the genome."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    return Path(home, "selfattn_bio", "genomes", f"{path.name}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.fai")
+
+
+def _rows(fai: Path) -> list[_Row]:
+    """The lines of the .fai; none at all if one is malformed."""
+    fields = [line.split("\t") for line in fai.read_text(encoding="utf-8", errors="replace").splitlines()]
+    if any(len(row) != 5 or not all(text.isascii() and text.isdigit() for text in row[1:]) for row in fields):
+        return []
+    return [_Row(name, *map(int, numbers)) for name, *numbers in fields]
+
+
+def _why_stale(path: Path, fai: Path, rows: list[_Row], zipped: bool) -> str:
+    """Why the index is not of the file as it is now; empty if it is."""
+    indexes = [fai, _gzi(fai)] if zipped else [fai]
+    if not all(index.exists() for index in indexes):
+        return "has no .gzi beside it"
+    if any(index.stat().st_mtime < path.stat().st_mtime for index in indexes):
+        return "older than the genome"
+    fits = rows and (_fits_blocks(path, _gzi(fai)) if zipped else _fits_headers(path, rows))
+    return "" if fits else "does not fit the genome"
+
+
+def _fits_headers(path: Path, rows: list[_Row]) -> bool:
+    """Whether each name stands in the line before its letters, and the last letters where the file ends."""
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        for row in rows:
+            header = text[text.rfind(b"\n", 0, max(row.offset - 1, 0)) + 1 : row.offset]
+            if not header.endswith(b"\n") or header[1:].split(maxsplit=1)[:1] != [row.name.encode()]:
+                return False
+        last = rows[-1]
+        end = last.offset + last.length + (last.length - 1) // max(last.letters, 1) * (last.bytes - last.letters)
+        return end <= len(text) and not text[end:].strip()
+
+
+def _fits_blocks(path: Path, gzi: Path) -> bool:
+    """Whether the last place that the .gzi names is that of a block of the file."""
+    numbers = np.fromfile(gzi, "<u8")
+    if not len(numbers) or len(numbers) != 1 + 2 * int(numbers[0]):
+        return False
+    with path.open("rb") as handle:
+        handle.seek(int(numbers[-2]) if len(numbers) > 1 else 0)
+        return handle.read(4) == _BGZF
+
+
+def _make(path: Path, fai: Path, zipped: bool) -> list[_Row]:
+    with _text(path, zipped) as text:
+        _check_lines(path, text)
+    pysam.set_verbosity(0)  # what htslib says goes past Python
+    try:
+        with ExitStack() as stack:
+            made = stack.enter_context(whole_file(fai))
+            options = ["--gzi-idx", str(stack.enter_context(whole_file(_gzi(fai))))] if zipped else []
+            pysam.faidx("--fai-idx", str(made), *options, str(path))
+            return _rows(made)
+    except pysam.SamtoolsError as error:
+        _fail("genome must be one that htslib can index", str(error).strip(), path)
+
+
+def _check_lines(path: Path, text: BinaryIO) -> None:
+    """Refuse what cannot be indexed, and what htslib would index wrongly or leave out without a word."""
+    seen: dict[bytes, int] = {}
+    width, line_end = 0, b""  # of the record's first line, in letters
+    ended = True  # whether only a header may follow, after a line shorter than the first
+    for number, line in enumerate(text, start=1):
+        letters = line.rstrip(b"\r\n")
+        if len(letters) == width and not ended and letters.isalpha() and line[width:] == line_end:
+            continue
+        place = f"{path}:{number}"
+        if line.startswith(b">"):
+            if seen and not width:
+                _no_letters(path, seen)
+            _take_name(letters[1:], seen, number, place)
+            width, ended = 0, False
+        elif letters and not letters.isalpha():
+            foreign = next(byte for byte in letters if not bytes((byte,)).isalpha())
+            _fail("lines between headers must be letters alone", printable(foreign), place)
+        elif letters and (ended or (width and len(letters) > width)):
+            got = f"one of {len(letters)} after one {'of fewer' if ended else f'of {width}'}"
+            _fail("lines of a record must be of one length, but for the last", got, place, "Wrap it anew, e.g. seqtk seq -l 60 old.fa")
+        elif width and line[len(letters) :] not in (line_end, b""):
+            _fail("lines of a record must end alike", "LF as well as CRLF", place, "Convert it, e.g. tr -d '\\r' < old.fa > new.fa")
+        else:
+            ended = width > 0 or not letters  # shorter than the first, or blank
+            width, line_end = width or len(letters), line_end if width else line[len(letters) :]
+    if not width:
+        _no_letters(path, seen)
+
+
+def _take_name(header: bytes, seen: dict[bytes, int], number: int, place: str) -> None:
+    name = header.split(maxsplit=1)[0] if header[:1].strip() else b""
+    shown = repr(name.decode("utf-8", "replace"))
+    if b"\r" in header:
+        _fail("line ends must be LF or CRLF", "CR alone", place, "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa")
+    if not name:
+        _fail("chromosome must have a name right after '>'", repr(">" + header.decode("utf-8", "replace")), place)
+    if name in seen:
+        _fail("names of chromosomes must be unique", f"{shown} again (first in line {seen[name]})", place, "Rename or remove one")
+    seen[name] = number
+
+
+def _no_letters(path: Path, seen: dict[bytes, int]) -> NoReturn:
+    name, number = list(seen.items())[-1]
+    got = f"an empty record {name.decode('utf-8', 'replace')!r}"
+    _fail("chromosome must have letters", got, f"{path}:{number}", "Remove the header or add its sequence")

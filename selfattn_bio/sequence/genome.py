@@ -1,0 +1,160 @@
+"""Random access to an indexed genome: which letters stand at `chrom, start, end, strand`.
+
+Hides: plain or bgzip, names with and without "chr", the file handle of each process. pysam reads; `sequence.faidx` makes the index.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import numpy as np
+import pysam
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import GenomeError
+from selfattn_bio.sequence.alphabet import DNA, printable
+from selfattn_bio.sequence.faidx import index_of
+
+_MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
+_SHOWN = 8  # names in an error
+
+
+class Genome:
+    """An indexed FASTA file of chromosomes, plain or bgzip; index files that are missing are made.
+
+    `Genome("dm3.fa").fetch("chr2L", 7, 11, "-")` is the reverse complement of the letters 7, 8, 9 and 10 of chr2L.
+
+    The index stands beside the file (`.fai`, and `.gzi` for bgzip), or in the user's cache if that folder cannot be written to. One that is
+    older than the file, or does not fit it, is made anew, which is said. May be pickled and used after a fork: each process opens its own
+    handle. Not for several threads at once.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Attributes
+    ----------
+    names
+        Of the chromosomes, in the order of the file.
+    lengths
+        Letters of each chromosome, by name.
+
+    Raises
+    ------
+    GenomeError
+        If the file is missing, unreadable, gz but not bgzip, truncated, no FASTA, has a name twice or none, an empty record or
+        lines of unequal length within a record; or if the index can be written nowhere.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._fai, self._gzi, self.lengths = index_of(self.path)
+        self.names = list(self.lengths)
+        self._mapped: dict[str, str] = {}
+        self._file: pysam.FastaFile | None = None
+        self._process = 0
+
+    def __enter__(self) -> Genome:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_file": None}
+
+    def close(self) -> None:
+        """Close the file; a later `fetch` opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def resolve(self, name: str) -> str:
+        """The genome's own name of a chromosome: "2L" -> "chr2L", "MT" -> "chrM", "chr1" -> "1". Said once if they differ.
+
+        Raises
+        ------
+        GenomeError
+            If there is none.
+        """
+        if name in self.lengths:
+            return name
+        if name not in self._mapped:
+            found = next((other for other in _other_names(name) if other in self.lengths), None)
+            if found is None:
+                self._unknown(name)
+            if not self._mapped:
+                print(f"{self.path}: has no {name!r}; {found!r} is taken for it, and so on for others", file=sys.stderr, flush=True)
+            self._mapped[name] = found
+        return self._mapped[name]
+
+    def fetch(self, chrom: str, start: int = 0, end: int | None = None, strand: str = "+") -> NDArray[np.uint8]:
+        """The letters of a window.
+
+        Parameters
+        ----------
+        chrom
+            Its name, or that of another convention (see `resolve`).
+        start, end
+            0-based half-open, on the forward strand; the whole chromosome if not given.
+        strand
+            "+", or "-" for the reverse complement.
+
+        Returns
+        -------
+        ASCII, upper case, U read as T, IUPAC kept, (end - start,).
+
+        Raises
+        ------
+        GenomeError
+            If there is no such chromosome, the window is not within it, or it holds what is no letter of DNA.
+        ValueError
+            If the strand is neither + nor -.
+        """
+        if strand not in ("+", "-"):
+            raise ValueError(f"strand must be + or -, got {strand!r}")
+        chrom = self.resolve(chrom)
+        end = self.lengths[chrom] if end is None else end
+        if not 0 <= start <= end <= self.lengths[chrom]:
+            rule = f"window must be 0 <= start <= end <= {self.lengths[chrom]}, the length of {chrom}"
+            raise GenomeError(f"{rule}, got [{start}, {end})", place=str(self.path))
+        raw = self._read(chrom, start, end)
+        if foreign := raw.translate(None, DNA.readable):
+            at = f"{chrom}:{start + raw.index(foreign[0])} (0-based)"
+            raise GenomeError(f"letters must be dna (ACGT and IUPAC codes), got {printable(foreign[0])} at {at}", place=str(self.path))
+        letters = np.frombuffer(DNA.normalise(raw), np.uint8)
+        return letters if strand == "+" else DNA.reverse_complement(letters)
+
+    def _read(self, chrom: str, start: int, end: int) -> bytes:
+        try:
+            return cast(str, self._open().fetch(chrom, start, end)).encode("latin-1")
+        except (OSError, ValueError) as error:  # htslib says no more than that it failed
+            message = f"genome must be as it was when it was opened, got a failure to read {chrom} [{start}, {end})"
+            raise GenomeError(message, place=str(self.path), cure="Download or copy it again") from error
+
+    def _open(self) -> pysam.FastaFile:
+        if self._file is None or self._process != os.getpid():  # a handle that a fork shares would be moved by both
+            gzi = str(self._gzi) if self._gzi else None
+            pysam.set_verbosity(0)  # its lines would come beside ours
+            self._file = pysam.FastaFile(str(self.path), filepath_index=str(self._fai), filepath_index_compressed=gzi)
+            self._process = os.getpid()
+        return self._file
+
+    def _unknown(self, name: str) -> NoReturn:
+        near = difflib.get_close_matches(name, self.names, 1)
+        more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
+        message = f"chromosome must be one of the genome's ({', '.join(self.names[:_SHOWN])}{more}), got {name!r}"
+        raise GenomeError(message, place=str(self.path), cure=f"Did you mean {near[0]!r}?" if near else "Is it the same assembly?")
+
+
+def _other_names(name: str) -> Iterator[str]:
+    """What else the chromosome is called: with or without "chr", and all names of the mitochondrion."""
+    yield name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+    if name in _MITOCHONDRION:
+        yield from _MITOCHONDRION

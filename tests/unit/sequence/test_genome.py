@@ -1,0 +1,261 @@
+"""Windows of a genome against plain slicing, where its index lies and when it is made anew, and every promised error."""
+
+import gzip
+import os
+import pickle
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pysam
+import pytest
+
+from selfattn_bio.errors import GenomeError
+from selfattn_bio.sequence import faidx
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.genome import Genome
+
+LETTERS = {
+    name: np.random.default_rng(len(name)).choice(list(b"ACGTN"), size).astype(np.uint8) for name, size in (("chr1", 1003), ("M", 60))
+}
+ODD = ">chr1 some words\n" + "acgu\n" + "RyNn\n" + "AC"
+
+
+def text_of(letters, width, end="\n"):
+    """FASTA of these chromosomes, `width` letters a line."""
+    lines = []
+    for name, row in letters.items():
+        lines += [f">{name}", *(row[at : at + width].tobytes().decode() for at in range(0, len(row), width))]
+    return (end.join(lines) + end).encode()
+
+
+def bgzip(path, content):
+    """Write bgzip, by htslib."""
+    with pysam.BGZFile(str(path), "wb") as handle:
+        handle.write(content)
+    return path
+
+
+@pytest.fixture(params=["plain", "bgzip", "CRLF"])
+def genome(request, tmp_path):
+    """The chromosomes of LETTERS."""
+    content = text_of(LETTERS, 60, "\r\n" if request.param == "CRLF" else "\n")
+    if request.param == "bgzip":
+        return Genome(bgzip(tmp_path / "g é.fa.gz", content))
+    (tmp_path / "g.fa").write_bytes(content)
+    return Genome(tmp_path / "g.fa")
+
+
+def test_a_window_is_a_slice(genome):
+    assert genome.names == ["chr1", "M"]
+    assert genome.lengths == {"chr1": 1003, "M": 60}
+    for start, end in ((0, 1003), (0, 1), (59, 61), (60, 60), (1002, 1003), (1003, 1003), (17, 500)):
+        window = LETTERS["chr1"][start:end]
+        np.testing.assert_array_equal(genome.fetch("chr1", start, end), window)
+        np.testing.assert_array_equal(genome.fetch("chr1", start, end, "-"), DNA.reverse_complement(window))
+    np.testing.assert_array_equal(genome.fetch("M"), LETTERS["M"])
+
+
+def test_letters_are_upper_case_dna(tmp_path):
+    (tmp_path / "g.fa").write_text(ODD)
+    assert Genome(tmp_path / "g.fa").fetch("chr1").tobytes() == b"ACGTRYNNAC"
+
+
+@pytest.mark.parametrize(("asked", "found"), [("chr1", "chr1"), ("1", "chr1"), ("M", "M"), ("chrM", "M"), ("MT", "M"), ("chrMT", "M")])
+def test_other_names_are_resolved(genome, asked, found, capsys):
+    assert [genome.resolve(asked), genome.resolve(asked)] == [found, found]
+    said = f"{genome.path}: has no {asked!r}; {found!r} is taken for it, and so on for others\n"
+    assert capsys.readouterr().err == ("" if asked == found else said)
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [
+        (("chr2", 0, 1), "chromosome must be one of the genome's (chr1, M), got 'chr2'. Did you mean 'chr1'?"),
+        (("scaffold_7", 0, 1), "chromosome must be one of the genome's (chr1, M), got 'scaffold_7'. Is it the same assembly?"),
+        (("1", -1, 3), "window must be 0 <= start <= end <= 1003, the length of chr1, got [-1, 3)"),
+        (("chr1", 9, 1004), "window must be 0 <= start <= end <= 1003, the length of chr1, got [9, 1004)"),
+        (("chr1", 9, 8), "window must be 0 <= start <= end <= 1003, the length of chr1, got [9, 8)"),
+    ],
+)
+def test_what_is_not_in_the_genome(genome, window, message):
+    with pytest.raises(GenomeError) as caught:
+        genome.fetch(*window)
+    assert str(caught.value) == f"{genome.path}: {message}"
+
+
+def test_strand_must_be_one(genome):
+    with pytest.raises(ValueError, match=r"strand must be \+ or -, got '\.'"):
+        genome.fetch("chr1", 0, 1, ".")
+
+
+def test_it_can_be_pickled_closed_and_forked(genome):
+    with genome:
+        genome.fetch("M")
+    window = LETTERS["chr1"][100:200]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(genome)).fetch("chr1", 100, 200), window)
+    np.testing.assert_array_equal(genome.fetch("chr1", 100, 200), window)
+    ours = genome._open()
+    with get_context("fork").Pool(1) as pool:
+        assert pool.apply(_handle_is_new, (genome,))
+    assert genome._open() is ours
+
+
+def _handle_is_new(genome):
+    genome.fetch("M")
+    return genome._process == os.getpid()
+
+
+@pytest.mark.parametrize("genome", ["plain", "bgzip"], indirect=True)
+def test_an_index_is_made_once(genome, capsys):
+    index = genome._fai.stat()
+    assert genome._fai == Path(f"{genome.path}.fai")
+    assert Genome(genome.path)._fai.stat().st_ino == index.st_ino
+    assert capsys.readouterr().err == ""
+
+
+def test_an_index_is_cached_where_the_folder_is_read_only(tmp_path, monkeypatch):
+    (tmp_path / "g.fa").write_bytes(text_of(LETTERS, 60))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(faidx.os, "access", lambda path, mode: False)
+    genome = Genome(tmp_path / "g.fa")
+    assert genome._fai.is_relative_to(tmp_path / "cache")
+    assert not (tmp_path / "g.fa.fai").exists()
+    inode = genome._fai.stat().st_ino
+    np.testing.assert_array_equal(Genome(tmp_path / "g.fa").fetch("M"), LETTERS["M"])
+    assert genome._fai.stat().st_ino == inode
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda fai: os.utime(fai, (1, 1)), "older than the genome"),
+        (lambda fai: fai.write_text(fai.read_text().replace("chr1", "chr9")), "does not fit the genome"),
+        (lambda fai: fai.write_text(fai.read_text().replace("1003", "1103")), "does not fit the genome"),
+        (lambda fai: fai.write_text("M\t60\n"), "does not fit the genome"),
+        (lambda fai: fai.write_bytes(b"\xff\x00"), "does not fit the genome"),
+        (lambda fai: fai.write_bytes(b""), "does not fit the genome"),
+    ],
+)
+def test_a_stale_index_is_made_anew(tmp_path, spoil, said, capsys):
+    path, fai = tmp_path / "g.fa", tmp_path / "g.fa.fai"
+    path.write_bytes(text_of(LETTERS | {"last": LETTERS["chr1"]}, 60))
+    Genome(path)
+    spoil(fai)
+    np.testing.assert_array_equal(Genome(path).fetch("M"), LETTERS["M"])
+    assert capsys.readouterr().err == f"{fai}: {said}; the index is made anew\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda gzi: gzi.unlink(), "has no .gzi beside it"),
+        (lambda gzi: gzi.write_bytes(b"\x01"), "does not fit the genome"),
+        (lambda gzi: gzi.write_bytes((1).to_bytes(8, "little") + (77).to_bytes(8, "little") * 2), "does not fit the genome"),
+        (lambda gzi: os.utime(gzi, (1, 1)), "older than the genome"),
+    ],
+)
+def test_a_stale_index_of_blocks_is_made_anew(tmp_path, spoil, said, capsys):
+    path = bgzip(tmp_path / "g.fa.gz", text_of(LETTERS, 60))
+    Genome(path)
+    spoil(Path(f"{path}.gzi"))
+    np.testing.assert_array_equal(Genome(path).fetch("M"), LETTERS["M"])
+    assert capsys.readouterr().err == f"{path}.fai: {said}; the index is made anew\n"
+
+
+WRAP = "Wrap it anew, e.g. seqtk seq -l 60 old.fa"
+BAD = {
+    "empty": (b"", "", "genome must be FASTA, '>' first, got an empty file"),
+    "FASTQ": (b"@r\nACGT\n+\nIIII\n", "", "genome must be FASTA, '>' first, got '@'"),
+    "letters first": (b"ACGT\n>a\nACGT\n", "", "genome must be FASTA, '>' first, got 'A'"),
+    "no name": (b">\nACGT\n", ":1", "chromosome must have a name right after '>', got '>'"),
+    "name twice": (
+        b">a\nA\n>b\nA\n>a x\nA\n",
+        ":5",
+        "names of chromosomes must be unique, got 'a' again (first in line 1). Rename or remove one",
+    ),
+    "empty record": (
+        b">a\nA\n>b\n>c\nA\n",
+        ":3",
+        "chromosome must have letters, got an empty record 'b'. Remove the header or add its sequence",
+    ),
+    "last empty": (b">a\nA\n>b\n\n", ":3", "chromosome must have letters, got an empty record 'b'. Remove the header or add its sequence"),
+    "longer line": (
+        b">a\nAC\nACG\n",
+        ":3",
+        f"lines of a record must be of one length, but for the last, got one of 3 after one of 2. {WRAP}",
+    ),
+    "shorter line": (
+        b">a\nAC\nA\nAC\n",
+        ":4",
+        f"lines of a record must be of one length, but for the last, got one of 2 after one of fewer. {WRAP}",
+    ),
+    "blank line": (
+        b">a\nAC\n\nAC\n",
+        ":4",
+        f"lines of a record must be of one length, but for the last, got one of 2 after one of fewer. {WRAP}",
+    ),
+    "mixed line ends": (
+        b">a\nAC\nAC\r\nAC\n",
+        ":3",
+        "lines of a record must end alike, got LF as well as CRLF. Convert it, e.g. tr -d '\\r' < old.fa > new.fa",
+    ),
+    "CR alone": (b">a\rAC\r", ":1", "line ends must be LF or CRLF, got CR alone. Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa"),
+    "blank within": (b">a\nA C\n", ":2", "lines between headers must be letters alone, got ' '"),
+    "NUL": (b">a\nA\0C\n", ":2", "lines between headers must be letters alone, got byte 0x00"),
+    "gap": (b">a\nAC\n>b\nAC\nA-\n", ":5", "lines between headers must be letters alone, got '-'"),
+    "plain gz": (
+        gzip.compress(b">a\nAC\n"),
+        "",
+        "genome must be plain or bgzip FASTA, so that it can be read at any place, got gz that is not bgzip. "
+        "Compress it with bgzip: gzip -dc {path} | bgzip > g.bgz, or name the unpacked file",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_indexed(tmp_path, name):
+    path = tmp_path / "g"
+    content, line, message = BAD[name]
+    path.write_bytes(content)
+    with pytest.raises(GenomeError) as caught:
+        Genome(path)
+    assert str(caught.value) == f"{path}{line}: " + message.format(path=path)
+    assert os.listdir(tmp_path) == ["g"]
+
+
+def test_a_genome_of_protein(tmp_path):
+    (tmp_path / "p.fa").write_bytes(b">a\nACGTL\n")
+    with pytest.raises(GenomeError, match=r"letters must be dna \(ACGT and IUPAC codes\), got 'L' at a:4 \(0-based\)"):
+        Genome(tmp_path / "p.fa").fetch("a", 2, 5)
+
+
+def test_a_missing_and_a_truncated_genome(tmp_path):
+    with pytest.raises(GenomeError, match=r"genome must be an existing FASTA file, got no such file"):
+        Genome(tmp_path / "g.fa")
+    with pytest.raises(GenomeError, match=r"genome must be an existing FASTA file, got a folder"):
+        Genome(tmp_path)
+    path = bgzip(tmp_path / "g.fa.gz", text_of(LETTERS, 60))
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(GenomeError, match=r"g.fa.gz: genome must be whole, got a bgzip file without its last block \(truncated\)"):
+        Genome(path)
+
+
+def test_a_damaged_block(tmp_path):
+    path = bgzip(tmp_path / "g.fa.gz", text_of(LETTERS, 60))
+    content = bytearray(path.read_bytes())
+    content[40] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(GenomeError, match=r"genome must be whole, got "):
+        Genome(path)
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.unlink(), lambda path: os.truncate(path, 100)])
+def test_a_genome_that_changes_while_it_is_read(tmp_path, spoil, capfd):
+    path = tmp_path / "g.fa"
+    path.write_bytes(text_of(LETTERS, 60))
+    genome = Genome(path)
+    spoil(path)
+    with pytest.raises(GenomeError, match=r"genome must be as it was when it was opened, got a failure to read chr1 \[90, 900\)"):
+        genome.fetch("chr1", 90, 900)
+    assert capfd.readouterr().err == ""
