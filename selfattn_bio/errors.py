@@ -42,6 +42,10 @@ class GenomeError(SequenceFileError):
     """A genome that is missing or cannot be indexed, or that lacks a chromosome or a place asked of it."""
 
 
+class IntervalError(SequenceFileError):
+    """Intervals, windows or tracks that are malformed, not of the genome they are read with, or too few."""
+
+
 class CorpusError(SelfAttnBioError):
     """A corpus folder or split table that is incomplete, altered, or unfit for what was asked."""
 

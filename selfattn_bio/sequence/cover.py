@@ -1,0 +1,51 @@
+"""Which letters of a genome are covered by intervals: what overlaps them, and by how much."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Places = NDArray[np.int64]
+
+
+class Cover:
+    """The union of intervals, asked by chromosome.
+
+    With intervals [2, 5) and [4, 8) of chr1, `bases("chr1", [0, 6], [3, 9])` is 1 and 2.
+
+    Parameters
+    ----------
+    intervals
+        Table with chrom, start, end (0-based half-open), in any order; they may overlap.
+    """
+
+    def __init__(self, intervals: pd.DataFrame) -> None:
+        self._runs = {str(chrom): _merged(rows) for chrom, rows in intervals.groupby("chrom", sort=False)}
+
+    def bases(self, chrom: str, start: Places, end: Places) -> Places:
+        """How many letters of each window are covered, (n,)."""
+        if chrom not in self._runs:
+            return np.zeros(len(start), np.int64)
+        starts, ends = self._runs[chrom]
+        before = np.concatenate([[0], np.cumsum(ends - starts)])
+
+        def up_to(place: Places) -> Places:  # covered letters before each place
+            run = np.searchsorted(starts, place, "right") - 1
+            return np.where(run < 0, 0, before[run] + np.minimum(place, ends[run]) - starts[run])
+
+        return up_to(np.asarray(end)) - up_to(np.asarray(start))
+
+    def bases_of(self, windows: pd.DataFrame) -> Places:
+        """How many letters of each row (chrom, start, end) are covered, (n,), in order."""
+        found = np.zeros(len(windows), np.int64)
+        for chrom, rows in windows.reset_index(drop=True).groupby("chrom", sort=False):
+            found[rows.index] = self.bases(str(chrom), rows["start"].to_numpy(), rows["end"].to_numpy())
+        return found
+
+
+def _merged(rows: pd.DataFrame) -> tuple[Places, Places]:
+    rows = rows.sort_values("start", kind="stable")
+    starts, reach = rows["start"].to_numpy(np.int64), np.maximum.accumulate(rows["end"].to_numpy(np.int64))
+    first = np.concatenate([[True], starts[1:] > reach[:-1]])
+    return starts[first], reach[np.concatenate([first[1:], [True]])]

@@ -1,0 +1,221 @@
+"""BED and GFF in, a table of intervals out: each line checked, coordinates 0-based half-open.
+
+Hides: the columns of BED3 to BED12, narrowPeak, broadPeak, GFF3 and GTF, compression, and the wording and place of every error. Own
+parser: those of pandas, pysam and gffutils give no line numbers, or guess.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import pandas as pd
+
+from selfattn_bio.errors import IntervalError
+
+_ZIPPED = (".gz", ".bgz")
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_STRANDS = {"+": "+", "-": "-", ".": ".", "?": "."}
+_NOT_DATA = re.compile(r"#|track\b|browser\b")
+_PEAK = 10  # columns of a narrowPeak file, whose last is the summit
+_NAMES = (re.compile(r"""(?:^|;)\s*(?:Name|ID)=([^;]+)"""), re.compile(r"""(?:^|;)\s*(?:transcript_id|gene_id) "([^"]+)\""""))
+
+
+class Interval(NamedTuple):
+    """One line.
+
+    Attributes
+    ----------
+    start, end
+        0-based half-open.
+    strand
+        "+", "-", or "." where none is given.
+    name
+        That of BED; of GFF3 the attribute Name or ID, of GTF transcript_id or gene_id; empty if none is given.
+    score
+        Of BED or GFF; missing (NaN) if none is given.
+    summit
+        The most enriched letter of a narrowPeak file, counted from `start`; -1 if none is given.
+    line
+        1-based, of the file.
+    """
+
+    chrom: str
+    start: int
+    end: int
+    strand: str
+    name: str
+    score: float
+    summit: int
+    line: int
+
+
+def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
+    """Read a BED or GFF file, plain, gz or bgzip; what it is its name says.
+
+    The GFF3 line `chr2L . exon 8 11 . - .` is the interval [7, 11) on the other strand.
+
+    Parameters
+    ----------
+    path
+        `.bed` (3 to 12 columns, of which the first six are read), `.narrowPeak` (or `.bed` with 10 columns, as ENCODE has them),
+        `.broadPeak`, `.gff3`, `.gff` or `.gtf`, each also with `.gz`.
+    feature
+        The type of GFF lines that is wanted, such as gene or exon; may be left out where all are of one type.
+
+    Returns
+    -------
+    One row per line, in order: the columns of `Interval`, and `path`.
+
+    Raises
+    ------
+    IntervalError
+        If the file is missing, unreadable, of another kind or empty, or a line is malformed; if a GFF file has several types and none is
+        named, or not the named one. The place is `path:line`.
+    """
+    path = Path(path)
+    parse = _parser(path)
+    if feature and parse is not _gff:
+        _fail("feature must go with GFF or GTF", f"{feature!r} for another file", str(path))
+    rows: list[Interval] = []
+    types: Counter[str] = Counter()
+    columns = 0
+    for number, line in lines_of(path):
+        if parse is _gff and line.startswith((">", "##FASTA")):
+            break  # sequences follow
+        if not line.strip() or _NOT_DATA.match(line):
+            continue
+        fields = line.split("\t") if "\t" in line or parse is _gff else line.split()
+        place = f"{path}:{number}"
+        if columns and len(fields) != columns:
+            _fail(f"each line must have as many columns as the first ({columns})", str(len(fields)), place)
+        columns = len(fields)
+        if parse is _gff:
+            if len(fields) != 9:
+                _fail("GFF line must have 9 columns parted by tabs", str(len(fields)), place)
+            types[fields[2]] += 1
+            if feature and fields[2] != feature:
+                continue
+        rows.append(parse(fields, number, place))
+    _check_found(path, rows, types, feature)
+    return pd.DataFrame(rows, columns=list(Interval._fields)).assign(path=str(path))
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Number (1-based) and text of each line of a file, plain, gz or bgzip, without its end.
+
+    Raises
+    ------
+    IntervalError
+        If the file is missing, unreadable, damaged, or no text.
+    """
+    if not path.is_file():
+        _fail("file must be an existing one", "a folder" if path.is_dir() else "no such file", str(path))
+    number = 0
+    try:
+        with path.open("rb") as handle:
+            zipped = handle.read(2) == b"\x1f\x8b"
+        with gzip.open(path, "rb") if zipped else path.open("rb") as text:
+            for number, raw in enumerate(text, start=1):
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                if "\0" in line:
+                    _fail("file must be text", "binary data", f"{path}:{number}")
+                yield number, line
+    except UnicodeDecodeError:
+        _fail("file must be text (UTF-8)", "another encoding or binary data", f"{path}:{number}")
+    except EOFError:
+        _fail("gz file must be whole", "an end in the middle (truncated)", str(path), "Download or copy it again")
+    except (zlib.error, gzip.BadGzipFile) as error:
+        _fail("gz file must be undamaged", str(error), str(path), "Download or copy it again")
+    except OSError as error:
+        _fail("file must be readable", error.strerror or str(error), str(path))
+
+
+def whole_number(text: str, what: str, place: str) -> int:
+    """The number, or the promised error: floats, signs and exponents are none."""
+    if not _NUMBER.fullmatch(text):
+        cure = "Put # before a header line" if text.isalpha() else ""
+        _fail(f"{what} must be a whole number from 0", repr(text[:30]), place, cure)
+    return int(text)
+
+
+def _fail(rule: str, got: str, place: str, cure: str = "") -> NoReturn:
+    raise IntervalError(f"{rule}, got {got}", place=place, cure=cure) from None
+
+
+def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _ZIPPED]
+    parsers = {**dict.fromkeys((".bed", ".narrowpeak", ".broadpeak"), _bed), **dict.fromkeys((".gff", ".gff3", ".gtf"), _gff)}
+    if not suffixes or suffixes[-1] not in parsers:
+        _fail("file of intervals must end in .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf (and .gz)", repr(path.name), str(path))
+    return parsers[suffixes[-1]]
+
+
+def _bed(fields: list[str], number: int, place: str) -> Interval:
+    if not 3 <= len(fields) <= 12:
+        _fail("BED line must have 3 to 12 columns, parted by tabs or blanks", str(len(fields)), place)
+    chrom, start, end, name, score, strand = [*fields, ".", ".", "."][:6]
+    span = _span(chrom, whole_number(start, "start", place), whole_number(end, "end", place), place)
+    summit = _summit(fields[9], span, place) if len(fields) == _PEAK else -1
+    return Interval(*span, _strand(strand, place), "" if name == "." else name, _score(score, place), summit, number)
+
+
+def _gff(fields: list[str], number: int, place: str) -> Interval:
+    chrom, _, _, start, end, score, strand, _, attributes = fields
+    first = whole_number(start, "start", place)
+    if first < 1:
+        _fail("start of GFF must be a whole number from 1", start, place)
+    span = _span(chrom, first - 1, whole_number(end, "end", place), place)
+    name = next((found[1].strip() for pattern in _NAMES if (found := pattern.search(attributes))), "")
+    return Interval(*span, _strand(strand, place), name, _score(score, place), -1, number)
+
+
+def _span(chrom: str, start: int, end: int, place: str) -> tuple[str, int, int]:
+    if not chrom.strip():
+        _fail("chromosome must have a name", repr(chrom), place)
+    if start >= end:
+        _fail("interval must have a start before its end (0-based half-open)", f"[{start}, {end})", place)
+    return chrom, start, end
+
+
+def _strand(text: str, place: str) -> str:
+    if text not in _STRANDS:
+        _fail("strand must be +, - or .", repr(text[:30]), place)
+    return _STRANDS[text]
+
+
+def _score(text: str, place: str) -> float:
+    if text == ".":
+        return math.nan
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        _fail("score must be a number or .", repr(text[:30]), place)
+    return score
+
+
+def _summit(text: str, span: tuple[str, int, int], place: str) -> int:
+    if text == "-1":
+        return -1
+    summit = whole_number(text, "summit (column 10)", place)
+    if summit >= span[2] - span[1]:
+        _fail(f"summit (column 10) must be below the length of the peak ({span[2] - span[1]})", text, place)
+    return summit
+
+
+def _check_found(path: Path, rows: list[Interval], types: Counter[str], feature: str) -> None:
+    found = ", ".join(f"{name} ({count})" for name, count in types.most_common(10))
+    if feature and types and not rows:
+        _fail("feature must be one of the file's", f"{feature!r}, where there are {found}", str(path))
+    if not rows:
+        _fail("file must hold intervals", "none", str(path))
+    if not feature and len(types) > 1:
+        _fail("feature must be named where a GFF file has several", found, str(path), 'Choose one, such as feature = "gene"')

@@ -1,0 +1,251 @@
+"""Negatives that fit given positives: windows of the same genome, or the positives shuffled.
+
+`matched` and `neighbours` give windows without overlap with positives, with what is excluded, with N or with one another;
+`shuffled` gives records. Each refuses when more positives than `may_lack` allows stay without.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import IntervalError
+from selfattn_bio.sequence.cover import Cover
+from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.shuffle import shuffle_letters
+
+_ROUNDS, _FIRST_DRAWS, _MORE = 4, 32, 4  # each round draws so many times as many windows for each positive that still lacks one
+_MOST_DRAWS = 4_000_000  # in a round, which bounds memory
+_TRIES = 10  # shuffles until one differs from the positive and from its other shuffles
+_GC = np.isin(np.arange(256), list(b"GCSgcs"))
+_KNOWN = np.isin(np.arange(256), list(b"ACGTacgt"))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many negatives, and how many positives may stay without.
+
+    Parameters
+    ----------
+    per_positive
+        Negatives to each positive.
+    seed
+        The same one gives the same negatives.
+    may_lack
+        Share of the negatives that may not be found; more is an error.
+    """
+
+    per_positive: int = 1
+    seed: int = 0
+    may_lack: float = 0.01
+
+
+def matched(
+    positives: pd.DataFrame, genome: Genome, wanted: Wanted, exclude: pd.DataFrame | None, tolerance: float, counts: Counter[str]
+) -> pd.DataFrame:
+    """Windows of the same length and GC content as each positive, drawn from its own chromosome, on its strand.
+
+    The number of G and C is the positive's where such a window is drawn; else the nearest one drawn, within `tolerance`.
+
+    Parameters
+    ----------
+    positives
+        Windows within the genome.
+    exclude
+        Further intervals that no negative may overlap, with the genome's names.
+    tolerance
+        Largest difference in GC content, in [0, 1].
+    counts
+        What was not found exactly is counted here.
+
+    Returns
+    -------
+    Windows, ordered by chromosome and positive; columns as in `positives`, of whose row `line` and `path` are.
+
+    Raises
+    ------
+    IntervalError
+        If too few are found.
+    """
+    rng = np.random.default_rng(wanted.seed)
+    rows, starts = [], []
+    for chrom, group in positives.groupby("chrom", sort=False):
+        letters = genome.fetch(str(chrom))
+        free = _Free(str(chrom), letters, positives, exclude)
+        for row, start in _match(group, free, wanted.per_positive, tolerance, rng, counts):
+            rows.append(row)
+            starts.append(start)
+    cure = f"Raise tolerance ({tolerance:g}) or may_lack ({wanted.may_lack:g}), or lower per_positive ({wanted.per_positive})"
+    _check_enough(len(rows), len(positives) * wanted.per_positive, wanted, "matched windows", str(genome.path), cure, counts)
+    return _windows_at(positives, rows, starts)
+
+
+def neighbours(
+    positives: pd.DataFrame, genome: Genome, wanted: Wanted, exclude: pd.DataFrame | None, distance: int, steps: int, counts: Counter[str]
+) -> pd.DataFrame:
+    """Windows beside each positive, of its length and strand, the first `distance` letters away on either side.
+
+    Where one is not free, the next ones outward are tried, `steps` on each side; which side comes first is drawn.
+
+    Parameters, returns and errors as for `matched`.
+    """
+    rng = np.random.default_rng(wanted.seed)
+    rows, starts = [], []
+    for chrom, group in positives.groupby("chrom", sort=False):
+        free = _Free(str(chrom), genome.fetch(str(chrom)), positives, exclude)
+        for row, start, end in zip(group.index, group["start"].tolist(), group["end"].tolist(), strict=True):
+            length, found = end - start, 0
+            sides = rng.permutation(2).tolist()
+            outward = (at for step in range(steps) for at in _either_side(start, end, distance + step * length, sides))
+            for at in outward:
+                if found < wanted.per_positive and free.take(at, at + length):
+                    rows.append(row)
+                    starts.append(at)
+                    found += 1
+    cure = f"Raise steps ({steps}) or may_lack ({wanted.may_lack:g}), change distance, or lower per_positive ({wanted.per_positive})"
+    _check_enough(len(rows), len(positives) * wanted.per_positive, wanted, "free neighbours", str(genome.path), cure, counts)
+    return _windows_at(positives, rows, starts)
+
+
+def shuffled(records: Iterable[Record], k: int, wanted: Wanted, counts: Counter[str]) -> Iterator[Record]:
+    """Each positive shuffled with the counts of its k-lets kept; see `shuffle_letters`.
+
+    A shuffle has the id of the positive with `/shuffled1`, its chromosome and group, so that splits keep it by the positive's side, and no
+    coordinates. One that is its positive again is drawn anew; a positive without another arrangement stays without.
+
+    Raises
+    ------
+    IntervalError
+        If too few are found: at the end.
+    """
+    rng = np.random.default_rng(wanted.seed)
+    num_records = num_found = 0
+    for record in records:
+        num_records += 1
+        seen = {record.letters.tobytes()}
+        for number in range(1, wanted.per_positive + 1):
+            tries = (shuffle_letters(record.letters, k, rng) for _ in range(_TRIES))
+            letters = next((made for made in tries if made.tobytes() not in seen), None)
+            if letters is not None:
+                seen.add(letters.tobytes())
+                num_found += 1
+                yield Record(f"{record.id}/shuffled{number}", letters, record.chrom, group=record.group)
+    cure = f"Lower k ({k}) or per_positive ({wanted.per_positive}), or raise may_lack ({wanted.may_lack:g})"
+    _check_enough(num_found, num_records * wanted.per_positive, wanted, "other arrangements", "", cure, counts)
+
+
+@dataclass
+class _Free:
+    """Where on a chromosome a negative may stand; windows that are taken stand there for the next ones."""
+
+    chrom: str
+    letters: NDArray[np.uint8]
+    positives: pd.DataFrame
+    exclude: pd.DataFrame | None
+    taken: list[tuple[int, int]] = field(default_factory=list)  # in order, apart
+
+    def __post_init__(self) -> None:
+        parts = [self.positives] if self.exclude is None else [self.positives, self.exclude]
+        self._used = Cover(pd.concat([part.loc[part["chrom"] == self.chrom, ["chrom", "start", "end"]] for part in parts]))
+        self._unknown = _before(~_KNOWN[self.letters])
+
+    def are(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which windows are within the chromosome and free of positives, excluded intervals and N."""
+        inside = (start >= 0) & (end <= len(self.letters))
+        start, end = np.where(inside, start, 0), np.where(inside, end, 0)
+        return inside & (self._used.bases(self.chrom, start, end) == 0) & (self._unknown[start] == self._unknown[end])
+
+    def take(self, start: int, end: int) -> bool:
+        """Whether the window is free and apart from those taken; then it is taken."""
+        at = bisect.bisect(self.taken, (start, end))
+        beside = self.taken[max(at - 1, 0) : at + 1]
+        if any(start < other_end and other_start < end for other_start, other_end in beside):
+            return False
+        if not self.are(np.array([start]), np.array([end]))[0]:
+            return False
+        self.taken.insert(at, (start, end))
+        return True
+
+
+def _match(
+    group: pd.DataFrame, free: _Free, per_positive: int, tolerance: float, rng: np.random.Generator, counts: Counter[str]
+) -> list[tuple[int, int]]:
+    """Row of the positive and start of the window, of each negative found on this chromosome."""
+    gc = _before(_GC[free.letters])
+    start, end = group["start"].to_numpy(np.int64), group["end"].to_numpy(np.int64)
+    start, end = np.maximum(start, 0), np.minimum(end, len(free.letters))  # what is padded has no letters
+    lengths = group["end"].to_numpy(np.int64) - group["start"].to_numpy(np.int64)
+    wanted = np.round((gc[end] - gc[start]) / np.maximum(end - start, 1) * lengths).astype(np.int64)
+    lacking = [(row, int(length), int(count)) for row, length, count in zip(group.index, lengths, wanted, strict=True)] * per_positive
+    pools: defaultdict[tuple[int, int], list[int]] = defaultdict(list)  # starts by length and number of G and C
+    found: list[tuple[int, int]] = []
+    for round_ in range(_ROUNDS):
+        draws = min(_FIRST_DRAWS * _MORE**round_, max(_MOST_DRAWS // len(lacking), 1))
+        sizes = np.repeat([length for _, length, _ in lacking], draws).astype(np.int64)
+        drawn = rng.integers(0, np.maximum(len(free.letters) - sizes + 1, 1))
+        sizes, drawn = (x[free.are(drawn, drawn + sizes)] for x in (sizes, drawn))
+        for at, key in zip(drawn.tolist(), zip(sizes.tolist(), (gc[drawn + sizes] - gc[drawn]).tolist(), strict=True), strict=True):
+            pools[key].append(at)
+        lacking = _serve(lacking, pools, free, (0,), found)
+        if not lacking:
+            return found
+    exact = len(found)
+    for difference in range(1, int(tolerance * lengths.max()) + 1):
+        near = [need for need in lacking if difference <= tolerance * need[1]]
+        signs = rng.permutation([-difference, difference]).tolist()
+        lacking = _serve(near, pools, free, signs, found) + [need for need in lacking if difference > tolerance * need[1]]
+    counts["negatives that differ in GC content from their positive, within the tolerance"] += len(found) - exact
+    return found
+
+
+def _serve(
+    lacking: list[tuple[int, int, int]],
+    pools: dict[tuple[int, int], list[int]],
+    free: _Free,
+    differences: Iterable[int],
+    found: list[tuple[int, int]],
+) -> list[tuple[int, int, int]]:
+    """Give each (row, length, G and C) a window of the pools that has one of these differences in G and C; those that got none."""
+    without = []
+    for row, length, count in lacking:
+        drawn = (
+            pools[key].pop() for key in ((length, count + more) for more in differences) if key in pools for _ in range(len(pools[key]))
+        )
+        start = next((at for at in drawn if free.take(at, at + length)), None)
+        if start is None:
+            without.append((row, length, count))
+        else:
+            found.append((row, start))
+    return without
+
+
+def _before(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """How many letters before each place are in the mask, (L + 1,): differences count those of a window."""
+    return np.concatenate([np.zeros(1, np.int32), np.cumsum(mask, dtype=np.int32)])
+
+
+def _either_side(start: int, end: int, distance: int, sides: list[int]) -> Iterator[int]:
+    for side in sides:
+        yield end + distance if side else start - distance - (end - start)
+
+
+def _windows_at(positives: pd.DataFrame, rows: list[int], starts: list[int]) -> pd.DataFrame:
+    windows = positives.loc[rows]
+    first = np.array(starts, np.int64)
+    lengths = (windows["end"] - windows["start"]).to_numpy(np.int64)
+    return windows.assign(start=first, end=first + lengths, name="", score=np.nan, summit=-1).reset_index(drop=True)
+
+
+def _check_enough(found: int, asked: int, wanted: Wanted, what: str, place: str, cure: str, counts: Counter[str]) -> None:
+    """Refuse too few, or count those that lack."""
+    if asked - found > wanted.may_lack * asked:
+        raise IntervalError(f"negatives must be {asked} {what}, got {found}", place=place, cure=cure)
+    if asked > found:
+        counts[f"negatives that were not found, of {asked} {what}"] += asked - found

@@ -1,0 +1,198 @@
+"""A number for each letter of a genome: bigWig and bedGraph files, and intervals as 0 and 1.
+
+Hides: pybigtools and bigWig files it would fall over, the lines of bedGraph. A track gives `values(chrom, start, end)`: (end - start,)
+float32, NaN where the file says nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from pathlib import Path
+from typing import Literal, NoReturn, Protocol
+
+import numpy as np
+import pandas as pd
+import pybigtools
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import IntervalError
+from selfattn_bio.sequence.intervals import lines_of, whole_number
+
+Values = NDArray[np.float32]
+Summary = Literal["mean", "max", "sum"]
+_HEADER, _ZOOM, _TREE = struct.Struct("<IHHQQQ"), struct.Struct("<IIQQ"), struct.Struct("<IIIIQQ")
+_BIGWIG, _TREE_MAGIC, _NAMES_MAGIC = 0x888FFC26, 0x2468ACE0, 0x78CA8C91
+
+
+class Track(Protocol):
+    """Numbers along a genome."""
+
+    names: list[str]
+
+    def values(self, chrom: str, start: int, end: int) -> Values:
+        """The number of each letter, (end - start,), NaN where there is none; `chrom` is one of `names`, else all are NaN."""
+
+
+def read_track(path: str | Path) -> Track:
+    """Open a bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bdg, .bg, also .gz) file.
+
+    Raises
+    ------
+    IntervalError
+        If it is missing, of another kind, or malformed; of bedGraph with the line.
+    """
+    path = Path(path)
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".bgz")]
+    if suffixes and suffixes[-1] in (".bw", ".bigwig"):
+        return BigWig(path)
+    if suffixes and suffixes[-1] in (".bedgraph", ".bdg", ".bg"):
+        return BedGraph(path)
+    _fail("track must end in .bw, .bigWig, .bedGraph, .bdg or .bg", repr(path.name), path)
+
+
+def binned(values: Values, width: int, summary: Summary) -> Values:
+    """One number for each `width` letters, (L // width,), over the letters that have one; NaN where none has.
+
+    Raises
+    ------
+    ValueError
+        If `width` does not divide the number of letters.
+    """
+    if len(values) % width:
+        raise ValueError(f"number of letters must be a multiple of the bin's width ({width}), got {len(values)}")
+    rows, known = values.reshape(-1, width), ~np.isnan(values.reshape(-1, width))
+    if summary == "max":
+        found = np.where(known, rows, -np.inf).max(axis=1)
+    else:
+        found = np.where(known, rows, 0).sum(axis=1, dtype=np.float64)
+        found = found / np.maximum(known.sum(axis=1), 1) if summary == "mean" else found
+    return np.where(known.any(axis=1), found, np.nan).astype(np.float32)
+
+
+class BigWig:
+    """A bigWig file, read where it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            _fail("track must be an existing file", "a folder" if path.is_dir() else "no such file", path)
+        try:
+            _check_bigwig(path)
+            self._file = pybigtools.open(str(path))
+            self._lengths: dict[str, int] = dict(self._file.chroms())
+        except (OSError, struct.error, IndexError, OverflowError, ValueError, pybigtools.BBIReadError) as error:
+            _fail("bigWig must be whole and undamaged", str(error) or type(error).__name__, path, "Download or copy it again")
+        self.names = list(self._lengths)
+
+    def values(self, chrom: str, start: int, end: int) -> Values:
+        """See `Track`."""
+        found = np.full(end - start, np.nan, np.float32)
+        first, last = max(start, 0), min(end, self._lengths.get(chrom, 0))
+        if first < last:
+            try:
+                found[first - start : last - start] = self._file.values(chrom, first, last, fillna=None)
+            except BaseException as error:  # a damaged block is a panic of Rust, which is no Exception
+                if isinstance(error, KeyboardInterrupt | SystemExit):
+                    raise
+                _fail("bigWig must be undamaged", f"{error} at {chrom}:{first}-{last}", self.path, "Download or copy it again")
+        return found
+
+
+class BedGraph:
+    """A bedGraph file, read as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        rows: defaultdict[str, list[tuple[int, int, float, int]]] = defaultdict(list)
+        for number, line in lines_of(path):
+            if line.strip() and not line.startswith(("#", "track", "browser")):
+                chrom, *row = _bedgraph_row(line, f"{path}:{number}")
+                rows[chrom].append((*row, number))
+        if not rows:
+            _fail("bedGraph must hold intervals", "none", path)
+        self.names = list(rows)
+        self._rows = {chrom: _in_order(path, chrom, of_chrom) for chrom, of_chrom in rows.items()}
+
+    def values(self, chrom: str, start: int, end: int) -> Values:
+        """See `Track`."""
+        found = np.full(end - start, np.nan, np.float32)
+        if chrom in self._rows:
+            starts, ends, values = self._rows[chrom]
+            for row in range(int(np.searchsorted(ends, start, "right")), int(np.searchsorted(starts, end, "left"))):
+                found[max(starts[row] - start, 0) : ends[row] - start] = values[row]
+        return found
+
+
+class Covered:
+    """Intervals as a track: 1 on their letters, 0 elsewhere."""
+
+    def __init__(self, intervals: pd.DataFrame) -> None:
+        self.names = [str(chrom) for chrom in intervals["chrom"].unique()]
+        self._rows = {str(chrom): rows[["start", "end"]].to_numpy(np.int64) for chrom, rows in intervals.groupby("chrom", sort=False)}
+
+    def values(self, chrom: str, start: int, end: int) -> Values:
+        """See `Track`; no letter is without a number."""
+        found = np.zeros(end - start, np.float32)
+        rows = self._rows.get(chrom, np.zeros((0, 2), np.int64))
+        for first, last in rows[(rows[:, 0] < end) & (rows[:, 1] > start)].tolist():
+            found[max(first - start, 0) : last - start] = 1
+        return found
+
+
+def _fail(rule: str, got: str, place: str | Path, cure: str = "") -> NoReturn:
+    raise IntervalError(f"{rule}, got {got}", place=str(place), cure=cure) from None
+
+
+def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
+    fields = line.split()
+    if len(fields) != 4:
+        _fail("bedGraph line must have 4 columns: chrom, start, end, value", str(len(fields)), place)
+    start, end = whole_number(fields[1], "start", place), whole_number(fields[2], "end", place)
+    if start >= end:
+        _fail("interval must have a start before its end (0-based half-open)", f"[{start}, {end})", place)
+    try:
+        return fields[0], start, end, float(fields[3])
+    except ValueError:
+        _fail("value must be a number", repr(fields[3][:30]), place)
+
+
+def _in_order(path: Path, chrom: str, rows: list[tuple[int, int, float, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64], Values]:
+    """Starts, ends and values of the rows, which may share no letter."""
+    rows.sort()
+    for before, row in zip(rows, rows[1:], strict=False):
+        if row[0] < before[1]:
+            got = f"[{row[0]}, {row[1]}) beside [{before[0]}, {before[1]}) of {chrom} in line {before[3]}"
+            _fail("intervals of bedGraph must not overlap", got, f"{path}:{row[3]}")
+    starts, ends, values, _ = zip(*rows, strict=True)
+    return np.array(starts, np.int64), np.array(ends, np.int64), np.array(values, np.float32)
+
+
+def _check_bigwig(path: Path) -> None:
+    """Refuse what pybigtools would stop the process over: sizes and places that the file has no room for."""
+    data = np.memmap(path, np.uint8, mode="r")
+
+    def unpack(form: struct.Struct, at: int) -> tuple[int, ...]:
+        if at + form.size > len(data):
+            raise ValueError("an end in the middle (truncated)")
+        return form.unpack(data[at : at + form.size].tobytes())
+
+    magic, _, num_zooms, names_at, _, index_at = unpack(_HEADER, 0)
+    if magic != _BIGWIG:
+        raise ValueError("another kind of file")
+    magic, _, key_size, value_size, num_names, _ = unpack(struct.Struct("<IIIIQQ"), names_at)
+    if magic != _NAMES_MAGIC or value_size != 8 or num_names * (key_size + 8) > len(data):
+        raise ValueError("a list of chromosomes that cannot be")
+    for root in (index_at, *(unpack(_ZOOM, 64 + 24 * number)[3] for number in range(num_zooms))):
+        if unpack(_TREE, root)[0] != _TREE_MAGIC:
+            raise ValueError("an index that cannot be")
+    nodes, seen = [index_at + 48], 0
+    while nodes:
+        at = nodes.pop()
+        leaf, _, count = unpack(struct.Struct("<BBH"), at)
+        unpack(struct.Struct(f"<{count * (32 if leaf else 24)}B"), at + 4)
+        items = data[at + 4 : at + 4 + count * (32 if leaf else 24)].reshape(count, -1)
+        places = items[:, 16:24].copy().view("<u8")[:, 0]
+        sizes = items[:, 24:32].copy().view("<u8")[:, 0] if leaf else np.zeros(count, np.uint64)
+        if (places > len(data)).any() or (sizes > len(data)).any() or ((places + sizes) > len(data)).any() or (seen := seen + 1) > len(data):
+            raise ValueError("a block beyond the end of the file")
+        nodes += [] if leaf else places.tolist()

@@ -1,0 +1,163 @@
+"""Windows over a genome: made from intervals, held against the chromosome ends, and read as records.
+
+A table of windows has the columns of `Interval` and `path`, as `read_intervals` gives them. Window functions count on the strand: the same
+interval on a reversed genome gives the same letters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import GenomeError, IntervalError
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.records import Record
+
+Center = Literal["middle", "summit", "five_prime"]
+Origin = Literal["interval", "five_prime"]
+AtEnds = Literal["drop", "pad", "error"]
+_WHOLE = 20_000  # letters of a chromosome a window, below which it is read as a whole: faster for plain and bgzip files
+
+
+def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
+    """The intervals with the genome's own names of chromosomes, and strand "+" where none is given; each must lie within one.
+
+    Raises
+    ------
+    IntervalError
+        If a chromosome is not known, or an interval goes beyond its end: then the assembly is another.
+    """
+    for chrom, rows in intervals.groupby("chrom", sort=False):
+        try:
+            length = genome.lengths[genome.resolve(str(chrom))]
+        except GenomeError as error:
+            raise IntervalError(f"{error.message} (genome {genome.path})", place=_place(rows.iloc[0]), cure=error.cure) from None
+        if (off := rows[rows["end"] > length]).size:
+            rule = f"interval must end within {chrom} of {genome.path}, which has {length} letters"
+            got = f"[{off['start'].iloc[0]}, {off['end'].iloc[0]})"
+            raise IntervalError(f"{rule}, got {got}", place=_place(off.iloc[0]), cure="Is it of the same assembly?")
+    names = {chrom: genome.resolve(str(chrom)) for chrom in intervals["chrom"].unique()}
+    return intervals.assign(chrom=intervals["chrom"].map(names), strand=intervals["strand"].replace(".", "+"))
+
+
+def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> pd.DataFrame:
+    """Windows of `width` letters about one letter of each interval, which is letter `width // 2` of the window on its strand.
+
+    [10, 21) with `width` 4 gives [13, 17) on + and [14, 18) on -, as its middle is letter 15.
+
+    Parameters
+    ----------
+    center
+        "middle", "summit" (of narrowPeak) or "five_prime": the first letter on the strand.
+
+    Raises
+    ------
+    IntervalError
+        If the summit is asked for where there is none.
+    """
+    start, end, reverse = _columns(intervals)
+    if center == "summit":
+        if (without := intervals[intervals["summit"] < 0]).size:
+            message = "summit must be given (column 10 of narrowPeak), got none"
+            raise IntervalError(message, place=_place(without.iloc[0]), cure='Or choose center = "middle"')
+        letter = start + intervals["summit"].to_numpy(np.int64)
+    elif center == "middle":
+        letter = np.where(reverse, (start + end - 1) // 2, (start + end) // 2)
+    else:
+        letter = np.where(reverse, end - 1, start)
+    first = letter - np.where(reverse, width - 1 - width // 2, width // 2)
+    return intervals.assign(start=first, end=first + width)
+
+
+def flanked(intervals: pd.DataFrame, upstream: int, downstream: int, of: Origin = "interval") -> pd.DataFrame:
+    """Intervals grown by `upstream` and `downstream` letters on their strand, or what lies that far about their 5' end.
+
+    [10, 20) on - with `upstream` 3 and `downstream` 1 gives [9, 23), and with `of` "five_prime" [19, 23): letter 19 is the
+    first downstream.
+    """
+    start, end, reverse = _columns(intervals)
+    if of == "five_prime":
+        start, end = np.where(reverse, end, start), np.where(reverse, end, start)
+    before, after = np.where(reverse, downstream, upstream), np.where(reverse, upstream, downstream)
+    return intervals.assign(start=start - before, end=end + after)
+
+
+def tiled(intervals: pd.DataFrame, width: int, step: int) -> pd.DataFrame:
+    """Windows of `width` letters every `step` letters, as many as lie within each interval.
+
+    [0, 10) with 4 and 3 gives [0, 4), [3, 7), [6, 10).
+    """
+    start, end, _ = _columns(intervals)
+    counts = np.maximum((end - start - width) // step + 1, 0)
+    rows = np.repeat(np.arange(len(intervals)), counts)
+    first = start[rows] + step * (np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts))
+    return intervals.iloc[rows].reset_index(drop=True).assign(start=first, end=first + width)
+
+
+def within(windows: pd.DataFrame, genome: Genome, at_ends: AtEnds, counts: Counter[str]) -> pd.DataFrame:
+    """Windows without twins, each once, and what `at_ends` says done to those that go off the end of their chromosome; both counted.
+
+    Parameters
+    ----------
+    at_ends
+        "drop" them, "pad" what is missing with N when they are read, or raise an "error".
+
+    Raises
+    ------
+    IntervalError
+        If one goes off the end and may not; if none is left.
+    """
+    lengths = windows["chrom"].map(genome.lengths)
+    off = (windows["start"] < 0) | (windows["end"] > lengths)
+    if off.any() and at_ends == "error":
+        row = windows[off].iloc[0]
+        rule = f"window must lie within {row['chrom']} (0 to {genome.lengths[row['chrom']]})"
+        cure = 'Or choose at_ends = "drop" or "pad"'
+        raise IntervalError(f"{rule}, got [{row['start']}, {row['end']})", place=_place(row), cure=cure)
+    if off.any():
+        counts["windows off the end of a chromosome, " + ("dropped" if at_ends == "drop" else "padded with N")] += int(off.sum())
+    kept = windows[~off] if at_ends == "drop" else windows
+    twins = kept.duplicated(["chrom", "start", "end", "strand"])
+    if twins.any():
+        counts["windows that stand there twice, once dropped"] += int(twins.sum())
+    kept = kept[~twins]
+    if not len(kept):
+        got = "none" if len(windows) == 0 else f"none of {len(windows)}: all go off the end of their chromosome"
+        raise IntervalError(f"at least one window must be left, got {got}", place=", ".join(windows["path"].unique()))
+    return kept.reset_index(drop=True)
+
+
+def cut(windows: pd.DataFrame, genome: Genome) -> Iterator[tuple[int, Record]]:
+    """Read the windows, chromosome after chromosome as the genome has them; on "-" the reverse complement.
+
+    Returns
+    -------
+    Row of each window and its record, whose id is `chrom:start-end(strand)`; start is negative where a window is padded before letter 0.
+    """
+    places = windows.groupby("chrom", sort=False).indices
+    for chrom in filter(places.__contains__, genome.names):
+        rows = windows.iloc[places[chrom]]
+        length = genome.lengths[chrom]
+        whole = genome.fetch(chrom) if len(rows) * _WHOLE > length else None
+        for row, start, end, strand in zip(rows.index, rows["start"].tolist(), rows["end"].tolist(), rows["strand"], strict=True):
+            first, last = min(max(start, 0), length), max(min(end, length), 0)
+            letters = whole[first:last] if whole is not None else genome.fetch(chrom, first, last)
+            if last - first < end - start:
+                letters = np.pad(letters, (first - start, end - last), constant_values=ord(DNA.unknown))
+            reverse = strand == "-"
+            letters = DNA.reverse_complement(letters) if reverse else letters
+            yield row, Record(f"{chrom}:{start}-{end}({'-' if reverse else '+'})", letters, chrom, start, end, "-" if reverse else "+")
+
+
+def _columns(intervals: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    return intervals["start"].to_numpy(np.int64), intervals["end"].to_numpy(np.int64), (intervals["strand"] == "-").to_numpy()
+
+
+def _place(row: pd.Series) -> str:
+    return f"{row['path']}:{row['line']}"
