@@ -18,16 +18,21 @@ class Cover:
     ----------
     intervals
         Table with chrom, start, end (0-based half-open), in any order; they may overlap.
+
+    Attributes
+    ----------
+    runs
+        Starts and ends of what is covered, by chromosome, in order and apart.
     """
 
     def __init__(self, intervals: pd.DataFrame) -> None:
-        self._runs = {str(chrom): _merged(rows) for chrom, rows in intervals.groupby("chrom", sort=False)}
+        self.runs = {str(chrom): _merged(rows) for chrom, rows in intervals.groupby("chrom", sort=False)}
 
     def bases(self, chrom: str, start: Places, end: Places) -> Places:
         """How many letters of each window are covered, (n,)."""
-        if chrom not in self._runs:
+        if chrom not in self.runs:
             return np.zeros(len(start), np.int64)
-        starts, ends = self._runs[chrom]
+        starts, ends = self.runs[chrom]
         before = np.concatenate([[0], np.cumsum(ends - starts)])
 
         def up_to(place: Places) -> Places:  # covered letters before each place

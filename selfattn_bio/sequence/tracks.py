@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NoReturn, Protocol
 
@@ -17,6 +18,7 @@ import pybigtools
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import IntervalError
+from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.intervals import lines_of, whole_number
 
 Values = NDArray[np.float32]
@@ -47,7 +49,7 @@ def read_track(path: str | Path) -> Track:
     if suffixes and suffixes[-1] in (".bw", ".bigwig"):
         return BigWig(path)
     if suffixes and suffixes[-1] in (".bedgraph", ".bdg", ".bg"):
-        return BedGraph(path)
+        return read_bedgraph(path)
     _fail("track must end in .bw, .bigWig, .bedGraph, .bdg or .bg", repr(path.name), path)
 
 
@@ -99,23 +101,15 @@ class BigWig:
         return found
 
 
-class BedGraph:
-    """A bedGraph file, read as a whole."""
+class Steps:
+    """Runs of letters with one number each."""
 
-    def __init__(self, path: Path) -> None:
-        rows: defaultdict[str, list[tuple[int, int, float, int]]] = defaultdict(list)
-        for number, line in lines_of(path):
-            if line.strip() and not line.startswith(("#", "track", "browser")):
-                chrom, *row = _bedgraph_row(line, f"{path}:{number}")
-                rows[chrom].append((*row, number))
-        if not rows:
-            _fail("bedGraph must hold intervals", "none", path)
-        self.names = list(rows)
-        self._rows = {chrom: _in_order(path, chrom, of_chrom) for chrom, of_chrom in rows.items()}
+    def __init__(self, rows: dict[str, tuple[NDArray[np.int64], NDArray[np.int64], Values]], elsewhere: float) -> None:
+        self.names, self._rows, self._elsewhere = list(rows), rows, elsewhere
 
     def values(self, chrom: str, start: int, end: int) -> Values:
         """See `Track`."""
-        found = np.full(end - start, np.nan, np.float32)
+        found = np.full(end - start, self._elsewhere, np.float32)
         if chrom in self._rows:
             starts, ends, values = self._rows[chrom]
             for row in range(int(np.searchsorted(ends, start, "right")), int(np.searchsorted(starts, end, "left"))):
@@ -123,20 +117,22 @@ class BedGraph:
         return found
 
 
-class Covered:
+def read_bedgraph(path: Path) -> Steps:
+    """Read a bedGraph file as a whole; see `read_track`."""
+    rows: defaultdict[str, list[tuple[int, int, float, int]]] = defaultdict(list)
+    for number, line in lines_of(path):
+        if line.strip() and not line.startswith(("#", "track", "browser")):
+            chrom, *row = _bedgraph_row(line, f"{path}:{number}")
+            rows[chrom].append((*row, number))
+    if not rows:
+        _fail("bedGraph must hold intervals", "none", path)
+    return Steps({chrom: _in_order(path, chrom, of_chrom) for chrom, of_chrom in rows.items()}, np.nan)
+
+
+def covered(intervals: pd.DataFrame) -> Steps:
     """Intervals as a track: 1 on their letters, 0 elsewhere."""
-
-    def __init__(self, intervals: pd.DataFrame) -> None:
-        self.names = [str(chrom) for chrom in intervals["chrom"].unique()]
-        self._rows = {str(chrom): rows[["start", "end"]].to_numpy(np.int64) for chrom, rows in intervals.groupby("chrom", sort=False)}
-
-    def values(self, chrom: str, start: int, end: int) -> Values:
-        """See `Track`; no letter is without a number."""
-        found = np.zeros(end - start, np.float32)
-        rows = self._rows.get(chrom, np.zeros((0, 2), np.int64))
-        for first, last in rows[(rows[:, 0] < end) & (rows[:, 1] > start)].tolist():
-            found[max(first - start, 0) : last - start] = 1
-        return found
+    runs = Cover(intervals).runs
+    return Steps({chrom: (starts, ends, np.ones(len(starts), np.float32)) for chrom, (starts, ends) in runs.items()}, 0)
 
 
 def _fail(rule: str, got: str, place: str | Path, cure: str = "") -> NoReturn:
@@ -151,15 +147,16 @@ def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
     if start >= end:
         _fail("interval must have a start before its end (0-based half-open)", f"[{start}, {end})", place)
     try:
-        return fields[0], start, end, float(fields[3])
+        value = float(fields[3])
     except ValueError:
         _fail("value must be a number", repr(fields[3][:30]), place)
+    return fields[0], start, end, value
 
 
 def _in_order(path: Path, chrom: str, rows: list[tuple[int, int, float, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64], Values]:
     """Starts, ends and values of the rows, which may share no letter."""
     rows.sort()
-    for before, row in zip(rows, rows[1:], strict=False):
+    for before, row in pairwise(rows):
         if row[0] < before[1]:
             got = f"[{row[0]}, {row[1]}) beside [{before[0]}, {before[1]}) of {chrom} in line {before[3]}"
             _fail("intervals of bedGraph must not overlap", got, f"{path}:{row[3]}")
@@ -193,6 +190,11 @@ def _check_bigwig(path: Path) -> None:
         items = data[at + 4 : at + 4 + count * (32 if leaf else 24)].reshape(count, -1)
         places = items[:, 16:24].copy().view("<u8")[:, 0]
         sizes = items[:, 24:32].copy().view("<u8")[:, 0] if leaf else np.zeros(count, np.uint64)
-        if (places > len(data)).any() or (sizes > len(data)).any() or ((places + sizes) > len(data)).any() or (seen := seen + 1) > len(data):
+        if (
+            (places > len(data)).any()
+            or (sizes > len(data)).any()
+            or ((places + sizes) > len(data)).any()
+            or (seen := seen + 1) > len(data)
+        ):
             raise ValueError("a block beyond the end of the file")
         nodes += [] if leaf else places.tolist()

@@ -1,0 +1,78 @@
+"""Tracks: bigWig and bedGraph give the same numbers, bins are worked by hand, damaged bigWig files are errors and never end the process."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pybigtools
+import pytest
+
+from selfattn_bio.errors import IntervalError
+from selfattn_bio.sequence.tracks import binned, covered, read_track
+
+ROWS = [("chr1", 10, 20, 1.0), ("chr1", 20, 40, -2.5), ("chr1", 300, 400, 3.0), ("chr2", 0, 50, 7.0)]
+
+
+@pytest.fixture(params=["t.bw", "t.bedGraph.gz", "t.bdg"])
+def track(request, tmp_path):
+    """A track of ROWS."""
+    path = tmp_path / request.param
+    if path.suffix == ".bw":
+        write_bigwig(path)
+    else:
+        text = "track type=bedGraph\n# c\n" + "".join("\t".join(map(str, row)) + "\r\n" for row in ROWS[::-1])
+        path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return read_track(path)
+
+
+def write_bigwig(path):
+    """ROWS as bigWig."""
+    pybigtools.open(str(path), "w").write({"chr1": 1000, "chr2": 50}, iter(ROWS))
+
+
+def test_values_of_letters(track):
+    assert sorted(track.names) == ["chr1", "chr2"]
+    np.testing.assert_array_equal(track.values("chr1", 18, 42), [1, 1] + [-2.5] * 20 + [np.nan] * 2)
+    np.testing.assert_array_equal(track.values("chr1", 350, 352), [3, 3])
+    np.testing.assert_array_equal(track.values("chr2", -2, 2), [np.nan, np.nan, 7, 7])
+    np.testing.assert_array_equal(track.values("chr2", 48, 53), [7, 7, np.nan, np.nan, np.nan])
+    assert np.isnan(track.values("chr9", 0, 4)).all()
+    assert track.values("chr1", 0, 4).dtype == np.float32
+
+
+def test_intervals_as_a_track():
+    track = covered(pd.DataFrame({"chrom": ["a", "a", "a"], "start": [2, 4, 9], "end": [5, 7, 10]}))
+    assert track.values("a", 0, 10).tolist() == [0, 0, 1, 1, 1, 1, 1, 0, 0, 1]
+    assert track.values("b", 0, 2).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("summary", "expected"), [("mean", [2, 5, np.nan]), ("max", [3, 5, np.nan]), ("sum", [4, 5, np.nan])])
+def test_bins(summary, expected):
+    values = np.array([1, 3, np.nan, 5, np.nan, np.nan], np.float32)
+    np.testing.assert_array_equal(binned(values, 2, summary), expected)
+    with pytest.raises(ValueError, match=r"number of letters must be a multiple of the bin's width \(4\), got 6"):
+        binned(values, 4, summary)
+
+
+def test_a_truncated_bigwig(tmp_path):
+    write_bigwig(tmp_path / "t.bw")
+    content = (tmp_path / "t.bw").read_bytes()
+    for size in range(0, len(content) - 8, 7):
+        (tmp_path / "u.bw").write_bytes(content[:size])
+        with pytest.raises(IntervalError, match=r"u.bw: bigWig must be whole and undamaged, got .*. Download or copy it again"):
+            read_track(tmp_path / "u.bw")
+
+
+def test_a_damaged_bigwig(tmp_path):
+    write_bigwig(tmp_path / "t.bw")
+    content = (tmp_path / "t.bw").read_bytes()
+    rng, errors = np.random.default_rng(0), 0
+    for _ in range(300):
+        damaged = bytearray(content)
+        damaged[rng.integers(len(content))] ^= int(rng.integers(1, 256))
+        (tmp_path / "u.bw").write_bytes(damaged)
+        try:
+            read_track(tmp_path / "u.bw").values("chr1", 0, 400)
+        except IntervalError:
+            errors += 1
+    assert 10 < errors < 290
