@@ -210,6 +210,9 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     """Lines that say what was read, dropped and noted."""
     files, read, kept = len(summary["sources"]), summary["read"], summary["num_records"]
     yield f"read {read} record{'s' * (read != 1)} from {files} file{'s' * (files != 1)}"
+    for source in summary["sources"]:
+        for what, count in source.get("said", {}).items():
+            yield f"{count} {what} ({source['path']})"
     for reason, count in summary["dropped"].items():
         yield f"dropped {count}: {reason}"
     for what, count in summary["noted"].items():

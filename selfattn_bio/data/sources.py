@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
-from selfattn_bio.config import Data
-from selfattn_bio.sequence.readers import SequenceFile
-from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.config import Data, NegativesSection
+from selfattn_bio.data.regions import GenomeSource, MadeNegatives, sequence_files
 from selfattn_bio.sequence.records import Notes, Record
 from selfattn_bio.sequence.spelling import Spelling
 
@@ -28,5 +26,8 @@ class Source(Protocol):
 
 def sources_of(data: Data) -> list[Source]:
     """What [data] of a run file names, in its order: positives, negatives, sequences."""
-    fields = Fields(data.label, data.positive or (), data.header, data.columns)
-    return [SequenceFile(Path(path), label, fields) for path, label in data.files]
+    made: list[Source] = [MadeNegatives(data)] if isinstance(data.negatives, NegativesSection) else []
+    if data.genome:
+        given = {label: [path for path, other in data.files if other == label] for _, label in data.files}
+        return [*(GenomeSource(data, paths, label) for label, paths in given.items()), *made]
+    return [*sequence_files(data), *made]

@@ -56,7 +56,7 @@ class Genome:
         self.path = Path(path)
         self._fai, self._gzi, self.lengths = index_of(self.path)
         self.names = list(self.lengths)
-        self._mapped: dict[str, str] = {}
+        self._mapped = False  # whether a name of another convention was met
         self._file: pysam.FastaFile | None = None
         self._process = 0
 
@@ -83,16 +83,17 @@ class Genome:
         GenomeError
             If there is none.
         """
-        if name in self.lengths:
-            return name
-        if name not in self._mapped:
-            found = next((other for other in _other_names(name) if other in self.lengths), None)
-            if found is None:
-                self._unknown(name)
-            if not self._mapped:
-                print(f"{self.path}: has no {name!r}; {found!r} is taken for it, and so on for others", file=sys.stderr, flush=True)
-            self._mapped[name] = found
-        return self._mapped[name]
+        found = self.name_of(name)
+        if found is None:
+            self._unknown(name)
+        if found != name and not self._mapped:
+            print(f"{self.path}: has no {name!r}; {found!r} is taken for it, and so on for others", file=sys.stderr, flush=True)
+            self._mapped = True
+        return found
+
+    def name_of(self, name: str) -> str | None:
+        """As `resolve`, but None if there is none, and nothing is said."""
+        return name if name in self.lengths else next((other for other in _other_names(name) if other in self.lengths), None)
 
     def fetch(self, chrom: str, start: int = 0, end: int | None = None, strand: str = "+") -> NDArray[np.uint8]:
         """The letters of a window.

@@ -19,7 +19,8 @@ import pandas as pd
 
 from selfattn_bio.errors import IntervalError
 
-_ZIPPED = (".gz", ".bgz")
+_BED, _GFF = (".bed", ".narrowpeak", ".broadpeak"), (".gff3", ".gff", ".gtf")
+INTERVAL_FILES = tuple(kind + zipped for kind in (*_BED, *_GFF) for zipped in ("", ".gz", ".bgz"))  # how names end, in lower case
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STRANDS = {"+": "+", "-": "-", ".": ".", "?": "."}
 _NOT_DATA = re.compile(r"#|track\b|browser\b")
@@ -150,11 +151,10 @@ def _fail(rule: str, got: str, place: str, cure: str = "") -> NoReturn:
 
 
 def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _ZIPPED]
-    parsers = {**dict.fromkeys((".bed", ".narrowpeak", ".broadpeak"), _bed), **dict.fromkeys((".gff", ".gff3", ".gtf"), _gff)}
-    if not suffixes or suffixes[-1] not in parsers:
+    name = path.name.lower()
+    if not name.endswith(INTERVAL_FILES):
         _fail("file of intervals must end in .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf (and .gz)", repr(path.name), str(path))
-    return parsers[suffixes[-1]]
+    return _bed if name.removesuffix(".gz").removesuffix(".bgz").endswith(_BED) else _gff
 
 
 def _bed(fields: list[str], number: int, place: str) -> Interval:

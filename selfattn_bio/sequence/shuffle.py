@@ -42,7 +42,7 @@ def shuffle_letters(letters: NDArray[np.uint8], k: int, rng: np.random.Generator
     if k < 1:
         raise ValueError(f"k must be >= 1, got {k}")
     if k == 1:
-        return rng.permutation(letters)
+        return letters[rng.permutation(len(letters))]
     if len(letters) <= k:
         return letters.copy()
     windows = np.lib.stride_tricks.sliding_window_view(letters, k - 1)

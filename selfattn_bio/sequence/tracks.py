@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import IntervalError
 from selfattn_bio.sequence.cover import Cover
-from selfattn_bio.sequence.intervals import lines_of, whole_number
+from selfattn_bio.sequence.intervals import INTERVAL_FILES, lines_of, read_intervals, whole_number
 
 Values = NDArray[np.float32]
 Summary = Literal["mean", "max", "sum"]
@@ -36,8 +36,15 @@ class Track(Protocol):
         """The number of each letter, (end - start,), NaN where there is none; `chrom` is one of `names`, else all are NaN."""
 
 
-def read_track(path: str | Path) -> Track:
-    """Open a bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bdg, .bg, also .gz) file.
+def read_track(path: str | Path, feature: str = "") -> Track:
+    """Open a bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bdg, .bg, also .gz) file, or a BED or GFF file as 1 where it covers, else 0.
+
+    Parameters
+    ----------
+    path
+        The file.
+    feature
+        The type of GFF lines that is taken; see `read_intervals`.
 
     Raises
     ------
@@ -50,7 +57,9 @@ def read_track(path: str | Path) -> Track:
         return BigWig(path)
     if suffixes and suffixes[-1] in (".bedgraph", ".bdg", ".bg"):
         return read_bedgraph(path)
-    _fail("track must end in .bw, .bigWig, .bedGraph, .bdg or .bg", repr(path.name), path)
+    if path.name.lower().endswith(INTERVAL_FILES):
+        return covered(read_intervals(path, feature))
+    _fail("track must end in .bw, .bigWig, .bedGraph, .bdg, .bg, or as BED and GFF files do", repr(path.name), path)
 
 
 def binned(values: Values, width: int, summary: Summary) -> Values:
@@ -122,8 +131,8 @@ def read_bedgraph(path: Path) -> Steps:
     rows: defaultdict[str, list[tuple[int, int, float, int]]] = defaultdict(list)
     for number, line in lines_of(path):
         if line.strip() and not line.startswith(("#", "track", "browser")):
-            chrom, *row = _bedgraph_row(line, f"{path}:{number}")
-            rows[chrom].append((*row, number))
+            chrom, start, end, value = _bedgraph_row(line, f"{path}:{number}")
+            rows[chrom].append((start, end, value, number))
     if not rows:
         _fail("bedGraph must hold intervals", "none", path)
     return Steps({chrom: _in_order(path, chrom, of_chrom) for chrom, of_chrom in rows.items()}, np.nan)

@@ -1,0 +1,243 @@
+"""Records from a genome: windows of interval files with their labels and targets, and negatives that are made.
+
+Hides: in which order files, windows, labels, tracks and negatives of [data] are read, and what is said of them. `sources_of` calls it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from selfattn_bio import config
+from selfattn_bio.errors import IntervalError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.sequence import negatives as made
+from selfattn_bio.sequence import windows
+from selfattn_bio.sequence.cover import Cover
+from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.intervals import read_intervals
+from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.records import Notes, Record
+from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.tracks import Track, Values, binned, read_track
+
+Columns = Callable[[Record], dict[str, str | None]]
+
+
+@dataclass
+class GenomeSource:
+    """Windows of interval files, all of one label or each with its own.
+
+    Parameters
+    ----------
+    data
+        [data] of the run file, with a genome.
+    paths
+        The interval files.
+    label
+        1 or 0 of all windows; None: as `data.label` says.
+    """
+
+    data: config.Data
+    paths: Sequence[str]
+    label: int | None
+    said: Counter[str] = field(default_factory=Counter)
+
+    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+        """Read the windows; see `data.sources.Source`."""
+        self.said.clear()
+        with _genome_of(self.data) as genome:
+            table = windows_of(self.data, self.paths, genome, self.said)
+            labels = _labels(self.data, table, self.label, genome)
+            if self.label == 0 and self.data.positives:
+                positives = windows_of(self.data, self.data.positives, genome, Counter())
+                self.said["negatives that overlap a positive, kept as they are given"] += int((Cover(positives).bases_of(table) > 0).sum())
+            columns = _columns(self.data, table, genome)
+            for row, record in _cut(table, genome, notes):
+                yield record._replace(label=labels[row], targets=columns(record) if columns else None)
+
+    def about(self) -> dict[str, Any]:
+        """Files and genome with their hashes, and what was said."""
+        return _about(self.paths, self.data, self.said)
+
+
+@dataclass
+class MadeNegatives:
+    """Negatives that fit the positives of [data], made as `data.negatives` says."""
+
+    data: config.Data
+    said: Counter[str] = field(default_factory=Counter)
+
+    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+        """Make the negatives; see `data.sources.Source`."""
+        self.said.clear()
+        asked, positives = self.data.negatives, self.data.positives or ()
+        assert isinstance(asked, config.NegativesSection)
+        wanted = made.Wanted(asked.per_positive, asked.seed, asked.may_lack)
+        if isinstance(asked, config.ShuffledNegatives):
+            sources = [GenomeSource(self.data, positives, 1)] if self.data.genome else sequence_files(self.data)
+            once = Notes()  # they were counted as positives
+            for record in made.shuffled(
+                (record for source in sources for record in source.records(spelling, once)), asked.k, wanted, self.said
+            ):
+                notes.claim(record.id, f"shuffled {positives[0]}", 0)
+                yield record._replace(label=0)
+            return
+        with _genome_of(self.data) as genome:
+            table = windows_of(self.data, positives, genome, Counter())
+            exclude = _excluded(getattr(asked, "exclude", None) or (), genome, self.said)
+            if isinstance(asked, config.MatchedNegatives):
+                table = made.matched(table, genome, wanted, exclude, asked.tolerance, self.said)
+            elif isinstance(asked, config.NeighbourNegatives):
+                table = made.neighbours(table, genome, wanted, exclude, asked.distance, asked.steps, self.said)
+            for _, record in _cut(table, genome, notes):
+                yield record._replace(label=0)
+
+    def about(self) -> dict[str, Any]:
+        """How they were made, from what, and what was said."""
+        assert isinstance(self.data.negatives, config.NegativesSection)
+        return _about(self.data.positives or (), self.data, self.said) | {"made": self.data.negatives.model_dump(mode="json")}
+
+
+def sequence_files(data: config.Data) -> list[SequenceFile]:
+    """The files of sequences of [data], each with the label of its records."""
+    fields = Fields(
+        data.label if isinstance(data.label, str) else "",
+        data.positive or (),
+        data.header,
+        {str(field): column for field, column in data.columns.items()},
+    )
+    return [SequenceFile(Path(path), label, fields) for path, label in data.files]
+
+
+def windows_of(data: config.Data, paths: Iterable[str], genome: Genome, said: Counter[str]) -> pd.DataFrame:
+    """Windows of the files as `data.windows` says, each once."""
+    asked = data.windows or config.WholeWindows()
+    intervals = windows.place(_read(paths, asked.feature), genome)
+    match asked:
+        case config.CenteredWindows(width=width, center=center):
+            table = windows.centered(intervals, width, center)
+        case config.FlankedWindows(upstream=upstream, downstream=downstream, of=of):
+            table = windows.flanked(intervals, upstream, downstream, of)
+        case config.TiledWindows(width=width, step=step):
+            table = windows.tiled(intervals, width, step)
+        case _:
+            table = intervals
+    return windows.within(table, genome, asked.at_ends, said)
+
+
+def _genome_of(data: config.Data) -> Genome:
+    assert data.genome is not None
+    return Genome(data.genome)
+
+
+def _read(paths: Iterable[str], feature: str) -> pd.DataFrame:
+    return pd.concat([read_intervals(path, feature) for path in paths], ignore_index=True)
+
+
+def _cut(table: pd.DataFrame, genome: Genome, notes: Notes) -> Iterator[tuple[int, Record]]:
+    paths, lines = table["path"].tolist(), table["line"].tolist()
+    for row, record in windows.cut(table, genome):
+        notes.claim(record.id, paths[row], lines[row])
+        yield row, record
+
+
+def _excluded(paths: Iterable[str], genome: Genome, said: Counter[str]) -> pd.DataFrame | None:
+    """What is excluded, with the genome's names; chromosomes that it has not are no matter, but said."""
+    tables = [read_intervals(path) for path in paths]
+    if not tables:
+        return None
+    intervals = pd.concat(tables, ignore_index=True)
+    names = intervals["chrom"].map({str(chrom): genome.name_of(str(chrom)) for chrom in intervals["chrom"].unique()})
+    said["excluded intervals of chromosomes that the genome has not"] += int(names.isna().sum())
+    return intervals.assign(chrom=names)[names.notna()]
+
+
+def _labels(data: config.Data, table: pd.DataFrame, label: int | None, genome: Genome) -> Sequence[int | None]:
+    match data.label if label is None else None:
+        case config.ScoreLabels(threshold=threshold):
+            if (without := table[table["score"].isna()]).size:
+                place = f"{without['path'].iloc[0]}:{without['line'].iloc[0]}"
+                raise IntervalError("score must be given, as labels are told by it, got none", place=place)
+            return (table["score"] >= threshold).astype(int).tolist()
+        case config.OverlapLabels(files=files, feature=feature, bases=bases, fraction=fraction):
+            covered = Cover(windows.place(_read(files, feature), genome)).bases_of(table)
+            return (covered >= np.maximum(bases, fraction * (table["end"] - table["start"]))).astype(int).tolist()
+    return [label] * len(table)
+
+
+def _columns(data: config.Data, table: pd.DataFrame, genome: Genome) -> Columns | None:
+    """What gives the targets of a record; None without tracks."""
+    if not data.tracks:
+        return None
+    each = [_track_columns(name, track, table, genome) for name, track in data.tracks.items()]
+    return lambda record: {column: text for columns in each for column, text in columns(record).items()}
+
+
+def _track_columns(name: str, asked: config.TrackTarget, table: pd.DataFrame, genome: Genome) -> Columns:
+    match asked:
+        case config.NumberTrack(path=path, feature=feature, bin=bin_, summary=summary):
+            along = _along(path, feature, genome)
+            widths = (table["end"] - table["start"]).unique()
+            if bin_ and (len(widths) > 1 or widths[0] % bin_):
+                got = f"{widths[0]} letters" if len(widths) == 1 else f"windows of {widths.min()} to {widths.max()} letters"
+                rule = f"windows must be of one width that bins of {bin_} letters divide"
+                raise IntervalError(f"{rule}, got {got}", place=path, cure='Choose windows of kind "centered", or another bin')
+
+            def numbers(record: Record) -> dict[str, str | None]:
+                values = along(record)
+                found = [None if np.isnan(value) else f"{value:.9g}" for value in binned(values, bin_ or len(values), summary)]
+                return {f"{name}_{i}": text for i, text in enumerate(found)} if bin_ else {name: found[0]}
+
+            return numbers
+        case config.LetterTrack(path=path, feature=feature, threshold=threshold):
+            along = _along(path, feature, genome)
+
+            def letters(record: Record) -> dict[str, str | None]:
+                values = along(record)
+                marks = np.where(np.isnan(values), ord("-"), np.where(values >= threshold, ord("1"), ord("0")))
+                return {name: marks.astype(np.uint8).tobytes().decode()}
+
+            return letters
+        case config.FeatureTrack(path=path, classes=classes, other=other):
+            layers = [(_along(path, feature, genome), ord(mark)) for feature, mark in classes.items()]
+
+            def features(record: Record) -> dict[str, str | None]:
+                marks = np.full(len(record.letters), ord(other), np.uint8)
+                for along, mark in layers:
+                    marks[along(record) > 0] = mark
+                return {name: marks.tobytes().decode()}
+
+            return features
+
+
+def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values]:
+    """What gives the numbers of a record's letters, on its strand."""
+    track: Track = read_track(path, feature)
+    names = {genome.name_of(name): name for name in track.names}
+    names.pop(None, None)
+    if not names:
+        got = f"none of {', '.join(genome.names[:5])} among {', '.join(track.names[:5])}"
+        raise IntervalError(f"track must have chromosomes of {genome.path}, got {got}", place=path)
+
+    def values(record: Record) -> Values:
+        _, _, chrom, start, end, strand, *_ = record
+        found = track.values(names.get(chrom, ""), cast(int, start), cast(int, end))
+        return found[::-1] if strand == "-" else found
+
+    return values
+
+
+def _about(paths: Sequence[str], data: config.Data, said: Counter[str]) -> dict[str, Any]:
+    hashes = [sha256_of(path) for path in paths]
+    whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    others = {"files": [{"path": path, "sha256": sha256_of(path)} for path in data.inputs if path not in paths]}
+    return {"path": ", ".join(paths), "sha256": whole, **others, "said": {what: count for what, count in said.items() if count}}

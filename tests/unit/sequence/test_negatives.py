@@ -1,0 +1,143 @@
+"""Made negatives fit the positives in length, strand and GC content, overlap nothing they may not, follow their seed, or are refused."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.errors import IntervalError
+from selfattn_bio.sequence.cover import Cover
+from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.negatives import Wanted, matched, neighbours, shuffled
+from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.windows import cut
+
+SIZES = {"chr1": 60_000, "chr2": 20_000}
+
+
+@pytest.fixture(scope="module")
+def genome(tmp_path_factory):
+    """Two chromosomes whose GC content changes along them, with N here and there."""
+    rng, text = np.random.default_rng(0), ""
+    for name, size in SIZES.items():
+        gc = 0.45 + 0.15 * np.sin(np.arange(size) / 900)
+        letters = np.where(rng.random(size) < gc, rng.choice(list("GC"), size), rng.choice(list("AT"), size))
+        letters[size // 2 : size // 2 + 700] = "N"
+        text += f">{name}\n{''.join(letters)}\n"
+    path = tmp_path_factory.mktemp("genome") / "g.fa"
+    path.write_text(text)
+    with Genome(path) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def positives():
+    """47 windows of two lengths, apart from one another and from N."""
+    rng = np.random.default_rng(1)
+    rows = [
+        ("chr1", at, at + int(rng.choice([200, 301])), "+-"[n % 2], "", 1.0, -1, n, "p.bed") for n, at in enumerate(range(800, 29_000, 800))
+    ]
+    rows += [("chr2", at, at + 200, "+", "", 1.0, -1, at, "p.bed") for at in range(500, 9000, 800)]
+    return pd.DataFrame(rows, columns=["chrom", "start", "end", "strand", "name", "score", "summit", "line", "path"])
+
+
+EXCLUDED = pd.DataFrame({"chrom": ["chr1", "chr2"], "start": [40_000, 15_000], "end": [50_000, 20_000]})
+MAKERS = {
+    "matched": lambda positives, genome, wanted, exclude, counts: matched(positives, genome, wanted, exclude, 0.05, counts),
+    "neighbours": lambda positives, genome, wanted, exclude, counts: neighbours(positives, genome, wanted, exclude, 40, 120, counts),
+}
+
+
+def gc_of(windows, genome):
+    return {row: np.isin(record.letters, list(b"GC")).sum() for row, record in cut(windows, genome)}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("per_positive", [1, 2])
+def test_windows_of_negatives(kind, per_positive, genome, positives):
+    made = MAKERS[kind](positives, genome, Wanted(per_positive), EXCLUDED, Counter())
+    assert len(made) == per_positive * len(positives)
+    assert (Cover(positives).bases_of(made) == 0).all()
+    assert (Cover(EXCLUDED).bases_of(made) == 0).all()
+    ordered = made.sort_values(["chrom", "start"])
+    beside = (ordered["chrom"].to_numpy()[1:] == ordered["chrom"].to_numpy()[:-1]) & (
+        ordered["start"].to_numpy()[1:] < ordered["end"].to_numpy()[:-1]
+    )
+    assert not beside.any()
+    assert all(b"N" not in record.letters.tobytes() for _, record in cut(made, genome))
+    for windows in (made.assign(length=made["end"] - made["start"]),):
+        of_positives = positives.assign(length=positives["end"] - positives["start"])
+        keys = ["chrom", "strand", "length"]
+        expected = of_positives.value_counts(keys) * per_positive
+        assert windows.value_counts(keys).sort_index().to_dict() == expected.sort_index().to_dict()
+    again = MAKERS[kind](positives, genome, Wanted(per_positive), EXCLUDED, Counter())
+    other = MAKERS[kind](positives, genome, Wanted(per_positive, seed=1), EXCLUDED, Counter())
+    assert made.equals(again)
+    assert not made.equals(other)
+
+
+def test_gc_content_is_matched(genome, positives):
+    counts = Counter()
+    made = matched(positives, genome, Wanted(), None, 0.05, counts)
+    by_line = positives.set_index(["chrom", "line"])
+    wanted, found = gc_of(positives, genome), gc_of(made, genome)
+    row_of = {key: row for row, key in enumerate(by_line.index)}
+    differences = [
+        found[row] - wanted[row_of[chrom, line]] for row, (chrom, line) in enumerate(zip(made["chrom"], made["line"], strict=True))
+    ]
+    assert np.abs(differences).max() <= 15
+    assert counts["negatives that differ in GC content from their positive, within the tolerance"] == np.count_nonzero(differences)
+    assert np.mean(np.array(differences) == 0) > 0.8
+
+
+def test_neighbours_stand_beside(genome, positives):
+    few = positives[positives["chrom"] == "chr2"].reset_index(drop=True)
+    made = neighbours(few, genome, Wanted(2), None, 40, 1, Counter())
+    expected = {(start - 240, start - 40) for start in few["start"]} | {(start + 240, start + 440) for start in few["start"]}
+    assert set(zip(made["start"], made["end"], strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda rows, genome: matched(rows, genome, Wanted(9), None, 0.0, Counter()),
+            "negatives must be 423 matched windows, got ",
+        ),
+        (
+            lambda rows, genome: neighbours(
+                rows, genome, Wanted(1), pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]}), 0, 3, Counter()
+            ),
+            "negatives must be 47 free neighbours, got 36. Raise steps (3) or may_lack (0.01), change distance, or lower per_positive (1)",
+        ),
+    ],
+)
+def test_too_few_are_refused(make, message, genome, positives):
+    with pytest.raises(IntervalError) as caught:
+        make(positives, genome)
+    assert str(caught.value).startswith(f"{genome.path}: {message}")
+
+
+def test_what_may_lack_is_counted(genome, positives):
+    counts, exclude = Counter(), pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]})
+    assert len(neighbours(positives, genome, Wanted(1, may_lack=0.3), exclude, 0, 3, counts)) == 36
+    assert counts == {"negatives that were not found, of 47 free neighbours": 11}
+
+
+def test_shuffled_records():
+    rng = np.random.default_rng(0)
+    records = [Record(f"r{n}", rng.choice(list(b"ACGT"), 50).astype(np.uint8), "chr1", 7, 57, "-", "g") for n in range(20)]
+    counts = Counter()
+    made = list(shuffled(records, 2, Wanted(2), counts))
+    assert [record.id for record in made[:3]] == ["r0/shuffled1", "r0/shuffled2", "r1/shuffled1"]
+    assert {record[2:7] for record in made} == {("chr1", None, None, None, "g")}
+    assert len({record.letters.tobytes() for record in made + records}) == 60
+    assert not counts
+    poor = [*records, Record("a", np.full(50, ord("A"), np.uint8))]
+    assert len(list(shuffled(poor, 2, Wanted(1, may_lack=0.1), counts))) == 20
+    assert counts == {"negatives that were not found, of 21 other arrangements": 1}
+    with pytest.raises(
+        IntervalError, match=r"negatives must be 21 other arrangements, got 20. Lower k \(2\) or per_positive \(1\), or raise may_lack"
+    ):
+        list(shuffled(poor, 2, Wanted(1), counts))
