@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
     from selfattn_bio.scoring.sampling import sample
     from selfattn_bio.scoring.scorer import Ensemble, Scorer, load, score_sequences
+    from selfattn_bio.scoring.tracks import Scan, score_genome
+    from selfattn_bio.scoring.variants import Placing, score_variants
 
 # Loaded on first use: ingest and split must not wait for torch.
 _HOMES = {
@@ -30,6 +32,10 @@ _HOMES = {
     "AttentionReading": "interpret.readout",
     "read_attention": "interpret.readout",
     "sample": "scoring.sampling",
+    "Scan": "scoring.tracks",
+    "score_genome": "scoring.tracks",
+    "Placing": "scoring.variants",
+    "score_variants": "scoring.variants",
 }
 
 __all__ = [
@@ -37,12 +43,16 @@ __all__ = [
     "Ensemble",
     "Explanation",
     "MotifSet",
+    "Placing",
+    "Scan",
     "Scorer",
     "explain",
     "load",
     "read_attention",
     "sample",
+    "score_genome",
     "score_sequences",
+    "score_variants",
 ]
 
 

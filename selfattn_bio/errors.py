@@ -46,6 +46,10 @@ class IntervalError(SequenceFileError):
     """Intervals, windows or tracks that are malformed, not of the genome they are read with, or too few."""
 
 
+class VariantFileError(SelfAttnBioError):
+    """A VCF file that is missing, malformed, of another assembly, or holds alleles that are no letters."""
+
+
 class CorpusError(SelfAttnBioError):
     """A corpus folder or split table that is incomplete, altered, or unfit for what was asked."""
 

@@ -1,0 +1,78 @@
+"""Score windows along both strands of a genome: bigWig, bedGraph and BED peaks.
+
+Writes PREFIX.ASSEMBLY.plus.bw, minus.bw, plus.bedGraph.gz, minus.bedGraph.gz (calibrated log-odds, 0 = probability one half), and of each
+peak its window (peaks.bed) and the letter that --anchor names (summits.bed), both BED6 with score = probability x 1000. A peak is
+a window at or above --threshold with no better one of its strand nearer than --separation.
+WITHOUT --prior the log-odds are those of a set as balanced as the training set, and most peaks of a genome are false: say with --prior
+which share of windows you believe to be positive. Windows with more than half of N and the like have no score.
+
+example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --chrom chr2R --prior 0.005 --anchor end --output promoters
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from selfattn_bio.errors import SelfAttnBioError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio scan`."""
+    parser.add_argument("--model", required=True, type=Path, nargs="+", metavar="DIR", help="model folder; several are averaged")
+    parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="plain or bgzip; an index is made if there is none")
+    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="what the names of the files begin with")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--chrom", nargs="+", metavar="REGION", help="chromosomes, or CHROM:START-END (0-based half-open); default: all")
+    where.add_argument("--bed", type=Path, metavar="FILE", help="regions to scan")
+    parser.add_argument("--prior", type=float, metavar="SHARE", help="of windows that are positive, such as 0.005; without it see above")
+    parser.add_argument("--assembly", metavar="NAME", help="in the names of the files; default: the genome's file name up to its first dot")
+    parser.add_argument("--window", type=int, metavar="LETTERS", help="default: the length of the training records")
+    parser.add_argument(
+        "--stride", type=int, metavar="LETTERS", help="default: the largest multiple of the model's pooling up to a twelfth of the window"
+    )
+    parser.add_argument(
+        "--anchor",
+        choices=("start", "centre", "end"),
+        default="centre",
+        help="letter of the window that its score stands at, as the strand reads (%(default)s); end: of promoters in front of their start",
+    )
+    parser.add_argument("--threshold", type=float, metavar="PROBABILITY", help="of a peak; default: fitted on valid, and with --prior 0.5")
+    parser.add_argument("--separation", type=int, metavar="LETTERS", help="between peaks of a strand; default: the window")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Scan, and say how many peaks there are."""
+    from selfattn_bio.scoring.origin import origin_of
+    from selfattn_bio.scoring.tracks import Scan, score_genome
+
+    try:
+        scan = Scan(arguments.window, arguments.stride, arguments.anchor, arguments.threshold, arguments.separation)
+        origin = origin_of(arguments.model)
+        windows = scan.windows(origin)
+        _say(f"windows of {windows.size} letters, one every {windows.stride}, both strands")
+        if arguments.prior is None:
+            share = "unknown" if origin.share is None else f"{origin.share:.3f}"
+            _warn(f"no --prior: log-odds are of a set of which a share of {share} is positive; in a genome far fewer windows are")
+        peaks = score_genome(
+            origin,
+            arguments.genome,
+            arguments.output,
+            regions=arguments.bed or arguments.chrom,
+            prior=arguments.prior,
+            assembly=arguments.assembly,
+            scan=scan,
+            say=_say,
+        )
+    except ValueError as error:  # what is out of range, or what the model does not tell
+        raise SelfAttnBioError(str(error)) from error
+    _say(f"{len(peaks)} peak{'s' * (len(peaks) != 1)}; wrote {arguments.output}.*")
+
+
+def _say(line: str) -> None:
+    print(f"scan: {line}", flush=True)
+
+
+def _warn(line: str) -> None:
+    print(f"selfattn-bio scan: warning: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,138 @@
+"""Score variants: what each allele of a VCF file, or each substitution of a region, does to the score of its window.
+
+Writes PREFIX.effects.tsv: a row an alternative allele, pos 1-based as in the VCF, effect = logit with the alternative less logit with the
+reference. With --vcf also PREFIX.annotated.vcf.gz, the same lines with SAB_EFFECT and others in INFO; with --region PREFIX.saturation.svg.
+The window keeps its length: a deletion pulls letters in from the right, an insertion pushes some out there. Where REF is not what the
+genome holds a line is not scored, and above --mismatches the file is refused, as are symbolic alleles and breakends. A region
+that fits into the window is scored in one window around its middle, a longer one in a window around each letter.
+
+example: selfattn-bio variants --model results/promoter/model --genome dm3.fa --vcf my.vcf.gz --rc --output my
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfattn_bio.errors import SelfAttnBioError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from selfattn_bio.scoring.origin import Origin
+    from selfattn_bio.scoring.variants import Batch, Placing
+    from selfattn_bio.sequence.genome import Genome
+    from selfattn_bio.sequence.vcf import Variant
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio variants`."""
+    parser.add_argument("--model", required=True, type=Path, nargs="+", metavar="DIR", help="model folder; several are averaged")
+    parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="plain or bgzip, of the assembly of the variants")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--vcf", type=Path, metavar="FILE", help="plain, gz or bgzip, sorted or not")
+    what.add_argument("--region", metavar="CHROM:START-END", help="0-based half-open: all substitutions of its letters")
+    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="what the names of the files begin with")
+    parser.add_argument("--rc", action="store_true", help="average both strands; without it the forward strand is read")
+    parser.add_argument("--window", type=int, metavar="LETTERS", help="default: the length of the training records")
+    parser.add_argument(
+        "--placements", type=int, default=1, metavar="N", help="windows a variant, moved over its middle half and averaged (%(default)s)"
+    )
+    parser.add_argument("--prior", type=float, metavar="SHARE", help="of windows that are positive, for the probabilities")
+    parser.add_argument(
+        "--mismatches", type=float, default=0.05, metavar="SHARE", help="of lines whose REF may differ from the genome (%(default)s)"
+    )
+    parser.add_argument("--motifs", type=Path, metavar="MEME", help="motifs whose hits over an allele are compared: gained and lost")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Check the reference, score, write, and say what was not scored."""
+    from selfattn_bio.interpret.formats import read_meme
+    from selfattn_bio.scoring.annotated import VariantWriter
+    from selfattn_bio.scoring.origin import origin_of
+    from selfattn_bio.scoring.variants import MEANING, Placing, check_reference, scored, tally
+    from selfattn_bio.sequence.genome import Genome
+    from selfattn_bio.sequence.vcf import VcfFile
+
+    genome, motifs = Genome(arguments.genome), None if arguments.motifs is None else read_meme(arguments.motifs)
+    source = None if arguments.vcf is None else VcfFile(arguments.vcf, genome)
+    try:
+        origin, placing = origin_of(arguments.model), Placing(arguments.window, arguments.placements, arguments.rc)
+        if source is not None:
+            lines, wrong, first = check_reference(source, arguments.mismatches)
+            _say(
+                f"{lines} lines"
+                + (f", REF differs from the genome in {wrong}: {first}" if wrong else ", each REF is what the genome holds")
+            )
+            variants = iter(source)
+        else:
+            variants, placing = _saturation(arguments.region, genome, origin, placing)
+        counts, batches = Counter[str](), []
+        with VariantWriter(arguments.output, source, " ".join(map(str, arguments.model))) as writer:
+            for batch in scored(origin, genome, variants, placing, arguments.prior):
+                writer.write(batch, None if motifs is None else _changes(motifs, batch))
+                counts += tally(batch.table)
+                if source is None:
+                    batches.append(batch.table)
+    except ValueError as error:  # what is out of range, or what the model does not tell
+        raise SelfAttnBioError(str(error)) from error
+    for status, count in counts.items():
+        _say(f"{count} allele{'s' * (count != 1)} {MEANING[status]}")
+    if batches:
+        _draw(batches, arguments.output)
+    _say(f"wrote {arguments.output}.effects.tsv and {arguments.output}.{'saturation.svg' if source is None else 'annotated.vcf.gz'}")
+
+
+def _saturation(text: str, genome: Genome, origin: Origin, placing: Placing) -> tuple[Iterator[Variant], Placing]:
+    """The substitutions of a region, and where their windows lie."""
+    from dataclasses import replace
+
+    from selfattn_bio.scoring.regions import parse_region
+    from selfattn_bio.scoring.variants import substitutions
+
+    region = parse_region(text, genome)
+    length = region.end - region.start
+    one = length <= origin.window(placing.window) and placing.placements == 1
+    place = f"{region.chrom} [{region.start}, {region.end})"
+    _say(f"{place}, 0-based half-open: {length} letters in {'one window' if one else 'a window of each'}")
+    return substitutions(genome, region), replace(placing, around=region.start + length // 2) if one else placing
+
+
+def _changes(motifs: dict[str, NDArray[np.float64]], batch: Batch) -> pd.DataFrame:
+    """Columns motifs_lost and motifs_gained of a batch, in the first window of each allele; empty where none is scored."""
+    from selfattn_bio.interpret.changes import changed_motifs
+
+    known = [i for i, pair in enumerate(batch.pairs) if pair is not None]
+    refs, alts = [], []
+    for i, ref, alt in zip(known, batch.table["ref"].iloc[known], batch.table["alt"].iloc[known], strict=True):
+        pair = batch.pairs[i]
+        assert pair is not None
+        at = int(pair.places[0])
+        refs.append((pair.ref[0], at, at + len(ref)))
+        alts.append((pair.alt[0], at, at + len(alt)))
+    found = changed_motifs(motifs, refs, alts).set_axis(known)
+    return found.reindex(range(len(batch.table)), fill_value="")
+
+
+def _draw(tables: list[pd.DataFrame], prefix: Path) -> None:
+    """The map: the effect of each substitution by colour, and of each letter how much the score falls without it."""
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from selfattn_bio.files import whole_file
+    from selfattn_bio.interpret.saturation import draw_saturation
+
+    table = pd.concat(tables, ignore_index=True)
+    figure = Figure(figsize=(min(40.0, 2 + 0.07 * table["pos"].nunique()), 3.2), layout="constrained")
+    draw_saturation(table, *figure.subplots(2, 1, sharex=True))
+    with whole_file(f"{prefix}.saturation.svg") as path:
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _say(line: str) -> None:
+    print(f"variants: {line}", flush=True)

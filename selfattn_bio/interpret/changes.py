@@ -1,0 +1,56 @@
+"""Motifs that a variant makes or breaks: hits by FIMO near the allele, with the reference against the alternative.
+
+Hides: which letters a hit must touch to count. The `variants` command uses it. DNA only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.interpret.hits import HIT_P, find_hits
+
+NUM_SITES = 100  # of a motif from a file that does not say: a pseudocount of a hundredth
+Window = tuple[NDArray[np.uint8], int, int]  # letters (L,), and the allele's [start, end) in it
+
+
+def changed_motifs(
+    ppms: Mapping[str, NDArray[np.float64]], refs: Sequence[Window], alts: Sequence[Window], hit_p: float = HIT_P
+) -> pd.DataFrame:
+    """Which motifs have a hit over the reference allele and none over the alternative, and the other way.
+
+    Parameters
+    ----------
+    ppms
+        Name -> (width, 4) probabilities.
+    refs, alts
+        The windows of each allele pair.
+    hit_p
+        As of `find_hits`.
+
+    Returns
+    -------
+    One row a pair: motifs_lost and motifs_gained, names in the order of `ppms` joined by ";", empty for none.
+    """
+    touched = [_touched(ppms, windows, hit_p) for windows in (refs, alts)]
+    changes = [(lost - gained, gained - lost) for lost, gained in zip(*touched, strict=True)]
+    told = [[";".join(name for name in ppms if name in names) for names in of_pair] for of_pair in changes]
+    return pd.DataFrame(told, columns=["motifs_lost", "motifs_gained"])
+
+
+def _touched(ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window], hit_p: float) -> list[set[str]]:
+    """Of each window the motifs with a hit that holds a letter of the allele."""
+    if not windows:
+        return []
+    width = max((len(ppm) for ppm in ppms.values()), default=0)
+    cut = [letters[max(0, start - width + 1) : end + width - 1] for letters, start, end in windows]
+    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), cut, hit_p)
+    first = np.array([min(start, width - 1) for _, start, _ in windows])
+    last = first + np.array([end - start for _, start, end in windows])
+    record = hits["record"].to_numpy(dtype=int)
+    over = hits[(hits["start"].to_numpy() < last[record]) & (hits["end"].to_numpy() > first[record])]
+    of_records = over.groupby("record")["name"].agg(set)
+    return [of_records.get(i, set()) for i in range(len(windows))]

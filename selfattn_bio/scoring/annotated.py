@@ -1,0 +1,96 @@
+"""Scored variants written: an effect table, and the VCF as it was with more in INFO.
+
+Hides: the names in INFO, their header lines, bgzip. The `variants` command uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+import pysam
+
+from selfattn_bio.errors import VariantFileError
+from selfattn_bio.files import whole_file
+from selfattn_bio.scoring.variants import Batch
+from selfattn_bio.sequence.vcf import COLUMNS, VcfFile
+
+INFO = {  # name in INFO -> column of the table, what it is
+    "SAB_LOGIT_REF": ("logit_ref", "logit of the window with the reference allele"),
+    "SAB_LOGIT_ALT": ("logit_alt", "logit of the window with the alternative allele"),
+    "SAB_EFFECT": ("effect", "logit with the alternative less logit with the reference allele"),
+    "SAB_PROBABILITY_EFFECT": ("probability_effect", "probability with the alternative less that with the reference allele"),
+}
+
+
+class VariantWriter:
+    """PREFIX.effects.tsv and, of a VCF file, PREFIX.annotated.vcf.gz (bgzip): whole files, or none.
+
+    Parameters
+    ----------
+    prefix
+        What the names of the files begin with.
+    source
+        The VCF whose header is taken over; None for none.
+    model
+        Named in the header lines.
+
+    Raises
+    ------
+    VariantFileError
+        If the header defines one of the names in INFO already.
+    """
+
+    def __init__(self, prefix: str | Path, source: VcfFile | None, model: str) -> None:
+        self._prefix, self._source, self._model, self._files = prefix, source, model, ExitStack()
+        if source is None:
+            return
+        for number, line in enumerate(source.header, start=1):
+            if taken := [name for name in INFO if line.startswith(f"##INFO=<ID={name},")]:
+                message, cure = f"INFO must have no {taken[0]} yet, got one", "Take the VCF as it was before, or rename it"
+                raise VariantFileError(message, place=f"{source.path}:{number}", cure=cure)
+
+    def __enter__(self) -> VariantWriter:
+        table = self._files.enter_context(whole_file(f"{self._prefix}.effects.tsv"))
+        self._table, self._first = self._files.enter_context(table.open("w", encoding="utf-8", newline="")), True
+        if self._source is not None:
+            path = self._files.enter_context(whole_file(f"{self._prefix}.annotated.vcf.gz"))
+            self._vcf = self._files.enter_context(pysam.BGZFile(str(path), "wb", None))
+            described = [
+                f'##INFO=<ID={name},Number=A,Type=Float,Description="{text}, by selfattn_bio, {self._model}">'
+                for name, (_, text) in INFO.items()
+            ]
+            self._write([*self._source.header[:-1], *described, self._source.header[-1]])
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._files.__exit__(kind, error, trace)
+
+    def write(self, batch: Batch, more: pd.DataFrame | None = None) -> None:
+        """The rows of a batch, with further columns, and its lines."""
+        table = batch.table if more is None else pd.concat([batch.table, more], axis=1)
+        table.to_csv(self._table, sep="\t", index=False, header=self._first, float_format="%.6g", lineterminator="\n")
+        self._first = False
+        if self._source is None:
+            return
+        lines, row = [], 0
+        for variant in batch.variants:
+            fields = list(variant.fields)
+            fields[COLUMNS.index("INFO")] = _info(fields[COLUMNS.index("INFO")], batch.table[row : row + len(variant.alts)])
+            lines.append("\t".join(fields))
+            row += len(variant.alts)
+        self._write(lines)
+
+    def _write(self, lines: Sequence[str]) -> None:
+        self._vcf.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _info(before: str, rows: pd.DataFrame) -> str:
+    """INFO with the effects of a line's alleles; as it was where none is scored."""
+    if rows["effect"].isna().all():
+        return before
+    told = [f"{name}={','.join('.' if pd.isna(x) else f'{x:.6g}' for x in rows[column])}" for name, (column, _) in INFO.items()]
+    return ";".join([*([before] if before not in (".", "") else []), *told])

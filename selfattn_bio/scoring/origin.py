@@ -1,0 +1,111 @@
+"""What a model folder tells of the records it was trained on: how long they were, how many of them positive, of which assembly.
+
+Hides: where in the folder it stands. Scans and variants take the length as their window, `prior=` takes the share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+
+from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.checkpoint import RUN, read_provenance
+from selfattn_bio.model.lineage import SEEN
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model and what its folder says; of a model that was loaded before, nothing is known but the assembly.
+
+    Attributes
+    ----------
+    length
+        Letters of a record of train and valid, the median; None if unknown.
+    share
+        Of positives among the records of both classes, as the loss weighed them; None if unknown.
+    assembly
+        Of the coordinates; "" if unknown.
+    """
+
+    scorer: Scorer | Ensemble
+    length: int | None
+    share: float | None
+    assembly: str
+
+    def window(self, asked: int | None) -> int:
+        """The window that is asked for, or else the length of the records.
+
+        Raises
+        ------
+        ValueError
+            If neither is known, or it is shorter than a model's k.
+        """
+        if asked is None and self.length is None:
+            raise ValueError("window must be given for a model whose records have no coordinates, or that was loaded before, got none")
+        size = asked if asked is not None else int(self.length or 0)
+        if size < (k := max(member.tokenizer.k for member in self.scorer.members)):
+            raise ValueError(f"window must be at least k = {k} letters, got {size}")
+        return size
+
+    def shift(self, prior: float | None) -> float:
+        """What is added to calibrated log-odds so that they are of a set of which a share `prior` is positive; 0 for None.
+
+        Raises
+        ------
+        ValueError
+            If `prior` is not in (0, 1), or the share of the training records is unknown.
+        """
+        if prior is None:
+            return 0.0
+        if not 0 < prior < 1:
+            raise ValueError(f"prior must be in (0, 1), got {prior}")
+        if self.share is None:
+            raise ValueError("prior must go with a model folder that tells the training set's share of positives, got none")
+        return float(logit(prior) - logit(self.share))
+
+
+Model = Scorer | Ensemble | Origin | str | Path | Sequence[str | Path]  # what scans and variants take
+
+
+def origin_of(model: Model) -> Origin:
+    """Load a model, or take one that is, with what the folder tells; of several folders the first speaks.
+
+    Raises
+    ------
+    ModelFolderError
+        As of `load`; or if the model is not one of positives against negatives of DNA.
+    """
+    if isinstance(model, Origin):
+        return model
+    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    if scorer.run.objective.kind != "binary" or not scorer.alphabet.has_complement:
+        message = f"a genome's scores must be of an objective 'binary' on dna, got {scorer.run.objective.kind!r} on {scorer.alphabet.name}"
+        raise ModelFolderError(message, place="" if isinstance(model, Scorer | Ensemble) else str(model))
+    if isinstance(model, Scorer | Ensemble):
+        return Origin(scorer, None, None, scorer.run.data.assembly)
+    folder = Path(model if isinstance(model, str | Path) else model[0])
+    run = read_run_file(folder / RUN)
+    return Origin(scorer, _length(folder), _share(folder, run), run.data.assembly)
+
+
+def _length(folder: Path) -> int | None:
+    if not (folder / SEEN).is_file():
+        return None
+    places = pd.read_parquet(folder / SEEN, columns=["start", "end"]).dropna()
+    return int(np.median(places["end"] - places["start"])) if len(places) else None
+
+
+def _share(folder: Path, run: RunFile) -> float | None:
+    """Of the records as the files had them: they are split by chromosome, group or lot, not by label."""
+    if run.training.class_weights == "balanced":
+        return 0.5
+    records = {file["path"]: file["records"] for file in read_provenance(folder).get("data") or ()}
+    of_classes = [sum(records.get(path, 0) for path in paths or ()) for paths in (run.data.positives, run.data.negatives)]
+    return of_classes[0] / sum(of_classes) if all(of_classes) else None

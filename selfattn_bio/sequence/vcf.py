@@ -1,0 +1,163 @@
+"""VCF in: one line at a time, checked, with its text kept so that it can be written again with more in INFO.
+
+Hides: compression, the header, columns, and the wording and place of every error of a VCF file. Own reader: htslib (pysam) names no line,
+prints its own warnings, mends some lines in silence, and writes others than it read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NoReturn, cast
+
+from selfattn_bio.errors import GenomeError, VariantFileError
+from selfattn_bio.sequence.genome import Genome
+
+COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
+NO_LETTERS = (".", "*")  # no alternative; an allele that another line's deletion removes
+_LETTERS = re.compile("[ACGTNacgtn]+")
+_SHOWN = 40  # characters of a file in an error
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One line of a VCF file.
+
+    Attributes
+    ----------
+    place
+        `path:line`.
+    chrom, name
+        The chromosome as the file and as the genome calls it.
+    start
+        0-based place of the first letter of `ref`: POS - 1.
+    ref, alts
+        Upper-case letters; an alternative may be one of NO_LETTERS.
+    fields
+        The text of all columns.
+    """
+
+    place: str
+    chrom: str
+    name: str
+    start: int
+    id: str
+    ref: str
+    alts: tuple[str, ...]
+    fields: tuple[str, ...] = ()
+
+
+class VcfFile:
+    """A VCF file, plain, gz or bgzip; iterating it reads it from the start each time. Lines come as they stand, sorted or not.
+
+    Attributes
+    ----------
+    header
+        Lines up to #CHROM, without line ends.
+
+    Raises
+    ------
+    VariantFileError
+        If the file is missing, unreadable, BCF, a damaged gz, or has no header; when iterated, if a line has other columns than the header
+        says, no whole number or no letters where such must be, a symbolic allele or a breakend, a chromosome that the genome
+        lacks or a place beyond its end. The place is `path:line`.
+    """
+
+    def __init__(self, path: str | Path, genome: Genome) -> None:
+        self.path, self.genome = Path(path), genome
+        self.header: list[str] = []
+        for _, line in self._lines():
+            if not line.startswith("#"):
+                break
+            self.header.append(line)
+            if line.startswith("#CHROM"):
+                break
+        self._check_header()
+
+    def __iter__(self) -> Iterator[Variant]:
+        for number, line in self._lines():
+            if number > len(self.header) and line:
+                yield self._variant(line, f"{self.path}:{number}")
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        """Line numbers, from 1, and text without line ends."""
+        if not self.path.is_file():
+            _fail("VCF file must be an existing file", "a folder" if self.path.is_dir() else "no such file", str(self.path))
+        try:
+            with _open(self.path) as handle:
+                for number, line in enumerate(handle, start=1):
+                    yield number, _text(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, f"{self.path}:{number}")
+        except EOFError:
+            _fail("gz file must be whole", "an end in the middle (truncated)", str(self.path), "Download or copy it again")
+        except (zlib.error, gzip.BadGzipFile) as error:
+            _fail("gz file must be undamaged", str(error), str(self.path), "Download or copy it again")
+        except OSError as error:
+            _fail("VCF file must be readable", error.strerror or str(error), str(self.path))
+
+    def _check_header(self) -> None:
+        if not self.header or not self.header[0].startswith("##fileformat=VCF"):
+            got = self.header[0][:_SHOWN] if self.header else "none"
+            _fail("VCF must begin with ##fileformat=VCF", repr(got), f"{self.path}:1")
+        place, columns = f"{self.path}:{len(self.header)}", self.header[-1].split("\t")
+        if not self.header[-1].startswith("#CHROM"):
+            _fail("VCF header must end with a line #CHROM", repr(self.header[-1][:_SHOWN]), place)
+        if tuple(columns[: len(COLUMNS)]) != COLUMNS:
+            _fail(f"columns must be {' '.join(COLUMNS)}, parted by tabs", repr(self.header[-1][:_SHOWN]), place)
+        self._num_columns = len(columns)
+
+    def _variant(self, line: str, place: str) -> Variant:
+        fields = tuple(line.split("\t"))
+        if len(fields) != self._num_columns:
+            _fail(f"a line must have {self._num_columns} columns parted by tabs", f"{len(fields)}: {line[:_SHOWN]!r}", place)
+        chrom, position, name, ref, alt = fields[:5]
+        if not re.fullmatch("[0-9]{1,18}", position) or int(position) == 0:
+            _fail("POS must be a whole number from 1 on", repr(position[:_SHOWN]), place)
+        if not _LETTERS.fullmatch(ref):
+            _fail("REF must be letters A C G T N", repr(ref[:_SHOWN]), place)
+        alts = tuple(alt.split(","))
+        for one in alts:
+            _check_allele(one, place)
+        try:
+            own = self.genome.resolve(chrom)
+        except GenomeError as error:
+            raise VariantFileError(error.message, place=place, cure=error.cure) from None
+        if (end := int(position) - 1 + len(ref)) > (length := self.genome.lengths[own]):
+            _fail(f"REF must end within {chrom} ({length} letters)", f"{end}", place, "Is it the same assembly?")
+        return Variant(place, chrom, own, int(position) - 1, name, ref.upper(), tuple(one.upper() for one in alts), fields)
+
+
+def _text(line: bytes, place: str) -> str:
+    try:
+        return line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        _fail("VCF must be UTF-8 text, plain or gz", f"byte 0x{line[error.start]:02X}", place)
+
+
+def _check_allele(allele: str, place: str) -> None:
+    if allele in NO_LETTERS or _LETTERS.fullmatch(allele):
+        return
+    kind = "symbolic " if allele.startswith("<") else "breakend " if "[" in allele or "]" in allele else ""
+    cure = "Remove such lines: bcftools view --exclude-types other,bnd" if kind else ""
+    _fail("ALT must be letters A C G T N, or . or *", f"{kind}{allele[:_SHOWN]!r}", place, cure)
+
+
+def _open(path: Path) -> BinaryIO:
+    with path.open("rb") as handle:
+        head = handle.read(2)
+    reopen = partial(cast(Callable[..., BinaryIO], gzip.open if head == b"\x1f\x8b" else open), path, "rb")
+    with reopen() as handle:
+        start = handle.read(3)
+    if start == b"BCF":
+        _fail("variants must be VCF text, plain or gz", "BCF", str(path), "Convert it: bcftools view old.bcf > new.vcf")
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        _fail("VCF must be UTF-8 text", "UTF-16", str(path), "Save it as plain text (UTF-8)")
+    return reopen()
+
+
+def _fail(rule: str, got: str, place: str, cure: str = "") -> NoReturn:
+    raise VariantFileError(f"{rule}, got {got}", place=place, cure=cure) from None
