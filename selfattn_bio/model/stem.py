@@ -45,9 +45,16 @@ class ConvStem(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, N, token_dim), mask (B, N) -> (B, M, D), (B, M) with M = ceil(N / pool)."""
+        return self.combined(*self.detected(x, mask))
+
+    def detected(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, N, token_dim), mask (B, N) -> how strongly each detector fires in each `pool` tokens, (B, D, M), and (B, M)."""
         x = x * mask[..., None]  # padding is 0, so that a convolution sees the end of a sequence as it sees the edge
         x, mask = self._pooled(self.first(x.transpose(1, 2)), mask)  # (B, D, M), (B, M)
-        x = self.dropout(self.first_act(self.first_norm(x))) * mask[:, None]
+        return self.dropout(self.first_act(self.first_norm(x))) * mask[:, None], mask
+
+    def combined(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, D, M), mask (B, M) -> each with what its neighbours add, (B, M, D), (B, M)."""
         y = self.second_act(self.second_norm(self.second(x)))
         return ((x + y) * mask[:, None]).transpose(1, 2), mask
 

@@ -15,7 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfattn_bio.config import AttentionModel, ConvStem
+from selfattn_bio import config
+from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 
@@ -82,62 +83,85 @@ def _logits(scorer: Scorer, letters: NDArray[np.uint8], windows: Windows) -> NDA
 
 @dataclass(frozen=True)
 class SharedStem:
-    """Where a pooled vector of the stem stands in a window, in vectors: `left` at its start and `right` at its end see the window's edge.
+    """Where the vectors of a convolutional stem stand in a window, and which of them see its edges; the others are shared by all windows.
 
-    A window of 300 letters, 298 3-mers, kernel 9, pooled by 8, second kernel 5: 38 vectors, of which 3 at the start and 4 at the end are
-    computed for the window, from the 6 and 7 that stand there; 31 are those of the whole sequence.
+    A window of 300 letters is 298 3-mers; with kernel 9, pooled by 8, it is 38 detector vectors, of which 1 at the start and 2 at the end
+    see an edge, and with second kernel 5 so do 3 and 4 of the 38 that leave the stem.
+
+    Attributes
+    ----------
+    num_tokens, step
+        Of a window, and from a window to the next.
+    size
+        Vectors of a window.
+    pool
+        Tokens a vector.
+    edges
+        Detector vectors that see an edge, at the start and at the end.
+    margin
+        Vectors on each side that the second convolution joins to one.
     """
 
-    num_tokens: int  # of a window
-    step: int  # tokens from a window to the next
+    num_tokens: int
+    step: int
+    size: int
     pool: int
-    edge: int  # vectors that see an edge that stands between two vectors
-    right: int
+    edges: tuple[int, int]
+    margin: int
 
     @classmethod
     def of(cls, scorer: Scorer, windows: Windows) -> SharedStem | None:
         """None where nothing can be shared: no convolutional stem, a stride that is no multiple of its pooling, windows too short."""
         tokenizer, section = scorer.tokenizer, scorer.run.model
-        if not (isinstance(section, AttentionModel) and isinstance(stem := section.stem, ConvStem)) or windows.stride % unit(scorer):
+        if not isinstance(section, config.AttentionModel) or not isinstance(section.stem, config.ConvStem) or windows.stride % unit(scorer):
             return None
-        num_tokens = tokenizer.num_tokens(windows.size)
-        edge = -(-(stem.kernel // 2) // stem.pool) + stem.second_kernel // 2
-        untouched = (num_tokens - stem.kernel // 2) // stem.pool - stem.second_kernel // 2  # vectors that do not see the end
-        found = cls(num_tokens, windows.stride // tokenizer.stride, stem.pool, edge, -(-num_tokens // stem.pool) - untouched)
-        return found if found.size >= 2 * edge + found.right else None
-
-    @property
-    def size(self) -> int:
-        """Vectors of a window."""
-        return -(-self.num_tokens // self.pool)
+        num_tokens, pool = tokenizer.num_tokens(windows.size), section.stem.pool
+        half, margin, size = section.stem.kernel // 2, section.stem.second_kernel // 2, -(-num_tokens // pool)
+        edges = -(-half // pool), size - (num_tokens - half) // pool
+        if half == 0 or size < 2 * (sum(edges) + 2 * margin):
+            return None
+        return cls(num_tokens, windows.stride // tokenizer.stride, size, pool, edges, margin)
 
     def logits(self, scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Logits (n,) of the windows of a sequence that ends with the last of them."""
-        network = scorer.network
         with torch.inference_mode():
-            tokens = scorer.tokens(letters[None])  # (1, N)
+            embeddings = scorer.network.embed(scorer.tokens(letters[None]))[0]  # (N, token_dim)
             of_members = [
-                torch.cat([_after_stem(member, x)[:, 0] for x in self._stems(network.embed(tokens)[0], member)])
-                for member in network.members
-                if isinstance(member, AttentionBody)
+                torch.cat([_after_stem(member, x)[:, 0] for x in self._stems(embeddings, member.stem)])
+                for member in scorer.network.members
+                if isinstance(member, AttentionBody) and isinstance(member.stem, stem.ConvStem)
             ]
             return torch.stack(of_members).double().mean(0).cpu().numpy()
 
-    def _stems(self, embeddings: Tensor, member: AttentionBody) -> Iterator[Tensor]:
+    def _stems(self, embeddings: Tensor, convolve: stem.ConvStem) -> Iterator[Tensor]:
         """embeddings (N, token_dim) of the whole sequence -> what the stem makes of each window, (B, M, D), batch by batch."""
-
-        def stem(x: Tensor) -> Tensor:
-            return member.stem(x, x.new_ones(x.shape[:2], dtype=torch.bool))[0]
-
-        first, last = (self.edge * 2) * self.pool, (self.size - self.right - self.edge) * self.pool
-        whole = stem(embeddings[None])[0].unfold(0, self.size, self.step // self.pool).transpose(1, 2)  # (n, M, D), a view
-        own = embeddings.unfold(0, self.num_tokens, self.step).transpose(1, 2)  # (n, tokens, token_dim), a view
-        for start in range(0, len(whole), BATCH):
+        first, last = self.edges
+        hop, before, after = self.step // self.pool, first + self.margin, last + self.margin
+        detected = _detected(convolve, embeddings[None])  # (1, D, P)
+        combined = _combined(convolve, detected)[0]  # (P, D)
+        own = embeddings.unfold(0, self.num_tokens, self.step).transpose(1, 2)  # views of each window: (n, tokens, token_dim)
+        detectors = detected[0].unfold(1, self.size, hop).transpose(0, 1)  # (n, D, M)
+        vectors = combined.unfold(0, self.size, hop).transpose(1, 2)  # (n, M, D)
+        for start in range(0, len(own), BATCH):
             rows = slice(start, start + BATCH)
-            x = whole[rows].clone(memory_format=torch.contiguous_format)
-            x[:, : self.edge] = stem(own[rows, :first])[:, : self.edge]
-            x[:, -self.right :] = stem(own[rows, last:])[:, -self.right :]
+            x = vectors[rows].clone(memory_format=torch.contiguous_format)
+            left = detectors[rows, :, : before + self.margin].clone()
+            left[..., :first] = _detected(convolve, own[rows, : 2 * first * self.pool])[..., :first]
+            x[:, :before] = _combined(convolve, left)[:, :before]
+            right = detectors[rows, :, -after - self.margin :].clone()
+            right[..., -last:] = _detected(convolve, own[rows, (self.size - last - first) * self.pool :])[..., -last:]
+            x[:, -after:] = _combined(convolve, right)[:, -after:]
             yield x
+
+
+def _detected(convolve: stem.ConvStem, x: Tensor) -> Tensor:
+    """x (B, N, token_dim) without padding -> (B, D, M)."""
+    return convolve.detected(x, x.new_ones(x.shape[:2], dtype=torch.bool))[0]
+
+
+def _combined(convolve: stem.ConvStem, x: Tensor) -> Tensor:
+    """x (B, D, M) without padding -> (B, M, D)."""
+    return convolve.combined(x, x.new_ones(len(x), x.shape[2], dtype=torch.bool))[0]
 
 
 def _after_stem(member: AttentionBody, x: Tensor) -> Tensor:
