@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
     from selfattn_bio.scoring.sampling import sample
-    from selfattn_bio.scoring.scorer import Ensemble, Scorer, load, score_sequences
+    from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
+    from selfattn_bio.scoring.table import score_batches, score_sequences
     from selfattn_bio.scoring.tracks import Scan, score_genome
     from selfattn_bio.scoring.variants import Placing, score_variants
 
 # Loaded on first use: ingest and split must not wait for torch.
 _HOMES = {
     "load": "scoring.scorer",
-    "score_sequences": "scoring.scorer",
+    "score_sequences": "scoring.table",
+    "score_batches": "scoring.table",
     "Scorer": "scoring.scorer",
     "Ensemble": "scoring.scorer",
     "explain": "interpret.explanation",
@@ -50,6 +52,7 @@ __all__ = [
     "load",
     "read_attention",
     "sample",
+    "score_batches",
     "score_genome",
     "score_sequences",
     "score_variants",

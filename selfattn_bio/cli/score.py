@@ -1,8 +1,10 @@
-"""Score the sequences of FASTA files with a trained model: a table of id and what the model says.
+"""Score the sequences of FASTA files, or intervals of a genome, with a trained model: a table of id and what the model says.
 
-Of two classes that is logit, probability and predicted, the label at the threshold that was fitted on valid.
-A masked or causal language model says nothing of a sequence as a whole, and is refused. Several models are averaged; the column `spread` is
-then the standard deviation of what they say.
+Of two classes that is logit, probability and predicted, the label at the threshold that was fitted on valid. Several models are averaged;
+the column `spread` is then the standard deviation of what they say. `unlike` says which sequences are unlike those of the training.
+With --coverage .9 the column `set` holds the true label of nine of ten records, if they are like those of valid.
+Files of any length are scored in the memory of some thousand sequences; the table is written as it grows, and has its name at the end.
+A masked or causal language model says nothing of a sequence as a whole, and is refused.
 
 example: selfattn-bio score --model results/promoter/model --fasta new.fa --output scores.tsv
 """
@@ -11,31 +13,68 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selfattn_bio.errors import SelfAttnBioError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from selfattn_bio.scoring.scorer import Ensemble, Scorer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio score`."""
-    parser.add_argument("--model", required=True, type=Path, nargs="+", help="model folder; several are averaged")
-    parser.add_argument("--fasta", required=True, type=Path, nargs="+", help="FASTA files (plain, gz, bgzip)")
+    parser.add_argument(
+        "--model", required=True, type=Path, nargs="+", help="model folder, or the name of one that ships; several are averaged"
+    )
+    inputs = parser.add_mutually_exclusive_group(required=True)
+    inputs.add_argument("--fasta", type=Path, nargs="+", metavar="FILE", help="FASTA files (plain, gz, bgzip)")
+    inputs.add_argument("--bed", type=Path, nargs="+", metavar="FILE", help="BED files of intervals of --genome, 0-based half-open")
+    parser.add_argument("--genome", type=Path, metavar="FILE", help="FASTA (plain, bgzip) that --bed is of; minus strands are turned")
     parser.add_argument("--rc", action="store_true", help="average both strands")
+    parser.add_argument("--coverage", type=float, metavar="C", help="also say what holds the truth with this chance, such as 0.9")
+    parser.add_argument("--uncalibrated", action="store_true", help="probabilities of the logits as they are, without the temperature")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences in one pass (default: as many as 32,768 letters hold)")
     parser.add_argument("--output", required=True, type=Path, help="TSV to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Score each file; write one table, with the column `file` in front."""
-    import pandas as pd
-
     from selfattn_bio.files import whole_file
-    from selfattn_bio.scoring.scorer import load, score_sequences
+    from selfattn_bio.scoring.scorer import load
 
-    scorer = load(arguments.model)
+    if bool(arguments.bed) != bool(arguments.genome):
+        raise SelfAttnBioError("--bed and --genome must come together, got one of them")
+    scorer, total, unlike = load(arguments.model), 0, None
     try:
-        table = pd.concat([score_sequences(scorer, path, rc=arguments.rc).assign(file=str(path)) for path in arguments.fasta])
+        with whole_file(arguments.output) as temporary:
+            for table in _tables(arguments, scorer):
+                table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", mode="a", header=not total and not temporary.exists())
+                total += len(table)
+                if "unlike" in table:
+                    unlike = (unlike or 0) + int((table["unlike"] != "no").sum())
     except ValueError as error:  # a model that scores no sequences, or has one strand
         raise SelfAttnBioError(str(error), place=", ".join(map(str, arguments.model))) from error
-    table = table[["file", *(column for column in table if column != "file")]]
-    with whole_file(arguments.output) as temporary:
-        table.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
-    print(f"score: {len(table)} sequence{'s' * (len(table) != 1)} scored: {arguments.output}")
+    if unlike is not None and total:
+        print(f"score: {unlike / total:.1%} of the sequences are unlike the training data (of valid 1.0% are, by composition)")
+    print(f"score: {total} sequence{'s' * (total != 1)} scored: {arguments.output}")
+
+
+def _tables(arguments: argparse.Namespace, scorer: Scorer | Ensemble) -> Iterator[pd.DataFrame]:
+    from selfattn_bio.scoring.table import score_batches
+
+    for path in arguments.fasta or arguments.bed:
+        for table in score_batches(
+            scorer,
+            path,
+            rc=arguments.rc,
+            calibrated=not arguments.uncalibrated,
+            coverage=arguments.coverage,
+            batch_size=arguments.batch_size,
+            genome=arguments.genome,
+        ):
+            table.insert(0, "file", str(path))
+            yield table

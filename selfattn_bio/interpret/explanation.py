@@ -27,7 +27,8 @@ from selfattn_bio.interpret.readout import attention_received
 from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.relevance import BATCH, attnlrp_scores, importance
 from selfattn_bio.interpret.seqlets import find_patterns
-from selfattn_bio.scoring.scorer import Scorer, load_single, read_sequences
+from selfattn_bio.scoring.inputs import read_sequences
+from selfattn_bio.scoring.scorer import Scorer, load_single
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 PLACE = ("chrom", "start", "end", "strand")

@@ -20,7 +20,8 @@ from selfattn_bio.attention.reading import Layer, received, rollout, top_edges
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
-from selfattn_bio.scoring.scorer import Scorer, load_single, read_sequences
+from selfattn_bio.scoring.inputs import read_sequences
+from selfattn_bio.scoring.scorer import Scorer, load_single
 
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
 

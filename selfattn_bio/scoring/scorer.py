@@ -1,44 +1,30 @@
-"""Score any sequence with a trained model, or the mean of several: letters in, logits out.
+"""A trained model, or the mean of several: letters in, logits out.
 
-Hides: batching, padding, device, temperature, strands. Training measures valid with it; evaluation, interpretation and users score.
+Hides: batching, padding, device, temperature. Training measures valid with it; evaluation, interpretation and `score_sequences` ask it.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence, Set, Sized
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from selfattn_bio.config import (
-    PER_TOKEN,
-    BinaryObjective,
-    LabelsObjective,
-    MulticlassObjective,
-    Objective,
-    RegressionObjective,
-    RunFile,
-    SeveralObjective,
-)
+from selfattn_bio.config import PER_TOKEN, RunFile
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.errors import ModelFolderError, SequenceFileError
-from selfattn_bio.evaluation.measures import predictions_of
-from selfattn_bio.evaluation.summary import spread
-from selfattn_bio.model.checkpoint import load_model
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.checkpoint import CALIBRATION, load_model
 from selfattn_bio.model.classifier import Network, num_outputs, tokenizer_of
+from selfattn_bio.scoring.reference import Reference, load_reference
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
-from selfattn_bio.sequence.readers import read_records
-from selfattn_bio.sequence.records import letters_of
 
-LONGEST_NAME = 255  # bytes of a file's name: a longer string is none
 BATCH_LETTERS = 32_768  # about 100 sequences of 300 letters: chunks of 256 took twice as long a sequence
 
 
@@ -55,6 +41,8 @@ class Scorer:
     slope
         Fitted on valid: what one logit is worth in log-odds that held-out labels bear out; of a network that tells nothing, slope x
         spread of the logits is about 2 / sqrt(records of valid).
+    reference
+        What its training data looked like; None of a folder that does not hold it.
     """
 
     run: RunFile
@@ -63,6 +51,7 @@ class Scorer:
     temperature: float = 1.0
     threshold: float = 0.5
     slope: float = 1.0
+    reference: Reference | None = None
 
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())
@@ -91,8 +80,10 @@ class Scorer:
         """ASCII arrays of any length -> token ids (B, N) int64 on the device, padded with 0."""
         return self.tokens(pad_letters(list(letters)))
 
-    def batches(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.int64]]:
-        """Rows, longest first, in batches of at most BATCH_LETTERS letters with their padding (one row at least).
+    def batches(
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None
+    ) -> Iterator[NDArray[np.int64]]:
+        """Rows, longest first, in batches of `batch_size`, or of at most BATCH_LETTERS letters with their padding (one row at least).
 
         Raises
         ------
@@ -105,17 +96,19 @@ class Scorer:
         order = np.argsort(-lengths, kind="stable")
         start = 0
         while start < len(order):
-            rows = order[start : start + max(1, BATCH_LETTERS // int(lengths[order[start]]))]
+            rows = order[start : start + (batch_size or max(1, BATCH_LETTERS // int(lengths[order[start]])))]
             start += len(rows)
             yield rows
 
-    def outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> NDArray[np.float64]:
         """Outputs (n, C) of sequences of any lengths, in the order given: logits of classes or labels, numbers as trained.
 
         Parameters
         ----------
         letters
             ASCII upper-case letters: (n, L) padded with 0 at the end, or n arrays.
+        batch_size
+            Sequences in one pass; as many as BATCH_LETTERS letters hold if not given.
 
         Raises
         ------
@@ -126,18 +119,18 @@ class Scorer:
             raise ValueError(f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}")
         outputs = np.empty((len(letters), num_outputs(self.run)))
         with torch.inference_mode():
-            for rows in self.batches(letters):
+            for rows in self.batches(letters, batch_size):
                 tokens = self.tokens_of([letters[i][: np.count_nonzero(letters[i])] for i in rows])
                 outputs[rows] = self.network(tokens).mean(1).double().cpu().numpy()
         return outputs
 
-    def token_outputs(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
+    def token_outputs(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[NDArray[np.float64]]:
         """Outputs (N, C) of each token of sequences of any lengths, of a model with outputs a token; errors as of `outputs`."""
         if self.run.objective.kind not in PER_TOKEN:
             raise ValueError(f"objective must be one with outputs a token, got {self.run.objective.kind!r}")
         outputs: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(letters)
         with torch.inference_mode():
-            for rows in self.batches(letters):
+            for rows in self.batches(letters, batch_size):
                 found = self.network(self.tokens_of([letters[i] for i in rows])).mean(1).double().cpu().numpy()
                 for row, of_row in zip(rows, found, strict=True):
                     outputs[row] = of_row[: self.tokenizer.num_tokens(len(letters[row]))]
@@ -202,6 +195,8 @@ def load(path: Sequence[str | Path]) -> Scorer | Ensemble: ...
 def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
     """Load a model folder, on CUDA if there is a device, else on the CPU; several folders are loaded as an ensemble.
 
+    The name of a model that ships, as `load("promoter")`, is its folder, unless there is a folder of that name here.
+
     Raises
     ------
     ModelFolderError
@@ -249,111 +244,17 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
 
 
 def _load_one(path: str | Path) -> Scorer:
-    run, network, provenance = load_model(path)
+    folder = folder_of(path)
+    run, network, provenance = load_model(folder)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = tokenizer_of(run)
-    calibration = provenance["calibration"]
-    return Scorer(run, tokenizer, network.eval(), **calibration)
+    calibration = {name: provenance["calibration"][name] for name in CALIBRATION}
+    reference = load_reference(folder, tokenizer.alphabet, provenance["weights_sha256"])
+    return Scorer(run, tokenizer, network.eval(), **calibration, reference=reference)
 
 
-def score_sequences(
-    model: Scorer | Ensemble | str | Path | Sequence[str | Path], sequences: Sequence[str] | str | Path, *, rc: bool = False
-) -> pd.DataFrame:
-    """Score strings or a FASTA file with a model of any objective that says something of a sequence or its letters.
-
-    `score_sequences("results/promoter/model", ["ACGT..."])` gives one row, id "0".
-
-    Parameters
-    ----------
-    model
-        A model folder, several of them whose outputs are averaged, or what `load` returned.
-    sequences
-        Strings, or the path of a FASTA file (plain, gz, bgzip); lower case and U are read as upper case and T.
-    rc
-        Average the outputs of both strands (DNA only; not of labels a letter).
-
-    Returns
-    -------
-    One row a sequence, in the order given: id (header or number), then by objective
-    binary: logit, probability (calibrated), predicted (the label: 1 from the threshold on that was fitted on valid, else 0);
-    multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each; regression: each column;
-    several: those of each part, as PART.COLUMN; labels: predicted, text as long as the sequence; masked and causal models score no
-    sequences.
-    Of several models also how far they differ, the standard deviation over them: binary: spread, of the logit; multiclass: spread_CLASS,
-    multilabel and regression: spread_COLUMN, of what the column of that name holds; labels: none.
-
-    Raises
-    ------
-    SequenceFileError
-        If the file is malformed, a letter is outside the alphabet, or a record is shorter than a model's k.
-    ModelFolderError
-        As of `load`.
-    ValueError
-        If one of a list is so, a string is given alone and names no file, or `rc` is asked of an alphabet without
-        complement or of labels a letter.
-    """
-    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
-    ids, letters = read_sequences(scorer.alphabet, sequences, max(member.tokenizer.k for member in scorer.members))
-    objective = scorer.run.objective
-    if isinstance(objective, LabelsObjective):
-        if rc:
-            raise ValueError("rc must be false for labels a letter, got true: the other strand has other letters")
-        of_members = [member.token_outputs(letters) for member in scorer.members]
-        best = [predictions_of(objective, np.mean(rows, axis=0)).argmax(-1) for rows in zip(*of_members, strict=True)]
-        return pd.DataFrame({"id": ids, "predicted": ["".join(objective.classes[i] for i in row) for row in best]})
-    outputs = np.stack([_outputs(member, letters, rc) for member in scorer.members])  # (M, n, C)
-    mean = outputs.mean(axis=0)
-    if isinstance(objective, BinaryObjective):
-        probability = scorer.probabilities(mean[:, 0])
-        columns = {"logit": mean[:, 0], "probability": probability, "predicted": (probability >= scorer.threshold).astype(int)}
-        return pd.DataFrame({"id": ids, **columns, **_spreads({"spread": outputs[..., 0]})})
-    return pd.DataFrame({"id": ids, **_said(objective, predictions_of(objective, mean), predictions_of(objective, outputs))})
-
-
-def _said(objective: Objective, predicted: NDArray[np.float64], each: NDArray[np.float64]) -> dict[str, Any]:
-    """Columns of a table of what is predicted, (n, C), and of each member (M, n, C); those of a part of several begin with its name."""
-    if isinstance(objective, SeveralObjective):
-        of_parts = {name: _said(objective.parts[name], predicted[:, of], each[..., of]) for name, of in objective.places().items()}
-        return {f"{name}.{column}": values for name, of_part in of_parts.items() for column, values in of_part.items()}
-    names, called = objective.output_names, isinstance(objective, MulticlassObjective)
-    prefix = "" if isinstance(objective, RegressionObjective) else "probability_"
-    found = {"predicted": [names[i] for i in predicted.argmax(axis=1)]} if called else {}
-    values = {prefix + name: predicted[:, i] for i, name in enumerate(names)}
-    return found | values | _spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
-
-
-def _outputs(scorer: Scorer, letters: Sequence[NDArray[np.uint8]], rc: bool) -> NDArray[np.float64]:
-    """(n, C) outputs, or the mean of both strands'."""
-    outputs = scorer.outputs(letters)
-    if rc:
-        outputs = (outputs + scorer.outputs([scorer.alphabet.reverse_complement(row) for row in letters])) / 2
-    return outputs
-
-
-def _spreads(values: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Column -> (M, n) values of the members -> (n,) their standard deviation; no column of a single model."""
-    return {name: spread(of_members) for name, of_members in values.items() if len(of_members) > 1}
-
-
-def read_sequences(alphabet: Alphabet, sequences: Sequence[str] | str | Path, k: int) -> tuple[list[str], list[NDArray[np.uint8]]]:
-    """Ids and ASCII letters of strings (numbered from 0) or of a FASTA file, none of fewer than `k` letters."""
-    rule = "sequences must be a list of strings or the path of a FASTA file"
-    if isinstance(sequences, str) and not os.path.exists(sequences) and (len(sequences) > LONGEST_NAME or "." not in sequences):
-        shown = sequences if len(sequences) <= 12 else f"{sequences[:12]}..."
-        raise ValueError(f"{rule}, got {shown!r}, which is no file: write letters as a list, [{sequences[:8]!r}...]")
-    if isinstance(sequences, str | Path):
-        records = list(read_records(sequences, alphabet))
-        for record in records:
-            if len(record.letters) < k:
-                message = f"sequences must be at least k = {k} letters long, got {len(record.letters)} in record {record.id!r}"
-                raise SequenceFileError(message, place=str(sequences))
-        return [record.id for record in records], [record.letters for record in records]
-    if isinstance(sequences, Mapping | Set) or not isinstance(sequences, Sized):
-        raise ValueError(f"{rule}, got {type(sequences).__name__}")
-    if foreign := [type(text).__name__ for text in sequences if not isinstance(text, str)]:
-        raise ValueError(f"{rule}, got {type(sequences).__name__} of {foreign[0]}")
-    letters = [letters_of(text, alphabet, f"sequence {i} (counted from 0)") for i, text in enumerate(sequences)]
-    for i, row in enumerate(letters):
-        if len(row) < k:
-            raise ValueError(f"sequences must be at least k = {k} letters long, got {len(row)} in sequence {i} (counted from 0)")
-    return [str(i) for i in range(len(letters))], letters
+def folder_of(path: str | Path) -> Path:
+    """The folder of a model that is named by its path, or of one that ships by its name."""
+    shipped = Path(str(resources.files("selfattn_bio"))) / "models"
+    is_name = str(path).isidentifier() and not Path(path).exists()
+    return shipped / path if is_name and (shipped / path).is_dir() else Path(path)

@@ -32,11 +32,14 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
+from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
+from selfattn_bio.model.card import CARD, write_card
 from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
+from selfattn_bio.scoring.reference import REFERENCE, Reference
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
@@ -115,7 +118,7 @@ def train(
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
-    check_replaceable(output, "model", (WEIGHTS, RUN, PROVENANCE, SEEN, TOP, HISTORY, COST), WEIGHTS)
+    check_replaceable(output, "model", (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, TOP, HISTORY, COST), WEIGHTS)
     fabric = open_fabric(run.training.precision, sharded=sharded)
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""  # Trainer says it if there is none
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
@@ -405,18 +408,22 @@ class Trainer:
         """Write the model folder with the best weights, from the first process; `provenance` is what was known at the start."""
         self.progress.seconds = time.monotonic() - self.started
         self.average.load_state_dict(self.top[self.progress.best_step])
-        calibration = self._calibration()
+        outputs = self.outputs_of(self.valid) if self.run.objective.kind in CONFORMAL else None
+        calibration = self._calibration(outputs)
         if not self.fabric.is_global_zero:
             return
         rows = np.concatenate([self.train.rows, self.valid.rows])
         letters = [self.corpus.letters(int(row)) for row in rows]
+        conformal = {} if outputs is None else fit_conformal(self.run.objective, outputs, self.valid.targets)
+        num_train = len(self.train.rows)
+        reference = Reference.of(self.corpus.alphabet, letters[:num_train], letters[num_train:], conformal)
         seen = seen_table(
             self.corpus.records.iloc[rows], letters, self.corpus.alphabet, self.corpus.assembly, self.lineage.seen if self.lineage else None
         )
         provenance = {
             "calibration": calibration,
             "parents": self.lineage.parents if self.lineage else [],
-            "num_train": len(self.train.rows),
+            "num_train": num_train,
             "num_valid": len(self.valid.rows),
             "best_step": self.progress.best_step,
             **provenance,
@@ -433,9 +440,12 @@ class Trainer:
             for step in self.top.keys() - {self.progress.best_step}:
                 (folder / TOP).mkdir(exist_ok=True)
                 (folder / TOP / f"step-{step:09d}.safetensors").write_bytes(save(self._plain(step)))
+            reference.save(folder, sha256_of(folder / WEIGHTS))
             seen.to_parquet(folder / SEEN, index=False)
             self._write_history(folder / HISTORY)
             (folder / COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+            (best,) = (row for row in self.progress.history if row["step"] == self.progress.best_step)
+            write_card(folder, {name: value for name, value in best.items() if name.startswith("valid_")})
         steps = self.progress.step
         early = f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought nothing better"
         ended = early if steps < self.run.training.max_steps else ""
@@ -446,11 +456,11 @@ class Trainer:
         self.average.load_state_dict(self.top[step])
         return {key: value.contiguous() for key, value in merged(self.average).items()}
 
-    def _calibration(self) -> dict[str, float]:
-        """Temperature, threshold and slope fitted on valid; of other objectives than binary what changes nothing."""
-        if self.run.objective.kind != "binary":
+    def _calibration(self, outputs: NDArray[np.float64] | None) -> dict[str, float]:
+        """Temperature, threshold and slope fitted on the outputs of valid; of other objectives than binary what changes nothing."""
+        if self.run.objective.kind != "binary" or outputs is None:
             return {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
-        logits, labels = self.outputs_of(self.valid)[:, 0], self.valid.targets
+        logits, labels = outputs[:, 0], self.valid.targets
         temperature = fit_temperature(logits, labels)
         threshold = choose_threshold(calibrate(logits, temperature), labels)
         return {"temperature": temperature, "threshold": threshold, "slope": fit_slope(logits, labels)}

@@ -13,7 +13,8 @@ from selfattn_bio import config
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import CorpusError, TrainingError
 from selfattn_bio.files import sha256_of
-from selfattn_bio.scoring.scorer import load, score_sequences
+from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import train
 from selfattn_bio.training.provenance import fingerprint_of

@@ -15,7 +15,8 @@ from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.interpret.readout import read_attention
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
-from selfattn_bio.scoring.scorer import Ensemble, Scorer, load, score_sequences
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
+from selfattn_bio.scoring.table import score_sequences
 
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
 TWO_CLASSES = config.Data(positives=("a",), negatives=("b",))

@@ -1,0 +1,134 @@
+"""The model card: a page of Markdown in each model folder that says what the model is, on what it was trained, how good it is, and what it
+is not for.
+
+Hides: its words. Training writes it; `evaluate` writes one beside metrics.json that has the figures of test as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from selfattn_bio.config import ChromosomeSplit, RunFile, read_run_file
+from selfattn_bio.model.checkpoint import RUN, read_provenance
+
+CARD = "README.md"
+SHOWN = 12  # digits of a checksum
+SAYS = {
+    "binary": "the log-odds (`logit`) and the probability that a sequence is one of the positives",
+    "multiclass": "the class of a sequence, with a probability of each",
+    "multilabel": "a probability of each label of a sequence",
+    "regression": "numbers of a sequence, in the units of the table it was trained on",
+    "several": "several things of a sequence at once, those of each part",
+    "labels": "a label of each letter",
+    "masked": "nothing of a sequence by itself: it is a language model, to fine-tune from or to embed with",
+    "causal": "nothing of a sequence by itself: it is a language model, to draw sequences from, fine-tune or embed with",
+}
+
+
+def write_card(folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None = None) -> None:
+    """Write the card into a model folder that is whole but for it; arguments as of `model_card`."""
+    (folder / CARD).write_text(model_card(folder, valid, test), encoding="utf-8")
+
+
+def model_card(folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None = None) -> str:
+    """The card of a model folder.
+
+    Parameters
+    ----------
+    valid
+        Figures of the best evaluation, by the names of history.csv.
+    test
+        Of metrics.json, `test.model`: value, low and high of each metric; nothing if it was not evaluated.
+    """
+    run, provenance = read_run_file(folder / RUN), read_provenance(folder)
+    sections = [_title(run), _training(run, provenance), _figures(run, provenance, valid, test), _use(run), _origin(provenance)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _title(run: RunFile) -> str:
+    says = SAYS[run.objective.kind]
+    control = "\n\n**It is a control: its labels were shuffled, and it must tell nothing.**" if run.is_control() else ""
+    return f"# {run.title or 'A model of selfattn_bio'}\n\nA {_words(run)} that reads {_letters(run)} and says {says}.{control}"
+
+
+def _words(run: RunFile) -> str:
+    members = f"mean of {run.model.members} networks, " if run.model.members > 1 else ""
+    if run.model.kind == "cnn":
+        return f"{members}each a convolutional network" if members else "convolutional network"
+    pattern = run.model.pattern.kind
+    kind = f"self-attention encoder ({run.model.num_layers} layers of {run.model.embed_dim}, pattern {pattern})"
+    return f"{members}each a {kind}" if members else kind
+
+
+def _letters(run: RunFile) -> str:
+    tokens = f"{run.tokens.k}-mers every {run.tokens.stride} letter{'s' * (run.tokens.stride > 1)}"
+    return f"{'DNA' if run.data.alphabet == 'dna' else 'protein'} as {tokens}"
+
+
+def _training(run: RunFile, provenance: dict[str, Any]) -> str:
+    files = [f"| `{each['path']}` | {each['records']:,} | `{each['sha256'][:SHOWN]}` |" for each in provenance.get("data", [])]
+    table = "\n".join(["| file | records | sha256 begins |", "|---|---|---|", *files])
+    split = run.split
+    how = (
+        f"by chromosome: valid {', '.join(split.valid)}; test {', '.join(split.test)}; all others train"
+        if isinstance(split, ChromosomeSplit)
+        else f"{split.kind}, valid {split.valid_fraction:.0%} and test {split.test_fraction:.0%}, seed {split.seed}"
+    )
+    counts = f"{provenance.get('num_train', 0):,} train and {provenance.get('num_valid', 0):,} valid records"
+    assembly = f" Coordinates are of {run.data.assembly}." if run.data.assembly else ""
+    parents = [f"It started from the weights of {parent.get('folder')}." for parent in provenance.get("parents", [])[:1]]
+    trained = f"{counts}; objective `{run.objective.kind}`; split {how}.{assembly} {' '.join(parents)}".rstrip()
+    return f"## What it was trained on\n\n{table}\n\n{trained} `seen.parquet` names every record of train and valid."
+
+
+def _figures(run: RunFile, provenance: dict[str, Any], valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None) -> str:
+    rows = [f"| {name.removeprefix('valid_')} | {value:.4g} | {_of_test(name, test)} |" for name, value in valid.items()]
+    rows += [f"| {name} | | {_of_test(name, test)} |" for name in test or {} if f"valid_{name}" not in valid]
+    table = "\n".join(["| | valid | test |", "|---|---|---|", *rows])
+    chosen = f"The weights are those of step {provenance.get('best_step')}, chosen on valid, whose figures are a little too good for that."
+    if not test:
+        chosen += " Test was not read for this page: `selfattn-bio evaluate` reads it, and writes this page anew beside metrics.json."
+    if run.objective.kind == "binary":
+        calibration = provenance["calibration"]
+        chosen += f" Temperature {calibration['temperature']:.3f}, threshold {calibration['threshold']:.3f}."
+    return f"## How good it is\n\n{table}\n\n{chosen}"
+
+
+def _of_test(name: str, test: Mapping[str, Mapping[str, float]] | None) -> str:
+    found = (test or {}).get(name.removeprefix("valid_"), {})
+    return f"{found['value']:.4g} ({found['low']:.4g} to {found['high']:.4g})" if "value" in found else ""
+
+
+def _use(run: RunFile) -> str:
+    lines = [
+        "For sequences like those it was trained on: as long, of the same organisms, cut in the same way. The column `unlike` of "
+        "`score_sequences` says which are not.",
+        "What it learnt is what sets its classes apart, no more: other negatives would have made another model."
+        if run.objective.kind == "binary"
+        else "What it learnt is what its table said, with the errors of the table.",
+        "Its probabilities are for the shares of classes it was trained on: in a genome, where positives are rare, they are far too high."
+        if run.objective.kind == "binary"
+        else "It was judged on held-out records of the same origin, and on no others.",
+        "It is no diagnosis, and no proof of function.",
+    ]
+    return "## Use and limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _origin(provenance: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in provenance.get("versions", {}).items())
+    commit = provenance.get("git_commit")
+    made = [
+        f"Weights `{provenance['weights_sha256'][:SHOWN]}`, seed {provenance.get('seed')}",
+        f"code {commit}" if commit else "",
+        versions,
+    ]
+    code = "\n".join(
+        [
+            "import selfattn_bio",
+            "model = selfattn_bio.load(FOLDER)  # the folder in which this page stands",
+            "selfattn_bio.score_sequences(model, SEQUENCES)",
+        ]
+    )
+    return f"## How to load it\n\n```python\n{code}\n```\n\n{'; '.join(filter(None, made))}. `run.toml` and `provenance.json` say the rest."

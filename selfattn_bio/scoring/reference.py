@@ -1,0 +1,149 @@
+"""What a model's training data looked like, so that a score can be doubted: how wrong it was on valid, and which inputs are unlike them.
+
+Hides: the file in the model folder, the Markov chain. Training writes one beside the weights, `score_sequences` asks it; a folder without
+it scores as before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.sequence.alphabet import Alphabet
+
+REFERENCE = "reference.safetensors"
+ENTRIES = 8000  # of the chain at most: order 5 of DNA, 2 of protein
+SHARE = 0.01  # of valid, unlike by its composition
+LETTERS = 20_000_000  # that the chain is fitted on, at most
+LIKE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
+
+Letters = Sequence[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Of one model.
+
+    Attributes
+    ----------
+    chain
+        Log-probability of each letter after each context, (A^order, A), of the training records.
+    center
+        Its mean a letter, over valid.
+    limits
+        shortest and longest training record (letters), largest share of ambiguous letters, and between what `typicality` lies but for SHARE
+        of valid: (5,).
+    conformal
+        By class or column the nonconformity of valid (`evaluation.conformal`).
+    """
+
+    alphabet: Alphabet
+    chain: NDArray[np.float32]
+    center: float
+    limits: NDArray[np.float64]
+    conformal: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, alphabet: Alphabet, train: Letters, valid: Letters, conformal: dict[str, NDArray[np.float64]]) -> Reference:
+        """Fit the chain on train and the limits on valid, on records spread over each side where they have more than LETTERS letters."""
+        train, valid = _some(train), _some(valid)
+        size = len(alphabet.letters)
+        order = max(each for each in range(8) if size ** (each + 1) <= ENTRIES)
+        counts = np.ones((size**order, size))
+        for row in train:
+            np.add.at(counts, _places(alphabet, row, order), 1)
+        chain = np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
+        mean = np.concatenate([chain[_places(alphabet, row, order)] for row in valid]).mean() if len(valid) else 0.0
+        first = cls(alphabet, chain, float(mean if np.isfinite(mean) else 0.0), np.zeros(5))
+        typical = first.typicality(valid)
+        both = [*train, *valid]
+        lengths, ambiguous = [len(row) for row in both], [_ambiguous(alphabet, row) for row in both]
+        low, high = np.quantile(typical, [SHARE / 2, 1 - SHARE / 2])
+        return cls(alphabet, chain, first.center, np.array([min(lengths), max(lengths), max(ambiguous), low, high]), conformal)
+
+    def typicality(self, letters: Letters) -> NDArray[np.float64]:
+        """How far above or below that of valid the log-probability a letter lies, in units that do not depend on the length, (n,)."""
+        order = round(math.log(len(self.chain), len(self.alphabet.letters)))
+        found = np.zeros(len(letters))
+        for number, row in enumerate(letters):
+            of_letters = self.chain[_places(self.alphabet, row, order)]
+            if len(of_letters):
+                found[number] = (of_letters.mean(dtype=np.float64) - self.center) * math.sqrt(len(of_letters))
+        return found
+
+    def unlike(self, letters: Letters) -> list[str]:
+        """Of each record why it is unlike the training data: its length, its share of ambiguous letters, its composition; or "no"."""
+        shortest, longest, most, low, high = self.limits
+        found = []
+        for row, typical in zip(letters, self.typicality(letters), strict=True):
+            if not shortest <= len(row) <= longest:
+                found.append(LENGTH)
+            elif _ambiguous(self.alphabet, row) > most:
+                found.append(AMBIGUOUS)
+            else:
+                found.append(LIKE if low <= typical <= high else COMPOSITION)
+        return found
+
+    def save(self, folder: Path, weights_sha256: str) -> None:
+        """Write it into a model folder."""
+        tensors = {"chain": self.chain, "center": np.array([self.center]), "limits": self.limits}
+        tensors |= {f"conformal/{name}": scores.astype(np.float64) for name, scores in self.conformal.items()}
+        (folder / REFERENCE).write_bytes(save(tensors, metadata={"weights_sha256": weights_sha256}))
+
+
+def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Reference | None:
+    """Read it from a model folder; None of one that has none.
+
+    Raises
+    ------
+    ModelFolderError
+        If it is damaged, or of other weights.
+    """
+    path = folder / REFERENCE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            there = (file.metadata() or {}).get("weights_sha256", "none")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        conformal = {name.removeprefix("conformal/"): scores for name, scores in tensors.items() if name.startswith("conformal/")}
+        reference = Reference(alphabet, tensors["chain"], float(tensors["center"][0]), tensors["limits"], conformal)
+    except (SafetensorError, KeyError) as error:
+        message = f"{REFERENCE} must be whole, got {' '.join(str(error).split())[:200]}"
+        raise ModelFolderError(message, place=str(path), cure="Remove it, or copy the folder whole") from error
+    if there != weights_sha256:
+        message = f"{REFERENCE} must be of these weights ({weights_sha256[:12]}), got those of {there[:12]}"
+        raise ModelFolderError(message, place=str(path), cure="Remove it, or copy the folder whole")
+    return reference
+
+
+def _some(letters: Letters) -> Letters:
+    """All records, or each n-th, so that they have about LETTERS letters."""
+    total = sum(len(row) for row in letters)
+    return letters[:: math.ceil(total / LETTERS)] if total > LETTERS else letters
+
+
+def _places(alphabet: Alphabet, letters: NDArray[np.uint8], order: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Context and letter, each (m,), of every letter that stands behind `order` others, none of them ambiguous."""
+    codes = alphabet.codes(letters)
+    if len(codes) <= order:
+        return np.empty(0, np.int64), np.empty(0, np.uint8)
+    size, m = len(alphabet.letters), len(codes) - order
+    known = np.lib.stride_tricks.sliding_window_view(codes < size, order + 1).all(axis=1)
+    context = np.zeros(m, np.int64)
+    for place in range(order):
+        context = context * size + codes[place : place + m]
+    return context[known], codes[order:][known]
+
+
+def _ambiguous(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:
+    """The share of letters that stand for several."""
+    return float((alphabet.codes(letters) == len(alphabet.letters)).mean())

@@ -1,0 +1,230 @@
+"""Score any sequences with a trained model, or the mean of several: a table of what they say, and how far to believe it.
+
+Hides: strands, chunks, the columns of each objective. Users and the command `score` call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from selfattn_bio.config import (
+    BinaryObjective,
+    LabelsObjective,
+    MulticlassObjective,
+    Objective,
+    RegressionObjective,
+    SeveralObjective,
+)
+from selfattn_bio.evaluation.conformal import CONFORMAL, half_widths, names_of, sets_of
+from selfattn_bio.evaluation.measures import predictions_of
+from selfattn_bio.evaluation.summary import spread
+from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
+from selfattn_bio.scoring.reference import LIKE
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
+
+CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # of a table of `score_batches`
+Models = Scorer | Ensemble | str | Path | Sequence[str | Path]
+
+
+def score_sequences(
+    model: Models,
+    sequences: Inputs,
+    *,
+    rc: bool = False,
+    calibrated: bool = True,
+    coverage: float | None = None,
+    batch_size: int | None = None,
+    genome: str | Path | None = None,
+) -> pd.DataFrame:
+    """Score sequences with a model of any objective that says something of a sequence or its letters.
+
+    `score_sequences("promoter", ["ACGT..."])` gives one row, id "0". `score_batches` gives the table in parts, for files of any length.
+
+    Parameters
+    ----------
+    model
+        A model folder, several of them whose outputs are averaged, the name of a model that ships, or what `load` returned.
+    sequences
+        Strings, or the path of a FASTA file (plain, gz, bgzip); records of `read_records`; a table with a column `sequence` and perhaps `id`;
+        with `genome` a BED file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`. Lower case and U
+        are read as upper case and T.
+    rc
+        Average the outputs of both strands (DNA only; not of labels a letter).
+    calibrated
+        Of a binary model: divide logits by the temperature that was fitted on valid before they become probabilities. `predicted` is the
+        same either way.
+    coverage
+        Such as 0.9: also say what holds the truth with this chance, for records like those of valid: the set of labels (by class), or
+        the interval of a number. Of binary, multiclass and regression.
+    batch_size
+        Sequences in one pass of the network, at most; as many as 32,768 letters hold if not given.
+    genome
+        FASTA that intervals are of, plain or bgzip; letters of a minus strand are its reverse complement.
+
+    Returns
+    -------
+    One row a sequence, in the order given: id (header, name or number), then by objective
+    binary: logit, probability, predicted (the label: 1 from the threshold on that was fitted on valid, else 0);
+    multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each; regression: each column;
+    several: those of each part, as PART.COLUMN; labels: predicted, text as long as the sequence; masked and causal models score no
+    sequences.
+    With `coverage`: set, its labels joined by commas, or "none"; of numbers low_COLUMN and high_COLUMN. Of several models their union.
+    Of several models also how far they differ, the standard deviation over them: binary: spread, of the logit; multiclass: spread_CLASS,
+    multilabel and regression: spread_COLUMN, of what the column of that name holds; labels: none.
+    Last, unlike: why a sequence is unlike the training records (`length`, share of `ambiguous` letters, `composition`), or "no"; there if a
+    model folder holds what tells it. Of valid 1 % are unlike by composition.
+
+    Raises
+    ------
+    SequenceFileError
+        If a file is malformed, a letter is outside the alphabet, a record is shorter than a model's k, or an interval not on the genome.
+    ModelFolderError
+        As of `load`.
+    ValueError
+        If one of a list is so, a string is given alone and names no file, `rc` is asked of an alphabet without complement or of labels a
+        letter, or `coverage` is not in (0, 1), is asked of both strands (valid was scored on one), or of a model that has none.
+    """
+    asked = {"rc": rc, "calibrated": calibrated, "coverage": coverage, "batch_size": batch_size, "genome": genome}
+    return pd.concat(score_batches(model, sequences, **asked), ignore_index=True)  # type: ignore[arg-type]
+
+
+def score_batches(
+    model: Models,
+    sequences: Inputs,
+    *,
+    rc: bool = False,
+    calibrated: bool = True,
+    coverage: float | None = None,
+    batch_size: int | None = None,
+    genome: str | Path | None = None,
+) -> Iterator[pd.DataFrame]:
+    """The table of `score_sequences` in parts of some thousand rows, as they are scored: memory does not grow with a file.
+
+    Arguments, columns and errors are those of `score_sequences`; one part at least, without rows if there is no sequence.
+    """
+    scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
+    scoring.check()
+    inputs = read_inputs(scorer.alphabet, sequences, max(member.tokenizer.k for member in scorer.members), genome)
+    for ids, letters in _chunks(inputs):
+        yield scoring.table(ids, letters)
+
+
+def _chunks(inputs: Iterator[Input]) -> Iterator[tuple[list[str], list[NDArray[np.uint8]]]]:
+    ids: list[str] = []
+    letters: list[NDArray[np.uint8]] = []
+    total, given = 0, False
+    for name, row in inputs:
+        ids.append(name)
+        letters.append(row)
+        total += len(row)
+        if total >= CHUNK_LETTERS or len(ids) >= CHUNK_RECORDS:
+            yield ids, letters
+            ids, letters, total, given = [], [], 0, True
+    if ids or not given:
+        yield ids, letters
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a model is asked; arguments as of `score_sequences`."""
+
+    scorer: Scorer | Ensemble
+    rc: bool
+    calibrated: bool
+    coverage: float | None
+    batch_size: int | None
+
+    def check(self) -> None:
+        """Refuse what cannot be asked of the model, before a file is read."""
+        objective = self.scorer.run.objective
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size must be positive, got {self.batch_size}")
+        if self.rc and isinstance(objective, LabelsObjective):
+            raise ValueError("rc must be false for labels a letter, got true: the other strand has other letters")
+        if self.coverage is None:
+            return
+        if not 0 < self.coverage < 1:
+            raise ValueError(f"coverage must be in (0, 1), got {self.coverage}")
+        if objective.kind not in CONFORMAL:
+            raise ValueError(f"coverage must be asked of a model of {', '.join(CONFORMAL)}, got one of {objective.kind!r}")
+        if self.rc:
+            raise ValueError("coverage must go with rc false: valid, which it hangs on, was scored on one strand")
+        if not all(member.reference for member in self.scorer.members):
+            raise ValueError("coverage must be asked of model folders that hold reference.safetensors, got one without: train it again")
+
+    def table(self, ids: list[str], letters: Sequence[NDArray[np.uint8]]) -> pd.DataFrame:
+        """The rows of these sequences."""
+        objective, members = self.scorer.run.objective, self.scorer.members
+        if isinstance(objective, LabelsObjective):
+            of_members = [member.token_outputs(letters, self.batch_size) for member in members]
+            best = [predictions_of(objective, np.mean(rows, axis=0)).argmax(-1) for rows in zip(*of_members, strict=True)]
+            columns: dict[str, Any] = {"predicted": ["".join(objective.classes[i] for i in row) for row in best]}
+        else:
+            outputs = np.stack([self.outputs(member, letters) for member in members])  # (M, n, C)
+            columns = self.said(objective, outputs)
+        return pd.DataFrame({"id": ids, **columns, **self.unlike(letters)})
+
+    def outputs(self, member: Scorer, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """(n, C) outputs, or the mean of both strands'."""
+        outputs = member.outputs(letters, self.batch_size)
+        if self.rc:
+            turned = [member.alphabet.reverse_complement(row) for row in letters]
+            outputs = (outputs + member.outputs(turned, self.batch_size)) / 2
+        return outputs
+
+    def said(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
+        """Columns of the members' outputs (M, n, C)."""
+        mean = outputs.mean(axis=0)
+        if not isinstance(objective, BinaryObjective):
+            found = _said(objective, predictions_of(objective, mean), predictions_of(objective, outputs))
+            return found | self.believed(objective, outputs)
+        probability = self.scorer.probabilities(mean[:, 0])
+        called = (probability >= self.scorer.threshold).astype(int)
+        columns = {"logit": mean[:, 0], "probability": probability if self.calibrated else expit(mean[:, 0]), "predicted": called}
+        return columns | self.believed(objective, outputs) | _spreads({"spread": outputs[..., 0]})
+
+    def believed(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
+        """Set or interval of each record at the coverage that is asked for."""
+        if self.coverage is None:
+            return {}
+        fitted = [member.reference.conformal for member in self.scorer.members if member.reference]
+        if isinstance(objective, RegressionObjective):
+            said = predictions_of(objective, outputs)  # (M, n, C)
+            widths = np.stack([half_widths(objective, of, self.coverage) for of in fitted])[:, None]
+            low, high = (said - widths).min(axis=0), (said + widths).max(axis=0)
+            return {f"{side}_{n}": of[:, i] for i, n in enumerate(objective.output_names) for side, of in (("low", low), ("high", high))}
+        each = [sets_of(objective, of, rows, self.coverage) for of, rows in zip(fitted, outputs, strict=True)]
+        names = names_of(objective)
+        rows = np.any(each, axis=0)
+        return {"set": [",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none" for row in rows]}
+
+    def unlike(self, letters: Sequence[NDArray[np.uint8]]) -> dict[str, list[str]]:
+        """Why each record is unlike what a member was trained on, of the first to which it is."""
+        told = [member.reference.unlike(letters) for member in self.scorer.members if member.reference]
+        return {"unlike": [next((why for why in of if why != LIKE), LIKE) for of in zip(*told, strict=True)]} if told else {}
+
+
+def _said(objective: Objective, predicted: NDArray[np.float64], each: NDArray[np.float64]) -> dict[str, Any]:
+    """Columns of a table of what is predicted, (n, C), and of each member (M, n, C); those of a part of several begin with its name."""
+    if isinstance(objective, SeveralObjective):
+        of_parts = {name: _said(objective.parts[name], predicted[:, of], each[..., of]) for name, of in objective.places().items()}
+        return {f"{name}.{column}": values for name, of_part in of_parts.items() for column, values in of_part.items()}
+    names, called = objective.output_names, isinstance(objective, MulticlassObjective)
+    prefix = "" if isinstance(objective, RegressionObjective) else "probability_"
+    found = {"predicted": [names[i] for i in predicted.argmax(axis=1)]} if called else {}
+    values = {prefix + name: predicted[:, i] for i, name in enumerate(names)}
+    return found | values | _spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
+
+
+def _spreads(values: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Column -> (M, n) values of the members -> (n,) their standard deviation; no column of a single model."""
+    return {name: spread(of_members) for name, of_members in values.items() if len(of_members) > 1}
