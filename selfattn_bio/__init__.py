@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.explanation import Explanation, explain
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
+    from selfattn_bio.scoring.embedding import Embeddings, embed
     from selfattn_bio.scoring.sampling import sample
     from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
     from selfattn_bio.scoring.table import score_batches, score_sequences
@@ -26,6 +27,8 @@ _HOMES = {
     "load": "scoring.scorer",
     "score_sequences": "scoring.table",
     "score_batches": "scoring.table",
+    "embed": "scoring.embedding",
+    "Embeddings": "scoring.embedding",
     "Scorer": "scoring.scorer",
     "Ensemble": "scoring.scorer",
     "explain": "interpret.explanation",
@@ -42,12 +45,14 @@ _HOMES = {
 
 __all__ = [
     "AttentionReading",
+    "Embeddings",
     "Ensemble",
     "Explanation",
     "MotifSet",
     "Placing",
     "Scan",
     "Scorer",
+    "embed",
     "explain",
     "load",
     "read_attention",

@@ -18,7 +18,9 @@ from collections.abc import Sequence
 
 from selfattn_bio.errors import SelfAttnBioError
 
-COMMANDS = ("ingest", "split", "plan", "train", "sweep", "evaluate", "explain", "motifs", "report", "score", "scan", "variants", "doctor")
+COMMANDS = (
+    "ingest", "split", "plan", "train", "sweep", "evaluate", "explain", "motifs", "report", "score", "embed", "scan", "variants", "doctor",
+)
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of malloc.h

@@ -58,7 +58,7 @@ def _words(run: RunFile) -> str:
     if run.model.kind == "cnn":
         return f"{members}each a convolutional network" if members else "convolutional network"
     pattern = run.model.pattern.kind
-    kind = f"self-attention encoder ({run.model.num_layers} layers of {run.model.embed_dim}, pattern {pattern})"
+    kind = f"self-attention encoder ({run.model.num_layers} layer{'s' * (run.model.num_layers > 1)} of {run.model.embed_dim}, pattern {pattern})"
     return f"{members}each a {kind}" if members else kind
 
 
@@ -85,7 +85,7 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
 
 def _figures(run: RunFile, provenance: dict[str, Any], valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None) -> str:
     rows = [f"| {name.removeprefix('valid_')} | {value:.4g} | {_of_test(name, test)} |" for name, value in valid.items()]
-    rows += [f"| {name} | | {_of_test(name, test)} |" for name in test or {} if f"valid_{name}" not in valid]
+    rows += [f"| {name} | | {said} |" for name in test or {} if f"valid_{name}" not in valid and (said := _of_test(name, test))]
     table = "\n".join(["| | valid | test |", "|---|---|---|", *rows])
     chosen = f"The weights are those of step {provenance.get('best_step')}, chosen on valid, whose figures are a little too good for that."
     if not test:
@@ -97,8 +97,8 @@ def _figures(run: RunFile, provenance: dict[str, Any], valid: Mapping[str, float
 
 
 def _of_test(name: str, test: Mapping[str, Mapping[str, float]] | None) -> str:
-    found = (test or {}).get(name.removeprefix("valid_"), {})
-    return f"{found['value']:.4g} ({found['low']:.4g} to {found['high']:.4g})" if "value" in found else ""
+    found = (test or {}).get(name.removeprefix("valid_"))  # among them are single numbers, such as the threshold
+    return f"{found['value']:.4g} ({found['low']:.4g} to {found['high']:.4g})" if isinstance(found, Mapping) and "low" in found else ""
 
 
 def _use(run: RunFile) -> str:

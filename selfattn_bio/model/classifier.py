@@ -32,10 +32,15 @@ class AttentionBody(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, N, token_dim), mask (B, N) -> (B, C), or (B, N, C) of a head with outputs a token."""
         num_tokens = x.shape[1]
+        x, mask = self.encode(x, mask)
+        outputs = self.head(x, mask)
+        return outputs[:, :num_tokens] if self.per_token else outputs
+
+    def encode(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, N, token_dim), mask (B, N) -> what the head sees: (B, P + M, D), (B, P + M), P vectors of the head in front."""
         x, mask = self.stem(x, mask)  # (B, M, D)
         x, mask = self.head.add_prefix(x, mask)
-        outputs = self.head(self.encoder(x, mask), mask)
-        return outputs[:, :num_tokens] if self.per_token else outputs
+        return self.encoder(x, mask), mask
 
 
 class Network(nn.Module):

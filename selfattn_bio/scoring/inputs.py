@@ -135,9 +135,10 @@ def _intervals(intervals: Inputs) -> Iterator[tuple[str, str, int, int, str, str
         if missing := [name for name in PLACE[:3] if name not in intervals]:
             raise ValueError(f"a table of intervals must have the columns chrom, start, end, got no {missing[0]}")
         table = intervals.reindex(columns=list(PLACE))
-        for row in table.itertuples():
-            strand, name = ("" if pd.isna(each) else str(each) for each in (row.strand, row.name))
-            yield f"row {row.Index}", str(row.chrom), int(row.start), int(row.end), strand, name
+        texts = table[["chrom", "strand", "name"]].astype(object).fillna("").astype(str)
+        starts, ends = (table[column].astype(int) for column in ("start", "end"))
+        for row, (chrom, strand, name), start, end in zip(table.index, texts.to_numpy(), starts, ends, strict=True):
+            yield f"row {row}", chrom, start, end, strand, name
     elif isinstance(intervals, str | Path):
         yield from _bed(Path(intervals))
     else:

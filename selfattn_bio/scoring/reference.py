@@ -22,7 +22,7 @@ from selfattn_bio.sequence.alphabet import Alphabet
 REFERENCE = "reference.safetensors"
 ENTRIES = 8000  # of the chain at most: order 5 of DNA, 2 of protein
 SHARE = 0.01  # of valid, unlike by its composition
-LETTERS = 20_000_000  # that the chain is fitted on, at most
+LETTERS = 5_000_000  # that the chain is fitted on, at most
 LIKE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
 Letters = Sequence[NDArray[np.uint8]]
@@ -53,28 +53,29 @@ class Reference:
 
     @classmethod
     def of(cls, alphabet: Alphabet, train: Letters, valid: Letters, conformal: dict[str, NDArray[np.float64]]) -> Reference:
-        """Fit the chain on train and the limits on valid, on records spread over each side where they have more than LETTERS letters."""
+        """Fit the chain on train and the limits on valid, on records spread over each side where they have more than LETTERS letters.
+
+        Of the orders the one is taken by which valid is the likeliest.
+        """
         train, valid = _some(train), _some(valid)
+        joined, held = _joined(alphabet, train), _joined(alphabet, valid)
         size = len(alphabet.letters)
-        order = max(each for each in range(8) if size ** (each + 1) <= ENTRIES)
-        counts = np.ones((size**order, size))
-        for row in train:
-            np.add.at(counts, _places(alphabet, row, order), 1)
-        chain = np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
-        mean = np.concatenate([chain[_places(alphabet, row, order)] for row in valid]).mean() if len(valid) else 0.0
-        first = cls(alphabet, chain, float(mean if np.isfinite(mean) else 0.0), np.zeros(5))
-        typical = first.typicality(valid)
+        chains = [_chain(alphabet, joined, order) for order in range(8) if size ** (order + 1) <= ENTRIES]
+        means = [chain[_places(alphabet, held, order)].mean() if len(held) > order else -np.inf for order, chain in enumerate(chains)]
+        best = int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
+        center = float(means[best]) if np.isfinite(means[best]) else 0.0
+        typical = cls(alphabet, chains[best], center, np.zeros(5)).typicality(valid)
         both = [*train, *valid]
         lengths, ambiguous = [len(row) for row in both], [_ambiguous(alphabet, row) for row in both]
         low, high = np.quantile(typical, [SHARE / 2, 1 - SHARE / 2])
-        return cls(alphabet, chain, first.center, np.array([min(lengths), max(lengths), max(ambiguous), low, high]), conformal)
+        return cls(alphabet, chains[best], center, np.array([min(lengths), max(lengths), max(ambiguous), low, high]), conformal)
 
     def typicality(self, letters: Letters) -> NDArray[np.float64]:
         """How far above or below that of valid the log-probability a letter lies, in units that do not depend on the length, (n,)."""
         order = round(math.log(len(self.chain), len(self.alphabet.letters)))
         found = np.zeros(len(letters))
         for number, row in enumerate(letters):
-            of_letters = self.chain[_places(self.alphabet, row, order)]
+            of_letters = self.chain[_places(self.alphabet, self.alphabet.codes(row), order)]
             if len(of_letters):
                 found[number] = (of_letters.mean(dtype=np.float64) - self.center) * math.sqrt(len(of_letters))
         return found
@@ -131,9 +132,22 @@ def _some(letters: Letters) -> Letters:
     return letters[:: math.ceil(total / LETTERS)] if total > LETTERS else letters
 
 
-def _places(alphabet: Alphabet, letters: NDArray[np.uint8], order: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _joined(alphabet: Alphabet, letters: Letters) -> NDArray[np.uint8]:
+    """The codes of all records, an ambiguous one between them, so that no context spans two."""
+    between = np.array([len(alphabet.letters)], np.uint8)
+    return np.concatenate([part for row in letters for part in (alphabet.codes(row), between)])
+
+
+def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[np.float32]:
+    """Log-probabilities (A^order, A), each letter counted once more than it was seen."""
+    size = len(alphabet.letters)
+    context, letter = _places(alphabet, codes, order)
+    counts = 1.0 + np.bincount(context * size + letter, minlength=size ** (order + 1)).reshape(-1, size)
+    return np.log(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _places(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Context and letter, each (m,), of every letter that stands behind `order` others, none of them ambiguous."""
-    codes = alphabet.codes(letters)
     if len(codes) <= order:
         return np.empty(0, np.int64), np.empty(0, np.uint8)
     size, m = len(alphabet.letters), len(codes) - order

@@ -114,11 +114,12 @@ def score_batches(
     scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
     scoring.check()
     inputs = read_inputs(scorer.alphabet, sequences, max(member.tokenizer.k for member in scorer.members), genome)
-    for ids, letters in _chunks(inputs):
+    for ids, letters in chunks(inputs):
         yield scoring.table(ids, letters)
 
 
-def _chunks(inputs: Iterator[Input]) -> Iterator[tuple[list[str], list[NDArray[np.uint8]]]]:
+def chunks(inputs: Iterator[Input]) -> Iterator[tuple[list[str], list[NDArray[np.uint8]]]]:
+    """Ids and letters of some thousand sequences at a time; one part at least."""
     ids: list[str] = []
     letters: list[NDArray[np.uint8]] = []
     total, given = 0, False

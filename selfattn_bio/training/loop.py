@@ -36,7 +36,7 @@ from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
 from selfattn_bio.model.card import CARD, write_card
-from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, save_model
+from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, read_provenance, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
 from selfattn_bio.scoring.reference import REFERENCE, Reference
@@ -444,8 +444,7 @@ class Trainer:
             seen.to_parquet(folder / SEEN, index=False)
             self._write_history(folder / HISTORY)
             (folder / COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
-            (best,) = (row for row in self.progress.history if row["step"] == self.progress.best_step)
-            write_card(folder, {name: value for name, value in best.items() if name.startswith("valid_")})
+            write_card(folder, best_figures(folder))
         steps = self.progress.step
         early = f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought nothing better"
         ended = early if steps < self.run.training.max_steps else ""
@@ -510,6 +509,13 @@ class Trainer:
     def _say(self, words: str) -> None:
         if self.fabric.is_global_zero:
             print(f"{self.name}: {words}", flush=True)
+
+
+def best_figures(folder: Path) -> dict[str, float]:
+    """What the weights of a model folder had on valid: of history.csv, by its names."""
+    history, best = pd.read_csv(folder / HISTORY), read_provenance(folder)["best_step"]
+    row = history[history["step"] == best].iloc[0]
+    return {str(name): float(row[name]) for name in history if str(name).startswith("valid_")}
 
 
 def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -1,0 +1,45 @@
+"""Rebuild selfattn_bio/models/promoter/, the model that ships, from a run of the promoter task.
+
+    make ship-model        # snakemake train_promoter, then this script
+
+Copies what scoring, fine-tuning and the check of lineage need of results/promoter/model, and writes the card with the figures of test from
+results/promoter/metrics.json. Names of folders of the machine that trained it are taken out of the provenance; nothing else is changed. Two
+runs with the same number of threads and the same versions of the packages train the same weights to the bit.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from selfattn_bio.config import read_run_file
+from selfattn_bio.files import whole_folder
+from selfattn_bio.model.card import write_card
+from selfattn_bio.model.checkpoint import load_model
+from selfattn_bio.training.loop import best_figures
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "selfattn_bio/models/promoter"
+PARTS = ("model.safetensors", "run.toml", "provenance.json", "reference.safetensors", "seen.parquet", "history.csv")
+
+
+def main(results: Path) -> None:
+    """Copy the model of a results folder."""
+    model, task = results / "model", read_run_file(ROOT / "workflows/tasks/promoter.toml")
+    run, _, provenance = load_model(model)
+    if run != task.model_copy(update={"variants": {}}):
+        sys.exit(f"error: {model}: run file must be that of workflows/tasks/promoter.toml, got another: train it again")
+    test = json.loads((results / "metrics.json").read_text(encoding="utf-8"))["test"]["model"]
+    program, *rest = provenance["command"]
+    provenance["command"] = ["selfattn-bio" if Path(program).name == "main.py" else Path(program).name, *rest]
+    with whole_folder(SHIPPED) as folder:
+        for part in PARTS:
+            shutil.copyfile(model / part, folder / part)
+        (folder / "provenance.json").write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+        write_card(folder, best_figures(folder), test)
+    sizes = sum(path.stat().st_size for path in SHIPPED.iterdir())
+    print(f"{SHIPPED.relative_to(ROOT)}: {sizes / 1e6:.1f} MB, weights {provenance['weights_sha256']}")
+
+
+if __name__ == "__main__":
+    main(ROOT / "results/promoter")

@@ -1,0 +1,79 @@
+"""Write vectors of sequences, as the last layer of a model's encoder sees them: a row a sequence, or with --per-token a row a place.
+
+Parquet (id, with --per-token start and end in letters, d0, d1 ...) is written as it grows, in the memory of some thousand sequences; npz
+(arrays id, vectors and perhaps start, end) holds all of them in memory first.
+
+example: selfattn-bio embed --model results/promoter/model --fasta new.fa --output vectors.parquet
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from selfattn_bio.errors import OutputError, SelfAttnBioError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio embed`."""
+    parser.add_argument("--model", required=True, type=Path, help="model folder of kind attention, or the name of one that ships")
+    inputs = parser.add_mutually_exclusive_group(required=True)
+    inputs.add_argument("--fasta", type=Path, metavar="FILE", help="FASTA file (plain, gz, bgzip)")
+    inputs.add_argument("--bed", type=Path, metavar="FILE", help="BED file of intervals of --genome, 0-based half-open")
+    parser.add_argument("--genome", type=Path, metavar="FILE", help="FASTA (plain, bgzip) that --bed is of; minus strands are turned")
+    parser.add_argument("--per-token", action="store_true", help="a row a place of the encoder, not their mean a sequence")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences in one pass (default: as many as 32,768 letters hold)")
+    parser.add_argument("--output", required=True, type=Path, help=".parquet or .npz to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Embed the file; write the vectors."""
+    from selfattn_bio.files import whole_file
+
+    if arguments.output.suffix not in (".parquet", ".npz"):
+        raise OutputError("output must end with .parquet or .npz", place=str(arguments.output), cure="Choose another --output")
+    if bool(arguments.bed) != bool(arguments.genome):
+        raise SelfAttnBioError("--bed and --genome must come together, got one of them")
+    write = _write_parquet if arguments.output.suffix == ".parquet" else _write_npz
+    try:
+        with whole_file(arguments.output) as temporary:
+            rows, width = write(arguments, temporary)
+    except ValueError as error:
+        raise SelfAttnBioError(str(error), place=str(arguments.model)) from error
+    print(f"embed: {rows} vector{'s' * (rows != 1)} of {width}: {arguments.output}")
+
+
+def _write_parquet(arguments: argparse.Namespace, path: Path) -> tuple[int, int]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from selfattn_bio.scoring.embedding import embed_batches
+
+    writer, rows, width = None, 0, 0
+    try:
+        for part in embed_batches(arguments.model, arguments.fasta or arguments.bed, **_asked(arguments)):
+            table = pa.Table.from_pandas(part.table(), preserve_index=False)
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+            rows, width = rows + len(part), part.vectors.shape[1]
+    finally:
+        if writer:
+            writer.close()
+    return rows, width
+
+
+def _write_npz(arguments: argparse.Namespace, path: Path) -> tuple[int, int]:
+    import numpy as np
+
+    from selfattn_bio.scoring.embedding import embed
+
+    found = embed(arguments.model, arguments.fasta or arguments.bed, **_asked(arguments))
+    columns = {name: found.places[name].to_numpy() for name in ("start", "end") if name in found.places}
+    columns["id"] = found.places["id"].to_numpy(dtype=str)  # objects would be pickled
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, vectors=found.vectors, **columns)
+    return found.vectors.shape[0], found.vectors.shape[1]
+
+
+def _asked(arguments: argparse.Namespace) -> dict:
+    return {"per_token": arguments.per_token, "batch_size": arguments.batch_size, "genome": arguments.genome}

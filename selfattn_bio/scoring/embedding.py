@@ -1,0 +1,127 @@
+"""Vectors of sequences, or of their places, as a trained encoder sees them: for neighbours, clusters, plots and models of one's own.
+
+Hides: members, padding, which letters a vector stands for, npz and Parquet. Users and the command `embed` call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from selfattn_bio.model.classifier import AttentionBody
+from selfattn_bio.scoring.inputs import Inputs, read_inputs
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, load_single
+from selfattn_bio.scoring.table import chunks
+from selfattn_bio.sequence.kmers import PAD
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Rows of vectors.
+
+    Attributes
+    ----------
+    places
+        A row a vector: id, and of single places start and end (letters of the sequence, 0-based half-open).
+    vectors
+        (n, members x embed_dim) float32, the members of the network side by side.
+    """
+
+    places: pd.DataFrame
+    vectors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def table(self) -> pd.DataFrame:
+        """`places` and the columns d0, d1 ... of the vectors."""
+        values = pd.DataFrame(self.vectors, columns=[f"d{i}" for i in range(self.vectors.shape[1])], index=self.places.index)
+        return pd.concat([self.places, values], axis=1)
+
+
+def embed(
+    model: Scorer | Ensemble | str | Path | Sequence[str | Path],
+    sequences: Inputs,
+    *,
+    per_token: bool = False,
+    batch_size: int | None = None,
+    genome: str | Path | None = None,
+) -> Embeddings:
+    """Vectors of sequences: what the last layer of the encoder makes of them.
+
+    `embed("promoter", ["ACGT" * 75]).vectors` is (1, 128): two networks of 64.
+
+    Parameters
+    ----------
+    model
+        One model folder of kind attention, the name of one that ships, or what `load` returned.
+    sequences, batch_size, genome
+        As of `score_sequences`.
+    per_token
+        A vector a place of the encoder (a token, or as many as a stem pools), not their mean a sequence.
+
+    Raises
+    ------
+    SequenceFileError
+        As of `score_sequences`.
+    ValueError
+        As of `score_sequences`; if the model is several, or has no encoder.
+    """
+    parts = list(embed_batches(model, sequences, per_token=per_token, batch_size=batch_size, genome=genome))
+    return Embeddings(pd.concat([part.places for part in parts], ignore_index=True), np.concatenate([part.vectors for part in parts]))
+
+
+def embed_batches(
+    model: Scorer | Ensemble | str | Path | Sequence[str | Path],
+    sequences: Inputs,
+    *,
+    per_token: bool = False,
+    batch_size: int | None = None,
+    genome: str | Path | None = None,
+) -> Iterator[Embeddings]:
+    """What `embed` gives, in parts of some thousand sequences, so that memory does not grow with a file; one part at least."""
+    scorer = load_single(model)
+    if not isinstance(scorer.network.members[0], AttentionBody):
+        raise ValueError(f"model must have an encoder to embed with, got kind {scorer.run.model.kind!r}")
+    for ids, letters in chunks(read_inputs(scorer.alphabet, sequences, scorer.tokenizer.k, genome)):
+        found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(letters)
+        for rows in scorer.batches(letters, batch_size):
+            for row, vectors in zip(rows, _encoded(scorer, [letters[i] for i in rows]), strict=True):
+                found[row] = vectors if per_token else vectors.mean(axis=0, keepdims=True)
+        places = pd.DataFrame({"id": np.repeat(np.array(ids, dtype=object), [len(each) for each in found])})
+        if per_token:
+            spans = [_spans(scorer, len(row), len(each)) for row, each in zip(letters, found, strict=True)]
+            places[["start", "end"]] = np.concatenate([np.empty((0, 2), np.int64), *spans])
+        width = len(scorer.network.members) * getattr(scorer.run.model, "embed_dim", 0)
+        yield Embeddings(places, np.concatenate([np.empty((0, width), np.float32), *found]))
+
+
+def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    """Of each sequence (M, members x D), its places without padding and without vectors of the head."""
+    with torch.inference_mode():
+        tokens = scorer.tokens_of(letters)
+        embeddings, mask = scorer.network.embed(tokens), tokens != PAD
+        parts = []
+        for body in scorer.network.members:
+            assert isinstance(body, AttentionBody)
+            prefix = body.head.num_prefix
+            vectors, inside = body.encode(embeddings, mask)
+            parts.append(vectors[:, prefix:])
+        together = torch.cat(parts, dim=-1).float().cpu().numpy()
+        counts = inside[:, prefix:].sum(1).tolist()
+    return [row[:count] for row, count in zip(together, counts, strict=True)]
+
+
+def _spans(scorer: Scorer, num_letters: int, num_places: int) -> NDArray[np.int64]:
+    """Letters [start, end) that the tokens of each place cover, (num_places, 2)."""
+    tokenizer, num_tokens = scorer.tokenizer, scorer.tokenizer.num_tokens(num_letters)
+    pool = -(-num_tokens // num_places)
+    first = np.arange(num_places) * pool
+    last = np.minimum(first + pool, num_tokens) - 1
+    return np.stack([first * tokenizer.stride, last * tokenizer.stride + tokenizer.k], axis=1)

@@ -1,0 +1,76 @@
+"""Sets and intervals hold the truth of new records at the rate that was asked for."""
+
+import numpy as np
+import pytest
+
+from selfattn_bio import config
+from selfattn_bio.evaluation.conformal import KEPT, fit_conformal, half_widths, sets_of
+
+CLASSES = config.MulticlassObjective(column="c", classes=("x", "y", "z"))
+NUMBERS = config.RegressionObjective(columns=("u", "v"), center=(1.0, 0.0), scale=(2.0, 1.0))
+
+
+def binary(rng, n):
+    """Logits that tell a good deal, of labels of which one is rare."""
+    labels = (rng.random(n) < 0.2).astype(np.int64)
+    return (rng.normal(0, 1.5, n) + 2 * labels - 1)[:, None], labels
+
+
+def classes(rng, n):
+    targets = rng.choice(3, n, p=[0.6, 0.3, 0.1])
+    return rng.normal(0, 1, (n, 3)) + 1.5 * np.eye(3)[targets], targets
+
+
+@pytest.mark.parametrize(("objective", "draw"), [(config.BinaryObjective(), binary), (CLASSES, classes)])
+@pytest.mark.parametrize("coverage", [0.7, 0.9])
+def test_sets_hold_the_label_of_each_class_at_the_rate(objective, draw, coverage):
+    rng = np.random.default_rng(0)
+    fitted = fit_conformal(objective, *draw(rng, 20_000))
+    outputs, targets = draw(rng, 20_000)
+    inside = sets_of(objective, fitted, outputs, coverage)
+    for label in np.unique(targets):
+        held = inside[targets == label, label]
+        assert held.mean() == pytest.approx(coverage, abs=0.02)
+    assert inside.sum(axis=1).mean() < 0.8 * inside.shape[1]  # and they are not all labels
+
+
+def test_intervals_hold_the_number_at_the_rate():
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        outputs = rng.normal(0, 1, (n, 2))
+        return outputs, np.stack([1 + 2 * outputs[:, 0], outputs[:, 1]], 1) + rng.normal(0, [3, 0.5], (n, 2))
+
+    outputs, targets = draw(5000)
+    targets[:100, 1] = np.nan  # not known
+    widths = half_widths(NUMBERS, fit_conformal(NUMBERS, outputs, targets), 0.9)
+    np.testing.assert_allclose(widths, 1.645 * np.array([3, 0.5]), rtol=0.06)
+    outputs, targets = draw(5000)
+    held = np.abs(np.stack([1 + 2 * outputs[:, 0], outputs[:, 1]], 1) - targets) <= widths
+    assert held.mean(axis=0) == pytest.approx([0.9, 0.9], abs=0.02)
+
+
+def test_few_records_hold_the_truth_by_saying_less():
+    fitted = fit_conformal(config.BinaryObjective(), np.array([[-1.0], [2.0]]), np.array([0, 1]))
+    assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0], [50.0]]), 0.9).all()  # one record a class tells of no tenth
+    assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0]]), 0.5).tolist() == [[True, False]]
+    assert half_widths(NUMBERS, fit_conformal(NUMBERS, np.zeros((3, 2)), np.zeros((3, 2))), 0.9).tolist() == [np.inf, np.inf]
+
+
+def test_a_class_without_a_record_is_in_each_set():
+    outputs, targets = classes(np.random.default_rng(0), 500)
+    fitted = fit_conformal(CLASSES, outputs[targets != 2], targets[targets != 2])
+    assert list(fitted) == ["x", "y"]
+    assert sets_of(CLASSES, fitted, outputs, 0.9)[:, 2].all()
+
+
+def test_what_is_kept_is_small_and_no_smaller_a_set():
+    outputs, targets = binary(np.random.default_rng(0), 30_000)
+    fitted = fit_conformal(config.BinaryObjective(), outputs, targets)
+    assert {len(scores) for scores in fitted.values()} == {KEPT}
+    full = np.sort(-outputs[targets == 1, 0])
+    assert np.searchsorted(full, fitted["1"][899]) >= 0.899 * len(full)
+
+
+def test_other_objectives_have_none():
+    assert fit_conformal(config.MultilabelObjective(columns=("a",)), np.zeros((3, 1)), np.zeros((3, 1))) == {}

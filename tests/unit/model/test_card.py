@@ -1,0 +1,78 @@
+"""The card in a model folder: what its run and provenance say, in words."""
+
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.model.card import CARD, model_card, write_card
+from selfattn_bio.model.checkpoint import load_model, save_model
+from selfattn_bio.model.classifier import build_network
+
+PROVENANCE = {
+    "calibration": {"temperature": 1.26, "threshold": 0.49, "slope": 1.0},
+    "data": [{"path": "a.fa", "sha256": "0123456789abcdef", "records": 1200}, {"path": "b.fa", "sha256": "f" * 64, "records": 30}],
+    "num_train": 1000,
+    "num_valid": 230,
+    "best_step": 250,
+    "seed": 7,
+    "git_commit": "c0ffee",
+    "versions": {"torch": "2.9"},
+}
+VALID = {"valid_auroc": 0.85804, "valid_loss": 0.4688}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(**sections):
+        data = {"data": {"assembly": "dm3", "positives": ["a.fa"], "negatives": ["b.fa"]}} | sections
+        model = config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8)
+        run = config.RunFile.model_validate({"title": "Some promoters", "model": model, **data})
+        torch.manual_seed(0)
+        save_model(tmp_path, run, build_network(run).state_dict(), PROVENANCE)
+        return tmp_path
+
+    return write
+
+
+def test_it_says_what_the_folder_holds(folder):
+    path = folder(split={"kind": "chromosome", "valid": ["chr2L"], "test": ["chr2R"]})
+    before = load_model(path)[2]
+    write_card(path, VALID)
+    page = (path / CARD).read_text(encoding="utf-8")
+    assert load_model(path)[2] == before  # and the folder is whole as it was
+    for words in (
+        "# Some promoters\n",
+        "mean of 2 networks, each a self-attention encoder (1 layer of 8, pattern full)",
+        "DNA as 3-mers every 1 letter",
+        "| `a.fa` | 1,200 | `0123456789ab` |",
+        "1,000 train and 230 valid records",
+        "valid chr2L; test chr2R",
+        "Coordinates are of dm3",
+        "| auroc | 0.858 |  |",
+        "step 250",
+        "Test was not read for this page",
+        "threshold 0.490",
+        "selfattn_bio.load(",
+        "seed 7; code c0ffee; torch 2.9",
+    ):
+        assert words in page, words
+
+
+def test_figures_of_test_stand_beside_those_of_valid(folder):
+    page = model_card(
+        folder(),
+        VALID,
+        {"auroc": {"value": 0.8675, "low": 0.85, "high": 0.88}, "mcc": {"value": 0.5, "low": 0.4, "high": 0.6}, "threshold": 0.5},
+    )
+    assert "| auroc | 0.858 | 0.8675 (0.85 to 0.88) |" in page
+    assert "| mcc | | 0.5 (0.4 to 0.6) |" in page
+    assert "threshold | |" not in page
+    assert "Test was not read" not in page
+    assert "random, valid 15%" in page
+
+
+def test_a_control_and_a_language_model_are_called_so(folder):
+    assert "**It is a control" in model_card(folder(training={"labels": "shuffled"}), VALID)
+    page = model_card(folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"}), {"valid_perplexity": 40.0})
+    assert "it is a language model" in page
+    assert "threshold" not in page

@@ -1,0 +1,184 @@
+"""What can be scored beside strings and FASTA: records, tables, intervals of a genome; and the embeddings of all of them."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring import table as table_module
+from selfattn_bio.scoring.embedding import embed
+from selfattn_bio.scoring.inputs import read_inputs, read_sequences
+from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.table import score_batches, score_sequences
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.records import read_fasta
+
+CHROMOSOMES = {"chr1": "ACGTTGCAAC" * 12, "chr2": "TTGACCAGTN" * 9}
+BED = "# made up\ntrack name=x\nchr1\t0\t30\tfirst\t0\t+\nchr1\t10\t40\t.\t0\t-\n\nchr2\t60\t90\n"
+LETTERS = [CHROMOSOMES["chr1"][:30], CHROMOSOMES["chr1"][10:40], CHROMOSOMES["chr2"][60:90]]
+
+
+@pytest.fixture
+def genome(tmp_path):
+    (tmp_path / "genome.fa").write_text("".join(f">{name}\n{text[:60]}\n{text[60:].lower()}\n" for name, text in CHROMOSOMES.items()))
+    (tmp_path / "sites.bed").write_text(BED)
+    return tmp_path / "genome.fa"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    run = config.RunFile(
+        data=config.Data(positives=("a",), negatives=("b",)),
+        model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
+    )
+    folder = tmp_path_factory.mktemp("model") / "model"
+    folder.mkdir()
+    save_model(folder, run, build_network(run).state_dict(), {"calibration": {"temperature": 2.0, "threshold": 0.5, "slope": 1.0}})
+    return folder
+
+
+def texts(pairs):
+    return [(name, row.tobytes().decode()) for name, row in pairs]
+
+
+def turned(text):
+    return DNA.reverse_complement(np.frombuffer(text.encode(), np.uint8)).tobytes().decode()
+
+
+def test_a_bed_file_of_a_genome(genome, tmp_path):
+    expected = [("first", LETTERS[0]), ("chr1:10-40", turned(LETTERS[1])), ("chr2:60-90", LETTERS[2])]
+    assert texts(read_inputs(DNA, tmp_path / "sites.bed", 3, genome)) == expected
+    with gzip.open(tmp_path / "sites.bed.gz", "wt") as file:
+        file.write(BED)
+    assert texts(read_inputs(DNA, tmp_path / "sites.bed.gz", 3, genome)) == expected
+
+
+def test_a_table_of_intervals(genome):
+    table = pd.DataFrame({"chrom": ["chr1", "chr1"], "start": [0, 10], "end": [30, 40], "strand": ["+", "-"], "name": ["a", None]})
+    assert texts(read_inputs(DNA, table, 3, genome)) == [("a", LETTERS[0]), ("chr1:10-40", turned(LETTERS[1]))]
+    assert texts(read_inputs(DNA, table[["chrom", "start", "end"]], 3, genome))[1] == ("chr1:10-40", LETTERS[1])
+
+
+def test_records_and_a_table_of_sequences(genome):
+    records = list(read_fasta(genome, DNA))
+    assert texts(read_inputs(DNA, records, 3)) == list(CHROMOSOMES.items())
+    table = pd.DataFrame({"id": [7, 8], "sequence": ["acgu", "TTT"]})
+    assert texts(read_inputs(DNA, table, 3)) == [("7", "ACGT"), ("8", "TTT")]
+    assert texts(read_inputs(DNA, table[["sequence"]], 3))[1] == ("1", "TTT")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("chr9\t0\t30", r"sites\.bed:1: interval must lie on genome\.fa, got chromosome 'chr9' \(it has chr1, chr2 \.\.\.\)"),
+        ("chr2\t60\t91", r"sites\.bed:1: interval must lie on genome\.fa, chr2 of 90 letters, got 60 to 91"),
+        ("chr1\t5\t5", r"interval must lie on genome\.fa, chr1 of 120 letters, got 5 to 5"),
+        ("chr1\t5\t7", r"sequences must be at least k = 3 letters long, got 2"),
+        ("chr1\tx\t7", r"sites\.bed:1: a line of BED must be chrom, start, end, got 'chr1\\tx\\t7'"),
+        ("chr1 5", r"a line of BED must be chrom, start, end, got 'chr1 5'"),
+    ],
+)
+def test_intervals_that_are_none(genome, tmp_path, line, message):
+    (tmp_path / "sites.bed").write_text(line + "\n")
+    with pytest.raises(SequenceFileError, match=message):
+        list(read_inputs(DNA, tmp_path / "sites.bed", 3, genome))
+
+
+def test_other_inputs_that_are_none(genome, tmp_path):
+    for absent, message in ((tmp_path / "no.bed", "BED file must be an existing file"), (None, "genome must be an existing FASTA")):
+        with pytest.raises(SequenceFileError, match=message):
+            list(read_inputs(DNA, absent or tmp_path / "sites.bed", 3, genome if absent else tmp_path / "no.fa"))
+    for sequences, given, message in (
+        (tmp_path / "sites.bed", None, r"a BED file must come with the genome that it is of, got sites\.bed alone"),
+        (pd.DataFrame({"chrom": [], "start": [], "end": []}), None, "must have a column 'sequence', got chrom, start, end: pass genome="),
+        (pd.DataFrame({"x": [1]}), None, "must have a column 'sequence', got x"),
+        (pd.DataFrame({"chrom": ["chr1"]}), genome, "must have the columns chrom, start, end, got no start"),
+        (["ACGT"], genome, "with a genome, sequences must be a BED file or a table of intervals, got list"),
+        (pd.DataFrame({"sequence": ["ACGT", None]}), None, r"sequence 1 \(counted from 0\) must be a string, got"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_sequences(DNA, sequences, 3) if given is None else list(read_inputs(DNA, sequences, 3, given))
+
+
+def test_parts_are_the_whole(model, monkeypatch):
+    monkeypatch.setattr(table_module, "CHUNK_RECORDS", 3)
+    sequences = ["ACGTTGCA"[i:] + "ACGT" for i in range(6)] + ["TTT"]
+    parts = list(score_batches(model, sequences))
+    assert [len(part) for part in parts] == [3, 3, 1]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), score_sequences(model, sequences))
+    assert [list(part) for part in score_batches(model, [])] == [["id", "logit", "probability", "predicted"]]
+
+
+def test_passes_of_any_size_say_the_same(model, monkeypatch):
+    sequences, sizes = ["ACGTTGCAAC"[i:] + "ACGT" * 3 for i in range(7)], []
+    scorer = load(model)
+    scorer.network.register_forward_hook(lambda network, inputs, outputs: sizes.append(len(inputs[0])))
+    pd.testing.assert_frame_equal(score_sequences(scorer, sequences, batch_size=2), score_sequences(scorer, sequences), rtol=1e-5)
+    assert sizes == [2, 2, 2, 1, 7]
+
+
+def test_probabilities_without_the_temperature(model):
+    table = score_sequences(model, ["ACGTTGCA", "TTTTACGT"], calibrated=False)
+    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"])))
+    assert table["predicted"].tolist() == score_sequences(model, ["ACGTTGCA", "TTTTACGT"])["predicted"].tolist()
+
+
+def test_the_command_scores_intervals_and_ids_that_come_twice(model, genome, tmp_path, capsys):
+    out = tmp_path / "scores.tsv"
+    model = str(model)
+    assert main(["score", "--model", model, "--bed", str(tmp_path / "sites.bed"), "--genome", str(genome), "--output", str(out)]) == 0
+    assert pd.read_csv(out, sep="\t")["id"].tolist() == ["first", "chr1:10-40", "chr2:60-90"]
+    (tmp_path / "twice.fa").write_text(">a\nACGT\n>a\nACGTT\n")
+    assert main(["score", "--model", model, "--fasta", str(tmp_path / "twice.fa"), str(genome), "--output", str(out)]) == 0
+    assert pd.read_csv(out, sep="\t")["id"].tolist() == ["a", "a", "chr1", "chr2"]
+    capsys.readouterr()
+    assert main(["score", "--model", model, "--bed", str(tmp_path / "sites.bed"), "--output", str(out)]) == 1
+    assert "--bed and --genome must come together" in capsys.readouterr().err
+    assert main(["score", "--model", model, "--fasta", str(genome), "--coverage", "0.9", "--output", str(out)]) == 1
+    assert "model folders that hold reference.safetensors" in capsys.readouterr().err
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+# -------------------------------------------------------------------------------------------------------------- embeddings
+def test_vectors_of_sequences_do_not_depend_on_their_batch(model):
+    sequences = ["ACGTTGCAACGGT", "ACGTTGCAAC" * 5, "TTTT"]
+    together, alone = embed(model, sequences), [embed(model, [text]).vectors[0] for text in sequences]
+    assert together.vectors.shape == (3, 16)  # two members of 8
+    np.testing.assert_allclose(together.vectors, alone, rtol=1e-4, atol=1e-5)
+    assert together.places["id"].tolist() == ["0", "1", "2"]
+    assert list(together.table())[:2] == ["id", "d0"]
+    assert len(embed(model, [])) == 0
+
+
+def test_vectors_of_places_cover_the_letters_and_mean_the_whole(model):
+    text = "ACGTTGCAAC" * 5
+    found = embed(model, [text, "TTTT"], per_token=True)
+    first = found.places[found.places["id"] == "0"]
+    assert first[["start", "end"]].to_numpy().tolist() == [[s, min(s + 8 + 2, 50)] for s in range(0, 48, 8)]
+    assert found.places[found.places["id"] == "1"][["start", "end"]].to_numpy().tolist() == [[0, 4]]
+    np.testing.assert_allclose(found.vectors[:6].mean(axis=0), embed(model, [text]).vectors[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npz"])
+def test_the_command_writes_vectors(model, genome, tmp_path, suffix, monkeypatch, capsys):
+    monkeypatch.setattr(table_module, "CHUNK_RECORDS", 1)  # parts of a file are joined
+    out, expected = tmp_path / f"vectors.{suffix}", embed(model, genome, per_token=True)
+    assert main(["embed", "--model", str(model), "--fasta", str(genome), "--per-token", "--output", str(out)]) == 0
+    if suffix == "parquet":
+        pd.testing.assert_frame_equal(pd.read_parquet(out), expected.table(), check_dtype=False)
+    else:
+        with np.load(out) as arrays:
+            np.testing.assert_array_equal(arrays["vectors"], expected.vectors)
+            assert arrays["id"].tolist() == expected.places["id"].tolist()
+            assert arrays["end"].tolist() == expected.places["end"].tolist()
+    assert f"embed: {len(expected)} vectors of 16: {out}" in capsys.readouterr().out
+    assert main(["embed", "--model", str(model), "--fasta", str(genome), "--output", str(tmp_path / "x.csv")]) == 1
+    assert "output must end with .parquet or .npz" in capsys.readouterr().err

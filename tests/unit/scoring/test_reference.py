@@ -1,0 +1,149 @@
+"""Inputs unlike the training data are told, for a reason; sets stand in the table; a model folder without reference scores as before."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from selfattn_bio import config
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.conformal import fit_conformal
+from selfattn_bio.files import sha256_of
+from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring.reference import REFERENCE, SHARE, Reference, load_reference
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
+from selfattn_bio.scoring.table import score_sequences
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+BASES = np.frombuffer(b"ACGT", np.uint8)
+
+
+def rich(rng, number, lengths=(80, 120)):
+    """Sequences in which letters come in runs."""
+    rows = []
+    for _ in range(number):
+        length = rng.integers(*lengths)
+        steps = np.where(rng.random(length) < 0.7, 0, rng.integers(1, 4, length))
+        rows.append(BASES[np.cumsum(steps) % 4])
+    return rows
+
+
+@pytest.fixture(scope="module")
+def reference():
+    rng = np.random.default_rng(0)
+    return Reference.of(DNA, rich(rng, 600), rich(rng, 1000), {})
+
+
+def test_of_new_records_of_the_kind_a_hundredth_is_unlike(reference):
+    told = reference.unlike(rich(np.random.default_rng(1), 4000))
+    assert set(told) == {"no", "composition"}
+    assert (np.array(told) != "no").mean() == pytest.approx(SHARE, abs=0.01)
+
+
+def test_what_is_of_another_kind_is_unlike_for_its_reason(reference):
+    rng = np.random.default_rng(2)
+    assert np.mean([told == "composition" for told in reference.unlike([rng.permutation(row) for row in rich(rng, 200)])]) > 0.9
+    assert reference.unlike([rich(rng, 1)[0][:60], np.tile(rich(rng, 1)[0], 2)]) == ["length", "length"]
+    masked = rich(rng, 1)[0].copy()
+    masked[5] = ord("N")
+    assert reference.unlike([masked]) == ["ambiguous"]
+    assert reference.unlike([]) == []
+
+
+def test_longer_records_are_no_more_unlike(reference):
+    rng = np.random.default_rng(3)
+    far = dataclasses.replace(reference, limits=reference.limits * [1, 100, 1, 1, 1])
+    shares = [np.mean([told != "no" for told in far.unlike(rich(rng, 800, (n, n + 1)))]) for n in (90, 2000)]
+    assert max(shares) < 0.05
+
+
+def test_protein_has_one_too():
+    letters = np.frombuffer(PROTEIN.letters.encode(), np.uint8)
+    rng = np.random.default_rng(0)
+    draw = lambda n, p=None: [rng.choice(letters, 60, p=p) for _ in range(n)]  # noqa: E731
+    reference = Reference.of(PROTEIN, draw(300), draw(300), {})
+    skewed = np.r_[[0.6], np.full(19, 0.4 / 19)]
+    assert np.mean([told != "no" for told in reference.unlike(draw(100))]) < 0.1
+    assert np.mean([told == "composition" for told in reference.unlike(draw(100, skewed))]) > 0.5
+
+
+# ------------------------------------------------------------------------------------------------------- in a model folder
+def folder_of(path, reference):
+    run = config.RunFile(
+        data=config.Data(positives=("a",), negatives=("b",)),
+        model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
+    )
+    path.mkdir()
+    save_model(path, run, build_network(run).state_dict(), {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}})
+    if reference:
+        reference.save(path, sha256_of(path / "model.safetensors"))
+    return path
+
+
+def scorer_with_sets(reference, shift=0.0):
+    """A scorer whose valid had logits around -1 and 1, moved."""
+    run = config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=config.AttentionModel(embed_dim=8, num_heads=2))
+    labels = np.arange(2000) % 2
+    outputs = (2.0 * labels - 1 + np.random.default_rng(0).normal(0, 0.8, 2000) + shift)[:, None]
+    fitted = dataclasses.replace(reference, conformal=fit_conformal(run.objective, outputs, labels))
+    return Scorer(run, KmerTokenizer(DNA, k=3), build_network(run).eval(), reference=fitted), outputs, labels
+
+
+def test_a_table_has_sets_and_flags(reference, monkeypatch):
+    scorer, outputs, labels = scorer_with_sets(reference)
+    monkeypatch.setattr(Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)])
+    sequences = [row.tobytes().decode() for row in rich(np.random.default_rng(4), len(outputs))]
+    table = score_sequences(scorer, sequences, coverage=0.9)
+    assert list(table) == ["id", "logit", "probability", "predicted", "set", "unlike"]
+    assert set(table["set"]) <= {"0", "1", "0,1", "none"}
+    held = np.mean([str(label) in found.split(",") for label, found in zip(labels, table["set"], strict=True)])
+    assert held == pytest.approx(0.9, abs=0.01)
+    assert "set" not in score_sequences(scorer, sequences[:3])
+
+
+def test_several_models_join_their_sets(reference, monkeypatch):
+    one, outputs, _ = scorer_with_sets(reference)
+    other, _, _ = scorer_with_sets(reference, shift=1.0)
+    monkeypatch.setattr(Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)])
+    sequences = ["ACGT" * 25] * 200
+    single, another, both = (score_sequences(model, sequences, coverage=0.9)["set"] for model in (one, other, Ensemble((one, other))))
+    for a, b, union in zip(single, another, both, strict=True):
+        assert set(union.split(",")) == (set(a.split(",")) | set(b.split(","))) - ({"none"} if {a, b} != {"none"} else set())
+
+
+def test_what_has_no_coverage(tmp_path, reference):
+    scorer, _, _ = scorer_with_sets(reference)
+    for coverage in (0, 1, 2.5):
+        with pytest.raises(ValueError, match=rf"coverage must be in \(0, 1\), got {coverage}"):
+            score_sequences(scorer, ["ACGT"], coverage=coverage)
+    with pytest.raises(ValueError, match="coverage must go with rc false"):
+        score_sequences(scorer, ["ACGT"], coverage=0.9, rc=True)
+    with pytest.raises(ValueError, match=r"must hold|model folders that hold reference.safetensors, got one without"):
+        score_sequences(folder_of(tmp_path / "old", None), ["ACGT"], coverage=0.9)
+    with pytest.raises(ValueError, match="batch_size must be positive, got 0"):
+        score_sequences(scorer, ["ACGT"], batch_size=0)
+
+
+def test_it_comes_back_from_a_folder(tmp_path, reference):
+    conformal = {"0": np.array([0.5, 1.0]), "1": np.array([0.25])}
+    folder = folder_of(tmp_path / "model", dataclasses.replace(reference, conformal=conformal))
+    back = load(folder).reference
+    np.testing.assert_array_equal(back.chain, reference.chain)
+    np.testing.assert_array_equal(back.limits, reference.limits)
+    assert {name: scores.tolist() for name, scores in back.conformal.items()} == {"0": [0.5, 1.0], "1": [0.25]}
+    assert "unlike" in score_sequences(folder, ["ACGT"])
+    assert "unlike" not in score_sequences(folder_of(tmp_path / "old", None), ["ACGT"])
+
+
+def test_one_of_other_weights_or_a_damaged_one_is_refused(tmp_path, reference):
+    folder = folder_of(tmp_path / "model", reference)
+    reference.save(folder, "0" * 64)
+    with pytest.raises(
+        ModelFolderError, match=r"reference\.safetensors must be of these weights \([0-9a-f]{12}\), got those of 000000000000"
+    ):
+        load(folder)
+    (folder / REFERENCE).write_bytes(b"damaged")
+    with pytest.raises(ModelFolderError, match=r"reference\.safetensors must be whole, got"):
+        load_reference(folder, DNA, "")
