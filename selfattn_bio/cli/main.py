@@ -15,11 +15,29 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
+from selfattn_bio.cli.logs import JsonLines, silence
 from selfattn_bio.errors import SelfAttnBioError
 
 COMMANDS = (
-    "ingest", "split", "plan", "train", "sweep", "evaluate", "explain", "motifs", "report", "score", "embed", "scan", "variants", "doctor",
+    "ingest",
+    "split",
+    "plan",
+    "train",
+    "sweep",
+    "evaluate",
+    "explain",
+    "motifs",
+    "report",
+    "score",
+    "embed",
+    "scan",
+    "variants",
+    "init",
+    "run",
+    "demo",
+    "doctor",
 )
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -29,28 +47,40 @@ UNREACHABLE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENOLC
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code: 0; 1 for a known error, one line on stderr; 130 after Ctrl-C; of `train` 143 after SIGTERM."""
+    """Run one command; its exit code, as docs/commands.md lists them: 0; 1 for a known error, one line on stderr; 130 after Ctrl-C ..."""
     arguments = _parser().parse_args(argv)
     _cap_threads()
     keep_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # progress is seen through a pipe as on a terminal
+    errors = JsonLines(sys.stderr, arguments.command) if arguments.json else None
+    said = JsonLines(sys.stdout, arguments.command) if arguments.json else silence() if arguments.quiet else sys.stdout
+    with redirect_stdout(said):
+        return _run(arguments, errors)
+
+
+def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
+    def fail(message: str, exit_code: int = 1) -> int:
+        if errors:
+            errors.say("error", message, exit_code=exit_code)
+        else:
+            print(f"selfattn-bio {arguments.command}: {'error: ' * (exit_code != 130)}{message}", file=sys.stderr)
+        return exit_code
+
     try:
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except SelfAttnBioError as error:
-        return _fail(arguments.command, str(error), error.exit_code)
+        return fail(str(error), error.exit_code)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         return 1
     except OSError as error:  # a full disk, a read-only folder, a failing or vanished one: the system's word for it, with the path
         rule = "writable" if error.errno in UNWRITABLE else "reachable" if error.errno in UNREACHABLE else None
         if rule is None or (rule == "reachable" and not error.filename):
             raise
-        return _fail(arguments.command, f"{error.filename or 'output'}: must be {rule}, got {error.strerror}")
+        return fail(f"{error.filename or 'output'}: must be {rule}, got {error.strerror}")
     except KeyboardInterrupt:
-        print(f"selfattn-bio {arguments.command}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+        return fail("interrupted", 130)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(
             name, help=help_text.splitlines()[0], description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
+        told = command.add_mutually_exclusive_group()
+        told.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        told.add_argument("--json", action="store_true", help="print each line, errors too, as a JSON object")
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser
@@ -88,11 +121,6 @@ def keep_memory() -> None:
         mallopt(M_MMAP_MAX, 0)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes; an int is what it takes
         mallopt(M_TOP_PAD, 2**28)
-
-
-def _fail(command: str, message: str, exit_code: int = 1) -> int:
-    print(f"selfattn-bio {command}: error: {message}", file=sys.stderr)
-    return exit_code
 
 
 if __name__ == "__main__":

@@ -58,7 +58,8 @@ def _words(run: RunFile) -> str:
     if run.model.kind == "cnn":
         return f"{members}each a convolutional network" if members else "convolutional network"
     pattern = run.model.pattern.kind
-    kind = f"self-attention encoder ({run.model.num_layers} layer{'s' * (run.model.num_layers > 1)} of {run.model.embed_dim}, pattern {pattern})"
+    layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}"
+    kind = f"self-attention encoder ({layers} of {run.model.embed_dim}, pattern {pattern})"
     return f"{members}each a {kind}" if members else kind
 
 

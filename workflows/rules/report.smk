@@ -30,7 +30,7 @@ rule notebook:
         "results/{task}/metrics.json",
         "results/{task}/motifs.meme",
         "results/{task}/motifs.tsv",
-        notebook="notebooks/motifs.py",
+        notebook=NOTEBOOK,
     output:
         notebook="results/{task}/motifs.ipynb",
     log:

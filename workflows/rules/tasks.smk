@@ -13,6 +13,9 @@ from selfattn_bio.errors import RunFileError
 # Rules call selfattn-bio, jupytext and papermill of the environment in which Snakemake runs, activated or not.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
+# Beside the Snakefile, which need not stand in this folder; in a clone it is notebooks/motifs.py.
+NOTEBOOK = os.path.relpath(Path(workflow.basedir) / "notebooks/motifs.py")
+
 RUN_FILES = {path.stem: path for path in sorted(Path("workflows/tasks").glob("*.toml"))}
 RUNS: dict[str, RunFile] = {}
 

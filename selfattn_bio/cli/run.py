@@ -1,0 +1,69 @@
+"""Run a task of this folder through the workflow: `train_NAME` or `sweep_NAME` for workflows/tasks/NAME.toml.
+
+Starts the Snakemake that is installed, with the workflow of a clone or, where the package was installed from a wheel, the one that came
+with it; results go into results/NAME/ here. What stands behind the target is passed on to Snakemake, as --cores 4, --dry-run or --unlock;
+where no cores are named, all are used. Options of this command stand in front of the target. The exit code is Snakemake's.
+
+example: selfattn-bio run train_my_task --cores 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from selfattn_bio.errors import SelfAttnBioError
+
+PROFILES = ("default", "gpu", "slurm")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio run`."""
+    parser.add_argument("--profile", choices=PROFILES, help="what the workflow runs on, as docs/clusters.md says (default: this machine)")
+    parser.add_argument("target", help="train_NAME or sweep_NAME")
+    parser.add_argument("extra", nargs=argparse.REMAINDER, metavar="...", help="options and more targets for Snakemake")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start Snakemake and wait for it."""
+    profile = ["--workflow-profile", str(project_folder() / "profiles" / arguments.profile)] if arguments.profile else []
+    return snakemake([*profile, arguments.target, *arguments.extra], arguments)
+
+
+def project_folder() -> Path:
+    """The folder with Snakefile, workflows/, profiles/ and data/: the clone that the package stands in, or what a wheel put into it.
+
+    Raises
+    ------
+    SelfAttnBioError
+        If there is none.
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package.parent, package / "project"):
+        if (folder / "Snakefile").is_file() and (folder / "workflows/classify.smk").is_file():
+            return folder
+    raise SelfAttnBioError("package must come with its workflow, got none", place=str(package), cure="Install it anew")
+
+
+def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
+    """Run Snakemake in this folder; its exit code. A signal is passed on, and its end waited for: it saves what it can."""
+    quiet = ["--quiet", "all"] if arguments.quiet else []
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_folder() / "Snakefile"), *words, *quiet]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])  # rules call what is installed beside it
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if arguments.json else {}
+    with subprocess.Popen(command, env=os.environ | {"PATH": path}, **piped) as process:  # type: ignore[call-overload]
+        kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to both
+        signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+        try:
+            for line in process.stdout or ():
+                print(line, end="")
+            code = process.wait()
+        finally:
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
