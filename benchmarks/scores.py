@@ -10,7 +10,7 @@ import numpy as np
 
 import selfattn_bio
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.records import read_fasta
+from selfattn_bio.sequence.readers import read_records
 
 BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 HUMAN = np.array([[0.33, 0.17, 0.24, 0.26], [0.35, 0.25, 0.05, 0.35], [0.29, 0.21, 0.25, 0.25], [0.22, 0.205, 0.245, 0.33]])  # few CpG
@@ -22,7 +22,7 @@ def main() -> None:
     """Print both tables."""
     model, rng = selfattn_bio.load("promoter"), np.random.default_rng(0)
     files = {1: "data/fly_promoters/positives.fa.gz", 0: "data/fly_promoters/negatives.fa.gz"}
-    records = [(record, label) for label, path in files.items() for record in read_fasta(path, DNA) if record.chrom == "chr2R"]
+    records = [(record, label) for label, path in files.items() for record in read_records(path, DNA) if record.chrom == "chr2R"]
     test, labels = [record for record, _ in records], np.array([label for _, label in records])
 
     print(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfattn_bio.errors import OutputError, RunFileError, SequenceFileError
+from selfattn_bio.errors import OutputError, RunFileError
 
 if TYPE_CHECKING:
     from selfattn_bio.sequence.alphabet import Alphabet
@@ -83,13 +83,14 @@ class Found:
     @classmethod
     def of(cls, groups: dict[str, list[str]]) -> Found:
         """Read all files."""
-        from selfattn_bio.sequence.records import Notes, read_fasta
+        from selfattn_bio.sequence.readers import read_records
+        from selfattn_bio.sequence.records import Notes
 
         found, notes = cls(_alphabet(next(iter(groups.values()))[0])), Notes()
         for key, files in groups.items():
             found.counts[key], found.chromosomes[key] = 0, Counter()
             for file in files:
-                for record in read_fasta(file, found.alphabet, notes):
+                for record in read_records(file, found.alphabet, notes):
                     found.counts[key] += 1
                     found.lengths.append(len(record.letters))
                     found.chromosomes[key][record.chrom] += 1
@@ -115,20 +116,14 @@ class Found:
 
 
 def _alphabet(path: str) -> Alphabet:
-    """Told from the letters at the start of the file."""
-    import gzip
+    """Told from the letters of the first records, which as protein may be any."""
+    from itertools import islice
 
     from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+    from selfattn_bio.sequence.readers import read_records
 
-    if not Path(path).is_file():
-        raise SequenceFileError("sequence file must be an existing file, got no such file", place=path)
-    with Path(path).open("rb") as raw:
-        compressed = raw.read(2) == b"\x1f\x8b"
-    with gzip.open(path, "rb") if compressed else Path(path).open("rb") as file:
-        head = file.read(1 << 20)
-    letters = b"".join(line for line in head.upper().split(b"\n") if not line.startswith(b">"))
-    alone = letters.translate(None, b" \t\r")
-    return DNA if len(alone.translate(None, b"ACGTUN")) <= (1 - DNA_SHARE) * len(alone) else PROTEIN
+    letters = b"".join(record.letters.tobytes() for record in islice(read_records(path, PROTEIN), 1000))
+    return DNA if len(letters.translate(None, b"ACGTUN")) <= (1 - DNA_SHARE) * len(letters) else PROTEIN
 
 
 # ---------------------------------------------------------------------------------------------------------------- the text

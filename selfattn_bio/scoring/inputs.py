@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.intervals import INTERVAL_FILES, read_intervals
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Notes, Record, letters_of
+from selfattn_bio.sequence.windows import place
 
 LONGEST_NAME = 255  # bytes of a file's name: a longer string is none
 RULE = "sequences must be a list of strings or the path of a FASTA file"  # what most pass; a table or records tell by their own type
-BED = (".bed", ".bed.gz")
-PLACE = ("chrom", "start", "end", "strand", "name")
 
 Input = tuple[str, NDArray[np.uint8]]
 Inputs = Sequence[str] | Sequence[Record] | pd.DataFrame | str | Path
@@ -40,7 +41,7 @@ def read_inputs(alphabet: Alphabet, sequences: Inputs, k: int, genome: str | Pat
     ----------
     sequences
         Strings (their ids are numbers from 0); the path of a FASTA file; `Record`s; a table with a column `sequence` and perhaps `id`; or,
-        with `genome`, a BED file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`.
+        with `genome`, a BED or GFF file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`.
     genome
         FASTA that the intervals are of, plain or bgzip; its index is made beside it if it has none.
 
@@ -62,12 +63,17 @@ def read_inputs(alphabet: Alphabet, sequences: Inputs, k: int, genome: str | Pat
         yield from _of_list(alphabet, _listed(sequences), k)
 
 
+class _AnyIds(Notes):
+    """Scores are joined with nothing by their ids, and all ids of a long file would not fit the memory."""
+
+    def claim(self, record: str, name: str, line: int) -> None:
+        """Any id may come again."""
+
+
 def _of_file(alphabet: Alphabet, path: Path, k: int) -> Iterator[Input]:
-    if path.name.lower().endswith(BED):
-        raise ValueError(f"a BED file must come with the genome that it is of, got {path.name} alone: pass genome=")
-    notes = Notes()
-    for record in read_records(path, alphabet, notes):
-        notes.places.clear()  # scores are joined with nothing by their ids, and all ids of a long file would not fit the memory
+    if path.name.lower().endswith(INTERVAL_FILES):
+        raise ValueError(f"intervals must come with the genome that they are of, got {path.name} alone: pass genome=")
+    for record in read_records(path, alphabet, _AnyIds()):
         if len(record.letters) < k:
             message = f"sequences must be at least k = {k} letters long, got {len(record.letters)} in record {record.id!r}"
             raise SequenceFileError(message, place=str(path))
@@ -91,73 +97,43 @@ def _listed(sequences: Sequence[str] | Sequence[Record] | pd.DataFrame) -> list[
 
 def _of_list(alphabet: Alphabet, sequences: list[tuple[str | None, str | NDArray[np.uint8]]], k: int) -> Iterator[Input]:
     for number, (name, text) in enumerate(sequences):
-        place = f"sequence {number} (counted from 0)"
+        where = f"sequence {number} (counted from 0)"
         if not isinstance(text, str | np.ndarray):
-            raise ValueError(f"{place} must be a string, got {type(text).__name__}")
-        letters = letters_of(text, alphabet, place) if isinstance(text, str) else text
+            raise ValueError(f"{where} must be a string, got {type(text).__name__}")
+        letters = letters_of(text, alphabet, where) if isinstance(text, str) else text
         if len(letters) < k:
-            raise ValueError(f"sequences must be at least k = {k} letters long, got {len(letters)} in {place}")
+            raise ValueError(f"sequences must be at least k = {k} letters long, got {len(letters)} in {where}")
         yield str(number) if name is None else name, letters
 
 
 # ------------------------------------------------------------------------------------------------------- intervals of a genome
-def _of_genome(alphabet: Alphabet, intervals: Inputs, k: int, genome: Path) -> Iterator[Input]:
-    import pysam  # where a genome is named alone
-
-    if not genome.is_file():
-        raise SequenceFileError("genome must be an existing FASTA file, got no such file", place=str(genome))
-    try:
-        fasta = pysam.FastaFile(str(genome))
-    except (OSError, ValueError) as error:
-        message = f"genome must be FASTA, plain or bgzip, beside which its index can stand, got {error}"
-        raise SequenceFileError(message, place=str(genome), cure="samtools faidx makes the index; gz must be bgzip") from error
-    with fasta:
-        sizes = dict(zip(fasta.references, fasta.lengths, strict=True))
-        for place, chrom, start, end, strand, name in _intervals(intervals):
-            rule = f"interval must lie on {genome.name}"
-            if chrom not in sizes:
-                near = f" (it has {', '.join(list(sizes)[:3])} ...)"
-                raise SequenceFileError(f"{rule}, got chromosome {chrom!r}{near}", place=place)
-            if not 0 <= start < end <= sizes[chrom]:
-                raise SequenceFileError(f"{rule}, {chrom} of {sizes[chrom]} letters, got {start} to {end}", place=place)
+def _of_genome(alphabet: Alphabet, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
+    if alphabet.name != "dna":
+        raise ValueError(f"alphabet must be dna for intervals of a genome, got {alphabet.name}")
+    with Genome(path) as genome:
+        table = place(_table(intervals), genome)
+        columns = (table[name].tolist() for name in ("chrom", "start", "end", "strand", "name", "path", "line"))
+        for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):
             if end - start < k:
-                raise SequenceFileError(f"sequences must be at least k = {k} letters long, got {end - start}", place=place)
-            try:
-                letters = letters_of(fasta.fetch(chrom, start, end), alphabet, f"{chrom}:{start}-{end}")
-            except ValueError as error:
-                raise SequenceFileError(str(error), place=str(genome)) from error
-            yield name or f"{chrom}:{start}-{end}", alphabet.reverse_complement(letters) if strand == "-" else letters
+                raise SequenceFileError(f"sequences must be at least k = {k} letters long, got {end - start}", place=f"{file}:{line}")
+            yield name or f"{chrom}:{start}-{end}", genome.fetch(chrom, start, end, strand)
 
 
-def _intervals(intervals: Inputs) -> Iterator[tuple[str, str, int, int, str, str]]:
-    """Place for messages, chrom, start, end (0-based half-open), strand and name ("" if not given)."""
-    if isinstance(intervals, pd.DataFrame):
-        if missing := [name for name in PLACE[:3] if name not in intervals]:
-            raise ValueError(f"a table of intervals must have the columns chrom, start, end, got no {missing[0]}")
-        table = intervals.reindex(columns=list(PLACE))
-        texts = table[["chrom", "strand", "name"]].astype(object).fillna("").astype(str)
-        starts, ends = (table[column].astype(int) for column in ("start", "end"))
-        for row, (chrom, strand, name), start, end in zip(table.index, texts.to_numpy(), starts, ends, strict=True):
-            yield f"row {row}", chrom, start, end, strand, name
-    elif isinstance(intervals, str | Path):
-        yield from _bed(Path(intervals))
-    else:
+def _table(intervals: Inputs) -> pd.DataFrame:
+    """As `read_intervals` gives it."""
+    if isinstance(intervals, str | Path):
+        return read_intervals(intervals)
+    if not isinstance(intervals, pd.DataFrame):
         raise ValueError(f"with a genome, sequences must be a BED file or a table of intervals, got {type(intervals).__name__}")
-
-
-def _bed(path: Path) -> Iterator[tuple[str, str, int, int, str, str]]:
-    import gzip
-
-    if not path.is_file():
-        raise SequenceFileError("BED file must be an existing file, got no such file", place=str(path))
-    with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            fields = line.split()
-            if not fields or fields[0] in ("track", "browser") or line.startswith("#"):
-                continue
-            if len(fields) < 3 or not (fields[1].isdigit() and fields[2].isdigit()):
-                shown = line.strip()[:40]
-                raise SequenceFileError(f"a line of BED must be chrom, start, end, got {shown!r}", place=f"{path}:{number}")
-            strand = fields[5] if len(fields) > 5 and fields[5] in "+-" else ""
-            name = fields[3] if len(fields) > 3 and fields[3] != "." else ""
-            yield f"{path}:{number}", fields[0], int(fields[1]), int(fields[2]), strand, name
+    if missing := [name for name in ("chrom", "start", "end") if name not in intervals]:
+        raise ValueError(f"a table of intervals must have the columns chrom, start, end, got no {missing[0]}")
+    table = pd.DataFrame({name: intervals.get(name, default) for name, default in (("strand", "."), ("name", ""))}, index=intervals.index)
+    table = table.assign(chrom=intervals["chrom"].astype(str), start=intervals["start"].astype(int), end=intervals["end"].astype(int))
+    table = table.fillna({"strand": ".", "name": ""}).assign(path="table of intervals, row", line=intervals.index)
+    wrong = table[(table["start"] < 0) | (table["end"] <= table["start"]) | ~table["strand"].isin(["+", "-", "."])]
+    if len(wrong):
+        first = wrong.iloc[0]
+        got = f"{first['start']}, {first['end']} and {first['strand']!r}"
+        message = f"interval must have 0 <= start < end and strand + or - or ., got {got}"
+        raise SequenceFileError(message, place=f"{first['path']} {first['line']}")
+    return table

@@ -53,9 +53,9 @@ def score_sequences(
     model
         A model folder, several of them whose outputs are averaged, the name of a model that ships, or what `load` returned.
     sequences
-        Strings, or the path of a FASTA file (plain, gz, bgzip); records of `read_records`; a table with a column `sequence` and perhaps `id`;
-        with `genome` a BED file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`. Lower case and U
-        are read as upper case and T.
+        Strings, or the path of a FASTA file (plain, gz, bgzip); records of `read_records`; a table with a column `sequence` and perhaps
+        `id`; with `genome` a BED or GFF file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`. Lower
+        case and U are read as upper case and T.
     rc
         Average the outputs of both strands (DNA only; not of labels a letter).
     calibrated

@@ -407,7 +407,8 @@ CAUSAL = "[model]\nkind = 'attention'\nstem = {kind = 'none'}\npattern = {kind =
         (DATA + "targets = 't.tsv'\n", "targets must go with sequences, got positives and negatives"),
         (
             SEQUENCES,
-            "[data] of objective 'binary' must name positives and negatives, or sequences and label, got sequences: say what is learnt of them in [objective] kind",
+            "[data] of objective 'binary' must name positives and negatives, or sequences and label, got sequences: "
+            "say what is learnt of them in [objective] kind",
         ),
         (DATA + "[objective]\nkind = 'masked'\n", "[data] of objective 'masked' must name sequences, got the two classes"),
         (SEQUENCES + "[objective]\nkind = 'regression'\ncolumns = ['x']\n", "[data] of objective 'regression' must name targets"),
