@@ -143,6 +143,7 @@ class Body:
             return self._read(piece)
         if foreign := unusual.translate(None, spelling.readable):
             piece, foreign = self._without_stop(piece, foreign, line)
+            unusual = piece.translate(None, spelling.clean)
         elif self._stop and piece.translate(None, spelling.dropped):
             self._foreign = self._foreign or (self._stop, b"*", piece)
         if foreign:

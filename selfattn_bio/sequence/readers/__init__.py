@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.readers.blocks import Blocks, fail, open_blocks, shown
+from selfattn_bio.sequence.readers.blocks import HEAD, Blocks, fail, open_blocks, shown
 from selfattn_bio.sequence.readers.fasta import read_fasta as _fasta
 from selfattn_bio.sequence.readers.fasta import read_fastq as _fastq
 from selfattn_bio.sequence.readers.fields import Fields, Reading
@@ -113,7 +113,7 @@ def kind_of(blocks: Blocks, fields: Fields) -> str:
     SequenceFileError
         If it is empty or something else than sequences.
     """
-    head = blocks.head
+    head = blocks.head[:HEAD]
     if not head:
         fail("sequence file must hold records", "an empty file", blocks.name)
     if head.startswith(b"PAR1"):

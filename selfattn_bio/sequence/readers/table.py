@@ -79,7 +79,7 @@ def read_parquet(blocks: Blocks, reading: Reading) -> Iterator[Record]:
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        fail("Parquet must be readable", str(error).splitlines()[0], reading.name, "Download or write it again")
+        fail("Parquet must be readable", str(error).splitlines()[0].rstrip("."), reading.name, "Download or write it again")
     columns.check_any()
 
 

@@ -1,0 +1,86 @@
+"""Damaged files of every format, by the hundred, seeded: a reader gives records or a promised error, and nothing else."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from odd_files import EMBL, FQ, GENBANK, parquet, zstd
+
+from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.records import Notes
+from selfattn_bio.sequence.spelling import Spelling
+
+FASTA = b">a chrom=c start=2 end=6 strand=+ label=1\nACGT\n>b label=0\r\nACNNa-cgu\r\n\n>c label=1\nMKV*\n"
+TABLE = b'id,sequence,start,end,label,"x ""y"""\na,ACGT,2,6,1,2.5\nb,"AC\nNN",,,0,\nc,ACGU,1,5,1,"t,u"\n'
+TOKENS = (b">", b"@", b"\n", b"\r", b"\0", b'"', b",", b"\t", b"//", b"ORIGIN", b"\xff\xfe", b"start=9")
+SETTINGS = (
+    (Spelling(DNA), Fields()),
+    (Spelling(PROTEIN, "hard", "remove"), Fields("label")),
+    (Spelling(DNA, "keep"), Fields(header="(c)")),
+)
+
+
+def of_parquet(tmp_path: Path) -> bytes:
+    parquet(id=["a", "b"], sequence=["ACGT", "ACGN"], label=[1, 0], x=[0.5, None])(tmp_path / "whole")
+    return (tmp_path / "whole").read_bytes()
+
+
+FILES = {
+    "FASTA": (FASTA, 300),
+    "FASTQ": (FQ + FQ.replace(b"@a", b"@b"), 300),
+    "GenBank": (GENBANK, 150),
+    "EMBL": (EMBL, 150),
+    "CSV": (TABLE, 300),
+    "TSV": (TABLE.replace(b",", b"\t"), 200),
+    "gz": (gzip.compress(FASTA), 150),
+    "zstd": (zstd(FASTA), 150),
+    "Parquet": (None, 150),
+}
+
+
+def mutated(content: bytes, generator: np.random.Generator) -> bytes:
+    """The file with one to three changes: bytes flipped, cut out, put in, lines exchanged, the end cut off."""
+    for _ in range(generator.integers(1, 4)):
+        at, size = int(generator.integers(len(content) + 1)), int(generator.integers(1, 9))
+        match int(generator.integers(6)):
+            case 0:
+                content = content[:at] + bytes(generator.integers(256, size=1, dtype=np.uint8)) + content[at + 1 :]
+            case 1:
+                content = content[:at] + content[at + size :]
+            case 2:
+                content = content[:at] + bytes(generator.integers(256, size=size, dtype=np.uint8)) + content[at:]
+            case 3:
+                lines = content.split(b"\n")
+                i, j = generator.integers(len(lines), size=2)
+                lines[i], lines[j] = lines[j], lines[i]
+                content = b"\n".join(lines)
+            case 4:
+                content = content[:at]
+            case 5:
+                token = TOKENS[generator.integers(len(TOKENS))]
+                content = content[:at] + token + content[at:]
+    return content
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_damaged_file_gives_records_or_a_promised_error(kind, tmp_path):
+    content, rounds = FILES[kind]
+    content = content or of_parquet(tmp_path)
+    generator, path = np.random.default_rng(zlib.crc32(kind.encode())), tmp_path / "odd"
+    errors: list[str] = []
+    for number in range(rounds):
+        path.write_bytes(mutated(content, generator))
+        spelling, fields = SETTINGS[number % len(SETTINGS)]
+        try:
+            records = list(SequenceFile(path, None, fields).records(spelling, Notes()))
+        except SelfAttnBioError as error:
+            errors.append(str(error))
+        else:
+            assert all(len(record.letters) and record.id for record in records)
+            assert not any(record.letters.tobytes().translate(None, spelling.alphabet.readable.upper()) for record in records)
+    assert errors > 0  # the changes do damage
