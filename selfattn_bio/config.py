@@ -325,6 +325,8 @@ class Data(Section):
             raise ValueError(f"files must be BED, narrowPeak, broadPeak, GFF or GTF beside a genome, got {other!r}")
         if self.genome and self.alphabet != "dna":
             raise ValueError(f"alphabet must be dna beside a genome, got {self.alphabet!r}")
+        if self.genome and ((isinstance(self.label, str) and self.label) or self.header or self.columns):
+            raise ValueError("label must be a table beside a genome, and header and columns not given: they are of files of sequences")
         needs = {"windows": self.windows, "tracks": self.tracks, "a table of labels": isinstance(self.label, Section)}
         needs["negatives made of the genome"] = isinstance(self.negatives, GenomeNegatives)
         if missing := [what for what, value in needs.items() if value and not self.genome]:

@@ -61,7 +61,7 @@ class GenomeSource:
                 positives = windows_of(self.data, self.data.positives, genome, Counter())
                 self.said["negatives that overlap a positive, kept as they are given"] += int((Cover(positives).bases_of(table) > 0).sum())
             columns = _columns(self.data, table, genome)
-            for row, record in _cut(table, genome, notes):
+            for row, record in _cut(table, genome, spelling, notes):
                 yield record._replace(label=labels[row], targets=columns(record) if columns else None)
 
     def about(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class MadeNegatives:
                 table = made.matched(table, genome, wanted, exclude, asked.tolerance, self.said)
             elif isinstance(asked, config.NeighbourNegatives):
                 table = made.neighbours(table, genome, wanted, exclude, asked.distance, asked.steps, self.said)
-            for _, record in _cut(table, genome, notes):
+            for _, record in _cut(table, genome, spelling, notes):
                 yield record._replace(label=0)
 
     def about(self) -> dict[str, Any]:
@@ -143,9 +143,9 @@ def _read(paths: Iterable[str], feature: str) -> pd.DataFrame:
     return pd.concat([read_intervals(path, feature) for path in paths], ignore_index=True)
 
 
-def _cut(table: pd.DataFrame, genome: Genome, notes: Notes) -> Iterator[tuple[int, Record]]:
+def _cut(table: pd.DataFrame, genome: Genome, spelling: Spelling, notes: Notes) -> Iterator[tuple[int, Record]]:
     paths, lines = table["path"].tolist(), table["line"].tolist()
-    for row, record in windows.cut(table, genome):
+    for row, record in windows.cut(table, genome, spelling.soft_mask):
         notes.claim(record.id, paths[row], lines[row])
         yield row, record
 

@@ -120,17 +120,32 @@ class Genome:
         """
         if strand not in ("+", "-"):
             raise ValueError(f"strand must be + or -, got {strand!r}")
+        chrom, end = self._placed(chrom, start, end)
+        letters = self._spelled(chrom, start, end)[0]
+        return letters if strand == "+" else DNA.reverse_complement(letters)
+
+    def fetch_masked(self, chrom: str, start: int = 0, end: int | None = None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """As `fetch` on "+", and which letters are lower case: soft-masked, (end - start,)."""
+        chrom, end = self._placed(chrom, start, end)
+        letters, raw = self._spelled(chrom, start, end)
+        return letters, np.frombuffer(raw, np.uint8) >= ord("a")
+
+    def _placed(self, chrom: str, start: int, end: int | None) -> tuple[str, int]:
+        """The genome's own name of the chromosome and the end, if the window is within it."""
         chrom = self.resolve(chrom)
         end = self.lengths[chrom] if end is None else end
         if not 0 <= start <= end <= self.lengths[chrom]:
             rule = f"window must be 0 <= start <= end <= {self.lengths[chrom]}, the length of {chrom}"
             raise GenomeError(f"{rule}, got [{start}, {end})", place=str(self.path))
+        return chrom, end
+
+    def _spelled(self, chrom: str, start: int, end: int) -> tuple[NDArray[np.uint8], bytes]:
+        """The letters, and what the file has for them."""
         raw = self._read(chrom, start, end)
         if foreign := raw.translate(None, DNA.readable):
             at = f"{chrom}:{start + raw.index(foreign[0])} (0-based)"
             raise GenomeError(f"letters must be dna (ACGT and IUPAC codes), got {printable(foreign[0])} at {at}", place=str(self.path))
-        letters = np.frombuffer(DNA.normalise(raw), np.uint8)
-        return letters if strand == "+" else DNA.reverse_complement(letters)
+        return np.frombuffer(DNA.normalise(raw), np.uint8), raw
 
     def _read(self, chrom: str, start: int, end: int) -> bytes:
         try:

@@ -22,6 +22,7 @@ from selfattn_bio.sequence.records import Record
 Center = Literal["middle", "summit", "five_prime"]
 Origin = Literal["interval", "five_prime"]
 AtEnds = Literal["drop", "pad", "error"]
+SoftMask = Literal["ignore", "keep", "hard"]
 _WHOLE = 20_000  # letters of a chromosome a window, below which it is read as a whole: faster for plain and bgzip files
 
 
@@ -133,8 +134,13 @@ def within(windows: pd.DataFrame, genome: Genome, at_ends: AtEnds, counts: Count
     return kept.reset_index(drop=True)
 
 
-def cut(windows: pd.DataFrame, genome: Genome) -> Iterator[tuple[int, Record]]:
+def cut(windows: pd.DataFrame, genome: Genome, soft_mask: SoftMask = "ignore") -> Iterator[tuple[int, Record]]:
     """Read the windows, chromosome after chromosome as the genome has them; on "-" the reverse complement.
+
+    Parameters
+    ----------
+    soft_mask
+        What lower case means; see `Spelling`.
 
     Returns
     -------
@@ -142,17 +148,25 @@ def cut(windows: pd.DataFrame, genome: Genome) -> Iterator[tuple[int, Record]]:
     """
     places = windows.groupby("chrom", sort=False).indices
     for chrom in filter(places.__contains__, genome.names):
-        rows = windows.iloc[places[chrom]]
-        length = genome.lengths[chrom]
-        whole = genome.fetch(chrom) if len(rows) * _WHOLE > length else None
+        rows, length = windows.iloc[places[chrom]], genome.lengths[chrom]
+        whole = genome.fetch_masked(chrom) if len(rows) * _WHOLE > length else None
         for row, start, end, strand in zip(rows.index, rows["start"].tolist(), rows["end"].tolist(), rows["strand"], strict=True):
             first, last = min(max(start, 0), length), max(min(end, length), 0)
-            letters = whole[first:last] if whole is not None else genome.fetch(chrom, first, last)
+            letters, masked = (whole[0][first:last], whole[1][first:last]) if whole else genome.fetch_masked(chrom, first, last)
+            if soft_mask == "hard":
+                letters = np.where(masked, np.uint8(ord(DNA.unknown)), letters)
             if last - first < end - start:
-                letters = np.pad(letters, (first - start, end - last), constant_values=ord(DNA.unknown))
-            reverse = strand == "-"
-            letters = DNA.reverse_complement(letters) if reverse else letters
-            yield row, Record(f"{chrom}:{start}-{end}({'-' if reverse else '+'})", letters, chrom, start, end, "-" if reverse else "+")
+                around = (first - start, end - last)
+                letters, masked = np.pad(letters, around, constant_values=ord(DNA.unknown)), np.pad(masked, around)
+            if strand == "-":
+                letters, masked = DNA.reverse_complement(letters), masked[::-1]
+            runs = _runs(masked) if soft_mask == "keep" else None
+            yield row, Record(f"{chrom}:{start}-{end}({strand})", letters, chrom, start, end, strand, masked=runs)
+
+
+def _runs(masked: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n, 2) runs [start, end) of what is masked."""
+    return np.flatnonzero(np.diff(np.pad(masked, 1).astype(np.int8))).reshape(-1, 2)
 
 
 def _columns(intervals: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -1,0 +1,271 @@
+"""From a run file's [data] with a genome to a corpus: windows, labels, tracks, made negatives, and what is said of them."""
+
+import numpy as np
+import pybigtools
+import pytest
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.config import INTERVAL_FILES, read_run_file
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence import intervals
+from selfattn_bio.sequence.alphabet import DNA
+
+SIZE = 30_000
+LETTERS = np.random.default_rng(0).choice(list(b"ACGTacgt"), (2, SIZE)).astype(np.uint8)
+UPPER = LETTERS & 0xDF
+CHROMOSOME = {"chr1": UPPER[0], "chr2": UPPER[1]}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The command runs here: a genome and intervals."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "g.fa").write_bytes(b"".join(b">chr%d\n%s\n" % (n, row.tobytes()) for n, row in enumerate(LETTERS, start=1)))
+    rows = [(f"{n % 2 + 1}", 10 + 400 * n, 50 + 400 * n, f"p{n}", n, "+-"[n % 3 == 0]) for n in range(40)]
+    (tmp_path / "p.bed").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+    (tmp_path / "n.bed").write_text("chr1\t20000\t20100\nchr1\t800\t850\n")
+    pybigtools.open("t.bw", "w").write({"chr1": SIZE, "chr2": SIZE}, iter([("chr1", 0, 500, 1.0), ("chr1", 500, 29_000, 3.0)]))
+    return tmp_path
+
+
+def ingest(text, capsys):
+    """The corpus of a run file, and what the command said."""
+    with open("task.toml", "w") as file:
+        file.write(text)
+    assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 0, capsys.readouterr()
+    return Corpus.open("corpus"), capsys.readouterr().out
+
+
+def window_of(row):
+    letters = CHROMOSOME[row.chrom][row.start : row.end]
+    return letters if row.strand == "+" else DNA.reverse_complement(letters)
+
+
+GENOME = '[data]\ngenome = "g.fa"\n'
+CENTERED = 'windows = { kind = "centered", width = 100 }\n'
+
+
+@pytest.mark.parametrize(
+    ("negatives", "number", "said"),
+    [
+        ('"n.bed"', 2, "1 negatives that overlap a positive, kept as they are given (n.bed)"),
+        ('{ kind = "matched", tolerance = 0.2, per_positive = 2, exclude = "n.bed" }', 78, "read 117 records from 2 files"),
+        ('{ kind = "neighbours", distance = 10 }', 39, "read 78 records from 2 files"),
+    ],
+)
+def test_positives_and_negatives(folder, capsys, negatives, number, said):
+    corpus, out = ingest(GENOME + 'positives = "p.bed"\n' + CENTERED + f"negatives = {negatives}\n", capsys)
+    assert (corpus.records["label"] == 1).sum() == 39
+    assert (corpus.records["label"] == 0).sum() == number
+    assert "ingest: 1 windows off the end of a chromosome, dropped (p.bed)\n" in out
+    assert f"{said}\n" in out
+    for i, row in enumerate(corpus.records.itertuples()):
+        np.testing.assert_array_equal(corpus.letters(i), window_of(row))
+        assert row.id == f"{row.chrom}:{row.start}-{row.end}({row.strand})"
+    about = corpus.summary["sources"][0]
+    assert (about["path"], about["records"], about["files"][-1 if number == 39 else 0]["path"][0]) == ("p.bed", 39, "gn"[number == 2])
+
+
+def test_shuffled_negatives_of_sequence_files(folder, capsys):
+    (folder / "p.fa").write_bytes(
+        b"".join(b">r%d chrom=chr%d\n%s\n" % (n, n % 2, UPPER[0, 50 * n : 50 * n + 50].tobytes()) for n in range(20))
+    )
+    corpus, out = ingest('[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 3 }\n', capsys)
+    assert out.startswith("ingest: read 40 records from 2 files\n")
+    assert corpus.records["label"].tolist() == [1] * 20 + [0] * 20
+    assert corpus.records["chrom"].tolist() == [f"chr{n % 2}" for n in range(20)] * 2
+    for i in range(20):
+        assert sorted(corpus.letters(i)) == sorted(corpus.letters(i + 20))
+        assert corpus.letters(i).tobytes() != corpus.letters(i + 20).tobytes()
+    assert corpus.summary["sources"][1]["made"]["kind"] == "shuffled"
+
+
+@pytest.mark.parametrize(
+    ("label", "positive"),
+    [
+        ('{ kind = "score", threshold = 30 }', lambda row: row.start >= 10 + 400 * 30),
+        ('{ kind = "overlap", files = "n.bed" }', lambda row: row.chrom == "chr1" and row.start == 810),
+        ('{ kind = "overlap", files = "n.bed", bases = 41 }', lambda row: False),
+        ('{ kind = "overlap", files = "n.bed", fraction = 1.0 }', lambda row: row.chrom == "chr1" and row.start == 810),
+    ],
+)
+def test_labels_of_windows(folder, capsys, label, positive):
+    corpus, _ = ingest(GENOME + f'sequences = "p.bed"\nlabel = {label}\n', capsys)
+    assert len(corpus) == 40
+    assert corpus.records["label"].tolist() == [int(positive(row)) for row in corpus.records.itertuples()]
+
+
+def along(row, values):
+    values = values[row.start : row.end]
+    return values[::-1] if row.strand == "-" else values
+
+
+def test_tracks_as_targets(folder, capsys):
+    (folder / "genes.gff3").write_text("".join(f"1\tf\t{kind}\t{start}\t{end}\t.\t+\t.\tID=a\n" for kind, start, end in
+                                               [("gene", 1, 5000), ("exon", 801, 830), ("exon", 1611, 1620)]))  # fmt: skip
+    tracks = """[data.tracks.signal]
+kind = "number"
+path = "t.bw"
+[data.tracks.bins]
+kind = "number"
+path = "t.bw"
+bin = 20
+summary = "sum"
+[data.tracks.high]
+kind = "letters"
+path = "t.bw"
+threshold = 2
+[data.tracks.parts]
+kind = "features"
+path = "genes.gff3"
+classes = { gene = "g", exon = "E" }
+other = "n"
+[objective]
+kind = "labels"
+column = "parts"
+classes = "gEn"
+[tokens]
+k = 1
+[training]
+shift = 0
+reverse_complement = false
+"""
+    windows = 'windows = { kind = "whole", at_ends = "error" }\n'
+    corpus, out = ingest(GENOME + f'sequences = "p.bed"\n{windows}' + tracks, capsys)
+    assert "targets signal, bins_0, bins_1, high, parts; " in out
+    signal = np.full((2, SIZE), np.nan, np.float32)
+    signal[0, :500], signal[0, 500:29_000] = 1, 3
+    parts = np.full((2, SIZE), "n")
+    parts[0, :5000] = "g"
+    parts[0, 800:830] = parts[0, 1610:1620] = "E"
+    found = corpus.targets(["signal", "bins_0", "bins_1", "high", "parts"])
+    for row, targets in zip(corpus.records.itertuples(), found.itertuples(), strict=True):
+        values = along(row, signal[int(row.chrom[3:]) - 1])
+        assert targets.parts == "".join(along(row, parts[int(row.chrom[3:]) - 1]))
+        assert targets.high == "".join("-" if np.isnan(value) else str(int(value >= 2)) for value in values)
+        if np.isnan(values).all():
+            assert isinstance(targets.signal, float | type(None))
+        else:
+            assert float(targets.signal) == np.mean(values)
+            assert (float(targets.bins_0), float(targets.bins_1)) == (values[:20].sum(), values[20:].sum())
+    assert len(set(found["parts"])) > 3
+
+
+@pytest.mark.parametrize(
+    ("soft_mask", "expected"),
+    [("hard", lambda letters: np.where(letters >= ord("a"), ord("N"), letters)), ("keep", lambda letters: letters & 0xDF)],
+)
+def test_soft_mask(folder, capsys, soft_mask, expected):
+    text = f'sequences = "p.bed"\nsoft_mask = "{soft_mask}"\nlabel = {{ kind = "score", threshold = 30 }}\n'
+    corpus, _ = ingest(GENOME + text + 'windows = { kind = "centered", width = 100, at_ends = "pad" }\n', capsys)
+    assert len(corpus) == 40
+    for i, row in enumerate(corpus.records.itertuples()):
+        raw = np.pad(LETTERS[int(row.chrom[3:]) - 1], 50, constant_values=ord("N"))[row.start + 50 : row.end + 50]
+        letters = expected(raw).astype(np.uint8)
+        masked = raw >= ord("a")
+        if row.strand == "-":
+            letters, masked = DNA.reverse_complement(letters), masked[::-1]
+        np.testing.assert_array_equal(corpus.letters(i), letters)
+        if soft_mask == "keep":
+            np.testing.assert_array_equal(corpus.masked(i), masked)
+
+
+SCORE = 'label = { kind = "score", threshold = 1 }\n'
+SUMMIT = 'windows = { kind = "centered", width = 9, center = "summit" }\n'
+TRACK = 'sequences = "p.bed"\n[data.tracks.a]\nkind = "number"\n'
+BAD = {
+    "interval files without a genome": (
+        '[data]\npositives = "p.bed"\nnegatives = "n.bed"\n',
+        "[data] genome must be given, the FASTA file that p.bed",
+    ),
+    "sequences beside a genome": (
+        GENOME + 'positives = "p.bed"\nnegatives = "n.fa"\n',
+        "[data] files must be BED, narrowPeak, broadPeak, GFF or GTF",
+    ),
+    "protein": (GENOME + 'positives = "p.bed"\nnegatives = "n.bed"\nalphabet = "protein"\n', "[data] alphabet must be dna beside a genome"),
+    "unknown kind": (
+        GENOME + 'positives = "p.bed"\nnegatives = { kind = "same" }\n',
+        "data.negatives.kind must be one of 'matched', 'neighbours', 'shuffled', got 'same'",
+    ),
+    "no kind": (
+        GENOME + 'positives = "p.bed"\nnegatives = { seed = 1 }\n',
+        "data.negatives.kind must be one of 'matched', 'neighbours', 'shuffled', got nothing",
+    ),
+    "unknown key": (
+        GENOME + 'positives = "p.bed"\nnegatives = { kind = "matched", sed = 1 }\n',
+        "data.negatives.sed must be a known key, got 'sed' (did you mean 'seed'?)",
+    ),
+    "matched without a genome": (
+        '[data]\npositives = "p.fa"\nnegatives = { kind = "matched" }\n',
+        "[data] negatives made of the genome must go with a genome",
+    ),
+    "windows without a genome": (
+        '[data]\npositives = "p.fa"\nnegatives = "n.fa"\nwindows = { kind = "whole" }\n',
+        "[data] windows must go with a genome",
+    ),
+    "no width": (GENOME + 'sequences = "p.bed"\nwindows = { kind = "tiled", step = 3 }\n', "data.windows.width must be given, got nothing"),
+    "no letters": (
+        GENOME + 'sequences = "p.bed"\nwindows = { kind = "flanked", of = "five_prime" }\n',
+        "[data.windows] upstream or downstream must be > 0",
+    ),
+    "column as label": (GENOME + 'sequences = "p.bed"\nlabel = "score"\n', "[data] label must be a table beside a genome"),
+    "table as label": (
+        '[data]\nsequences = "p.fa"\nlabel = { kind = "score", threshold = 1 }\n',
+        "[data] a table of labels must go with a genome",
+    ),
+    "track kind": (
+        GENOME + 'sequences = "p.bed"\n[data.tracks.a]\npath = "t.bw"\n',
+        "data.tracks.a.kind must be one of 'number', 'letters', 'features', got nothing",
+    ),
+    "track key": (
+        GENOME + 'sequences = "p.bed"\n[data.tracks.a]\nkind = "letters"\npath = "t.bw"\nbin = 3\n',
+        "data.tracks.a.bin must be a known key",
+    ),
+    "tracks and classes": (
+        GENOME + 'positives = "p.bed"\nnegatives = "n.bed"\n[data.tracks.a]\nkind = "letters"\npath = "t.bw"\n',
+        "[data] tracks must go with sequences",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_run_files_that_contradict_themselves(tmp_path, name):
+    text, message = BAD[name]
+    (tmp_path / "task.toml").write_text(text)
+    with pytest.raises(RunFileError) as caught:
+        read_run_file(tmp_path / "task.toml")
+    assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('sequences = "p.bed"\n' + SCORE + SUMMIT, "p.bed:1: summit must be given"),
+        ('sequences = "n.bed"\n' + SCORE, "n.bed:1: score must be given, as labels are told by it, got none"),
+        ('positives = "p.bed"\nnegatives = "p.bed"\n', "p.bed:1: record ids must be unique, got 'chr1:10-50(-)' again (first in p.bed:1)"),
+        (
+            'positives = "p.bed"\nnegatives = { kind = "neighbours", exclude = "all.bed" }\n',
+            "g.fa: negatives must be 40 free neighbours, got 0. Raise steps (10)",
+        ),
+        (
+            TRACK + 'path = "t.bw"\nbin = 7\n[objective]\nkind = "regression"\ncolumns = ["a_0"]\n',
+            "t.bw: windows must be of one width that bins of 7 letters divide, got 40 letters. Choose",
+        ),
+        (
+            TRACK + 'path = "x.bdg"\n[objective]\nkind = "regression"\ncolumns = ["a"]\n',
+            "x.bdg: track must have chromosomes of g.fa, got none of chr1, chr2 among scaffold",
+        ),
+    ],
+)
+def test_data_that_does_not_fit(folder, capsys, text, message):
+    (folder / "all.bed").write_text(f"chr1\t0\t{SIZE}\nchr2\t0\t{SIZE}\nchrUn\t0\t9\n")
+    (folder / "x.bdg").write_text("scaffold\t0\t9\t1\n")
+    (folder / "task.toml").write_text(GENOME + text)
+    assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 1
+    assert f"error: {message}" in capsys.readouterr().err
+    assert not (folder / "corpus").exists()
+
+
+def test_names_of_interval_files_are_known_alike():
+    assert INTERVAL_FILES == intervals.INTERVAL_FILES
