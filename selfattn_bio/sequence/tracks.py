@@ -158,7 +158,9 @@ def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
     try:
         value = float(fields[3])
     except ValueError:
-        _fail("value must be a number", repr(fields[3][:30]), place)
+        value = np.inf
+    if np.isinf(value):
+        _fail("value must be a finite number, or nan for none", repr(fields[3][:30]), place)
     return fields[0], start, end, value
 
 

@@ -1,0 +1,68 @@
+"""Damaged BED, GFF, bedGraph, bigWig and genome files, seeded: each gives what it says or a promised error of one line, and nothing else."""
+
+import gzip
+import zlib
+
+import numpy as np
+import pytest
+from odd_intervals import GENOME, bigwig, compressed, cut, genome, gff, intervals, values
+
+from selfattn_bio.errors import SelfAttnBioError
+
+BED = b"#c\ntrack name=a\nchr1\t5\t10\tp1\t7\t+\nchr1\t20\t44\tp2\t.\t-\nchrM\t0\t4\tp3\t1.5\t.\nMT\t30\t40\t.\t0\t+\n"
+PEAKS = b"chr1\t5\t10\tp1\t7\t+\t1.5\t2\t3\t4\nchr1\t20\t44\tp2\t0\t.\t0\t-1\t-1\t-1\n"
+GFF = gff("chr1 f exon 1 9 . + . ID=a;Name=b", "chrM f exon 2 30 5 - 0 Parent=a").encode() + b"##FASTA\n>x\nAC\n"
+GTF = gff('chr1 f exon 1 9 . + . gene_id "a"; transcript_id "b";').encode()
+BEDGRAPH = b"track type=bedGraph\nchr1\t2\t4\t1.5\nchr1 5 6 -1e3\nchrM\t0\t9\tnan\n"
+TOKENS = (b"\t", b"\n", b"\r", b" ", b"\0", b"-", b"9" * 20, b"chr1", b"\xff\xfe", b"#", b".", b">", b"1e9", b";", b'"')
+
+
+def made(writer, tmp_path):
+    writer(tmp_path / "whole")
+    return (tmp_path / "whole").read_bytes()
+
+
+FILES = {  # name: content or what writes it, reader, rounds
+    "odd.bed": (BED, cut, 60),
+    "odd.2.bed": (BED, intervals, 300),
+    "odd.narrowPeak": (PEAKS, intervals, 200),
+    "odd.gff3": (GFF, intervals, 200),
+    "odd.gtf": (GTF, intervals, 200),
+    "odd.bed.gz": (gzip.compress(BED, mtime=0), intervals, 150),
+    "odd.bedGraph": (BEDGRAPH, values, 200),
+    "odd.bw": (bigwig, values, 150),
+    "odd.fa": (GENOME.encode(), genome, 60),
+    "odd.fa.gz": (compressed(GENOME), genome, 60),
+}
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """The file with up to three changes: a byte changed, a piece cut out, a token put in, the end cut off."""
+    for _ in range(rng.integers(1, 4)):
+        at, token = int(rng.integers(len(content) + 1)), TOKENS[rng.integers(len(TOKENS))]
+        flipped = bytes(rng.integers(256, size=1, dtype=np.uint8))
+        content = [
+            content[:at] + flipped + content[at + 1 :],
+            content[:at] + content[at + 5 :],
+            content[:at] + token + content[at:],
+            content[:at],
+        ][rng.choice(4, p=[0.4, 0.2, 0.3, 0.1])]
+    return content
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_gives_what_it_says_or_a_promised_error(name, tmp_path):
+    content, read, rounds = FILES[name]
+    content = made(content, tmp_path) if callable(content) else content
+    rng, path, errors = np.random.default_rng(zlib.crc32(name.encode())), tmp_path / name, 0
+    for _ in range(rounds):
+        for left in tmp_path.glob("odd*"):
+            left.unlink()
+        path.write_bytes(damaged(content, rng))
+        try:
+            read(path)
+        except SelfAttnBioError as error:
+            errors += 1
+            assert "\n" not in str(error)
+            assert str(tmp_path) in str(error)
+    assert 0 < errors < rounds
