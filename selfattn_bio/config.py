@@ -373,9 +373,18 @@ class FractionSplit(Section):
 
 
 class GroupSplit(FractionSplit):
-    """Split whole groups (`group=` in the FASTA header), at random with `seed`."""
+    """Split whole groups, at random with `seed`."""
 
     kind: Literal["group"] = "group"
+    column: str = Field(
+        "group", min_length=1, description="an attribute of the FASTA headers (group, species), or a column of [data] targets"
+    )
+
+
+class SpeciesSplit(FractionSplit):
+    """Split whole species (`species=` in the FASTA header), at random with `seed`."""
+
+    kind: Literal["species"] = "species"
 
 
 class RandomSplit(FractionSplit):
@@ -384,7 +393,61 @@ class RandomSplit(FractionSplit):
     kind: Literal["random"] = "random"
 
 
-Split = Annotated[ChromosomeSplit | GroupSplit | RandomSplit, Field(discriminator="kind")]
+class ClusterSplit(FractionSplit):
+    """Split whole clusters of similar sequences, at random with `seed`: no record is like one of another side."""
+
+    kind: Literal["cluster"] = "cluster"
+    method: Literal["kmers", "mmseqs2"] = Field("kmers", description="mmseqs2 = the program of that name, which must be installed")
+    similarity: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="from which two records stay together: the share of k-mers, 0.15 in DNA and 0.3 in protein if not "
+        "given; of mmseqs2 the identity",
+    )
+    k: int | None = Field(None, ge=4, le=14, description="letters, of kmers: 12 in DNA, 6 of a reduced alphabet in protein if not given")
+
+    @model_validator(mode="after")
+    def _k_is_of_kmers(self) -> ClusterSplit:
+        if self.k is not None and self.method != "kmers":
+            raise ValueError(f"k must go with method 'kmers', got method {self.method!r}")
+        if self.similarity is None and self.method != "kmers":
+            raise ValueError(f"similarity must be given with method {self.method!r}: it is the identity there, got nothing")
+        return self
+
+
+class RegionSplit(Section):
+    """Split by regions `CHROM:START-END` (0-based half-open); what touches none is train, what is only partly in one is dropped."""
+
+    kind: Literal["region"] = "region"
+    valid: Listed[tuple[str, ...]] = Field(min_length=1)
+    test: Listed[tuple[str, ...]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _regions_are_apart(self) -> RegionSplit:
+        places = sorted((*place, text) for side in (self.valid, self.test) for place, text in zip(regions(side), side, strict=True))
+        for (chrom, _, end, first), (other, start, _, second) in itertools.pairwise(places):
+            if chrom == other and start < end:
+                raise ValueError(f"regions must not overlap, got {first} and {second}")
+        return self
+
+
+def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Read "chr2R:14000000-16500000" as chromosome, start, end (0-based half-open).
+
+    Raises
+    ------
+    ValueError
+        If one has another form, or no letter.
+    """
+    found = [re.fullmatch(r"(\S+):(\d+)-(\d+)", text) for text in texts]
+    for match, text in zip(found, texts, strict=True):
+        if match is None or int(match[2]) >= int(match[3]):
+            raise ValueError(f"regions must be CHROM:START-END with START < END, 0-based half-open, got {text!r}")
+    return [(match[1], int(match[2]), int(match[3])) for match in found if match]
+
+
+Split = Annotated[ChromosomeSplit | RegionSplit | GroupSplit | SpeciesSplit | RandomSplit | ClusterSplit, Field(discriminator="kind")]
 
 
 # --------------------------------------------------------------------------------------------------------- the model

@@ -5,8 +5,8 @@ record and writes a corpus folder: letters.bin (one byte a letter), records.parq
 was read, dropped and noted); targets.parquet where there is something to be learnt of the records, masked.bin with --soft-mask keep.
 
 With --run-file all is said by [data]; the other options are for files without one. Tables have a column sequence, and where there are any
-id, chrom, start, end, strand, group; their other columns are targets. Headers may carry `chrom= start= end= strand= group=`. Coordinates
-are 0-based half-open.
+id, chrom, start, end, strand, group; their other columns are targets. Headers may carry `chrom= start= end= strand= group= species=`.
+Coordinates are 0-based half-open.
 Read and counted: lower case, U in DNA, ambiguous letters, CRLF, a stop sign at the end of a protein. Dropped and counted: exact duplicates,
 records with only N (X), records outside the length limits. docs/data.md has an example of each format.
 

@@ -1,7 +1,8 @@
 """Split a corpus into train, valid and test without leakage.
 
 Reads [split] of the run file and writes a table (id, split, reason) with one row per record. No sequence stands on two sides, on either
-strand: a split by chromosome drops the twin, the other kinds keep twins together.
+strand: a split by chromosome or region drops the twin, the other kinds (group, species, cluster, random) keep twins together. `cluster`
+keeps together what shares k-mers, too; `audit` says what is left between the sides.
 
 example: selfattn-bio split --run-file mine.toml --corpus mine/corpus --output mine/split.tsv
 """
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING
 from selfattn_bio.errors import CorpusError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
-    from selfattn_bio.config import Split
+    from selfattn_bio.config import ClusterSplit, Split
     from selfattn_bio.data.corpus import Corpus
 
 
@@ -48,11 +51,44 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _split(corpus: Corpus, rule: Split) -> pd.DataFrame:
-    from selfattn_bio.config import ChromosomeSplit, GroupSplit
-    from selfattn_bio.sequence.splits import split_at_random, split_by_chromosome, split_by_group, strand_keys
+    from selfattn_bio.config import ChromosomeSplit, ClusterSplit, GroupSplit, RegionSplit, SpeciesSplit, regions
+    from selfattn_bio.sequence import splits
 
-    keys = strand_keys((corpus.letters(i) for i in range(len(corpus))), corpus.alphabet)
+    keys = splits.strand_keys((corpus.letters(i) for i in range(len(corpus))), corpus.alphabet)
     if isinstance(rule, ChromosomeSplit):
-        return split_by_chromosome(corpus.records, keys, rule.valid, rule.test)
-    deal = split_by_group if isinstance(rule, GroupSplit) else split_at_random
-    return deal(corpus.records, keys, rule.valid_fraction, rule.test_fraction, rule.seed)
+        return splits.split_by_chromosome(corpus.records, keys, rule.valid, rule.test)
+    if isinstance(rule, RegionSplit):
+        return splits.split_by_region(corpus.records, keys, regions(rule.valid), regions(rule.test))
+    dealt = rule.valid_fraction, rule.test_fraction, rule.seed
+    if isinstance(rule, ClusterSplit):
+        return splits.split_by_cluster(corpus.records, keys, _clusters(corpus, rule), *dealt, method=rule.method)
+    if isinstance(rule, GroupSplit | SpeciesSplit):
+        column = rule.column if isinstance(rule, GroupSplit) else "species"
+        return splits.split_by_group(_with(corpus, column), keys, *dealt, column=column)
+    return splits.split_at_random(corpus.records, keys, *dealt)
+
+
+def _with(corpus: Corpus, column: str) -> pd.DataFrame:
+    """The records with a column of theirs, or of the targets."""
+    if column in corpus.records:
+        return corpus.records
+    without = column == "species" and column not in corpus.summary.get("targets", {}).get("columns", ())
+    return corpus.records.assign(**{column: None} if without else corpus.targets([column]))
+
+
+def _clusters(corpus: Corpus, rule: ClusterSplit) -> NDArray[np.int64]:
+    """The cluster of each record, and a line that says how they were found and how large they are."""
+    import numpy as np
+
+    from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records
+    from selfattn_bio.sequence.mmseqs import mmseqs_clusters
+
+    letters = [corpus.letters(i) for i in range(len(corpus))]
+    similarity = rule.similarity or SIMILARITY[corpus.alphabet.name]
+    if rule.method == "mmseqs2":
+        clusters, by = mmseqs_clusters(letters, corpus.alphabet, similarity)
+    else:
+        clusters, by = cluster_records(letters, corpus.alphabet, similarity, rule.k), "shared k-mers"
+    sizes = np.bincount(clusters)
+    print(f"split: {len(sizes)} clusters by {by} at similarity {similarity:g}, the largest of {sizes.max()} records", flush=True)
+    return clusters

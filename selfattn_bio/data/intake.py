@@ -134,7 +134,7 @@ def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
 
 
 class Targets:
-    """What is to be learnt of each record: a table of its own, by id, or the columns that came with the records."""
+    """What is to be learnt of each record: a table of its own, by id, and the columns that came with the records."""
 
     def __init__(self, path: Path | None, sources: Sequence[Path]) -> None:
         self._path = path
@@ -149,14 +149,20 @@ class Targets:
             message = f"targets must name records of the sequences, got {told.index[0]!r} and no row of {ids.iloc[0]!r}"
             raise CorpusError(message, place=str(self._path))
         joined = told.reindex(ids).reset_index(drop=True)
+        if own:
+            beside = _own(ids, own)
+            joined = joined.join(beside[beside.columns.difference(joined.columns, sort=False)])
         strangers = told.index[~told.index.isin(ids)].tolist()
         about = {"path": str(self._path), "sha256": sha256_of(str(self._path))}
         return about | _write(folder, joined) | {"unmatched": len(strangers), "unmatched_such_as": strangers[:1]}
 
 
 def _write_own(folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str) -> dict[str, Any]:
-    table = pd.DataFrame([own.get(row, {}) for row in range(len(ids))], dtype="str")
-    return {"path": paths} | _write(folder, table) | {"unmatched": 0}
+    return {"path": paths} | _write(folder, _own(ids, own)) | {"unmatched": 0}
+
+
+def _own(ids: pd.Series, own: Mapping[int, Mapping[str, str | None]]) -> pd.DataFrame:
+    return pd.DataFrame([own.get(row, {}) for row in range(len(ids))], dtype="str")
 
 
 def _write(folder: Path, table: pd.DataFrame) -> dict[str, Any]:

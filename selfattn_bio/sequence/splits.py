@@ -1,6 +1,7 @@
 """Which records train, which choose (valid), which judge (test), without one sequence standing on two sides.
 
-Hides: duplicates on either strand, how whole groups are dealt, the split table. Records come as the corpus's table, letters beside it.
+Hides: duplicates on either strand, borders of regions, how groups and clusters are dealt, the split table. Records come as the corpus's
+table, letters beside it.
 """
 
 from __future__ import annotations
@@ -66,11 +67,54 @@ def split_by_chromosome(records: pd.DataFrame, keys: Sequence[bytes], valid: Ite
     return _checked(_without_twins(table, keys), records)
 
 
-def split_by_group(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction: float, test_fraction: float, seed: int) -> pd.DataFrame:
+def split_by_region(
+    records: pd.DataFrame, keys: Sequence[bytes], valid: Iterable[tuple[str, int, int]], test: Iterable[tuple[str, int, int]]
+) -> pd.DataFrame:
+    """Give the records within the regions of `valid` and `test` to them, those that touch none to train.
+
+    With test chr2R:100-200, a record of 40 letters that starts at 80 straddles the border and is dropped; one that starts at 100 is test.
+    Twins are dropped as in `split_by_chromosome`.
+
+    Parameters
+    ----------
+    records
+        Table with `id, label, chrom, start, end` (0-based half-open), n rows.
+    keys
+        Equal for records that are the same sequence on either strand, n.
+    valid, test
+        Chromosome, start, end of each region, 0-based half-open; they do not overlap.
+
+    Returns
+    -------
+    As of `split_by_chromosome`; the reason names the region.
+
+    Raises
+    ------
+    CorpusError
+        If a record has no coordinates, a region holds no record, or a side lacks one of the labels.
+    """
+    chrom, start, end = (_given(records, column) for column in ("chrom", "start", "end"))
+    start, end = start.astype("int64"), end.astype("int64")
+    sides, reasons = pd.Series("train", index=records.index), pd.Series("in no region", index=records.index)
+    for side, places in (("valid", valid), ("test", test)):
+        for name, first, last in places:
+            region = f"{name}:{first}-{last}"
+            touches = (chrom == name) & (start < last) & (end > first)
+            within = touches & (start >= first) & (end <= last)
+            if not within.any():
+                raise CorpusError(f"[split] {side} must name regions that hold records, got none within {region}")
+            sides = sides.mask(touches, DROPPED).mask(within, side)
+            reasons = reasons.mask(touches, f"straddles the border of {region}").mask(within, f"in {region}")
+    return _checked(_without_twins(pd.DataFrame({"id": records["id"], "split": sides, "reason": reasons}), keys), records)
+
+
+def split_by_group(
+    records: pd.DataFrame, keys: Sequence[bytes], valid_fraction: float, test_fraction: float, seed: int, column: str = "group"
+) -> pd.DataFrame:
     """Deal whole groups to the sides at random; groups that share a sequence on either strand stay together.
 
-    Parameters and returns as for `split_by_chromosome`, with column `group`. The fractions are of records, per label as far as the groups
-    allow; `seed` decides which group goes where.
+    Parameters and returns as for `split_by_chromosome`, with `column`, which names the groups. The fractions are of records, per label as
+    far as the groups allow; `seed` decides which group goes where.
 
     Raises
     ------
@@ -79,9 +123,43 @@ def split_by_group(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction:
     ValueError
         If the fractions leave nothing to train.
     """
-    bundles = _bundles(_given(records, "group"), keys)
+    groups = _given(records, column)
+    sides = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
+    return _checked(pd.DataFrame({"id": records["id"], "split": sides, "reason": f"{column}=" + groups}), records)
+
+
+def split_by_cluster(
+    records: pd.DataFrame,
+    keys: Sequence[bytes],
+    clusters: NDArray[np.int64],
+    valid_fraction: float,
+    test_fraction: float,
+    seed: int,
+    method: str = "kmers",
+) -> pd.DataFrame:
+    """Deal whole clusters to the sides at random; clusters that share a sequence on either strand stay together.
+
+    Parameters and returns as for `split_by_group`; `clusters` numbers the records, (n,). The reason names the cluster by its first record,
+    with its size, and `method` where it is not that of `sequence.clusters`.
+
+    Raises
+    ------
+    CorpusError
+        If a side lacks one of the labels: a cluster may be too large to be dealt.
+    ValueError
+        If the fractions leave nothing to train.
+    """
+    bundles = _bundles(clusters, keys)
     sides = _deal(records, bundles, valid_fraction, test_fraction, seed)
-    return _checked(pd.DataFrame({"id": records["id"], "split": sides, "reason": "group=" + records["group"]}), records)
+    _, first, sizes = np.unique(bundles, return_index=True, return_counts=True)
+    by = "" if method == "kmers" else f" by {method}"
+    names = records["id"].iloc[first[bundles]].to_numpy() + pd.Series([f" ({size})" for size in sizes[bundles]]).to_numpy()
+    table = pd.DataFrame({"id": records["id"], "split": sides, "reason": "cluster=" + names + by})
+    try:
+        return _checked(table, records)
+    except CorpusError as error:
+        large = f"{int(sizes.max())} of {len(bundles)} records are of one cluster: raise similarity, and see docs/leakage.md"
+        raise CorpusError(error.message, cure=f"{error.cure}. {large}" if 2 * sizes.max() > len(bundles) else error.cure) from None
 
 
 def split_at_random(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction: float, test_fraction: float, seed: int) -> pd.DataFrame:
@@ -139,16 +217,16 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
 def _without_twins(table: pd.DataFrame, keys: Sequence[bytes]) -> pd.DataFrame:
     """Drop each record that stands, on either strand, on a side nearer to test too."""
     best: dict[bytes, tuple[int, str]] = {}
-    ranks = [SIDES.index(side) for side in table["split"]]
+    ranks = [(DROPPED, *SIDES).index(side) - 1 for side in table["split"]]
     for key, rank, name in zip(keys, ranks, table["id"], strict=True):
         if key not in best or rank > best[key][0]:
             best[key] = (rank, name)
-    twins = np.array([rank < best[key][0] for key, rank in zip(keys, ranks, strict=True)], bool)
+    twins = np.array([0 <= rank < best[key][0] for key, rank in zip(keys, ranks, strict=True)], bool)
     reasons = [f"same sequence as {best[key][1]} of {SIDES[best[key][0]]}, on either strand" for key in keys]
     return table.assign(split=table["split"].mask(twins, DROPPED), reason=table["reason"].mask(twins, pd.Series(reasons, table.index)))
 
 
-def _bundles(*columns: Sequence[object] | pd.Series) -> NDArray[np.int64]:
+def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDArray[np.int64]:
     """Number the records so that those which share a value in any column, directly or through others, share a number."""
     num_records = len(columns[0])
     rows, nodes, num_nodes = np.arange(num_records), [], num_records

@@ -136,8 +136,14 @@ def test_byte_order_mark_is_read(tmp_path):
             "task.toml:5: [interpret.database] must be one of jaspar:fungi, jaspar:insects, jaspar:nematodes, jaspar:plants, "
             "jaspar:vertebrates or a path to MEME text, got 'jaspar:human'",
         ),
-        ('[split]\nkind = "chrom"', "task.toml:5: split.kind must be one of 'chromosome', 'group', 'random', got 'chrom'"),
-        ('[split]\nvalid = ["a"]', "task.toml:4: split.kind must be one of 'chromosome', 'group', 'random', got nothing"),
+        (
+            '[split]\nkind = "chrom"',
+            "task.toml:5: split.kind must be one of 'chromosome', 'region', 'group', 'species', 'random', 'cluster', got 'chrom'",
+        ),
+        (
+            '[split]\nvalid = ["a"]',
+            "task.toml:4: split.kind must be one of 'chromosome', 'region', 'group', 'species', 'random', 'cluster', got nothing",
+        ),
         ("[model]\nembed_dim = 8", "task.toml:4: model.kind must be one of 'attention', 'cnn', got nothing"),
         (
             '[model]\nkind = "attention"\nstem = { pool = 2 }',
@@ -147,6 +153,22 @@ def test_byte_order_mark_is_read(tmp_path):
         (
             '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b", "a"]',
             "task.toml:4: [split] valid and test must share no chromosome, got a in both",
+        ),
+        (
+            '[split]\nkind = "region"\nvalid = ["c:10-20"]\ntest = ["c:19-30"]',
+            "task.toml:4: [split] regions must not overlap, got c:10-20 and c:19-30",
+        ),
+        (
+            '[split]\nkind = "region"\nvalid = ["c:10-20"]\ntest = ["c:30-30"]',
+            "task.toml:4: [split] regions must be CHROM:START-END with START < END, 0-based half-open, got 'c:30-30'",
+        ),
+        (
+            '[split]\nkind = "cluster"\nmethod = "mmseqs2"\nsimilarity = 0.3\nk = 5',
+            "task.toml:4: [split] k must go with method 'kmers', got method 'mmseqs2'",
+        ),
+        (
+            '[split]\nkind = "cluster"\nmethod = "mmseqs2"',
+            "task.toml:4: [split] similarity must be given with method 'mmseqs2': it is the identity there, got nothing",
         ),
         (
             '[split]\nkind = "random"\nvalid_fraction = 0.6\ntest_fraction = 0.5',

@@ -17,7 +17,8 @@ from selfattn_bio.sequence.spelling import Body, Spelling, at
 
 PLACES = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # what a group without a name in the pattern is called
-_ATTRIBUTE = re.compile(rf"(?:^|\s)({'|'.join(PLACES)})=(\S*)")
+SPECIES = "species"  # an attribute that is a column to be learnt, or to be split by
+_ATTRIBUTE = re.compile(rf"(?:^|\s)({'|'.join((*PLACES, SPECIES))})=(\S*)")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _RULES = {"start": ("[0-9]+", "a whole number"), "end": ("[0-9]+", "a whole number"), "strand": ("[+-]", "+ or -")}
 Values = Mapping[str, str | None]

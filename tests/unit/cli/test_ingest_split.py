@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.cli import ingest, split
+from selfattn_bio.cli import split as split_command
 from selfattn_bio.errors import SelfAttnBioError
 
 RUN_FILE = """
@@ -88,10 +89,53 @@ def test_other_kinds_of_split(folder, kind):
         RUN_FILE.split("[split]")[0] + f'[split]\nkind = "{kind}"\nvalid_fraction = 0.3\ntest_fraction = 0.3\n'
     )
     fasta = [str(folder / "p.fa"), str(folder / "n.fa")]
-    run(ingest, "--fasta", *fasta, "--label", "1", "0", "--alphabet", "dna", "--output", str(folder / "corpus"))
+    run(ingest, "--sequences", *fasta, "--label", "1", "0", "--alphabet", "dna", "--output", str(folder / "corpus"))
     run(split, "--run-file", str(folder / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(folder / "split.tsv"))
     counts = pd.read_csv(folder / "split.tsv", sep="\t")["split"].value_counts().to_dict()
     assert counts == ({"train": 24, "valid": 18, "test": 18} if kind == "random" else {"train": 20, "valid": 20, "test": 20})
+
+
+def made(folder, split: str, header: str = "chrom=", targets: bool = False) -> pd.DataFrame:
+    """The split table of the records, whose headers say `header` and a number, with this [split]."""
+    for name in ("p", "n"):
+        path = folder / f"{name}.fa"
+        path.write_text(path.read_text().replace("chrom=", header))
+    (folder / "run.toml").write_text(RUN_FILE.split("[split]")[0] + f"[split]\n{split}\n")
+    (folder / "t.tsv").write_text("id\tfamily\n" + "".join(f"{name}{i}\tf{i // 5}\n" for name in "pn" for i in range(30)))
+    options = ["--targets", str(folder / "t.tsv")] if targets else []
+    fasta = [str(folder / "p.fa"), str(folder / "n.fa")]
+    run(ingest, "--sequences", *fasta, "--label", "1", "0", "--alphabet", "dna", *options, "--output", str(folder / "corpus"))
+    run(split_command, "--run-file", str(folder / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(folder / "split.tsv"))
+    return pd.read_csv(folder / "split.tsv", sep="\t")
+
+
+def test_species_of_the_headers(folder):
+    table = made(folder, 'kind = "species"\nvalid_fraction = 0.3\ntest_fraction = 0.3', header="species=")
+    assert table["reason"].tolist() == ["species=c1", "species=c2", "species=c3"] * 20
+    assert table.groupby("reason")["split"].nunique().eq(1).all()
+
+
+def test_groups_of_a_column_of_the_targets(folder):
+    table = made(folder, 'kind = "group"\ncolumn = "family"\nvalid_fraction = 0.2\ntest_fraction = 0.2', targets=True)
+    assert table["reason"][0] == "family=f0"
+    assert table.groupby("reason")["split"].nunique().eq(1).all()
+    assert table["split"].nunique() == 3
+
+
+def test_clusters_are_told(folder, capsys):
+    path = folder / "n.fa"
+    path.write_text(path.read_text() + ">twin chrom=c1\n" + path.read_text().splitlines()[1][2:] + "\n")
+    table = made(folder, 'kind = "cluster"').set_index("id")
+    assert "split: 60 clusters by shared k-mers at similarity 0.15, the largest of 2 records" in capsys.readouterr().out
+    assert table["reason"][["n0", "twin"]].tolist() == ["cluster=n0 (2)"] * 2
+    assert table["split"]["n0"] == table["split"]["twin"]
+
+
+def test_a_column_that_is_not_there(folder):
+    with pytest.raises(SelfAttnBioError, match=r"records must have species= in the header to be split by it, got none"):
+        made(folder, 'kind = "species"')
+    with pytest.raises(SelfAttnBioError, match=r"corpus must have targets, got none"):
+        made(folder, 'kind = "group"\ncolumn = "family"')
 
 
 def test_no_torch_on_this_path(folder):

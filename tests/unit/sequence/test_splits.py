@@ -8,7 +8,16 @@ import pytest
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.splits import describe, read_split, split_at_random, split_by_chromosome, split_by_group, strand_keys
+from selfattn_bio.sequence.splits import (
+    describe,
+    read_split,
+    split_at_random,
+    split_by_chromosome,
+    split_by_cluster,
+    split_by_group,
+    split_by_region,
+    strand_keys,
+)
 
 
 def keys_of(*texts: str, alphabet=DNA) -> list[bytes]:
@@ -139,3 +148,61 @@ def test_records_without_labels_are_split_too():
     assert describe(split, records["label"])[0] == "train: 12 records"
     with pytest.raises(CorpusError, match=r"each side of the split must have records, got 1 train, 1 valid, 0 test"):
         split_at_random(table([None] * 2), unique_keys(2), 0.2, 0.2, 0)
+
+
+def placed(*places: tuple[str, int, int]) -> pd.DataFrame:
+    chrom, start, end = zip(*places, strict=True)
+    return (
+        table([i % 2 for i in range(len(places))], chrom=list(chrom))
+        .assign(start=start, end=end)
+        .astype({"start": "Int64", "end": "Int64"})
+    )
+
+
+def test_region_split_drops_what_straddles_a_border():
+    starts = [0, 50, 81, 100, 120, 161, 199, 200, 220, 260, 261, 300]
+    records = placed(*(("c", start, start + 40) for start in starts), ("d", 110, 150), ("d", 110, 150))
+    split = split_by_region(records, unique_keys(14), valid=[("c", 100, 200)], test=[("c", 200, 300)])
+    assert split["split"].tolist() == [
+        *("train", "train", "dropped", "valid", "valid", "dropped", "dropped"),
+        *("test", "test", "test", "dropped", "train", "train", "train"),
+    ]
+    assert split["reason"][[0, 3]].tolist() == ["in no region", "in c:100-200"]
+    assert split["reason"][[5, 10]].str.startswith("straddles the border of c:").all()
+
+
+def test_region_split_drops_twins_and_refuses_an_empty_region():
+    records = placed(*(("c", start, start + 10) for start in (0, 20, 100, 120, 200, 220, 300)))
+    keys = unique_keys(7)
+    keys[6] = keys[4]
+    split = split_by_region(records, keys, valid=[("c", 100, 200)], test=[("c", 200, 300)])
+    assert (split["split"][6], split["reason"][6]) == ("dropped", "same sequence as r4 of test, on either strand")
+    with pytest.raises(CorpusError, match=r"\[split\] test must name regions that hold records, got none within e:0-9"):
+        split_by_region(records, keys, valid=[("c", 100, 200)], test=[("e", 0, 9)])
+
+
+def test_cluster_split_keeps_clusters_together_in_their_proportions():
+    clusters = np.repeat(np.arange(50), 4)
+    keys = unique_keys(200)
+    keys[7] = keys[8]  # clusters 1 and 2 share a sequence
+    records = table([i // 100 for i in range(200)])
+    split = split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=1)
+    assert split.groupby(clusters)["split"].nunique().eq(1).all()
+    assert split["split"][7] == split["split"][8]
+    assert pd.crosstab(split["split"], records["label"].to_numpy()).loc["test"].tolist() == [20, 20]
+    assert split["reason"][[0, 6, 9]].tolist() == ["cluster=r0 (4)", "cluster=r4 (8)", "cluster=r4 (8)"]
+    assert split.equals(split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=1))
+    assert not split.equals(split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=2))
+    assert split_by_cluster(records, keys, clusters, 0.2, 0.2, 1, method="mmseqs2")["reason"][0] == "cluster=r0 (4) by mmseqs2"
+
+
+def test_a_cluster_too_large_to_be_dealt_is_named():
+    with pytest.raises(CorpusError, match=r"18 of 20 records are of one cluster: raise similarity"):
+        split_by_cluster(table([0, 1] * 10), unique_keys(20), np.array([0] * 18 + [1, 2]), 0.2, 0.2, 0)
+
+
+def test_groups_are_those_of_any_column():
+    species = [f"s{i // 10}" for i in range(60)]
+    split = split_by_group(table([i % 2 for i in range(60)], species=species), unique_keys(60), 0.2, 0.2, 0, column="species")
+    assert split.groupby(species)["split"].nunique().eq(1).all()
+    assert split["reason"][0] == "species=s0"

@@ -1,0 +1,67 @@
+"""Clusters by MMseqs2, where it is installed and asked for.
+
+Hides: its files, options and output. `sequence.clusters` needs no program; this one aligns, and so finds relatives further apart.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.clusters import components
+
+COVERAGE = 0.8  # of the shorter of two records, that an alignment must cover
+
+
+def mmseqs_clusters(letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, identity: float) -> tuple[NDArray[np.int64], str]:
+    """Cluster records by `mmseqs easy-cluster`: connected components of alignments of at least this identity.
+
+    Parameters
+    ----------
+    letters
+        ASCII upper case of each of n records.
+    identity
+        Of the aligned letters, in (0, 1].
+
+    Returns
+    -------
+    Shape (n,), counted from 0 in the order of the records; and the program with its version.
+
+    Raises
+    ------
+    RunFileError
+        If it is not installed, or fails.
+
+    References
+    ----------
+    Steinegger and Söding 2017, MMseqs2.
+    """
+    program = shutil.which("mmseqs")
+    if program is None:
+        cure = 'Install MMseqs2, or write method = "kmers"'
+        raise RunFileError("split.method 'mmseqs2' must be installed, got no program mmseqs in PATH", cure=cure)
+    version = subprocess.run([program, "version"], capture_output=True, text=True, check=False).stdout.strip()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fasta = "".join(f">{i}\n{row.tobytes().decode('ascii')}\n" for i, row in enumerate(letters))
+        (folder / "records.fa").write_text(fasta, encoding="ascii")
+        kind = "2" if alphabet.has_complement else "1"  # both strands of nucleotides are searched
+        options = ["--min-seq-id", str(identity), "-c", str(COVERAGE), "--cov-mode", "5", "--cluster-mode", "1", "--dbtype", kind]
+        files = [str(folder / part) for part in ("records.fa", "out", "tmp")]
+        done = subprocess.run([program, "easy-cluster", *files, *options, "--threads", "1"], capture_output=True, text=True, check=False)
+        table = folder / "out_cluster.tsv"
+        if done.returncode or not table.exists():
+            last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+            raise RunFileError(f"split.method 'mmseqs2' must end well, got {last[0] if last else f'exit code {done.returncode}'}")
+        pairs = pd.read_csv(table, sep="\t", names=["centre", "member"], dtype="int64")
+    clusters = components(len(letters), pairs["centre"].to_numpy(), pairs["member"].to_numpy())
+    return clusters, f"MMseqs2 {version}"

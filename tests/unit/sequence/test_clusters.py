@@ -1,0 +1,177 @@
+"""What is alike is found: turned, mutated, cut out, shifted, short or long; what is not is not; clusters are apart."""
+
+import os
+
+import numpy as np
+import pytest
+
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence import clusters as module
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.clusters import LINCLUST, cluster_records, kmers, readings, similar_pairs
+from selfattn_bio.sequence.mmseqs import mmseqs_clusters
+from selfattn_bio.sequence.records import letters_of
+
+RNG = np.random.default_rng(0)
+
+
+def random(alphabet, length):
+    return np.frombuffer(alphabet.letters.encode(), np.uint8)[RNG.integers(0, len(alphabet.letters), length)]
+
+
+def mutated(letters, alphabet, share):
+    changed = letters.copy()
+    for at in RNG.choice(len(letters), round(share * len(letters)), replace=False):
+        changed[at] = RNG.choice([letter for letter in alphabet.letters.encode() if letter != letters[at]])
+    return changed
+
+
+def pairs_of(letters, alphabet=DNA, **options):
+    return [(int(a), int(b)) for a, b, _ in similar_pairs(letters, alphabet, **options).itertuples(index=False)]
+
+
+TWINS = {
+    "the same": lambda row: row.copy(),
+    "the other strand": DNA.reverse_complement,
+    "a tenth mutated, turned": lambda row: mutated(DNA.reverse_complement(row), DNA, 0.1),
+    "a third of it": lambda row: row[100:200],
+    "shifted by half": lambda row: np.concatenate([row[150:], random(DNA, 150)]),
+    "within a longer one": lambda row: np.concatenate([random(DNA, 20_000), row, random(DNA, 9_000)]),
+}
+
+
+@pytest.mark.parametrize("twin", TWINS.values(), ids=TWINS.keys())
+def test_a_twin_of_dna_is_found_among_strangers(twin):
+    strangers = [random(DNA, 300) for _ in range(50)]
+    assert pairs_of([*strangers, twin(strangers[7])]) == [(7, 50)]
+
+
+@pytest.mark.parametrize(
+    "twin", [lambda row: mutated(row, PROTEIN, 0.1), lambda row: row[9:16], lambda row: np.concatenate([random(PROTEIN, 500), row])]
+)
+def test_a_twin_of_protein_is_found_among_strangers(twin):
+    strangers = [random(PROTEIN, 30) for _ in range(50)]
+    assert pairs_of([*strangers, twin(strangers[7])], PROTEIN) == [(7, 50)]
+
+
+def test_similar_residues_count_as_the_same():
+    like = str.maketrans("SDEFIKL", "TNQYVRM")
+    text = "MSKDLEFIGHKLSEWDAKISLMEP"
+    assert pairs_of([letters_of(text, PROTEIN), letters_of(text.translate(like), PROTEIN)], PROTEIN) == [(0, 1)]
+
+
+def test_peptides_of_seven_residues_are_not_joined_by_chance():
+    peptides = [random(PROTEIN, 7) for _ in range(3000)]
+    together = cluster_records(peptides, PROTEIN)
+    assert len(np.unique(together)) > 0.99 * len(np.unique(np.stack(peptides), axis=0))
+
+
+def test_similarity_is_the_share_of_the_smaller_one():
+    row = random(DNA, 300)
+    found = similar_pairs([row, np.concatenate([row[:111], random(DNA, 189)])], DNA, 0.1)
+    assert found["similarity"][0] == pytest.approx(100 / 289)  # 111 letters hold 100 of the 289 12-mers
+    assert similar_pairs([row, np.concatenate([row[:111], random(DNA, 189)])], DNA, 0.36).empty
+
+
+def test_with_sides_pairs_go_from_one_to_the_other():
+    row = random(DNA, 300)
+    assert pairs_of([row, row, DNA.reverse_complement(row), row], sides=np.array([True, False, True, False])) == [
+        (1, 0), (1, 2), (3, 0), (3, 2)
+    ]  # fmt: skip
+
+
+def test_a_record_is_like_none_of_another_cluster():
+    """Chains of windows, each shifted by half: of a greedy cluster around one, the next but one would be another's."""
+    genome = random(DNA, 6000)
+    windows = [genome[start : start + 300] for start in range(0, 5700, 150)]
+    order = RNG.permutation(len(windows))
+    assert cluster_records([windows[i] for i in order], DNA).max() == 0
+    apart = [genome[start : start + 300] for start in range(0, 5700, 300)]
+    assert cluster_records(apart, DNA).max() == len(apart) - 1
+
+
+def test_k_mers_are_those_of_either_strand_and_hold_known_letters_alone():
+    reading = readings(DNA, 4)[0]
+    row = letters_of("ACGTTNACGA", DNA)
+    found = kmers(row, DNA, reading)
+    assert (found >= 0).tolist() == [True, True, False, False, False, False, True, False, False, False]
+    assert set(kmers(DNA.reverse_complement(row), DNA, reading)) == set(found)
+    assert kmers(row, DNA, reading, canonical=False)[0] == 0b00011011
+
+
+def test_the_reduced_alphabet_has_each_residue_once():
+    assert sorted("".join(LINCLUST).replace(" ", "")) == sorted(PROTEIN.letters)
+
+
+def test_no_letters_in_common_and_no_records_at_all():
+    assert pairs_of([]) == []
+    assert pairs_of([letters_of("ACG", DNA), letters_of("NNNNNNNNNNNNNNNNNN", DNA)]) == []
+
+
+@pytest.mark.parametrize("size", [40, 400])
+def test_repeats_cost_no_family_and_join_no_strangers(monkeypatch, size):
+    """With room for few products nearly all k-mers of two families count as repeats; a repeat in all records joins none."""
+    monkeypatch.setattr(module, "PRODUCTS", 50_000)
+    repeat = random(DNA, 30)
+    families = [random(DNA, 300) for _ in range(2)]
+    rows = [mutated(np.concatenate([families[i % 2], repeat]), DNA, 0.02) for i in range(size)]
+    strangers = [np.concatenate([random(DNA, 270), repeat]) for _ in range(100)]
+    found = cluster_records([*rows, *strangers], DNA)
+    assert [len(set(found[i:size:2].tolist())) for i in (0, 1)] == [1, 1]
+    assert found.max() + 1 == 102
+
+
+def test_blocks_make_no_difference(monkeypatch):
+    rows = [random(DNA, 200) for _ in range(60)]
+    rows += [mutated(row, DNA, 0.05) for row in rows]
+    whole = similar_pairs(rows, DNA)
+    monkeypatch.setattr(module, "AT_ONCE", 500)
+    monkeypatch.setattr(module, "LETTERS_AT_ONCE", 150)
+    assert similar_pairs(rows, DNA).equals(whole)
+    assert len(whole) == 60
+
+
+def test_an_even_sample_stands_for_many_k_mers(monkeypatch):
+    monkeypatch.setattr(module, "MAX_KMERS", 30_000)
+    rows = [random(DNA, 3000) for _ in range(40)]
+    assert pairs_of([*rows, mutated(DNA.reverse_complement(rows[3]), DNA, 0.05)]) == [(3, 40)]
+
+
+@pytest.mark.parametrize(("similarity", "k"), [(0.0, None), (1.1, None), (0.5, 2), (0.5, 28)])
+def test_values_out_of_range(similarity, k):
+    with pytest.raises(ValueError, match="must be"):
+        similar_pairs([random(DNA, 30)], DNA, similarity, k)
+
+
+def test_mmseqs_is_refused_by_name_where_it_is_absent(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RunFileError, match=r"'mmseqs2' must be installed, got no program mmseqs in PATH. Install MMseqs2, or write method"):
+        mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)
+
+
+PROGRAM = """#!/bin/sh
+if [ "$1" = version ]; then echo 15; exit; fi
+{body}
+"""
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    def write(body):
+        (tmp_path / "mmseqs").write_text(PROGRAM.format(body=body))
+        (tmp_path / "mmseqs").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    return write
+
+
+def test_mmseqs_components_are_taken_and_its_version_is_named(program):
+    program("printf '1\\t1\\n1\\t3\\n0\\t0\\n2\\t2\\n3\\t2\\n' > \"$3\"_cluster.tsv")  # made up: 1-3 and 3-2 are one
+    found, by = mmseqs_clusters([random(PROTEIN, 30) for _ in range(4)], PROTEIN, 0.5)
+    assert (found.tolist(), by) == ([0, 1, 1, 1], "MMseqs2 15")
+
+
+def test_what_mmseqs_fails_with_is_said(program):
+    program("echo started; echo no space >&2; exit 3")
+    with pytest.raises(RunFileError, match=r"'mmseqs2' must end well, got no space$"):
+        mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)
