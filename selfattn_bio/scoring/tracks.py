@@ -153,24 +153,24 @@ def score_genome(
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     windows, shift = scan.windows(origin), origin.shift(prior)
     threshold = scan.threshold or (origin.scorer.threshold if prior is None else 0.5)
-    wanted = _wanted(regions, genome)
-    if not any(windows.number(genome.lengths[region.chrom]) for region in wanted):
+    stretches = _stretches(_wanted(regions, genome), genome, windows)
+    if not stretches:
         raise GenomeError(
             f"a chromosome must be at least as long as the window of {windows.size} letters, got none", place=str(genome.path)
         )
-    peaks, progress = [], _Progress(sum(region.end - region.start for region in wanted), say)
+    peaks, progress = [], _Progress(sum(stretch.end - stretch.start for stretch in stretches), say)
     name = f"{output}.{assembly or genome.path.name.split('.')[0]}"
     with ExitStack() as files:
         tracks = {strand: files.enter_context(_Track(f"{name}.{word}", genome)) for word, strand in STRANDS.items()}
-        for chrom in dict.fromkeys(region.chrom for region in wanted):
+        for chrom in dict.fromkeys(stretch.chrom for stretch in stretches):
             finders = {strand: PeakFinder(logit(threshold), scan.separation or windows.size) for strand in STRANDS.values()}
             found: list[pd.DataFrame] = []
-            for region in (region for region in wanted if region.chrom == chrom):
-                for block in blocks(origin.scorer, genome, region, windows, shift=shift):
+            for stretch in (stretch for stretch in stretches if stretch.chrom == chrom):
+                for block in blocks(origin.scorer, genome, stretch, windows, shift=shift):
                     for strand, values in zip(STRANDS.values(), block.log_odds, strict=True):
                         tracks[strand].write(chrom, block.starts + scan.bins(windows, strand), windows.stride, values)
                         found.append(_table(chrom, strand, *finders[strand].add(block.starts, values)))
-                    progress.at(region, int(block.starts[-1]) + windows.size)
+                    progress.add(chrom, block.starts)
             found += [_table(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
             peaks.append(pd.concat(found).sort_values(["start", "strand"], ignore_index=True))
         table = _peaks(pd.concat(peaks, ignore_index=True), scan, windows)
@@ -179,20 +179,16 @@ def score_genome(
     return table
 
 
-def blocks(scorer: Scorer | Ensemble, genome: Genome, region: Region, windows: Windows, *, shift: float = 0.0) -> Iterator[Block]:
-    """Log-odds (logit / T + shift) of the windows of a chromosome whose middle `stride` letters touch a region, CHUNK by CHUNK."""
-    number = windows.number(genome.lengths[region.chrom])
-    middle = (windows.size - windows.stride) // 2
-    first = max(0, (region.start - middle) // windows.stride)
-    last = min(number, -(-(region.end - middle) // windows.stride))
-    for at in range(first, last, CHUNK):
-        starts = np.arange(at, min(at + CHUNK, last)) * windows.stride
-        letters = genome.fetch(region.chrom, int(starts[0]), int(starts[-1]) + windows.size)
+def blocks(scorer: Scorer | Ensemble, genome: Genome, stretch: Region, windows: Windows, *, shift: float = 0.0) -> Iterator[Block]:
+    """Log-odds (logit / T + shift) of windows `stretch.start` to `stretch.end` of a chromosome, counted from its first, CHUNK by CHUNK."""
+    for at in range(stretch.start, stretch.end, CHUNK):
+        starts = np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride
+        letters = genome.fetch(stretch.chrom, int(starts[0]), int(starts[-1]) + windows.size)
         log_odds = strand_logits(scorer, letters, windows) / scorer.temperature + shift
         foreign = np.concatenate(([0], np.cumsum(scorer.alphabet.codes(letters) >= len(scorer.alphabet.letters))))
         at_start = starts - starts[0]
         log_odds[:, foreign[at_start + windows.size] - foreign[at_start] > MOST_AMBIGUOUS * windows.size] = np.nan
-        yield Block(region.chrom, starts, log_odds)
+        yield Block(stretch.chrom, starts, log_odds)
 
 
 def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[Region]:
@@ -201,6 +197,15 @@ def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[
     if isinstance(regions, str | Path):
         return read_regions(regions, genome)
     return joined([parse_region(text, genome) for text in regions], genome)
+
+
+def _stretches(regions: Sequence[Region], genome: Genome, windows: Windows) -> list[Region]:
+    """The numbers of the windows whose middle `stride` letters touch a region, joined where two regions touch the same."""
+    middle, found = (windows.size - windows.stride) // 2, []
+    for chrom, start, end in regions:
+        first, last = (start - middle) // windows.stride, -(-(end - middle) // windows.stride)
+        found.append(Region(chrom, max(0, first), min(last, windows.number(genome.lengths[chrom]))))
+    return joined([stretch for stretch in found if stretch.start < stretch.end], genome)
 
 
 class _Track:
@@ -254,16 +259,14 @@ def _write_bed(path: Path, table: pd.DataFrame) -> None:
 class _Progress:
     """Says how far the scan is, every 20 seconds."""
 
-    def __init__(self, letters: int, say: Callable[[str], None]) -> None:
-        self._letters, self._say, self._start = letters, say, time.monotonic()
-        self._done, self._region, self._last = 0, Region("", 0, 0), self._start
+    def __init__(self, number: int, say: Callable[[str], None]) -> None:
+        self._number, self._say, self._start, self._done = number, say, time.monotonic(), 0
+        self._last = self._start
 
-    def at(self, region: Region, end: int) -> None:
-        """The scan is at letter `end` of a region."""
-        if region != self._region:
-            self._done += self._region.end - self._region.start
-            self._region = region
-        now, share = time.monotonic(), min(1.0, (self._done + max(0, end - region.start)) / self._letters)
+    def add(self, chrom: str, starts: NDArray[np.int64]) -> None:
+        """These windows are done."""
+        self._done += len(starts)
+        now, share = time.monotonic(), self._done / self._number
         if now - self._last >= 20:
             self._last = now
-            self._say(f"{region.chrom}:{end:,}, {share:.0%} done, {(now - self._start) * (1 - share) / share:.0f} s left")
+            self._say(f"{chrom}:{starts[-1]:,}, {share:.0%} done, {(now - self._start) * (1 - share) / share:.0f} s left")

@@ -1,0 +1,62 @@
+"""Untrained models of a few hundred weights, model folders of them, and a genome of two made-up chromosomes. No tests."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.lineage import SEEN
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+SMALL = {"embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
+
+
+def run_file(tokens=None, objective=None, **model):
+    """A run file of positives and negatives of DNA."""
+    section = config.CnnModel(**model) if model.get("kind") == "cnn" else config.AttentionModel(**SMALL | model)
+    data = config.Data(positives=("a.fa",), negatives=("b.fa",), assembly="toy1")
+    return config.RunFile(data=data, tokens=config.Tokens(**tokens or {}), model=section)
+
+
+def scorer_of(run, seed=0):
+    """An untrained scorer whose logits differ from window to window: batch norm has statistics, as after training."""
+    torch.manual_seed(seed)
+    network = build_network(run).train()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(2)
+        for _ in range(3):
+            network(torch.randint(4, 4 + len(DNA.letters) ** run.tokens.k, (16, 60)))
+    return Scorer(run, KmerTokenizer(DNA, k=run.tokens.k, stride=run.tokens.stride), network.eval(), temperature=2.0, threshold=0.5)
+
+
+def write_model(folder, run, seed=0, length=40, records=(30, 90)):
+    """A model folder as `train` writes it, of records of `length` letters."""
+    folder.mkdir(parents=True)
+    scorer = scorer_of(run, seed)
+    provenance = {
+        "calibration": {"temperature": 2.0, "threshold": 0.5, "slope": 1.0},
+        "data": [{"path": path, "records": number} for path, number in zip(("a.fa", "b.fa"), records, strict=True)],
+    }
+    save_model(folder, run, scorer.network.state_dict(), provenance)
+    seen = pd.DataFrame({"key": ["x"], "assembly": ["toy1"], "chrom": ["c"], "start": [5], "end": [5 + length], "by_parent": [False]})
+    seen.to_parquet(folder / SEEN)
+    return folder
+
+
+def random_letters(length, seed=0):
+    """(length,) ASCII."""
+    return np.random.default_rng(seed).choice(np.frombuffer(b"ACGT", np.uint8), length)
+
+
+def write_genome(path, chromosomes):
+    """A FASTA file of name -> letters or string, in lines of 50."""
+    with path.open("w") as handle:
+        for name, letters in chromosomes.items():
+            text = letters if isinstance(letters, str) else letters.tobytes().decode()
+            handle.write(f">{name}\n" + "".join(f"{text[i : i + 50]}\n" for i in range(0, len(text), 50)))
+    return path

@@ -1,0 +1,208 @@
+"""A genome scanned: tracks and peaks as of windows scored one by one, whatever the chunks and regions."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pytest
+from genome_models import random_letters, run_file, scorer_of, write_genome, write_model
+from scipy.special import expit, logit
+
+from selfattn_bio.errors import GenomeError, ModelFolderError, SequenceFileError
+from selfattn_bio.scoring import tracks as module
+from selfattn_bio.scoring.origin import origin_of
+from selfattn_bio.scoring.peaks import unsuppressed
+from selfattn_bio.scoring.tracks import Scan, score_genome
+from selfattn_bio.sequence.genome import Genome
+
+RUN = run_file(stem={"kind": "conv", "pool": 4})
+WINDOW, STRIDE = 60, 8
+SCAN = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, separation=50)
+
+
+@pytest.fixture
+def genome(tmp_path):
+    letters = random_letters(1500)
+    letters[600:660] = ord("N")
+    return Genome(write_genome(tmp_path / "toy1.fa", {"chrA": letters, "chrShort": "ACGT" * 5, "chrB": random_letters(333, 1)}))
+
+
+def one_by_one(scorer, genome, chrom, strand):
+    """start -> log-odds of each window that is not mostly N."""
+    letters = {start: genome.fetch(chrom, start, start + WINDOW, strand) for start in range(0, genome.lengths[chrom] - WINDOW + 1, STRIDE)}
+    known = [start for start, window in letters.items() if (window == ord("N")).mean() <= 0.5]
+    return dict(zip(known, scorer.logits([letters[start] for start in known]) / scorer.temperature, strict=True))
+
+
+def intervals(path, chrom):
+    with pyBigWig.open(str(path)) as track:
+        return track.intervals(chrom) or ()
+
+
+@pytest.mark.parametrize("chunk", [7, 4096])
+def test_tracks_hold_the_scores_of_the_windows_one_by_one(genome, tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    scorer = scorer_of(RUN)
+    peaks = score_genome(scorer, genome, tmp_path / "out" / "scan", scan=SCAN)
+    for word, strand in (("plus", "+"), ("minus", "-")):
+        name = tmp_path / "out" / f"scan.toy1.{word}"
+        text = gzip.decompress(Path(f"{name}.bedGraph.gz").read_bytes()).decode()
+        lines = [line.split("\t") for line in text.splitlines()]
+        for chrom in ("chrA", "chrB"):
+            expected = one_by_one(scorer, genome, chrom, strand)
+            found = intervals(f"{name}.bw", chrom)
+            assert [start for start, _, _ in found] == [start + (WINDOW - STRIDE) // 2 for start in expected]
+            assert {end - start for start, end, _ in found} == {STRIDE}
+            np.testing.assert_allclose([value for _, _, value in found], list(expected.values()), rtol=0, atol=1e-5)
+            rows = [row for row in lines if row[0] == chrom]
+            assert [(int(start), int(end)) for _, start, end, _ in rows] == [(start, end) for start, end, _ in found]
+            np.testing.assert_allclose([float(row[3]) for row in rows], list(expected.values()), rtol=0, atol=1e-4)
+            starts, values = np.array(list(expected)), np.array(list(expected.values()))
+            high = values >= logit(0.45)
+            kept = unsuppressed(starts[high], values[high], 50)
+            own = peaks[(peaks["chrom"] == chrom) & (peaks["strand"] == strand)]
+            assert own["start"].tolist() == starts[high][kept].tolist()
+            np.testing.assert_allclose(own["log_odds"], values[high][kept], atol=1e-5)
+        assert intervals(f"{name}.bw", "chrShort") == ()
+    assert len(peaks) > 10
+    assert peaks["probability"].tolist() == expit(peaks["log_odds"]).tolist()
+
+
+def test_peaks_are_bed6_of_windows_and_of_summits(genome, tmp_path):
+    for anchor, on_plus, on_minus in (("start", 0, WINDOW - 1), ("centre", 30, 29), ("end", WINDOW - 1, 0)):
+        scan = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, anchor=anchor)
+        peaks = score_genome(scorer_of(RUN), genome, tmp_path / anchor, scan=scan)
+        columns = ["chrom", "start", "end", "name", "score", "strand"]
+        windows, summits = (pd.read_csv(f"{tmp_path / anchor}.toy1.{what}.bed", sep="\t", names=columns) for what in ("peaks", "summits"))
+        pd.testing.assert_frame_equal(windows, peaks[columns], check_dtype=False)
+        assert (windows["end"] - windows["start"] == WINDOW).all()
+        assert (windows["score"] == (peaks["probability"] * 1000).round()).all()
+        moved = summits["start"] - windows["start"]
+        assert set(moved[windows["strand"] == "+"]) == {on_plus}
+        assert set(moved[windows["strand"] == "-"]) == {on_minus}
+        assert (summits["end"] - summits["start"] == 1).all()
+
+
+def test_the_track_stands_where_the_anchor_says(genome, tmp_path):
+    score_genome(scorer_of(RUN), genome, tmp_path / "scan", scan=Scan(window=WINDOW, stride=STRIDE, anchor="end"))
+    assert intervals(tmp_path / "scan.toy1.plus.bw", "chrA")[0][:2] == (WINDOW - STRIDE, WINDOW)
+    assert intervals(tmp_path / "scan.toy1.minus.bw", "chrA")[0][:2] == (0, STRIDE)
+
+
+def test_regions_are_a_part_of_the_whole(genome, tmp_path):
+    scorer = scorer_of(RUN)
+    score_genome(scorer, genome, tmp_path / "all", scan=SCAN)
+    bed = tmp_path / "some.bed"
+    bed.write_text("# wanted\nchrB\t0\t333\nchrA\t1000\t1100\tname\nchrA\t300\t301\nA\t305\t400\n")
+    score_genome(scorer, genome, tmp_path / "some", regions=bed, scan=SCAN)
+    score_genome(scorer, genome, tmp_path / "named", regions=["chrA:1,000-1,100", "chrA:300-301", "chrA:305-400", "B"], scan=SCAN)
+    for strand in ("plus", "minus"):
+        whole = intervals(tmp_path / f"all.toy1.{strand}.bw", "chrA")
+        touched = [row for row in whole if any(row[0] < end and row[1] > start for start, end in ((300, 301), (305, 400), (1000, 1100)))]
+        for some in ("some", "named"):
+            path = tmp_path / f"{some}.toy1.{strand}.bw"
+            np.testing.assert_allclose(intervals(path, "chrA"), touched, atol=1e-5)
+            np.testing.assert_allclose(intervals(path, "chrB"), intervals(tmp_path / f"all.toy1.{strand}.bw", "chrB"), atol=1e-5)
+
+
+def test_a_prior_moves_the_log_odds(genome, tmp_path):
+    folder = write_model(tmp_path / "model", RUN, length=WINDOW, records=(30, 90))
+    plain = score_genome(folder, genome, tmp_path / "plain", scan=Scan(stride=STRIDE, threshold=0.01))
+    rare = score_genome(folder, genome, tmp_path / "rare", prior=0.01, scan=Scan(stride=STRIDE, threshold=1e-9))
+    shift = logit(0.01) - logit(30 / 120)
+    assert len(plain) == len(rare)
+    np.testing.assert_allclose(rare["log_odds"], plain["log_odds"] + shift, atol=1e-6)
+    assert score_genome(folder, genome, tmp_path / "few", prior=0.01, scan=Scan(stride=STRIDE)).empty  # by default .5
+    assert (tmp_path / "few.toy1.peaks.bed").read_text() == ""
+
+
+def test_window_and_share_are_those_of_the_model_folder(tmp_path):
+    origin = origin_of(write_model(tmp_path / "model", RUN, length=72, records=(1, 3)))
+    assert (origin.length, origin.share, origin.assembly) == (72, 0.25, "toy1")
+    assert (Scan().windows(origin).size, Scan().windows(origin).stride) == (72, 4)
+    balanced = RUN.model_copy(update={"training": RUN.training.model_copy(update={"class_weights": "balanced"})})
+    assert origin_of(write_model(tmp_path / "balanced", balanced, records=(1, 3))).share == 0.5
+    loaded = origin_of(scorer_of(RUN))
+    with pytest.raises(ValueError, match="window must be given for a model whose records have no coordinates, or that was loaded before"):
+        loaded.window(None)
+    with pytest.raises(ValueError, match="prior must go with a model folder that tells the training set's share of positives, got none"):
+        loaded.shift(0.1)
+    with pytest.raises(ValueError, match=r"prior must be in \(0, 1\), got 1"):
+        origin.shift(1)
+    with pytest.raises(ValueError, match="window must be at least k = 3 letters, got 2"):
+        origin.window(2)
+
+
+def test_the_assembly_stands_in_the_names(genome, tmp_path):
+    score_genome(scorer_of(RUN), genome, tmp_path / "x", assembly="dm3", regions=["chrB"], scan=SCAN)
+    suffixes = ["minus.bedGraph.gz", "minus.bw", "peaks.bed", "plus.bedGraph.gz", "plus.bw", "summits.bed"]
+    assert sorted(path.name for path in tmp_path.glob("x.*")) == [f"x.dm3.{suffix}" for suffix in suffixes]
+
+
+def test_what_stops_a_scan_leaves_nothing(genome, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "strand_logits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        score_genome(scorer_of(RUN), genome, tmp_path / "out" / "x", scan=SCAN)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("regions", "message"),
+    [
+        (["chrX"], "chromosome must be one of the genome's"),
+        (["chrA:5-5"], "a region must have 0 <= start < end <= 1500, the length of chrA, got 5-5"),
+        (["chrA:0-1501"], "got 0-1501"),
+        (["chrA:x-y"], "region must be CHROM:START-END, 0-based half-open, got 'chrA:x-y'"),
+        (["chrShort"], "a chromosome must be at least as long as the window of 60 letters, got none"),
+    ],
+)
+def test_regions_that_are_none(genome, tmp_path, regions, message):
+    with pytest.raises(SequenceFileError, match=message.replace("(", r"\(").replace("<=", "<=")):
+        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=regions, scan=SCAN)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"some\.bed: BED file must hold a region, got none"),
+        ("track name=x\n", r"some\.bed: BED file must hold a region, got none"),
+        ("chrA 1 2\n", r"some\.bed:1: a BED line must be chrom, start and end parted by tabs, got 'chrA 1 2'"),
+        ("chrA\t1\t20\nchrA\tx\t2\n", r"some\.bed:2: a BED line must be chrom, start and end"),
+        ("chrA\t-1\t2\n", r"some\.bed:1: a BED line must be chrom"),
+        ("chrA\t1\t2000\n", r"some\.bed:1: a region must have 0 <= start < end <= 1500, the length of chrA, got 1-2000"),
+        ("chrZ\t1\t2\n", r"some\.bed:1: chromosome must be one of the genome's"),
+        (b"\xff\xfe", r"some\.bed: BED file must be readable text, got no UTF-8 text"),
+        (None, r"some\.bed: BED file must be readable text, got No such file or directory"),
+    ],
+)
+def test_bed_files_that_are_none(genome, tmp_path, text, message):
+    bed = tmp_path / "some.bed"
+    if text is not None:
+        bed.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(GenomeError, match=message):
+        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=bed, scan=SCAN)
+
+
+def test_a_model_of_something_else_is_refused(tmp_path):
+    run = run_file()
+    protein = run.model_copy(
+        update={"data": run.data.model_copy(update={"alphabet": "protein"}), "tokens": run.tokens.model_copy(update={"k": 1})}
+    )
+    with pytest.raises(ModelFolderError, match="a genome's scores must be of an objective 'binary' on dna, got 'binary' on protein"):
+        origin_of(write_model(tmp_path / "protein", protein))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 0}, "window must be at least 1 letter, got 0"),
+        ({"separation": -1}, "separation must be at least 1 letter, got -1"),
+        ({"anchor": "middle"}, "anchor must be start, centre or end, got 'middle'"),
+        ({"threshold": 1.0}, r"threshold must be a probability in \(0, 1\), got 1.0"),
+    ],
+)
+def test_settings_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        Scan(**options)

@@ -1,0 +1,78 @@
+"""Windows along a sequence score as one by one, whatever they share."""
+
+import numpy as np
+import pytest
+from genome_models import random_letters, run_file, scorer_of
+from numpy.lib.stride_tricks import sliding_window_view
+
+from selfattn_bio.scoring import windows as module
+from selfattn_bio.scoring.scorer import Ensemble
+from selfattn_bio.scoring.windows import SharedStem, Windows, strand_logits, unit
+from selfattn_bio.sequence.alphabet import DNA
+
+
+def conv(**stem):
+    return run_file(stem={"kind": "conv", "token_dim": 6, **stem})
+
+
+def one_by_one(scorer, letters, windows):
+    views = sliding_window_view(letters, windows.size)[:: windows.stride]
+    return np.stack([scorer.logits(views), scorer.logits([DNA.reverse_complement(view) for view in views])])
+
+
+SHARED = {
+    "as of the promoters": (conv(kernel=9, pool=8, second_kernel=5), Windows(150, 24)),
+    "the last vector is whole": (conv(kernel=9, pool=8, second_kernel=5), Windows(154, 16)),
+    "a kernel wider than the pool": (conv(kernel=15, pool=4, second_kernel=3), Windows(100, 8)),
+    "no second neighbours": (conv(kernel=3, pool=2, second_kernel=1), Windows(61, 6)),
+    "no pooling": (conv(kernel=5, pool=1, second_kernel=5), Windows(50, 7)),
+    "2 members": (run_file(members=2, stem={"kind": "conv"}), Windows(150, 16)),
+    "tokens 3 letters apart": (run_file(tokens={"k": 4, "stride": 3}, stem={"kind": "conv", "pool": 2}), Windows(120, 12)),
+    "a cls head and places": (run_file(stem={"kind": "conv"}, head={"kind": "cls"}, position={"kind": "sinusoidal"}), Windows(150, 8)),
+}
+PLAIN = {
+    "no stem": (run_file(stem={"kind": "none"}), Windows(60, 10)),
+    "a stride off the pooling": (conv(), Windows(150, 12)),
+    "windows as short as their edges": (conv(), Windows(60, 8)),
+    "a cnn": (run_file(kind="cnn", channels=(4, 4, 4), hidden_dim=4), Windows(90, 9)),
+}
+
+
+@pytest.mark.parametrize("case", SHARED | PLAIN)
+def test_windows_along_a_sequence_score_as_one_by_one(case, monkeypatch):
+    run, windows = (SHARED | PLAIN)[case]
+    monkeypatch.setattr(module, "BATCH", 5)
+    scorer, letters = scorer_of(run), random_letters(windows.reach(13))
+    letters[200 : 200 + 9] = ord("N")
+    expected = one_by_one(scorer, letters, windows)
+    assert (SharedStem.of(scorer, windows) is None) == (case in PLAIN)
+    np.testing.assert_allclose(strand_logits(scorer, letters, windows), expected, rtol=0, atol=1e-5)
+    assert expected.std() > 1e-3  # or anything would be equal
+
+
+def test_few_vectors_are_computed_for_a_window_of_the_promoters():
+    shared = SharedStem.of(scorer_of(conv(kernel=9, pool=8, second_kernel=5)), Windows(300, 24))
+    assert (shared.num_tokens, shared.size, shared.edges, shared.margin) == (298, 38, (1, 2), 2)
+
+
+def test_models_are_averaged():
+    members = tuple(scorer_of(run, seed) for seed, run in enumerate((conv(), run_file(tokens={"k": 2}, stem={"kind": "conv", "pool": 4}))))
+    windows, letters = Windows(150, 8), random_letters(Windows(150, 8).reach(4))
+    expected = np.mean([strand_logits(member, letters, windows) for member in members], axis=0)
+    np.testing.assert_allclose(strand_logits(Ensemble(members), letters, windows), expected)
+    assert unit(Ensemble(members)) == 8
+
+
+def test_what_is_no_window():
+    assert Windows(10, 3).number(9) == 0
+    assert [Windows(10, 3).number(length) for length in (10, 12, 13)] == [1, 1, 2]
+    for stride in (0, 11):
+        with pytest.raises(ValueError, match=rf"stride must be 1 - 10 \(the window\) letters, got {stride}"):
+            Windows(10, stride)
+    with pytest.raises(ValueError, match="letters must end with a window of 60 at a stride of 8, got 67 letters"):
+        strand_logits(scorer_of(run_file()), random_letters(67), Windows(60, 8))
+
+
+def test_unit_is_what_the_stride_should_be_a_multiple_of():
+    assert unit(scorer_of(run_file(tokens={"k": 3, "stride": 2}, stem={"kind": "conv", "pool": 4}))) == 8
+    assert unit(scorer_of(run_file(stem={"kind": "none"}))) == 1
