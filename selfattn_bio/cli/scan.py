@@ -43,9 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Scan, and say how many peaks there are."""
+    """Scan, and say what the scores are worth."""
     from selfattn_bio.scoring.origin import origin_of
-    from selfattn_bio.scoring.tracks import Scan, score_genome
+    from selfattn_bio.scoring.tracks import Scan, assembly_of, score_genome
+    from selfattn_bio.sequence.genome import Genome
 
     try:
         scan = Scan(arguments.window, arguments.stride, arguments.anchor, arguments.threshold, arguments.separation)
@@ -55,9 +56,12 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.prior is None:
             share = "unknown" if origin.share is None else f"{origin.share:.3f}"
             _warn(f"no --prior: log-odds are of a set of which a share of {share} is positive; in a genome far fewer windows are")
-        peaks = score_genome(
+        genome = Genome(arguments.genome)
+        if origin.assembly and (name := arguments.assembly or assembly_of(genome)) != origin.assembly:
+            _warn(f"the model's records are of {origin.assembly!r}, the genome is named {name!r}")
+        score_genome(
             origin,
-            arguments.genome,
+            genome,
             arguments.output,
             regions=arguments.bed or arguments.chrom,
             prior=arguments.prior,
@@ -67,7 +71,6 @@ def run(arguments: argparse.Namespace) -> None:
         )
     except ValueError as error:  # what is out of range, or what the model does not tell
         raise SelfAttnBioError(str(error)) from error
-    _say(f"{len(peaks)} peak{'s' * (len(peaks) != 1)}; wrote {arguments.output}.*")
 
 
 def _say(line: str) -> None:

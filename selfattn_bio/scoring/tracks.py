@@ -158,8 +158,8 @@ def score_genome(
         raise GenomeError(
             f"a chromosome must be at least as long as the window of {windows.size} letters, got none", place=str(genome.path)
         )
-    peaks, progress = [], _Progress(sum(stretch.end - stretch.start for stretch in stretches), say)
-    name = f"{output}.{assembly or genome.path.name.split('.')[0]}"
+    best, peaks, progress = -np.inf, [], _Progress(sum(stretch.end - stretch.start for stretch in stretches), say)
+    name = f"{output}.{assembly or assembly_of(genome)}"
     with ExitStack() as files:
         tracks = {strand: files.enter_context(_Track(f"{name}.{word}", genome)) for word, strand in STRANDS.items()}
         for chrom in dict.fromkeys(stretch.chrom for stretch in stretches):
@@ -170,13 +170,21 @@ def score_genome(
                     for strand, values in zip(STRANDS.values(), block.log_odds, strict=True):
                         tracks[strand].write(chrom, block.starts + scan.bins(windows, strand), windows.stride, values)
                         found.append(_table(chrom, strand, *finders[strand].add(block.starts, values)))
+                    best = np.fmax.reduce(block.log_odds, axis=None, initial=best)
                     progress.add(chrom, block.starts)
             found += [_table(chrom, strand, *finder.finish()) for strand, finder in finders.items()]
             peaks.append(pd.concat(found).sort_values(["start", "strand"], ignore_index=True))
         table = _peaks(pd.concat(peaks, ignore_index=True), scan, windows)
         _write_bed(files.enter_context(whole_file(f"{name}.peaks.bed")), table)
         _write_bed(files.enter_context(whole_file(f"{name}.summits.bed")), table.assign(start=table["summit"], end=table["summit"] + 1))
+    number = f"{len(table)} peak{'s' * (len(table) != 1)} at or above a probability of {threshold:.3g}"
+    say(f"{number}, the highest window has {expit(best):.3g}; wrote {name}.*")
     return table
+
+
+def assembly_of(genome: Genome) -> str:
+    """What a genome is called if nobody says: its file name up to the first dot."""
+    return genome.path.name.split(".")[0]
 
 
 def blocks(scorer: Scorer | Ensemble, genome: Genome, stretch: Region, windows: Windows, *, shift: float = 0.0) -> Iterator[Block]:

@@ -72,10 +72,8 @@ class VcfFile:
         self.path, self.genome = Path(path), genome
         self.header: list[str] = []
         for _, line in self._lines():
-            if not line.startswith("#"):
-                break
             self.header.append(line)
-            if line.startswith("#CHROM"):
+            if not line.startswith("##"):
                 break
         self._check_header()
 
@@ -101,8 +99,8 @@ class VcfFile:
 
     def _check_header(self) -> None:
         if not self.header or not self.header[0].startswith("##fileformat=VCF"):
-            got = self.header[0][:_SHOWN] if self.header else "none"
-            _fail("VCF must begin with ##fileformat=VCF", repr(got), f"{self.path}:1")
+            got = repr(self.header[0][:_SHOWN]) if self.header else "an empty file"
+            _fail("VCF must begin with ##fileformat=VCF", got, f"{self.path}:1")
         place, columns = f"{self.path}:{len(self.header)}", self.header[-1].split("\t")
         if not self.header[-1].startswith("#CHROM"):
             _fail("VCF header must end with a line #CHROM", repr(self.header[-1][:_SHOWN]), place)

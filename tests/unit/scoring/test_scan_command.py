@@ -1,0 +1,59 @@
+"""`selfattn-bio scan` as a user runs it: what is said, warned of and refused."""
+
+import pytest
+from genome_models import random_letters, run_file, write_genome, write_model
+
+from selfattn_bio.cli.main import main
+
+RUN = run_file(stem={"kind": "conv", "pool": 4})
+
+
+@pytest.fixture
+def basis(tmp_path):
+    """The options that a scan must have."""
+    genome = write_genome(tmp_path / "toy1.fa", {"chrA": random_letters(800)})
+    folder = write_model(tmp_path / "model", RUN, length=60)
+    return ["scan", "--model", str(folder), "--genome", str(genome), "--output", str(tmp_path / "out")]
+
+
+def test_without_a_prior_it_warns(basis, tmp_path, capsys):
+    assert main([*basis, "--threshold", "0.4"]) == 0
+    said = capsys.readouterr()
+    assert (
+        "warning: no --prior: log-odds are of a set of which a share of 0.250 is positive; in a genome far fewer windows are\n" in said.err
+    )
+    assert said.out.startswith("scan: windows of 60 letters, one every 4, both strands\n")
+    number = len((tmp_path / "out.toy1.peaks.bed").read_text().splitlines())
+    assert f"scan: {number} peaks at or above a probability of 0.4, the highest window has " in said.out
+    assert number > 1
+
+
+def test_with_a_prior_it_says_how_high_the_highest_is(basis, capsys):
+    assert main([*basis, "--prior", "0.001"]) == 0
+    said = capsys.readouterr()
+    assert "prior" not in said.err
+    assert "scan: 0 peaks at or above a probability of 0.5, the highest window has 0.00" in said.out
+
+
+def test_another_assembly_than_the_models_is_said(basis, capsys):
+    assert main([*basis, "--chrom", "chrA", "--assembly", "toy2", "--prior", "0.1"]) == 0
+    assert "the model's records are of 'toy1', the genome is named 'toy2'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--stride", "0"], "stride must be at least 1 letter, got 0"),
+        (["--stride", "61"], "stride must be 1 - 60 (the window) letters, got 61"),
+        (["--prior", "1"], "prior must be in (0, 1), got 1.0"),
+        (["--chrom", "chrZ"], "chromosome must be one of the genome's (chrA), got 'chrZ'"),
+        (["--window", "801"], "a chromosome must be at least as long as the window of 801 letters, got none"),
+        (["--genome", "absent.fa"], "absent.fa: "),
+    ],
+)
+def test_mistakes_are_one_line(basis, options, message, tmp_path, capsys):
+    assert main([*basis, *options]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("selfattn-bio scan: error: ")
+    assert message in last
+    assert list(tmp_path.glob("out*")) == []

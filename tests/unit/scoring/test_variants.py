@@ -1,0 +1,279 @@
+"""Variants scored: windows against hand-made strings, chromosome ends, reference mismatches, and what is written."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pysam
+import pytest
+from genome_models import random_letters, run_file, scorer_of, write_genome, write_model
+from scipy.special import expit
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import VariantFileError
+from selfattn_bio.evaluation.summary import spread
+from selfattn_bio.interpret.formats import meme_text
+from selfattn_bio.scoring import variants as module
+from selfattn_bio.scoring.regions import Region
+from selfattn_bio.scoring.scorer import Ensemble
+from selfattn_bio.scoring.variants import Placing, mismatch, score_variants, substitutions, windows_of
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.vcf import Variant, VcfFile
+
+RUN = run_file(stem={"kind": "conv", "pool": 4})
+HEADER = '##fileformat=VCFv4.2\n##INFO=<ID=DP,Number=1,Type=Integer,Description="d">\n##contig=<ID=chrA>\n##contig=<ID=A>\n'
+HEADER += "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+
+
+@pytest.fixture
+def genome(tmp_path):
+    letters = random_letters(400, 3)
+    letters[150:154] = np.frombuffer(b"NNRA", np.uint8)
+    return Genome(write_genome(tmp_path / "toy1.fa", {"chrA": letters, "tiny": "ACGTACGTAC"}))
+
+
+def text(genome, start, end, chrom="chrA"):
+    return genome.fetch(chrom, start, end).tobytes().decode()
+
+
+def write_vcf(path, rows, info="."):
+    path.write_text(HEADER + "".join(f"{chrom}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t{info}\n" for chrom, pos, ref, alt in rows))
+    return path
+
+
+def other(letter, number=0):
+    return [x for x in "ACGT" if x != letter][number]
+
+
+TINY = "ACGTACGTAC"
+CASES = {  # start, REF, ALT, window's start, size -> the windows as strings, and where the allele begins
+    "a substitution": (4, "A", "T", 2, 5, "GTACG", "GTTCG", 2),
+    "a deletion pulls letters in from the right": (1, "CG", "C", 1, 5, "CGTAC", "CTACG", 0),
+    "a longer deletion": (2, "GTA", "G", 0, 6, "ACGTAC", "ACGCGT", 2),
+    "an insertion pushes letters out at the right": (4, "A", "ATT", 2, 6, "GTACGT", "GTATTC", 2),
+    "several letters for as many": (3, "TA", "CC", 2, 4, "GTAC", "GCCC", 1),
+    "moved in at the start": (1, "C", "T", -2, 5, "ACGTA", "ATGTA", 1),
+    "moved in at the end": (8, "A", "T", 6, 5, "CGTAC", "CGTTC", 3),
+    "a deletion at the end has room for what it pulls in": (7, "TA", "T", 5, 4, "CGTA", "CGTC", 2),
+    "the last letter": (9, "C", "G", 7, 5, "CGTAC", "CGTAG", 4),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_windows_of_both_alleles_by_hand(genome, case):
+    start, ref, alt, first, size, with_ref, with_alt, at = CASES[case]
+    variant = Variant("x:1", "tiny", "tiny", start, ".", ref, (alt,))
+    pair = windows_of(genome, variant, alt, [first], size)
+    assert (pair.ref[0].tobytes().decode(), pair.alt[0].tobytes().decode(), pair.places.tolist()) == (with_ref, with_alt, [at])
+
+
+@pytest.mark.parametrize(
+    ("start", "ref", "alt", "first", "size"),
+    [
+        (4, "ACGT", "A", 2, 5),  # REF does not fit
+        (4, "A", "ATTTT", 2, 5),  # ALT does not fit
+        (4, "A", "T", 0, 11),  # a window longer than the chromosome
+        (1, "CGTA", "C", 0, 8),  # nothing is left to be pulled in
+        (8, "AC", "A", 5, 5),  # at the end, where the deletion would need a letter beyond
+        (4, "A", "T", 5, 3),  # a window that begins behind it
+    ],
+)
+def test_alleles_that_fit_into_no_window(genome, start, ref, alt, first, size):
+    assert windows_of(genome, Variant("x:1", "tiny", "tiny", start, ".", ref, (alt,)), alt, [first], size) is None
+
+
+def test_placements_spread_over_the_middle_half():
+    variant = Variant("x:1", "c", "c", 1000, ".", "A", ("C",))
+    assert Placing().starts(variant, 300) == [850]
+    assert Placing(placements=3).starts(variant, 300) == [800, 850, 900]
+    assert Placing(around=1100).starts(variant, 300) == [950]
+    for options in ({"window": 0}, {"placements": 0}):
+        with pytest.raises(ValueError, match="must be at least 1, got 0"):
+            Placing(**options)
+
+
+@pytest.mark.parametrize("rc", [False, True])
+@pytest.mark.parametrize("placements", [1, 3])
+def test_effects_are_differences_of_the_windows_logits(genome, tmp_path, monkeypatch, rc, placements):
+    monkeypatch.setattr(module, "BATCH", 2)
+    rows = [("A", 201, text(genome, 200, 201), other(text(genome, 200, 201)))]
+    rows += [("chrA", 101, text(genome, 100, 104), text(genome, 100, 101)), ("chrA", 301, text(genome, 300, 301), "GATTACA")]
+    scorer = scorer_of(RUN)
+    placing = Placing(window=60, rc=rc, placements=placements)
+    table = score_variants(scorer, genome, write_vcf(tmp_path / "a.vcf", rows), placing=placing)
+    assert table[["chrom", "pos", "ref", "alt"]].to_numpy().tolist() == [list(row) for row in rows]
+    for (_, pos, ref, alt), found in zip(rows, table.to_dict("records"), strict=True):
+        logits = {}
+        for allele in (ref, alt):
+            long = text(genome, pos - 1 - 60, pos - 1) + allele + text(genome, pos - 1 + len(ref), pos - 1 + len(ref) + 60)
+            starts = [60 - 30 + shift for shift in ((0,) if placements == 1 else (-10, 0, 10))]
+            windows = [np.frombuffer(long[start : start + 60].encode(), np.uint8) for start in starts]
+            readings = windows + [DNA.reverse_complement(window) for window in windows] * rc
+            logits[allele] = scorer.logits(readings).mean()
+        assert found["logit_ref"] == pytest.approx(logits[ref], abs=1e-5)
+        assert found["logit_alt"] == pytest.approx(logits[alt], abs=1e-5)
+        assert found["effect"] == pytest.approx(logits[alt] - logits[ref], abs=1e-5)
+        assert found["probability_effect"] == pytest.approx(expit(logits[alt] / 2) - expit(logits[ref] / 2), abs=1e-5)
+    assert table["effect"].abs().max() > 1e-3
+    assert set(table["status"]) == {"scored"}
+
+
+def test_several_alternatives_are_as_lines_of_their_own(genome, tmp_path):
+    ref = text(genome, 99, 102)
+    alts = [ref[0], ref + "GG", other(ref[0]) + ref[1:]]
+    together = score_variants(
+        scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", [("chrA", 100, ref, ",".join(alts))]), placing=Placing(60)
+    )
+    apart = score_variants(
+        scorer_of(RUN), genome, write_vcf(tmp_path / "b.vcf", [("chrA", 100, ref, alt) for alt in alts]), placing=Placing(60)
+    )
+    pd.testing.assert_frame_equal(together, apart)
+
+
+def test_what_is_not_scored_has_its_status(genome, tmp_path):
+    ref = text(genome, 199, 200)
+    rows = [("chrA", 200, ref, f"*,{other(ref)},.")] * 20
+    rows += [("chrA", 200, other(ref), ref), ("chrA", 200, text(genome, 199, 240), "A"), ("tiny", 3, "G", "A")]
+    table = score_variants(scorer_of(RUN), genome, write_vcf(tmp_path / "a.vcf", rows), placing=Placing(60))
+    assert table["status"].tolist() == ["no_allele", "scored", "no_allele"] * 20 + ["reference_mismatch", "no_window", "no_window"]
+    assert (table["effect"].notna() == (table["status"] == "scored")).all()
+
+
+def test_a_genome_of_another_assembly_is_refused(genome, tmp_path):
+    wrong = ("chrA", 200, other(text(genome, 199, 200)), "ACGT")
+    right = ("chrA", 300, text(genome, 299, 300), "ACGT")
+    path = write_vcf(tmp_path / "a.vcf", [right, wrong, right, right])
+    message = (
+        rf"a\.vcf: REF must be what the genome holds in all but 5% of the lines, got 1 of 4 that differ, first .*:7: REF {wrong[2]} where"
+    )
+    with pytest.raises(VariantFileError, match=message):
+        score_variants(scorer_of(RUN), genome, path, placing=Placing(60))
+    assert module.check_reference(VcfFile(path, genome), most=0.25)[:2] == (4, 1)
+
+
+def test_ambiguous_letters_contradict_nothing(genome):
+    def differs(start, ref):
+        return mismatch(genome, Variant("x:1", "chrA", "chrA", start, ".", ref, ("A",)))
+
+    assert differs(150, "ACGA") is None  # NNRA in the genome
+    assert differs(153, "N") is None
+    assert differs(153, "C") == "A"
+
+
+def test_of_several_models_the_effect_has_a_spread(genome, tmp_path):
+    members = tuple(scorer_of(RUN, seed) for seed in range(2))
+    path = write_vcf(tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), other(text(genome, 199, 200)))])
+    tables = [score_variants(model, genome, path, placing=Placing(60)) for model in (*members, Ensemble(members))]
+    effects = [float(table["effect"].iloc[0]) for table in tables]
+    assert effects[2] == pytest.approx(np.mean(effects[:2]))
+    assert tables[2]["effect_spread"].iloc[0] == pytest.approx(spread(np.array(effects[:2])[:, None])[0])
+    assert tables[2]["effect_spread"].iloc[0] > 0
+    assert "effect_spread" not in tables[0]
+
+
+def test_substitutions_of_a_region(genome):
+    found = list(substitutions(genome, Region("chrA", 148, 156)))
+    assert [variant.start for variant in found] == [148, 149, 153, 154, 155]  # NNR stand between
+    assert all(
+        variant.ref == text(genome, variant.start, variant.start + 1) and len({variant.ref, *variant.alts}) == 4 for variant in found
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ command
+@pytest.fixture
+def model(tmp_path):
+    return write_model(tmp_path / "model", RUN, length=60)
+
+
+def command(*arguments):
+    return main(["variants", *map(str, arguments)])
+
+
+def test_the_annotated_vcf_is_the_old_one_with_more_in_info(genome, model, tmp_path, capsys):
+    refs = [text(genome, pos - 1, pos) for pos in (100, 200, 300)]
+    path = tmp_path / "a.vcf"
+    lines = [
+        f"chrA\t{pos}\trs{pos}\t{ref}\t{alt}\t{pos}.50\tPASS\t{info}"
+        for pos, ref, alt, info in zip(
+            (300, 100, 200),
+            (refs[2], refs[0], refs[1]),
+            (f"{other(refs[2])},*", ".", f"{other(refs[1])},{other(refs[1], 1)}"),
+            ("DP=1", "DP=2;X", "."),
+            strict=True,
+        )
+    ]
+    path.write_text(HEADER + "\n".join(lines) + "\n")
+    assert command("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "out" / "a") == 0
+    table = pd.read_csv(tmp_path / "out" / "a.effects.tsv", sep="\t")
+    pd.testing.assert_frame_equal(table, score_variants(model, genome, path), rtol=1e-4, check_dtype=False)
+    written = gzip.decompress((tmp_path / "out" / "a.annotated.vcf.gz").read_bytes()).decode().splitlines()
+    assert [line for line in written if not line.startswith("##INFO=<ID=SAB")][:-3] == HEADER.splitlines()
+    assert written[-2] == lines[1]  # nothing is scored there
+    assert [line.split(";SAB_LOGIT_REF")[0].split("SAB_LOGIT_REF")[0] for line in written[-3:]] == [lines[0], lines[1], lines[2][:-1]]
+    with pysam.VariantFile(str(tmp_path / "out" / "a.annotated.vcf.gz")) as file:
+        read = list(file)
+    effects = [x for record in (read[0], read[2]) for x in record.info["SAB_EFFECT"]]
+    np.testing.assert_allclose([np.nan if x is None else x for x in effects], [table["effect"][i] for i in (0, 1, 3, 4)], rtol=1e-4)
+    said = capsys.readouterr().out
+    assert "variants: 3 lines, each REF is what the genome holds\n" in said
+    assert "variants: 3 alleles scored\nvariants: 2 alleles not scored: ALT is . or *\n" in said
+    assert (
+        command("--model", model, "--genome", genome.path, "--vcf", tmp_path / "out" / "a.annotated.vcf.gz", "--output", tmp_path / "b")
+        == 1
+    )
+    assert "a.annotated.vcf.gz:5: INFO must have no SAB_LOGIT_REF yet, got one." in capsys.readouterr().err
+
+
+def test_a_mismatch_is_said_and_many_are_one_line(genome, model, tmp_path, capsys):
+    right = ("A", 300, text(genome, 299, 300), "ACGT")
+    wrong = ("A", 200, other(text(genome, 199, 200)), "ACGT")
+    path = write_vcf(tmp_path / "a.vcf", [right, wrong])
+    basis = ("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a")
+    assert command(*basis) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(
+        f"selfattn-bio variants: error: {path}: REF must be what the genome holds in all but 5% of the lines, got 1 of 2"
+    )
+    assert list(tmp_path.glob("a.*")) == [path]
+    assert command(*basis, "--mismatches", 0.5) == 0
+    said = capsys.readouterr().out
+    assert f"variants: 2 lines, REF differs from the genome in 1: {path}:7: REF {wrong[2]} where the genome holds" in said
+    assert "variants: 1 allele not scored: REF is not what the genome holds\n" in said
+
+
+def test_a_symbolic_allele_is_one_line(genome, model, tmp_path, capsys):
+    path = write_vcf(tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), "<DEL>")])
+    assert command("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a") == 1
+    assert f"error: {path}:6: ALT must be letters A C G T N, or . or *, got symbolic '<DEL>'" in capsys.readouterr().err
+
+
+def test_a_region_is_saturated_in_one_window_and_drawn(genome, model, tmp_path, capsys):
+    assert command("--model", model, "--genome", genome.path, "--region", "A:200-230", "--rc", "--output", tmp_path / "a") == 0
+    table = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t")
+    assert len(table) == 3 * 30
+    assert len(set(table["logit_ref"])) == 1
+    window = genome.fetch("chrA", 215 - 30, 215 + 30)
+    scorer = scorer_of(RUN)
+    assert table["logit_ref"][0] == pytest.approx(scorer.logits([window, DNA.reverse_complement(window)]).mean(), abs=1e-5)
+    assert (tmp_path / "a.saturation.svg").read_text().startswith("<?xml")
+    assert "variants: chrA [200, 230), 0-based half-open: 30 letters in one window\n" in capsys.readouterr().out
+    assert command("--model", model, "--genome", genome.path, "--region", "chrA:200-270", "--output", tmp_path / "b") == 0
+    assert pd.read_csv(tmp_path / "b.effects.tsv", sep="\t")["logit_ref"].nunique() == 70
+    assert "70 letters in a window of each\n" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_motifs_that_an_allele_makes_or_breaks(genome, model, tmp_path):
+    site = "TATCGATA"
+    letters = random_letters(400, 3)
+    letters[200:208] = np.frombuffer(site.encode(), np.uint8)
+    letters[100:108] = np.frombuffer(b"TATCGGTA", np.uint8)
+    own = Genome(write_genome(tmp_path / "own.fa", {"chrA": letters}))
+    ppm = (np.frombuffer(site.encode(), np.uint8)[:, None] == np.frombuffer(b"ACGT", np.uint8)).astype(float)
+    (tmp_path / "m.meme").write_text(meme_text({"dre": ppm, "gc": ppm[:, [1, 0, 3, 2]]}, {"dre": 50, "gc": 50}))
+    path = write_vcf(tmp_path / "a.vcf", [("chrA", 205, "G", "A,G"), ("chrA", 106, "G", "*,A"), ("chrA", 300, text(own, 299, 300), "*")])
+    assert command("--model", model, "--genome", own.path, "--vcf", path, "--motifs", tmp_path / "m.meme", "--output", tmp_path / "a") == 0
+    table = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t", keep_default_na=False)
+    assert table["motifs_lost"].tolist() == ["dre", "", "", "", ""]
+    assert table["motifs_gained"].tolist() == ["", "", "", "dre", ""]
