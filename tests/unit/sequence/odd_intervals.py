@@ -153,7 +153,7 @@ ODD_FILES: dict[str, Odd] = {
     "exponent": bed("chr1\t1\t1e5\n", "{path}:1: end " + NUMBER + " '1e5'"),
     "thousands": bed("chr1\t1\t1,000\n", "{path}:1: end " + NUMBER + " '1,000'"),
     "too large a number": bed("chr1\t1\t" + "9" * 40 + "\n", "{path}:1: end " + NUMBER + " '999999999999999999999999999999'"),
-    "other digits": bed("chr1\t١\t٢\n", "{path}:1: start " + NUMBER + " '١'"),
+    "other digits": bed("chr1\t\u0661\t\u0662\n", "{path}:1: start " + NUMBER + " '\u0661'"),
     "blank in a number": bed("chr1\t1 \t2\n", "{path}:1: start " + NUMBER + " '1 '"),
     "no chromosome": bed("\t1\t2\n", "{path}:1: chromosome must have a name, got ''"),
     "score": bed("chr1\t1\t2\tx\t-1.5e-3\n", [("chr1", 1, 2, "x", -0.0015)]),

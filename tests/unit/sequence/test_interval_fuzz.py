@@ -1,4 +1,4 @@
-"""Damaged BED, GFF, bedGraph, bigWig and genome files, seeded: each gives what it says or a promised error of one line, and nothing else."""
+"""Damaged BED, GFF, bedGraph, bigWig and genome files, seeded: each gives what it says or a promised error of one line, nothing else."""
 
 import gzip
 import zlib
@@ -17,9 +17,9 @@ BEDGRAPH = b"track type=bedGraph\nchr1\t2\t4\t1.5\nchr1 5 6 -1e3\nchrM\t0\t9\tna
 TOKENS = (b"\t", b"\n", b"\r", b" ", b"\0", b"-", b"9" * 20, b"chr1", b"\xff\xfe", b"#", b".", b">", b"1e9", b";", b'"')
 
 
-def made(writer, tmp_path):
-    writer(tmp_path / "whole")
-    return (tmp_path / "whole").read_bytes()
+def made(writer, path):
+    writer(path)
+    return path.read_bytes()
 
 
 FILES = {  # name: content or what writes it, reader, rounds
@@ -41,20 +41,18 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
     for _ in range(rng.integers(1, 4)):
         at, token = int(rng.integers(len(content) + 1)), TOKENS[rng.integers(len(TOKENS))]
         flipped = bytes(rng.integers(256, size=1, dtype=np.uint8))
-        content = [
-            content[:at] + flipped + content[at + 1 :],
-            content[:at] + content[at + 5 :],
-            content[:at] + token + content[at:],
-            content[:at],
-        ][rng.choice(4, p=[0.4, 0.2, 0.3, 0.1])]
+        before, behind = content[:at], content[at:]
+        choices = [before + flipped + behind[1:], before + behind[5:], before + token + behind, before]
+        content = choices[rng.choice(4, p=[0.4, 0.2, 0.3, 0.1])]
     return content
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file_gives_what_it_says_or_a_promised_error(name, tmp_path):
     content, read, rounds = FILES[name]
-    content = made(content, tmp_path) if callable(content) else content
-    rng, path, errors = np.random.default_rng(zlib.crc32(name.encode())), tmp_path / name, 0
+    path, errors = tmp_path / name, []
+    content = made(content, path) if callable(content) else content
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
     for _ in range(rounds):
         for left in tmp_path.glob("odd*"):
             left.unlink()
@@ -62,7 +60,7 @@ def test_a_damaged_file_gives_what_it_says_or_a_promised_error(name, tmp_path):
         try:
             read(path)
         except SelfAttnBioError as error:
-            errors += 1
-            assert "\n" not in str(error)
-            assert str(tmp_path) in str(error)
-    assert 0 < errors < rounds
+            errors.append(str(error))
+    assert errors
+    assert not [error for error in errors if "\n" in error or str(tmp_path) not in error]
+    assert len(errors) < rounds or name == "odd.fa.gz"  # whose blocks have checksums
