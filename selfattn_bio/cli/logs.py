@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from typing import TextIO
 
@@ -42,6 +41,9 @@ class JsonLines(io.TextIOBase):
         return self._stream.fileno()
 
 
-def silence() -> TextIO:
+class Silence(io.TextIOBase):
     """A stream that takes all and says nothing."""
-    return open(os.devnull, "w", encoding="utf-8")
+
+    def write(self, text: str) -> int:
+        """Take it."""
+        return len(text)

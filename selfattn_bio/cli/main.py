@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 
-from selfattn_bio.cli.logs import JsonLines, silence
+from selfattn_bio.cli.logs import JsonLines, Silence
 from selfattn_bio.errors import SelfAttnBioError
 
 COMMANDS = (
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # progress is seen through a pipe as on a terminal
     errors = JsonLines(sys.stderr, arguments.command) if arguments.json else None
-    said = JsonLines(sys.stdout, arguments.command) if arguments.json else silence() if arguments.quiet else sys.stdout
+    said = JsonLines(sys.stdout, arguments.command) if arguments.json else Silence() if arguments.quiet else sys.stdout
     with redirect_stdout(said):
         return _run(arguments, errors)
 

@@ -1,0 +1,189 @@
+"""The code blocks of README.md and docs/*.md run, page by page, as their reader would run them.
+
+The blocks of a page run in order, in one fresh folder with small made-up data (`made_folder`). By the word behind the fence:
+
+sh       bash -euo pipefail, with `selfattn-bio` and `python` first on PATH
+python   in one namespace a page
+toml     must be a run file; one without [data] is laid over positives against negatives. Where its first line is `# FOLDER/FILE.toml`, it
+         is also written there, so that later blocks can use it
+others   (text, none) and indented blocks: not run; output and formulas stand there
+
+What cannot be run here has its reason in the line before the fence, `<!-- not run: trains for 20 minutes -->`. What a page needs and its
+reader need not see stands in a comment of several lines that begins `<!-- setup` and is run as sh.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.config import read_run_file
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN = ("sh", "python", "toml", "setup")
+SLOW = {"README.md"}  # over a few seconds
+BLOCK = re.compile(
+    r"^(?:<!-- not run: *(?P<reason>.*?) *-->\n+)?```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- setup\n(?P<setup>.*?)^-->$",
+    re.MULTILINE | re.DOTALL,
+)
+SMALL = """
+[data]
+positives = "a.fa"
+negatives = "b.fa"
+
+[split]
+kind = "chromosome"
+valid = ["chrB"]
+test = ["chrC"]
+
+[model]
+kind = "attention"
+embed_dim = 16
+num_layers = 1
+num_heads = 2
+feedforward_dim = 16
+
+[training]
+max_steps = 30
+warmup_steps = 5
+evaluate_every = 30
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of a page; `line` is that of its first line of code."""
+
+    line: int
+    kind: str
+    code: str
+    reason: str | None = None
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """In the order of the page."""
+    text, found = page.read_text(encoding="utf-8"), []
+    for match in BLOCK.finditer(text):
+        code = match["setup"] if match["kind"] is None else match["code"]
+        line = text[: match.start("setup" if match["kind"] is None else "code")].count("\n") + 1
+        found.append(Block(line, "setup" if match["kind"] is None else match["kind"], code, match["reason"]))
+    return found
+
+
+def run_file(block: Block, page: str) -> None:
+    """Read a toml block as a run file, and write it where its first line says."""
+    whole = (
+        block.code
+        if re.search(r"^\[data\]", block.code, re.MULTILINE)
+        else f'{block.code}\n[data]\npositives = "a.fa"\nnegatives = "b.fa"\n'
+    )
+    named = re.match(r"# (\S+\.toml)\n", block.code)
+    path = Path(named[1] if named else f"{page}-{block.line}.toml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(whole, encoding="utf-8")
+    read_run_file(path)
+
+
+@pytest.fixture(scope="module")
+def made_folder(tmp_path_factory):
+    """All that a page may use: sequences, a genome, its windows and variants, and a tiny model of a.fa against b.fa."""
+    folder, rng = tmp_path_factory.mktemp("docs") / "folder", np.random.default_rng(0)
+    folder.mkdir()
+    draw = lambda letters, length: "".join(rng.choice(list(letters), length))  # noqa: E731
+    for name, planted in (("a", "TATCGATA"), ("b", "")):
+        rows = []
+        for number in range(60):
+            text = draw("ACGT", 60 - len(planted))
+            where = f"chrom=chr{'ABC'[number // 20]} start={number * 100} end={number * 100 + 60} strand=+"
+            rows.append(f">{name}{number} {where}\n{text[:20]}{planted}{text[20:]}\n")
+        (folder / f"{name}.fa").write_text("".join(rows))
+    for name in ("p", "q"):
+        (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{draw('ACDEFGHIKLMNPQRSTVWY', 30)}\n" for i in range(40)))
+    for name, source in (("positives.fa", "a.fa"), ("negatives.fa", "b.fa"), ("new.fa", "a.fa")):
+        shutil.copy(folder / source, folder / name)
+    genome = {name: draw("ACGT", 3000) for name in ("chr1", "chr2")}
+    lines = {name: "\n".join(text[i : i + 60] for i in range(0, 3000, 60)) for name, text in genome.items()}
+    (folder / "genome.fa").write_text("".join(f">{name}\n{text}\n" for name, text in lines.items()))
+    (folder / "regions.bed").write_text("".join(f"chr{1 + i % 2}\t{400 * i}\t{400 * i + 60}\tr{i}\t0\t{'+-'[i % 2]}\n" for i in range(6)))
+    other = {"A": "C", "C": "G", "G": "T", "T": "A"}
+    calls = [f"chr1\t{p}\t.\t{genome['chr1'][p - 1]}\t{other[genome['chr1'][p - 1]]}\t.\t.\t." for p in (500, 1000, 2000)]
+    head = ["##fileformat=VCFv4.2", "##contig=<ID=chr1,length=3000>", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
+    (folder / "variants.vcf").write_text("\n".join([*head, *calls]) + "\n")
+    (folder / "small.toml").write_text(SMALL)
+    results = folder / "results/promoter"
+    words = {"run": str(folder / "small.toml"), "corpus": str(results / "corpus"), "split": str(results / "split.tsv")}
+    fasta = [str(folder / "a.fa"), str(folder / "b.fa")]
+    assert main(["ingest", "--quiet", "--fasta", *fasta, "--label", "1", "0", "--alphabet", "dna", "--output", words["corpus"]]) == 0
+    assert main(["split", "--quiet", "--run-file", words["run"], "--corpus", words["corpus"], "--output", words["split"]]) == 0
+    options = ["--run-file", words["run"], "--corpus", words["corpus"], "--split", words["split"], "--threads", "1"]
+    assert main(["train", "--quiet", *options, "--output", str(results / "model")]) == 0
+    for name in ("data", "notebooks", "profiles", "Snakefile"):
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "workflows", folder / "workflows")
+    (folder / ".bin").mkdir()
+    for name, words_of in (("selfattn-bio", "-m selfattn_bio.cli.main"), ("python", "")):
+        (folder / ".bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words_of} "$@"\n')
+        (folder / ".bin" / name).chmod(0o755)
+    return folder
+
+
+def runs(page):
+    """Whether a block of the page does."""
+    return any(block.kind in RUN and block.reason is None for block in blocks_of(page))
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW)) for page in PAGES if runs(page)]
+)
+def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
+    here = tmp_path / "reader"
+    shutil.copytree(made_folder, here, symlinks=True)
+    monkeypatch.chdir(here)
+    bin_folders = os.pathsep.join([str(here / ".bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = os.environ | {
+        "PATH": bin_folders,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks_of(page):
+        if block.kind not in RUN or block.reason is not None:
+            continue
+        if block.kind == "toml":
+            run_file(block, page.stem)
+        elif block.kind == "python":
+            exec(compile("\n" * (block.line - 1) + block.code, str(page), "exec"), namespace)
+        else:
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", block.code], env=env, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{page.name}:{block.line}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+def test_what_is_not_run_has_a_reason():
+    left = {f"{page.name}:{block.line}": block.reason for page in PAGES for block in blocks_of(page) if block.reason is not None}
+    assert [place for place, reason in left.items() if len(reason.split()) < 2] == []
+    texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+    notes = sum(text.count("<!-- not run:") + text.count("<!-- setup\n") for text in texts.values())
+    kinds = [block.kind for page in PAGES for block in blocks_of(page)]
+    assert notes == len(left) + kinds.count("setup"), "a comment must stand right before a fence, or be closed by a line -->"
+    assert sum(text.count("\n```") for text in texts.values()) == 2 * (len(kinds) - kinds.count("setup")), "a fence is open, or indented"
+
+
+def test_a_page_that_is_wrong_is_told(tmp_path, made_folder, monkeypatch):
+    page = tmp_path / "page.md"
+    for text, error in (
+        ("```sh\nfalse | true\n```\n", AssertionError),
+        ("```python\nundefined\n```\n", NameError),
+        ("```toml\n[model]\nkin = 1\n```\n", Exception),
+        ("<!-- setup\nexit 3\n-->\n", AssertionError),
+    ):
+        page.write_text(text)
+        with pytest.raises(error):
+            test_blocks_of_a_page_run(page, made_folder, tmp_path / str(len(text)), monkeypatch)
