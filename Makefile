@@ -4,7 +4,7 @@ CORES ?= 8
 BIN := .venv/bin
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
-.PHONY: help test test-long check bench bench-promoter bench-long-range bench-equalities schema clean
+.PHONY: help test test-long check bench bench-promoter bench-long-range bench-equalities ship-model schema clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
 	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (three quarters of an hour on two idle cores)"
 	@echo "make bench-equalities a step in one batch, accumulated, by two processes and sharded: the losses side by side"
+	@echo "make ship-model       the promoter model that ships, from a run of its task; python benchmarks/scores.py says how far to believe its scores"
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
 
 train_%: .venv/.warm
@@ -51,6 +52,9 @@ bench-long-range: .venv/.run
 
 bench-equalities: .venv/.run
 	$(BIN)/python benchmarks/equalities.py
+
+ship-model: train_promoter
+	$(BIN)/python data/make_promoter_model.py
 
 schema: .venv/.run
 	$(BIN)/python workflows/schemas/make_schema.py

@@ -1,10 +1,12 @@
 """Rebuild selfattn_bio/models/promoter/, the model that ships, from a run of the promoter task.
 
-    make ship-model        # snakemake train_promoter, then this script
+    make ship-model                               # snakemake train_promoter, then this script
+    python data/make_promoter_model.py [RESULTS]  # of a folder of results, if it is another than results/promoter
 
 Copies what scoring, fine-tuning and the check of lineage need of results/promoter/model, and writes the card with the figures of test from
-results/promoter/metrics.json. Names of folders of the machine that trained it are taken out of the provenance; nothing else is changed. Two
-runs with the same number of threads and the same versions of the packages train the same weights to the bit.
+results/promoter/metrics.json. Names of folders of the machine that trained it are taken out of the provenance, and a commit with changes,
+which nobody could find; nothing else is changed. Two runs with two threads and the same versions of the packages train the same weights to
+the bit.
 """
 
 import json
@@ -14,9 +16,8 @@ from pathlib import Path
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.files import whole_folder
-from selfattn_bio.model.card import write_card
+from selfattn_bio.model.card import best_figures, write_card
 from selfattn_bio.model.checkpoint import load_model
-from selfattn_bio.training.loop import best_figures
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "selfattn_bio/models/promoter"
@@ -32,6 +33,8 @@ def main(results: Path) -> None:
     test = json.loads((results / "metrics.json").read_text(encoding="utf-8"))["test"]["model"]
     program, *rest = provenance["command"]
     provenance["command"] = ["selfattn-bio" if Path(program).name == "main.py" else Path(program).name, *rest]
+    if str(provenance["git_commit"]).endswith("-dirty"):
+        provenance["git_commit"] = None
     with whole_folder(SHIPPED) as folder:
         for part in PARTS:
             shutil.copyfile(model / part, folder / part)
@@ -42,4 +45,4 @@ def main(results: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(ROOT / "results/promoter")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "results/promoter")

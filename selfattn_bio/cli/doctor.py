@@ -1,8 +1,8 @@
 """Say what this machine offers, and which attention kernel serves which pattern and position here, and why.
 
-Prints versions, device and threads, whether the band kernel could be compiled, and a table of the kernels that `kernel = "auto"` in a
-run file chooses, each with what the ones before it in the order cannot or should not do; then what the default dropout changes of that.
-A run file can name a kernel instead.
+Prints versions, device and threads, whether the band kernel could be compiled, which programs and libraries that not everyone needs are
+there, what the others are for, and a table of the kernels that `kernel = "auto"` in a run file chooses, each with what those before it
+in the order cannot or should not do; then what the default dropout changes of that. A run file can name a kernel instead.
 
 example: selfattn-bio doctor
 """
@@ -10,8 +10,11 @@ example: selfattn-bio doctor
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +22,24 @@ if TYPE_CHECKING:
 
 PACKAGES = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "snakemake", "modisco-lite", "memelite")
 LENGTH, HEAD_DIM = 1000, 32  # of the requests in the table
+# Programs, by any of the names; libraries by their module; and what is missed without them.
+PROGRAMS = {
+    "C++ compiler": (("c++", "g++", "clang++"), "the fused attention kernel on the CPU; torch serves instead"),
+    "git": (("git",), "the commit in the provenance of a model"),
+    "make": (("make",), "the targets of the Makefile; `selfattn-bio run` does without"),
+    "Slurm": (("sbatch",), "running on a cluster"),
+    "MMseqs2": (("mmseqs",), "clusters of similar sequences by alignment; shared k-mers serve instead"),
+    "samtools": (("samtools",), "an index of a genome by hand; it is made where it is missing"),
+    "chromium": (("chromium", "chromium-browser", "google-chrome"), "pictures of the report; it opens in any browser"),
+}
+LIBRARIES = {
+    "pysam": "intervals of a genome, BED, VCF",
+    "pyBigWig": "bigWig",
+    "snakemake": "tasks from FASTA to report",
+    "papermill": "notebooks",
+    "tensorboard": "[training] tensorboard",
+    "snakemake_executor_plugin_slurm": "jobs on Slurm: pip install 'selfattn-bio[slurm]'",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     threads = torch.get_num_threads()
     print(f"device    CPU with {threads} thread{'s' * (threads != 1)}; CUDA: {cuda}")
     print(f"band      {'compiled and ready' if (reason := why_not()) is None else f'cannot run: {reason}'}")
+    _say_what_is_there()
     print("\nKernels of attention, in the order in which they are asked:\n")
     for kernel in KERNELS.values():
         print(f"  {kernel.name:10} {kernel.purpose}")
@@ -67,6 +89,50 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
     if not others:
         print("  none")
+
+
+def _say_what_is_there() -> None:
+    """Programs, libraries, the parts that come with the package, fonts."""
+    from selfattn_bio.cli.run import project_folder
+    from selfattn_bio.errors import SelfAttnBioError
+
+    found: dict[str, tuple[str | None, str]] = {}
+    for name, (commands, use) in PROGRAMS.items():
+        found[name] = next((path for command in commands if (path := shutil.which(command))), None), use
+    for name, use in LIBRARIES.items():
+        found[name] = _version(name) if find_spec(name) else None, use
+    try:
+        workflow: str | None = str(project_folder())
+    except SelfAttnBioError:
+        workflow = None
+    found["workflow"] = workflow, "`selfattn-bio run` and `demo`: install the package anew"
+    found["model 'promoter'"] = (
+        str(shipped) if (shipped := Path(__file__).parents[1] / "models/promoter").is_dir() else None,
+        "load('promoter')",
+    )
+    found["font for plots"] = _font(), "plots: matplotlib brings its own"
+    print("\nFound, or missing and what for:\n")
+    width = max(map(len, found))
+    for name, (what, use) in found.items():
+        print(f"  {name:{width}}  {what if what else f'missing: {use}'}")
+
+
+def _version(module: str) -> str:
+    try:
+        return version(module.replace("_", "-"))
+    except PackageNotFoundError:
+        return "found"
+
+
+def _font() -> str | None:
+    """The file of the font that plots are set in."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import findfont
+
+    try:
+        return findfont(rcParams["font.sans-serif"][0], fallback_to_default=False)
+    except ValueError:
+        return None
 
 
 def _requests() -> dict[str, dict[str, Asked]]:

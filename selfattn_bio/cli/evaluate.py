@@ -1,9 +1,9 @@
 """Judge a model on valid and test beside honest baselines and controls.
 
 Scores every labelled record of valid and test with the model and its variants, fits the baselines on the same train records
-(choosing on valid), and writes metrics.json and predictions/{valid,test}.tsv: each metric with a bootstrap interval, before and
-after calibration, within slices, and the paired difference between the model and each baseline. Several models of one name are
-members, whose logits are averaged; how far they differ is said. Test is read once, here.
+(choosing on valid), and writes metrics.json, model_card.md and predictions/{valid,test}.tsv: each metric with a bootstrap interval,
+before and after calibration, within slices, and the paired difference between the model and each baseline. Several models of one name
+are members, whose logits are averaged; how far they differ is said. Test is read once, here.
 
 example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine
 """
@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evaluation.summary import SIDES
     from selfattn_bio.files import sha256_of, whole_file
+    from selfattn_bio.model.card import model_card
     from selfattn_bio.model.checkpoint import check_trained_on
     from selfattn_bio.model.lineage import check_unseen
     from selfattn_bio.sequence.splits import read_split
@@ -96,6 +97,10 @@ def run(arguments: argparse.Namespace) -> None:
             table.to_csv(path, sep="\t", index=False, float_format="%.6g")
     with whole_file(arguments.output / "metrics.json") as path:
         path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if len(arguments.model) == 1:  # a card is of one folder
+        valid = {name: of["value"] for name, of in summary["valid"]["model"].items() if isinstance(of, dict) and "low" in of}
+        with whole_file(arguments.output / "model_card.md") as path:
+            path.write_text(model_card(arguments.model[0], valid, summary["test"]["model"]), encoding="utf-8")
     (_say if kind == "binary" else _say_metrics)(summary)
     _say_members(summary["test"])
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from selfattn_bio.config import ChromosomeSplit, RunFile, read_run_file
 from selfattn_bio.model.checkpoint import RUN, read_provenance
 
-CARD = "README.md"
+CARD, HISTORY = "README.md", "history.csv"
 SHOWN = 12  # digits of a checksum
 SAYS = {
     "binary": "the log-odds (`logit`) and the probability that a sequence is one of the positives",
@@ -32,13 +34,20 @@ def write_card(folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapp
     (folder / CARD).write_text(model_card(folder, valid, test), encoding="utf-8")
 
 
+def best_figures(folder: Path) -> dict[str, float]:
+    """What the weights of a model folder had on valid: of history.csv, by its names."""
+    history, best = pd.read_csv(folder / HISTORY), read_provenance(folder)["best_step"]
+    row = history[history["step"] == best].iloc[0]
+    return {str(name): float(row[name]) for name in history if str(name).startswith("valid_")}
+
+
 def model_card(folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None = None) -> str:
     """The card of a model folder.
 
     Parameters
     ----------
     valid
-        Figures of the best evaluation, by the names of history.csv.
+        Figures of the best evaluation, by the names of history.csv or of metrics.json.
     test
         Of metrics.json, `test.model`: value, low and high of each metric; nothing if it was not evaluated.
     """
@@ -86,7 +95,7 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
 
 def _figures(run: RunFile, provenance: dict[str, Any], valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None) -> str:
     rows = [f"| {name.removeprefix('valid_')} | {value:.4g} | {_of_test(name, test)} |" for name, value in valid.items()]
-    rows += [f"| {name} | | {said} |" for name in test or {} if f"valid_{name}" not in valid and (said := _of_test(name, test))]
+    rows += [f"| {name} | | {said} |" for name in test or {} if not {name, f"valid_{name}"} & set(valid) and (said := _of_test(name, test))]
     table = "\n".join(["| | valid | test |", "|---|---|---|", *rows])
     chosen = f"The weights are those of step {provenance.get('best_step')}, chosen on valid, whose figures are a little too good for that."
     if not test:

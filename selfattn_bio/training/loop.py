@@ -35,8 +35,8 @@ from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit
 from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
-from selfattn_bio.model.card import CARD, write_card
-from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, read_provenance, save_model
+from selfattn_bio.model.card import CARD, HISTORY, best_figures, write_card
+from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, save_model
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
 from selfattn_bio.scoring.reference import REFERENCE, Reference
@@ -55,7 +55,7 @@ from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SECONDS_BETWEEN_LINES = 10.0
-TOP, HISTORY, COST = "top", "history.csv", "train.json"  # of the model folder, beside what scoring needs
+TOP, COST = "top", "train.json"  # of the model folder, beside what scoring needs
 OVERFLOWS = 25  # steps in a row: from the 2^16 by which float16 multiplies at first down to 2^-9
 NAMED = 8  # records in a message; more of them go into a file
 
@@ -509,13 +509,6 @@ class Trainer:
     def _say(self, words: str) -> None:
         if self.fabric.is_global_zero:
             print(f"{self.name}: {words}", flush=True)
-
-
-def best_figures(folder: Path) -> dict[str, float]:
-    """What the weights of a model folder had on valid: of history.csv, by its names."""
-    history, best = pd.read_csv(folder / HISTORY), read_provenance(folder)["best_step"]
-    row = history[history["step"] == best].iloc[0]
-    return {str(name): float(row[name]) for name in history if str(name).startswith("valid_")}
 
 
 def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -10,14 +11,22 @@ from collections import Counter
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from memelite.io import read_meme
+from sklearn.metrics import roc_auc_score
 
+from selfattn_bio.config import read_run_file
+from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.scoring.scorer import folder_of, load
+from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Notes
 
 ROOT = Path(__file__).parents[3]
+SHIPPED = ROOT / "selfattn_bio/models/promoter"
 SOURCE = "usr/lib/R/site-library/Biostrings/extdata/dm3_upstream2000.fa.gz"
 SIDES = {"chr2L": "valid", "chr2R": "test"}
 
@@ -60,6 +69,46 @@ def test_fly_promoters_are_rebuilt_from_the_debian_file(tmp_path):
         assert gzip.decompress(made) == gzip.decompress(shipped)
         if "ng" not in zlib.ZLIB_RUNTIME_VERSION:  # zlib-ng packs the same text into other bytes
             assert made == shipped
+
+
+def test_the_model_that_ships_is_of_the_shipped_task_and_data():
+    run, provenance = load("promoter").run, read_provenance(SHIPPED)
+    task = read_run_file(ROOT / "workflows/tasks/promoter.toml")
+    assert run == task.model_copy(update={"variants": {}})
+    assert {each["path"]: each["sha256"] for each in provenance["data"]} == {
+        file: hashlib.sha256((ROOT / file).read_bytes()).hexdigest() for file, _ in task.data.files
+    }
+    seen = pd.read_parquet(SHIPPED / "seen.parquet")
+    assert len(seen) == 16754 + 5001
+    assert "chr2R" not in set(seen["chrom"])
+    assert (ROOT / "selfattn_bio/models/promoter/model.safetensors").stat().st_size < 4e6
+    assert "0.8675 (" in (SHIPPED / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_model_that_ships_names_no_machine():
+    for name in ("provenance.json", "README.md", "run.toml"):
+        assert not re.search(r"[\"'`\s]/\w", (SHIPPED / name).read_text(encoding="utf-8")), name
+
+
+def test_the_model_that_ships_tells_promoters_it_never_saw():
+    both = [
+        [record for record in read_fasta(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA) if record.chrom == "chr2R"][:150]
+        for name in ("positives", "negatives")
+    ]
+    table = score_sequences("promoter", [*both[0], *both[1]], coverage=0.9)
+    labels = np.repeat([1, 0], 150)
+    assert roc_auc_score(labels, table["logit"]) > 0.8
+    held = [str(label) in found.split(",") for label, found in zip(labels, table["set"], strict=True)]
+    assert 0.84 < np.mean(held) < 0.96
+    assert (table["unlike"] != "no").mean() < 0.05
+
+
+def test_a_folder_here_goes_before_a_model_that_ships(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert folder_of("promoter") == SHIPPED
+    assert folder_of("no_such_model") == Path("no_such_model")
+    (tmp_path / "promoter").mkdir()
+    assert folder_of("promoter") == folder_of(Path("promoter")) == Path("promoter")
 
 
 def test_smoke_data_are_rebuilt(tmp_path):

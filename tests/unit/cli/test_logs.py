@@ -1,0 +1,119 @@
+"""--quiet and --json of every command, and the table of exit codes in docs/commands.md."""
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from selfattn_bio.cli import main as cli
+from selfattn_bio.errors import SequenceFileError, TrainingInterrupted
+
+PAGE = (Path(__file__).parents[3] / "docs/commands.md").read_text(encoding="utf-8")
+CODES = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTILINE)}
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """A made-up command, `try`; what it runs is set by the test."""
+    module = SimpleNamespace(__doc__="Try.", add_arguments=lambda parser: None, run=lambda arguments: None)
+    monkeypatch.setattr(cli, "COMMANDS", ("try",))
+    monkeypatch.setattr(cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__)
+    return module
+
+
+def test_json_lines(command, capsys):
+    command.run = lambda arguments: print("step 1\nhalf ", end="") or print("of step 2\n")
+    assert cli.main(["try", "--json"]) == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["command"], each["level"], each["message"]) for each in said] == [
+        ("try", "info", "step 1"),
+        ("try", "info", "half of step 2"),
+    ]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", each["time"]) for each in said)
+    print("after it stdout is as it was")
+    assert capsys.readouterr().out == "after it stdout is as it was\n"
+
+
+def test_json_errors_are_objects_too(command, capsys):
+    def run(arguments):
+        raise SequenceFileError("letters must be dna, got 'ü'", place="a.fa:3")
+
+    command.run = run
+    assert cli.main(["try", "--json"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ü" in line
+    said = json.loads(line)
+    assert (said["level"], said["message"], said["exit_code"]) == ("error", "a.fa:3: letters must be dna, got 'ü'", 1)
+
+
+def test_quiet_says_errors_alone(command, capsys):
+    def run(arguments):
+        print("progress")
+        raise SequenceFileError("letters must be dna, got 'J'")
+
+    command.run = run
+    assert cli.main(["try", "--quiet"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "selfattn-bio try: error: letters must be dna, got 'J'\n"
+
+
+def test_both_are_too_many(command):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["try", "--quiet", "--json"])
+    assert ended.value.code == 2
+
+
+def raising(error):
+    def run(arguments):
+        if error:
+            raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (None, 0),
+        (SequenceFileError("x must be y, got z"), 1),
+        (OSError(errno.ENOSPC, "full", "a"), 1),
+        (KeyboardInterrupt(), 130),
+        (TrainingInterrupted("stopped", place="m", cure="again", signal_number=signal.SIGINT), 130),
+        (TrainingInterrupted("stopped", place="m", cure="again", signal_number=signal.SIGTERM), 143),
+    ],
+)
+def test_exit_codes_are_those_of_the_page(command, error, code):
+    command.run = raising(error)
+    assert cli.main(["try"]) == code
+    assert code in CODES
+
+
+def test_a_wrong_call_is_2(command):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["try", "--unknown"])
+    assert ended.value.code == 2
+    assert sorted(CODES) == [0, 1, 2, 130, 137, 143]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_is_its_code_in_a_shell(number):
+    """A command that is no training has nothing to save: it ends at once, and a shell says 128 + the number."""
+    code = (
+        "import os, sys, time, types; from selfattn_bio.cli import main as cli; cli.COMMANDS = ('try',);"
+        "run = lambda a: print(os.getpid()) or time.sleep(60);"
+        "cli.importlib.import_module = lambda n: types.SimpleNamespace(__doc__='T', add_arguments=lambda p: None, run=run);"
+        "sys.exit(cli.main(['try']))"
+    )
+    words = ["bash", "-c", '"$@"; echo $?', "bash", sys.executable, "-c", code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as shell:
+        os.kill(int(shell.stdout.readline()), number)
+        assert int(shell.stdout.read()) == 128 + number
+    assert 128 + number in CODES
