@@ -1,4 +1,5 @@
-"""What a biologist would try first, fitted on the same split with the same care: letter content and k-mers with a logistic regression.
+"""What a biologist would try first, fitted on the same split with the same care: letter content and k-mers with a logistic regression; of
+protein also what tells two collections apart without any biology, length and first residue.
 
 Hides: scikit-learn and sparse counts. What can be chosen (strength of the penalty, scaling of the counts) is chosen on valid,
 as the model's training is; test is only predicted. The CNN is no guest here: it is a variant of `train`.
@@ -6,7 +7,7 @@ as the model's training is; test is only predicted. The CNN is no guest here: it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -42,11 +43,16 @@ def baselines(alphabet: Alphabet) -> dict[str, Baseline]:
     """The baselines of an alphabet by name, not fitted yet: simplest first."""
     if alphabet.name == "dna":
         return {
-            "gc": GcContent(alphabet),
+            "gc": Figures(lambda letters: gc_content(letters)[:, None]),
             "kmer6_logistic": KmerLogistic(alphabet, k=6),
             "kmer6_positional_logistic": KmerLogistic(alphabet, k=6, positional_k=3),
         }
-    return {"composition": KmerLogistic(alphabet, k=1), "kmer2_logistic": KmerLogistic(alphabet, k=2)}
+    return {
+        "length": Figures(length_figures),
+        "first_letter": Figures(first_letter(alphabet)),
+        "composition": KmerLogistic(alphabet, k=1),
+        "kmer2_logistic": KmerLogistic(alphabet, k=2),
+    }
 
 
 def gc_content(letters: Letters) -> NDArray[np.float64]:
@@ -55,18 +61,29 @@ def gc_content(letters: Letters) -> NDArray[np.float64]:
     return counts[:, 1:3].sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
 
 
-@dataclass
-class GcContent:
-    """One figure a record, its share of G and C; which way it points is fitted on train."""
+def length_figures(letters: Letters) -> NDArray[np.float64]:
+    """Logarithm of each record's length and its square, so that the middle lengths may be the likeliest, shape (records, 2)."""
+    logs = np.log([[len(record)] for record in letters])
+    return np.hstack([logs, logs**2])
 
-    alphabet: Alphabet
-    model: LogisticRegression = field(default_factory=lambda: LogisticRegression(C=1e6))
+
+def first_letter(alphabet: Alphabet) -> Callable[[Letters], NDArray[np.float64]]:
+    """Which letter a record begins with, shape (records, letters of the alphabet); an ambiguous one is none of them."""
+    return lambda letters: np.eye(256)[[record[0] for record in letters]][:, list(alphabet.letters.encode())]
+
+
+@dataclass
+class Figures:
+    """A few figures a record and a logistic regression, with nothing to choose: what can be told without reading the sequence as a whole."""
+
+    of: Callable[[Letters], NDArray[np.float64]]  # (records, figures)
+    model: LogisticRegression = field(default_factory=lambda: LogisticRegression(C=1e6, max_iter=1000))
 
     def fit(self, train: Letters, labels: Labels, valid: Letters, valid_labels: Labels) -> None:
-        self.model.fit(gc_content(train)[:, None], labels)
+        self.model.fit(self.of(train), labels)
 
     def probabilities(self, letters: Letters) -> NDArray[np.float64]:
-        return self.model.predict_proba(gc_content(letters)[:, None])[:, 1]
+        return self.model.predict_proba(self.of(letters))[:, 1]
 
     def chosen(self) -> dict[str, Any]:
         return {}

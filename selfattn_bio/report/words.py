@@ -21,6 +21,8 @@ NAMES = {
     "gc": "GC content",
     "kmer6_logistic": "logistic regression on 6-mers",
     "kmer6_positional_logistic": "logistic regression on 6-mers and positional 3-mers",
+    "length": "length alone",
+    "first_letter": "first residue alone",
     "composition": "logistic regression on composition",
     "kmer2_logistic": "logistic regression on 2-mers",
     "cnn": "CNN",
@@ -33,6 +35,8 @@ SHORT_NAMES = {
     "kmer6_positional_logistic": "6-mers + place",
     "kmer2_logistic": "2-mers",
     "composition": "composition",
+    "length": "length",
+    "first_letter": "first residue",
     "shuffled": "shuffled labels",
 }
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.evaluation.baselines import GcContent, KmerLogistic, baselines, gc_content
+from selfattn_bio.evaluation.baselines import KmerLogistic, baselines, gc_content
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 
@@ -28,7 +28,7 @@ def test_gc_content_counts_unambiguous_letters_alone() -> None:
 def test_gc_learns_its_direction_from_train() -> None:
     poor, rich = [ascii_of("AATTAATTC")] * 5, [ascii_of("GGCCGGCCA")] * 5
     for labels, expected in ((np.repeat([0, 1], 5), True), (np.repeat([1, 0], 5), False)):
-        baseline = GcContent(DNA)
+        baseline = baselines(DNA)["gc"]
         baseline.fit(poor + rich, labels, [], np.array([]))
         p = baseline.probabilities([poor[0], rich[0]])
         assert (p[1] > p[0]) is np.bool_(expected)
@@ -90,10 +90,29 @@ def test_chunks_of_records_do_not_change_counts(monkeypatch: pytest.MonkeyPatch)
 
 def test_baselines_fit_the_alphabet() -> None:
     assert list(baselines(DNA)) == ["gc", "kmer6_logistic", "kmer6_positional_logistic"]
-    assert list(baselines(PROTEIN)) == ["composition", "kmer2_logistic"]
+    assert list(baselines(PROTEIN)) == ["length", "first_letter", "composition", "kmer2_logistic"]
     rng = np.random.default_rng(0)
     labels = np.arange(60) % 2
     letters = [rng.choice(ascii_of("KRLG" if label else "DEAS"), 30) for label in labels]
-    for baseline in baselines(PROTEIN).values():
+    for name in ("composition", "kmer2_logistic"):
+        baseline = baselines(PROTEIN)[name]
         baseline.fit(letters, labels, letters[:20], labels[:20])
         assert roc_auc_score(labels, baseline.probabilities(letters)) == 1.0
+
+
+def test_first_residue_and_length_are_seen_alone() -> None:
+    mature, whole = ["AKLK", "GKLKKKKKKK", "AKKL", "XKKLKKKKKK"], ["MKLK", "MKLKKKKKKK", "MKKL", "MKKLKKKKKK"]
+    letters, labels = [ascii_of(text) for text in mature + whole], np.repeat([1, 0], 4)
+    found = baselines(PROTEIN)
+    for name in ("first_letter", "length"):
+        found[name].fit(letters, labels, [], np.array([]))
+    assert roc_auc_score(labels, found["first_letter"].probabilities(letters)) == 1
+    assert roc_auc_score(labels, found["length"].probabilities(letters)) == 0.5
+
+
+def test_middle_lengths_can_be_the_likeliest() -> None:
+    lengths = np.array([5, 6, 20, 22, 24, 80, 90, 100])
+    letters, labels = [ascii_of("K" * length) for length in lengths], ((lengths > 10) & (lengths < 50)).astype(int)
+    baseline = baselines(PROTEIN)["length"]
+    baseline.fit(letters, labels, [], np.array([]))
+    assert roc_auc_score(labels, baseline.probabilities(letters)) == 1
