@@ -239,14 +239,19 @@ def _fitted_baselines(corpus: Corpus, letters: Letters, labels: Labels) -> dict[
 
 
 def _properties(corpus: Corpus, letters: Letters) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """What test is sliced by: GC content for DNA, length for protein."""
+    """What test is sliced by: GC content for DNA; for protein length, and whether a record begins with M, as whole chains do and what was
+    cut out of them does not."""
     import numpy as np
 
     from selfattn_bio.evaluation.baselines import gc_content
 
     if corpus.alphabet.name == "dna":
         return {"gc": {side: gc_content(letters[side]) for side in ("train", "test")}}
-    return {"length": {side: np.array([len(record) for record in letters[side]], dtype=float) for side in ("train", "test")}}
+    of_record = {"length": len, "begins_with_m": lambda record: record[0] == ord("M")}
+    return {
+        name: {side: np.array([of(record) for record in letters[side]], dtype=float) for side in ("train", "test")}
+        for name, of in of_record.items()
+    }
 
 
 def _cost(folders: list[Path]) -> dict[str, Any]:

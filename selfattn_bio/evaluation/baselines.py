@@ -24,6 +24,7 @@ from selfattn_bio.sequence.kmers import KmerTokenizer
 Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters a record
 Labels = NDArray[np.int64]
 PENALTIES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # scikit-learn's C: a larger one fits closer
+CLOSER = (50.0, 200.0, 1000.0)  # shares of 20 residues need large weights
 NUM_SPECIAL = 4  # tokens below are [PAD] [CLS] [MASK] [UNK]
 CHUNK = 1024  # records encoded at once, padded to the longest of them
 
@@ -50,8 +51,8 @@ def baselines(alphabet: Alphabet) -> dict[str, Baseline]:
     return {
         "length": Figures(length_figures),
         "first_letter": Figures(first_letter(alphabet)),
-        "composition": KmerLogistic(alphabet, k=1),
-        "kmer2_logistic": KmerLogistic(alphabet, k=2),
+        "composition": KmerLogistic(alphabet, k=1, penalties=(*PENALTIES, *CLOSER)),
+        "kmer2_logistic": KmerLogistic(alphabet, k=2, penalties=(*PENALTIES, *CLOSER)),
     }
 
 
@@ -74,7 +75,7 @@ def first_letter(alphabet: Alphabet) -> Callable[[Letters], NDArray[np.float64]]
 
 @dataclass
 class Figures:
-    """A few figures a record and a logistic regression, with nothing to choose: what can be told without reading the sequence as a whole."""
+    """Logistic regression on a few figures of each record, with nothing to choose: what is told without reading it as a whole."""
 
     of: Callable[[Letters], NDArray[np.float64]]  # (records, figures)
     model: LogisticRegression = field(default_factory=lambda: LogisticRegression(C=1e6, max_iter=1000))
@@ -101,6 +102,7 @@ class KmerLogistic:
     k: int
     positional_k: int = 0
     bins: int = 10  # of relative place
+    penalties: tuple[float, ...] = PENALTIES
 
     def fit(self, train: Letters, labels: Labels, valid: Letters, valid_labels: Labels) -> None:
         on_train, on_valid = self._counts(train), self._counts(valid)
@@ -108,7 +110,7 @@ class KmerLogistic:
         best = -1.0
         for by_record in (True, False):
             x, x_valid = self._scaled(on_train, by_record), self._scaled(on_valid, by_record)
-            for penalty in PENALTIES:
+            for penalty in self.penalties:
                 model = LogisticRegression(C=penalty, max_iter=2000, tol=1e-4).fit(x, labels)
                 auroc = roc_auc_score(valid_labels, model.decision_function(x_valid))
                 if auroc > best:

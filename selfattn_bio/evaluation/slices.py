@@ -18,9 +18,12 @@ from selfattn_bio.evaluation.metrics import Bootstrap, intervals
 def quantile_edges(values: ArrayLike, num_slices: int) -> NDArray[np.float64]:
     """Edges of slices that hold equal shares of `values` (train), shape (num_slices + 1,) or fewer where quantiles coincide.
 
-    The outer edges are minus and plus infinity, so that every record of test falls into a slice.
+    The outer edges are minus and plus infinity, so that every record of test falls into a slice. Of two values each has a slice.
     """
-    inner = np.unique(np.quantile(np.asarray(values, dtype=np.float64), np.linspace(0, 1, num_slices + 1)[1:-1]))
+    distinct = np.unique(np.asarray(values, dtype=np.float64))
+    inner = distinct[1:]
+    if len(distinct) != 2:
+        inner = np.unique(np.quantile(np.asarray(values, dtype=np.float64), np.linspace(0, 1, num_slices + 1)[1:-1]))
     return np.r_[-np.inf, inner, np.inf]
 
 

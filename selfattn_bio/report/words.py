@@ -28,7 +28,7 @@ NAMES = {
     "cnn": "CNN",
     "shuffled": "control: shuffled labels",
 }
-SLICES = {"gc": "GC content", "length": "length"}
+SLICES = {"gc": "GC content", "length": "length", "begins_with_m": "first residue (1 = M)"}
 SHORT_NAMES = {
     "model": "this model",
     "kmer6_logistic": "6-mers",

@@ -11,6 +11,10 @@ def test_equal_quantiles_are_one_edge() -> None:
     assert quantile_edges([1.0] * 9, 4).tolist() == [-np.inf, 1.0, np.inf]
 
 
+def test_of_two_values_each_has_a_slice() -> None:
+    assert quantile_edges([0.0] * 9 + [1.0], 4).tolist() == quantile_edges([0.0] + [1.0] * 9, 4).tolist() == [-np.inf, 1.0, np.inf]
+
+
 def test_each_record_is_in_one_slice_and_judged_there() -> None:
     values = np.array([0.1, 0.2, 0.2, 0.3, 0.5, 0.5, 0.7, 0.9])
     labels = np.array([0, 1, 0, 1, 1, 0, 0, 1])

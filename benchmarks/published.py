@@ -1,0 +1,91 @@
+"""What the benchmarks on published sets share: where the sets are, what is kept of a training, how a figure is said.
+
+A set is no part of the project: it is measured with, and stays where it is.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tomli_w
+import torch
+from promoter import command, is_trained
+
+import selfattn_bio
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.corpus import Corpus
+
+FOLDER = Path("results/bench_accuracy")
+SOURCES = ("attention/*.py", "attention/*.cpp", "data/batches.py", "model/*.py", "sequence/*.py", "training/*.py")  # what weights hang on
+
+
+def bench_folder(given: str | None) -> Path:
+    """Where the sets are; the process ends if they are not there."""
+    folder = Path(given or os.environ.get("SELFATTN_BENCH") or "../shared/bench")
+    if not folder.is_dir():
+        sys.exit(f"error: the published sets must be in a folder, got {str(folder)!r}. Name it: --bench DIR, or SELFATTN_BENCH=DIR")
+    return folder
+
+
+def write_fasta(path: Path, ids: pd.Series, sequences: pd.Series) -> str:
+    """A FASTA file; returns its path as a run file has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wt", compresslevel=1) as file:
+        file.writelines(f">{name}\n{letters}\n" for name, letters in zip(ids, sequences, strict=True))
+    return str(path)
+
+
+def prepare(name: str, values: Mapping[str, Any], records: pd.DataFrame) -> Path:
+    """Run file, corpus and split of a set; `records` are id and side, in the order of the FASTA files. Returns the run file."""
+    path = FOLDER / name / "run.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(tomli_w.dumps(values), encoding="utf-8")
+    run, corpus = read_run_file(path), path.with_name("corpus")
+    files, labels = zip(*run.data.files, strict=True)
+    options = ["--label", *labels] if None not in labels else ["--targets", run.data.targets]
+    command("ingest", "--fasta", *files, *options, "--alphabet", run.data.alphabet, "--output", corpus)
+    kept = Corpus.open(corpus).records["id"]
+    split = pd.DataFrame({"id": kept, "split": records.set_index("id")["side"].loc[kept].to_numpy(), "reason": "published"})
+    split.to_csv(path.with_name("split.tsv"), sep="\t", index=False)
+    return path
+
+
+def code_hash() -> str:
+    """SHA-256 of `SOURCES` and of torch's version: a model of other code is not taken for one of this."""
+    package = Path(selfattn_bio.__file__).parent
+    files = sorted(file for pattern in SOURCES for file in package.glob(pattern))
+    return hashlib.sha256(b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
+
+
+def trained(run_file: Path) -> list[Path]:
+    """The model folders of a run file, of all its members; trained if they are not there as it says, by the code of now."""
+    run, folders = read_run_file(run_file), []
+    corpus, split = run_file.with_name("corpus"), run_file.with_name("split.tsv")
+    for number in range(1, run.training.seeds + 1):
+        alone = run_file.with_name(f"member{number}.toml")
+        alone.write_text(tomli_w.dumps(run.member(number).model_dump(mode="json", exclude_none=True)), encoding="utf-8")
+        output = alone.with_suffix("")
+        code, now = output.with_suffix(".code"), code_hash()
+        if not (is_trained(alone, "", output, corpus, split) and code.exists() and code.read_text() == now):
+            command("train", "--run-file", alone, "--corpus", corpus, "--split", split, "--threads", 1, "--output", output)
+            code.write_text(now)
+        folders.append(output)
+    return folders
+
+
+def seconds_of(folders: list[Path]) -> float:
+    """Of all trainings."""
+    return sum(json.loads((folder / "train.json").read_text())["seconds"] for folder in folders)
+
+
+def said(interval: Mapping[str, float], sign: str = "") -> str:
+    """A figure with its 95 % interval."""
+    return f"{interval['value']:{sign}.3f} ({interval['low']:{sign}.3f} to {interval['high']:{sign}.3f})"
