@@ -4,7 +4,7 @@ CORES ?= 8
 BIN := .venv/bin
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
-.PHONY: help test test-long check bench bench-promoter bench-long-range bench-equalities ship-model schema clean
+.PHONY: help test test-long check bench bench-promoter bench-long-range bench-equalities bench-accuracy ship-model schema clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,9 +14,10 @@ help:
 	@echo "                      SELFATTN_SLURM_TEST=1 make test-long, as root with Slurm installed: the workflow through a Slurm of two nodes"
 	@echo "make check           format, lint, types, layers, workflow rules"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
-	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (three quarters of an hour on two idle cores)"
+	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (half an hour on two idle cores)"
 	@echo "make bench-equalities a step in one batch, accumulated, by two processes and sharded: the losses side by side"
 	@echo "make ship-model       the promoter model that ships, from a run of its task; python benchmarks/scores.py says how far to believe its scores"
+	@echo "make bench-accuracy   published sets of DNA and protein, from ../shared/bench or SELFATTN_BENCH=DIR"
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
 
 train_%: .venv/.warm
@@ -55,6 +56,9 @@ bench-equalities: .venv/.run
 
 ship-model: train_promoter
 	$(BIN)/python data/make_promoter_model.py
+
+bench-accuracy: .venv/.run
+	$(BIN)/python benchmarks/accuracy.py $(ARGS)
 
 schema: .venv/.run
 	$(BIN)/python workflows/schemas/make_schema.py

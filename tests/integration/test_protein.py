@@ -1,0 +1,106 @@
+"""Protein by the commands, from FASTA to the report: two classes, whose negatives are longer on average and begin with M."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfattn_bio.cli.main import main
+
+pytestmark = pytest.mark.slow
+
+RUN = """
+[data]
+alphabet = "protein"
+positives = "positives.fa"
+negatives = "negatives.fa"
+[split]
+kind = "random"
+[tokens]
+k = 2
+[model]
+kind = "attention"
+embed_dim = 16
+num_layers = 1
+num_heads = 2
+feedforward_dim = 32
+dropout = 0.0
+members = 1
+stem = { kind = "conv", token_dim = 8, kernel = 5, pool = 1, second_kernel = 3 }
+[training]
+max_steps = 40
+batch_size = 32
+learning_rate = 5e-3
+warmup_steps = 10
+evaluate_every = 40
+shift = 0
+[evaluation]
+bootstraps = 20
+gc_slices = 2
+[interpret]
+max_sequences = 5
+[variants]
+"""
+
+
+def peptides(number: int, alphabet: str, first: str, rng: np.random.Generator) -> list[str]:
+    return [first + "".join(rng.choice(list(alphabet), rng.integers(8, 30))) for _ in range(number)]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, rng = tmp_path_factory.mktemp("protein"), np.random.default_rng(0)
+    sides = {"positives": peptides(80, "KRLAGIKK", "", rng), "negatives": peptides(80, "DESTLAGI", "M", rng)}
+    sides["negatives"][:20] = peptides(20, "DESTLAGI", "", rng)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "run.toml").write_text(RUN)
+        for name, texts in sides.items():
+            (folder / f"{name}.fa").write_text("".join(f">{name}{i}\n{text}\n" for i, text in enumerate(texts)))
+        shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
+        fasta = ["--fasta", "positives.fa", "negatives.fa", "--label", "1", "0"]
+        for command in (
+            ["ingest", *fasta, "--alphabet", "protein", "--output", "corpus"],
+            ["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"],
+            ["train", *shared, "--threads", "1", "--output", "model"],
+            ["evaluate", *shared, "--model", "model", "--output", "."],
+            ["explain", *shared, "--model", "model", "--output", "relevance"],
+            ["motifs", *shared, "--model", "model", "--relevance", "relevance", "--output", "."],
+            ["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"],
+        ):
+            assert main(command) == 0, command
+    return folder
+
+
+def test_what_tells_collections_apart_stands_beside_the_model(results: Path) -> None:
+    metrics = json.loads((results / "metrics.json").read_text())
+    baselines = metrics["test"]["baselines"]
+    assert list(baselines) == ["length", "first_letter", "composition", "kmer2_logistic"]
+    assert baselines["composition"]["auroc"]["value"] > 0.9
+    assert 0.7 < baselines["first_letter"]["auroc"]["value"] < 1  # three of four negatives begin with M, and no positive does
+    assert metrics["test"]["model"]["auroc"]["value"] > 0.9
+
+
+def test_slices_are_by_length_and_first_residue_and_not_by_gc(results: Path) -> None:
+    slices = json.loads((results / "metrics.json").read_text())["slices"]
+    assert list(slices) == ["length", "begins_with_m"]
+    without, with_m = slices["begins_with_m"]
+    assert with_m["positives"] == 0 < with_m["n"]
+    assert with_m["model"] is None
+    assert without["model"]["auroc"]["value"] > 0.9
+
+
+def test_each_residue_has_a_relevance(results: Path) -> None:
+    with np.load(results / "relevance" / "relevance.npz") as arrays:
+        assert arrays["hypothetical"].shape[2] == 20
+        there = arrays["letters"] > 0
+        assert (np.abs(arrays["hypothetical"]).sum(axis=2)[there] > 0).mean() > 0.9
+
+
+def test_the_page_claims_no_motif_and_no_match(results: Path) -> None:
+    page = (results / "report.html").read_text()
+    assert "Motifs were not looked for: they are sought in DNA only, and these sequences are protein." in page
+    assert "first residue alone" in page
+    assert "JASPAR" not in page.partition("The run file as trained")[0]
+    assert "GC content" not in page
