@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.config import ChromosomeSplit, RunFile, read_run_file
+from selfattn_bio.config import ChromosomeSplit, RegionSplit, RunFile, read_run_file
 from selfattn_bio.model.checkpoint import RUN, read_provenance
 
 CARD, HISTORY = "README.md", "history.csv"
@@ -82,8 +82,8 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
     table = "\n".join(["| file | records | sha256 begins |", "|---|---|---|", *files])
     split = run.split
     how = (
-        f"by chromosome: valid {', '.join(split.valid)}; test {', '.join(split.test)}; all others train"
-        if isinstance(split, ChromosomeSplit)
+        f"by {split.kind}: valid {', '.join(split.valid)}; test {', '.join(split.test)}; all others train"
+        if isinstance(split, ChromosomeSplit | RegionSplit)
         else f"{split.kind}, valid {split.valid_fraction:.0%} and test {split.test_fraction:.0%}, seed {split.seed}"
     )
     counts = f"{provenance.get('num_train', 0):,} train and {provenance.get('num_valid', 0):,} valid records"

@@ -92,7 +92,7 @@ def test_the_model_that_ships_names_no_machine():
 
 def test_the_model_that_ships_tells_promoters_it_never_saw():
     both = [
-        [record for record in read_fasta(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA) if record.chrom == "chr2R"][:150]
+        [record for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA) if record.chrom == "chr2R"][:150]
         for name in ("positives", "negatives")
     ]
     table = score_sequences("promoter", [*both[0], *both[1]], coverage=0.9)
