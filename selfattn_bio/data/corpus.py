@@ -186,6 +186,7 @@ def build_corpus(
                 before = notes.read
                 for record in source.records(rules.spelling, notes):
                     intake.take(record)
+                    del record  # before the next is read: a chromosome is held once
                 files.append(source.about() | {"records": notes.read - before})
         paths = ", ".join(file["path"] for file in files)
         _check_any_left(intake, notes.read, paths)

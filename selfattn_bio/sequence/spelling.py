@@ -5,6 +5,7 @@ Hides: the passes over the bytes, of which clean upper-case letters need two, an
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -82,6 +83,38 @@ class Spelling:
         return {what: self.readable.translate(None, some) for what, some in self.noted.items()}
 
 
+def _memory(size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a shared one cannot grow: bus error
+
+
+class Growing:
+    """Letters of a long record, held once: memory of its own that the system makes larger without a copy, and takes back."""
+
+    def __init__(self, first: bytes) -> None:
+        self._memory, self._size = _memory(2 * len(first)), 0
+        self.add(first)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, letters: bytes) -> None:
+        """Put letters at the end."""
+        if (size := self._size + len(letters)) > len(self._memory):
+            try:
+                self._memory.resize(2 * size)
+            except SystemError:  # where there is no mremap, as on macOS
+                smaller, self._memory = self._memory, _memory(2 * size)
+                self._memory[: self._size] = memoryview(smaller)[: self._size]
+        self._memory[self._size : size] = letters
+        self._size = size
+
+    def array(self) -> NDArray[np.uint8]:
+        """The letters, read-only."""
+        letters = np.frombuffer(self._memory, np.uint8, self._size)
+        letters.flags.writeable = False
+        return letters
+
+
 class Body:
     """The letters of one record, taken piece by piece.
 
@@ -95,27 +128,28 @@ class Body:
         The file as errors name it.
     """
 
-    __slots__ = ("_foreign", "_letters", "_name", "_record", "_runs", "_spelling", "_stop", "found")
+    __slots__ = ("_foreign", "_grown", "_letters", "_name", "_record", "_runs", "_spelling", "_stop", "found")
 
     def __init__(self, spelling: Spelling, record: str, name: str) -> None:
         self._spelling, self._record, self._name = spelling, record, name
-        self._letters: bytes | bytearray = b""
+        self._letters = b""  # of the first piece, which is the only one but for long records
+        self._grown: Growing | None = None
         self._runs: list[NDArray[np.int64]] | None = [] if spelling.soft_mask == "keep" else None
         self._foreign: tuple[int, bytes, bytes] | None = None  # line of the first, all of them so far, what stands around the first
         self._stop = 0  # line of stop signs after which no letter came yet
         self.found: dict[str, None] = {}  # what is to be counted, in the order in which it was met
 
-    def feed(self, piece: bytes, line: int) -> None:
-        """Take the next bytes, which begin in line `line` (0: the file has no lines)."""
+    def feed(self, piece: bytes, line: int) -> int:
+        """Take the next bytes, which begin in line `line` (0: the file has no lines); how many lines end in them."""
         spelling = self._spelling
         unusual = piece.translate(None, spelling.clean)
         letters = self._unusual(unusual, piece, line) if unusual or self._stop else piece.replace(b"\n", b"")
         if not self._letters:
             self._letters = letters
         elif letters:
-            if isinstance(self._letters, bytes):
-                self._letters = bytearray(self._letters)
-            self._letters += letters
+            self._grown = self._grown or Growing(self._letters)
+            self._grown.add(letters)
+        return piece.count(b"\n") if unusual else len(piece) - len(letters)
 
     def finish(self, line: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
         """The letters, read-only, and the masked runs if they are kept; `line` is that of the header.
@@ -132,8 +166,7 @@ class Body:
             raise SequenceFileError(
                 f"record must have letters, got an empty record {self._record!r}", place=at(self._name, line), cure=cure
             )
-        letters = np.frombuffer(self._letters, np.uint8)
-        letters.flags.writeable = False
+        letters = self._grown.array() if self._grown else np.frombuffer(self._letters, np.uint8)
         return letters, None if self._runs is None else _joined(self._runs)
 
     def _unusual(self, unusual: bytes, piece: bytes, line: int) -> bytes:
@@ -159,7 +192,7 @@ class Body:
     def _read(self, piece: bytes) -> bytes:
         spelling = self._spelling
         if self._runs is not None:
-            self._runs.append(_runs(piece.translate(None, spelling.dropped)) + len(self._letters))
+            self._runs.append(_runs(piece.translate(None, spelling.dropped)) + (len(self._grown) if self._grown else len(self._letters)))
         return piece.translate(spelling.table, spelling.dropped)
 
     def _without_stop(self, piece: bytes, foreign: bytes, line: int) -> tuple[bytes, bytes]:

@@ -91,8 +91,7 @@ class SequenceFile:
         with open_blocks(self.path) as blocks:
             kind = kind_of(blocks, self.fields)
             said = "{}" if kind in ("table", "Parquet") else "{}= in the header"
-            for record in READERS[kind](blocks, Reading(blocks.name, spelling, notes, self.fields, said)):
-                yield record if self.label is None else record._replace(label=self.label)
+            yield from READERS[kind](blocks, Reading(blocks.name, spelling, notes, self.fields, said, self.label))
             self._sha256 = blocks.sha256()
 
     def about(self) -> dict[str, Any]:

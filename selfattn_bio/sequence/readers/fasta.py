@@ -38,11 +38,8 @@ def read_fasta(blocks: Blocks, reading: Reading) -> Iterator[Record]:
             end = len(data) if found < 0 else found
             if end > at:
                 piece = data[at:end]
-                if entry:
-                    entry.body.feed(piece, line)
-                else:
-                    _check_blank(piece, line, reading)
-                line, fresh, at = line + piece.count(b"\n"), piece[-1] == 10, end
+                line += entry.body.feed(piece, line) if entry else _check_blank(piece, line, reading)
+                fresh, at = piece[-1] == 10, end
             if found < 0:
                 break
             stop = data.find(b"\n", at)
@@ -83,11 +80,12 @@ def _unfinished(header: bytes, line: int, reading: Reading) -> bytes:
     return header
 
 
-def _check_blank(piece: bytes, line: int, reading: Reading) -> None:
+def _check_blank(piece: bytes, line: int, reading: Reading) -> int:
     for number, text in enumerate(piece.split(b"\n"), start=line) if piece.strip() else ():
         if shown := text.strip()[:20].decode("ascii", "replace"):
             cure = "Put '>' and an id on a line before each sequence"
             fail("first line must be a '>' header", f"{shown!r}", at(reading.name, number), cure)
+    return piece.count(b"\n")
 
 
 def read_fastq(blocks: Blocks, reading: Reading) -> Iterator[Record]:

@@ -63,13 +63,14 @@ class Fields:
 
 @dataclass(frozen=True)
 class Reading:
-    """One file that is being read: `name` is that of errors, `said` how they call a field of a record."""
+    """One file that is being read: `name` is that of errors, `said` how they call a field of a record, `label` that of all records."""
 
     name: str
     spelling: Spelling
     notes: Notes
     fields: Fields
     said: str = "{}= in the header"
+    label: int | None = None
 
     def entry(self, header: bytes, line: int, mark: str) -> Entry:
         """Begin the record of a header, which `mark` stood before."""
@@ -119,8 +120,8 @@ class Entry:
         if self.body.found:
             reading.notes.counts.update(self.body.found.keys())
         if not values:
-            return Record(self._name, letters, masked=masked)
-        label = _label(values.pop(reading.fields.label, None), reading.fields, place) if reading.fields.label else None
+            return Record(self._name, letters, label=reading.label, masked=masked)
+        label = _label(values.pop(reading.fields.label, None), reading.fields, place) if reading.fields.label else reading.label
         chrom, start, end, strand, group = _place(values, len(letters), reading.said, place)
         targets = {name: text for name, text in values.items() if name not in PLACES} or None
         return Record(self._name, letters, chrom, start, end, strand, group, label, targets, masked)

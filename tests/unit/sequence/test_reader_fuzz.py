@@ -84,4 +84,4 @@ def test_a_damaged_file_gives_records_or_a_promised_error(kind, tmp_path):
             assert all(len(record.letters) and record.id for record in records)
             assert not any(record.letters.tobytes().translate(None, spelling.alphabet.readable.upper()) for record in records)
     assert errors  # the changes do damage
-    assert not [error for error in errors if "\n" in error]
+    assert [error for error in errors if "\n" in error] == []

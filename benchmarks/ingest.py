@@ -1,0 +1,122 @@
+"""Speed and memory of ingest, of opening a corpus and of drawing windows, on generated files of the size asked for.
+
+python benchmarks/ingest.py [--size 1000] [--folder /tmp]: each file is ingested by the command, in a process of its own; figures are of its
+processor time (start and imports of a second among it) and of its peak of resident memory, beside bytes of the uncompressed file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from selfattn_bio.data.corpus import Corpus
+
+LINE, ROWS = 60, 100_000
+WINDOWS, LENGTH, BATCH = 500_000, 300, 1000
+Blocks = Iterator[bytes]
+PROCESS = """
+import re, sys, time
+from selfattn_bio.cli.main import main
+code = main(["ingest", "--sequences", sys.argv[1], "--alphabet", "dna", "--output", sys.argv[2]])
+print(time.process_time(), re.search(r"VmHWM: +([0-9]+)", open("/proc/self/status").read().replace("\\t", " "))[1], file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def lines(seed: int, masked: bool) -> Callable[[], bytes]:
+    """A function that gives 6 MB of letters in lines of 60, another order of the same lines each time."""
+    generator = np.random.default_rng(seed)
+    letters = generator.choice(np.frombuffer(b"ACGT", np.uint8), ROWS * LINE)
+    if masked:  # half of them, in runs of 300, as repeats are
+        letters = letters | (np.repeat(generator.random(len(letters) // 300) < 0.5, 300) * 32).astype(np.uint8)
+    rows = np.hstack([letters.reshape(-1, LINE), np.full((ROWS, 1), ord("\n"), np.uint8)])
+    return lambda: rows[generator.permutation(ROWS)].tobytes()
+
+
+def genome(size: int, masked: bool = False) -> Blocks:
+    """Chromosomes of 60 million letters."""
+    more, written, number = lines(0, masked), 0, 0
+    while written < size:
+        number += 1
+        yield b">chr%d\n" % number
+        for _ in range(10):
+            yield more()
+            written += ROWS * (LINE + 1)
+
+
+def reads(size: int) -> Blocks:
+    """Records of 300 letters."""
+    more, written, number = lines(1, masked=False), 0, 0
+    while written < size:
+        block = more()
+        for at in range(0, len(block), 5 * (LINE + 1)):
+            number += 1
+            yield b">r%d\n%b" % (number, block[at : at + 5 * (LINE + 1)])
+        written += len(block)
+
+
+def one_line(size: int) -> Blocks:
+    """A single record in a single line."""
+    more = lines(2, masked=False)
+    yield b">long\n"
+    for _ in range(0, size, ROWS * LINE):
+        yield more().replace(b"\n", b"")
+
+
+def measured(file: Path, output: Path) -> tuple[float, float]:
+    """Processor seconds and peak MB of one ingest."""
+    told = subprocess.run([sys.executable, "-c", PROCESS, file, output], check=True, capture_output=True, text=True).stderr.split()
+    return float(told[0]), float(told[1]) / 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=1000, help="MB of each file (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the files are made, and removed (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    size = arguments.size * 10**6
+    kinds: dict[str, tuple[Callable[[], Blocks], bool]] = {
+        "genome": (lambda: genome(size), False),
+        "genome, half of it in lower case": (lambda: genome(size, masked=True), False),
+        "genome, gz": (lambda: genome(size), True),
+        "one record in one line": (lambda: one_line(size), False),
+        "records of 300 letters": (lambda: reads(size // 4), False),
+    }
+    print(f"{'file':34} {'MB':>6} {'s':>7} {'MB/s':>6} {'peak MB':>8} {'open s':>7} {'windows/s':>10}")
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        for name, (make, zipped) in kinds.items():
+            file, corpus = Path(folder) / "a.fa", Path(folder) / "corpus"
+            written = 0
+            with gzip.open(file, "wb", compresslevel=6) if zipped else file.open("wb") as handle:
+                for block in make():
+                    written += handle.write(block)
+            seconds, peak = measured(file, corpus)
+            begun = time.process_time()
+            opened = Corpus.open(corpus)
+            opening = time.process_time() - begun
+            generator, begun = np.random.default_rng(0), time.process_time()
+            for _ in range(WINDOWS // BATCH):
+                opened.random_windows(BATCH, LENGTH, generator)
+            rate = WINDOWS / (time.process_time() - begun)
+            megabytes = written / 1e6
+            print(
+                f"{name:34} {megabytes:6.0f} {seconds:7.2f} {megabytes / seconds:6.0f} {peak:8.0f} {opening:7.2f} {rate:10,.0f}", flush=True
+            )
+            del opened
+            file.unlink()
+            shutil.rmtree(corpus)
+
+
+if __name__ == "__main__":
+    main()
