@@ -4,7 +4,8 @@ Takes FASTA, FASTQ, GenBank, EMBL, CSV, TSV and Parquet, plain, gz, bgzip or zst
 record and writes a corpus folder: letters.bin (one byte a letter), records.parquet (id, label, place, length, sha256) and corpus.json (what
 was read, dropped and noted); targets.parquet where there is something to be learnt of the records, masked.bin with --soft-mask keep.
 
-With --run-file all is said by [data]; the other options are for files without one. Tables have a column sequence, and where there are any
+With --run-file all is said by [data], which may also name BED, narrowPeak, GFF and GTF files over a genome, made negatives, and bigWig or
+bedGraph to learn from; the other options are for files without one. Tables have a column sequence, and where there are any
 id, chrom, start, end, strand, group; their other columns are targets. Headers may carry `chrom= start= end= strand= group= species=`.
 Coordinates are 0-based half-open.
 Read and counted: lower case, U in DNA, ambiguous letters, CRLF, a stop sign at the end of a protein. Dropped and counted: exact duplicates,

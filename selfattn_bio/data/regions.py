@@ -213,7 +213,8 @@ def _track_columns(name: str, asked: config.TrackTarget, table: pd.DataFrame, ge
             def features(record: Record) -> dict[str, str | None]:
                 marks = np.full(len(record.letters), ord(other), np.uint8)
                 for along, mark in layers:
-                    marks[along(record) > 0] = mark
+                    values = along(record)
+                    marks[values > 0], marks[np.isnan(values)] = mark, ord("-")
                 return {name: marks.tobytes().decode()}
 
             return features
@@ -230,7 +231,9 @@ def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values
 
     def values(record: Record) -> Values:
         _, _, chrom, start, end, strand, *_ = record
-        found = track.values(names.get(chrom, ""), cast(int, start), cast(int, end))
+        first, last = cast(int, start), cast(int, end)
+        found = track.values(names.get(chrom, ""), first, last)
+        found[: max(-first, 0)] = found[max(genome.lengths[cast(str, chrom)] - first, 0) :] = np.nan  # what is padded is nowhere
         return found[::-1] if strand == "-" else found
 
     return values

@@ -100,8 +100,8 @@ def test_labels_of_windows(folder, capsys, label, positive):
     assert corpus.records["label"].tolist() == [int(positive(row)) for row in corpus.records.itertuples()]
 
 
-def along(row, values):
-    values = values[row.start : row.end]
+def along(row, values, beyond):
+    values = np.pad(values, 40, constant_values=beyond)[row.start + 40 : row.end + 40]
     return values[::-1] if row.strand == "-" else values
 
 
@@ -135,8 +135,11 @@ k = 1
 shift = 0
 reverse_complement = false
 """
-    windows = 'windows = { kind = "whole", at_ends = "error" }\n'
+    windows = 'windows = { kind = "centered", width = 40, at_ends = "pad" }\n'
+    with (folder / "p.bed").open("a") as file:
+        file.write("chr1\t3\t5\tx\t0\t-\nchr2\t29990\t30000\tx\t0\t+\n")
     corpus, out = ingest(GENOME + f'sequences = "p.bed"\n{windows}' + tracks, capsys)
+    assert "windows off the end of a chromosome, padded with N (p.bed)" in out
     assert "targets signal, bins_0, bins_1, high, parts; " in out
     signal = np.full((2, SIZE), np.nan, np.float32)
     signal[0, :500], signal[0, 500:29_000] = 1, 3
@@ -145,14 +148,14 @@ reverse_complement = false
     parts[0, 800:830] = parts[0, 1610:1620] = "E"
     found = corpus.targets(["signal", "bins_0", "bins_1", "high", "parts"])
     for row, targets in zip(corpus.records.itertuples(), found.itertuples(), strict=True):
-        values = along(row, signal[int(row.chrom[3:]) - 1])
-        assert targets.parts == "".join(along(row, parts[int(row.chrom[3:]) - 1]))
+        values = along(row, signal[int(row.chrom[3:]) - 1], np.nan)
+        assert targets.parts == "".join(along(row, parts[int(row.chrom[3:]) - 1], "-"))
         assert targets.high == "".join("-" if np.isnan(value) else str(int(value >= 2)) for value in values)
         if np.isnan(values).all():
             assert isinstance(targets.signal, float | type(None))
         else:
-            assert float(targets.signal) == np.mean(values)
-            assert (float(targets.bins_0), float(targets.bins_1)) == (values[:20].sum(), values[20:].sum())
+            assert float(targets.signal) == np.nanmean(values)
+            assert (float(targets.bins_0 or 0), float(targets.bins_1 or 0)) == (np.nansum(values[:20]), np.nansum(values[20:]))
     assert len(set(found["parts"])) > 3
 
 
