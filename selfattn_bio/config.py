@@ -450,6 +450,21 @@ def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
 Split = Annotated[ChromosomeSplit | RegionSplit | GroupSplit | SpeciesSplit | RandomSplit | ClusterSplit, Field(discriminator="kind")]
 
 
+class Audit(Section):
+    """[audit]: what test may share with what the model learns from; `selfattn-bio audit` fails above a limit and warns below it."""
+
+    similarity: float | None = Field(
+        None, ge=0.05, le=1, description="from which a neighbour is near: share of the k-mers; 0.15 in DNA and 0.3 in protein if not given"
+    )
+    k: int | None = Field(None, ge=4, le=14, description="letters; 12 in DNA, 6 of a reduced alphabet in protein if not given")
+    max_similarity: float = Field(1.0, gt=0, le=1, description="of a test record to its nearest neighbour in train")
+    max_near: float = Field(1.0, ge=0, le=1, description="share of the test records that have a near neighbour")
+    max_duplicates: int = Field(0, ge=0, description="test records with the same letters in train, on either strand")
+    max_overlaps: int = Field(0, ge=0, description="test records whose place overlaps one of train, on either strand")
+    max_shared: int | None = Field(None, ge=0, description="test records whose group or species is in train too; any number if not given")
+    max_seen: int = Field(0, ge=0, description="test records that a parent of the model saw")
+
+
 # --------------------------------------------------------------------------------------------------------- the model
 class Tokens(Section):
     """[tokens]: k-mers of `k` letters, one every `stride` letters."""
@@ -1080,6 +1095,7 @@ class RunFile(Section):
     title: str = ""
     data: Data
     split: Split = RandomSplit()
+    audit: Audit = Audit()
     tokens: Tokens = Tokens()
     objective: Objective = BinaryObjective()
     model: Model = AttentionModel()

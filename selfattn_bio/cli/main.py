@@ -23,6 +23,7 @@ from selfattn_bio.errors import SelfAttnBioError
 COMMANDS = (
     "ingest",
     "split",
+    "audit",
     "plan",
     "train",
     "sweep",

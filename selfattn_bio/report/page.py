@@ -64,6 +64,8 @@ def render(results: Results, plots_folder: Path) -> str:
         performance=figures.performance(results, plots_folder),
         slice_figures=figures.slices(results, plots_folder),
         interpretation=figures.interpretation(results, plots_folder),
+        audit=results.audit,
+        leaks=[] if results.audit is None else leak_rows(results.audit),
         corpus=results.corpus,
         split_counts=split_counts(results.records),
         provenance=list(flat(results.provenance)),
@@ -110,6 +112,21 @@ def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
         for name, entries in metrics["slices"].items()
         for entry in entries
     ]
+
+
+def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each kind of leak: what it is, how many test records have it, and the limit of [audit] (None where there is none)."""
+    limits, similarity, num_test = audit["limits"], audit["similarity"], audit["records"]["test"]
+    near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
+    rows = [
+        ("the same letters, on either strand", audit["duplicates"], limits["max_duplicates"]),
+        ("a place that overlaps, on either strand", audit["overlaps"], limits["max_overlaps"]),
+        ("seen by a parent of the model", audit["seen"], limits["max_seen"]),
+        *((f"{column} shared", count, limits["max_shared"]) for column, count in audit["shared"].items()),
+        (f"a near neighbour: {similarity:g} or more of the k-mers shared", audit["near"], near),
+        ("of these, under another label", audit["near_other_label"], None),
+    ]
+    return [{"what": what, "count": count, "limit": limit} for what, count, limit in rows]
 
 
 def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:

@@ -40,6 +40,8 @@ class Results:
         seqlets.bed: a motif's sites on positives of test.
     relevance
         Per position, (records, L), 0 where padded: `relevance` and `attention` received; None if `explain` has not run.
+    audit
+        audit.json, or None if `audit` has not run.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class Results:
     controls: dict[str, pd.DataFrame]
     sites: pd.DataFrame
     relevance: dict[str, NDArray[np.float64]] | None
+    audit: dict[str, Any] | None
 
 
 def read_results(run: RunFile, folder: Path) -> Results:
@@ -88,6 +91,7 @@ def read_results(run: RunFile, folder: Path) -> Results:
         controls={name: _read(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
         sites=_read(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
         relevance=_read(arrays, _per_position, "explain") if arrays.exists() else None,
+        audit=_read(folder / "audit.json", _json, "audit") if (folder / "audit.json").exists() else None,
     )
 
 

@@ -154,6 +154,7 @@ def test_byte_order_mark_is_read(tmp_path):
             '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b", "a"]',
             "task.toml:4: [split] valid and test must share no chromosome, got a in both",
         ),
+        ("[audit]\nmax_similarity = 1.2", "task.toml:5: audit.max_similarity must be less than or equal to 1, got 1.2"),
         (
             '[split]\nkind = "region"\nvalid = ["c:10-20"]\ntest = ["c:19-30"]',
             "task.toml:4: [split] regions must not overlap, got c:10-20 and c:19-30",

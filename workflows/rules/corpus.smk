@@ -32,3 +32,27 @@ rule split:
         "Splitting {wildcards.task} into train, valid and test"
     shell:
         "selfattn-bio split --run-file {params.run_file:q} --corpus {input.corpus:q} --output {output.split:q} 2>&1 | tee -i {log:q}"
+
+
+# No training waits for its output, which would retrain where a limit changes; it goes first where both may start, and stops all if it fails.
+rule audit:
+    input:
+        corpus="results/{task}/corpus",
+        split="results/{task}/split.tsv",
+        parent=parent_model,
+    output:
+        table="results/{task}/audit.tsv",
+        counts="results/{task}/audit.json",
+    log:
+        "results/{task}/logs/audit.log",
+    benchmark:
+        "results/{task}/benchmarks/audit.tsv"
+    priority: 1
+    params:
+        run_file=run_file,
+        sections=sections("audit", "transfer"),
+    message:
+        "Looking for what the test records of {wildcards.task} share with train"
+    shell:
+        "selfattn-bio audit --run-file {params.run_file:q} --corpus {input.corpus:q} --split {input.split:q} --output {output.table:q} "
+        "2>&1 | tee -i {log:q}"

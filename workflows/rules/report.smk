@@ -2,6 +2,7 @@ rule report:
     input:
         "results/{task}/corpus",
         "results/{task}/split.tsv",
+        "results/{task}/audit.json",
         "results/{task}/model",
         "results/{task}/metrics.json",
         "results/{task}/motifs.tsv",

@@ -32,10 +32,10 @@ def run_of(task: str) -> RunFile:
 
 
 def results_of(task: str, wildcards=None) -> list[str]:
-    """What a task is done with: report and notebook of positives against negatives, metrics of any other objective."""
+    """What a task is done with: report and notebook of positives against negatives, metrics and audit of any other objective."""
     if run_of(task).objective.kind == "binary":
         return [f"results/{task}/report.html", f"results/{task}/motifs.ipynb"]
-    return [f"results/{task}/metrics.json"]
+    return [f"results/{task}/metrics.json", f"results/{task}/audit.json"]
 
 
 def ranking_of(task: str, wildcards=None) -> list[str]:

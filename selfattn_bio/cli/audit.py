@@ -1,0 +1,196 @@
+"""Say what test shares with what the model learns from, and fail where it is too much.
+
+Looks for each test record in train, in corpora of pretraining and in what parent models saw: its nearest neighbour by shared k-mers, the
+same letters on either strand, places that overlap, shared groups and species; and how the sides differ in labels, GC content and length.
+Writes a table with a row a test record, and its counts as JSON beside it. Above a limit of [audit] it ends with one line and exit code 1,
+after both files are written; docs/leakage.md says how to read them.
+
+example: selfattn-bio audit --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --output mine/audit.tsv
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfattn_bio.errors import CorpusError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from selfattn_bio.config import Audit, RunFile
+    from selfattn_bio.evaluation.leakage import Part
+
+TELLS_LABEL = 0.95  # AUROC from which length or GC content alone is said to tell the labels
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio audit`."""
+    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [audit] is used")
+    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
+    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="model folders: what they and their parents saw must not be test (default: transfer.parent, if there is one)",
+    )
+    parser.add_argument("--pretraining", nargs="+", default=[], type=Path, metavar="DIR", help="corpus folders that a parent learnt from")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write; the counts go beside it as .json")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Look for the test records in all that is not test, write what was found, and fail above a limit."""
+    import pandas as pd
+
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.evaluation.leakage import counts_of, find_leaks, shifts_of, tells_label
+    from selfattn_bio.files import whole_file
+    from selfattn_bio.sequence.clusters import SIMILARITY
+    from selfattn_bio.sequence.splits import read_split
+
+    run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
+    groups = _groups(run_file)
+    split = pd.Series(read_split(arguments.split, corpus.records["id"]))
+    sides = {side: _part(corpus, side, (split == side).to_numpy(bool), groups) for side in ("train", "valid", "test")}
+    if empty := [side for side in ("train", "test") if not len(sides[side].letters)]:
+        raise CorpusError(f"{empty[0]} must hold records, got none", place=str(arguments.split), cure="Change [split] in the run file")
+    others = [sides["train"], *(_pretraining(path, corpus) for path in arguments.pretraining)]
+    models = arguments.model or ([run_file.transfer.folder] if run_file.transfer else [])
+    limits = run_file.audit
+    similarity = limits.similarity or SIMILARITY[corpus.alphabet.name]
+
+    leaks = find_leaks(sides["test"], others, _seen(models), corpus.alphabet, groups=groups, k=limits.k)
+    summary: dict[str, Any] = {
+        "records": {part.name: len(part.letters) for part in (sides["test"], *others)},
+        "similarity": similarity,
+        **counts_of(leaks, similarity),
+        "shifts": [
+            row for side in ("valid", "test") if sides[side].letters for row in shifts_of(sides["train"], sides[side], corpus.alphabet)
+        ],
+        "tells_label": tells_label(sides["test"], corpus.alphabet),
+        "limits": limits.model_dump(),
+    }
+    summary["failed"], summary["warnings"] = _failed(summary, leaks, limits), _warnings(summary)
+    summary["worst"] = _worst(leaks)
+    with whole_file(arguments.output) as path:
+        leaks.to_csv(path, sep="\t", index=False, lineterminator="\n", float_format="%.4g")
+    with whole_file(arguments.output.with_suffix(".json")) as path:
+        path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for line in _lines(summary, leaks):
+        print(f"audit: {line}", flush=True)
+    print(f"audit: wrote {arguments.output}", flush=True)
+    if summary["failed"]:
+        more = len(summary["failed"]) - 1
+        cure = "Choose a [split] that keeps them together (docs/leakage.md), or raise the limit"
+        raise CorpusError(summary["failed"][0] + (f" (and {more} more limits)" if more else ""), place=str(arguments.split), cure=cure)
+
+
+def _groups(run_file: RunFile) -> list[str]:
+    """The columns that name groups: those of the headers, and that of the split."""
+    from selfattn_bio.config import GroupSplit
+
+    own = [run_file.split.column] if isinstance(run_file.split, GroupSplit) else []
+    return list(dict.fromkeys(["group", "species", *own]))
+
+
+def _part(corpus: Any, name: str, rows: Any, groups: list[str]) -> Part:
+    """The records of these rows, with the columns of groups, of which one may be of the targets."""
+    import numpy as np
+
+    from selfattn_bio.data.corpus import OPTIONAL
+    from selfattn_bio.evaluation.leakage import Part
+
+    of_targets = [column for column in groups if column not in corpus.records and column not in OPTIONAL]
+    records = corpus.records.assign(**corpus.targets(of_targets)) if of_targets else corpus.records
+    letters = [corpus.letters(int(i)) for i in np.flatnonzero(rows)]
+    return Part(name, records[rows].reset_index(drop=True), letters, corpus.assembly)
+
+
+def _pretraining(path: Path, corpus: Any) -> Part:
+    import numpy as np
+
+    from selfattn_bio.data.corpus import Corpus
+
+    found = Corpus.open(path)
+    if found.alphabet != corpus.alphabet:
+        raise CorpusError(f"--pretraining must be {corpus.alphabet.name} as --corpus is, got {found.alphabet.name}", place=str(path))
+    return _part(found, str(path), np.ones(len(found), bool), [])
+
+
+def _seen(models: list[Path]) -> dict[str, pd.DataFrame]:
+    if not models:
+        return {}
+    from selfattn_bio.model.lineage import lineage_of  # brings torch along, which the rest does without
+
+    return {str(model): lineage_of(model).seen for model in models}
+
+
+def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list[str]:
+    """What is above a limit, the gravest first, in the words of an error."""
+    num_test = len(leaks)
+    shared = int((leaks["shared"] != "").sum())
+    most, near = float(leaks["similarity"].max()), summary["near"] / num_test
+    checks: list[tuple[str, str, float, float | None, str]] = [
+        (
+            "max_duplicates",
+            "test records with the same letters in train or pretraining",
+            summary["duplicates"],
+            limits.max_duplicates,
+            "duplicate",
+        ),
+        ("max_overlaps", "test records that overlap one of train or pretraining", summary["overlaps"], limits.max_overlaps, "overlap"),
+        ("max_seen", "test records that a parent of the model saw", summary["seen"], limits.max_seen, "seen_by"),
+        ("max_shared", "test records of a group that is in train too", shared, limits.max_shared, "shared"),
+        ("max_similarity", "similarity of a test record to its nearest neighbour", most, limits.max_similarity, "neighbour"),
+        ("max_near", f"share of test records with a neighbour of {summary['similarity']:g} or more", near, limits.max_near, "neighbour"),
+    ]
+    failed = []
+    for key, what, value, limit, column in checks:
+        if limit is not None and value > limit:
+            worst = leaks[leaks[column] != ""].sort_values("similarity", ascending=False, kind="stable").iloc[0]
+            failed.append(f"{what} must be <= {limit:g} ([audit] {key}), got {value:.4g}, such as {worst['id']!r} ({worst[column]})")
+    return failed
+
+
+def _warnings(summary: dict[str, Any]) -> list[str]:
+    """What fails by no limit and is worth a look."""
+    said = []
+    if summary["near"]:
+        said.append(f"{summary['near']} test records have a near neighbour: figures on test are a little too good for new sequences")
+    said += [f"{count} test records share their {column} with train" for column, count in summary["shared"].items()]
+    for what, auroc in summary["tells_label"].items():
+        if auroc >= TELLS_LABEL:
+            said.append(f"{what} alone tells the labels of test (AUROC {auroc:.3f}): positives and negatives differ in more than biology")
+    return said
+
+
+def _worst(leaks: pd.DataFrame, most: int = 10) -> list[dict[str, Any]]:
+    """The rows of the nearest neighbours, for the report."""
+    top = leaks[leaks["similarity"] > 0].sort_values("similarity", ascending=False, kind="stable").head(most)
+    return json.loads(top.to_json(orient="records"))
+
+
+def _lines(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
+    records = ", ".join(f"{count:,} of {name}" for name, count in summary["records"].items() if name != "test")
+    share = summary["near"] / len(leaks)
+    lines = [
+        f"{len(leaks):,} test records against {records}",
+        f"near neighbours ({summary['similarity']:g} of the k-mers or more): {summary['near']} ({share:.2%}), "
+        f"{summary['near_other_label']} of them under another label",
+        f"same letters on either strand {summary['duplicates']}, overlapping places {summary['overlaps']}, "
+        f"seen by a parent {summary['seen']}, shared groups {sum(summary['shared'].values())}",
+    ]
+    for row in _worst(leaks, 3):
+        lines.append(f"nearest: {row['id']} shares {row['similarity']:.2f} with {row['neighbour']} of {row['of']} ({row['strand']})")
+    for row in summary["shifts"]:
+        lines.append(
+            f"{row['what']} of train {row['train']:.4g}, of {row['side']} {row['other']:.4g}: {row['effect_is']} {row['effect']:+.3f}, "
+            f"p = {row['p']:.2g} ({row['test']})"
+        )
+    return lines + [f"warning: {warning}" for warning in summary["warnings"]]

@@ -1,0 +1,173 @@
+"""`selfattn-bio audit` as a user calls it: the table, the counts, the limits of the run file, and what stays light."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.model.checkpoint import PROVENANCE
+from selfattn_bio.model.lineage import SEEN, seen_table
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.records import letters_of
+
+RUN_FILE = """
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[split]
+kind = "chromosome"
+valid = ["c2"]
+test = ["c3"]
+"""
+
+
+@pytest.fixture
+def texts():
+    rng = np.random.default_rng(0)
+    return {f"{name}{i}": "".join(rng.choice(list("ACGT"), 120)) for name in "pn" for i in range(30)}
+
+
+@pytest.fixture
+def audit(tmp_path, monkeypatch, capsys, texts):
+    """Write the records, run the three commands; exit code, lines, and standard error of the last."""
+    monkeypatch.chdir(tmp_path)
+
+    def audit(*arguments, limits="", **changed):
+        for name in "pn":
+            rows = [(key, {**texts, **changed}[key]) for key in texts if key[0] == name]
+            (tmp_path / f"{name}.fa").write_text(
+                "".join(f">{key} chrom=c{i % 3 + 1} group=G{i}\n{row}\n" for i, (key, row) in enumerate(rows))
+            )
+        (tmp_path / "run.toml").write_text(RUN_FILE + limits)
+        assert main(["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus"]) == 0
+        assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+        capsys.readouterr()
+        code = main(
+            ["audit", *["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "out/audit.tsv"], *arguments]
+        )
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    return audit
+
+
+def near(row):
+    """Every fifteenth letter another."""
+    return "".join({"A": "C", "C": "G", "G": "T", "T": "A"}[c] if i % 15 == 7 else c for i, c in enumerate(row))
+
+
+def test_a_line_a_test_record_and_its_counts(audit, tmp_path, texts):
+    code, out, err = audit(p2=near(texts["n0"]))
+    assert (code, err) == (0, "")
+    assert out[:2] == [
+        "audit: 20 test records against 20 of train",
+        "audit: near neighbours (0.15 of the k-mers or more): 1 (5.00%), 1 of them under another label",
+    ]
+    assert out[2].startswith("audit: same letters on either strand 0, overlapping places 0, seen by a parent 0, shared groups 0")
+    assert out[3].startswith("audit: nearest: p2 shares 0.19 with n0 of train (+)")
+    assert any(line.startswith("audit: GC content of train 0.") and "Cohen's d" in line for line in out)
+    assert out[-2:] == [
+        "audit: warning: 1 test records have a near neighbour: figures on test are a little too good for new sequences",
+        "audit: wrote out/audit.tsv",
+    ]
+    table = pd.read_csv(tmp_path / "out/audit.tsv", sep="\t", keep_default_na=False)
+    assert len(table) == 20
+    assert table.loc[table["neighbour"] != "", ["id", "neighbour", "of", "strand"]].values.tolist() == [["p2", "n0", "train", "+"]]
+    counts = json.loads((tmp_path / "out/audit.json").read_text())
+    assert (counts["near"], counts["failed"], counts["records"]) == (1, [], {"test": 20, "train": 20})
+    assert counts["worst"][0]["id"] == "p2"
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ("max_near = 0.04", r"share of test records with a neighbour of 0.15 or more must be <= 0.04 ([audit] max_near), got 0.05"),
+        (
+            "max_similarity = 0.18",
+            "similarity of a test record to its nearest neighbour must be <= 0.18 ([audit] max_similarity), got 0.19",
+        ),
+    ],
+)
+def test_a_limit_of_the_run_file_fails_in_one_line_and_the_table_is_there(audit, tmp_path, texts, limits, message):
+    code, _, err = audit(limits=f"[audit]\n{limits}\n", p2=near(texts["n0"]))
+    assert code == 1
+    assert err.startswith(f"selfattn-bio audit: error: split.tsv: {message}")
+    assert err.endswith("such as 'p2' (n0). Choose a [split] that keeps them together (docs/leakage.md), or raise the limit\n")
+    assert err.count("\n") == 1
+    assert (tmp_path / "out/audit.tsv").exists()
+    assert json.loads((tmp_path / "out/audit.json").read_text())["failed"]
+
+
+def test_overlaps_and_shared_groups(audit, tmp_path, texts):
+    audit()
+    for name in "pn":
+        path = tmp_path / f"{name}.fa"
+        path.write_text(
+            path.read_text().replace(f"chrom=c1 group=G0\n{texts[name + '0']}", f"chrom=c1 start=0 end=120 group=G2\n{texts[name + '0']}")
+        )
+    assert main(["ingest", "--fasta", "p.fa", "n.fa", "--label", "1", "0", "--alphabet", "dna", "--output", "corpus"]) == 0
+    split = pd.read_csv(tmp_path / "split.tsv", sep="\t")
+    split.loc[split["id"] == "n0", "split"] = "test"
+    split.to_csv(tmp_path / "split.tsv", sep="\t", index=False)
+    command = ["audit", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "out/audit.tsv"]
+    assert main(command) == 1
+    counts = json.loads((tmp_path / "out/audit.json").read_text())
+    assert (counts["overlaps"], counts["shared"]) == (1, {"group": 3})  # n0, and p2 and n2 with G2 of p0
+    assert counts["failed"] == [
+        "test records that overlap one of train or pretraining must be <= 0 ([audit] max_overlaps), got 1, such as 'n0' (p0)"
+    ]
+    (tmp_path / "run.toml").write_text(RUN_FILE + "[audit]\nmax_overlaps = 1\nmax_shared = 2\n")
+    assert main(command) == 1
+    counts = json.loads((tmp_path / "out/audit.json").read_text())
+    assert counts["failed"][0].startswith("test records of a group that is in train too must be <= 2 ([audit] max_shared), got 3")
+
+
+def test_a_parent_named_in_the_run_file_is_asked(audit, tmp_path, texts):
+    record = pd.DataFrame({"id": ["x"], "chrom": [None], "start": [None], "end": [None]})
+    letters = [DNA.reverse_complement(letters_of(texts["p2"], DNA))]
+    (tmp_path / "parent").mkdir()
+    seen_table(record, letters, DNA, "", None).to_parquet(tmp_path / "parent" / SEEN)
+    told = {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
+    (tmp_path / "parent" / PROVENANCE).write_text(json.dumps(told))
+    message = "test records that a parent of the model saw must be <= 0 ([audit] max_seen), got 1, such as 'p2' (./parent)"
+    for arguments, limits in ((["--model", "./parent"], ""), ([], '[transfer]\nparent = "./parent"\n')):
+        code, _, err = audit(*arguments, limits=limits)
+        assert code == 1
+        assert message.replace("./parent", "parent") in err
+
+
+def test_a_corpus_of_pretraining_is_searched(audit, tmp_path, texts):
+    (tmp_path / "pre.fa").write_text(f">x\n{texts['p2']}\n>y\n{near(texts['p5'])}\n")
+    assert main(["ingest", "--fasta", str(tmp_path / "pre.fa"), "--alphabet", "dna", "--output", str(tmp_path / "pre")]) == 0
+    code, out, err = audit("--pretraining", "pre")
+    assert out[0] == "audit: 20 test records against 20 of train, 2 of pre"
+    assert code == 1
+    assert "same letters in train or pretraining must be <= 0 ([audit] max_duplicates), got 1, such as 'p2' (x)" in err
+
+
+def test_a_split_by_clusters_passes_where_one_at_random_does_not(audit, tmp_path, texts):
+    twins = {f"n{i}": near(texts[f"p{i}"]) for i in range(30)}
+    command = ["audit", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "out/audit.tsv"]
+    audit(**twins)
+    found = {}
+    for kind in ("random", "cluster"):
+        (tmp_path / "run.toml").write_text(RUN_FILE.split("[split]")[0] + f'[split]\nkind = "{kind}"\n')
+        assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+        assert main(command) == 0
+        found[kind] = json.loads((tmp_path / "out/audit.json").read_text())["near"]
+    assert found["cluster"] == 0 < found["random"]
+
+
+def test_no_torch_without_a_model(audit):
+    audit()
+    code = (
+        "import sys; from selfattn_bio.cli.main import main\n"
+        "assert main('audit --run-file run.toml --corpus corpus --split split.tsv --output a.tsv'.split()) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (made.returncode, made.stderr) == (0, "")
