@@ -137,10 +137,10 @@ def split_by_cluster(
     seed: int,
     method: str = "kmers",
 ) -> pd.DataFrame:
-    """Deal whole clusters to the sides at random; clusters that share a sequence on either strand stay together.
+    """Deal whole clusters to the sides at random; clusters that share a sequence or letters of the genome stay together, on either strand.
 
-    Parameters and returns as for `split_by_group`; `clusters` numbers the records, (n,). The reason names the cluster by its first record,
-    with its size, and `method` where it is not that of `sequence.clusters`.
+    Parameters and returns as for `split_by_group`, with `chrom, start, end` where they are known; `clusters` numbers the records, (n,). The
+    reason names the cluster by its first record, with its size, and `method` where it is not that of `sequence.clusters`.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def split_by_cluster(
     ValueError
         If the fractions leave nothing to train.
     """
-    bundles = _bundles(clusters, keys)
+    bundles = _bundles(clusters, keys, _loci(records))
     sides = _deal(records, bundles, valid_fraction, test_fraction, seed)
     _, first, sizes = np.unique(bundles, return_index=True, return_counts=True)
     by = "" if method == "kmers" else f" by {method}"
@@ -237,6 +237,17 @@ def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDAr
     ends = (np.tile(rows, len(columns)), np.concatenate(nodes))
     graph = coo_array((np.ones(len(ends[0]), bool), ends), shape=(num_nodes, num_nodes))
     return pd.factorize(connected_components(graph, directed=False)[1][:num_records])[0].astype(np.int64)
+
+
+def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
+    """Number the records so that those whose places overlap, directly or through others, share a number; one without has its own."""
+    loci = np.arange(len(records))
+    places = records.reset_index(drop=True)[["chrom", "start", "end"]].dropna().astype({"start": "int64", "end": "int64"})
+    places = places.sort_values(["chrom", "start"])
+    reach = places.groupby("chrom")["end"].cummax().groupby(places["chrom"]).shift()  # how far those before it go
+    begins = (reach.isna() | (places["start"] >= reach)).to_numpy(bool)
+    loci[places.index] = places.index.to_numpy()[np.flatnonzero(begins)][np.cumsum(begins) - 1]
+    return loci
 
 
 def _deal(records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test: float, seed: int) -> NDArray[np.str_]:

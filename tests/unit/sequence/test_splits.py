@@ -26,7 +26,8 @@ def keys_of(*texts: str, alphabet=DNA) -> list[bytes]:
 
 def table(labels: list[int | None], **columns: list[str | None]) -> pd.DataFrame:
     ids = [f"r{i}" for i in range(len(labels))]
-    return pd.DataFrame({"id": ids, "label": pd.array(labels, dtype="Int8"), **columns})
+    unplaced = {"chrom": None, "start": pd.NA, "end": pd.NA}
+    return pd.DataFrame({"id": ids, "label": pd.array(labels, dtype="Int8"), **unplaced, **columns})
 
 
 def unique_keys(num_records: int) -> list[bytes]:
@@ -185,7 +186,7 @@ def test_cluster_split_keeps_clusters_together_in_their_proportions():
     clusters = np.repeat(np.arange(50), 4)
     keys = unique_keys(200)
     keys[7] = keys[8]  # clusters 1 and 2 share a sequence
-    records = table([i // 100 for i in range(200)])
+    records = placed(*(("c", 100 * i, 100 * i + 50) for i in range(200))).assign(label=[i // 100 for i in range(200)])
     split = split_by_cluster(records, keys, clusters, 0.2, 0.2, seed=1)
     assert split.groupby(clusters)["split"].nunique().eq(1).all()
     assert split["split"][7] == split["split"][8]
@@ -196,9 +197,23 @@ def test_cluster_split_keeps_clusters_together_in_their_proportions():
     assert split_by_cluster(records, keys, clusters, 0.2, 0.2, 1, method="mmseqs2")["reason"][0] == "cluster=r0 (4) by mmseqs2"
 
 
+def test_cluster_split_keeps_overlapping_places_together():
+    places = [
+        (chrom, start, end)
+        for chrom in "cd"
+        for start, end in ((0, 1000), (100, 200), (900, 1001), (1000, 1100), (1100, 1200), (5000, 5100))
+    ]
+    records = pd.concat([placed(*places), table([0, 1] * 20).assign(id=[f"n{i}" for i in range(40)])], ignore_index=True)
+    split = split_by_cluster(records.sample(frac=1, random_state=1, ignore_index=True), unique_keys(52), np.arange(52), 0.2, 0.2, seed=1)
+    reasons = split.set_index("id")["reason"].to_dict()
+    assert [reasons[f"r{i}"].partition(" ")[2] for i in range(12)] == ["(4)", "(4)", "(4)", "(4)", "(1)", "(1)"] * 2
+    assert len({reasons[f"r{i}"] for i in range(12)}) == 6
+    assert all(reasons[f"n{i}"] == f"cluster=n{i} (1)" for i in range(40))
+
+
 def test_a_cluster_too_large_to_be_dealt_is_named():
     with pytest.raises(CorpusError, match=r"18 of 20 records are of one cluster: raise similarity"):
-        split_by_cluster(table([0, 1] * 10), unique_keys(20), np.array([0] * 18 + [1, 2]), 0.2, 0.2, 0)
+        split_by_cluster(placed(*[("c", 0, 9)] * 18, ("d", 0, 9), ("e", 0, 9)), unique_keys(20), np.arange(20), 0.2, 0.2, 0)
 
 
 def test_groups_are_those_of_any_column():
