@@ -60,6 +60,14 @@ def test_the_training_pages_run_files_are_some(tmp_path):
     assert number == 2
 
 
+def test_the_leakage_pages_sections_are_some(tmp_path):
+    page = (ROOT / "docs/leakage.md").read_text(encoding="utf-8")
+    for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)):
+        (tmp_path / f"{number}.toml").write_text('[data]\npositives = "p.fa"\nnegatives = "n.fa"\n' + text, encoding="utf-8")
+        read_run_file(tmp_path / f"{number}.toml")
+    assert number == 1
+
+
 def test_the_sweep_page_shows_the_jobs_of_its_task():
     page = (ROOT / "docs/sweep.md").read_text(encoding="utf-8")
     shown = re.findall(r"^ +(model|cnn) ([0-9a-f]{8}) ", page, flags=re.MULTILINE)

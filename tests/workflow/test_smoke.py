@@ -106,7 +106,16 @@ def replace(file: Path, old: str, new: str) -> None:
 # -------------------------------------------------------------------------------------------------------- the results
 def test_everything_promised_is_there(results):
     promised = [
-        *("metrics.json", "predictions/valid.tsv", "predictions/test.tsv", "motifs.meme", "motifs.tsv", "seqlets.bed"),
+        *(
+            "metrics.json",
+            "audit.tsv",
+            "audit.json",
+            "predictions/valid.tsv",
+            "predictions/test.tsv",
+            "motifs.meme",
+            "motifs.tsv",
+            "seqlets.bed",
+        ),
         *("report.html", "motifs.ipynb", "split.tsv", "corpus/corpus.json", "corpus/records.parquet", "relevance/relevance.npz"),
         *("model/model.safetensors", "model/run.toml", "model/provenance.json", "model/history.csv", "model/train.json"),
         *("variants/cnn/model/model.safetensors", "variants/shuffled/motifs.tsv", "logs/train.log", "benchmarks/train.tsv"),
@@ -201,7 +210,7 @@ def test_progress_is_on_the_terminal_and_in_the_log(finished, results):
     assert [line for line in log if line not in printed] == []
     assert any("auroc" in line.lower() for line in log)
     assert "Training smoke/variants/cnn" in printed
-    assert "13 of 13 steps (100%) done" in printed
+    assert "14 of 14 steps (100%) done" in printed
     assert "Report: results/smoke/report.html" in printed.splitlines()[-3:]
 
 
@@ -234,6 +243,11 @@ def test_evaluation_retrains_nothing(project, edit):
     assert planned(project) == {"evaluate": 1, "report": 1, "notebook": 1, "train_smoke": 1}
 
 
+def test_a_limit_of_the_audit_retrains_nothing(project, edit):
+    edit("workflows/tasks/smoke.toml", "[evaluation]", "[audit]\nmax_near = 0.5\n\n[evaluation]")
+    assert planned(project) == {"audit": 1, "report": 1, "train_smoke": 1}
+
+
 def test_whitespace_and_comments_rerun_nothing(project, edit):
     edit("workflows/tasks/smoke.toml", "[training]", "# a comment\n\n[training]")
     edit("workflows/tasks/smoke.toml", "max_motifs = 5", "max_motifs  =  5  # at most")
@@ -244,13 +258,13 @@ def test_whitespace_and_comments_rerun_nothing(project, edit):
 
 def test_other_sequences_rerun_everything(project, edit):
     edit("data/smoke/positives.fa", "", ">new chrom=chrA start=90000 end=90160 strand=+\n" + "ACGTTGCA" * 20 + "\n")
-    assert planned(project) == INTERPRETATION | {"ingest": 1, "split": 1, "train": 3, "evaluate": 1}
+    assert planned(project) == INTERPRETATION | {"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1}
 
 
 # ------------------------------------------------------------------------------------------------ tasks and mistakes
 def test_a_new_run_file_is_a_new_target(fresh):
     assert planned(fresh, "train_mine") == {
-        **{"ingest": 1, "split": 1, "train": 3, "evaluate": 1},
+        **{"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1},
         **{"explain": 2, "motifs": 2, "report": 1, "notebook": 1, "train_mine": 1},
     }
 
