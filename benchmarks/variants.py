@@ -1,0 +1,65 @@
+"""Where a variant's window should lie: effects in windows that know nothing of the gene against those in the promoter's own window.
+
+Of promoters of the test chromosome random substitutions are scored in the window the model was made for, the 300 letters in front of the
+start as the gene reads, and as `selfattn-bio variants` does without knowing gene or strand: by one window or several, on the forward strand
+or on both. Printed is Spearman's correlation with the former, over all and over the tenth of largest effect there. Run after
+`make train_promoter`:
+
+    python benchmarks/variants.py --genome chr2R.fa      # of Debian's augustus-doc, usr/share/doc/augustus/tutorial/data
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from selfattn_bio.scoring.origin import origin_of
+from selfattn_bio.scoring.variants import Placing, scored
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.records import Record, read_fasta
+from selfattn_bio.sequence.vcf import Variant
+
+STARTS = Path("data/fly_promoters/positives.fa.gz")
+CHROM = "chr2R"
+PLACINGS = [Placing(rc=rc, placements=placements) for rc in (False, True) for placements in (1, 3, 5, 9)]
+
+
+def substitution(record: Record, rng: np.random.Generator) -> Variant:
+    """A random one, on the forward strand."""
+    at = int(rng.integers(len(record.letters)))
+    plus = record.letters if record.strand == "+" else DNA.reverse_complement(record.letters)
+    ref, alt = chr(plus[at]), str(rng.choice([letter for letter in "ACGT" if letter != chr(plus[at])]))
+    return Variant("", CHROM, CHROM, int(record.start or 0) + at, ".", ref, (alt,))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, nargs="+", default=[Path("results/promoter/model")], metavar="DIR")
+    parser.add_argument("--genome", type=Path, required=True, metavar="FASTA")
+    parser.add_argument("--number", type=int, default=1000, help="promoters, one substitution of each (%(default)s)")
+    arguments = parser.parse_args()
+    rng, origin, genome = np.random.default_rng(0), origin_of(arguments.model), Genome(arguments.genome)
+    promoters = [record for record in read_fasta(STARTS, DNA) if record.chrom == CHROM]
+    chosen = [promoters[i] for i in rng.choice(len(promoters), arguments.number, replace=False)]
+    variants = [substitution(record, rng) for record in chosen]
+    before, after = [record.letters for record in chosen], []
+    for record, variant in zip(chosen, variants, strict=True):
+        plus = (record.letters if record.strand == "+" else DNA.reverse_complement(record.letters)).copy()
+        plus[variant.start - int(record.start or 0)] = ord(variant.alts[0])
+        after.append(plus if record.strand == "+" else DNA.reverse_complement(plus))
+    own = np.mean([member.logits(after) - member.logits(before) for member in origin.scorer.members], axis=0)
+    large = np.abs(own) >= np.quantile(np.abs(own), 0.9)
+    print(f"{len(own)} substitutions, effect in the promoter's own window {own.std():.3f} logits (standard deviation)")
+    print("strands  windows  correlation  of the largest tenth")
+    for placing in PLACINGS:
+        effects = np.concatenate([batch.table["effect"] for batch in scored(origin, genome, variants, placing)])
+        every, some = (spearmanr(effects[rows], own[rows]).statistic for rows in (slice(None), large))
+        print(f"{'both' if placing.rc else 'forward':7}  {placing.placements:7}  {every:11.3f}  {some:20.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
