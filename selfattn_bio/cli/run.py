@@ -53,7 +53,9 @@ def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
     """Run Snakemake in this folder; its exit code. A signal is passed on, and its end waited for: it saves what it can."""
     quiet = ["--quiet", "all"] if arguments.quiet else []
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_folder() / "Snakefile"), *words, *quiet]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])  # rules call what is installed beside it
+    path = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
+    )  # rules call what is installed beside it
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if arguments.json else {}
     with subprocess.Popen(command, env=os.environ | {"PATH": path}, **piped) as process:  # type: ignore[call-overload]
         kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

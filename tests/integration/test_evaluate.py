@@ -38,6 +38,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         provenance = {"corpus_fingerprint": fingerprint, "split_sha256": sha256_of(tmp_path / "split.tsv")}
         provenance |= {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.5, "threshold": 0.5, "slope": 1.0}}
         (tmp_path / name / "provenance.json").write_text(json.dumps(provenance))
+    (tmp_path / "model" / "run.toml").write_text(RUN)
     (tmp_path / "model" / "train.json").write_text(json.dumps({"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}))
 
     def load(folder: Path) -> SimpleNamespace:
@@ -71,6 +72,9 @@ def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureF
         assert table["id"].tolist() == split["id"][split["split"] == side].tolist()
         assert ((table["label"] == 1) == table["id"].str.startswith("p")).all()
     assert capsys.readouterr().out.splitlines()[-1] == "evaluate: wrote out/metrics.json"
+    card = (task / "out" / "model_card.md").read_text(encoding="utf-8")
+    valid, test = (metrics[side]["model"]["auroc"] for side in ("valid", "test"))
+    assert f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g}) |" in card
 
 
 def test_a_model_of_another_split_is_not_judged(task: Path, capsys: pytest.CaptureFixture[str]) -> None:

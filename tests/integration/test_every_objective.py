@@ -96,7 +96,7 @@ def test_multiclass(workshop):
     assert test["model"]["accuracy"]["value"] > test["baselines"]["constant"]["accuracy"]["value"] + 0.3
     assert test["baselines"]["kmer6_linear"]["mcc"]["value"] > 0.1
     scores = score(["A" * 20 + "TATCGATA" + "C" * 32, "A" * 20 + "GAGAGAGA" + "C" * 32])
-    assert list(scores) == ["file", "id", "predicted", "probability_dref", "probability_gaga", "probability_none"]
+    assert list(scores) == ["file", "id", "predicted", "probability_dref", "probability_gaga", "probability_none", "unlike"]
     assert scores["predicted"].tolist() == ["dref", "gaga"]
 
 
@@ -133,7 +133,7 @@ def test_regression(workshop, loss):
     assert test["model"]["r2"]["value"] > (0.5 if loss != "poisson" else -1)
     assert test["baselines"]["constant"]["pearson"]["value"] is None
     scores = score(["A" * 80, "A" * 3 + ("TATCGATA" + "C" * 12) * 3 + "A" * 17])
-    assert list(scores) == ["file", "id", "count", "other"]
+    assert list(scores) == ["file", "id", "count", "other", "unlike"]
     assert scores["other"][1] - scores["other"][0] > 50  # in the units of the table
 
 

@@ -160,7 +160,7 @@ def test_run_starts_snakemake_here_and_passes_all_on(here, started):
 def test_run_works_without_a_path(here, started, monkeypatch):
     monkeypatch.delenv("PATH")
     assert main(["run", "train_mine"]) == 0
-    assert started[0].env["PATH"].endswith("/bin:/usr/bin")
+    assert started[0].env["PATH"].endswith(":/usr/bin:/bin")
 
 
 def test_lines_of_snakemake_become_objects(here, started, capsys):

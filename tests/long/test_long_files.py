@@ -1,0 +1,47 @@
+"""Files of any length are scored in the memory of some thousand sequences."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.long
+CODE = """
+import resource, sys
+from selfattn_bio.cli.main import main
+assert main(sys.argv[1:]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def write(path: Path, number: int) -> Path:
+    """Records of 40 letters, all with one id of 200 characters: what were kept of each would be seen."""
+    rows = np.random.default_rng(0).choice(np.frombuffer(b"ACGT", np.uint8), (number, 40))
+    head = b">" + b"x" * 200 + b"\n"
+    with path.open("wb") as file:
+        for row in rows:
+            file.write(head + row.tobytes() + b"\n")
+    return path
+
+
+def peak_mb(*words: str) -> int:
+    done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True, check=True)
+    return int(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("command", ["score", "embed"])
+def test_memory_does_not_grow_with_the_file(tmp_path, command):
+    """Ten times the records; the ids of the others alone are 9 MB, and as a table the rows are 20 MB (score) and 30 MB (embed)."""
+    out = tmp_path / ("out.tsv" if command == "score" else "out.parquet")
+    peaks = []
+    for number in (5_000, 50_000):
+        fasta = write(tmp_path / f"{number}.fa", number)
+        peaks.append(peak_mb(command, "--model", "promoter", "--fasta", str(fasta), "--output", str(out)))
+    print(f"{command}: peak {peaks[0]} MB for 5,000 records, {peaks[1]} MB for 50,000")
+    assert peaks[1] < peaks[0] + 15
+    rows = pd.read_csv(out, sep="\t", usecols=["logit"]) if command == "score" else pd.read_parquet(out, columns=["d0"])
+    assert len(rows) == 50_000
+    assert not list(tmp_path.glob(".out*"))
