@@ -103,10 +103,10 @@ def _part(corpus: Any, name: str, rows: Any, groups: list[str]) -> Part:
     """The records of these rows, with the columns of groups, of which one may be of the targets."""
     import numpy as np
 
-    from selfattn_bio.data.corpus import OPTIONAL
     from selfattn_bio.evaluation.leakage import Part
 
-    of_targets = [column for column in groups if column not in corpus.records and column not in OPTIONAL]
+    held = corpus.summary.get("targets", {}).get("columns", ())
+    of_targets = [column for column in groups if column not in corpus.records and column in held]
     records = corpus.records.assign(**corpus.targets(of_targets)) if of_targets else corpus.records
     letters = [corpus.letters(int(i)) for i in np.flatnonzero(rows)]
     return Part(name, records[rows].reset_index(drop=True), letters, corpus.assembly)

@@ -1,0 +1,103 @@
+"""A run file with each kind of input goes through Snakemake to its corpus; docs/data.md's run files are some."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pyarrow
+import pytest
+from test_smoke import copy_project, replace, snakemake
+
+from selfattn_bio.config import read_run_file
+
+ROOT = Path(__file__).parents[2]
+GENBANK = """LOCUS       X{0}                        20 bp    DNA     linear   INV 01-JAN-2000
+VERSION     X{0}.1
+SOURCE      fly
+  ORGANISM  fly{0}
+FEATURES             Location/Qualifiers
+ORIGIN
+        1 {1}
+//
+"""
+MULTICLASS = '[objective]\nkind = "multiclass"\ncolumn = "{}"\n'
+TASKS = {  # [data], and what comes after it
+    "fastq": ('positives = "p.fq"\nnegatives = "n.fq.gz"\n', ""),
+    "flat": ('sequences = ["a.gb", "b.gb"]\n', MULTICLASS.format("organism")),
+    "csv": ('sequences = "a.csv"\nlabel = "kind"\npositive = "tss"\ncolumns = { sequence = "Seq" }\n', ""),
+    "zstd": ('sequences = "a b é.tsv.zst"\n', '[objective]\nkind = "regression"\ncolumns = ["x"]\n'),
+    "parquet": ('sequences = "a.parquet"\ntargets = "a.parquet"\n', MULTICLASS.format("kind")),
+    "header": ('sequences = "a.fa"\nheader = "class:(\\\\w+)"\nlabel = "label"\npositive = ["x"]\nsoft_mask = "keep"\n', ""),
+    "protein": ('alphabet = "protein"\nsequences = "p.fa"\ngaps = "remove"\n', '[objective]\nkind = "masked"\n'),
+}
+
+
+def write_files(project: Path) -> None:
+    (project / "p.fq").write_text("@a\nACGT\n+\nIIII\n")
+    (project / "n.fq.gz").write_bytes(gzip.compress(b"@b\nACGG\n+\nIIII\n"))
+    for number, letters in ((1, "acgtacgtac"), (2, "ttgtacgtac")):
+        (project / f"{'ab'[number - 1]}.gb").write_text(GENBANK.format(number, letters))
+    (project / "a.csv").write_text("Seq,kind\nACGT,tss\nACGG,exon\n")
+    table = "id\tsequence\tx\na\tACGT\t1.5\nb\tACGG\t\n"
+    (project / "a b é.tsv.zst").write_bytes(pyarrow.compress(table.encode(), codec="zstd", asbytes=True))
+    pd.DataFrame({"id": ["a", "b"], "sequence": ["ACGT", "ACGG"], "kind": ["u", "v"]}).to_parquet(project / "a.parquet")
+    (project / "a.fa").write_text(">a class:x\nacGT\n>b class:y\nACGG\n")
+    (project / "p.fa").write_text(">a\nMK-VL*\n")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    project = copy_project(tmp_path_factory.mktemp("own") / "own data")
+    write_files(project)
+    for name, (data, rest) in TASKS.items():
+        (project / f"workflows/tasks/{name}.toml").write_text(f"[data]\n{data}{rest}")
+    return project
+
+
+@pytest.mark.slow
+def test_each_kind_of_input_becomes_a_corpus(project):
+    result = snakemake(project, *(f"results/{name}/corpus" for name in TASKS))
+    assert result.returncode == 0, result.stdout
+    corpora = {name: project / f"results/{name}/corpus" for name in TASKS}
+    records = {name: pd.read_parquet(path / "records.parquet") for name, path in corpora.items()}
+    targets = {name: pd.read_parquet(path / "targets.parquet") for name, path in corpora.items() if (path / "targets.parquet").exists()}
+    labels = {name: table["label"].tolist() for name, table in records.items() if table["label"].notna().all()}
+    assert labels == {"fastq": [1, 0], "csv": [1, 0], "header": [1, 0]}
+    assert records["csv"]["id"].tolist() == ["a_1", "a_2"]
+    assert {name: list(table.columns) for name, table in targets.items()} == {"flat": ["organism"], "zstd": ["x"], "parquet": ["kind"]}
+    assert targets["zstd"]["x"].isna().tolist() == [False, True]
+    summary = json.loads((corpora["protein"] / "corpus.json").read_text())
+    assert summary["num_letters"] == 4
+    assert set(summary["noted"]) == {"gaps, which were removed", "a stop sign at the end, which was removed"}
+    assert (corpora["header"] / "masked.bin").stat().st_size == 16
+
+
+@pytest.mark.slow
+def test_a_missing_file_is_one_line(project):
+    (project / "n.fq.gz").rename(project / "away")
+    result = snakemake(project, "results/fastq/corpus")
+    (project / "away").rename(project / "n.fq.gz")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == "error: workflows/tasks/fastq.toml: [data] must name existing files, got 'n.fq.gz'"
+
+
+@pytest.mark.slow
+def test_an_error_of_a_table_comes_out_with_its_place(project):
+    replace(project / "a.csv", "ACGG,exon", "ACGG,exon,9")
+    result = snakemake(project, "results/csv/corpus")
+    replace(project / "a.csv", "ACGG,exon,9", "ACGG,exon")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1].startswith(
+        "selfattn-bio ingest: error: a.csv:3: row must have a cell for each of the 2 columns, got 3"
+    )
+
+
+def test_the_data_pages_run_files_are_some(tmp_path):
+    page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) >= 6
+    for number, text in enumerate(blocks):
+        (tmp_path / f"{number}.toml").write_text(text, encoding="utf-8")
+        read_run_file(tmp_path / f"{number}.toml")
