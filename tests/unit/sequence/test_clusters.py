@@ -61,9 +61,8 @@ def test_similar_residues_count_as_the_same():
 
 
 def test_peptides_of_seven_residues_are_not_joined_by_chance():
-    peptides = [random(PROTEIN, 7) for _ in range(3000)]
-    together = cluster_records(peptides, PROTEIN)
-    assert len(np.unique(together)) > 0.99 * len(np.unique(np.stack(peptides), axis=0))
+    peptides = [np.frombuffer(b"KLAGFW", np.uint8)[RNG.integers(0, 6, 7)] for _ in range(1000)]
+    assert cluster_records(peptides, PROTEIN).max() + 1 > 990
 
 
 def test_similarity_is_the_share_of_the_smaller_one():
