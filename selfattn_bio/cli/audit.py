@@ -162,8 +162,8 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
     """What fails by no limit and is worth a look."""
     said = []
     if summary["near"]:
-        said.append(f"{summary['near']} test records have a near neighbour: figures on test are a little too good for new sequences")
-    said += [f"{count} test records share their {column} with train" for column, count in summary["shared"].items()]
+        said.append(f"test records with a near neighbour: {summary['near']}; figures on test are a little too good for new sequences")
+    said += [f"test records that share their {column} with train: {count}" for column, count in summary["shared"].items()]
     for what, auroc in summary["tells_label"].items():
         if auroc >= TELLS_LABEL:
             said.append(f"{what} alone tells the labels of test (AUROC {auroc:.3f}): positives and negatives differ in more than biology")

@@ -71,7 +71,7 @@ def test_a_line_a_test_record_and_its_counts(audit, tmp_path, texts):
     assert out[3].startswith("audit: nearest: p2 shares 0.19 with n0 of train (+)")
     assert any(line.startswith("audit: GC content of train 0.") and "Cohen's d" in line for line in out)
     assert out[-2:] == [
-        "audit: warning: 1 test records have a near neighbour: figures on test are a little too good for new sequences",
+        "audit: warning: test records with a near neighbour: 1; figures on test are a little too good for new sequences",
         "audit: wrote out/audit.tsv",
     ]
     table = pd.read_csv(tmp_path / "out/audit.tsv", sep="\t", keep_default_na=False)
