@@ -66,7 +66,8 @@ class GenomeSource:
 
     def about(self) -> dict[str, Any]:
         """Files and genome with their hashes, and what was said."""
-        return _about(self.paths, self.data, self.said)
+        others = [*getattr(self.data.label, "files", ()), *(track.path for track in self.data.tracks.values())]
+        return _about(self.paths, [self.data.genome, *others], self.said)
 
 
 @dataclass
@@ -104,7 +105,8 @@ class MadeNegatives:
     def about(self) -> dict[str, Any]:
         """How they were made, from what, and what was said."""
         assert isinstance(self.data.negatives, config.NegativesSection)
-        return _about(self.data.positives or (), self.data, self.said) | {"made": self.data.negatives.model_dump(mode="json")}
+        others = [self.data.genome, *(getattr(self.data.negatives, "exclude", None) or ())]
+        return _about(self.data.positives or (), others, self.said) | {"made": self.data.negatives.model_dump(mode="json")}
 
 
 def sequence_files(data: config.Data) -> list[SequenceFile]:
@@ -239,8 +241,8 @@ def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values
     return values
 
 
-def _about(paths: Sequence[str], data: config.Data, said: Counter[str]) -> dict[str, Any]:
+def _about(paths: Sequence[str], others: Iterable[str | None], said: Counter[str]) -> dict[str, Any]:
     hashes = [sha256_of(path) for path in paths]
     whole = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    others = {"files": [{"path": path, "sha256": sha256_of(path)} for path in data.inputs if path not in paths]}
-    return {"path": ", ".join(paths), "sha256": whole, **others, "said": {what: count for what, count in said.items() if count}}
+    files = [{"path": path, "sha256": sha256_of(path)} for path in others if path]
+    return {"path": ", ".join(paths), "sha256": whole, "files": files, "said": {what: count for what, count in said.items() if count}}

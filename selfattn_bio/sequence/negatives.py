@@ -82,7 +82,8 @@ def matched(
         for row, start in _match(group, free, wanted.per_positive, tolerance, rng, counts):
             rows.append(row)
             starts.append(start)
-    cure = f"Raise tolerance ({tolerance:g}) or may_lack ({wanted.may_lack:g}), or lower per_positive ({wanted.per_positive})"
+    cure = "Raise" if exclude is None else "Exclude less, raise"
+    cure += f" tolerance ({tolerance:g}) or may_lack ({wanted.may_lack:g}), or lower per_positive ({wanted.per_positive})"
     _check_enough(len(rows), len(positives) * wanted.per_positive, wanted, "matched windows", str(genome.path), cure, counts)
     return _windows_at(positives, rows, starts)
 
@@ -109,7 +110,8 @@ def neighbours(
                     rows.append(row)
                     starts.append(at)
                     found += 1
-    cure = f"Raise steps ({steps}) or may_lack ({wanted.may_lack:g}), change distance, or lower per_positive ({wanted.per_positive})"
+    cure = "Raise" if exclude is None else "Exclude less, raise"
+    cure += f" steps ({steps}) or may_lack ({wanted.may_lack:g}), change distance, or lower per_positive ({wanted.per_positive})"
     _check_enough(len(rows), len(positives) * wanted.per_positive, wanted, "free neighbours", str(genome.path), cure, counts)
     return _windows_at(positives, rows, starts)
 

@@ -67,8 +67,9 @@ def test_positives_and_negatives(folder, capsys, negatives, number, said):
     for i, row in enumerate(corpus.records.itertuples()):
         np.testing.assert_array_equal(corpus.letters(i), window_of(row))
         assert row.id == f"{row.chrom}:{row.start}-{row.end}({row.strand})"
-    about = corpus.summary["sources"][0]
-    assert (about["path"], about["records"], about["files"][-1 if number == 39 else 0]["path"][0]) == ("p.bed", 39, "gn"[number == 2])
+    for about, path in zip(corpus.summary["sources"], ["p.bed", "n.bed" if number == 2 else "p.bed"], strict=True):
+        assert (about["path"], about["files"][0]["path"]) == (path, "g.fa")
+        assert len(about["files"]) == 1 + ("exclude" in about.get("made", {}) and number == 78)
 
 
 def test_shuffled_negatives_of_sequence_files(folder, capsys):
@@ -253,7 +254,7 @@ def test_run_files_that_contradict_themselves(tmp_path, name):
         ('positives = "p.bed"\nnegatives = "p.bed"\n', "p.bed:1: record ids must be unique, got 'chr1:10-50(-)' again (first in p.bed:1)"),
         (
             'positives = "p.bed"\nnegatives = { kind = "neighbours", exclude = "all.bed" }\n',
-            "g.fa: negatives must be 40 free neighbours, got 0. Raise steps (10)",
+            "g.fa: negatives must be 40 free neighbours, got 0. Exclude less, raise steps (10)",
         ),
         (
             TRACK + 'path = "t.bw"\nbin = 7\n[objective]\nkind = "regression"\ncolumns = ["a_0"]\n',
