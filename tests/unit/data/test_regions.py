@@ -1,8 +1,5 @@
 """From a run file's [data] with a genome to a corpus: windows, labels, tracks, made negatives, and what is said of them."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pybigtools
 import pytest
@@ -14,7 +11,6 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence import intervals
 from selfattn_bio.sequence.alphabet import DNA
 
-ROOT = Path(__file__).parents[3]
 SIZE = 30_000
 LETTERS = np.random.default_rng(0).choice(list(b"ACGTacgt"), (2, SIZE)).astype(np.uint8)
 UPPER = LETTERS & 0xDF
@@ -277,12 +273,3 @@ def test_data_that_does_not_fit(folder, capsys, text, message):
 
 def test_names_of_interval_files_are_known_alike():
     assert INTERVAL_FILES == intervals.INTERVAL_FILES
-
-
-def test_run_files_of_the_docs_are_read(tmp_path):
-    section = (ROOT / "docs" / "data.md").read_text().split("## From a genome")[1].split("\n## ")[0]
-    blocks = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
-    assert len(blocks) == 4
-    for block in blocks:
-        (tmp_path / "task.toml").write_text(block)
-        assert read_run_file(tmp_path / "task.toml").data.genome == "dm3.fa"

@@ -109,7 +109,7 @@ def test_neighbours_stand_beside(genome, positives):
             lambda rows, genome: neighbours(
                 rows, genome, Wanted(1), pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]}), 0, 3, Counter()
             ),
-            "negatives must be 47 free neighbours, got 36. Exclude less, raise steps (3) or may_lack (0.01), change distance, or lower per_positive (1)",
+            "negatives must be 47 free neighbours, got 36. Exclude less, raise steps (3) or may_lack (0.01), change distance",
         ),
     ],
 )
