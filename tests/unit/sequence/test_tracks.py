@@ -76,3 +76,17 @@ def test_a_damaged_bigwig(tmp_path):
         except IntervalError:
             errors += 1
     assert 10 < errors < 290
+
+
+@pytest.mark.parametrize("size", [2**40, 2**64 - 1])
+def test_a_block_of_impossible_size(tmp_path, size):
+    """Pybigtools would ask for so much memory, which ends the process."""
+    write_bigwig(tmp_path / "t.bw")
+    content = bytearray((tmp_path / "t.bw").read_bytes())
+    index = int.from_bytes(content[24:32], "little")
+    content[index + 76 : index + 84] = size.to_bytes(
+        8, "little"
+    )  # of the first block: behind a header of 48, a node of 4 and 24 of the item
+    (tmp_path / "u.bw").write_bytes(content)
+    with pytest.raises(IntervalError, match=r"u.bw: bigWig must be whole and undamaged, got a block beyond the end of the file"):
+        read_track(tmp_path / "u.bw")
