@@ -67,7 +67,7 @@ def matched(
 
     Returns
     -------
-    Windows, ordered by chromosome and positive; columns as in `positives`, of whose row `line` and `path` are.
+    Windows, chromosome after chromosome as `positives` has them; columns as there, `line` and `path` those of the positive.
 
     Raises
     ------
