@@ -45,7 +45,7 @@ class VariantWriter:
     """
 
     def __init__(self, prefix: str | Path, source: VcfFile | None, model: str) -> None:
-        self._prefix, self._source, self._model, self._files = prefix, source, model, ExitStack()
+        self._prefix, self._source, self._model = prefix, source, model.replace('"', "'")
         if source is None:
             return
         for number, line in enumerate(source.header, start=1):
@@ -54,11 +54,14 @@ class VariantWriter:
                 raise VariantFileError(message, place=f"{source.path}:{number}", cure=cure)
 
     def __enter__(self) -> VariantWriter:
-        table = self._files.enter_context(whole_file(f"{self._prefix}.effects.tsv"))
-        self._table, self._first = self._files.enter_context(table.open("w", encoding="utf-8", newline="")), True
+        with ExitStack() as files:
+            table = files.enter_context(whole_file(f"{self._prefix}.effects.tsv"))
+            self._table, self._first = files.enter_context(table.open("w", encoding="utf-8", newline="")), True
+            if self._source is not None:
+                path = files.enter_context(whole_file(f"{self._prefix}.annotated.vcf.gz"))
+                self._vcf = files.enter_context(pysam.BGZFile(str(path), "wb", None))
+            self._files = files.pop_all()
         if self._source is not None:
-            path = self._files.enter_context(whole_file(f"{self._prefix}.annotated.vcf.gz"))
-            self._vcf = self._files.enter_context(pysam.BGZFile(str(path), "wb", None))
             described = [
                 f'##INFO=<ID={name},Number=A,Type=Float,Description="{text}, by selfattn_bio, {self._model}">'
                 for name, (_, text) in INFO.items()

@@ -46,7 +46,7 @@ class Scan:
         Letters; None for the length of the records that the model was trained on.
     stride
         Letters from a window to the next; None for the largest multiple of the model's pooling that is a twelfth of the window at most. A
-        stride that is no multiple of the pooling takes several times as long.
+        stride that is no multiple of the pooling takes longer, as nothing is shared.
     anchor
         Which letter of a window its score stands at, in reading direction: "start", "centre" or "end", as of a model of what lies in front
         of a place, such as promoters that end at the start of transcription.
@@ -220,14 +220,16 @@ class _Track:
     """bigWig and bedGraph of one strand, written window by window; whole files, or none."""
 
     def __init__(self, name: str, genome: Genome) -> None:
-        self._files, self._name, self._genome = ExitStack(), name, genome
+        self._name, self._genome = name, genome
 
     def __enter__(self) -> _Track:
-        bigwig, bedgraph = (self._files.enter_context(whole_file(f"{self._name}.{suffix}")) for suffix in ("bw", "bedGraph.gz"))
-        bigwig.touch()  # where that fails, pyBigWig would crash
-        self._bigwig = self._files.enter_context(pyBigWig.open(str(bigwig), "w"))
-        self._bigwig.addHeader(list(self._genome.lengths.items()))
-        self._bedgraph = self._files.enter_context(pysam.BGZFile(str(bedgraph), "wb", None))
+        with ExitStack() as files:
+            bigwig, bedgraph = (files.enter_context(whole_file(f"{self._name}.{suffix}")) for suffix in ("bw", "bedGraph.gz"))
+            bigwig.touch()  # where that fails, pyBigWig would crash
+            self._bigwig = files.enter_context(pyBigWig.open(str(bigwig), "w"))
+            self._bigwig.addHeader(list(self._genome.lengths.items()))
+            self._bedgraph = files.enter_context(pysam.BGZFile(str(bedgraph), "wb", None))
+            self._files = files.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
