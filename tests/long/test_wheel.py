@@ -1,4 +1,4 @@
-"""The built wheel in an environment of its own, in an empty folder, without variables: a task is made, run and scored, the demo planned."""
+"""The built wheel in an environment of its own, an empty folder, no variables: a task is made, run and scored, and the demo is planned."""
 
 import os
 import subprocess
