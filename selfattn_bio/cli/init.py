@@ -25,6 +25,7 @@ SIDE = 0.15  # of the records, valid and test each
 STEP_RECORDS, BATCH_LETTERS = 64, 131_072  # a step's records; letters in one batch, whose step fits a laptop (docs/attention_speed.md)
 PROMOTERS, PROMOTER_STEPS = 16_754, 1500  # the task whose budget was measured: with a hundredth and a tenth of it, docs/decisions.md
 LONG = 8192  # letters, 1,024 places behind the stem: beyond, attention is a window
+PROTEIN_STEM = ('stem = { kind = "conv", kernel = 5, pool = 1, second_kernel = 3 }  # each residue is a place',)
 FEW = 100  # records of a class, below which figures on held-out ones tell little
 
 
@@ -211,7 +212,7 @@ def _model(found: Found) -> list[str]:
         ]
     lines += ["", "[model]", 'kind = "attention"']
     if not dna:
-        lines += ['stem = { kind = "none" }  # each residue is a place']
+        lines += ["members = 1  # this and the stem are those of the task amp", *PROTEIN_STEM]
     places = found.longest // 8 if dna else found.longest
     if places > LONG // 8:
         lines += ['pattern = { kind = "window", window = 128, num_global = 1 }  # time and memory of the length, not of its square']
@@ -228,6 +229,7 @@ def _training(found: Found) -> list[str]:
         f"evaluate_every = {every}",
         f"checkpoint_every = {every}",
     ]
+    lines += ["shift = 0  # letters to either side, each epoch anew"] if found.alphabet.name == "protein" else []
     batch = max(1, min(STEP_RECORDS, BATCH_LETTERS // found.longest))
     if batch < STEP_RECORDS:
         lines += [
