@@ -254,7 +254,17 @@ def _load_one(path: str | Path) -> Scorer:
 
 
 def folder_of(path: str | Path) -> Path:
-    """The folder of a model that is named by its path, or of one that ships by its name."""
+    """The folder of a model that is named by its path, or of one that ships by its name.
+
+    Raises
+    ------
+    ModelFolderError
+        If it is a bare name, and neither a folder here nor a model that ships.
+    """
     shipped = Path(str(resources.files("selfattn_bio"))) / "models"
-    is_name = str(path).isidentifier() and not Path(path).exists()
-    return shipped / path if is_name and (shipped / path).is_dir() else Path(path)
+    if not str(path).isidentifier() or Path(path).exists():
+        return Path(path)
+    if not (shipped / path).is_dir():
+        known = ", ".join(sorted(folder.name for folder in shipped.glob("[a-z]*")))
+        raise ModelFolderError(f"model must be a folder, or one of those that ship ({known}), got {str(path)!r}")
+    return shipped / path

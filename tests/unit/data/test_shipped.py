@@ -18,6 +18,7 @@ from memelite.io import read_meme
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import read_run_file
+from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.scoring.scorer import folder_of, load
 from selfattn_bio.scoring.table import score_sequences
@@ -106,7 +107,9 @@ def test_the_model_that_ships_tells_promoters_it_never_saw():
 def test_a_folder_here_goes_before_a_model_that_ships(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert folder_of("promoter") == SHIPPED
-    assert folder_of("no_such_model") == Path("no_such_model")
+    assert folder_of("no/such/model") == Path("no/such/model")
+    with pytest.raises(ModelFolderError, match=r"model must be a folder, or one of those that ship \(promoter\), got 'promotr'"):
+        load("promotr")
     (tmp_path / "promoter").mkdir()
     assert folder_of("promoter") == folder_of(Path("promoter")) == Path("promoter")
 
