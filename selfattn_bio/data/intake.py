@@ -89,22 +89,22 @@ class Intake:
 
     def take(self, record: Record) -> None:
         """Write a record, or count why not."""
-        digest = hashlib.sha256(record.letters.data)
-        key = digest.digest()[:16]
+        letters = record.letters.data
+        digest = hashlib.sha256(letters).digest()
+        key = digest[:16]
         if reason := self._reason(record, key):
             self.dropped[reason] += 1
             return
         self._labels[key] = record.label
         if self.rules.alphabet.name == "protein":
             self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(None, b"ACGTUN")
-        self._letters.write(record.letters.data)
+        self._letters.write(letters)
         if self._masked and record.masked is not None:
             self._masked.write((record.masked + self.num_letters).astype("<i8").tobytes())
         if record.targets:
             self.targets[self.num_records] = record.targets
-        place = (record.chrom, record.start, record.end, record.strand, record.group)
-        self._rows.append((record.id, record.label, *place, len(record.letters), self.num_letters, digest.hexdigest()))
-        self.num_records, self.num_letters = self.num_records + 1, self.num_letters + len(record.letters)
+        self._rows.append((record.id, record.label, *record[2:7], len(letters), self.num_letters, digest.hex()))
+        self.num_records, self.num_letters = self.num_records + 1, self.num_letters + len(letters)
         if len(self._rows) == ROWS:
             self._flush()
 

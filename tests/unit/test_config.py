@@ -428,6 +428,14 @@ CAUSAL = "[model]\nkind = 'attention'\nstem = {kind = 'none'}\npattern = {kind =
         ("[data]\n", "[data] positives and negatives must be given, or sequences in their place, got none"),
         (DATA + "sequences = 's.fa'\n", "in their place, got positives and negatives and sequences"),
         (DATA + "targets = 't.tsv'\n", "targets must go with sequences, got positives and negatives"),
+        (DATA + "label = 'x'\n", "label must go with sequences, got positives and negatives"),
+        (SEQUENCES + "positive = 'x'\n", "positive must go with label, what holds the labels, got positive alone"),
+        (SEQUENCES + "header = '('\n", "header must be a regular expression, got '(': missing ), unterminated subpattern at position 0"),
+        (SEQUENCES + "header = 'x'\n", "header must have one group, or named groups alone, such as 'class=(\\w+)', got 'x'"),
+        (SEQUENCES + "header = '(a)(b)'\n", "header must have one group, or named groups alone, such as 'class=(\\w+)', got '(a)(b)'"),
+        (SEQUENCES + "label = 'x'\n[objective]\nkind = 'masked'\n", "[data] of objective 'masked' must name sequences, got label"),
+        (SEQUENCES + "columns = { letters = 'x' }\n", "data.columns.letters"),
+        (SEQUENCES + "soft_mask = 'no'\n", "data.soft_mask must be 'ignore', 'keep' or 'hard', got 'no'"),
         (
             SEQUENCES,
             "[data] of objective 'binary' must name positives and negatives, or sequences and label, got sequences: "

@@ -74,32 +74,42 @@ class Reading:
 
     def entry(self, header: bytes, line: int, mark: str) -> Entry:
         """Begin the record of a header, which `mark` stood before."""
-        place = at(self.name, line)
-        text = _header_text(header, place)
-        values = self._values(text, place, mark)
+        text = self._text(header, line)
+        values = self._values(text, line, mark)
         name = values.pop("id", None) or (text.split(maxsplit=1)[0] if text[:1].strip() else "")
         if not name:
-            fail(f"record must have an id right after {mark!r}", f"{mark + text!r}", place)
+            fail(f"record must have an id right after {mark!r}", f"{mark + text!r}", at(self.name, line))
         return self.row(name, values, line)
 
     def row(self, record: str, values: dict[str, str | None], line: int) -> Entry:
         """Begin a record of which `values` are known."""
-        if found := _CONTROL.search(record):
+        if not record.isprintable() and (found := _CONTROL.search(record)):
             fail("record id must be text", printable(ord(found[0])), at(self.name, line))
         self.notes.claim(record, self.name, line)
         return Entry(self, record, values, line)
 
-    def _values(self, text: str, place: str, mark: str) -> dict[str, str | None]:
+    def _text(self, header: bytes, line: int) -> str:
+        try:
+            text = header.decode("utf-8").rstrip()
+        except UnicodeDecodeError as error:
+            fail("header must be UTF-8 text", printable(header[error.start]), at(self.name, line))
+        if "\r" in text:
+            cure = "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa"
+            fail("line ends must be LF or CRLF", "CR alone", at(self.name, line), cure)
+        return text
+
+    def _values(self, text: str, line: int, mark: str) -> dict[str, str | None]:
         fields = self.fields
         values: dict[str, str | None] = dict(_ATTRIBUTE.findall(text)) if "=" in text else {}
         if fields.pattern:
             found = fields.pattern.search(text)
             if not found:
-                fail(f"header must match {fields.header!r}", f"{mark + text!r}", place, "Change header in [data], or the record")
+                cure = "Change header in [data], or the record"
+                fail(f"header must match {fields.header!r}", f"{mark + text!r}", at(self.name, line), cure)
             values |= found.groupdict() or {LABEL: found[1]}
         if fields.label and fields.label not in values:
             if not (attribute := fields.attribute.search(text)):
-                fail(f"header must hold the label, {fields.label}=...", f"{mark + text!r}", place)
+                fail(f"header must hold the label, {fields.label}=...", f"{mark + text!r}", at(self.name, line))
             values[fields.label] = attribute[1]
         return values
 
@@ -115,12 +125,13 @@ class Entry:
 
     def record(self) -> Record:
         """What all of it comes to."""
-        reading, values, place = self._reading, self._values, at(self._reading.name, self._line)
+        reading, values = self._reading, self._values
         letters, masked = self.body.finish(self._line)
         if self.body.found:
             reading.notes.counts.update(self.body.found.keys())
         if not values:
-            return Record(self._name, letters, label=reading.label, masked=masked)
+            return Record(self._name, letters, None, None, None, None, None, reading.label, None, masked)
+        place = at(reading.name, self._line)
         label = _label(values.pop(reading.fields.label, None), reading.fields, place) if reading.fields.label else reading.label
         chrom, start, end, strand, group = _place(values, len(letters), reading.said, place)
         targets = {name: text for name, text in values.items() if name not in PLACES} or None
@@ -135,16 +146,6 @@ def _label(text: str | None, fields: Fields, place: str) -> int:
     if text not in ("0", "1"):
         fail(f"{fields.label} must be 1 or 0, as it is the label", f"{text!r}", place, f'Say which are 1: positive = "{text}" in [data]')
     return int(text)
-
-
-def _header_text(header: bytes, place: str) -> str:
-    try:
-        text = header.decode("utf-8").rstrip()
-    except UnicodeDecodeError as error:
-        fail("header must be UTF-8 text", printable(header[error.start]), place)
-    if "\r" in text:
-        fail("line ends must be LF or CRLF", "CR alone", place, "Convert it, e.g. tr '\\r' '\\n' < old.fa > new.fa")
-    return text
 
 
 def _place(values: Values, length: int, said: str, place: str) -> tuple[str | None, int | None, int | None, str | None, str | None]:

@@ -62,6 +62,11 @@ def test_from_fasta_to_split_table(folder):
     [
         (["--fasta", "absent.fa"], "absent.fa: sequence file must be an existing file, got no such file"),
         (["--fasta", "p.fa", "n.fa", "--label", "1"], "--label must be given once per file (2), got 1"),
+        (["--fasta", "p.fa", "--label", "1", "--label-column", "x"], "--label must go without --label-column, got both"),
+        (
+            ["--fasta", "p.fa", "--header", "("],
+            "--header must be a regular expression, got '(': missing ), unterminated subpattern at position 0",
+        ),
         (["--fasta", "p.fa", "--min-length", "9", "--max-length", "8"], "--min-length must be <= --max-length (8), got 9"),
         (["--fasta", "p.fa", "p.fa"], "p.fa:1: record ids must be unique, got 'p0' again (first in p.fa:1). Rename or remove one"),
     ],
@@ -70,6 +75,19 @@ def test_error_is_one_line_and_nothing_is_written(folder, arguments, error):
     made = call(folder, "ingest", *arguments, "--alphabet", "dna", "--output", "corpus")
     assert (made.returncode, made.stdout, made.stderr) == (1, "", f"selfattn-bio ingest: error: {error}\n")
     assert sorted(path.name for path in folder.iterdir()) == ["n.fa", "p.fa", "run.toml"]
+
+
+def test_a_run_file_says_all_that_the_options_say(folder):
+    made = call(folder, "ingest", "--run-file", "run.toml", "--output", "corpus")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout == "ingest: read 60 records from 2 files\ningest: kept 60 records, 1800 letters of dna\n"
+    table = pd.read_parquet(folder / "corpus" / "records.parquet")
+    assert table["label"].tolist() == [1] * 30 + [0] * 30
+    labels = 'sequences = ["p.fa", "n.fa"]\nheader = "^(.)"\nlabel = "label"\npositive = "p"'
+    labelled = RUN_FILE.replace('positives = "p.fa"\nnegatives = "n.fa"', labels)
+    (folder / "run.toml").write_text(labelled)
+    assert call(folder, "ingest", "--run-file", "run.toml", "--output", "corpus").returncode == 0
+    assert table.equals(pd.read_parquet(folder / "corpus" / "records.parquet"))
 
 
 def test_split_names_the_corpus_and_writes_nothing_on_an_error(folder):

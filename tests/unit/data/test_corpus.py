@@ -3,7 +3,9 @@
 import errno
 import hashlib
 import json
+from collections import Counter
 
+import numpy as np
 import pandas as pd
 import pytest
 from pyarrow import parquet
@@ -25,6 +27,8 @@ ACG
 >long
 ACGTACGTACGTACGT
 """
+# of the two files, with the rules of `corpus`, as it was before any change of how they are read
+FINGERPRINT = "3e6801e76b9aafe88960d4b3d04696e9d28042d36260bb3c59f2a31e603e93af"
 NEGATIVES = """>c
 ACGTACGT
 >d
@@ -254,3 +258,50 @@ def test_missing_targets(corpus, files, tmp_path):
         build_corpus([(files[0], None)], tmp_path / "other", Rules(DNA), tmp_path / "none.tsv")
     with pytest.raises(CorpusError, match=r"targets must have column 'y', got 'x'"):
         with_targets(files, tmp_path, "id\tx\na\t1\n").targets(["y"])
+
+
+def test_random_windows_are_those_of_the_records(corpus):
+    rows, starts, letters = corpus.random_windows(600, 6, np.random.default_rng(0))
+    for row, start, window in zip(rows, starts, letters, strict=True):
+        assert window.tobytes() == corpus.letters(row)[start : start + 6].tobytes()
+    drawn = Counter(zip(rows.tolist(), starts.tolist(), strict=True))
+    assert sorted(drawn) == [*((row, start) for row in (0, 1) for start in range(3)), (2, 0)]  # records of 8, 8 and 6 letters
+    assert all(50 < count < 130 for count in drawn.values())
+    for length in (0, 9):
+        with pytest.raises(ValueError, match=rf"length must be from 1 to that of the longest record \(8\), got {length}"):
+            corpus.random_windows(1, length, np.random.default_rng(0))
+
+
+def test_a_soft_mask_is_kept_where_it_is_asked_for(corpus, files, tmp_path):
+    kept = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "kept", Rules(DNA, soft_mask="keep"))
+    assert kept.records["id"].tolist()[:2] == ["a", "b"]
+    assert [kept.masked(i).tolist() for i in (0, 1)] == [[True] * 4 + [False] * 4, [False] * 8]
+    assert kept.fingerprint != build_corpus(zip(files, (1, 0), strict=True), tmp_path / "ignored", Rules(DNA)).fingerprint
+    runs = (kept.path / "masked.bin").read_bytes()
+    (kept.path / "masked.bin").write_bytes(bytes([runs[0] ^ 1]) + runs[1:])
+    with pytest.raises(CorpusError, match="fingerprint of the corpus must be"):
+        Corpus.open(kept.path)
+    with pytest.raises(CorpusError, match=r'corpus must have kept its soft mask, got none\. Say soft_mask = "keep" in \[data\]'):
+        corpus.masked(0)
+
+
+def test_columns_of_a_table_are_targets_and_a_table_of_targets_goes_before_them(files, tmp_path):
+    (tmp_path / "a.csv").write_text("id,sequence,x,y\na,ACGT,1,\nb,ACGG,,\n")
+    own = build_corpus([(files[1], None), (tmp_path / "a.csv", None)], tmp_path / "own", Rules(DNA))
+    assert own.targets(["x", "y"]).fillna("-").to_numpy().tolist() == [["-", "-"]] * 2 + [["1", "-"], ["-", "-"]]
+    assert "targets x, y; 3 records have none" in list(describe(own.summary))
+    (tmp_path / "t.tsv").write_text("id\tz\na\t9\n")
+    told = build_corpus([(tmp_path / "a.csv", None)], tmp_path / "told", Rules(DNA), tmp_path / "t.tsv")
+    assert told.targets(["z"])["z"].tolist()[0] == "9"
+    with pytest.raises(CorpusError, match="targets must have column 'x', got 'z'"):
+        told.targets(["x"])
+    same = build_corpus([(tmp_path / "a.csv", None)], tmp_path / "same", Rules(DNA), tmp_path / "a.csv")
+    assert same.summary["targets"]["columns"] == ["x", "y"]
+
+
+def test_the_fingerprint_does_not_hang_on_how_many_rows_are_held_at_once(corpus, files, tmp_path, monkeypatch):
+    monkeypatch.setattr("selfattn_bio.data.corpus.ROWS", 2)
+    monkeypatch.setattr("selfattn_bio.data.intake.ROWS", 2)
+    again = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "again", Rules(DNA, "made up", min_length=6, max_length=8))
+    assert again.fingerprint == corpus.fingerprint == FINGERPRINT
+    assert Corpus.open(again.path).records.equals(corpus.records)
