@@ -42,6 +42,7 @@ check: .venv/.test
 bench: .venv/.warm .venv/.bench
 	$(BIN)/python benchmarks/kmers.py
 	$(BIN)/python benchmarks/leakage.py
+	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/dropout.py
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/attention_speed.py $(ARGS)
