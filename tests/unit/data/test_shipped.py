@@ -131,3 +131,25 @@ def test_jaspar_is_read_from_the_package(group, count, tmp_path):
         assert abs(ppm.sum(axis=0) - 1).max() < 1e-5
     if group == "insects":
         assert {"MA1456.2 Dref", "MA0205.3 Trl", "MA1459.2 M1BP"} <= set(motifs)
+
+
+def test_arm_2r_and_its_starts_are_what_the_readme_says():
+    """The initiator, of which the promoters have no letter, stands two letters in front of a start."""
+    letters = next(iter(read_fasta(ROOT / "data/fly_2R/chr2R.fa.gz", DNA, Notes()))).letters
+    rows = [line.split("\t") for line in (ROOT / "data/fly_2R/tss.bed").read_text().splitlines()]
+    starts = [(int(start), strand) for _, start, end, _, _, strand in rows if int(end) == int(start) + 1]
+    assert len(letters) == 21146708
+    assert len(starts) == len(set(starts)) == 3414
+    assert len({start // 200 for start, _ in starts}) == 3137
+    around = [letters[at - 2 : at + 4] if strand == "+" else DNA.reverse_complement(letters[at - 3 : at + 3]) for at, strand in starts]
+    assert sum(bool(re.fullmatch("TCA[GT]T[CT]", row.tobytes().decode())) for row in around) == 199
+
+
+def test_starts_of_2r_are_rebuilt_from_the_debian_files(tmp_path):
+    chromosome, upstream = (Path(os.environ.get(f"SELFATTN_BIO_DM3_{name}", "/")) for name in ("CHR2R", "UPSTREAM"))
+    if not (chromosome.is_file() and upstream.is_file()):
+        pytest.skip("name the sources of data/make_fly_2R.py in SELFATTN_BIO_DM3_CHR2R and SELFATTN_BIO_DM3_UPSTREAM")
+    subprocess.run([sys.executable, ROOT / "data/make_fly_2R.py", chromosome, upstream, "--output", tmp_path], check=True)
+    assert (tmp_path / "tss.bed").read_bytes() == (ROOT / "data/fly_2R/tss.bed").read_bytes()
+    made, shipped = (gzip.decompress((folder / "chr2R.fa.gz").read_bytes()) for folder in (tmp_path, ROOT / "data/fly_2R"))
+    assert made == shipped
