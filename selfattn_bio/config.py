@@ -13,6 +13,7 @@ import difflib
 import hashlib
 import itertools
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -503,7 +504,33 @@ class ConvStem(Section):
         return self
 
 
-Stem = Annotated[NoStem | ConvStem, Field(discriminator="kind")]
+class TowerStem(Section):
+    """Stages of convolution and max-pooling, for long sequences: one vector every product of `pools` tokens."""
+
+    kind: Literal["tower"] = "tower"
+    token_dim: Positive = Field(8, description="dimension of the token embeddings")
+    channels: Listed[tuple[Positive, ...]] = Field((64, 96), description="of each stage but the last, which leads to embed_dim")
+    kernels: Listed[tuple[Positive, ...]] = Field((15, 7, 5), min_length=1, description="of each stage, in its tokens; odd")
+    pools: Listed[tuple[Positive, ...]] = Field((5, 5, 2), description="of each stage, in its tokens")
+    residual_kernel: Positive = Field(5, description="of the second convolution of each stage but the first; odd")
+
+    @model_validator(mode="after")
+    def _one_a_stage(self) -> TowerStem:
+        stages = len(self.kernels)
+        if (len(self.channels), len(self.pools)) != (stages - 1, stages):
+            got = f"{len(self.channels)} and {len(self.pools)}"
+            raise ValueError(f"channels and pools must be {stages - 1} and {stages}, as kernels are {stages}, got {got}")
+        if even := [kernel for kernel in (*self.kernels, self.residual_kernel) if kernel % 2 == 0]:
+            raise ValueError(f"kernels and residual_kernel must be odd, got {even[0]}")
+        return self
+
+    @property
+    def pool(self) -> int:
+        """Tokens to a vector."""
+        return math.prod(self.pools)
+
+
+Stem = Annotated[NoStem | ConvStem | TowerStem, Field(discriminator="kind")]
 
 
 class T5Position(Section):
@@ -719,7 +746,25 @@ class CnnModel(Section):
         return self
 
 
-Model = Annotated[AttentionModel | CnnModel, Field(discriminator="kind")]
+class DilatedModel(Section):
+    """[model] kind = "dilated": stem, then convolutions whose taps stand ever farther apart (as Basenji, Kelley 2018), an output a place."""
+
+    kind: Literal["dilated"] = "dilated"
+    members: Positive = Field(1, description="networks trained side by side whose outputs are averaged")
+    embed_dim: Positive = 128
+    stem: TowerStem = TowerStem()
+    dilations: Listed[tuple[Positive, ...]] = Field((1, 2, 4, 8, 15), min_length=1, description="places between the taps of each convolution")
+    kernel: Positive = Field(3, description="taps of each; odd")
+    dropout: Fraction = 0.3
+
+    @model_validator(mode="after")
+    def _kernel_is_odd(self) -> DilatedModel:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        return self
+
+
+Model = Annotated[AttentionModel | CnnModel | DilatedModel, Field(discriminator="kind")]
 
 
 # ---------------------------------------------------------------------------------------------------------- objective
@@ -879,6 +924,23 @@ class LabelsObjective(ObjectiveSection):
         return tuple(self.classes)
 
 
+class BinsObjective(ObjectiveSection):
+    """Whether each bin of a long sequence holds one of the points of a BED file, such as transcription starts.
+
+    The network says of each of its places how likely one stands there on either strand; the places of a bin are joined as independent
+    chances (noisy-or), so that it learns from bins whereabouts in them.
+    """
+
+    kind: Literal["bins"] = "bins"
+    points: str = Field(min_length=1, description="BED file (plain or gz) of stranded points; of a longer one its first letter on its strand")
+    bin: Positive = Field(200, description="letters; counted from 0 of the chromosome in evaluation, where records begin at a multiple of it")
+    points_sha256: str = Field("", description="of the file, as it was when a model was trained")
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return ("+", "-")
+
+
 class MaskedObjective(ObjectiveSection):
     """Masked-language model: hidden k-mers are told from what stands around them. Whole spans are hidden, so that no k-mer over the same
     letters tells them (BERT, Devlin et al. 2019; spans as DNABERT, Ji et al. 2021)."""
@@ -900,11 +962,13 @@ Objective = Annotated[
     | RegressionObjective
     | SeveralObjective
     | LabelsObjective
+    | BinsObjective
     | MaskedObjective
     | CausalObjective,
     Field(discriminator="kind"),
 ]
 PER_TOKEN = ("labels", "masked", "causal")  # objectives with an output a token
+PER_PLACE = ("bins",)  # with one a vector of the encoder
 
 
 # ------------------------------------------------------------------------------------- training, evaluation, motifs
@@ -964,6 +1028,10 @@ class Transfer(Section):
 
 class Evaluation(Section):
     """[evaluation]: intervals and calibration."""
+
+    block: Positive = Field(
+        100_000, exclude_if=lambda block: block == 100_000, description="letters of a chromosome that are drawn together, of objective bins"
+    )
 
     bootstraps: Positive = 1000
     confidence: float = Field(0.95, gt=0, lt=1)
@@ -1156,8 +1224,8 @@ class RunFile(Section):
 
     @model_validator(mode="after")
     def _transfer_is_of_attention(self) -> RunFile:
-        if self.transfer and isinstance(self.model, CnnModel):
-            raise ValueError("[transfer] must go with model kind 'attention', got 'cnn'")
+        if self.transfer and not isinstance(self.model, AttentionModel):
+            raise ValueError(f"[transfer] must go with model kind 'attention', got {self.model.kind!r}")
         return self
 
     @model_validator(mode="after")
@@ -1166,8 +1234,9 @@ class RunFile(Section):
         if kind not in PER_TOKEN:
             return self
         for run in (self, *map(self.variant, self.variants)):
-            if isinstance(run.model, CnnModel):
-                raise ValueError(f"objective {kind!r} must go with model kind 'attention', got 'cnn', which has no output a token")
+            if not isinstance(run.model, AttentionModel):
+                got = f"{run.model.kind!r}, which has no output a token"
+                raise ValueError(f"objective {kind!r} must go with model kind 'attention', got {got}")
             if kind == "causal" and run.model.stem.kind != "none":
                 raise ValueError(f"objective 'causal' must go with stem kind 'none', got {run.model.stem.kind!r}, which sees what comes")
             if kind == "labels" and (run.tokens.k, run.training.shift, run.training.reverse_complement) != (1, 0, False):
@@ -1179,6 +1248,30 @@ class RunFile(Section):
             if kind != "causal" and run.model.pattern.causal:
                 raise ValueError(f"objective {kind!r} must go with a pattern that sees both sides, got a causal one")
         return self
+
+    @model_validator(mode="after")
+    def _bins_are_of_whole_places(self) -> RunFile:
+        for run in (self, *map(self.variant, self.variants)):
+            stem = getattr(run.model, "stem", None)
+            if not isinstance(self.objective, BinsObjective):
+                if isinstance(run.model, DilatedModel):
+                    raise ValueError(f"model kind 'dilated' must go with objective 'bins', got {self.objective.kind!r}")
+                if isinstance(stem, TowerStem) and self.objective.kind in PER_TOKEN:
+                    raise ValueError(f"stem kind 'tower' must go with an objective without an output a token, got {self.objective.kind!r}")
+            elif stem is None:
+                raise ValueError("objective 'bins' must go with model kind 'attention' or 'dilated', got 'cnn', which has one output")
+            elif run.data.alphabet != "dna":
+                raise ValueError(f"objective 'bins' must go with [data] alphabet 'dna', got {run.data.alphabet!r}")
+            elif self.objective.bin % (pitch := run.pitch):
+                raise ValueError(f"bin must be a multiple of the letters to a place of the model ({pitch}), got {self.objective.bin}")
+            elif isinstance(run.model, AttentionModel) and run.model.pattern.causal:
+                raise ValueError("objective 'bins' must go with a pattern that sees both sides, got a causal one")
+        return self
+
+    @property
+    def pitch(self) -> int:
+        """Letters to a vector of the encoder."""
+        return self.tokens.stride * getattr(getattr(self.model, "stem", None), "pool", 1)
 
     @model_validator(mode="after")
     def _tokens_and_strands_fit_the_alphabet(self) -> RunFile:

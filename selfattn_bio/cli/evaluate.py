@@ -89,7 +89,8 @@ def run(arguments: argparse.Namespace) -> None:
         check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
         check_unseen(folder, corpus.records.iloc[rows["test"]], letters["test"], corpus.alphabet, corpus.assembly)
 
-    judge = _judge_binary if kind == "binary" else _judge_language if kind in ("masked", "causal") else _judge_targets
+    judges = {"binary": _judge_binary, "bins": _judge_bins, "masked": _judge_language, "causal": _judge_language}
+    judge = judges.get(kind, _judge_targets)
     summary, tables = judge(folders, corpus, rows, letters, run_file.evaluation)
     summary["train"] = _cost(arguments.model)
     for side, table in tables.items():
@@ -101,7 +102,7 @@ def run(arguments: argparse.Namespace) -> None:
         valid = {name: of["value"] for name, of in summary["valid"]["model"].items() if isinstance(of, dict) and "low" in of}
         with whole_file(arguments.output / "model_card.md") as path:
             path.write_text(model_card(arguments.model[0], valid, summary["test"]["model"]), encoding="utf-8")
-    (_say if kind == "binary" else _say_metrics)(summary)
+    {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
 
@@ -145,6 +146,41 @@ def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letter
             summary[side]["members"] = {name: summarise_members(section, of, targets[side]) for name, of in several.items()}
     said = {side: as_rows(predictions["model"][side], section.output_names) for side in SIDES}
     return summary, {side: pd.DataFrame({"id": _ids(corpus, rows[side]), **said[side]}) for side in SIDES}
+
+
+def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
+    """Whether bins hold a point: a row a bin, beside letter content, 5-mers and the variants, with intervals over blocks of chromosome."""
+    import numpy as np
+
+    from selfattn_bio.evaluation.bins import fit_bin_baselines, summarise_bins
+    from selfattn_bio.evaluation.points import Bins, chance, points_of
+    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.files import sha256_of
+    from selfattn_bio.scoring.scorer import load
+
+    models = {name: load(members) for name, members in folders.items()}
+    section = models["model"].run.objective
+    if (found := sha256_of(section.points)) != section.points_sha256:
+        message = f"points must be those that the model was trained on (sha256 {section.points_sha256[:12]}), got {found[:12]}"
+        raise ModelFolderError(message, place=section.points, cure="Train it again")
+    points = {side: points_of(section.points, corpus.records.iloc[of]) for side, of in rows.items()}
+    bins = {side: Bins.of(points[side], section.bin) for side in SIDES}
+    chances, members = {}, {}
+    for name, model in models.items():
+        start = time.monotonic()
+        rates = {side: np.stack([bins[side].joined(each.log_rates(letters[side])) for each in model.members]) for side in SIDES}
+        chances[name] = {side: chance(of_side.mean(axis=0)) for side, of_side in rates.items()}
+        if len(model.members) > 1:
+            members[name] = {side: chance(of_side) for side, of_side in rates.items()}
+        print(f"evaluate: {name} scored in {time.monotonic() - start:.1f} s", flush=True)
+    start = time.monotonic()
+    chances |= fit_bin_baselines(corpus.alphabet, letters, points, section.bin)
+    print(f"evaluate: baselines of letters fitted in {time.monotonic() - start:.1f} s", flush=True)
+    summary = summarise_bins(chances, members, bins, settings)
+    for name, model in folders.items():
+        summary.setdefault("costs", {})[name] = _cost(model)
+    columns = {side: {name: of[side] for name, of in chances.items()} for side in SIDES}
+    return summary, {side: bins[side].table.assign(end=bins[side].table["start"] + section.bin, **columns[side]) for side in SIDES}
 
 
 def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
@@ -281,6 +317,18 @@ def _say_metrics(summary: dict[str, Any]) -> None:
     for name, entry in {"model": summary["test"]["model"], **summary["test"]["baselines"]}.items():
         known = {metric: value["value"] for metric, value in entry.items() if value["value"] is not None}
         print("evaluate: test " + ", ".join(f"{metric} {value:.3f}" for metric, value in known.items()) + f"  {name}", flush=True)
+
+
+def _say_bins(summary: dict[str, Any]) -> None:
+    test, leads = summary["test"], summary["differences"]["baselines"]
+    print(f"evaluate: test {test['n']} bins, {test['positives']} with a point, in {test['blocks']} blocks of {summary['block']} letters")
+    for name, entry in {"model": test["model"], **test["baselines"]}.items():
+        auprc = entry["auprc"]
+        told = f"test AUPRC {auprc['value']:.3f} ({auprc['low']:.3f} to {auprc['high']:.3f}), AUROC {entry['auroc']['value']:.3f}"
+        lead = ""
+        if difference := leads.get(name, {}).get("auprc"):
+            lead = f"; model - it {difference['value']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
+        print(f"evaluate: {told}, MCC {entry['mcc']['value']:.3f}  {name}{lead}", flush=True)
 
 
 def _say(summary: dict[str, Any]) -> None:

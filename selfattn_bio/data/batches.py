@@ -7,6 +7,7 @@ batch. Training imports it; no torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,14 @@ class BatchOrder:
         return float(self.lengths.sum() / sum(len(rows) * int(self.lengths[rows].max()) for rows in batches))
 
 
+class View(NamedTuple):
+    """How an epoch shows a record: its letters [first, last), 0-based, or their reverse complement."""
+
+    first: int
+    last: int
+    turned: bool
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """Each record, each epoch anew: moved by up to `shift` letters, turned to the other strand half of the times, some letters drawn anew.
@@ -80,18 +89,24 @@ class Augmentation:
     seed: int
     substitution: float = 0.0
 
-    def letters(self, corpus: Corpus, record: int, epoch: int) -> Letters:
-        """The letters of a record of the corpus as epoch `epoch` shows them."""
+    def view(self, corpus: Corpus, record: int, epoch: int) -> tuple[Letters, View]:
+        """The letters of a record of the corpus as epoch `epoch` shows them, and which of its letters they are."""
         letters = corpus.letters(record)
         if not (self.shift or self.reverse_complement or self.substitution):
-            return letters
+            return letters, View(0, len(letters), False)
         rng = np.random.default_rng((self.seed, epoch, record))
         by = int(rng.integers(-self.shift, self.shift + 1))
-        if len(letters) - abs(by) >= self.min_length:
-            letters = letters[by:] if by >= 0 else letters[:by]
-        if self.reverse_complement and rng.random() < 0.5:
+        if len(letters) - abs(by) < self.min_length:
+            by = 0
+        view = View(max(by, 0), len(letters) + min(by, 0), bool(self.reverse_complement and rng.random() < 0.5))
+        letters = letters[view.first : view.last]
+        if view.turned:
             letters = corpus.alphabet.reverse_complement(letters)
         if self.substitution:
             drawn = rng.choice(np.frombuffer(corpus.alphabet.letters.encode(), np.uint8), len(letters))
             letters = np.where(rng.random(len(letters)) < self.substitution, drawn, letters)
-        return letters
+        return letters, view
+
+    def letters(self, corpus: Corpus, record: int, epoch: int) -> Letters:
+        """The letters of a record of the corpus as epoch `epoch` shows them."""
+        return self.view(corpus, record, epoch)[0]

@@ -6,7 +6,8 @@ runs have `metrics`, which draws bootstraps a thousand times as fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio import config
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.points import points_of
+from selfattn_bio.files import sha256_of
 
 Array = NDArray[np.float64]
 UNKNOWN = -100  # a class that is not known, in integer targets: what torch's cross-entropy leaves out
@@ -28,6 +31,7 @@ MAIN = {
     "regression": ("pearson", True),
     "several": ("mean", True),  # of the parts' main metrics, of all of which a higher value is better
     "labels": ("accuracy", True),
+    "bins": ("auprc", True),
     "masked": ("perplexity", False),
     "causal": ("perplexity", False),
 }
@@ -41,6 +45,8 @@ def fitted(objective: config.Objective, train: pd.DataFrame, records: pd.DataFra
     match objective:
         case config.SeveralObjective(parts=parts):
             return objective.model_copy(update={"parts": {name: fitted(part, train, records, place) for name, part in parts.items()}})
+        case config.BinsObjective(points_sha256=""):
+            return objective.model_copy(update={"points_sha256": sha256_of(Path(objective.points))})
         case config.MulticlassObjective(classes=()):
             classes = tuple(sorted(train[objective.column].dropna().unique()))
             if len(classes) < 2:
@@ -66,7 +72,7 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.D
     targets
         The objective's `target_columns`, n rows of text.
     records
-        id and length (letters) of the same records.
+        id and length (letters) of the same records; for bins chrom, start and strand, too.
     place
         Of the table, for errors.
 
@@ -74,7 +80,7 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.D
     -------
     multiclass: (n,) index of the class, UNKNOWN where there is none. multilabel, regression: (n, C) floats, NaN where there is none.
     labels: (n,) objects, each (L,) indices with UNKNOWN where a letter has no label. several: (n,) structured, a field of each part by
-    its name. masked, causal: (n, 0).
+    its name. bins: (n,) objects, the `Points` of each. masked, causal: (n, 0).
 
     Raises
     ------
@@ -111,8 +117,17 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.D
                 if len(found[row]) != length:
                     raise CorpusError(f"labels must be as long as the sequence ({length}), got {len(text)} of {name!r}", place=place)
             return found
+        case config.BinsObjective(points=path):
+            return points_of(path, records)
         case _:
             return np.zeros((len(targets), 0))
+
+
+def objects(items: Sequence[object]) -> NDArray[np.object_]:
+    """An array of things, (n,), whatever they are."""
+    found = np.empty(len(items), dtype=object)
+    found[:] = items
+    return found
 
 
 def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Array:
@@ -140,6 +155,9 @@ def check_known(objective: config.Objective, targets: NDArray, side: str, place:
     if isinstance(objective, config.SeveralObjective):
         for name, part in objective.parts.items():
             check_known(part, targets[name], side, place)
+    elif isinstance(objective, config.BinsObjective):
+        if not sum(len(points.at) for points in targets):
+            raise CorpusError(f"{side} must hold a record with one of the points, got none", place=objective.points)
     elif objective.target_columns and not number_known(targets):
         raise CorpusError(f"{side} must hold a record with {' or '.join(objective.target_columns)}, got none", place=place)
 

@@ -50,7 +50,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Resamples of one set of labelled records, drawn within each class, so that every resample has both.
+    """Resamples of one set of labelled records, drawn within each class, so that every resample has both, or in whole blocks.
 
     Parameters
     ----------
@@ -62,6 +62,8 @@ class Bootstrap:
         The same seed gives the same resamples.
     bins
         Of the calibration error: equally wide over [0, 1].
+    blocks
+        (n,) the number of each record's block, from 0: a block is drawn as a whole, as its records are no independent draws.
 
     Raises
     ------
@@ -73,6 +75,7 @@ class Bootstrap:
     draws: int = 1000
     seed: int = 0
     bins: int = 15
+    blocks: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if sorted(set(np.asarray(self.labels).tolist())) != [0, 1]:
@@ -111,10 +114,14 @@ class Bootstrap:
         """Rows of how often each record is drawn, (rows, n), a chunk at a time; the same on every call."""
         rng, labels, left = np.random.default_rng(self.seed), np.asarray(self.labels), self.draws
         members = [np.flatnonzero(labels == label) for label in (0, 1)]
+        number = 0 if self.blocks is None else int(self.blocks.max()) + 1
         rows_at_once = max(1, CHUNK // len(labels))
         while left:
             rows = min(left, rows_at_once)
             left -= rows
+            if self.blocks is not None:
+                yield rng.multinomial(number, np.full(number, 1 / number), size=rows).astype(np.float32)[:, self.blocks]
+                continue
             weights = np.zeros((rows, len(labels)), dtype=np.float32)
             for member in members:
                 drawn = rng.integers(len(member), size=(rows, len(member))) + np.arange(rows)[:, None] * len(member)

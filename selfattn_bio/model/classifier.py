@@ -12,6 +12,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn
+from selfattn_bio.model.dilated import Dilated
 from selfattn_bio.model.encoder import Encoder
 from selfattn_bio.model.heads import build_head
 from selfattn_bio.model.stem import build_stem
@@ -22,15 +23,15 @@ from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
 class AttentionBody(nn.Module):
     """Stem, encoder, head."""
 
-    def __init__(self, section: config.AttentionModel, num_outputs: int, per_token: bool) -> None:
+    def __init__(self, section: config.AttentionModel, num_outputs: int, kind: str) -> None:
         super().__init__()
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = Encoder(section)
-        self.head = build_head(section, num_outputs, per_token)
-        self.token_dim, self.per_token = self.stem.token_dim, per_token
+        self.head = build_head(section, num_outputs, kind)
+        self.token_dim, self.per_token = self.stem.token_dim, kind in config.PER_TOKEN
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, N, token_dim), mask (B, N) -> (B, C), or (B, N, C) of a head with outputs a token."""
+        """x (B, N, token_dim), mask (B, N) -> (B, C), or (B, N, C) of a head with outputs a token, (B, M, C) a place."""
         num_tokens = x.shape[1]
         x, mask = self.encode(x, mask)
         outputs = self.head(x, mask)
@@ -47,17 +48,17 @@ class Network(nn.Module):
     """Token ids in, C outputs a sequence or a token out; in two steps where a gradient at the embeddings is wanted.
 
     With several members it is an ensemble in one network: they share the token embeddings and the batches, each starts from its own
-    weights and has its own loss, and their mean is the score.
+    weights and has its own loss, and their mean is the score. `kind` is that of the objective, which says what there is an output of.
     """
 
-    def __init__(
-        self, section: config.AttentionModel | config.CnnModel, vocabulary_size: int, num_outputs: int = 1, per_token: bool = False
-    ) -> None:
+    def __init__(self, section: config.Model, vocabulary_size: int, num_outputs: int = 1, kind: str = "binary") -> None:
         super().__init__()
-        bodies: list[AttentionBody | Cnn] = []
+        bodies: list[AttentionBody | Cnn | Dilated] = []
         for _ in range(section.members):
             if isinstance(section, config.AttentionModel):
-                bodies.append(AttentionBody(section, num_outputs, per_token))
+                bodies.append(AttentionBody(section, num_outputs, kind))
+            elif isinstance(section, config.DilatedModel):
+                bodies.append(Dilated(section, num_outputs))
             else:
                 bodies.append(Cnn(section, num_outputs))
         self.members = nn.ModuleList(bodies)
@@ -96,7 +97,7 @@ class SharedByStrands(nn.Module):
 def build_network(run: config.RunFile) -> Network:
     """The network of a run file, freshly initialised from torch's global RNG."""
     tokenizer = tokenizer_of(run)
-    network = Network(run.model, tokenizer.vocabulary_size, num_outputs(run), run.objective.kind in config.PER_TOKEN)
+    network = Network(run.model, tokenizer.vocabulary_size, num_outputs(run), run.objective.kind)
     if run.tokens.canonical:
         register_parametrization(network.embedding, "weight", SharedByStrands(torch.from_numpy(tokenizer.canonical())))
     return network

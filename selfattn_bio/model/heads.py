@@ -105,10 +105,37 @@ class TokenHead(nn.Module):
         return self.classify(x).unflatten(-1, (self.pool, -1)).flatten(1, 2)
 
 
-def build_head(section: config.AttentionModel, num_outputs: int, per_token: bool) -> PoolingHead | ClsHead | TokenHead:
-    """The head that the run file names; of an objective with outputs a token there is one only."""
-    if per_token:
+class PlaceHead(nn.Module):
+    """Each vector of the encoder has its outputs; the learned vectors in front are the pattern's global tokens, which hold no place.
+
+    What is asked of a place is rarely so, and the outputs begin there: else the first steps learn that alone.
+    """
+
+    RARE = -5.0  # logits of the start, .7 %
+
+    def __init__(self, embed_dim: int, num_outputs: int, num_global: int) -> None:
+        super().__init__()
+        self.num_prefix = num_global
+        self.vectors = nn.Parameter(torch.empty(num_global, embed_dim).normal_(std=0.02))
+        self.classify = nn.Linear(embed_dim, num_outputs)
+        nn.init.constant_(self.classify.bias, self.RARE)
+
+    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, L, D), mask (B, L) -> (B, G + L, D), (B, G + L)."""
+        front = self.vectors.to(x.dtype).expand(x.shape[0], -1, -1)
+        return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], self.num_prefix), mask), 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, G + L, D) -> (B, L, C)."""
+        return self.classify(x[:, self.num_prefix :])
+
+
+def build_head(section: config.AttentionModel, num_outputs: int, kind: str = "binary") -> PoolingHead | ClsHead | TokenHead | PlaceHead:
+    """The head that the run file names; of an objective with outputs a token or a place (`kind`) there is one only."""
+    if kind in config.PER_TOKEN:
         return TokenHead(section.embed_dim, num_outputs, section.stem.pool if isinstance(section.stem, config.ConvStem) else 1)
+    if kind in config.PER_PLACE:
+        return PlaceHead(section.embed_dim, num_outputs, getattr(section.pattern, "num_global", 0))
     if isinstance(section.head, config.PoolingHead):
         return PoolingHead(section.embed_dim, section.num_heads, section.head.parts, section.dropout, num_outputs)
     return ClsHead(section.embed_dim, section.dropout, num_outputs)

@@ -5,8 +5,9 @@ Hides: convolution, pooling, and that padding must stay 0. The network builds on
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool1d, pad
+from torch.nn.functional import max_pool1d, max_pool2d, pad
 
 from selfattn_bio import config
 from selfattn_bio.attention.dropout import Dropout
@@ -68,6 +69,65 @@ class ConvStem(nn.Module):
         return pooled.masked_fill(~pooled_mask[:, None], 0.0), pooled_mask
 
 
-def build_stem(section: config.NoStem | config.ConvStem, embed_dim: int, dropout: float) -> NoStem | ConvStem:
+class TowerStem(nn.Module):
+    """Stages of convolution, max-pooling and, but for the first, a convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
+
+    For long sequences, as the stems of Basenji (Kelley 2018) and Enformer (Avsec 2021). Convolutions are those of images one letter high,
+    with the channels last in memory: those of sequences took twice as long, pooling five times (docs/decisions.md, 2026-11-25).
+    """
+
+    def __init__(self, section: config.TowerStem, embed_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.token_dim, self.pool = section.token_dim, section.pool
+        widths = (section.token_dim, *section.channels, embed_dim)
+        shapes = list(zip(widths, widths[1:], section.kernels, section.pools, strict=False))
+        self.stages = nn.ModuleList(
+            TowerStage(*shape, residual_kernel=section.residual_kernel if number else None) for number, shape in enumerate(shapes)
+        )
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, N, token_dim), mask (B, N) -> (B, M, D), (B, M) with M = ceil(N / pool)."""
+        x = (x * mask[..., None]).unsqueeze(1).permute(0, 3, 1, 2)  # (B, C, 1, N), channels last
+        for stage in self.stages:
+            x, mask = stage(x, mask)
+        return self.dropout(x[:, :, 0].transpose(1, 2)), mask
+
+
+class TowerStage(nn.Module):
+    """One stage; padding is 0 before and after it."""
+
+    def __init__(self, before: int, after: int, kernel: int, pool: int, residual_kernel: int | None) -> None:
+        super().__init__()
+        self.pool = pool
+        self.first = nn.Conv2d(before, after, (1, kernel), padding=(0, kernel // 2), bias=False)
+        self.first_norm, self.first_act = nn.BatchNorm2d(after), nn.GELU()
+        self.second = None
+        if residual_kernel is not None:
+            self.second = nn.Conv2d(after, after, (1, residual_kernel), padding=(0, residual_kernel // 2), bias=False)
+            self.second_norm, self.second_act = nn.BatchNorm2d(after), nn.GELU()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, C, 1, N), mask (B, N) -> (B, D, 1, ceil(N / pool)), (B, ceil(N / pool))."""
+        x, missing = self.first(x), -mask.shape[1] % self.pool
+        if missing or not bool(mask.all()):
+            x = pad(x.masked_fill(~mask[:, None, None], float("-inf")), (0, missing), value=float("-inf"))
+            mask = pad(mask, (0, missing))
+        mask = mask.unflatten(1, (-1, self.pool)).any(-1)
+        x = max_pool2d(x, (1, self.pool)).masked_fill(~mask[:, None, None], 0.0)
+        x = self.first_act(self.first_norm(x)) * mask[:, None, None]
+        if self.second is not None:
+            x = x + self.second_act(self.second_norm(self.second(x))) * mask[:, None, None]
+        return x, mask
+
+
+def build_stem(section: config.Stem, embed_dim: int, dropout: float) -> NoStem | ConvStem | TowerStem:
     """The stem that the run file names."""
-    return ConvStem(section, embed_dim, dropout) if isinstance(section, config.ConvStem) else NoStem(embed_dim)
+    match section:
+        case config.ConvStem():
+            return ConvStem(section, embed_dim, dropout)
+        case config.TowerStem():
+            return TowerStem(section, embed_dim, dropout)
+        case _:
+            return NoStem(embed_dim)

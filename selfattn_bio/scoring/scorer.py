@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
+from torch.nn.functional import pad, softplus
 
-from selfattn_bio.config import PER_TOKEN, RunFile
+from selfattn_bio.config import PER_PLACE, PER_TOKEN, BinsObjective, RunFile
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import CALIBRATION, load_model
@@ -25,6 +26,7 @@ from selfattn_bio.scoring.reference import Reference, load_reference
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
+UNLIKELY = -30.0  # logit of a place that is not there
 BATCH_LETTERS = 32_768  # about 100 sequences of 300 letters: chunks of 256 took twice as long a sequence
 
 
@@ -115,7 +117,7 @@ class Scorer:
         ValueError
             If a sequence is shorter than the model's k, or the model's outputs are those of tokens.
         """
-        if self.run.objective.kind in PER_TOKEN:
+        if self.run.objective.kind in (*PER_TOKEN, *PER_PLACE):
             raise ValueError(f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}")
         outputs = np.empty((len(letters), num_outputs(self.run)))
         with torch.inference_mode():
@@ -136,6 +138,36 @@ class Scorer:
                     outputs[row] = of_row[: self.tokenizer.num_tokens(len(letters[row]))]
         return outputs
 
+    def log_rates(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[NDArray[np.float64]]:
+        """Of a model of bins, log rates (whole bins, 2) of points on the forward and the reverse strand, the mean of reading both ways.
+
+        Raises
+        ------
+        ValueError
+            If a sequence is shorter than a bin, or the model is of another objective.
+        """
+        if not isinstance(self.run.objective, BinsObjective):
+            raise ValueError(f"objective must be 'bins' to have rates, got {self.run.objective.kind!r}")
+        size = self.run.objective.bin
+        if letters and (shortest := min(map(len, letters))) < size:
+            raise ValueError(f"sequences must be at least a bin of {size} letters long, got {shortest}")
+        whole = [row[: len(row) // size * size] for row in letters]
+        forward = self._log_rates(whole, batch_size)
+        turned = self._log_rates([self.alphabet.reverse_complement(row) for row in whole], batch_size)
+        return [(one + other[::-1, ::-1]) / 2 for one, other in zip(forward, turned, strict=True)]
+
+    def _log_rates(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None) -> list[NDArray[np.float64]]:
+        """As they are read."""
+        size: int = self.run.objective.bin  # type: ignore[union-attr]
+        found: list[NDArray[np.float64]] = [np.empty((0, 2))] * len(letters)
+        with torch.inference_mode():
+            for rows in self.batches(letters, batch_size):
+                outputs = self.network(self.tokens_of([letters[i] for i in rows]))  # (B, M, N, 2)
+                rates = rates_of_bins(outputs, size // self.run.pitch, len(letters[rows[0]]) // size)  # the longest comes first
+                for row, of_row in zip(rows, rates.log().mean(1).double().cpu().numpy(), strict=True):
+                    found[row] = of_row[: len(letters[row]) // size]
+        return found
+
     def logits(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Logits of label 1, (n,), of a model of positives against negatives; arguments and errors as of `outputs`."""
         if self.run.objective.kind != "binary":
@@ -149,6 +181,16 @@ class Scorer:
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities of label 1."""
         return expit(logits / self.temperature)
+
+
+def rates_of_bins(outputs: torch.Tensor, places: int, bins: int) -> torch.Tensor:
+    """Logits (..., N, C) of places -> (..., bins, C) in float32: of each bin of so many places -log of the chance that none has what is asked.
+
+    The chances of places are taken as independent (noisy-or), so that their rates add up.
+    """
+    missing = bins * places - outputs.shape[-2]
+    outputs = pad(outputs.float(), (0, 0, 0, missing), value=UNLIKELY)  # a k-mer ends before its letter does; what is over is cut off
+    return softplus(outputs).unflatten(-2, (bins, places)).sum(-2).clamp(min=1e-9)
 
 
 @dataclass(frozen=True)

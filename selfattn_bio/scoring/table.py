@@ -17,6 +17,7 @@ from scipy.special import expit
 
 from selfattn_bio.config import (
     BinaryObjective,
+    BinsObjective,
     LabelsObjective,
     MulticlassObjective,
     Objective,
@@ -25,6 +26,7 @@ from selfattn_bio.config import (
 )
 from selfattn_bio.evaluation.conformal import CONFORMAL, half_widths, names_of, sets_of
 from selfattn_bio.evaluation.measures import predictions_of
+from selfattn_bio.evaluation.points import chance
 from selfattn_bio.evaluation.summary import spread
 from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
 from selfattn_bio.scoring.reference import LIKE
@@ -74,8 +76,9 @@ def score_sequences(
     One row a sequence, in the order given: id (header, name or number), then by objective
     binary: logit, probability, predicted (the label: 1 from the threshold on that was fitted on valid, else 0);
     multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each; regression: each column;
-    several: those of each part, as PART.COLUMN; labels: predicted, text as long as the sequence; masked and causal models score no
-    sequences.
+    several: those of each part, as PART.COLUMN; labels: predicted, text as long as the sequence; bins: a row a whole bin, with start and
+    end (0-based half-open, of the sequence), probability (of a point on either strand, by both readings, not calibrated), probability_+
+    and probability_-; masked and causal models score no sequences.
     With `coverage`: set, its labels joined by commas, or "none"; of numbers low_COLUMN and high_COLUMN. Of several models their union.
     Of several models also how far they differ, the standard deviation over them: binary: spread, of the logit; multiclass: spread_CLASS,
     multilabel and regression: spread_COLUMN, of what the column of that name holds; labels: none.
@@ -113,7 +116,7 @@ def score_batches(
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
     scoring.check()
-    inputs = read_inputs(scorer.alphabet, sequences, max(member.tokenizer.k for member in scorer.members), genome)
+    inputs = read_inputs(scorer.alphabet, sequences, max(map(_shortest, scorer.members)), genome)
     for ids, letters in chunks(inputs):
         yield scoring.table(ids, letters)
 
@@ -151,6 +154,8 @@ class Scoring:
             raise ValueError(f"batch_size must be positive, got {self.batch_size}")
         if self.rc and isinstance(objective, LabelsObjective):
             raise ValueError("rc must be false for labels a letter, got true: the other strand has other letters")
+        if self.rc and isinstance(objective, BinsObjective):
+            raise ValueError("rc must be false for bins, got true: they are read both ways as it is")
         if self.coverage is None:
             return
         if not 0 < self.coverage < 1:
@@ -165,6 +170,9 @@ class Scoring:
     def table(self, ids: list[str], letters: Sequence[NDArray[np.uint8]]) -> pd.DataFrame:
         """The rows of these sequences."""
         objective, members = self.scorer.run.objective, self.scorer.members
+        if isinstance(objective, BinsObjective):
+            log_rates = [member.log_rates(letters, self.batch_size) for member in members]
+            return _bins_said(ids, [np.mean(rows, axis=0) for rows in zip(*log_rates, strict=True)], objective.bin, self.unlike(letters))
         if isinstance(objective, LabelsObjective):
             of_members = [member.token_outputs(letters, self.batch_size) for member in members]
             best = [predictions_of(objective, np.mean(rows, axis=0)).argmax(-1) for rows in zip(*of_members, strict=True)]
@@ -224,6 +232,23 @@ def _said(objective: Objective, predicted: NDArray[np.float64], each: NDArray[np
     found = {"predicted": [names[i] for i in predicted.argmax(axis=1)]} if called else {}
     values = {prefix + name: predicted[:, i] for i, name in enumerate(names)}
     return found | values | _spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
+
+
+def _bins_said(
+    ids: Sequence[str], log_rates: Sequence[NDArray[np.float64]], size: int, unlike: dict[str, list[str]]
+) -> pd.DataFrame:
+    """One row a bin."""
+    counts, rates = [len(rows) for rows in log_rates], np.concatenate([np.empty((0, 2)), *log_rates])
+    start = np.concatenate([np.empty(0, np.int64), *(size * np.arange(count) for count in counts)])
+    strands = {f"probability_{strand}": chance(rates[:, [i]]) for i, strand in enumerate("+-")}
+    of_records = {name: np.repeat(np.array(values, object), counts) for name, values in {"id": ids, **unlike}.items()}
+    table = pd.DataFrame({"id": of_records.pop("id"), "start": start, "end": start + size, "probability": chance(rates), **strands})
+    return table.assign(**of_records)
+
+
+def _shortest(scorer: Scorer) -> int:
+    """Letters that a sequence must have."""
+    return scorer.run.objective.bin if isinstance(scorer.run.objective, BinsObjective) else scorer.tokenizer.k
 
 
 def _spreads(values: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:

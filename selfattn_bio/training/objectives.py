@@ -18,8 +18,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from selfattn_bio import config
 from selfattn_bio.evaluation.measures import UNKNOWN, measure, number_known, predictions_of
+from selfattn_bio.evaluation.points import Bins, measure_bins
 from selfattn_bio.evaluation.targets import language_metrics
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Scorer, rates_of_bins
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 
 
@@ -53,7 +54,7 @@ class OfSequences(Objective):
 
 
 class OfTokens(Objective):
-    """Outputs are (B, M, N, C), of each token; M are the members, whose losses are averaged."""
+    """Outputs are (B, M, N, C), of each token or place; M are the members, whose losses are averaged."""
 
     @abstractmethod
     def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
@@ -248,6 +249,37 @@ class Labels(OfTokens):
         return {"loss": loss, **measure(self.section, predictions_of(self.section, joined), truth)}
 
 
+class BinsOfPoints(OfTokens):
+    """Cross-entropy of each bin and strand; outputs are (B, M, N, 2), of each place of the encoder.
+
+    By strand, as both strands together tell half as much: on the fly's 2R the same steps came to a valid AUPRC of .29 so, and to .33 by
+    strand in half of them (docs/decisions.md, 2026-11-25).
+    """
+
+    def __init__(self, section: config.BinsObjective, pitch: int) -> None:
+        self.size, self.places = section.bin, section.bin // pitch
+
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        """`targets` are the `Points` of the rows; wanted is (B, bins, 2), NaN behind the last whole bin of a row."""
+        rows = [points.labels(self.size) for points in targets]
+        wanted = np.full((len(rows), max(map(len, rows)), 2), np.nan, dtype=np.float32)
+        for row, labels in zip(wanted, rows, strict=True):
+            row[: len(labels)] = labels
+        return Batch(tokens, torch.from_numpy(wanted).to(tokens.device), sum(map(len, rows)))
+
+    def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """outputs (B, M, N, 2), wanted (B, bins, 2) float, NaN where there is no bin."""
+        rates = rates_of_bins(outputs, self.places, wanted.shape[1])
+        wanted = wanted[:, None].expand_as(rates)
+        known = wanted.isfinite()
+        rate, holds = rates[known], wanted[known]
+        return torch.where(holds > 0.5, -torch.log(-torch.expm1(-rate)), rate).sum() / outputs.shape[1]
+
+    def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
+        bins = Bins.of(targets, self.size)
+        return measure_bins(bins.joined(scorer.log_rates(letters)), bins.labels)
+
+
 class LanguageModel(OfTokens):
     """What a masked and a causal model share: tokens are what is wanted, and perplexity is how well."""
 
@@ -330,6 +362,8 @@ def build_objective(run: config.RunFile, tokenizer: KmerTokenizer, targets: NDAr
     match run.objective:
         case config.LabelsObjective() as section:
             return Labels(section, run.training)
+        case config.BinsObjective() as section:
+            return BinsOfPoints(section, run.pitch)
         case config.MaskedObjective() | config.CausalObjective() as section:
             return build_language_model(section, tokenizer)
         case section:

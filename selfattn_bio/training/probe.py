@@ -166,9 +166,9 @@ def _start_deaf(process: BaseProcess) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def grows_squared(model: config.AttentionModel | config.CnnModel) -> bool:
+def grows_squared(model: config.Model) -> bool:
     """Whether the work, and with some kernels the memory, of a record grows with the square of its length."""
-    if isinstance(model, config.CnnModel):
+    if not isinstance(model, config.AttentionModel):
         return False
     return model.pattern.kind in ("full", "strided") or model.kernel in ("reference", "sdpa")
 
@@ -254,7 +254,7 @@ class _Climber:
     def _trainer(self, length: int, batch: int, spread: tuple[float, ...]) -> Trainer:
         self.trainer = None  # the one before goes before the next comes
         training = self.run.training.model_copy(update={"batch_size": batch, "accumulate": self.accumulate})
-        run = self.run.model_copy(update={"training": training})
+        run = with_points(self.run.model_copy(update={"training": training}), self.folder)
         corpus, split = made_up(run, [max(round(share * length), SHORTEST) for share in spread], self.scored, self.folder)
         reset_peak()
         return Trainer(self.fabric, run, corpus, split, self.folder / "model", "plan")
@@ -304,7 +304,10 @@ def made_up(run: config.RunFile, lengths: list[int], scored: int, folder: Path) 
     binary = run.objective.kind == "binary"
     files = [folder / "0.fa", folder / "1.fa"] if binary else [folder / "0.fa"]
     for number, file in enumerate(files):
-        records = (f">{name}\n{rng.choice(letters, wanted[name]).tobytes().decode()}\n" for name in list(wanted)[number :: len(files)])
+        names = list(wanted)[number :: len(files)]
+        places = (f" chrom={name} start=0 end={wanted[name]}" if run.objective.kind == "bins" else "" for name in names)
+        rows = (rng.choice(letters, wanted[name]).tobytes().decode() for name in names)
+        records = (f">{name}{place}\n{row}\n" for name, place, row in zip(names, places, rows, strict=True))
         file.write_text("".join(records), encoding="ascii")
     targets = _targets(run.objective, list(wanted.values()), rng)
     table = None
@@ -316,6 +319,15 @@ def made_up(run: config.RunFile, lengths: list[int], scored: int, folder: Path) 
     split = pd.DataFrame({"id": corpus.records["id"], "split": corpus.records["id"].str.partition("-")[0], "reason": ""})
     split.to_csv(folder / "split.tsv", sep="\t", index=False)
     return corpus, folder / "split.tsv"
+
+
+def with_points(run: config.RunFile, folder: Path) -> config.RunFile:
+    """The run, of objective bins with made-up points: one on each of the first records of either side."""
+    if not isinstance(run.objective, config.BinsObjective):
+        return run
+    path = folder / "points.bed"
+    path.write_text("train-0\t0\t1\t.\t0\t+\nvalid-0\t0\t1\t.\t0\t-\n", encoding="ascii")
+    return run.model_copy(update={"objective": run.objective.model_copy(update={"points": str(path)})})
 
 
 def _targets(objective: config.Objective, lengths: list[int], rng: np.random.Generator) -> dict[str, list]:

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import BinsObjective, RunFile
 from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.measures import check_known, fitted, targets_of
+from selfattn_bio.evaluation.measures import check_known, fitted, objects, targets_of
 from selfattn_bio.sequence.splits import read_split
 
 
@@ -60,10 +60,13 @@ def _check_lengths(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: 
     if not len(rows):
         raise CorpusError(f"{side} must hold records, got none", place=str(split_path))
     lengths = corpus.records["length"].to_numpy()[rows]
-    if lengths.min() < run.tokens.k:
+    least, what = run.tokens.k, "tokens.k"
+    if isinstance(run.objective, BinsObjective):
+        least, what = max((least, what), (run.objective.bin, "objective.bin"))
+    if lengths.min() < least:
         short = corpus.records["id"].iloc[rows[lengths.argmin()]]
-        message = f"records must be at least tokens.k = {run.tokens.k} letters long, got {lengths.min()} in {short!r}"
-        raise CorpusError(message, place=str(corpus.path), cure="Lower tokens.k or raise data.min_length")
+        message = f"records must be at least {what} = {least} letters long, got {lengths.min()} in {short!r}"
+        raise CorpusError(message, place=str(corpus.path), cure=f"Lower {what} or raise data.min_length")
 
 
 def _labelled(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, split_path: Path) -> Side:
@@ -90,6 +93,7 @@ class Stream:
         self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
         self.order = BatchOrder(corpus.records["length"].to_numpy()[side.rows], training.batch_size, training.seed)
         self.augmentation = Augmentation(training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution)
+        self.move_points = run.objective.kind == "bins"  # with the letters; other targets are of the record as a whole
         self.per_epoch = math.ceil(len(side.rows) / training.batch_size)
         self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])
 
@@ -113,5 +117,8 @@ class Stream:
 
     def examples(self, epoch: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray]:
         """Padded letters (B, L) and targets (B, ...) of rows of the side."""
-        letters = [self.augmentation.letters(self.corpus, int(record), epoch) for record in self.side.rows[rows]]
-        return pad_letters(letters), self.side.targets[rows]
+        views = [self.augmentation.view(self.corpus, int(record), epoch) for record in self.side.rows[rows]]
+        targets = self.side.targets[rows]
+        if self.move_points:
+            targets = objects([points.seen(*view) for points, (_, view) in zip(targets, views, strict=True)])
+        return pad_letters([letters for letters, _ in views]), targets

@@ -1,0 +1,37 @@
+"""The dilated convolutional baseline of long sequences (as Basenji): a model kind like attention, trained by the same command.
+
+Hides: its layers. The network builds one.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from selfattn_bio import config
+from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.model.heads import PlaceHead
+from selfattn_bio.model.stem import build_stem
+
+
+class Dilated(nn.Module):
+    """Stem, convolutions with growing dilation and a residual each, outputs of each place. Source: Kelley et al. 2018."""
+
+    def __init__(self, section: config.DilatedModel, num_outputs: int) -> None:
+        super().__init__()
+        dim = section.embed_dim
+        self.stem = build_stem(section.stem, dim, section.dropout)
+        self.token_dim = self.stem.token_dim
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(dim, dim, section.kernel, padding=d * (section.kernel // 2), dilation=d, bias=False) for d in section.dilations
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in section.dilations)
+        self.act, self.dropout = nn.GELU(), Dropout(section.dropout)
+        self.head = PlaceHead(dim, num_outputs, num_global=0)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, N, token_dim), mask (B, N) -> (B, M, C)."""
+        x, mask = self.stem(x, mask)
+        x = x.transpose(1, 2)  # (B, D, M)
+        for convolve, norm in zip(self.convolutions, self.norms, strict=True):
+            x = x + self.dropout(self.act(norm(convolve(x)))) * mask[:, None]
+        return self.head(x.transpose(1, 2), mask)

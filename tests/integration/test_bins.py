@@ -1,0 +1,107 @@
+"""Objective bins on planted truth, by the commands: a word with a direction in random letters, in bins of 20 letters."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.sequence.alphabet import DNA
+
+WORD = b"TATCGATACG"
+RUN = """
+[data]
+sequences = "s.fa"
+[split]
+kind = "chromosome"
+valid = ["c1"]
+test = ["c2"]
+[tokens]
+k = 1
+[objective]
+kind = "bins"
+points = "points.bed"
+bin = 20
+[model]
+kind = "attention"
+members = 1
+embed_dim = 16
+num_heads = 1
+num_layers = 1
+feedforward_dim = 16
+dropout = 0.0
+stem = {{ kind = "tower", token_dim = 4, channels = [16], kernels = [11, 3], pools = [5, 2], residual_kernel = 3 }}
+pattern = {{ kind = "window", window = 4, num_global = 1 }}
+[variants.dilated]
+model = {{ kind = "dilated", embed_dim = 16, dilations = [1], stem = {{ kind = "tower", channels = [16], kernels = [11, 3], pools = [5, 2] }} }}
+[variants.dilated.training]
+max_steps = 5
+[training]
+max_steps = {steps}
+batch_size = 16
+learning_rate = 1e-2
+warmup_steps = 10
+evaluate_every = 50
+ema_decay = 0.9
+shift = 19
+reverse_complement = true
+[evaluation]
+bootstraps = 50
+block = 200
+"""
+
+
+@pytest.fixture
+def task(tmp_path, monkeypatch):
+    """Three chromosomes of 8,000 letters, 60 words each on either strand, windows of 420 letters every 200."""
+    monkeypatch.chdir(tmp_path)
+    rng, fasta, bed = np.random.default_rng(0), [], []
+    for chrom in ("c0", "c1", "c2"):
+        letters = rng.choice(np.frombuffer(b"ACGT", np.uint8), 8000)
+        for at in np.sort(rng.choice(np.arange(1, 265), 60, replace=False)) * 30:
+            word, strand = np.frombuffer(WORD, np.uint8), "+-"[int(rng.integers(2))]
+            letters[at : at + len(word)] = word if strand == "+" else DNA.reverse_complement(word)
+            first = at if strand == "+" else at + len(word) - 1
+            bed.append(f"{chrom}\t{first}\t{first + 1}\tp\t0\t{strand}\n")
+        for start in range(0, len(letters) - 420, 200):
+            fasta.append(f">{chrom}_{start} chrom={chrom} start={start} end={start + 420} strand=+\n{bytes(letters[start : start + 420]).decode()}\n")
+    Path("s.fa").write_text("".join(fasta))
+    Path("points.bed").write_text("".join(bed))
+
+    def go(steps=150):
+        Path("run.toml").write_text(RUN.format(steps=steps))
+        common = ["--run-file", "run.toml", "--corpus", "corpus"]
+        assert main(["ingest", "--fasta", "s.fa", "--alphabet", "dna", "--output", "corpus"]) == 0
+        assert main(["split", *common, "--output", "split.tsv"]) == 0
+        train = ["train", *common, "--split", "split.tsv", "--threads", "1", "--output"]
+        assert main([*train, "model"]) == 0
+        assert main([*train, "dilated", "--variant", "dilated"]) == 0
+        evaluate = ["evaluate", *common, "--split", "split.tsv", "--model", "model", "--variant", "dilated=dilated", "--output", "."]
+        return main(evaluate)
+
+    return go
+
+
+@pytest.mark.slow
+def test_planted_words_are_found_on_their_strand(task, capsys):
+    assert task() == 0
+    print(capsys.readouterr().out)
+    metrics = json.loads(Path("metrics.json").read_text())
+    test = metrics["test"]
+    assert (test["n"], test["blocks"]) == (8000 // 20 - 2, 40)
+    assert test["model"]["auprc"]["value"] > 0.9
+    assert test["model"]["auprc"]["low"] <= test["model"]["auprc"]["value"] <= test["model"]["auprc"]["high"]
+    assert set(test["baselines"]) == {"dilated", "gc", "kmer5_logistic"}
+    assert metrics["differences"]["baselines"]["gc"]["auprc"]["low"] > 0.3
+    table = pd.read_csv("predictions/test.tsv", sep="\t")
+    assert list(table) == ["chrom", "start", "label", "end", "model", "dilated", "gc", "kmer5_logistic"]
+    letters = "ACCA" * 50 + WORD.decode() + "ACCA" * 50
+    Path("new.fa").write_text(f">a\n{letters}\n>b\n{letters[:405]}\n")
+    assert main(["score", "--model", "model", "--fasta", "new.fa", "--output", "scores.tsv"]) == 0
+    scores = pd.read_csv("scores.tsv", sep="\t")
+    assert scores["id"].tolist() == ["a"] * 20 + ["b"] * 20
+    best = scores.iloc[scores["probability"].idxmax()]
+    assert best["start"] == 200
+    assert best["probability_+"] > 10 * best["probability_-"]
