@@ -20,11 +20,25 @@ from make_fly_promoters import read_upstream
 
 SOURCE_SHA256 = "dcf0f58d162c93f8f629d2f55374e916015987092f0fefdd0bbeb03c3e854547"
 CHROM = "chr2R"
+WIDTH, BIN = 32_768, 200  # letters
+SIDES = ((0, 14_000_000, 8_000), (14_000_000, 16_500_000, WIDTH // BIN * BIN), (16_500_000, 21_146_708, WIDTH // BIN * BIN))
 
 
 def read_starts(upstream: Path) -> list[tuple[int, str]]:
     """Distinct starts on 2R in order, (0-based letter, strand)."""
     return sorted({(each.last + (1 if each.strand == "+" else -1), each.strand) for each in read_upstream(upstream) if each.chrom == CHROM})
+
+
+def windows() -> list[int]:
+    """Where windows begin: on train every 8,000 letters, so that each start is seen beside others; on valid and test bin after bin once.
+
+    The last one of a side may share bins with the one before.
+    """
+    found = []
+    for first, end, step in SIDES:
+        last = first + (end - WIDTH - first) // BIN * BIN
+        found += [*range(first, last, step), last]
+    return found
 
 
 def main() -> None:
@@ -44,7 +58,9 @@ def main() -> None:
     starts = read_starts(arguments.upstream)
     lines = [f"{CHROM}\t{start}\t{start + 1}\t.\t0\t{strand}\n" for start, strand in starts]
     (arguments.output / "tss.bed").write_text("".join(lines), encoding="ascii")
-    print(f"{len(starts)} starts")
+    lines = [f"{CHROM}\t{start}\t{start + WIDTH}\n" for start in windows()]
+    (arguments.output / "windows.bed").write_text("".join(lines), encoding="ascii")
+    print(f"{len(starts)} starts, {len(lines)} windows")
 
 
 if __name__ == "__main__":

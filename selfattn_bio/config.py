@@ -747,13 +747,15 @@ class CnnModel(Section):
 
 
 class DilatedModel(Section):
-    """[model] kind = "dilated": stem, then convolutions whose taps stand ever farther apart (as Basenji, Kelley 2018), an output a place."""
+    """[model] kind = "dilated": stem, then convolutions with taps ever farther apart (as Basenji, Kelley 2018), an output a place."""
 
     kind: Literal["dilated"] = "dilated"
     members: Positive = Field(1, description="networks trained side by side whose outputs are averaged")
     embed_dim: Positive = 128
     stem: TowerStem = TowerStem()
-    dilations: Listed[tuple[Positive, ...]] = Field((1, 2, 4, 8, 15), min_length=1, description="places between the taps of each convolution")
+    dilations: Listed[tuple[Positive, ...]] = Field(
+        (1, 2, 4, 8, 15), min_length=1, description="places between the taps of each convolution"
+    )
     kernel: Positive = Field(3, description="taps of each; odd")
     dropout: Fraction = 0.3
 
@@ -932,8 +934,12 @@ class BinsObjective(ObjectiveSection):
     """
 
     kind: Literal["bins"] = "bins"
-    points: str = Field(min_length=1, description="BED file (plain or gz) of stranded points; of a longer one its first letter on its strand")
-    bin: Positive = Field(200, description="letters; counted from 0 of the chromosome in evaluation, where records begin at a multiple of it")
+    points: str = Field(
+        min_length=1, description="BED file (plain or gz) of stranded points; of a longer one its first letter on its strand"
+    )
+    bin: Positive = Field(
+        200, description="letters; counted from 0 of the chromosome in evaluation, where records begin at a multiple of it"
+    )
     points_sha256: str = Field("", description="of the file, as it was when a model was trained")
 
     @property
@@ -1069,6 +1075,9 @@ class Variant(Section):
     tokens: Tokens | None = None
     model: Model | None = None
     training: Training = Field(Training(), description="what differs from [training]; what is not given is as there")
+    transfer: Transfer | None = Field(
+        None, description="what another model starts from; without tokens and model it starts as the run does"
+    )
 
 
 def _is_a_run(variant: Variant, info: ValidationInfo) -> Variant:
@@ -1224,8 +1233,10 @@ class RunFile(Section):
 
     @model_validator(mode="after")
     def _transfer_is_of_attention(self) -> RunFile:
-        if self.transfer and not isinstance(self.model, AttentionModel):
-            raise ValueError(f"[transfer] must go with model kind 'attention', got {self.model.kind!r}")
+        if self.transfer and isinstance(self.model, CnnModel):
+            raise ValueError("[transfer] must go with model kind 'attention', got 'cnn'")
+        if self.transfer and isinstance(self.model, DilatedModel) and self.transfer.adapt != "all":
+            raise ValueError(f"[transfer] adapt must be 'all' with model kind 'dilated', got {self.transfer.adapt!r}")
         return self
 
     @model_validator(mode="after")
@@ -1303,7 +1314,7 @@ class RunFile(Section):
         values["training"] = self.training.model_dump() | {key: getattr(change.training, key) for key in change.training.model_fields_set}
         values |= {"tokens": change.tokens or self.tokens, "model": change.model or self.model}
         if change.tokens or change.model:
-            values["transfer"] = None  # another network cannot take the weights
+            values["transfer"] = change.transfer  # another network may not take the weights of [transfer]
         return RunFile.model_validate(values)
 
     def member(self, number: int) -> RunFile:

@@ -81,6 +81,9 @@ class Augmentation:
     A shift by s drops the first s letters (s > 0) or the last -s (s < 0): the edge moves, and no letter is made up. A record that
     would come out shorter than `min_length` letters stays as it is. A share `substitution` of the letters becomes any letter of the
     alphabet, the one it was included.
+
+    With `multiple` a moved record has the same number of letters wherever it moved, a multiple of it, if it is long enough: long records
+    of one length then need no padding, which cost a third of their steps.
     """
 
     shift: int
@@ -88,6 +91,7 @@ class Augmentation:
     min_length: int
     seed: int
     substitution: float = 0.0
+    multiple: int = 0
 
     def view(self, corpus: Corpus, record: int, epoch: int) -> tuple[Letters, View]:
         """The letters of a record of the corpus as epoch `epoch` shows them, and which of its letters they are."""
@@ -98,7 +102,10 @@ class Augmentation:
         by = int(rng.integers(-self.shift, self.shift + 1))
         if len(letters) - abs(by) < self.min_length:
             by = 0
-        view = View(max(by, 0), len(letters) + min(by, 0), bool(self.reverse_complement and rng.random() < 0.5))
+        first, last = max(by, 0), len(letters) + min(by, 0)
+        if self.multiple and (length := (len(letters) - 2 * self.shift) // self.multiple * self.multiple):
+            first, last = self.shift + by, self.shift + by + length
+        view = View(first, last, bool(self.reverse_complement and rng.random() < 0.5))
         letters = letters[view.first : view.last]
         if view.turned:
             letters = corpus.alphabet.reverse_complement(letters)

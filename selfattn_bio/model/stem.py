@@ -70,13 +70,13 @@ class ConvStem(nn.Module):
 
 
 class TowerStem(nn.Module):
-    """Stages of convolution, max-pooling and, but for the first, a convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
+    """Stages of convolution, max-pooling and, but the first, a convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
 
     For long sequences, as the stems of Basenji (Kelley 2018) and Enformer (Avsec 2021). Convolutions are those of images one letter high,
     with the channels last in memory: those of sequences took twice as long, pooling five times (docs/decisions.md, 2026-11-25).
     """
 
-    def __init__(self, section: config.TowerStem, embed_dim: int, dropout: float) -> None:
+    def __init__(self, section: config.TowerStem, embed_dim: int) -> None:
         super().__init__()
         self.token_dim, self.pool = section.token_dim, section.pool
         widths = (section.token_dim, *section.channels, embed_dim)
@@ -84,14 +84,13 @@ class TowerStem(nn.Module):
         self.stages = nn.ModuleList(
             TowerStage(*shape, residual_kernel=section.residual_kernel if number else None) for number, shape in enumerate(shapes)
         )
-        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, N, token_dim), mask (B, N) -> (B, M, D), (B, M) with M = ceil(N / pool)."""
-        x = (x * mask[..., None]).unsqueeze(1).permute(0, 3, 1, 2)  # (B, C, 1, N), channels last
+        x = _without_padding(x.unsqueeze(1).permute(0, 3, 1, 2), mask)  # (B, C, 1, N), channels last
         for stage in self.stages:
             x, mask = stage(x, mask)
-        return self.dropout(x[:, :, 0].transpose(1, 2)), mask
+        return x[:, :, 0].transpose(1, 2), mask
 
 
 class TowerStage(nn.Module):
@@ -113,13 +112,20 @@ class TowerStage(nn.Module):
         x, missing = self.first(x), -mask.shape[1] % self.pool
         if missing or not bool(mask.all()):
             x = pad(x.masked_fill(~mask[:, None, None], float("-inf")), (0, missing), value=float("-inf"))
-            mask = pad(mask, (0, missing))
-        mask = mask.unflatten(1, (-1, self.pool)).any(-1)
-        x = max_pool2d(x, (1, self.pool)).masked_fill(~mask[:, None, None], 0.0)
-        x = self.first_act(self.first_norm(x)) * mask[:, None, None]
-        if self.second is not None:
-            x = x + self.second_act(self.second_norm(self.second(x))) * mask[:, None, None]
-        return x, mask
+            mask = pad(mask, (0, missing)).unflatten(1, (-1, self.pool)).any(-1)
+            x = max_pool2d(x, (1, self.pool)).masked_fill(~mask[:, None, None], 0.0)
+        else:
+            x, mask = max_pool2d(x, (1, self.pool)), mask[:, :: self.pool]
+        x = self.first_act(self.first_norm(x))
+        if self.second is None:
+            return _without_padding(x, mask), mask
+        x = _without_padding(x, mask)
+        return x + _without_padding(self.second_act(self.second_norm(self.second(x))), mask), mask
+
+
+def _without_padding(x: Tensor, mask: Tensor) -> Tensor:
+    """x (B, C, 1, N), mask (B, N) -> x, 0 where there is no token; as it is where there is no padding, as most long records have none."""
+    return x if bool(mask.all()) else x * mask[:, None, None]
 
 
 def build_stem(section: config.Stem, embed_dim: int, dropout: float) -> NoStem | ConvStem | TowerStem:
@@ -128,6 +134,6 @@ def build_stem(section: config.Stem, embed_dim: int, dropout: float) -> NoStem |
         case config.ConvStem():
             return ConvStem(section, embed_dim, dropout)
         case config.TowerStem():
-            return TowerStem(section, embed_dim, dropout)
+            return TowerStem(section, embed_dim)
         case _:
             return NoStem(embed_dim)

@@ -80,26 +80,26 @@ def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax:
     ax.legend(loc="upper left")
 
 
-def draw_learning_curves(history: pd.DataFrame, ax: Axes) -> None:
-    """Loss on train and valid by step (left axis) and AUROC on valid (right axis); the line marks the step whose weights were kept.
+def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc") -> None:
+    """Loss on train and valid by step (left axis) and a metric on valid (right axis); the line marks the step whose weights were kept.
 
     Parameters
     ----------
     history
-        Columns step, train_loss, valid_loss, valid_auroc, one row an evaluation.
+        Columns step, train_loss, valid_loss and that of the metric, such as valid_auroc, one row an evaluation.
     """
+    values, name = history[f"valid_{metric}"].to_numpy(dtype=float), metric.upper()
     dots: Any = {"marker": "o", "markersize": 3}  # a single evaluation has no line
     ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss", **dots)
     ax.plot(history["step"], history["valid_loss"], color=BASELINE, label="valid loss", **dots)
     ax.set(xlabel="step", ylabel="loss")
     right = ax.twinx()
-    right.plot(history["step"], history["valid_auroc"], color=MODEL, label="valid AUROC", **dots)
-    right.set_ylabel("AUROC", color=MODEL)
+    right.plot(history["step"], values, color=MODEL, label=f"valid {name}", **dots)
+    right.set_ylabel(name, color=MODEL)
     right.spines["right"].set_visible(True)
     right.grid(False)
-    auroc = history["valid_auroc"].to_numpy(dtype=float)
-    if not np.isnan(auroc).all():
-        ax.axvline(history["step"].to_numpy()[np.nanargmax(auroc)], color=MODEL, linewidth=0.8, linestyle=":")
+    if not np.isnan(values).all():
+        ax.axvline(history["step"].to_numpy()[np.nanargmax(values)], color=MODEL, linewidth=0.8, linestyle=":")
     lines = [*ax.get_lines()[:2], right.get_lines()[0]]
     ax.legend(lines, [str(line.get_label()) for line in lines], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0)
 
@@ -178,6 +178,30 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
     for verdict in dict.fromkeys(measured["verdict"]):
         ax.plot([], [], "o", color=VERDICTS[verdict], label=verdict)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(VERDICTS), columnspacing=1.0)
+
+
+def draw_track(table: pd.DataFrame, ax: Axes) -> None:
+    """The chance of a point along a stretch of chromosome, and a mark above each bin that holds one.
+
+    Parameters
+    ----------
+    table
+        Neighbouring bins: start, end (0-based half-open), label, model.
+    """
+    kb = table["start"] / 1000
+    ax.fill_between(kb, table["model"], step="post", color=MODEL, linewidth=0)
+    held = table["label"] == 1
+    ax.plot(
+        kb[held] + (table["end"] - table["start"])[held] / 2000,
+        np.full(held.sum(), 1.06),
+        "v",
+        color=OTHERS[4],
+        markersize=4,
+        clip_on=False,
+    )
+    ax.set(xlim=(kb.min(), table["end"].max() / 1000), ylim=(0, 1.12), xlabel=f"{table['chrom'].iloc[0]}, kb", ylabel="chance of a point")
+    ax.set_yticks([0, 0.5, 1])
+    ax.grid(axis="x", visible=False)
 
 
 def draw_position_profile(positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30) -> None:

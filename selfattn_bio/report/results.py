@@ -68,11 +68,11 @@ def read_results(run: RunFile, folder: Path) -> Results:
     ResultsError
         If a file that evaluation or training writes is missing, or any file cannot be read; the cure names the command that writes it.
     """
-    split = _read(folder / "split.tsv", read_table, "split")
-    records = _read(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
-    corpus = _read(folder / "corpus" / "corpus.json", _json, "ingest")
+    split = read_file(folder / "split.tsv", read_table, "split")
+    records = read_file(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
+    corpus = read_file(folder / "corpus" / "corpus.json", read_json, "ingest")
     searched = corpus["alphabet"] == "dna"  # of protein, too, `motifs` writes its tables: without a row, and no search is behind them
-    motifs = _read(folder / "motifs.tsv", read_table, "motifs") if searched and (folder / "motifs.tsv").exists() else None
+    motifs = read_file(folder / "motifs.tsv", read_table, "motifs") if searched and (folder / "motifs.tsv").exists() else None
     has_motifs = motifs is not None and len(motifs) > 0
     controls = [name for name in run.variants if searched and run.variant(name).is_control()]
     control_tables = {name: folder / "variants" / name / "motifs.tsv" for name in controls}
@@ -80,18 +80,18 @@ def read_results(run: RunFile, folder: Path) -> Results:
     return Results(
         folder=folder,
         run=run,
-        metrics=_read(folder / "metrics.json", _json, "evaluate"),
-        test=_read(folder / "predictions" / "test.tsv", read_table, "evaluate"),
-        history=_read(folder / "model" / "history.csv", pd.read_csv, "train"),
-        provenance=_read(folder / "model" / "provenance.json", _json, "train"),
+        metrics=read_file(folder / "metrics.json", read_json, "evaluate"),
+        test=read_file(folder / "predictions" / "test.tsv", read_table, "evaluate"),
+        history=read_file(folder / "model" / "history.csv", pd.read_csv, "train"),
+        provenance=read_file(folder / "model" / "provenance.json", read_json, "train"),
         corpus=corpus,
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
         motifs=motifs,
         ppms=read_meme(folder / "motifs.meme") if has_motifs else {},
-        controls={name: _read(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
-        sites=_read(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
-        relevance=_read(arrays, _per_position, "explain") if arrays.exists() else None,
-        audit=_read(folder / "audit.json", _json, "audit") if (folder / "audit.json").exists() else None,
+        controls={name: read_file(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
+        sites=read_file(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
+        relevance=read_file(arrays, _per_position, "explain") if arrays.exists() else None,
+        audit=read_file(folder / "audit.json", _json, "audit") if (folder / "audit.json").exists() else None,
     )
 
 
@@ -133,7 +133,8 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame({"name": [], "position": []})
 
 
-def _read(path: Path, reader: Callable[[Path], Value], command: str) -> Value:
+def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Value:
+    """One file of the results; the error names the command that writes it."""
     try:
         return reader(path)
     except FileNotFoundError:
@@ -157,7 +158,8 @@ def _bed(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, sep="\t", names=BED_COLUMNS, dtype={"chrom": "str", "name": "str", "strand": "str"}, keep_default_na=False)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -26,6 +26,7 @@ NAMES = {
     "composition": "logistic regression on composition",
     "kmer2_logistic": "logistic regression on 2-mers",
     "cnn": "CNN",
+    "kmer5_logistic": "logistic regression on 5-mers",
     "shuffled": "control: shuffled labels",
 }
 SLICES = {"gc": "GC content", "length": "length", "begins_with_m": "first residue (1 = M)"}
@@ -34,6 +35,7 @@ SHORT_NAMES = {
     "kmer6_logistic": "6-mers",
     "kmer6_positional_logistic": "6-mers + place",
     "kmer2_logistic": "2-mers",
+    "kmer5_logistic": "5-mers",
     "composition": "composition",
     "length": "length",
     "first_letter": "first residue",

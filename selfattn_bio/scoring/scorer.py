@@ -184,7 +184,7 @@ class Scorer:
 
 
 def rates_of_bins(outputs: torch.Tensor, places: int, bins: int) -> torch.Tensor:
-    """Logits (..., N, C) of places -> (..., bins, C) in float32: of each bin of so many places -log of the chance that none has what is asked.
+    """Logits (..., N, C) of places -> (..., bins, C) in float32: of each bin of so many places -log of the chance that none holds a point.
 
     The chances of places are taken as independent (noisy-or), so that their rates add up.
     """

@@ -92,7 +92,10 @@ class Stream:
         training = run.training
         self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
         self.order = BatchOrder(corpus.records["length"].to_numpy()[side.rows], training.batch_size, training.seed)
-        self.augmentation = Augmentation(training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution)
+        multiple = run.objective.bin if isinstance(run.objective, BinsObjective) else 0
+        self.augmentation = Augmentation(
+            training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution, multiple
+        )
         self.move_points = run.objective.kind == "bins"  # with the letters; other targets are of the record as a whole
         self.per_epoch = math.ceil(len(side.rows) / training.batch_size)
         self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])

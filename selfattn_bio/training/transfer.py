@@ -20,7 +20,8 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network
 
-FREE = {"members", "dropout", "stochastic_depth", "head", "kernel"}  # of [model]: a child may have others than its parent
+FREE = {"members", "dropout", "stochastic_depth", "head", "kernel", "pattern"}  # of [model]: a child may have others than its parent
+STEM = {"embed_dim", "stem"}  # of [model] kind "dilated": all that it can take
 
 
 class LowRank(nn.Module):
@@ -43,7 +44,7 @@ class LowRank(nn.Module):
 def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -> None:
     """Copy the parent's weights into a fresh network, all but its head, and fix or adapt what [transfer] says.
 
-    Each member takes those of one of the parent's members in turn.
+    A dilated CNN takes embedding and stem alone. Each member takes those of one of the parent's members in turn.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
     theirs = parent.state_dict()
     ours = network.state_dict()
     for name, weight in ours.items():
-        if ".head." in name:
+        if ".head." in name or (run.model.kind == "dilated" and not re.search(r"^embedding\.|\.stem\.", name)):
             continue
         source = re.sub(r"^members\.(\d+)", lambda found: f"members.{int(found[1]) % len(parent.members)}", name)
         weight.copy_(theirs[source])
@@ -76,7 +77,7 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
 
 def _what_must_agree(run: RunFile) -> dict[str, Any]:
     """Keys of the run file that give weights their shape and their meaning."""
-    model = run.model.model_dump(exclude=FREE)
+    model = run.model.model_dump(include=STEM) if run.model.kind == "dilated" else run.model.model_dump(exclude=FREE)
     return {
         "data.alphabet": run.data.alphabet,
         **{f"tokens.{key}": value for key, value in run.tokens.model_dump().items()},
@@ -91,7 +92,7 @@ def _heads(network: Network) -> set[nn.Module]:
 def still(network: nn.Module, rate_of: Callable[[int], float] = lambda _: 1.0) -> None:
     """Let the batch norms whose weights are fixed, or whose layer has a rate of 0, normalise as they learnt to, and learn nothing more."""
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d):  # of the stem or the CNN: of no block
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):  # of the stem or the CNN: of no block
             module.train(module.weight.requires_grad and rate_of(0) > 0)
 
 

@@ -6,6 +6,7 @@ rule train:
         corpus="results/{task}/corpus",
         split=split_table,
         parent=parent_model,
+        points=points_file,
     output:
         model=directory("results/{task}{variant}{part}/model"),
     log:
@@ -32,6 +33,7 @@ rule evaluate:
         split="results/{task}/split.tsv",
         model=own_models,
         variants=variant_models,
+        points=points_file,
     output:
         "results/{task}/metrics.json",
         "results/{task}/predictions/valid.tsv",

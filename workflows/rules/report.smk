@@ -5,9 +5,7 @@ rule report:
         "results/{task}/audit.json",
         "results/{task}/model",
         "results/{task}/metrics.json",
-        "results/{task}/motifs.tsv",
-        "results/{task}/relevance",
-        control_motifs,
+        interpreted,
     output:
         report="results/{task}/report.html",
         plots=directory("results/{task}/plots"),

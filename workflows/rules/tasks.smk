@@ -32,10 +32,14 @@ def run_of(task: str) -> RunFile:
 
 
 def results_of(task: str, wildcards=None) -> list[str]:
-    """What a task is done with: report and notebook of positives against negatives, metrics and audit of any other objective."""
-    if run_of(task).objective.kind == "binary":
-        return [f"results/{task}/report.html", f"results/{task}/motifs.ipynb"]
-    return [f"results/{task}/metrics.json", f"results/{task}/audit.json"]
+    """What a task is done with: report and notebook of positives against negatives, report of bins, else metrics; of all the audit."""
+    match run_of(task).objective.kind:
+        case "binary":
+            return [f"results/{task}/report.html", f"results/{task}/motifs.ipynb"]
+        case "bins":
+            return [f"results/{task}/report.html", f"results/{task}/audit.json"]
+        case _:
+            return [f"results/{task}/metrics.json", f"results/{task}/audit.json"]
 
 
 def ranking_of(task: str, wildcards=None) -> list[str]:
@@ -106,6 +110,19 @@ def parent_model(wildcards) -> list[str]:
 def data_files(wildcards) -> list[str]:
     """The files of [data] of a task. Checked here: Snakemake would go on from an old corpus in silence if one were gone."""
     return existing("[data]", run_of(wildcards.task).data.inputs, wildcards)
+
+
+def points_file(wildcards) -> list[str]:
+    """The points of objective bins."""
+    points = getattr(run_of(wildcards.task).objective, "points", None)
+    return existing("[objective] points", [points] if points else [], wildcards)
+
+
+def interpreted(wildcards) -> list[str]:
+    """What the report of positives against negatives shows beside metrics: the motifs, those of controls, too."""
+    if run_of(wildcards.task).objective.kind != "binary":
+        return []
+    return [f"results/{wildcards.task}/motifs.tsv", f"results/{wildcards.task}/relevance", *control_motifs(wildcards)]
 
 
 def database_file(wildcards) -> list[str]:

@@ -1,0 +1,147 @@
+"""The report of objective `bins`: the answer, curves, a stretch of chromosome, every figure with its interval, what each model took.
+
+Hides: jinja2 and the page's tables. One self-contained page, as `report.page` writes of positives against negatives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from sklearn.metrics import average_precision_score
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.files import whole_file, whole_folder
+from selfattn_bio.report import plots, words
+from selfattn_bio.report.figures import Drawing, draw
+from selfattn_bio.report.page import flat
+from selfattn_bio.report.results import read_file, read_json, read_table
+
+METRICS = {"auprc": "AUPRC", "auroc": "AUROC", "mcc": "MCC"}
+WIDE = (7.4, 1.9)  # inches: a track
+CURVES = 5
+
+
+@dataclass(frozen=True)
+class BinResults:
+    """What the commands before the report wrote: metrics.json, a row a bin of test, the history of the first member, and its folder."""
+
+    folder: Path
+    run: RunFile
+    metrics: dict[str, Any]
+    test: pd.DataFrame
+    history: pd.DataFrame
+    provenance: dict[str, Any]
+    corpus: dict[str, Any]
+
+
+def read_bin_results(run: RunFile, folder: Path) -> BinResults:
+    """Read the results folder of a task; errors as of `report.results.read_results`."""
+    return BinResults(
+        folder=folder,
+        run=run,
+        metrics=read_file(folder / "metrics.json", read_json, "evaluate"),
+        test=read_file(folder / "predictions" / "test.tsv", read_table, "evaluate"),
+        history=read_file(folder / "model" / "history.csv", pd.read_csv, "train"),
+        provenance=read_file(folder / "model" / "provenance.json", read_json, "train"),
+        corpus=read_file(folder / "corpus" / "corpus.json", read_json, "ingest"),
+    )
+
+
+def write_bin_report(results: BinResults, output: Path) -> None:
+    """Write the page to `output`, and its plots as SVG and PNG into `plots/` beside it."""
+    environment = Environment(
+        loader=PackageLoader("selfattn_bio.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(figure=words.figure, interval=words.interval, svg=Markup)  # our own SVG alone is not escaped
+    environment.globals.update(METRICS=METRICS, name_of=words.classifier_name)
+    with whole_folder(output.parent / "plots") as folder:
+        drawings = figures(results, folder)
+    metrics = results.metrics
+    page = environment.get_template("bins.html.j2").render(
+        title=results.run.title or results.folder.name,
+        task=results.folder.name,
+        objective=results.run.objective,
+        metrics=metrics,
+        rows=rows(metrics),
+        sentences=[comparison(name, entry, metrics["confidence"]) for name, entry in metrics["differences"]["baselines"].items()],
+        drawings=drawings,
+        corpus=results.corpus,
+        provenance=list(flat(results.provenance)),
+        run_file=(results.folder / "model" / "run.toml").read_text(encoding="utf-8"),
+    )
+    with whole_file(output) as path:
+        path.write_text(page, encoding="utf-8")
+
+
+def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The table of figures on test: the model, then baselines by falling AUPRC; with the members' own and what training took."""
+    test, valid = metrics["test"], metrics["valid"]
+    beside = sorted(test["baselines"].items(), key=lambda item: -item[1]["auprc"]["value"])
+    found = []
+    for name, entry in [("model", test["model"]), *beside]:
+        on_valid = valid["model"] if name == "model" else valid["baselines"][name]
+        each = test["members"].get(name, {}).get("each", [])
+        found.append({"name": name, "valid": on_valid["auprc"], "each": each, "cost": metrics["costs"].get(name), **entry})
+    return found
+
+
+def comparison(name: str, difference: dict[str, Any], confidence: float) -> str:
+    """The model against one baseline, in a sentence that says no more than the interval does."""
+    lead = difference["auprc"]
+    told = "better than" if lead["low"] > 0 else "worse than" if lead["high"] < 0 else "not told apart from"
+    spread = f"{words.figure(lead['value'], sign=True)} AUPRC, {confidence:.0%} interval {words.interval(lead, sign=True)}"
+    return f"{told} {words.classifier_name(name)} ({spread})"
+
+
+def figures(results: BinResults, folder: Path) -> list[Drawing]:
+    """Intervals, precision and recall, learning curves, and the block of test on which the model does as on half of them."""
+    test, found = results.test, rows(results.metrics)
+    names = {row["name"]: words.classifier_name(row["name"], short=True) for row in found}
+    curves = {names[name]: test[name] for name in list(names)[:CURVES]}
+    bars = [(names[row["name"]], row["auprc"], plots.MODEL if row["name"] == "model" else plots.BASELINE) for row in found]
+    share = float(test["label"].mean())
+    block = typical_block(test, results.metrics["block"])
+    return [
+        Drawing(
+            "comparison",
+            "AUPRC on test",
+            "Dot: AUPRC on the bins of test. Line: bootstrap interval over blocks of chromosome. Dotted: chance.",
+            "Intervals that overlap may still differ: all stand on the same bins, so read the paired differences.",
+            draw("comparison", lambda ax: plots.draw_intervals(bars, ax, "AUPRC on test", share), folder),
+        ),
+        Drawing(
+            "precision_recall",
+            "Precision and recall",
+            "Share of called bins that hold a point (up) for each share of such bins found (right). Dotted: chance.",
+            "A bin beside the right one counts as wrong.",
+            draw("precision_recall", lambda ax: plots.draw_precision_recall(test["label"], curves, ax), folder),
+        ),
+        Drawing(
+            "learning",
+            "Learning curves",
+            "Loss and AUPRC on valid while the first member trained. Dotted: the step whose weights were kept.",
+            "Train loss holds dropout, so it is not comparable with valid loss.",
+            draw("learning", lambda ax: plots.draw_learning_curves(results.history, ax, "auprc"), folder),
+        ),
+        Drawing(
+            "track",
+            "A stretch of test",
+            "What the model says of each bin; a mark above each bin that holds a point. Of all blocks of test with a point it is the one "
+            "of the middle AUPRC.",
+            "One stretch is an example, no evidence.",
+            draw("track", lambda ax: plots.draw_track(block, ax), folder, WIDE),
+        ),
+    ]
+
+
+def typical_block(test: pd.DataFrame, block: int) -> pd.DataFrame:
+    """The bins of the block whose AUPRC is the median of all that hold a point."""
+    groups = [rows for _, rows in test.groupby(["chrom", test["start"] // block]) if rows["label"].any()]
+    order = np.argsort([average_precision_score(rows["label"], rows["model"]) for rows in groups], kind="stable")
+    return groups[order[len(order) // 2]]
