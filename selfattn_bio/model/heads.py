@@ -116,12 +116,14 @@ class PlaceHead(nn.Module):
     def __init__(self, embed_dim: int, num_outputs: int, num_global: int) -> None:
         super().__init__()
         self.num_prefix = num_global
-        self.vectors = nn.Parameter(torch.empty(num_global, embed_dim).normal_(std=0.02))
+        self.vectors = nn.Parameter(torch.empty(num_global, embed_dim).normal_(std=0.02)) if num_global else None
         self.classify = nn.Linear(embed_dim, num_outputs)
         nn.init.constant_(self.classify.bias, self.RARE)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, L, D), mask (B, L) -> (B, G + L, D), (B, G + L)."""
+        if self.vectors is None:
+            return x, mask
         front = self.vectors.to(x.dtype).expand(x.shape[0], -1, -1)
         return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], self.num_prefix), mask), 1)
 

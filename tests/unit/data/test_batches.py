@@ -82,3 +82,13 @@ def test_a_share_of_the_letters_is_drawn_anew():
     assert set(seen.ravel()) == set(b"ACGT")
     assert np.mean(seen != LETTERS) == pytest.approx(0.3, abs=0.02)  # a quarter of the draws is the letter that was there
     assert np.array_equal(seen[7], augmentation.letters(CORPUS, 0, 7))
+
+
+def test_a_moved_record_has_a_multiple_of_letters_wherever_it_moves():
+    augmentation = Augmentation(shift=2, reverse_complement=True, min_length=1, seed=0, multiple=5)
+    length = (len(LETTERS) - 4) // 5 * 5
+    views = [augmentation.view(CORPUS, 0, epoch) for epoch in range(200)]
+    assert {(view.first, view.last - view.first) for _, view in views} == {(first, length) for first in range(5)}
+    for letters, (first, last, turned) in views:
+        expected = LETTERS[first:last]
+        assert bytes(letters) == bytes(DNA.reverse_complement(expected) if turned else expected)

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from torch.nn.functional import pad
+from torch.nn.functional import gelu, pad
 from torch.testing import assert_close
 
 from selfattn_bio import config
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.encoder import Encoder, SelfAttention, StochasticDepth
 from selfattn_bio.model.heads import equal_parts
+from selfattn_bio.model.stem import TowerStem
 
 V = 20
 SMALL = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 32, "dropout": 0.1}
@@ -23,6 +24,9 @@ SECTIONS = {
         **SMALL, stem=config.NoStem(), position=config.NoPosition(), head=config.PoolingHead(parts=1)
     ),
     "three members": config.AttentionModel(**SMALL, stem=CONV, members=3),
+    "tower, t5, pooling": config.AttentionModel(
+        **SMALL, stem=config.TowerStem(token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3)
+    ),
     "cnn": config.CnnModel(embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8),
 }
 
@@ -109,3 +113,33 @@ def test_stochastic_depth_leaves_out_branches_and_keeps_the_mean():
 def test_stochastic_depth_grows_with_the_depth():
     encoder = Encoder(config.AttentionModel(**SMALL | {"num_layers": 2}, stochastic_depth=0.4))
     assert [module.chance for module in encoder.modules() if isinstance(module, StochasticDepth)] == [0.2, 0.4]
+
+
+TOWER = config.TowerStem(token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3)
+OF_PLACES = {
+    "window + global": config.AttentionModel(**SMALL, members=2, stem=TOWER, pattern=config.WindowPattern(window=3, num_global=2)),
+    "dilated": config.DilatedModel(embed_dim=16, stem=TOWER, dilations=(1, 2)),
+}
+
+
+@pytest.mark.parametrize("section", OF_PLACES.values(), ids=OF_PLACES.keys())
+def test_outputs_of_places_whatever_the_padding(section):
+    torch.manual_seed(0)
+    network = Network(section, V, 2, "bins").eval()
+    tokens = tokens_of(30, 17, 9)
+    outputs = network(tokens)
+    assert outputs.shape == (3, section.members, 8, 2)  # 30 tokens, four to a place
+    for row, of_row, places in zip(tokens, outputs, (8, 5, 3), strict=True):
+        assert_close(network(row[row != 0][None])[0], of_row[:, :places], atol=1e-5, rtol=1e-5)
+    network.train()(tokens).sum().backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
+
+
+def test_a_tower_pools_the_largest_of_each_stage():
+    section = config.TowerStem(token_dim=1, channels=(), kernels=(1,), pools=(3,), residual_kernel=1)
+    stem = TowerStem(section, 1).eval()
+    stem.stages[0].first.weight.data.fill_(1.0)
+    x, mask = torch.tensor([[[1.0], [5.0], [-2.0], [-7.0], [-3.0], [9.0]]]), torch.tensor([[True] * 5 + [False]])
+    found, places = stem(x, mask)
+    assert_close(found.flatten(), gelu(torch.tensor([5.0, -3.0])), atol=1e-3, rtol=1e-3)
+    assert places.tolist() == [[True, True]]

@@ -11,7 +11,8 @@ from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.memory import available_mb, group_room_mb, is_out_of_memory, words_of
 from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory
-from selfattn_bio.training.probe import Point, Probe, made_up, rungs
+from selfattn_bio.training.probe import Point, Probe, made_up, rungs, with_points
+from selfattn_bio.training.sides import read_sides
 
 FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())
 
@@ -221,3 +222,13 @@ def test_memory_that_is_available_is_some_and_a_limit_lowers_it(tmp_path):
 def test_numbers_in_words():
     assert gigabytes(12_345) == "12.3 GB"
     assert [duration(each) for each in (59, 119, 120, 7200, 200_000)] == ["59 s", "119 s", "2.0 min", "2.0 h", "2.3 days"]
+
+
+def test_made_up_records_hold_points_on_both_sides(tmp_path):
+    objective = config.BinsObjective(points="nowhere.bed", bin=64)
+    model = config.AttentionModel(stem=config.ConvStem(pool=8))
+    run = config.RunFile(data=config.Data(sequences=("a",)), objective=objective, model=model, tokens=config.Tokens(k=1))
+    run = with_points(run, tmp_path)
+    corpus, split = made_up(run, [256], 512, tmp_path)
+    _, sides = read_sides(run, corpus, split)
+    assert [sum(len(points.at) for points in sides[side].targets) for side in ("train", "valid")] == [1, 1]
