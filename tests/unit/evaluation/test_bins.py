@@ -1,0 +1,123 @@
+"""Points in records, bins and what overlapping records say of one, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score
+
+from selfattn_bio.config import Evaluation
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.bins import blocks_of, fit_bin_baselines, summarise_bins
+from selfattn_bio.evaluation.points import Bins, chance, measure_bins, points_of
+from selfattn_bio.sequence.alphabet import DNA
+
+BED = "c1\t5\t6\ta\t0\t+\nc1\t18\t30\tb\t0\t-\nc1\t41\t44\tc\t0\t+\nc2\t0\t1\td\t0\t+\n"
+
+
+def records(**changes):
+    table = {"id": ["r0", "r1"], "chrom": ["c1", "c1"], "start": [0, 20], "length": [40, 35], "strand": ["+", "."]}
+    return pd.DataFrame(table | changes)
+
+
+@pytest.fixture
+def bed(tmp_path):
+    path = tmp_path / "points.bed"
+    path.write_text(BED)
+    return path
+
+
+def test_a_point_is_the_first_letter_on_its_strand(bed):
+    first, second = points_of(bed, records())
+    assert (first.at.tolist(), first.strand.tolist()) == ([5, 29], [0, 1])
+    assert (second.at.tolist(), second.strand.tolist()) == ([9, 21], [1, 0])
+    assert first.labels(10).tolist() == [[1, 0], [0, 0], [0, 1], [0, 0]]
+    assert second.labels(10).tolist() == [[0, 1], [0, 0], [1, 0]]  # the last 5 letters are no whole bin
+
+
+def test_points_move_and_turn_with_the_letters(bed):
+    first = points_of(bed, records())[0].seen(4, 34, turned=True)
+    assert (first.at.tolist(), first.strand.tolist(), first.length) == ([28, 4], [1, 0], 30)
+    cut = points_of(bed, records())[0].seen(6, 29, turned=False)
+    assert cut.at.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "got"), [({"strand": ["+", "-"]}, "got strand - of 'r1'"), ({"start": [0, np.nan]}, "got none of 'r1'")]
+)
+def test_records_must_have_coordinates_of_the_forward_strand(bed, changes, got):
+    with pytest.raises(CorpusError, match=got):
+        points_of(bed, records(**changes))
+
+
+def test_points_must_have_a_strand(bed):
+    bed.write_text(BED + "c1\t70\t71\te\t0\t.\n")
+    with pytest.raises(CorpusError, match=r"points.bed:5: points must have a strand"):
+        points_of(bed, records())
+
+
+def test_a_bin_of_two_records_is_one_and_their_mean(bed):
+    bins = Bins.of(points_of(bed, records()), 10)
+    assert bins.table["start"].tolist() == [0, 10, 20, 30, 40]
+    assert bins.labels.tolist() == [1, 0, 1, 0, 1]
+    said = bins.joined([np.array([1.0, 2.0, 3.0, 4.0]), np.array([5.0, 6.0, 7.0])])
+    assert said.tolist() == [1, 2, 4, 5, 7]
+
+
+def test_chances_of_both_strands_are_independent():
+    by_strand = np.array([[0.1, 0.3], [0.5, 0.0001]])
+    joint = 1 - (1 - by_strand).prod(axis=1)
+    log_rates = np.log(-np.log1p(-by_strand))
+    assert chance(log_rates) == pytest.approx(joint)
+    measured = measure_bins(log_rates, np.array([0, 1]))
+    assert measured["loss"] == pytest.approx(-(np.log(1 - joint[0]) + np.log(joint[1])) / 2)
+    assert measured["auprc"] == 1.0
+    assert np.isnan(measure_bins(log_rates, np.array([0, 0]))["auprc"])
+
+
+def test_draws_of_blocks_keep_neighbours_together():
+    """Bins that repeat in blocks of ten tell no more than one of each: the interval is wider than that of single bins."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.random(60) < 0.3, 10).astype(np.int64)
+    p = np.clip(np.repeat(rng.random(60), 10) * 0.7 + labels * 0.3, 0, 1)
+    table = pd.DataFrame({"chrom": "c", "start": np.arange(600) * 10, "label": labels})
+    assert blocks_of(table, 100).tolist() == np.repeat(np.arange(60), 10).tolist()
+    bins = dict.fromkeys(("valid", "test"), Bins(table, np.arange(600)))
+    chances = {"model": dict.fromkeys(bins, p), "other": dict.fromkeys(bins, 1 - p)}
+    members = {"model": dict.fromkeys(bins, np.stack([p, p**2]))}
+    wide, narrow = (summarise_bins(chances, members, bins, Evaluation(bootstraps=200, block=block)) for block in (100, 10))
+    assert (wide["test"]["blocks"], narrow["test"]["blocks"]) == (60, 600)
+    (low, high), (inner_low, inner_high) = ([of["test"]["model"]["auprc"][end] for end in ("low", "high")] for of in (wide, narrow))
+    assert high - low > 2 * (inner_high - inner_low)
+    assert wide["test"]["model"]["auprc"]["value"] == pytest.approx(average_precision_score(labels, p))
+    assert wide["differences"]["best_baseline"] == "other"
+    assert wide["differences"]["baselines"]["other"]["auprc"]["low"] > 0
+    assert wide["test"]["members"]["model"]["each"] == pytest.approx([average_precision_score(labels, p)] * 2)
+
+
+def planted():
+    """By side: letters of records with one word each, their table, and the BED lines of the words."""
+    rng, sides = np.random.default_rng(0), {}
+    letters, points = {}, {}
+    for side, number in {"train": 30, "valid": 10, "test": 10}.items():
+        rows, table = [], []
+        for start in range(0, number * 1000, 1000):
+            row = rng.choice(np.frombuffer(b"ACGT", np.uint8), 1000)
+            at = int(rng.integers(5)) * 200 + 90
+            row[at : at + 20] = np.frombuffer(b"GATTACAGATTACAGATTAC", np.uint8)
+            rows.append(row)
+            table.append(f"{side}\t{start + at}\t{start + at + 1}\t.\t0\t+\n")
+        letters[side], sides[side] = rows, "".join(table)
+        frame = {"id": range(number), "chrom": side, "start": np.arange(number) * 1000, "length": 1000, "strand": "+"}
+        points[side] = pd.DataFrame(frame)
+    return letters, points, sides
+
+
+def test_letters_around_a_bin_tell_of_a_planted_word(tmp_path):
+    letters, tables, bed = planted()
+    (tmp_path / "p.bed").write_text("".join(bed.values()))
+    points = {side: points_of(tmp_path / "p.bed", table) for side, table in tables.items()}
+    found = fit_bin_baselines(DNA, letters, points, 200)
+    labels = Bins.of(points["test"], 200).labels
+    assert labels.sum() == 10
+    assert average_precision_score(labels, found["kmer5_logistic"]["test"]) > 0.8
+    assert average_precision_score(labels, found["gc"]["test"]) < 0.6
