@@ -152,6 +152,7 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
     """Whether bins hold a point: a row a bin, beside letter content, 5-mers and the variants, with intervals over blocks of chromosome."""
     import numpy as np
 
+    from selfattn_bio.config import BinsObjective
     from selfattn_bio.evaluation.bins import fit_bin_baselines, summarise_bins
     from selfattn_bio.evaluation.points import Bins, chance, points_of
     from selfattn_bio.evaluation.summary import SIDES
@@ -160,6 +161,7 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
 
     models = {name: load(members) for name, members in folders.items()}
     section = models["model"].run.objective
+    assert isinstance(section, BinsObjective)  # whose models come here
     if (found := sha256_of(section.points)) != section.points_sha256:
         message = f"points must be those that the model was trained on (sha256 {section.points_sha256[:12]}), got {found[:12]}"
         raise ModelFolderError(message, place=section.points, cure="Train it again")
@@ -177,8 +179,7 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
     chances |= fit_bin_baselines(corpus.alphabet, letters, points, section.bin)
     print(f"evaluate: baselines of letters fitted in {time.monotonic() - start:.1f} s", flush=True)
     summary = summarise_bins(chances, members, bins, settings)
-    for name, model in folders.items():
-        summary.setdefault("costs", {})[name] = _cost(model)
+    summary["costs"] = {name: _cost(paths) for name, paths in folders.items()}
     columns = {side: {name: of[side] for name, of in chances.items()} for side in SIDES}
     return summary, {side: bins[side].table.assign(end=bins[side].table["start"] + section.bin, **columns[side]) for side in SIDES}
 

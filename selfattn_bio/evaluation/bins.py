@@ -107,4 +107,4 @@ def _differences(sampled: dict[str, dict[str, Sampled]], confidence: float) -> d
 
 def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:
     """(n,) the number of the block of `block` letters of a chromosome in which each bin begins."""
-    return table.assign(block=table["start"] // block).groupby(["chrom", "block"]).ngroup().to_numpy()
+    return table.assign(block=table["start"] // block).groupby(["chrom", "block"]).ngroup().to_numpy().astype(np.int64)

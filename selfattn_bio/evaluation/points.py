@@ -115,7 +115,7 @@ class Bins:
             }
         )
         grouped = keys.groupby(["chrom", "start"], sort=True)
-        return cls(grouped["label"].max().reset_index(), grouped.ngroup().to_numpy())
+        return cls(grouped["label"].max().reset_index(), grouped.ngroup().to_numpy().astype(np.int64))
 
     def joined(self, of_records: Sequence[Array]) -> Array:
         """The mean over what each record says of its bins, (bins of the record, ...) each -> (rows of the table, ...)."""

@@ -24,6 +24,7 @@ SAYS = {
     "regression": "numbers of a sequence, in the units of the table it was trained on",
     "several": "several things of a sequence at once, those of each part",
     "labels": "a label of each letter",
+    "bins": "of each bin of letters the probability that it holds a point on either strand",
     "masked": "nothing of a sequence by itself: it is a language model, to fine-tune from or to embed with",
     "causal": "nothing of a sequence by itself: it is a language model, to draw sequences from, fine-tune or embed with",
 }
@@ -64,11 +65,11 @@ def _title(run: RunFile) -> str:
 
 def _words(run: RunFile) -> str:
     members = f"mean of {run.model.members} networks, " if run.model.members > 1 else ""
-    if run.model.kind == "cnn":
-        return f"{members}each a convolutional network" if members else "convolutional network"
-    pattern = run.model.pattern.kind
-    layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}"
-    kind = f"self-attention encoder ({layers} of {run.model.embed_dim}, pattern {pattern})"
+    if run.model.kind == "attention":
+        layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}"
+        kind = f"self-attention encoder ({layers} of {run.model.embed_dim}, pattern {run.model.pattern.kind})"
+    else:
+        kind = "convolutional network" if run.model.kind == "cnn" else "dilated convolutional network"
     return f"{members}each a {kind}" if members else kind
 
 

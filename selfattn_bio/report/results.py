@@ -91,7 +91,7 @@ def read_results(run: RunFile, folder: Path) -> Results:
         controls={name: read_file(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
         sites=read_file(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
         relevance=read_file(arrays, _per_position, "explain") if arrays.exists() else None,
-        audit=read_file(folder / "audit.json", _json, "audit") if (folder / "audit.json").exists() else None,
+        audit=read_file(folder / "audit.json", read_json, "audit") if (folder / "audit.json").exists() else None,
     )
 
 

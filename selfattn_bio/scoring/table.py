@@ -234,9 +234,7 @@ def _said(objective: Objective, predicted: NDArray[np.float64], each: NDArray[np
     return found | values | _spreads({f"spread_{name}": each[..., i] for i, name in enumerate(names)})
 
 
-def _bins_said(
-    ids: Sequence[str], log_rates: Sequence[NDArray[np.float64]], size: int, unlike: dict[str, list[str]]
-) -> pd.DataFrame:
+def _bins_said(ids: Sequence[str], log_rates: Sequence[NDArray[np.float64]], size: int, unlike: dict[str, list[str]]) -> pd.DataFrame:
     """One row a bin."""
     counts, rates = [len(rows) for rows in log_rates], np.concatenate([np.empty((0, 2)), *log_rates])
     start = np.concatenate([np.empty(0, np.int64), *(size * np.arange(count) for count in counts)])

@@ -285,7 +285,7 @@ def test_a_soft_mask_is_kept_where_it_is_asked_for(corpus, files, tmp_path):
         corpus.masked(0)
 
 
-def test_columns_of_a_table_are_targets_and_a_table_of_targets_goes_before_them(files, tmp_path):
+def test_columns_of_a_table_are_targets_beside_those_of_a_table_of_targets(files, tmp_path):
     (tmp_path / "a.csv").write_text("id,sequence,x,y\na,ACGT,1,\nb,ACGG,,\n")
     own = build_corpus([(files[1], None), (tmp_path / "a.csv", None)], tmp_path / "own", Rules(DNA))
     assert own.targets(["x", "y"]).fillna("-").to_numpy().tolist() == [["-", "-"]] * 2 + [["1", "-"], ["-", "-"]]
@@ -293,8 +293,9 @@ def test_columns_of_a_table_are_targets_and_a_table_of_targets_goes_before_them(
     (tmp_path / "t.tsv").write_text("id\tz\na\t9\n")
     told = build_corpus([(tmp_path / "a.csv", None)], tmp_path / "told", Rules(DNA), tmp_path / "t.tsv")
     assert told.targets(["z"])["z"].tolist()[0] == "9"
-    with pytest.raises(CorpusError, match="targets must have column 'x', got 'z'"):
-        told.targets(["x"])
+    assert told.targets(["x"])["x"].tolist()[0] == "1"  # what the records brought stands beside it
+    with pytest.raises(CorpusError, match="targets must have column 'w', got 'z', 'x', 'y'"):
+        told.targets(["w"])
     same = build_corpus([(tmp_path / "a.csv", None)], tmp_path / "same", Rules(DNA), tmp_path / "a.csv")
     assert same.summary["targets"]["columns"] == ["x", "y"]
 

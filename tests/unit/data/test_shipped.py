@@ -135,7 +135,7 @@ def test_jaspar_is_read_from_the_package(group, count, tmp_path):
 
 def test_arm_2r_and_its_starts_are_what_the_readme_says():
     """The initiator, of which the promoters have no letter, stands two letters in front of a start."""
-    letters = next(iter(read_fasta(ROOT / "data/fly_2R/chr2R.fa.gz", DNA, Notes()))).letters
+    letters = next(iter(read_records(ROOT / "data/fly_2R/chr2R.fa.gz", DNA, Notes()))).letters
     rows = [line.split("\t") for line in (ROOT / "data/fly_2R/tss.bed").read_text().splitlines()]
     starts = [(int(start), strand) for _, start, end, _, _, strand in rows if int(end) == int(start) + 1]
     assert len(letters) == 21146708
