@@ -754,7 +754,7 @@ class DilatedModel(Section):
     embed_dim: Positive = 128
     stem: TowerStem = TowerStem()
     dilations: Listed[tuple[Positive, ...]] = Field(
-        (1, 2, 4, 8, 15), min_length=1, description="places between the taps of each convolution"
+        (1, 2, 4, 8, 15), description="places between the taps of each convolution; none: the stem alone"
     )
     kernel: Positive = Field(3, description="taps of each; odd")
     dropout: Fraction = 0.3

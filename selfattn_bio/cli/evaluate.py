@@ -161,7 +161,8 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
 
     models = {name: load(members) for name, members in folders.items()}
     section = models["model"].run.objective
-    assert isinstance(section, BinsObjective)  # whose models come here
+    if not isinstance(section, BinsObjective):
+        raise ModelFolderError(f"model must be of objective 'bins', got {section.kind!r}", place=str(folders["model"][0]))
     if (found := sha256_of(section.points)) != section.points_sha256:
         message = f"points must be those that the model was trained on (sha256 {section.points_sha256[:12]}), got {found[:12]}"
         raise ModelFolderError(message, place=section.points, cure="Train it again")
@@ -327,8 +328,9 @@ def _say_bins(summary: dict[str, Any]) -> None:
         auprc = entry["auprc"]
         told = f"test AUPRC {auprc['value']:.3f} ({auprc['low']:.3f} to {auprc['high']:.3f}), AUROC {entry['auroc']['value']:.3f}"
         lead = ""
-        if difference := leads.get(name, {}).get("auprc"):
-            lead = f"; model - it {difference['value']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
+        for who, of in (("model", leads), ("its first member", summary["differences"].get("first_member", {}))):
+            if difference := of.get(name, {}).get("auprc"):
+                lead += f"; {who} - it {difference['value']:+.3f} ({difference['low']:+.3f} to {difference['high']:+.3f})"
         print(f"evaluate: {told}, MCC {entry['mcc']['value']:.3f}  {name}{lead}", flush=True)
 
 

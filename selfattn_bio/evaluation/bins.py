@@ -82,6 +82,7 @@ def summarise_bins(
     Returns
     -------
     The content of metrics.json, in the form of a binary run's: of test also `differences`; the best baseline is that of the highest AUPRC.
+    Of several members those of the first alone, too, as a mean of several does better than one for that reason alone.
     """
     summary: dict[str, Any] = {"objective": "bins", "bootstraps": settings.bootstraps, "confidence": settings.confidence}
     summary["block"] = settings.block
@@ -93,9 +94,14 @@ def summarise_bins(
         entries = {name: {**intervals(of, settings.confidence), "threshold": thresholds[name]} for name, of in sampled.items()}
         summary[side] = {"n": len(labels), "positives": int(labels.sum()), "blocks": len(np.unique(blocks)), "model": entries.pop("model")}
         summary[side]["baselines"] = entries
-        alone = {name: [float(average_precision_score(labels, each)) for each in of[side]] for name, of in members.items()}
-        summary[side]["members"] = {name: members_entry("auprc", each, members[name][side]) for name, each in alone.items()}
-    summary["differences"] = _differences(sampled, settings.confidence)
+        each = {name: [float(average_precision_score(labels, one)) for one in of[side]] for name, of in members.items()}
+        summary[side]["members"] = {name: members_entry("auprc", values, members[name][side]) for name, values in each.items()}
+    summary["differences"] = _differences(sampled, settings.confidence)  # of test, the last side
+    if "model" in members:
+        first = {side: of[0] for side, of in members["model"].items()}
+        alone = bootstrap.metrics(first["test"], choose_threshold(first["valid"], bins["valid"].labels))
+        beside = _differences(sampled | {"model": alone}, settings.confidence)
+        summary["differences"]["first_member"] = beside["baselines"]
     return summary
 
 

@@ -14,7 +14,7 @@ from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.dilated import Dilated
 from selfattn_bio.model.encoder import Encoder
-from selfattn_bio.model.heads import build_head
+from selfattn_bio.model.heads import PlaceHead, build_head
 from selfattn_bio.model.stem import build_stem
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
@@ -33,13 +33,18 @@ class AttentionBody(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, N, token_dim), mask (B, N) -> (B, C), or (B, N, C) of a head with outputs a token, (B, M, C) a place."""
         num_tokens = x.shape[1]
-        x, mask = self.encode(x, mask)
+        before, mask = self.stem(x, mask)  # (B, M, D)
+        x, mask = self._encoded(before, mask)
+        if isinstance(self.head, PlaceHead):
+            return self.head(x, mask, before)
         outputs = self.head(x, mask)
         return outputs[:, :num_tokens] if self.per_token else outputs
 
     def encode(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, N, token_dim), mask (B, N) -> what the head sees: (B, P + M, D), (B, P + M), P vectors of the head in front."""
-        x, mask = self.stem(x, mask)  # (B, M, D)
+        return self._encoded(*self.stem(x, mask))
+
+    def _encoded(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x, mask = self.head.add_prefix(x, mask)
         return self.encoder(x, mask), mask
 

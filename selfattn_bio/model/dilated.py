@@ -26,7 +26,7 @@ class Dilated(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(dim) for _ in section.dilations)
         self.act, self.dropout = nn.GELU(), Dropout(section.dropout)
-        self.head = PlaceHead(dim, num_outputs, num_global=0)
+        self.head = PlaceHead(dim, num_outputs, num_global=0, sees_both=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, N, token_dim), mask (B, N) -> (B, M, C)."""

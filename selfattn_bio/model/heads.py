@@ -108,16 +108,18 @@ class TokenHead(nn.Module):
 class PlaceHead(nn.Module):
     """Each vector of the encoder has its outputs; the learned vectors in front are the pattern's global tokens, which hold no place.
 
-    What is asked of a place is rarely so, and the outputs begin there: else the first steps learn that alone.
+    It sees what came into the encoder beside what came out: the encoder's norm makes every place equally loud, and how loudly a detector
+    fires is what the stem's batch norm keeps. What is asked of a place is rarely so, and the outputs begin there: else the first steps
+    learn that alone.
     """
 
     RARE = -5.0  # logits of the start, .7 %
 
-    def __init__(self, embed_dim: int, num_outputs: int, num_global: int) -> None:
+    def __init__(self, embed_dim: int, num_outputs: int, num_global: int, sees_both: bool = True) -> None:
         super().__init__()
         self.num_prefix = num_global
         self.vectors = nn.Parameter(torch.empty(num_global, embed_dim).normal_(std=0.02)) if num_global else None
-        self.classify = nn.Linear(embed_dim, num_outputs)
+        self.classify = nn.Linear((1 + sees_both) * embed_dim, num_outputs)
         nn.init.constant_(self.classify.bias, self.RARE)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,9 +129,10 @@ class PlaceHead(nn.Module):
         front = self.vectors.to(x.dtype).expand(x.shape[0], -1, -1)
         return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], self.num_prefix), mask), 1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, G + L, D) -> (B, L, C)."""
-        return self.classify(x[:, self.num_prefix :])
+    def forward(self, x: Tensor, mask: Tensor, before: Tensor | None = None) -> Tensor:
+        """x (B, G + L, D), and `before` the encoder (B, L, D) -> (B, L, C)."""
+        x = x[:, self.num_prefix :]
+        return self.classify(x if before is None else torch.cat((x, before), -1))
 
 
 def build_head(section: config.AttentionModel, num_outputs: int, kind: str = "binary") -> PoolingHead | ClsHead | TokenHead | PlaceHead:

@@ -69,7 +69,7 @@ def write_bin_report(results: BinResults, output: Path) -> None:
         objective=results.run.objective,
         metrics=metrics,
         rows=rows(metrics),
-        sentences=[comparison(name, entry, metrics["confidence"]) for name, entry in metrics["differences"]["baselines"].items()],
+        sentences=[comparison(name, metrics) for name in metrics["differences"]["baselines"]],
         drawings=drawings,
         corpus=results.corpus,
         provenance=list(flat(results.provenance)),
@@ -91,12 +91,18 @@ def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def comparison(name: str, difference: dict[str, Any], confidence: float) -> str:
-    """The model against one baseline, in a sentence that says no more than the interval does."""
-    lead = difference["auprc"]
-    told = "better than" if lead["low"] > 0 else "worse than" if lead["high"] < 0 else "not told apart from"
-    spread = f"{words.figure(lead['value'], sign=True)} AUPRC, {confidence:.0%} interval {words.interval(lead, sign=True)}"
-    return f"{told} {words.classifier_name(name)} ({spread})"
+def comparison(name: str, metrics: dict[str, Any]) -> str:
+    """The model against one baseline, in a sentence that says no more than the interval does; of several members the first alone, too."""
+    found = []
+    for who, key in (("", "baselines"), ("its first member alone ", "first_member")):
+        if difference := metrics["differences"].get(key, {}).get(name):
+            lead = difference["auprc"]
+            told = "better than" if lead["low"] > 0 else "worse than" if lead["high"] < 0 else "not told apart from"
+            spread = (
+                f"{words.figure(lead['value'], sign=True)} AUPRC, {metrics['confidence']:.0%} interval {words.interval(lead, sign=True)}"
+            )
+            found.append(f"{who}{told} {words.classifier_name(name) if not who else 'it'} ({spread})")
+    return "; ".join(found)
 
 
 def figures(results: BinResults, folder: Path) -> list[Drawing]:

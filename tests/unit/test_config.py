@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from selfattn_bio.config import AttentionModel, CnnModel, RandomSplit, RunFile, read_run_file
+from selfattn_bio.config import AttentionModel, CnnModel, RandomSplit, RunFile, Transfer, read_run_file
 from selfattn_bio.errors import RunFileError
 
 DATA = '[data]\npositives = "p.fa"\nnegatives = ["n.fa", "m.fa"]\n'  # three lines: what a test adds starts on line 4
@@ -419,6 +419,8 @@ TABLE = SEQUENCES + 'targets = "t.tsv"\n'
 PARTS = TABLE + "[objective]\nkind = 'several'\n[objective.parts.activity]\nkind = 'regression'\ncolumns = ['liver', 'kidney']\n"
 CLASS = "[objective.parts.class]\nkind = 'multiclass'\ncolumn = 'family'\nweight = 0.5\n"
 CAUSAL = "[model]\nkind = 'attention'\nstem = {kind = 'none'}\npattern = {kind = 'full', causal = true}\n"
+BINS = SEQUENCES + "[objective]\nkind = 'bins'\npoints = 'p.bed'\n"
+DILATED = "[model]\nkind = 'dilated'\n"
 
 
 @pytest.mark.parametrize(
@@ -504,6 +506,23 @@ CAUSAL = "[model]\nkind = 'attention'\nstem = {kind = 'none'}\npattern = {kind =
             "training.class_weights 'balanced' must go with objective 'binary' or 'multiclass', got 'several'",
         ),
         (DATA + "[model]\nkind = 'cnn'\n[transfer]\nparent = 'p'\n", "[transfer] must go with model kind 'attention', got 'cnn'"),
+        (
+            BINS + DILATED + "[transfer]\nparent = 'p'\nadapt = 'lora'\n",
+            "[transfer] adapt must be 'all' with model kind 'dilated', got 'lora'",
+        ),
+        (DATA + DILATED, "model kind 'dilated' must go with objective 'bins', got 'binary'"),
+        (BINS + "[model]\nkind = 'cnn'\n", "objective 'bins' must go with model kind 'attention' or 'dilated', got 'cnn'"),
+        (BINS.replace("\n", "\nalphabet = 'protein'\n", 1) + DILATED, "objective 'bins' must go with [data] alphabet 'dna', got 'protein'"),
+        (BINS + "bin = 210\n" + DILATED, "bin must be a multiple of the letters to a place of the model (50), got 210"),
+        (BINS + CAUSAL.replace("full", "window"), "objective 'bins' must go with a pattern that sees both sides, got a causal one"),
+        (
+            BINS + DILATED + "stem = { kind = 'tower', kernels = [5, 4], channels = [8], pools = [5, 10] }\n",
+            "kernels and residual_kernel must be odd, got 4",
+        ),
+        (
+            SEQUENCES + "[objective]\nkind = 'masked'\n[model]\nkind = 'attention'\nstem = { kind = 'tower' }\n",
+            "stem kind 'tower' must go with an objective without an output a token, got 'masked'",
+        ),
     ],
 )
 def test_objectives_that_contradict_the_rest(tmp_path, text, message):
@@ -536,3 +555,10 @@ def test_a_variant_of_another_network_starts_from_no_parent(tmp_path):
     assert run.variant("cnn").transfer is None
     assert run.variant("shuffled").transfer == run.transfer
     assert read(tmp_path, DATA + "[transfer]\nparent = 'there/model'\n").transfer.folder == Path("there/model")
+
+
+def test_a_variant_of_another_model_starts_from_what_it_says(tmp_path):
+    text = BINS + "[model]\nkind = 'attention'\nstem = { kind = 'tower' }\n[transfer]\nparent = 'p'\n"
+    text += "[variants.a]\nmodel = { kind = 'dilated' }\n[variants.b]\nmodel = { kind = 'dilated' }\ntransfer = { parent = 'q' }\n"
+    run = read(tmp_path, text + "[variants.c.training]\nseed = 1\n")
+    assert [run.variant(name).transfer for name in "abc"] == [None, Transfer(parent="q"), Transfer(parent="p")]

@@ -91,6 +91,8 @@ def test_draws_of_blocks_keep_neighbours_together():
     assert wide["test"]["model"]["auprc"]["value"] == pytest.approx(average_precision_score(labels, p))
     assert wide["differences"]["best_baseline"] == "other"
     assert wide["differences"]["baselines"]["other"]["auprc"]["low"] > 0
+    first = wide["differences"]["first_member"]["other"]["auprc"]
+    assert first["value"] == pytest.approx(average_precision_score(labels, p) - average_precision_score(labels, 1 - p))
     assert wide["test"]["members"]["model"]["each"] == pytest.approx([average_precision_score(labels, p)] * 2)
 
 

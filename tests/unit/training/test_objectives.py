@@ -9,10 +9,13 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from selfattn_bio import config
-from selfattn_bio.evaluation.measures import UNKNOWN
+from selfattn_bio.evaluation.measures import UNKNOWN, objects
+from selfattn_bio.evaluation.points import Points
+from selfattn_bio.scoring.scorer import rates_of_bins
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 from selfattn_bio.training.objectives import (
+    BinsOfPoints,
     Causal,
     Labels,
     Masked,
@@ -192,3 +195,25 @@ def test_a_language_model_is_masked_or_causal():
     assert isinstance(build_language_model(config.CausalObjective(), KmerTokenizer(DNA, 1)), Causal)
     with pytest.raises(ValueError, match="objective must be masked or causal, got 'multiclass'"):
         build_language_model(CLASSES, KmerTokenizer(DNA, 1))
+
+
+def test_a_bin_holds_a_point_unless_none_of_its_places_does():
+    """Two places to a bin, by hand; behind the last whole bin of a row nothing is wanted."""
+    objective = BinsOfPoints(config.BinsObjective(points="p.bed", bin=10), pitch=5)
+    at, strand = np.array([3, 12]), np.array([0, 1])
+    rows = objects([Points("c", 0, 24, at, strand), Points("c", 50, 10, at[:0], strand[:0])])
+    batch = objective.batch(torch.ones(2, 24, dtype=torch.long), rows)
+    assert batch.size == 3
+    assert batch.wanted[0].tolist() == [[1, 0], [0, 1]]
+    assert batch.wanted[1, 0].tolist() == [0, 0]
+    assert batch.wanted[1, 1].isnan().all()
+    outputs = torch.randn(2, 1, 5, 2, generator=torch.Generator().manual_seed(0))
+    p = outputs.sigmoid()[:, 0]
+    none = (1 - p[:, 0:4:2]) * (1 - p[:, 1:4:2])  # (rows, bins, strands)
+    expected = -(1 - none[0, 0, 0]).log() - none[0, 0, 1].log() - none[0, 1, 0].log() - (1 - none[0, 1, 1]).log() - none[1, 0].log().sum()
+    assert objective.loss(outputs, batch.wanted).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_places_that_k_mers_do_not_reach_hold_no_point():
+    rates = rates_of_bins(torch.zeros(1, 3, 2), places=2, bins=2)  # the fourth place is missing
+    assert rates[0, :, 0].tolist() == pytest.approx([2 * np.log(2), np.log(2)])

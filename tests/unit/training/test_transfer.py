@@ -46,6 +46,20 @@ def test_all_but_the_head_is_the_parents(parent):
             assert weight.shape == fresh.state_dict()[name].shape
 
 
+def test_a_dilated_cnn_takes_embedding_and_stem(tmp_path):
+    tower = config.TowerStem(token_dim=4, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3)
+    start = MODEL.model_copy(update={"stem": tower})
+    torch.manual_seed(1)
+    weights = {name: weight.contiguous() for name, weight in build_network(binary(start)).state_dict().items()}
+    save_model(tmp_path, binary(start), weights, {"calibration": CALIBRATED})
+    objective, dilated = config.BinsObjective(points="p.bed"), config.DilatedModel(embed_dim=SMALL["embed_dim"], stem=tower, dilations=(1,))
+    run = config.RunFile(data=config.Data(sequences=("s",)), objective=objective, model=dilated)
+    found = started((tmp_path, weights), run).state_dict()
+    taken = {name for name, weight in found.items() if name in weights and torch.equal(weight, weights[name])}
+    assert {name for name in found if name.startswith("embedding.") or ".stem." in name} == taken
+    assert len(taken) > 10
+
+
 def test_each_member_takes_the_parents_members_in_turn(parent):
     network = started(parent, binary(MODEL.model_copy(update={"members": 2})))
     first, second = (member.encoder.blocks[0].attention.out.weight for member in network.members)
