@@ -45,7 +45,7 @@ GUE_MODEL: dict[str, Any] = {
         **{"evaluate_every": 400, "checkpoint_every": 400},
     },
 }
-STEPS = {"gue_tf1": 2000, "gue_tf4": 2400}
+STEPS = {"gue_tf1": 1600, "gue_tf4": 2400}
 PUBLISHED = {"gue_tf1": "DNABERT-2 .761", "gue_tf4": "DNABERT-2 .774", "protein_ss3": "LSTM .71 (CB513)"}
 
 
