@@ -5,7 +5,7 @@ Residues that are not resolved have no label and count nowhere. Chains of train 
 15-letter words with a chain of TS115 are left out first.
 
 The set is no part of the project; where it is sought, and what is kept, is said in `benchmarks/accuracy.py`, which runs this too.
-Run: `python benchmarks/protein_ss3.py` (an hour on two idle cores at most).
+Run: `python benchmarks/protein_ss3.py` (under an hour).
 """
 
 from __future__ import annotations
