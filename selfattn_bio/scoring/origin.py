@@ -17,7 +17,7 @@ from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import RUN, read_provenance
 from selfattn_bio.model.lineage import SEEN
-from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
+from selfattn_bio.scoring.scorer import Ensemble, Scorer, folder_of, load
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def origin_of(model: Model) -> Origin:
         raise ModelFolderError(message, place="" if isinstance(model, Scorer | Ensemble) else str(model))
     if isinstance(model, Scorer | Ensemble):
         return Origin(scorer, None, None, scorer.run.data.assembly)
-    folder = Path(model if isinstance(model, str | Path) else model[0])
+    folder = folder_of(model if isinstance(model, str | Path) else model[0])
     run = read_run_file(folder / RUN)
     return Origin(scorer, _length(folder), _share(folder, run), run.data.assembly)
 

@@ -29,7 +29,7 @@ from selfattn_bio.config import read_run_file
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("sh", "python", "toml", "setup")
-SLOW = {"README.md", "commands.md"}  # over a few seconds
+SLOW = {"README.md", "commands.md", "scoring_genomes.md"}  # over a few seconds
 BLOCK = re.compile(
     r"^(?:<!-- not run: *(?P<reason>.*?) *-->\n+)?```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- setup\n(?P<setup>.*?)^-->$",
     re.MULTILINE | re.DOTALL,
