@@ -27,7 +27,7 @@ sweep_%: .venv/.run
 	$(BIN)/snakemake --cores $(CORES) $@
 
 test: .venv/.test .venv/.bench .venv/.warm
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-long: .venv/.test .venv/.warm $(if $(filter 1,$(SELFATTN_SLURM_TEST)),.venv/.slurm)
 	$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
