@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
-from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.checkpoint import RUN, read_provenance
+from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.lineage import SEEN
 from selfattn_bio.scoring.scorer import Ensemble, Scorer, folder_of, load
 
@@ -27,7 +27,7 @@ class Origin:
     Attributes
     ----------
     length
-        Letters of a record of train and valid, the median; None if unknown.
+        Letters of a record of train and valid, the median, without those of parents; None if unknown.
     share
         Of positives among the records of both classes, as the loss weighed them; None if unknown.
     assembly
@@ -90,22 +90,27 @@ def origin_of(model: Model) -> Origin:
         raise ModelFolderError(message, place="" if isinstance(model, Scorer | Ensemble) else str(model))
     if isinstance(model, Scorer | Ensemble):
         return Origin(scorer, None, None, scorer.run.data.assembly)
-    folder = folder_of(model if isinstance(model, str | Path) else model[0])
-    run = read_run_file(folder / RUN)
+    folder, run = folder_of(model if isinstance(model, str | Path) else model[0]), scorer.run
     return Origin(scorer, _length(folder), _share(folder, run), run.data.assembly)
 
 
 def _length(folder: Path) -> int | None:
+    """Of its own records: those of its parents may be of any length."""
     if not (folder / SEEN).is_file():
         return None
-    places = pd.read_parquet(folder / SEEN, columns=["start", "end"]).dropna()
+    seen = pd.read_parquet(folder / SEEN, columns=["start", "end", "by_parent"])
+    places = seen[~seen["by_parent"]].dropna()
     return int(np.median(places["end"] - places["start"])) if len(places) else None
 
 
 def _share(folder: Path, run: RunFile) -> float | None:
-    """Of the records as the files had them: they are split by chromosome, group or lot, not by label."""
     if run.training.class_weights == "balanced":
         return 0.5
-    records = {file["path"]: file["records"] for file in read_provenance(folder).get("data") or ()}
-    of_classes = [sum(records.get(path, 0) for path in paths or ()) for paths in (run.data.positives, run.data.negatives)]
+    provenance = read_provenance(folder)
+    if "num_positive" in provenance:
+        return provenance["num_positive"] / provenance["num_train"]
+    # Of before that key: the records as the files had them, which are split by chromosome, group or lot, not by label.
+    records = {file["path"]: file["records"] for file in provenance.get("data") or ()}
+    classes = (paths if isinstance(paths, tuple) else () for paths in (run.data.positives, run.data.negatives))
+    of_classes = [sum(records.get(path, 0) for path in paths) for paths in classes]
     return of_classes[0] / sum(of_classes) if all(of_classes) else None

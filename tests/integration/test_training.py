@@ -69,6 +69,8 @@ def test_a_planted_motif_is_learnt_and_scored(planted, tmp_path, model, capsys):
     last = capsys.readouterr().out.splitlines()[-2]
     assert "step 120/120 | epoch" in last
     assert "valid AUROC" in last
+    provenance = json.loads((tmp_path / "model/provenance.json").read_text())
+    assert (provenance["num_train"], provenance["num_positive"]) == (360, 180)
     table = score_sequences(load(tmp_path / "model"), ["ACGTTGCAAC" * 5, "ACGTTGCAAC" * 2 + "TATCGATA" + "ACGTTGCAAC" * 3])
     assert table["probability"][1] > 0.5 > table["probability"][0]
 

@@ -1,6 +1,7 @@
 """A genome scanned: tracks and peaks as of windows scored one by one, whatever the chunks and regions."""
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from genome_models import random_letters, run_file, scorer_of, write_genome, write_model
 from scipy.special import expit, logit
 
+from selfattn_bio import config
 from selfattn_bio.errors import GenomeError, ModelFolderError, SequenceFileError
+from selfattn_bio.model.lineage import SEEN
 from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.origin import origin_of
 from selfattn_bio.scoring.peaks import unsuppressed
@@ -133,6 +136,28 @@ def test_window_and_share_are_those_of_the_model_folder(tmp_path):
         origin.shift(1)
     with pytest.raises(ValueError, match="window must be at least k = 3 letters, got 2"):
         origin.window(2)
+
+
+def test_the_model_that_ships_is_found_by_its_name():
+    origin = origin_of("promoter")
+    assert (origin.length, origin.assembly) == (300, "dm3")
+    assert origin.share == pytest.approx(15092 / 27151)
+
+
+def test_records_of_a_parent_say_nothing_of_the_window(tmp_path):
+    folder = write_model(tmp_path / "model", RUN, length=72)
+    seen = pd.read_parquet(folder / SEEN)
+    pd.concat([seen, *[seen.assign(end=9000, by_parent=True)] * 3]).to_parquet(folder / SEEN)
+    assert origin_of(folder).length == 72
+
+
+def test_the_share_of_made_negatives_is_counted_in_training(tmp_path):
+    run = RUN.model_copy(update={"data": RUN.data.model_copy(update={"negatives": config.ShuffledNegatives()})})
+    folder = write_model(tmp_path / "model", run)
+    assert origin_of(folder).share is None  # a folder of before the key: negatives have no file of their own
+    provenance = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps(provenance | {"num_train": 40, "num_positive": 4}))
+    assert origin_of(folder).share == 0.1
 
 
 def test_the_assembly_stands_in_the_names(genome, tmp_path):
