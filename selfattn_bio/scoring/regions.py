@@ -1,6 +1,6 @@
 """Stretches of a genome that a user names: "chr2R:100-400", or the lines of a BED file. 0-based half-open, as everywhere.
 
-Hides: both syntaxes, and that regions are sorted and joined where they touch.
+Hides: the syntax of the first, and that regions are sorted and joined where they touch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.intervals import read_intervals
+from selfattn_bio.sequence.windows import place
 
 
 class Region(NamedTuple):
@@ -38,38 +40,24 @@ def parse_region(text: str, genome: Genome) -> Region:
             return Region(chrom := genome.resolve(text), 0, genome.lengths[chrom])
         raise GenomeError(f"region must be CHROM:START-END, 0-based half-open, got {text!r}")
     chrom = genome.resolve(found[1])
-    return _checked(Region(chrom, *(int(number.replace(",", "") or 0) for number in found.groups()[1:])), genome, "")
+    region = Region(chrom, *(int(number.replace(",", "") or 0) for number in found.groups()[1:]))
+    if not region.start < region.end <= genome.lengths[chrom]:
+        rule = f"a region must have 0 <= start < end <= {genome.lengths[chrom]}, the length of {chrom}"
+        raise GenomeError(f"{rule}, got {region.start}-{region.end}", place=str(genome.path))
+    return region
 
 
 def read_regions(path: str | Path, genome: Genome) -> list[Region]:
-    """The regions of a BED file, its first three columns, in the genome's order, joined where they touch or overlap.
+    """The regions of a BED file (or another that `read_intervals` reads), in the genome's order, joined where they touch or overlap.
 
     Raises
     ------
-    GenomeError
-        If the file is missing or holds no region, or a line has fewer than three columns, no numbers, an unknown chromosome
-        or an end beyond it; the place is `path:line`.
+    IntervalError
+        If the file is missing, malformed or holds no interval, or one is of an unknown chromosome or ends beyond it; the place is
+        `path:line`.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise GenomeError(f"BED file must be readable text, got {reason}", place=str(path)) from error
-    regions = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        place, fields = f"{path}:{number}", line.split("\t")
-        if len(fields) < 3 or not all(re.fullmatch("[0-9]+", field.strip()) for field in fields[1:3]):
-            raise GenomeError(f"a BED line must be chrom, start and end parted by tabs, got {line[:60]!r}", place=place)
-        try:
-            chrom = genome.resolve(fields[0])
-        except GenomeError as error:
-            raise GenomeError(error.message, place=place, cure=error.cure) from None
-        regions.append(_checked(Region(chrom, int(fields[1]), int(fields[2])), genome, place))
-    if not regions:
-        raise GenomeError("BED file must hold a region, got none", place=str(path))
-    return joined(regions, genome)
+    table = place(read_intervals(path), genome)
+    return joined(map(Region, table["chrom"], table["start"].tolist(), table["end"].tolist()), genome)
 
 
 def joined(regions: Iterable[Region], genome: Genome) -> list[Region]:
@@ -82,10 +70,3 @@ def joined(regions: Iterable[Region], genome: Genome) -> list[Region]:
         else:
             result.append(region)
     return result
-
-
-def _checked(region: Region, genome: Genome, place: str) -> Region:
-    if not region.start < region.end <= genome.lengths[region.chrom]:
-        rule = f"a region must have 0 <= start < end <= {genome.lengths[region.chrom]}, the length of {region.chrom}"
-        raise GenomeError(f"{rule}, got {region.start}-{region.end}", place=place or str(genome.path))
-    return region

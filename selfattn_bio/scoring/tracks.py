@@ -143,7 +143,9 @@ def score_genome(
     Raises
     ------
     GenomeError
-        If the genome or the regions are malformed or do not fit each other, or no window fits.
+        If the genome or a region is malformed or they do not fit each other, or no window fits.
+    IntervalError
+        If a file of regions is malformed or does not fit the genome.
     ModelFolderError
         As of `load`; or if the model is not one of positives against negatives of DNA.
     ValueError
