@@ -121,7 +121,7 @@ def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[n
 def _spans(scorer: Scorer, num_letters: int, num_places: int) -> NDArray[np.int64]:
     """Letters [start, end) that the tokens of each place cover, (num_places, 2)."""
     tokenizer, num_tokens = scorer.tokenizer, scorer.tokenizer.num_tokens(num_letters)
-    pool = -(-num_tokens // num_places)
+    pool = scorer.run.pitch // tokenizer.stride
     first = np.arange(num_places) * pool
     last = np.minimum(first + pool, num_tokens) - 1
     return np.stack([first * tokenizer.stride, last * tokenizer.stride + tokenizer.k], axis=1)

@@ -172,5 +172,4 @@ def _after_stem(member: AttentionBody, x: Tensor) -> Tensor:
 
 def unit(scorer: Scorer | Ensemble) -> int:
     """Letters of which the stride should be a multiple, so that windows share what the stem makes of them."""
-    units = [member.tokenizer.stride * getattr(getattr(member.run.model, "stem", None), "pool", 1) for member in scorer.members]
-    return int(np.lcm.reduce(units))
+    return int(np.lcm.reduce([member.run.pitch for member in scorer.members]))

@@ -160,10 +160,11 @@ def test_vectors_of_sequences_do_not_depend_on_their_batch(model):
 
 def test_vectors_of_places_cover_the_letters_and_mean_the_whole(model):
     text = "ACGTTGCAAC" * 5
-    found = embed(model, [text, "TTTT"], per_token=True)
+    found = embed(model, [text, "TTTT", "ACGTACGTACG"], per_token=True)
     first = found.places[found.places["id"] == "0"]
     assert first[["start", "end"]].to_numpy().tolist() == [[s, min(s + 8 + 2, 50)] for s in range(0, 48, 8)]
     assert found.places[found.places["id"] == "1"][["start", "end"]].to_numpy().tolist() == [[0, 4]]
+    assert found.places[found.places["id"] == "2"][["start", "end"]].to_numpy().tolist() == [[0, 10], [8, 11]]  # 9 tokens, 8 and 1
     np.testing.assert_allclose(found.vectors[:6].mean(axis=0), embed(model, [text]).vectors[0], rtol=1e-4, atol=1e-5)
 
 
