@@ -59,9 +59,10 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import build_corpus, describe
     from selfattn_bio.data.intake import Rules
-    from selfattn_bio.data.sources import sources_of
 
     if arguments.run_file:
+        from selfattn_bio.data.sources import sources_of
+
         data = read_run_file(arguments.run_file).data
         sources, rules, targets = sources_of(data), Rules.of(data), data.targets
     else:

@@ -10,19 +10,21 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.intake import BLOCK, LETTERS, MASKED, RECORDS, ROWS, TARGETS, TYPES, Intake, Rules, Targets
-from selfattn_bio.data.sources import Source
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.files import check_replaceable, naming, whole_folder
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.records import Notes
+
+if TYPE_CHECKING:  # it brings genomes and numba along, which no command that opens a corpus needs
+    from selfattn_bio.data.sources import Source
 
 SUMMARY = "corpus.json"
 
