@@ -32,10 +32,10 @@ FEW = 100  # records of a class, below which figures on held-out ones tell littl
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio init`."""
     parser.add_argument("name", help="of the task: letters, digits, _ and -")
-    parser.add_argument("--positives", nargs="+", metavar="FILE", help="FASTA files of label 1")
-    parser.add_argument("--negatives", nargs="+", metavar="FILE", help="FASTA files of label 0")
-    parser.add_argument("--sequences", nargs="+", metavar="FILE", help="FASTA files without labels, in place of the two, with --targets")
-    parser.add_argument("--targets", metavar="FILE", help="table (.tsv, .csv) with a column id and one to learn")
+    parser.add_argument("--positives", nargs="+", metavar="FILE", help="files of sequences of label 1: FASTA and what docs/data.md names")
+    parser.add_argument("--negatives", nargs="+", metavar="FILE", help="files of sequences of label 0")
+    parser.add_argument("--sequences", nargs="+", metavar="FILE", help="files of sequences without labels, in place of the two, with --targets")
+    parser.add_argument("--targets", metavar="FILE", help="table (.tsv, .csv, .parquet) with a column id and one to learn")
     parser.add_argument("--column", metavar="NAME", help="of --targets (default: its only other one)")
 
 
@@ -163,9 +163,11 @@ def _split(found: Found) -> list[str]:
         ]
     if None not in found.families and len(found.families) >= 10:
         return ["[split]", f'kind = "group"  # the headers name {len(found.families):,} groups, of which none is divided']
+    if found.alphabet.name == "protein":
+        return ["[split]", 'kind = "cluster"  # what is alike stands on one side: at random test would hold brothers of train']
     return [
         "[split]",
-        'kind = "random"  # duplicates stay together. Of one genome better "chromosome", of families "group": see README.md',
+        'kind = "random"  # duplicates stay together. Of one genome better "chromosome", of what is alike "cluster": docs/leakage.md',
     ]
 
 
@@ -183,10 +185,9 @@ def _objective(arguments: argparse.Namespace) -> list[str]:
     """What the column holds: names, numbers, or 0 and 1."""
     import pandas as pd
 
-    try:
-        table = pd.read_csv(arguments.targets, sep="," if arguments.targets.endswith(".csv") else "\t", dtype=str)
-    except (OSError, ValueError) as error:
-        raise RunFileError(f"targets must be a readable table, got {error}", place=arguments.targets) from error
+    from selfattn_bio.sequence.readers.table import targets_table
+
+    table = targets_table(Path(arguments.targets))
     columns = [str(column) for column in table if column != "id"]
     column = arguments.column or (columns[0] if len(columns) == 1 else "")
     if "id" not in table or column not in columns:

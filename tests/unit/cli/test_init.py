@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selfattn_bio.cli import run as run_command
@@ -44,11 +45,11 @@ def place(i):
     ("options", "expected"),
     [
         ({}, ("dna", "random", 3, "full", 64)),
-        ({"letters": "ACDEFGHIKLMNPQRSTVWY"}, ("protein", "random", 1, "full", 64)),
+        ({"letters": "ACDEFGHIKLMNPQRSTVWY"}, ("protein", "cluster", 1, "full", 64)),
         ({"header": place}, ("dna", "chromosome", 3, "full", 64)),
         ({"header": lambda i: f"group=g{i % 20}"}, ("dna", "group", 3, "full", 64)),
         ({"length": 10_000, "number": 20}, ("dna", "random", 3, "window", 13)),
-        ({"length": 2000, "number": 20, "letters": "ACDEFGHIKLMNPQRSTVWY"}, ("protein", "random", 1, "window", 64)),
+        ({"length": 2000, "number": 20, "letters": "ACDEFGHIKLMNPQRSTVWY"}, ("protein", "cluster", 1, "window", 64)),
         ({"letters": "acgun"}, ("dna", "random", 3, "full", 64)),
     ],
 )
@@ -80,9 +81,12 @@ def test_a_chromosome_split_has_both_labels_on_each_side(here):
 def test_the_objective_is_that_of_the_column(here, values, kind):
     sequences = write("s.fa")
     Path("t.tsv").write_text("id\tactivity\n" + "".join(f"s{i}\t{values[i % 3]}\n" for i in range(120)))
-    run = made("--sequences", sequences, "--targets", "t.tsv")
-    assert run.objective.kind == kind
-    assert run.objective.target_columns == ("activity",)
+    pd.read_csv("t.tsv", sep="\t", dtype=str, keep_default_na=False).to_csv("t.csv.gz", index=False)
+    for targets in ("t.tsv", "t.csv.gz"):  # read as ingest will read them
+        run = made("--sequences", sequences, "--targets", targets)
+        assert run.objective.kind == kind
+        assert run.objective.target_columns == ("activity",)
+        (here / "workflows/tasks/my_task.toml").unlink()
 
 
 def test_steps_grow_with_the_root_of_the_records(here):
@@ -100,7 +104,7 @@ def test_steps_grow_with_the_root_of_the_records(here):
         (["mine", "--positives", "a.fa"], "--positives and --negatives must be given, or --sequences and --targets, got --positives"),
         (["mine", "--sequences", "a.fa"], "or --sequences and --targets, got --sequences"),
         (["mine", "--positives", "no.fa", "--negatives", "a.fa"], "no.fa: sequence file must be an existing file"),
-        (["mine", "--sequences", "a.fa", "--targets", "no.tsv"], "no.tsv: targets must be a readable table"),
+        (["mine", "--sequences", "a.fa", "--targets", "no.tsv"], "no.tsv: targets must be an existing table, got no such file"),
         (
             ["mine", "--sequences", "a.fa", "--targets", "t.tsv"],
             "t.tsv: targets must have a column id and one to learn, got id, x, y. Name one",
