@@ -1217,6 +1217,8 @@ class RunFile(Section):
         wanted = bool(self.objective.target_columns)
         if (wanted and not (data.targets or data.may_bring_columns)) or (data.targets and not wanted):
             raise ValueError(f"[data] of objective {kind!r} must name {'targets' if not data.targets else 'no targets'}")
+        if data.tracks and not wanted:
+            raise ValueError(f"[data] of objective {kind!r} must name no tracks, got {', '.join(data.tracks)}, which it would not learn")
         trainings = [run.training for run in (self, *map(self.variant, self.variants))]
         if kind != "binary" and any(training.labels == "shuffled" for training in trainings):
             raise ValueError(f"training.labels 'shuffled' must go with objective 'binary', got {kind!r}")

@@ -446,6 +446,10 @@ DILATED = "[model]\nkind = 'dilated'\n"
         (DATA + "[objective]\nkind = 'masked'\n", "[data] of objective 'masked' must name sequences, got the two classes"),
         (SEQUENCES + "[objective]\nkind = 'regression'\ncolumns = ['x']\n", "[data] of objective 'regression' must name targets"),
         (TABLE + "[objective]\nkind = 'masked'\n", "[data] of objective 'masked' must name no targets"),
+        (
+            "[data]\ngenome = 'g.fa'\nsequences = 's.bed'\ntracks.t = { kind = 'number', path = 't.bw' }\n[objective]\nkind = 'masked'\n",
+            "[data] of objective 'masked' must name no tracks, got t, which it would not learn",
+        ),
         (TABLE + "[objective]\nkind = 'multiclas'\n", "objective.kind must be one of"),
         (
             TABLE + "[objective]\nkind = 'multiclass'\nclass = 'x'\n",
