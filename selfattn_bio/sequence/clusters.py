@@ -56,7 +56,7 @@ def readings(alphabet: Alphabet, k: int | None = None) -> list[Reading]:
     Raises
     ------
     ValueError
-        If `k` is not from 3 to 27 (DNA) or 17 (protein): the number of a k-mer must fit 63 bits.
+        If `k` is not from 3 to 27 (DNA) or 14 (protein): the number of a k-mer must fit 63 bits.
     """
     most = 27 if alphabet.has_complement else 14
     if k is not None and not 3 <= k <= most:

@@ -209,8 +209,8 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
     missing = records["id"][records[column].isna()]
     if len(missing):
         more = f" (and {len(missing) - 1} more of {len(records)})" if len(missing) > 1 else ""
-        cure = f"Add {column}= to the FASTA headers, or choose another [split] kind"
-        raise CorpusError(f"records must have {column}= in the header to be split by it, got none in {missing.iloc[0]!r}{more}", cure=cure)
+        cure = f"Add {column}= to the FASTA headers or a column {column} to the table, or choose another [split] kind"
+        raise CorpusError(f"records must have {column} to be split by it, got none in {missing.iloc[0]!r}{more}", cure=cure)
     return records[column].astype(str)
 
 

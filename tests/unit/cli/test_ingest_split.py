@@ -150,7 +150,7 @@ def test_clusters_are_told(folder, capsys):
 
 
 def test_a_column_that_is_not_there(folder):
-    with pytest.raises(SelfAttnBioError, match=r"records must have species= in the header to be split by it, got none"):
+    with pytest.raises(SelfAttnBioError, match=r"records must have species to be split by it, got none"):
         made(folder, 'kind = "species"')
     with pytest.raises(SelfAttnBioError, match=r"corpus must have targets, got none"):
         made(folder, 'kind = "group"\ncolumn = "family"')
