@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="of the task: letters, digits, _ and -")
     parser.add_argument("--positives", nargs="+", metavar="FILE", help="files of sequences of label 1: FASTA and what docs/data.md names")
     parser.add_argument("--negatives", nargs="+", metavar="FILE", help="files of sequences of label 0")
-    parser.add_argument("--sequences", nargs="+", metavar="FILE", help="files of sequences without labels, in place of the two, with --targets")
+    parser.add_argument(
+        "--sequences", nargs="+", metavar="FILE", help="files of sequences without labels, in place of the two, with --targets"
+    )
     parser.add_argument("--targets", metavar="FILE", help="table (.tsv, .csv, .parquet) with a column id and one to learn")
     parser.add_argument("--column", metavar="NAME", help="of --targets (default: its only other one)")
 

@@ -89,11 +89,12 @@ def test_group_split_keeps_groups_and_groups_that_share_a_sequence_together():
 
 def test_missing_column_names_the_record_and_the_cure():
     records = table([0, 1, 0], chrom=["c1", None, None])
-    with pytest.raises(
-        CorpusError, match=r"records must have chrom to be split by it, got none in 'r1' \(and 1 more of 3\)"
-    ):
+    with pytest.raises(CorpusError, match=r"records must have chrom to be split by it, got none in 'r1' \(and 1 more of 3\)"):
         split_by_chromosome(records, unique_keys(3), ["c1"], ["c2"])
-    with pytest.raises(CorpusError, match=r"got none in 'r0'\. Add group= to the FASTA headers or a column group to the table, or choose another \[split\] kind"):
+    with pytest.raises(
+        CorpusError,
+        match=r"got none in 'r0'\. Add group= to the FASTA headers or a column group to the table, or choose another \[split\] kind",
+    ):
         split_by_group(table([1], group=[None]), unique_keys(1), 0.1, 0.1, 0)
 
 
