@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.splits import strand_keys
 
 SEEN = "seen.parquet"
@@ -105,14 +106,9 @@ def _refuse(
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
     """Which records share a letter with a seen place."""
+    placed = records[PLACE].notna().all(axis=1).to_numpy(dtype=bool)
     found = np.zeros(len(records), dtype=bool)
-    placed = seen.dropna(subset=PLACE)
-    for chrom, places in placed.groupby("chrom"):
-        starts, ends = (np.sort(places[column].to_numpy(dtype=np.int64)) for column in ("start", "end"))
-        here = np.flatnonzero((records["chrom"] == chrom).to_numpy(dtype=bool) & records["start"].notna().to_numpy())
-        first, last = (records[column].iloc[here].to_numpy(dtype=np.int64) for column in ("start", "end"))
-        # Places that begin before the record ends, less those that end before it begins.
-        found[here] = np.searchsorted(starts, last, side="left") > np.searchsorted(ends, first, side="right")
+    found[placed] = Cover(seen.dropna(subset=PLACE)).bases_of(records[placed]) > 0
     return found
 
 
