@@ -23,7 +23,7 @@ from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Record
-from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.spelling import SoftMask, Spelling
 
 LETTERS, RECORDS, TARGETS, MASKED = "letters.bin", "records.parquet", "targets.parquet", "masked.bin"
 TYPES = {
@@ -51,7 +51,7 @@ class Rules:
     assembly: str = ""
     min_length: int = 1
     max_length: int | None = None
-    soft_mask: Literal["ignore", "keep", "hard"] = "ignore"
+    soft_mask: SoftMask = "ignore"
     gaps: Literal["refuse", "remove"] = "refuse"
 
     @classmethod

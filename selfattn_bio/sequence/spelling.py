@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.sequence.alphabet import Alphabet, printable
 
+SoftMask = Literal["ignore", "keep", "hard"]
 BLANKS, GAPS = b" \t\v\f\r\n", b"-."
 LOWER, URACIL, IUPAC, CRLF = "lower case", "U in DNA", "IUPAC codes", "CRLF"
 RARE, AMBIGUOUS = "selenocysteine or pyrrolysine (U, O)", "ambiguous residues (B, Z, J, X)"
@@ -35,7 +36,7 @@ class Spelling:
     """
 
     alphabet: Alphabet
-    soft_mask: Literal["ignore", "keep", "hard"] = "ignore"
+    soft_mask: SoftMask = "ignore"
     gaps: Literal["refuse", "remove"] = "refuse"
 
     @cached_property
@@ -192,7 +193,8 @@ class Body:
     def _read(self, piece: bytes) -> bytes:
         spelling = self._spelling
         if self._runs is not None:
-            self._runs.append(_runs(piece.translate(None, spelling.dropped)) + (len(self._grown) if self._grown else len(self._letters)))
+            lower = np.frombuffer(piece.translate(None, spelling.dropped), np.uint8) >= ord("a")
+            self._runs.append(runs_of(lower) + (len(self._grown) if self._grown else len(self._letters)))
         return piece.translate(spelling.table, spelling.dropped)
 
     def _without_stop(self, piece: bytes, foreign: bytes, line: int) -> tuple[bytes, bytes]:
@@ -234,10 +236,9 @@ def first_of(foreign: bytes) -> str:
     return f" (the first of {len(foreign)})" if len(foreign) > 1 else ""
 
 
-def _runs(raw: bytes) -> NDArray[np.int64]:
-    """(n, 2) runs [start, end) of lower case."""
-    lower = np.frombuffer(raw, np.uint8) >= ord("a")
-    return np.flatnonzero(np.diff(lower, prepend=False, append=False)).reshape(-1, 2)
+def runs_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n, 2) runs [start, end) of what is True in (L,)."""
+    return np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)
 
 
 def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:

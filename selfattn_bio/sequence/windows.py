@@ -18,11 +18,11 @@ from selfattn_bio.errors import GenomeError, IntervalError
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.spelling import SoftMask, runs_of
 
 Center = Literal["middle", "summit", "five_prime"]
 Origin = Literal["interval", "five_prime"]
 AtEnds = Literal["drop", "pad", "error"]
-SoftMask = Literal["ignore", "keep", "hard"]
 _WHOLE = 20_000  # letters of a chromosome a window, below which it is read as a whole: faster for plain and bgzip files
 
 
@@ -160,13 +160,8 @@ def cut(windows: pd.DataFrame, genome: Genome, soft_mask: SoftMask = "ignore") -
                 letters, masked = np.pad(letters, around, constant_values=ord(DNA.unknown)), np.pad(masked, around)
             if strand == "-":
                 letters, masked = DNA.reverse_complement(letters), masked[::-1]
-            runs = _runs(masked) if soft_mask == "keep" else None
+            runs = runs_of(masked) if soft_mask == "keep" else None
             yield row, Record(f"{chrom}:{start}-{end}({strand})", letters, chrom, start, end, strand, masked=runs)
-
-
-def _runs(masked: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(n, 2) runs [start, end) of what is masked."""
-    return np.flatnonzero(np.diff(np.pad(masked, 1).astype(np.int8))).reshape(-1, 2)
 
 
 def _columns(intervals: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
