@@ -5,7 +5,7 @@ Hides: members, padding, which letters a vector stands for, npz and Parquet. Use
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
-from selfattn_bio.scoring.scorer import Ensemble, Scorer, load_single
+from selfattn_bio.scoring.scorer import Models, Scorer, load_single
 from selfattn_bio.scoring.table import chunks
 from selfattn_bio.sequence.kmers import PAD
 
@@ -46,7 +46,7 @@ class Embeddings:
 
 
 def embed(
-    model: Scorer | Ensemble | str | Path | Sequence[str | Path],
+    model: Models,
     sequences: Inputs,
     *,
     per_token: bool = False,
@@ -78,7 +78,7 @@ def embed(
 
 
 def embed_batches(
-    model: Scorer | Ensemble | str | Path | Sequence[str | Path],
+    model: Models,
     sequences: Inputs,
     *,
     per_token: bool = False,

@@ -5,7 +5,6 @@ Hides: where in the folder it stands. Scans and variants take the length as thei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.lineage import SEEN
-from selfattn_bio.scoring.scorer import Ensemble, Scorer, folder_of, load
+from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, folder_of, load
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Origin:
         return float(logit(prior) - logit(self.share))
 
 
-Model = Scorer | Ensemble | Origin | str | Path | Sequence[str | Path]  # what scans and variants take
+Model = Models | Origin  # what scans and variants take
 
 
 def origin_of(model: Model) -> Origin:

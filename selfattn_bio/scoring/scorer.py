@@ -230,6 +230,9 @@ class Ensemble:
         return expit(logits / self.temperature)
 
 
+Models = Scorer | Ensemble | str | Path | Sequence[str | Path]  # what was loaded, or what `load` takes
+
+
 @overload
 def load(path: str | Path) -> Scorer: ...
 @overload
@@ -256,7 +259,7 @@ def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
     return Ensemble(members)
 
 
-def load_single(model: Scorer | Ensemble | str | Path | Sequence[str | Path]) -> Scorer:
+def load_single(model: Models) -> Scorer:
     """The one model that is named or given, for what cannot be asked of several.
 
     Raises

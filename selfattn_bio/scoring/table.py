@@ -30,10 +30,9 @@ from selfattn_bio.evaluation.points import chance
 from selfattn_bio.evaluation.summary import spread
 from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
 from selfattn_bio.scoring.reference import LIKE
-from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
+from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, load
 
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # of a table of `score_batches`
-Models = Scorer | Ensemble | str | Path | Sequence[str | Path]
 
 
 def score_sequences(
