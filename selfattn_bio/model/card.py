@@ -79,7 +79,7 @@ def _letters(run: RunFile) -> str:
 
 
 def _training(run: RunFile, provenance: dict[str, Any]) -> str:
-    files = [f"| `{each['path']}` | {each['records']:,} | `{each['sha256'][:SHOWN]}` |" for each in provenance.get("data", [])]
+    files = [f"| {_source(each)} | {each['records']:,} | `{each['sha256'][:SHOWN]}` |" for each in provenance.get("data", [])]
     table = "\n".join(["| file | records | sha256 begins |", "|---|---|---|", *files])
     split = run.split
     how = (
@@ -92,6 +92,11 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
     parents = [f"It started from the weights of {parent.get('folder')}." for parent in provenance.get("parents", [])[:1]]
     trained = f"{counts}; objective `{run.objective.kind}`; split {how}.{assembly} {' '.join(parents)}".rstrip()
     return f"## What it was trained on\n\n{table}\n\n{trained} `seen.parquet` names every record of train and valid."
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    """A file, or what negatives were made of and how: the positives' file would else stand there twice."""
+    return f"`{source['path']}`" + (f", {source['made']['kind']} negatives of it" if "made" in source else "")
 
 
 def _figures(run: RunFile, provenance: dict[str, Any], valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None) -> str:

@@ -10,7 +10,10 @@ from selfattn_bio.model.classifier import build_network
 
 PROVENANCE = {
     "calibration": {"temperature": 1.26, "threshold": 0.49, "slope": 1.0},
-    "data": [{"path": "a.fa", "sha256": "0123456789abcdef", "records": 1200}, {"path": "b.fa", "sha256": "f" * 64, "records": 30}],
+    "data": [
+        {"path": "a.fa", "sha256": "0123456789abcdef", "records": 1200},
+        {"path": "b.fa", "sha256": "f" * 64, "records": 30, "made": {"kind": "shuffled"}},
+    ],
     "num_train": 1000,
     "num_valid": 230,
     "best_step": 250,
@@ -45,6 +48,7 @@ def test_it_says_what_the_folder_holds(folder):
         "mean of 2 networks, each a self-attention encoder (1 layer of 8, pattern full)",
         "DNA as 3-mers every 1 letter",
         "| `a.fa` | 1,200 | `0123456789ab` |",
+        "| `b.fa`, shuffled negatives of it | 30 |",
         "1,000 train and 230 valid records",
         "valid chr2L; test chr2R",
         "Coordinates are of dm3",

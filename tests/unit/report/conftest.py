@@ -49,8 +49,9 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
         (folder / part).mkdir(parents=True)
     records.to_parquet(folder / "corpus" / "records.parquet")
     source = {"path": "data/p.fa.gz", "sha256": "ab" * 32, "records": n}
+    sources = [source, source | {"made": {"kind": "shuffled"}}]
     corpus = {"alphabet": "dna", "assembly": "dm3", "num_records": n, "num_letters": n * LENGTH, "fingerprint": "f" * 64, "read": n + 3,
-              "dropped": {"exact duplicates": 3}, "noted": {"lower case letters": 12}, "sources": [source]}  # fmt: skip
+              "dropped": {"exact duplicates": 3}, "noted": {"lower case letters": 12}, "sources": sources}  # fmt: skip
     (folder / "corpus" / "corpus.json").write_text(json.dumps(corpus))
     pd.DataFrame({"id": records["id"], "split": side, "reason": "random"}).to_csv(folder / "split.tsv", sep="\t", index=False)
 

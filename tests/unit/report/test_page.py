@@ -136,6 +136,11 @@ def test_plots_stand_beside_the_page(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "plots").iterdir()) == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
 
 
+def test_made_negatives_are_not_said_to_be_the_file_of_the_positives(tmp_path: Path, results_maker: Maker) -> None:
+    page = page_of(tmp_path, results_maker(tmp_path))
+    assert page.count("<dt>data/p.fa.gz</dt>") == page.count("<dt>data/p.fa.gz, shuffled negatives of it</dt>") == 1
+
+
 def test_a_task_without_motifs_says_so(tmp_path: Path, results_maker: Maker) -> None:
     page = page_of(tmp_path, results_maker(tmp_path, motifs=[], control_motifs=[]))
     assert "No motif was found" in page
