@@ -33,8 +33,9 @@ PROGRAMS = {
     "chromium": (("chromium", "chromium-browser", "google-chrome"), "pictures of the report; it opens in any browser"),
 }
 LIBRARIES = {
-    "pysam": "intervals of a genome, BED, VCF",
-    "pyBigWig": "bigWig",
+    "pysam": "letters of an indexed genome, bgzip",
+    "pybigtools": "bigWig files read",
+    "pyBigWig": "bigWig files written",
     "snakemake": "tasks from FASTA to report",
     "papermill": "notebooks",
     "tensorboard": "[training] tensorboard",
