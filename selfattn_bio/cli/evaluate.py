@@ -98,6 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
             table.to_csv(path, sep="\t", index=False, float_format="%.6g")
     with whole_file(arguments.output / "metrics.json") as path:
         path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (arguments.output / "model_card.md").unlink(missing_ok=True)  # of what was judged before
     if len(arguments.model) == 1:  # a card is of one folder
         valid = {name: of["value"] for name, of in summary["valid"]["model"].items() if isinstance(of, dict) and "low" in of}
         with whole_file(arguments.output / "model_card.md") as path:

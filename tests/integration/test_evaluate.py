@@ -77,6 +77,13 @@ def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureF
     assert f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g}) |" in card
 
 
+def test_no_card_of_before_stands_beside_the_figures_of_several_members(task: Path) -> None:
+    (task / "out").mkdir()
+    (task / "out" / "model_card.md").write_text("of one model")
+    assert main([*ARGUMENTS[: ARGUMENTS.index("model") + 1], "model", *ARGUMENTS[ARGUMENTS.index("model") + 1 :]]) == 0
+    assert not (task / "out" / "model_card.md").exists()
+
+
 def test_a_model_of_another_split_is_not_judged(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     provenance = json.loads((task / "cnn" / "provenance.json").read_text())
     (task / "cnn" / "provenance.json").write_text(json.dumps(provenance | {"split_sha256": "0" * 64}))
