@@ -180,7 +180,7 @@ def build_corpus(
     """
     check_replaceable(output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, SUMMARY), SUMMARY)
     given = [SequenceFile(Path(source[0]), source[1]) if isinstance(source, tuple) else source for source in sources]
-    wanted = Targets(None if targets is None else Path(targets), [source.path for source in given if isinstance(source, SequenceFile)])
+    wanted = Targets(None if targets is None else Path(targets), [source for source in given if isinstance(source, SequenceFile)])
     notes, files = Notes(), []
     with whole_folder(output) as folder:
         with Intake(folder, rules) as intake:

@@ -21,6 +21,8 @@ from selfattn_bio.config import Data
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.readers.table import targets_table
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.spelling import SoftMask, Spelling
@@ -136,9 +138,10 @@ def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
 class Targets:
     """What is to be learnt of each record: a table of its own, by id, and the columns that came with the records."""
 
-    def __init__(self, path: Path | None, sources: Sequence[Path]) -> None:
+    def __init__(self, path: Path | None, sources: Sequence[SequenceFile]) -> None:
         self._path = path
-        self._table = None if path is None else _read(path, drop="sequence" if path in sources else None)
+        itself = next((source.fields for source in sources if source.path == path), None)  # where it is a table of sequences, too
+        self._table = None if path is None else _read(path, itself)
 
     def write(self, folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str) -> dict[str, Any]:
         """Write one row a record, in order; what the summary says of them."""
@@ -170,9 +173,11 @@ def _write(folder: Path, table: pd.DataFrame) -> dict[str, Any]:
     return {"columns": list(table.columns), "missing": int(table.isna().all(axis=1).sum())}
 
 
-def _read(path: Path, drop: str | None) -> pd.DataFrame:
+def _read(path: Path, fields: Fields | None) -> pd.DataFrame:
     """The table of targets as text, indexed by id: what its columns are is the objective's affair."""
-    table = targets_table(path).drop(columns=[drop] if drop else [], errors="ignore")
+    table = targets_table(path)
+    if fields:
+        table = table.rename(columns={fields.column(name): name for name in ("id", "sequence")}).drop(columns="sequence", errors="ignore")
     if "id" not in table or len(table.columns) < 2:
         message = f"targets must have a column id and one more, got {', '.join(map(repr, table.columns))}"
         raise CorpusError(message, place=str(path), cure="Tabs part the columns of a .tsv, commas those of a .csv")

@@ -13,6 +13,8 @@ from pyarrow import parquet
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus, describe
 from selfattn_bio.errors import CorpusError, OutputError, SequenceFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.readers.fields import Fields
 
 POSITIVES = """>a chrom=chr2L start=3 end=11 strand=- group=g
 acgtACGU
@@ -298,6 +300,10 @@ def test_columns_of_a_table_are_targets_beside_those_of_a_table_of_targets(files
         told.targets(["w"])
     same = build_corpus([(tmp_path / "a.csv", None)], tmp_path / "same", Rules(DNA), tmp_path / "a.csv")
     assert same.summary["targets"]["columns"] == ["x", "y"]
+    (tmp_path / "named.csv").write_text("Name,Seq,x\na,ACGT,1\n")
+    source = SequenceFile(tmp_path / "named.csv", fields=Fields(columns={"id": "Name", "sequence": "Seq"}))
+    named = build_corpus([source], tmp_path / "named", Rules(DNA), tmp_path / "named.csv")
+    assert named.summary["targets"]["columns"] == ["x"]
 
 
 def test_the_fingerprint_does_not_hang_on_how_many_rows_are_held_at_once(corpus, files, tmp_path, monkeypatch):
