@@ -1,6 +1,6 @@
 """What a command prints, as one JSON object a line, or not at all: `--json` and `--quiet` of every command.
 
-Hides: the form of a log line. `main` puts it in the place of stdout.
+Hides: the form of a log line. `main` puts it in the place of stdout, and of stderr for what is said there beside errors.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import TextIO
 class JsonLines(io.TextIOBase):
     """A stream that makes an object of each line: time (UTC), command, level, message."""
 
-    def __init__(self, stream: TextIO, command: str) -> None:
-        self._stream, self._command, self._rest = stream, command, ""
+    def __init__(self, stream: TextIO, command: str, level: str = "info") -> None:
+        self._stream, self._command, self._level, self._rest = stream, command, level, ""
 
     def write(self, text: str) -> int:
         """Write what is complete; an unfinished line waits for its end."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             if line.strip():
-                self.say("info", line.rstrip())
+                self.say(self._level, line.rstrip())
         return len(text)
 
     def say(self, level: str, message: str, **more: object) -> None:

@@ -15,7 +15,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 
 from selfattn_bio.cli.logs import JsonLines, Silence
 from selfattn_bio.errors import SelfAttnBioError
@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # progress is seen through a pipe as on a terminal
-    errors = JsonLines(sys.stderr, arguments.command) if arguments.json else None
+    errors = JsonLines(sys.stderr, arguments.command, "warning") if arguments.json else None
     said = JsonLines(sys.stdout, arguments.command) if arguments.json else Silence() if arguments.quiet else sys.stdout
-    with redirect_stdout(said):
+    with redirect_stdout(said), redirect_stderr(errors or sys.stderr):
         return _run(arguments, errors)
 
 

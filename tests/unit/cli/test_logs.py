@@ -53,6 +53,13 @@ def test_json_errors_are_objects_too(command, capsys):
     assert (said["level"], said["message"], said["exit_code"]) == ("error", "a.fa:3: letters must be dna, got 'ü'", 1)
 
 
+def test_json_warnings_are_objects_too(command, capsys):
+    command.run = lambda arguments: print("no --prior", file=sys.stderr)
+    assert cli.main(["try", "--json"]) == 0
+    said = json.loads(capsys.readouterr().err)
+    assert (said["level"], said["message"]) == ("warning", "no --prior")
+
+
 def test_quiet_says_errors_alone(command, capsys):
     def run(arguments):
         print("progress")
