@@ -20,12 +20,13 @@ OF_SNAKEMAKE = ".snakemake_timestamp"  # it puts one into each folder that a rul
 
 
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Let an error of the system say which file it is about: that of a full or failing disk names none."""
+def naming(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let an error of the system say which file it is about: that of a full or failing disk names none, some name the temporary one."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if not error.filename or str(error.filename) == str(temporary):
+            error.filename = str(path)
         raise
 
 
@@ -37,7 +38,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     clear_stale(path)
     temporary = _beside(path, "tmp")
     try:
-        with naming(path):
+        with naming(path, temporary):
             yield temporary
             with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())

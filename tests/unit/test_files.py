@@ -1,5 +1,6 @@
 """Files and folders that are whole or as they were, whatever ends the process that writes them."""
 
+import errno
 import os
 import re
 import signal
@@ -105,6 +106,15 @@ def test_a_stale_file_beside_one_is_removed(tmp_path):
     with whole_file(tmp_path / "a.tsv") as path:
         path.write_text("whole")
     assert names(tmp_path) == ["a.tsv"]
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    with pytest.raises(PermissionError) as caught, whole_file(tmp_path / "a.tsv") as path:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+    assert caught.value.filename == str(tmp_path / "a.tsv")
+    with pytest.raises(PermissionError) as caught, whole_file(tmp_path / "a.tsv"):
+        raise PermissionError(errno.EACCES, "Permission denied", "b.fa")
+    assert caught.value.filename == "b.fa"
 
 
 # ------------------------------------------------------------------------------------------------- what may be replaced
