@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.errors import OutputError, SelfAttnBioError
 
 PROFILES = ("default", "gpu", "slurm")
 
@@ -29,7 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start Snakemake and wait for it."""
+    """Start Snakemake and wait for it.
+
+    Raises
+    ------
+    SelfAttnBioError
+        If the target is the name of a task alone, of which Snakemake would say that no rule makes it.
+    """
+    if "/" not in arguments.target and not arguments.target.startswith(("train_", "sweep_")):
+        cure = f"Did you mean train_{arguments.target}?"
+        raise SelfAttnBioError(f"target must be train_NAME or sweep_NAME, or a file, got {arguments.target!r}", cure=cure)
     profile = ["--workflow-profile", str(project_folder() / "profiles" / arguments.profile)] if arguments.profile else []
     return snakemake([*profile, arguments.target, *arguments.extra], arguments)
 
@@ -50,7 +59,15 @@ def project_folder() -> Path:
 
 
 def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
-    """Run Snakemake in this folder; its exit code. A signal is passed on, and its end waited for: it saves what it can."""
+    """Run Snakemake in this folder; its exit code. A signal is passed on, and its end waited for: it saves what it can.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written to, which Snakemake says with a traceback.
+    """
+    if not os.access(".", os.W_OK | os.X_OK):
+        raise OutputError("folder must be writable, got Permission denied", place=os.getcwd(), cure="Run it in one of your own")
     quiet = ["--quiet", "all"] if arguments.quiet else []
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_folder() / "Snakefile"), *words, *quiet]
     path = os.pathsep.join(

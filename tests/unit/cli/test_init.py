@@ -161,6 +161,20 @@ def test_run_starts_snakemake_here_and_passes_all_on(here, started):
     assert started[1].words[5:] == ["--workflow-profile", str(ROOT / "profiles/gpu"), "sweep_mine", "--end=1", "--quiet", "all"]
 
 
+def test_run_says_what_a_target_is(here, started, capsys):
+    assert main(["run", "mine"]) == 1
+    assert "target must be train_NAME or sweep_NAME, or a file, got 'mine'. Did you mean train_mine?" in capsys.readouterr().err
+    assert not started
+    assert main(["run", "results/mine/metrics.json"]) == 0
+
+
+def test_run_says_that_the_folder_cannot_be_written(here, started, monkeypatch, capsys):
+    monkeypatch.setattr(run_command.os, "access", lambda path, mode: path != ".")
+    assert main(["run", "train_mine"]) == 1
+    assert f"{Path.cwd()}: folder must be writable, got Permission denied. Run it in one of your own" in capsys.readouterr().err
+    assert not started
+
+
 def test_run_works_without_a_path(here, started, monkeypatch):
     monkeypatch.delenv("PATH")
     assert main(["run", "train_mine"]) == 0
