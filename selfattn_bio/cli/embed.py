@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio embed`."""
     parser.add_argument("--model", required=True, type=Path, help="model folder of kind attention, or the name of one that ships")
     inputs = parser.add_mutually_exclusive_group(required=True)
-    inputs.add_argument("--fasta", type=Path, metavar="FILE", help="FASTA file (plain, gz, bgzip)")
+    inputs.add_argument("--fasta", type=Path, metavar="FILE", help="file of sequences: FASTA, or any that `ingest` takes")
     inputs.add_argument("--bed", type=Path, metavar="FILE", help="BED file of intervals of --genome, 0-based half-open")
     parser.add_argument("--genome", type=Path, metavar="FILE", help="FASTA (plain, bgzip) that --bed is of; minus strands are turned")
     parser.add_argument("--per-token", action="store_true", help="a row a place of the encoder, not their mean a sequence")

@@ -12,10 +12,11 @@ example: selfattn-bio score --model results/promoter/model --fasta new.fa --outp
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.errors import OutputError, SelfAttnBioError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, type=Path, nargs="+", help="model folder, or the name of one that ships; several are averaged"
     )
     inputs = parser.add_mutually_exclusive_group(required=True)
-    inputs.add_argument("--fasta", type=Path, nargs="+", metavar="FILE", help="FASTA files (plain, gz, bgzip)")
+    inputs.add_argument("--fasta", type=Path, nargs="+", metavar="FILE", help="files of sequences: FASTA, or any that `ingest` takes")
     inputs.add_argument("--bed", type=Path, nargs="+", metavar="FILE", help="BED files of intervals of --genome, 0-based half-open")
     parser.add_argument("--genome", type=Path, metavar="FILE", help="FASTA (plain, bgzip) that --bed is of; minus strands are turned")
     parser.add_argument("--rc", action="store_true", help="average both strands")
     parser.add_argument("--coverage", type=float, metavar="C", help="also say what holds the truth with this chance, such as 0.9")
     parser.add_argument("--uncalibrated", action="store_true", help="probabilities of the logits as they are, without the temperature")
     parser.add_argument("--batch-size", type=int, metavar="N", help="sequences in one pass (default: as many as 32,768 letters hold)")
-    parser.add_argument("--output", required=True, type=Path, help="TSV to write")
+    parser.add_argument("--output", required=True, type=Path, help=".tsv to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -46,21 +47,32 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.files import whole_file
     from selfattn_bio.scoring.scorer import load
 
+    if arguments.output.suffix != ".tsv":
+        raise OutputError("output must end with .tsv", place=str(arguments.output), cure="Choose another --output")
     if bool(arguments.bed) != bool(arguments.genome):
         raise SelfAttnBioError("--bed and --genome must come together, got one of them")
-    scorer, total, unlike = load(arguments.model), 0, None
+    scorer, total, reasons = load(arguments.model), 0, Counter[str]()
     try:
         with whole_file(arguments.output) as temporary:
             for table in _tables(arguments, scorer):
                 table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", mode="a", header=not total and not temporary.exists())
                 total += len(table)
                 if "unlike" in table:
-                    unlike = (unlike or 0) + int((table["unlike"] != "no").sum())
+                    reasons.update(table["unlike"])
     except ValueError as error:  # a model that scores no sequences, or has one strand
         raise SelfAttnBioError(str(error), place=", ".join(map(str, arguments.model))) from error
-    if unlike is not None and total:
-        print(f"score: {unlike / total:.1%} of the sequences are unlike the training data (of valid 1.0% are, by composition)")
+    if reasons:
+        print(f"score: {_unlike(reasons)} (of valid 1.0% are, by composition)")
     print(f"score: {total} sequence{'s' * (total != 1)} scored: {arguments.output}")
+
+
+def _unlike(reasons: Counter[str]) -> str:
+    """How many sequences are unlike the training data, and why."""
+    from selfattn_bio.scoring.reference import LIKE
+
+    told = [f"{reason} {count}" for reason, count in reasons.most_common() if reason != LIKE]
+    share = 1 - reasons[LIKE] / reasons.total()
+    return f"{share:.1%} of the sequences are unlike the training data" + (f": {', '.join(told)}" if told else "")
 
 
 def _tables(arguments: argparse.Namespace, scorer: Scorer | Ensemble) -> Iterator[pd.DataFrame]:

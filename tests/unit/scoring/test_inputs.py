@@ -147,6 +147,21 @@ def test_the_command_scores_intervals_and_ids_that_come_twice(model, genome, tmp
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+@pytest.mark.parametrize("name", ["scores.csv", "scores.parquet", "scores.tsv.gz", "-"])
+def test_the_command_writes_no_tabs_under_the_name_of_another_format(model, genome, tmp_path, name, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["score", "--model", str(model), "--fasta", str(genome), "--output", name]) == 1
+    assert f"{name}: output must end with .tsv. Choose another --output" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_the_command_says_why_sequences_are_unlike(genome, tmp_path, capsys):
+    (tmp_path / "new.fa").write_text(f">a\nACGT\n>b\n{'N' * 300}\n>c\nACGTT\n")
+    assert main(["score", "--model", "promoter", "--fasta", str(tmp_path / "new.fa"), "--output", str(tmp_path / "scores.tsv")]) == 0
+    told = "100.0% of the sequences are unlike the training data: length 2, ambiguous 1 (of valid 1.0% are, by composition)\n"
+    assert told in capsys.readouterr().out
+
+
 # -------------------------------------------------------------------------------------------------------------- embeddings
 def test_vectors_of_sequences_do_not_depend_on_their_batch(model):
     sequences = ["ACGTTGCAACGGT", "ACGTTGCAAC" * 5, "TTTT"]
