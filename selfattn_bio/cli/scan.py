@@ -20,7 +20,14 @@ from selfattn_bio.errors import SelfAttnBioError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio scan`."""
-    parser.add_argument("--model", required=True, type=Path, nargs="+", metavar="DIR", help="model folder, or the name of one that ships; several are averaged")
+    parser.add_argument(
+        "--model",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="model folder, or the name of one that ships; several are averaged",
+    )
     parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="plain or bgzip; an index is made if there is none")
     parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="what the names of the files begin with")
     where = parser.add_mutually_exclusive_group()

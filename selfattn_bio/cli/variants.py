@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio variants`."""
-    parser.add_argument("--model", required=True, type=Path, nargs="+", metavar="DIR", help="model folder, or the name of one that ships; several are averaged")
+    parser.add_argument(
+        "--model",
+        required=True,
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="model folder, or the name of one that ships; several are averaged",
+    )
     parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="plain or bgzip, of the assembly of the variants")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--vcf", type=Path, metavar="FILE", help="plain, gz or bgzip, sorted or not")
