@@ -2,6 +2,8 @@
 PYTHON ?= python3
 CORES ?= 8
 BIN := .venv/bin
+# Files of tests, a thread each; those of the workflow take longest and begin.
+SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
 .PHONY: help test test-long check bench bench-promoter bench-long-range bench-equalities bench-accuracy ship-model schema clean
@@ -27,7 +29,7 @@ sweep_%: .venv/.run
 	$(BIN)/snakemake --cores $(CORES) $@
 
 test: .venv/.test .venv/.bench .venv/.warm
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE) $(ARGS)
 
 test-long: .venv/.test .venv/.warm $(if $(filter 1,$(SELFATTN_SLURM_TEST)),.venv/.slurm)
 	$(BIN)/python -m pytest -m long --timeout 1800 $(ARGS)
