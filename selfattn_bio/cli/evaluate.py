@@ -154,8 +154,8 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
     import numpy as np
 
     from selfattn_bio.config import BinsObjective
-    from selfattn_bio.evaluation.bins import fit_bin_baselines, summarise_bins
-    from selfattn_bio.evaluation.points import Bins, chance, points_of
+    from selfattn_bio.evaluation.bins import check_blocks, fit_bin_baselines, summarise_bins
+    from selfattn_bio.evaluation.points import Bins, chance, check_judged, points_of
     from selfattn_bio.evaluation.summary import SIDES
     from selfattn_bio.files import sha256_of
     from selfattn_bio.scoring.scorer import load
@@ -168,7 +168,10 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
         message = f"points must be those that the model was trained on (sha256 {section.points_sha256[:12]}), got {found[:12]}"
         raise ModelFolderError(message, place=section.points, cure="Train it again")
     points = {side: points_of(section.points, corpus.records.iloc[of]) for side, of in rows.items()}
+    for side in SIDES:
+        check_judged(points[side], section.bin, side, str(corpus.path))
     bins = {side: Bins.of(points[side], section.bin) for side in SIDES}
+    check_blocks(bins, settings.block)
     chances, members = {}, {}
     for name, model in models.items():
         start = time.monotonic()

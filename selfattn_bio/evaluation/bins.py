@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from selfattn_bio.config import Evaluation
+from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.baselines import KmerCounts, gc_content
 from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, differences, intervals
@@ -109,6 +110,21 @@ def _differences(sampled: dict[str, dict[str, Sampled]], confidence: float) -> d
     beside = [name for name in sampled if name != "model"]
     best = max(beside, key=lambda name: sampled[name]["auprc"].value)
     return {"best_baseline": best, "baselines": {name: differences(sampled["model"], sampled[name], confidence) for name in beside}}
+
+
+def check_blocks(bins: dict[str, Bins], block: int) -> None:
+    """Refuse sides whose points all stand in one block: draws of blocks would then tell an interval narrower than there is, or none.
+
+    Raises
+    ------
+    CorpusError
+        If bins with a point stand in fewer than two blocks of `block` letters.
+    """
+    for side, of in bins.items():
+        blocks, holding = blocks_of(of.table, block), of.labels == 1
+        if (number := len(np.unique(blocks[holding]))) < 2:
+            message = f"bins of {side} with a point must stand in 2 or more blocks of {block:,} letters, got {number}"
+            raise CorpusError(message, cure="Lower [evaluation] block, or give the side more of the chromosomes in [split]")
 
 
 def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:

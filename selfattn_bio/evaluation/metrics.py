@@ -63,7 +63,8 @@ class Bootstrap:
     bins
         Of the calibration error: equally wide over [0, 1].
     blocks
-        (n,) the number of each record's block, from 0: a block is drawn as a whole, as its records are no independent draws.
+        (n,) the number of each record's block, from 0: a block is drawn as a whole, as its records are no independent draws. Draws that
+        hold one label only are left out.
 
     Raises
     ------
@@ -120,13 +121,22 @@ class Bootstrap:
             rows = min(left, rows_at_once)
             left -= rows
             if self.blocks is not None:
-                yield rng.multinomial(number, np.full(number, 1 / number), size=rows).astype(np.float32)[:, self.blocks]
+                yield self._draw_blocks(rng, rows, number).astype(np.float32)[:, self.blocks]
                 continue
             weights = np.zeros((rows, len(labels)), dtype=np.float32)
             for member in members:
                 drawn = rng.integers(len(member), size=(rows, len(member))) + np.arange(rows)[:, None] * len(member)
                 weights[:, member] = np.bincount(drawn.ravel(), minlength=rows * len(member)).reshape(rows, -1)
             yield weights
+
+    def _draw_blocks(self, rng: np.random.Generator, rows: int, number: int) -> NDArray[np.int64]:
+        """(rows, number) how often each block is drawn; rows that have no record of one label are drawn again."""
+        assert self.blocks is not None
+        holds = np.stack([np.bincount(self.blocks, np.asarray(self.labels) == label, number) > 0 for label in (0, 1)], axis=1)
+        drawn = np.zeros((rows, number), dtype=np.int64)
+        while len(lacking := np.flatnonzero((drawn @ holds == 0).any(axis=1))):
+            drawn[lacking] = rng.multinomial(number, np.full(number, 1 / number), size=len(lacking))
+        return drawn
 
 
 class _Metrics:

@@ -7,8 +7,10 @@ there on each strand; the chance of one at least is 1 - exp(-sum of the rates), 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence.genome import name_among
 from selfattn_bio.sequence.intervals import read_intervals
 
 Array = NDArray[np.float64]
@@ -58,6 +61,8 @@ class Points:
 def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
     """The `Points` of records that have coordinates and are read forward, (n,); some may have none.
 
+    Chromosomes are called as the records call them, with and without "chr", as by `Genome.resolve`; points of others are left out.
+
     Raises
     ------
     IntervalError
@@ -65,7 +70,7 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
     CorpusError
         If a point has no strand, or a record no coordinates, or is read on the reverse strand.
     """
-    table = read_intervals(path)
+    table = _renamed(read_intervals(path), records["chrom"], path)
     if (bare := table[table["strand"] == "."]).size:
         rule = "points must have a strand (column 6 of BED)"
         raise CorpusError(f"{rule}, got none", place=f"{path}:{bare['line'].iloc[0]}")
@@ -86,6 +91,41 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
         inside = slice(*np.searchsorted(points, [start, start + length]))
         found[row] = Points(str(chrom), int(start), int(length), points[inside] - int(start), strands[inside])
     return found
+
+
+def _renamed(points: pd.DataFrame, chroms: pd.Series, path: str | Path) -> pd.DataFrame:
+    """The table with the records' names of chromosomes; said once a file if they differ."""
+    known, own = set(chroms.dropna()), points["chrom"].drop_duplicates()
+    names = {name: name_among(name, known) or name for name in own}
+    if any(name != of_records for name, of_records in names.items()):
+        _say_renamed(str(path))
+    return points.assign(chrom=points["chrom"].map(names))
+
+
+@cache  # train, valid and test read the file each
+def _say_renamed(path: str) -> None:
+    told = "names of chromosomes are not those of the records; with and without 'chr' they are taken for each other"
+    print(f"{path}: {told}", file=sys.stderr, flush=True)
+
+
+def check_judged(points: NDArray[np.object_], size: int, side: str, place: str) -> None:
+    """Refuse records of valid or test, (n,) `Points`, of which no figure can be made.
+
+    Raises
+    ------
+    CorpusError
+        If one does not begin at a multiple of `size`, so that bins of records that overlap would be others; or if no whole bin holds a
+        point, or each does.
+    """
+    if odd := [f"{each.chrom}:{each.start}" for each in points if each.start % size]:
+        message = f"records of {side} must begin at a multiple of the bin ({size} letters, counted from 0), got {len(odd)} that do not"
+        raise CorpusError(
+            f"{message}, such as {odd[0]}", place=place, cure="Cut windows in steps of a multiple of it, or change objective.bin"
+        )
+    holds = np.concatenate([each.labels(size).any(axis=1) for each in points])
+    if len(set(holds)) < 2:
+        message = f"whole bins of {side} must be some with a point and some without, got {int(holds.sum())} of {len(holds)} with one"
+        raise CorpusError(message, place=place, cure="Change [split], or objective.bin")
 
 
 @dataclass(frozen=True)

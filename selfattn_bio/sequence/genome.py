@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -93,7 +93,7 @@ class Genome:
 
     def name_of(self, name: str) -> str | None:
         """As `resolve`, but None if there is none, and nothing is said."""
-        return name if name in self.lengths else next((other for other in _other_names(name) if other in self.lengths), None)
+        return name_among(name, self.lengths)
 
     def fetch(self, chrom: str, start: int = 0, end: int | None = None, strand: str = "+") -> NDArray[np.uint8]:
         """The letters of a window.
@@ -167,6 +167,11 @@ class Genome:
         more = f" and {len(self.names) - _SHOWN} more" if len(self.names) > _SHOWN else ""
         message = f"chromosome must be one of the genome's ({', '.join(self.names[:_SHOWN])}{more}), got {name!r}"
         raise GenomeError(message, place=str(self.path), cure=f"Did you mean {near[0]!r}?" if near else "Is it the same assembly?")
+
+
+def name_among(name: str, known: Container[str]) -> str | None:
+    """The one of `known` names that a chromosome has, with and without "chr": "2L" -> "chr2L"; None if there is none."""
+    return name if name in known else next((other for other in _other_names(name) if other in known), None)
 
 
 def _other_names(name: str) -> Iterator[str]:

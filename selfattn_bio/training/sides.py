@@ -18,6 +18,7 @@ from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.measures import check_known, fitted, objects, targets_of
+from selfattn_bio.evaluation.points import check_judged
 from selfattn_bio.sequence.splits import read_split
 
 
@@ -51,6 +52,9 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
     targets = {side: targets_of(run.objective, table.iloc[of], corpus.records.iloc[of], place) for side, of in rows.items()}
     for name in ("train", "valid"):
         check_known(run.objective, targets[name], name, place)
+    if isinstance(run.objective, BinsObjective):
+        for name in ("valid", "test") if len(rows["test"]) else ("valid",):  # a sweep's split has no test
+            check_judged(targets[name], run.objective.bin, name, place)
     return run, {side: Side(rows[side], targets[side]) for side in ("train", "valid")}
 
 

@@ -1,6 +1,7 @@
 """Objective bins on planted truth, by the commands: a word with a direction in random letters, in bins of 20 letters."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ shift = 19
 reverse_complement = true
 [evaluation]
 bootstraps = 50
-block = 200
+block = {block}
 """
 
 
@@ -75,8 +76,8 @@ def task(tmp_path, monkeypatch):
     Path("s.fa").write_text("".join(fasta))
     Path("points.bed").write_text("".join(bed))
 
-    def go(steps=100):
-        Path("run.toml").write_text(RUN.format(steps=steps))
+    def go(steps=100, block=200):
+        Path("run.toml").write_text(RUN.format(steps=steps, block=block))
         common = ["--run-file", "run.toml", "--corpus", "corpus"]
         assert main(["ingest", "--fasta", "s.fa", "--alphabet", "dna", "--output", "corpus"]) == 0
         assert main(["split", *common, "--output", "split.tsv"]) == 0
@@ -114,3 +115,26 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     best = scores.iloc[scores["probability"].idxmax()]
     assert best["start"] == 200
     assert best["probability_+"] > 5 * best["probability_-"]
+
+
+def test_what_could_not_be_judged_is_said_before_the_training(task, capsys):
+    """Windows of test off the grid of bins, and test without a point; then points of one block alone, which [evaluation] can mend."""
+    bed, fasta = Path("points.bed").read_text(), Path("s.fa").read_text()
+    Path("s.fa").write_text(
+        re.sub(r"chrom=c2 start=(\d+) end=(\d+)", lambda m: f"chrom=c2 start={int(m[1]) + 7} end={int(m[2]) + 7}", fasta)
+    )
+    with pytest.raises(AssertionError):
+        task(steps=2)
+    assert (
+        "records of test must begin at a multiple of the bin (20 letters, counted from 0), got 38 that do not, such as c2:7"
+        in capsys.readouterr().err
+    )
+    Path("s.fa").write_text(fasta)
+    Path("points.bed").write_text("".join(line for line in bed.splitlines(True) if not line.startswith("c2")))
+    with pytest.raises(AssertionError):
+        task(steps=2)
+    assert "whole bins of test must be some with a point and some without, got 0 of" in capsys.readouterr().err
+    assert not Path("model").exists()
+    Path("points.bed").write_text(bed)
+    assert task(steps=2, block=100_000) == 1
+    assert "error: bins of valid with a point must stand in 2 or more blocks of 100,000 letters, got 1" in capsys.readouterr().err

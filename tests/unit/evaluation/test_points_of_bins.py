@@ -1,5 +1,7 @@
 """Points in records, bins and what overlapping records say of one, by hand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,9 @@ from sklearn.metrics import average_precision_score
 
 from selfattn_bio.config import Evaluation
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.bins import blocks_of, fit_bin_baselines, summarise_bins
-from selfattn_bio.evaluation.points import Bins, chance, measure_bins, points_of
+from selfattn_bio.evaluation.bins import blocks_of, check_blocks, fit_bin_baselines, summarise_bins
+from selfattn_bio.evaluation.metrics import Bootstrap
+from selfattn_bio.evaluation.points import Bins, chance, check_judged, measure_bins, points_of
 from selfattn_bio.sequence.alphabet import DNA
 
 BED = "c1\t5\t6\ta\t0\t+\nc1\t18\t30\tb\t0\t-\nc1\t41\t44\tc\t0\t+\nc2\t0\t1\td\t0\t+\n"
@@ -47,6 +50,39 @@ def test_points_move_and_turn_with_the_letters(bed):
 def test_records_must_have_coordinates_of_the_forward_strand(bed, changes, got):
     with pytest.raises(CorpusError, match=got):
         points_of(bed, records(**changes))
+
+
+def test_names_of_chromosomes_are_those_of_the_records(tmp_path, capsys):
+    """Named with "chr" in the one file and without in the other; c2 is of no record."""
+    path = tmp_path / "named.bed"
+    path.write_text(BED.replace("c1", "chr1"))
+    for _ in ("train", "valid"):
+        first, second = points_of(path, records(chrom=["1", "1"]))
+        assert (first.at.tolist(), second.at.tolist()) == ([5, 29], [9, 21])
+    said = f"{path}: names of chromosomes are not those of the records; with and without 'chr' they are taken for each other\n"
+    assert capsys.readouterr().err == said
+    path.write_text(BED)
+    points_of(path, records())
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "message"),
+    [
+        (
+            {"start": [0, 25]},
+            10,
+            "records of test must begin at a multiple of the bin (10 letters, counted from 0), got 1 that do not, such as c1:25",
+        ),
+        ({"chrom": ["c3", "c3"]}, 10, "whole bins of test must be some with a point and some without, got 0 of 7 with one"),
+        ({"length": [8, 15]}, 10, "whole bins of test must be some with a point and some without, got 1 of 1 with one"),
+    ],
+)
+def test_records_of_which_no_figure_can_be_made(bed, changes, size, message):
+    points = points_of(bed, records(**changes))
+    with pytest.raises(CorpusError, match=re.escape(f"corpus: {message}")):
+        check_judged(points, size, "test", "corpus")
+    check_judged(points_of(bed, records()), size, "test", "corpus")
 
 
 def test_points_must_have_a_strand(bed):
@@ -94,6 +130,27 @@ def test_draws_of_blocks_keep_neighbours_together():
     first = wide["differences"]["first_member"]["other"]["auprc"]
     assert first["value"] == pytest.approx(average_precision_score(labels, p) - average_precision_score(labels, 1 - p))
     assert wide["test"]["members"]["model"]["each"] == pytest.approx([average_precision_score(labels, p)] * 2)
+
+
+@pytest.mark.parametrize(("starts", "number"), [([0], 1), ([0, 90], 1), ([0, 100], 2)])
+def test_points_of_one_block_have_no_interval(starts, number):
+    table = pd.DataFrame({"chrom": "c", "start": np.arange(60) * 10, "label": 0})
+    table.loc[table["start"].isin(starts), "label"] = 1
+    bins = {"test": Bins(table, np.arange(60))}
+    if number > 1:
+        check_blocks(bins, 100)
+        return
+    with pytest.raises(CorpusError, match=r"bins of test with a point must stand in 2 or more blocks of 100 letters, got 1. Lower"):
+        check_blocks(bins, 100)
+
+
+def test_draws_of_blocks_hold_both_labels():
+    """Of two blocks with points among sixty a seventh of the draws holds neither."""
+    labels = np.zeros(600, dtype=np.int64)
+    labels[[5, 105]] = 1
+    bootstrap = Bootstrap(labels, 200, blocks=np.repeat(np.arange(60), 10))
+    p = np.random.default_rng(0).random(600)
+    assert all(np.isfinite(metric.draws).all() for metric in bootstrap.metrics(p, 0.5).values())
 
 
 def planted():
