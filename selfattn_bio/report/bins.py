@@ -19,8 +19,8 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.figures import Drawing, draw
-from selfattn_bio.report.page import flat
-from selfattn_bio.report.results import read_file, read_json, read_table
+from selfattn_bio.report.page import flat, leak_rows
+from selfattn_bio.report.results import read_audit, read_file, read_json, read_table
 
 METRICS = {"auprc": "AUPRC", "auroc": "AUROC", "mcc": "MCC"}
 WIDE = (7.4, 1.9)  # inches: a track
@@ -29,7 +29,7 @@ CURVES = 5
 
 @dataclass(frozen=True)
 class BinResults:
-    """What the commands before the report wrote: metrics.json, a row a bin of test, the history of the first member, and its folder."""
+    """What the commands before the report wrote: metrics.json, a row a bin of test, the history of the first member, audit.json or None."""
 
     folder: Path
     run: RunFile
@@ -38,6 +38,7 @@ class BinResults:
     history: pd.DataFrame
     provenance: dict[str, Any]
     corpus: dict[str, Any]
+    audit: dict[str, Any] | None
 
 
 def read_bin_results(run: RunFile, folder: Path) -> BinResults:
@@ -50,6 +51,7 @@ def read_bin_results(run: RunFile, folder: Path) -> BinResults:
         history=read_file(folder / "model" / "history.csv", pd.read_csv, "train"),
         provenance=read_file(folder / "model" / "provenance.json", read_json, "train"),
         corpus=read_file(folder / "corpus" / "corpus.json", read_json, "ingest"),
+        audit=read_audit(folder),
     )
 
 
@@ -58,7 +60,9 @@ def write_bin_report(results: BinResults, output: Path) -> None:
     environment = Environment(
         loader=PackageLoader("selfattn_bio.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(figure=words.figure, interval=words.interval, svg=Markup)  # our own SVG alone is not escaped
+    environment.filters.update(
+        figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup
+    )  # our own SVG alone is not escaped
     environment.globals.update(METRICS=METRICS, name_of=words.classifier_name)
     with whole_folder(output.parent / "plots") as folder:
         drawings = figures(results, folder)
@@ -71,6 +75,8 @@ def write_bin_report(results: BinResults, output: Path) -> None:
         rows=rows(metrics),
         sentences=[comparison(name, metrics) for name in metrics["differences"]["baselines"]],
         drawings=drawings,
+        audit=results.audit,
+        leaks=[] if results.audit is None else leak_rows(results.audit),
         corpus=results.corpus,
         provenance=list(flat(results.provenance)),
         run_file=(results.folder / "model" / "run.toml").read_text(encoding="utf-8"),

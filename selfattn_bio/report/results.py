@@ -91,8 +91,13 @@ def read_results(run: RunFile, folder: Path) -> Results:
         controls={name: read_file(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
         sites=read_file(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
         relevance=read_file(arrays, _per_position, "explain") if arrays.exists() else None,
-        audit=read_file(folder / "audit.json", read_json, "audit") if (folder / "audit.json").exists() else None,
+        audit=read_audit(folder),
     )
+
+
+def read_audit(folder: Path) -> dict[str, Any] | None:
+    """audit.json, or None if `audit` has not run."""
+    return read_file(folder / "audit.json", read_json, "audit") if (folder / "audit.json").exists() else None
 
 
 def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:

@@ -101,10 +101,14 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     assert test["model"]["auprc"]["low"] <= test["model"]["auprc"]["value"] <= test["model"]["auprc"]["high"]
     assert set(test["baselines"]) == {"dilated", "gc", "kmer5_logistic"}
     assert metrics["differences"]["baselines"]["gc"]["auprc"]["low"] > 0.3
+    assert main(["audit", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "audit.tsv"]) == 0
     assert main(["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"]) == 0
     page = Path("report.html").read_text()
     assert "60 of" in page
     assert page.count("<figure") == 4
+    leakage = page[page.index('<section id="leakage">') : page.index('<section id="data">')]
+    assert "Each of 38 test records was looked for in what the model learns from: 38 records of train." in leakage
+    assert '<a href="#leakage">' in page
     table = pd.read_csv("predictions/test.tsv", sep="\t")
     assert list(table) == ["chrom", "start", "label", "end", "model", "dilated", "gc", "kmer5_logistic"]
     letters = "ACCA" * 50 + WORD.decode() + "ACCA" * 50
