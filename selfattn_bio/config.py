@@ -1282,6 +1282,12 @@ class RunFile(Section):
         return self
 
     @property
+    def parents(self) -> list[Path]:
+        """The model folders that the run and its variants start from."""
+        transfers = [run.transfer for run in (self, *map(self.variant, self.variants))]
+        return list(dict.fromkeys(transfer.folder for transfer in transfers if transfer))
+
+    @property
     def pitch(self) -> int:
         """Letters to a vector of the encoder."""
         return self.tokens.stride * getattr(getattr(self.model, "stem", None), "pool", 1)

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="DIR",
-        help="model folders: what they and their parents saw must not be test (default: transfer.parent, if there is one)",
+        help="model folders: what they and their parents saw must not be test (default: each transfer.parent of the run and its variants)",
     )
     parser.add_argument("--pretraining", nargs="+", default=[], type=Path, metavar="DIR", help="corpus folders that a parent learnt from")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write; the counts go beside it as .json")
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     if empty := [side for side in ("train", "test") if not len(sides[side].letters)]:
         raise CorpusError(f"{empty[0]} must hold records, got none", place=str(arguments.split), cure="Change [split] in the run file")
     others = [sides["train"], *(_pretraining(path, corpus) for path in arguments.pretraining)]
-    models = arguments.model or ([run_file.transfer.folder] if run_file.transfer else [])
+    models = arguments.model or run_file.parents
     limits = run_file.audit
     similarity = limits.similarity or SIMILARITY[corpus.alphabet.name]
 

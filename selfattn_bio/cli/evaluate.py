@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from selfattn_bio.config import Evaluation
+    from selfattn_bio.config import Evaluation, Objective
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evaluation.summary import Classifier
     from selfattn_bio.evaluation.targets import Predictions
@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         folders.setdefault(name, []).append(folder)
     for folder in itertools.chain(*folders.values()):
         check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
+        _check_question(folder, run_file.objective)
         check_unseen(folder, corpus.records.iloc[rows["test"]], letters["test"], corpus.alphabet, corpus.assembly)
 
     judges = {"binary": _judge_binary, "bins": _judge_bins, "masked": _judge_language, "causal": _judge_language}
@@ -106,6 +107,19 @@ def run(arguments: argparse.Namespace) -> None:
     {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
+
+
+def _check_question(folder: Path, objective: Objective) -> None:
+    """Refuse a model that was asked another thing than the task asks: its outputs would be read as what they are not."""
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.model.checkpoint import RUN
+
+    own = read_run_file(folder / RUN).objective
+    (found, wanted) = ((each.kind, each.target_columns, getattr(each, "bin", None)) for each in (own, objective))
+    if found != wanted:
+        told = [" ".join(str(part) for part in (kind, *columns, bin_) if part) for kind, columns, bin_ in (wanted, found)]
+        cure = "Train it again, as a variant of this run file"
+        raise ModelFolderError(f"model must be of the objective of the run file ({told[0]}), got {told[1]}", place=str(folder), cure=cure)
 
 
 def _judge_binary(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
@@ -162,11 +176,12 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
 
     models = {name: load(members) for name, members in folders.items()}
     section = models["model"].run.objective
-    if not isinstance(section, BinsObjective):
-        raise ModelFolderError(f"model must be of objective 'bins', got {section.kind!r}", place=str(folders["model"][0]))
-    if (found := sha256_of(section.points)) != section.points_sha256:
-        message = f"points must be those that the model was trained on (sha256 {section.points_sha256[:12]}), got {found[:12]}"
-        raise ModelFolderError(message, place=section.points, cure="Train it again")
+    assert isinstance(section, BinsObjective)  # `_check_question` saw to it
+    found = sha256_of(section.points)
+    for name, model in models.items():
+        if (learnt := getattr(model.run.objective, "points_sha256", "")) != found:
+            message = f"points must be those that {name} was trained on (sha256 {learnt[:12]}), got {found[:12]}"
+            raise ModelFolderError(message, place=section.points, cure="Train it again")
     points = {side: points_of(section.points, corpus.records.iloc[of]) for side, of in rows.items()}
     for side in SIDES:
         check_judged(points[side], section.bin, side, str(corpus.path))

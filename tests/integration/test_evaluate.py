@@ -38,7 +38,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         provenance = {"corpus_fingerprint": fingerprint, "split_sha256": sha256_of(tmp_path / "split.tsv")}
         provenance |= {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.5, "threshold": 0.5, "slope": 1.0}}
         (tmp_path / name / "provenance.json").write_text(json.dumps(provenance))
-    (tmp_path / "model" / "run.toml").write_text(RUN)
+        (tmp_path / name / "run.toml").write_text(RUN)
     (tmp_path / "model" / "train.json").write_text(json.dumps({"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}))
 
     def load(folder: Path) -> SimpleNamespace:
@@ -91,6 +91,15 @@ def test_a_model_of_another_split_is_not_judged(task: Path, capsys: pytest.Captu
     error = capsys.readouterr().err
     assert "error: cnn: model must be trained on this split (" in error
     assert "got one trained on 000000000000. Train it again: it may have seen these test records" in error
+    assert not (task / "out").exists()
+
+
+def test_a_variant_of_another_objective_is_not_judged(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = '[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n[objective]\nkind = "regression"\ncolumns = ["x"]\n'
+    (task / "cnn" / "run.toml").write_text(other)
+    assert main(ARGUMENTS) == 1
+    error = capsys.readouterr().err
+    assert "error: cnn: model must be of the objective of the run file (binary), got regression x. Train it again, as a variant" in error
     assert not (task / "out").exists()
 
 

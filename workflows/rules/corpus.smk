@@ -39,7 +39,7 @@ rule audit:
     input:
         corpus="results/{task}/corpus",
         split="results/{task}/split.tsv",
-        parent=parent_model,
+        parent=parent_models,
     output:
         table="results/{task}/audit.tsv",
         counts="results/{task}/audit.json",

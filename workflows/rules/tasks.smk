@@ -100,11 +100,20 @@ def split_table(wildcards) -> str:
 def parent_model(wildcards) -> list[str]:
     """The model that a run starts from: that of a task is trained first."""
     run = run_at(wildcards)
-    if run.transfer is None:
-        return []
-    if "/" not in run.transfer.parent and run.transfer.parent not in RUN_FILES:
-        sys.exit(f"error: {run_file(wildcards)}: transfer.parent must be a task or a folder, got {run.transfer.parent!r}")
-    return [str(run.transfer.folder)]
+    return [model_of(run.transfer.parent, run.transfer.folder, wildcards)] if run.transfer else []
+
+
+def parent_models(wildcards) -> list[str]:
+    """Those that a task and its variants start from."""
+    run = run_of(wildcards.task)
+    transfers = [each.transfer for each in (run, *map(run.variant, run.variants)) if each.transfer]
+    return list(dict.fromkeys(model_of(transfer.parent, transfer.folder, wildcards) for transfer in transfers))
+
+
+def model_of(parent: str, folder: Path, wildcards) -> str:
+    if "/" not in parent and parent not in RUN_FILES:
+        sys.exit(f"error: {run_file(wildcards)}: transfer.parent must be a task or a folder, got {parent!r}")
+    return str(folder)
 
 
 def data_files(wildcards) -> list[str]:

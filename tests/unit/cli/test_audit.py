@@ -126,6 +126,24 @@ def test_overlaps_and_shared_groups(audit, tmp_path, texts):
     assert counts["failed"][0].startswith("test records of a group that is in train too must be <= 2 ([audit] max_shared), got 3")
 
 
+def test_what_the_parent_of_a_variant_s_parent_saw_is_found(audit, tmp_path, texts):
+    """The first saw p2, the second was trained from it on another record, and a variant alone starts from the second."""
+    first, second = ({"id": [name], "chrom": [None], "start": [None], "end": [None]} for name in "xy")
+    seen = seen_table(pd.DataFrame(first), [letters_of(texts["p2"], DNA)], DNA, "", None)
+    told = {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
+    for name, table in {
+        "first": seen,
+        "second": seen_table(pd.DataFrame(second), [letters_of("ACGT" * 30, DNA)], DNA, "", seen),
+    }.items():
+        (tmp_path / name).mkdir()
+        table.to_parquet(tmp_path / name / SEEN)
+        (tmp_path / name / PROVENANCE).write_text(json.dumps(told))
+    variant = '[variants.other.model]\nkind = "attention"\nembed_dim = 32\n[variants.other.transfer]\nparent = "./second"\n'
+    code, _, err = audit(limits=variant)
+    assert code == 1
+    assert "test records that a parent of the model saw must be <= 0 ([audit] max_seen), got 1, such as 'p2' (second)" in err
+
+
 def test_a_parent_named_in_the_run_file_is_asked(audit, tmp_path, texts):
     record = pd.DataFrame({"id": ["x"], "chrom": [None], "start": [None], "end": [None]})
     letters = [DNA.reverse_complement(letters_of(texts["p2"], DNA))]
