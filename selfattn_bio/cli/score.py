@@ -4,6 +4,7 @@ Of two classes that is logit, probability and predicted, the label at the thresh
 the column `spread` is then the standard deviation of what they say. `unlike` says which sequences are unlike those of the training.
 With --coverage .9 the column `set` holds the true label of nine of ten records, if they are like those of valid.
 Files of any length are scored in the memory of some thousand sequences; the table is written as it grows, and has its name at the end.
+Labels a letter and bins are given of sequences of any length, in tiles that overlap; where that is not the same as one pass, it is said.
 A masked or causal language model says nothing of a sequence as a whole, and is refused.
 
 example: selfattn-bio score --model results/promoter/model --fasta new.fa --output scores.tsv

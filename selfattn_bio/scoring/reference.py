@@ -23,6 +23,7 @@ REFERENCE = "reference.safetensors"
 ENTRIES = 8000  # of the chain at most: order 5 of DNA, 2 of protein
 SHARE = 0.01  # of valid, unlike by its composition
 LETTERS = 5_000_000  # that the chain is fitted on, at most
+PIECE = 1 << 20  # letters of a record that are looked at together
 LIKE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
 Letters = Sequence[NDArray[np.uint8]]
@@ -75,9 +76,12 @@ class Reference:
         order = round(math.log(len(self.chain), len(self.alphabet.letters)))
         found = np.zeros(len(letters))
         for number, row in enumerate(letters):
-            of_letters = self.chain[_places(self.alphabet, self.alphabet.codes(row), order)]
-            if len(of_letters):
-                found[number] = (of_letters.mean(dtype=np.float64) - self.center) * math.sqrt(len(of_letters))
+            total, count = 0.0, 0
+            for start in range(0, len(row), PIECE):
+                of_letters = self.chain[_places(self.alphabet, self.alphabet.codes(row[start : start + PIECE + order]), order)]
+                total, count = total + float(of_letters.sum(dtype=np.float64)), count + len(of_letters)
+            if count:
+                found[number] = (total / count - self.center) * math.sqrt(count)
         return found
 
     def unlike(self, letters: Letters) -> list[str]:

@@ -5,8 +5,10 @@ Hides: strands, chunks, the columns of each objective. Users and the command `sc
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from selfattn_bio.evaluation.summary import spread
 from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
 from selfattn_bio.scoring.reference import LIKE
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, load
+from selfattn_bio.scoring.tiling import Tiling
 
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # of a table of `score_batches`
 
@@ -81,6 +84,9 @@ def score_sequences(
     With `coverage`: set, its labels joined by commas, or "none"; of numbers low_COLUMN and high_COLUMN. Of several models their union.
     Of several models also how far they differ, the standard deviation over them: binary: spread, of the logit; multiclass: spread_CLASS,
     multilabel and regression: spread_COLUMN, of what the column of that name holds; labels: none.
+    Sequences of labels and bins may be of any length, in the memory of a tile of them: the outputs are those of one pass over the whole
+    where the model sees so far to either side and no further (windows, convolutions). Where it sees the whole (global tokens, full
+    attention), one more than four times as long as any training record is read in windows of that length, which is said on stderr.
     Last, unlike: why a sequence is unlike the training records (`length`, share of `ambiguous` letters, `composition`), or "no"; there if a
     model folder holds what tells it. Of valid 1 % are unlike by composition.
 
@@ -116,7 +122,11 @@ def score_batches(
     scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
     scoring.check()
     inputs = read_inputs(scorer.alphabet, sequences, max(map(_shortest, scorer.members)), genome)
+    told = False
     for ids, letters in chunks(inputs):
+        if not told and (text := scoring.in_tiles(ids, letters)):
+            print(f"score: {text}", file=sys.stderr, flush=True)
+            told = True
         yield scoring.table(ids, letters)
 
 
@@ -168,18 +178,42 @@ class Scoring:
 
     def table(self, ids: list[str], letters: Sequence[NDArray[np.uint8]]) -> pd.DataFrame:
         """The rows of these sequences."""
-        objective, members = self.scorer.run.objective, self.scorer.members
+        objective = self.scorer.run.objective
         if isinstance(objective, BinsObjective):
-            log_rates = [member.log_rates(letters, self.batch_size) for member in members]
-            return _bins_said(ids, [np.mean(rows, axis=0) for rows in zip(*log_rates, strict=True)], objective.bin, self.unlike(letters))
+            return _bins_said(ids, self.tiling.read(letters, self.log_rates), objective.bin, self.unlike(letters))
         if isinstance(objective, LabelsObjective):
-            of_members = [member.token_outputs(letters, self.batch_size) for member in members]
-            best = [predictions_of(objective, np.mean(rows, axis=0)).argmax(-1) for rows in zip(*of_members, strict=True)]
-            columns: dict[str, Any] = {"predicted": ["".join(objective.classes[i] for i in row) for row in best]}
+            texts = self.tiling.read(letters, self.labels)
+            columns: dict[str, Any] = {"predicted": [text.tobytes().decode() for text in texts]}
         else:
-            outputs = np.stack([self.outputs(member, letters) for member in members])  # (M, n, C)
+            outputs = np.stack([self.outputs(member, letters) for member in self.scorer.members])  # (M, n, C)
             columns = self.said(objective, outputs)
         return pd.DataFrame({"id": ids, **columns, **self.unlike(letters)})
+
+    @cached_property
+    def tiling(self) -> Tiling:
+        """How long sequences are read, of labels and bins."""
+        return Tiling.of(self.scorer)
+
+    def in_tiles(self, ids: Sequence[str], letters: Sequence[NDArray[np.uint8]]) -> str:
+        """What is to be said of sequences whose outputs are not those of one pass; nothing if there is none."""
+        if self.scorer.run.objective.kind not in ("labels", "bins") or self.tiling.exact or not self.tiling.size:
+            return ""
+        longest, size = self.tiling.longest, self.tiling.size
+        long = [name for name, row in zip(ids, letters, strict=True) if len(row) > longest]
+        told = f"are read in windows of {size:,}, as the model, which sees the whole of its input, was trained"
+        return f"sequences longer than {longest:,} letters, such as {long[0]!r}, {told}" if long else ""
+
+    def log_rates(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
+        """Of each sequence (bins, 2), the mean of the members."""
+        of_members = [member.log_rates(letters, self.batch_size) for member in self.scorer.members]
+        return [np.mean(rows, axis=0) for rows in zip(*of_members, strict=True)]
+
+    def labels(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        """Of each sequence (L,) the most probable label of each letter, ASCII, by the mean of the members."""
+        objective = self.scorer.run.objective
+        classes = np.frombuffer("".join(objective.output_names).encode(), np.uint8)
+        of_members = [member.token_outputs(letters, self.batch_size) for member in self.scorer.members]
+        return [classes[predictions_of(objective, np.mean(rows, axis=0)).argmax(-1)] for rows in zip(*of_members, strict=True)]
 
     def outputs(self, member: Scorer, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """(n, C) outputs, or the mean of both strands'."""

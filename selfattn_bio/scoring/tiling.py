@@ -1,21 +1,27 @@
 """Inputs too long for one pass: tiles that overlap, of which the cores are kept and put side by side.
 
-Hides: where tiles begin, which tokens of a tile are kept, and how far an output of a model can see. For models with an output a token or a
-bin; `tiles` knows no model and counts in whatever it is given.
+Hides: where tiles begin, which outputs of a tile are kept, and how far an output of a model can see. For models with an output a letter
+or a bin: `score_sequences` reads by it, in memory that does not grow with the input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio import config
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
 
 ABSOLUTE = ("sinusoidal", "learned")  # positions by which a token knows its place in the input
+FAR = 4  # times the longest training record: up to there a model that sees the whole input is given it whole
+
+Letters = NDArray[np.uint8]
+Ask = Callable[[list[Letters]], Sequence[NDArray[Any]]]  # some inputs -> the outputs of each, one every so many letters
 
 
 class Tile(NamedTuple):
@@ -58,53 +64,102 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
 
 
 def reach_of(run: config.RunFile) -> int | None:
-    """Tokens to either side that an output can see: those of the stem, and of each layer its window.
+    """Tokens to either side that an output can see: those of the stem, and of each layer its window or the taps of its convolution.
 
     None if an output sees the whole input or knows its place in it: full attention, global tokens, random or strided patterns, blocks,
     absolute positions, outputs of a sequence.
     """
-    model = run.model
-    if not isinstance(model, config.AttentionModel) or not isinstance(pattern := model.pattern, config.WindowPattern):
+    if run.objective.kind not in (*config.PER_TOKEN, *config.PER_PLACE):
         return None
-    if pattern.num_global or model.position.kind in ABSOLUTE or run.objective.kind not in config.PER_TOKEN:
-        return None
-    stem, each = model.stem, model.num_layers * pattern.window * pattern.dilation
-    if not isinstance(stem, config.ConvStem):
-        return each
-    return (each + stem.second_kernel // 2 + 1) * stem.pool - 1 + stem.kernel // 2
+    match run.model:
+        case config.DilatedModel() as model:
+            reach = sum(model.dilations) * (model.kernel // 2)
+        case config.AttentionModel(pattern=config.WindowPattern() as pattern) as model:
+            if pattern.num_global or model.position.kind in ABSOLUTE:
+                return None
+            reach = model.num_layers * pattern.window * pattern.dilation
+        case _:
+            return None
+    for kernel, pool, second_kernel in reversed(_stages(model.stem)):
+        reach = (reach + second_kernel // 2 + 1) * pool - 1 + kernel // 2
+    return reach
 
 
-def stitched_outputs(
-    scorer: Scorer, letters: NDArray[np.uint8], size: int, overlap: int | None = None
-) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Outputs of each token of a long input, tile by tile, in order.
+def _stages(stem: config.Stem) -> list[tuple[int, int, int]]:
+    """Kernel, pooling and second kernel of each stage."""
+    match stem:
+        case config.ConvStem():
+            return [(stem.kernel, stem.pool, stem.second_kernel)]
+        case config.TowerStem():
+            second = [1] + [stem.residual_kernel] * (len(stem.kernels) - 1)  # the first stage has none
+            return list(zip(stem.kernels, stem.pools, second, strict=True))
+        case _:
+            return []
 
-    With the overlap of the model's reach they are those of one pass over the whole, but for the order of sums; where a model sees the whole
-    input there is no such overlap, and one must be chosen.
 
-    Parameters
+@dataclass(frozen=True)
+class Tiling:
+    """How a model, or the mean of several, reads inputs of any length; all in letters.
+
+    Attributes
     ----------
-    scorer
-        Of an objective with outputs a token.
-    letters
-        (L,) ASCII.
-    size, overlap
-        Of a tile, in tokens; no overlap for the reach.
-
-    Returns
-    -------
-    Number of the first token, and outputs (n, C).
-
-    Raises
-    ------
-    ValueError
-        If the model sees the whole input and no overlap is given, a tile is too small, or the outputs are not those of tokens.
+    exact
+        Whether tiles give what one pass over the whole would, but for the order of sums: their overlap is the model's reach.
+    longest
+        Inputs up to it are passed whole.
+    size, overlap, step
+        Of `tiles`; size is 0 where the model sees the whole input and its folder does not tell how long its training records were.
+    unit
+        An output stands for so many: a bin, or a letter.
     """
-    overlap = reach_of(scorer.run) if overlap is None else overlap
-    if overlap is None:
-        raise ValueError("overlap must be given for a model whose outputs see the whole input, got none")
-    tokenizer, stem = scorer.tokenizer, getattr(scorer.run.model, "stem", None)
-    step = stem.pool if isinstance(stem, config.ConvStem) else 1
-    for tile in tiles(tokenizer.num_tokens(len(letters)), size, overlap, step):
-        part = letters[tile.start * tokenizer.stride : (tile.end - 1) * tokenizer.stride + tokenizer.k]
-        yield tile.first, scorer.token_outputs([part])[0][tile.first - tile.start : tile.last - tile.start]
+
+    exact: bool
+    longest: int
+    size: int
+    overlap: int
+    step: int
+    unit: int
+
+    @classmethod
+    def of(cls, scorer: Scorer | Ensemble) -> Tiling:
+        """That of a model of bins or labels.
+
+        Where each output sees so far and no further, tiles overlap by that. Else nothing equals the pass over the whole, which would be of
+        a length that the model never saw: an input more than FAR times as long as the longest training record is read in tiles of that
+        length, which overlap by a quarter to each side.
+        """
+        runs = [member.run for member in scorer.members]
+        unit = getattr(scorer.run.objective, "bin", 1)
+        step = math.lcm(unit, *(run.pitch for run in runs))
+        reaches = [(reach_of(run), run.tokens) for run in runs]
+        reach = [each * tokens.stride + tokens.k - 1 for each, tokens in reaches if each is not None]
+        if len(reach) == len(runs):
+            overlap = -(-max(reach) // step) * step
+            size = -(-max(BATCH_LETTERS, 4 * overlap + step) // step) * step
+            return cls(True, size, size, overlap, step, unit)
+        trained = [int(member.reference.limits[1]) for member in scorer.members if member.reference]
+        if len(trained) < len(runs):
+            return cls(False, FAR * BATCH_LETTERS, 0, 0, step, unit)
+        size = max(1, min(trained) // step) * step
+        return cls(False, max(BATCH_LETTERS, FAR * size), size, size // 4 // step * step, step, unit)
+
+    def read(self, inputs: Sequence[Letters], ask: Ask) -> list[NDArray[Any]]:
+        """What `ask` says of each input, those that are too long tile by tile.
+
+        Raises
+        ------
+        ValueError
+            If an input is too long to be passed whole, and no tile is known.
+        """
+        whole = [row for row in inputs if len(row) <= self.longest]
+        said = iter(ask(whole))
+        return [next(said) if len(row) <= self.longest else np.concatenate(list(self._stitched(row, ask))) for row in inputs]
+
+    def _stitched(self, letters: Letters, ask: Ask) -> Iterator[NDArray[Any]]:
+        if not self.size:
+            rule = f"sequences must be at most {self.longest:,} letters long for a model that sees the whole of them"
+            cure = "train it again: its folder does not tell how long its training records were"
+            raise ValueError(f"{rule}, got {len(letters):,}: {cure}")
+        for tile in tiles(len(letters) // self.unit * self.unit, self.size, self.overlap, self.step):
+            kept = slice((tile.first - tile.start) // self.unit, (tile.last - tile.start) // self.unit)
+            yield ask([letters[tile.start : tile.end]])[0][kept]

@@ -1,6 +1,9 @@
-"""Tiles cover the whole once, and stitched outputs are those of one pass."""
+"""Tiles cover the whole once; scores of a long sequence are those of one pass, or of windows as long as the training records."""
+
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from genome_models import SMALL, random_letters
@@ -8,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selfattn_bio import config
-from selfattn_bio.model.classifier import build_network
-from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.scoring.tiling import reach_of, stitched_outputs, tiles
+from selfattn_bio.model.classifier import build_network, tokenizer_of
+from selfattn_bio.scoring.reference import Reference
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
+from selfattn_bio.scoring.table import score_sequences
+from selfattn_bio.scoring.tiling import Tiling, reach_of, tiles
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.kmers import KmerTokenizer
 
 
 def labels(**model):
@@ -35,8 +39,8 @@ def scorer_of(run):
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(2)
-        network(torch.randint(4, 8, (8, 64)))
-    return Scorer(run, KmerTokenizer(DNA, k=run.tokens.k), network.eval())
+        network(torch.randint(4, 4 + 4**run.tokens.k, (8, 64)))
+    return Scorer(run, tokenizer_of(run), network.eval())
 
 
 @given(length=st.integers(0, 300), overlap=st.integers(0, 20), more=st.integers(0, 60), step=st.integers(1, 9))
@@ -58,38 +62,104 @@ def test_the_worked_example_and_what_is_no_tile():
             list(tiles(100, size, overlap, step))
 
 
-@pytest.mark.parametrize(
-    ("run", "reach"),
-    [
-        (labels(), 10),
-        (labels(position={"kind": "rotary"}), 10),
-        (labels(pattern={"kind": "window", "window": 2, "dilation": 3}), 12),
-        (labels(stem=CONV, pattern={"kind": "window", "window": 2}), 25),
-    ],
-)
-def test_stitched_outputs_are_those_of_one_pass(run, reach):
+TOWER = {"kind": "tower", "token_dim": 4, "channels": (6,), "kernels": (7, 3), "pools": (5, 2), "residual_kernel": 3}
+
+
+def bins(tokens=None, kind="attention", **model):
+    model = {"stem": TOWER} | model
+    if kind == "attention":
+        model = SMALL | {"num_layers": 2, "pattern": {"kind": "window", "window": 3}} | model
+    section = {"attention": config.AttentionModel, "dilated": config.DilatedModel}[kind](**{"embed_dim": 8} | model)
+    data, objective = config.Data(sequences=("a.fa",)), config.BinsObjective(points="p.bed", bin=20)
+    return config.RunFile(data=data, tokens=tokens or config.Tokens(k=1), objective=objective, model=section)
+
+
+EXACT = [
+    (labels(), 10),
+    (labels(position={"kind": "rotary"}), 10),
+    (labels(pattern={"kind": "window", "window": 2, "dilation": 3}), 12),
+    (labels(stem=CONV, pattern={"kind": "window", "window": 2}), 25),
+    (bins(), 87),  # 6 places and 1 of the second convolution, of 2: 15; 1 of the kernel; of 5: 84; 3 of the kernel
+    (bins(kind="dilated", dilations=(1, 3)), 67),
+    (bins(config.Tokens(k=3, stride=2), stem=CONV | {"pool": 5}), 41),
+]
+WHOLE = [
+    labels(pattern={"kind": "full"}),
+    labels(pattern={"kind": "window", "window": 5, "num_global": 1}),
+    labels(pattern={"kind": "block_local", "block": 8}),
+    labels(position={"kind": "sinusoidal"}),
+    bins(pattern={"kind": "window", "window": 3, "num_global": 1}),
+]
+
+
+def longest_pass(scorer, monkeypatch):
+    """A list that grows by the tokens of each pass."""
+    seen, forward = [], scorer.network.forward
+    monkeypatch.setattr(scorer.network, "forward", lambda tokens: seen.append(tokens.shape[1]) or forward(tokens))
+    return seen
+
+
+@pytest.mark.parametrize(("run", "reach"), EXACT)
+def test_scores_of_a_long_sequence_are_those_of_one_pass(run, reach, monkeypatch):
+    """In passes of one length, however long the sequence is."""
     assert reach_of(run) == reach
-    scorer, letters = scorer_of(run), random_letters(301)
-    whole = scorer.token_outputs([letters])[0]
-    found = list(stitched_outputs(scorer, letters, size=2 * reach + 24))
-    assert [first for first, _ in found] == np.cumsum([0, *(len(part) for _, part in found)])[:-1].tolist()
-    assert len(found) > 5
-    np.testing.assert_allclose(np.concatenate([part for _, part in found]), whole, rtol=0, atol=1e-5)
-    less = np.concatenate([part for _, part in stitched_outputs(scorer, letters, size=2 * reach + 24, overlap=0)])
+    scorer, letters = scorer_of(run), random_letters(3011)
+    ask = scorer.log_rates if run.objective.kind == "bins" else scorer.token_outputs
+    whole, table = ask([letters])[0], score_sequences(scorer, [letters.tobytes().decode()])
+    monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
+    tiling = Tiling.of(scorer)
+    assert tiling.exact
+    seen = longest_pass(scorer, monkeypatch)
+    found = tiling.read([letters[:50], letters], ask)
+    np.testing.assert_allclose(found[1], whole, rtol=0, atol=1e-5)
+    assert len(found[0]) == 50 // tiling.unit
+    assert len(seen) > 4
+    assert max(seen) <= tiling.size < 1000
+    pd.testing.assert_frame_equal(score_sequences(scorer, [letters.tobytes().decode()]), table, rtol=1e-4)
+    less = replace(tiling, size=tiling.step * 8, longest=0, overlap=0).read([letters], ask)[0]
     assert np.abs(less - whole).max() > 1e-3
 
 
-@pytest.mark.parametrize(
-    "run",
-    [
-        labels(pattern={"kind": "full"}),
-        labels(pattern={"kind": "window", "window": 5, "num_global": 1}),
-        labels(pattern={"kind": "block_local", "block": 8}),
-        labels(position={"kind": "sinusoidal"}),
-        config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=config.AttentionModel(pattern={"kind": "window"})),
-    ],
-)
-def test_what_sees_the_whole_input_must_name_an_overlap(run):
+@pytest.mark.parametrize("run", WHOLE)
+def test_what_sees_the_whole_input_reads_windows_as_long_as_its_training_records(run, monkeypatch, capsys):
+    """That the first window stands alone tells that it was passed alone."""
     assert reach_of(run) is None
-    with pytest.raises(ValueError, match="overlap must be given for a model whose outputs see the whole input, got none"):
-        list(stitched_outputs(scorer_of(run), random_letters(100), size=50))
+    monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
+    trained = Reference(DNA, np.zeros((1, 4), np.float32), 0.0, np.array([1, 200, 1, -1, 1]))
+    scorer, text = replace(scorer_of(run), reference=trained), random_letters(801).tobytes().decode()
+    seen = longest_pass(scorer, monkeypatch)
+    score_sequences(scorer, [text[:800]])
+    assert (max(seen), capsys.readouterr().err) == (800, "")
+    seen.clear()
+    table = score_sequences(scorer, [text])
+    assert max(seen) == 200
+    said = (
+        "score: sequences longer than 800 letters, such as '0', are read in windows of 200, as the model, which sees the whole of its input"
+    )
+    assert capsys.readouterr().err == f"{said}, was trained\n"
+    alone = score_sequences(scorer, [text[:200]])
+    if run.objective.kind == "bins":
+        pd.testing.assert_frame_equal(table.drop(columns="unlike")[:7], alone.drop(columns="unlike")[:7])
+    else:
+        assert table["predicted"][0][:150] == alone["predicted"][0][:150]
+        assert len(table["predicted"][0]) == 801
+    assert table["unlike"].eq("length").all()
+
+
+def test_what_sees_the_whole_input_and_tells_no_length_is_refused(monkeypatch):
+    monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
+    scorer = scorer_of(WHOLE[0])
+    assert len(score_sequences(scorer, ["A" * 400])) == 1
+    with pytest.raises(ValueError, match="sequences must be at most 400 letters long for a model that sees the whole of them, got 401"):
+        score_sequences(scorer, ["A" * 401])
+
+
+def test_an_ensemble_reads_as_far_as_the_member_that_sees_farthest():
+    scorers = [scorer_of(bins()), scorer_of(bins(kind="dilated", dilations=(1, 3)))]
+    assert Tiling.of(Ensemble(tuple(scorers))).overlap == 100
+    assert not Tiling.of(Ensemble((scorers[0], scorer_of(WHOLE[-1])))).exact
+
+
+def test_outputs_of_a_sequence_have_no_reach():
+    run = config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=config.AttentionModel(pattern={"kind": "window"}))
+    assert reach_of(run) is None
