@@ -107,7 +107,9 @@ def _saturation(text: str, genome: Genome, origin: Origin, placing: Placing) -> 
     one = length <= origin.window(placing.window) and placing.placements == 1
     place = f"{region.chrom} [{region.start}, {region.end})"
     _say(f"{place}, 0-based half-open: {length} letters in {'one window' if one else 'a window of each'}")
-    return substitutions(genome, region), replace(placing, around=region.start + length // 2) if one else placing
+    return substitutions(genome.spelled(origin.scorer.spelling.soft_mask), region), replace(
+        placing, around=region.start + length // 2
+    ) if one else placing
 
 
 def _changes(motifs: dict[str, NDArray[np.float64]], batch: Batch) -> pd.DataFrame:

@@ -206,7 +206,7 @@ def explain(
         `mutated_fraction` is not in [0, 1].
     """
     scorer = load_single(model)
-    ids, letters = read_sequences(scorer.alphabet, sequences, scorer.tokenizer.k)
+    ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
     return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), mutated_fraction=mutated_fraction, say=say)
 
 

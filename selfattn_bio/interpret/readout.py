@@ -143,7 +143,7 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
         the network has no attention, as the CNN.
     """
     scorer = load_single(model)
-    ids, letters = read_sequences(scorer.alphabet, sequences, scorer.tokenizer.k)
+    ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
     if not ids:
         raise ValueError("sequences must be at least one, got none")
     return read_letters(scorer, pad_letters(letters), ids)

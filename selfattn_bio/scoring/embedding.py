@@ -89,7 +89,7 @@ def embed_batches(
     scorer = load_single(model)
     if not isinstance(scorer.network.members[0], AttentionBody):
         raise ValueError(f"model must have an encoder to embed with, got kind {scorer.run.model.kind!r}")
-    for ids, letters in chunks(read_inputs(scorer.alphabet, sequences, scorer.tokenizer.k, genome)):
+    for ids, letters in chunks(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k, genome)):
         found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(letters)
         for rows in scorer.batches(letters, batch_size):
             for row, vectors in zip(rows, _encoded(scorer, [letters[i] for i in rows]), strict=True):

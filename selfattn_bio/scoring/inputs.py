@@ -14,11 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import SequenceFileError
-from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import INTERVAL_FILES, read_intervals
-from selfattn_bio.sequence.readers import read_records
-from selfattn_bio.sequence.records import Notes, Record, letters_of
+from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.records import Notes, Record
+from selfattn_bio.sequence.spelling import Spelling
 from selfattn_bio.sequence.windows import place
 
 LONGEST_NAME = 255  # bytes of a file's name: a longer string is none
@@ -28,17 +28,19 @@ Input = tuple[str, NDArray[np.uint8]]
 Inputs = Sequence[str] | Sequence[Record] | pd.DataFrame | str | Path
 
 
-def read_sequences(alphabet: Alphabet, sequences: Inputs, k: int) -> tuple[list[str], list[NDArray[np.uint8]]]:
+def read_sequences(spelling: Spelling, sequences: Inputs, k: int) -> tuple[list[str], list[NDArray[np.uint8]]]:
     """Ids and ASCII letters of all of `read_inputs` at once."""
-    pairs = list(read_inputs(alphabet, sequences, k))
+    pairs = list(read_inputs(spelling, sequences, k))
     return [name for name, _ in pairs], [letters for _, letters in pairs]
 
 
-def read_inputs(alphabet: Alphabet, sequences: Inputs, k: int, genome: str | Path | None = None) -> Iterator[Input]:
+def read_inputs(spelling: Spelling, sequences: Inputs, k: int, genome: str | Path | None = None) -> Iterator[Input]:
     """Id and ASCII letters of each sequence, none of fewer than `k` letters.
 
     Parameters
     ----------
+    spelling
+        How letters are read: that of the model's training records. Those of `Record`s are taken as they are.
     sequences
         Strings (their ids are numbers from 0); the path of a FASTA file; `Record`s; a table with a column `sequence` and perhaps `id`; or,
         with `genome`, a BED or GFF file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`.
@@ -56,11 +58,11 @@ def read_inputs(alphabet: Alphabet, sequences: Inputs, k: int, genome: str | Pat
         shown = sequences if len(sequences) <= 12 else f"{sequences[:12]}..."
         raise ValueError(f"{RULE}, got {shown!r}, which is no file: write letters as a list, [{sequences[:8]!r}...]")
     if genome is not None:
-        yield from _of_genome(alphabet, sequences, k, Path(genome))
+        yield from _of_genome(spelling, sequences, k, Path(genome))
     elif isinstance(sequences, str | Path):
-        yield from _of_file(alphabet, Path(sequences), k)
+        yield from _of_file(spelling, Path(sequences), k)
     else:
-        yield from _of_list(alphabet, _listed(sequences), k)
+        yield from _of_list(spelling, _listed(sequences), k)
 
 
 class _AnyIds(Notes):
@@ -70,10 +72,10 @@ class _AnyIds(Notes):
         """Any id may come again."""
 
 
-def _of_file(alphabet: Alphabet, path: Path, k: int) -> Iterator[Input]:
+def _of_file(spelling: Spelling, path: Path, k: int) -> Iterator[Input]:
     if path.name.lower().endswith(INTERVAL_FILES):
         raise ValueError(f"intervals must come with the genome that they are of, got {path.name} alone: pass genome=")
-    for record in read_records(path, alphabet, _AnyIds()):
+    for record in SequenceFile(path).records(spelling, _AnyIds()):
         if len(record.letters) < k:
             message = f"sequences must be at least k = {k} letters long, got {len(record.letters)} in record {record.id!r}"
             raise SequenceFileError(message, place=str(path))
@@ -95,22 +97,22 @@ def _listed(sequences: Sequence[str] | Sequence[Record] | pd.DataFrame) -> list[
     return [(each.id, each.letters) if isinstance(each, Record) else (None, each) for each in sequences]
 
 
-def _of_list(alphabet: Alphabet, sequences: list[tuple[str | None, str | NDArray[np.uint8]]], k: int) -> Iterator[Input]:
+def _of_list(spelling: Spelling, sequences: list[tuple[str | None, str | NDArray[np.uint8]]], k: int) -> Iterator[Input]:
     for number, (name, text) in enumerate(sequences):
         where = f"sequence {number} (counted from 0)"
         if not isinstance(text, str | np.ndarray):
             raise ValueError(f"{where} must be a string, got {type(text).__name__}")
-        letters = letters_of(text, alphabet, where) if isinstance(text, str) else text
+        letters = spelling.letters_of(text, where) if isinstance(text, str) else text
         if len(letters) < k:
             raise ValueError(f"sequences must be at least k = {k} letters long, got {len(letters)} in {where}")
         yield str(number) if name is None else name, letters
 
 
 # ------------------------------------------------------------------------------------------------------- intervals of a genome
-def _of_genome(alphabet: Alphabet, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
-    if alphabet.name != "dna":
-        raise ValueError(f"alphabet must be dna for intervals of a genome, got {alphabet.name}")
-    with Genome(path) as genome:
+def _of_genome(spelling: Spelling, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
+    if spelling.alphabet.name != "dna":
+        raise ValueError(f"alphabet must be dna for intervals of a genome, got {spelling.alphabet.name}")
+    with Genome(path).spelled(spelling.soft_mask) as genome:
         table = place(_table(intervals), genome)
         columns = (table[name].tolist() for name in ("chrom", "start", "end", "strand", "name", "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):

@@ -12,7 +12,6 @@ import torch
 
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.sequence.kmers import SPECIAL
-from selfattn_bio.sequence.records import letters_of
 
 
 def sample(model: Scorer | str | Path, *, number: int, length: int, start: str = "", temperature: float = 1.0, seed: int = 0) -> list[str]:
@@ -48,7 +47,7 @@ def sample(model: Scorer | str | Path, *, number: int, length: int, start: str =
         raise ValueError(f"start must be of whole {k}-mers and no longer than length ({length}), got {len(start)} letters")
     generator = torch.Generator().manual_seed(seed)
     if start:
-        tokens = scorer.tokens_of([letters_of(start, scorer.alphabet)]).cpu().expand(number, -1)
+        tokens = scorer.tokens_of([scorer.spelling.letters_of(start)]).cpu().expand(number, -1)
     else:
         tokens = torch.randint(len(SPECIAL), scorer.tokenizer.vocabulary_size, (number, 1), generator=generator)
     with torch.inference_mode():

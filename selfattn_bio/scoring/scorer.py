@@ -25,6 +25,7 @@ from selfattn_bio.model.classifier import Network, num_outputs, tokenizer_of
 from selfattn_bio.scoring.reference import Reference, load_reference
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.sequence.spelling import Spelling
 
 UNLIKELY = -30.0  # logit of a place that is not there
 BATCH_LETTERS = 32_768  # about 100 sequences of 300 letters: chunks of 256 took twice as long a sequence
@@ -68,6 +69,12 @@ class Scorer:
     def alphabet(self) -> Alphabet:
         """Of its tokens."""
         return self.tokenizer.alphabet
+
+    @property
+    def spelling(self) -> Spelling:
+        """How its training records were read, and so how all that it scores is."""
+        data = self.run.data
+        return Spelling(self.alphabet, "hard" if data.soft_mask == "hard" else "ignore", data.gaps)  # what is kept lies beside the letters
 
     @property
     def device(self) -> torch.device:
@@ -200,7 +207,7 @@ class Ensemble:
     Attributes
     ----------
     members
-        Two or more, of one alphabet and one objective.
+        Two or more, of one spelling (alphabet, soft mask, gaps) and one objective.
     """
 
     members: tuple[Scorer, ...]
@@ -214,6 +221,11 @@ class Ensemble:
     def alphabet(self) -> Alphabet:
         """Of all members."""
         return self.members[0].alphabet
+
+    @property
+    def spelling(self) -> Spelling:
+        """Of all members."""
+        return self.members[0].spelling
 
     @property
     def temperature(self) -> float:
@@ -245,7 +257,8 @@ def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
     Raises
     ------
     ModelFolderError
-        If a part is missing, truncated, or does not belong to the others; of several, if they differ in alphabet or objective.
+        If a part is missing, truncated, or does not belong to the others; of several, if they differ in alphabet, objective, soft mask or
+        gaps.
     """
     if isinstance(path, str | Path):
         return _load_one(path)
@@ -286,6 +299,10 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
         own, wanted = (f"{one.alphabet.name}, {one.run.objective!r}" for one in (member, first))
         message = f"models that are averaged must have the alphabet and objective of the first ({wanted}), got {own}"
         raise ModelFolderError(message, place=str(folder))
+    if member.spelling != first.spelling:
+        own, wanted = (f"soft_mask {one.spelling.soft_mask!r}, gaps {one.spelling.gaps!r}" for one in (member, first))
+        message = f"models that are averaged must read letters as the first ({wanted}), got {own}"
+        raise ModelFolderError(message, place=str(folder), cure="Train them on one spelling: soft_mask and gaps in [data]")
 
 
 def _load_one(path: str | Path) -> Scorer:

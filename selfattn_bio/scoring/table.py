@@ -58,8 +58,9 @@ def score_sequences(
         A model folder, several of them whose outputs are averaged, the name of a model that ships, or what `load` returned.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip); records of `read_records`; a table with a column `sequence` and perhaps
-        `id`; with `genome` a BED or GFF file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`. Lower
-        case and U are read as upper case and T.
+        `id`; with `genome` a BED or GFF file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`. U is
+        read as T; lower case and gaps as the model's training records were (`soft_mask` and `gaps` of its run file), by default as upper
+        case and refused.
     rc
         Average the outputs of both strands (DNA only; not of labels a letter).
     calibrated
@@ -121,7 +122,7 @@ def score_batches(
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
     scoring.check()
-    inputs = read_inputs(scorer.alphabet, sequences, max(map(_shortest, scorer.members)), genome)
+    inputs = read_inputs(scorer.spelling, sequences, max(map(_shortest, scorer.members)), genome)
     told = False
     for ids, letters in chunks(inputs):
         if not told and (text := scoring.in_tiles(ids, letters)):

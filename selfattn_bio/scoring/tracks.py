@@ -152,7 +152,7 @@ def score_genome(
         If an argument is out of range, or the model does not tell its window or its share of positives.
     """
     origin, scan = origin_of(model), scan or Scan()
-    genome = genome if isinstance(genome, Genome) else Genome(genome)
+    genome = (genome if isinstance(genome, Genome) else Genome(genome)).spelled(origin.scorer.spelling.soft_mask)
     windows, shift = scan.windows(origin), origin.shift(prior)
     threshold = scan.threshold or (origin.scorer.threshold if prior is None else 0.5)
     stretches = _stretches(_wanted(regions, genome), genome, windows)

@@ -27,12 +27,13 @@ from selfattn_bio.sequence.vcf import NO_LETTERS, Variant, VcfFile
 BATCH = 256  # lines whose windows are held and scored at once
 COLUMNS = ["chrom", "pos", "id", "ref", "alt", "logit_ref", "logit_alt", "effect", "probability_ref", "probability_alt"]
 COLUMNS += ["probability_effect", "status"]
-SCORED, MISMATCH, NO_ALLELE, NO_WINDOW = "scored", "reference_mismatch", "no_allele", "no_window"
+SCORED, MISMATCH, NO_ALLELE, NO_WINDOW, MASKED = "scored", "reference_mismatch", "no_allele", "no_window", "soft_masked"
 MEANING = {  # of a status, in words
     SCORED: "scored",
     MISMATCH: "not scored: REF is not what the genome holds",
     NO_ALLELE: "not scored: ALT is . or *",
     NO_WINDOW: "not scored: too long for the window, or too near the chromosome's end",
+    MASKED: "not scored: REF has soft-masked letters, which the model reads as N",
 }
 NAMED = "ACGT"  # letters that can contradict each other; N contradicts none
 
@@ -111,7 +112,8 @@ def score_variants(
     -------
     One row an alternative allele, in the file's order: chrom, pos (1-based, as in the file), id, ref, alt, logit_ref, logit_alt, effect
     (their difference, in logits), probability_ref, probability_alt, probability_effect, status (scored, reference_mismatch, no_allele,
-    no_window; numbers are missing but for scored), and of several models effect_spread (standard deviation over them).
+    no_window, and of a model that reads soft-masked letters as N soft_masked; numbers are missing but for scored), and of several models
+    effect_spread (standard deviation over them).
 
     Raises
     ------
@@ -166,16 +168,25 @@ def substitutions(genome: Genome, region: Region) -> Iterator[Variant]:
 def scored(origin: Origin, genome: Genome, variants: Iterable[Variant], placing: Placing, prior: float | None = None) -> Iterator[Batch]:
     """Score variants BATCH by BATCH; arguments and errors as of `score_variants`."""
     size, shift, lines = origin.window(placing.window), origin.shift(prior), iter(variants)
+    read = genome.spelled(origin.scorer.spelling.soft_mask)
     while batch := list(islice(lines, BATCH)):
         rows = [(variant, alt) for variant in batch for alt in variant.alts]
-        differs = {id(variant): mismatch(genome, variant) is not None for variant in batch}
+        unscored = {id(variant): _unscored(genome, read, variant) for variant in batch}
         pairs, status = [], []
         for variant, alt in rows:
-            unfit = NO_ALLELE if alt in NO_LETTERS else MISMATCH if differs[id(variant)] else ""
-            pair = None if unfit else windows_of(genome, variant, alt, placing.starts(variant, size), size)
+            unfit = NO_ALLELE if alt in NO_LETTERS else unscored[id(variant)]
+            pair = None if unfit else windows_of(read, variant, alt, placing.starts(variant, size), size)
             pairs.append(pair)
             status.append(unfit or (NO_WINDOW if pair is None else SCORED))
         yield Batch(batch, _table(rows, status, pairs, origin, shift, placing.rc), pairs)
+
+
+def _unscored(genome: Genome, read: Genome, variant: Variant) -> str:
+    """Why a line is not scored, whatever its alleles: by the genome, or by what the model reads of it; empty if it is."""
+    if mismatch(genome, variant) is not None:
+        return MISMATCH
+    span = variant.name, variant.start, variant.start + len(variant.ref)
+    return MASKED if read is not genome and genome.fetch_masked(*span)[1].any() else ""
 
 
 def windows_of(genome: Genome, variant: Variant, alt: str, starts: Iterable[int], size: int) -> Pair | None:

@@ -5,6 +5,7 @@ Hides: plain or bgzip, names with and without "chr", the file handle of each pro
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
 import sys
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import GenomeError
 from selfattn_bio.sequence.alphabet import DNA, printable
 from selfattn_bio.sequence.faidx import index_of
+from selfattn_bio.sequence.spelling import SoftMask, Spelling
 
 _MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
+_SPELLINGS = (Spelling(DNA), Spelling(DNA, "hard"))
 _SHOWN = 8  # names in an error
 
 
@@ -56,6 +59,7 @@ class Genome:
         self.path = Path(path)
         self._fai, self._gzi, self.lengths = index_of(self.path)
         self.names = list(self.lengths)
+        self._hard = False  # whether lower case is read as N
         self._mapped = False  # whether a name of another convention was met
         self._file: pysam.FastaFile | None = None
         self._process = 0
@@ -68,6 +72,14 @@ class Genome:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_file": None}
+
+    def spelled(self, soft_mask: SoftMask) -> Genome:
+        """The genome as `Spelling` reads it: itself, or for "hard" a view whose soft-masked letters are N."""
+        if soft_mask != "hard":
+            return self
+        view = copy.copy(self)  # with a handle of its own
+        view._hard = True
+        return view
 
     def close(self) -> None:
         """Close the file; a later `fetch` opens it again."""
@@ -109,7 +121,7 @@ class Genome:
 
         Returns
         -------
-        ASCII, upper case, U read as T, IUPAC kept, (end - start,).
+        ASCII, upper case, U read as T, IUPAC kept, (end - start,); see `spelled`.
 
         Raises
         ------
@@ -145,7 +157,7 @@ class Genome:
         if foreign := raw.translate(None, DNA.readable):
             at = f"{chrom}:{start + raw.index(foreign[0])} (0-based)"
             raise GenomeError(f"letters must be dna (ACGT and IUPAC codes), got {printable(foreign[0])} at {at}", place=str(self.path))
-        return np.frombuffer(DNA.normalise(raw), np.uint8), raw
+        return np.frombuffer(raw.translate(_SPELLINGS[self._hard].table), np.uint8), raw
 
     def _read(self, chrom: str, start: int, end: int) -> bytes:
         try:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import SequenceFileError
-from selfattn_bio.sequence.alphabet import Alphabet, printable
-from selfattn_bio.sequence.spelling import at, first_of, names
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.spelling import Spelling, at
 
 
 class Record(NamedTuple):
@@ -93,9 +93,4 @@ def letters_of(text: str, alphabet: Alphabet, name: str = "sequence") -> NDArray
     ValueError
         If the string is empty or holds a character outside the alphabet.
     """
-    raw = text.encode("utf-8")
-    if not raw:
-        raise ValueError(f"{name} must have at least one letter, got an empty string")
-    if foreign := raw.translate(None, alphabet.readable):
-        raise ValueError(f"{name} must be {alphabet.name} ({names(alphabet)}), got {printable(foreign[0])}{first_of(foreign)}")
-    return np.frombuffer(alphabet.normalise(raw), np.uint8)
+    return Spelling(alphabet).letters_of(text, name)

@@ -39,6 +39,22 @@ class Spelling:
     soft_mask: SoftMask = "ignore"
     gaps: Literal["refuse", "remove"] = "refuse"
 
+    def letters_of(self, text: str, name: str = "sequence") -> NDArray[np.uint8]:
+        """The letters of a string, (L,) ASCII; errors call it by `name`.
+
+        Raises
+        ------
+        ValueError
+            If it holds no letter, or a character outside the alphabet.
+        """
+        raw = text.encode("utf-8").translate(None, GAPS if self.gaps == "remove" else b"")
+        if not raw:
+            raise ValueError(f"{name} must have at least one letter, got {'an empty string' if not text else 'gaps alone'}")
+        if foreign := raw.translate(None, self.alphabet.readable):
+            rule = f"{name} must be {self.alphabet.name} ({names(self.alphabet)})"
+            raise ValueError(f"{rule}, got {printable(foreign[0])}{first_of(foreign)}")
+        return np.frombuffer(raw.translate(self.table), np.uint8)
+
     @cached_property
     def clean(self) -> bytes:
         """Letters that need no second look, and the line end."""

@@ -95,6 +95,16 @@ def test_the_track_stands_where_the_anchor_says(genome, tmp_path):
     assert intervals(tmp_path / "scan.toy1.minus.bw", "chrA")[0][:2] == (0, STRIDE)
 
 
+def test_soft_masked_letters_are_n_for_a_model_that_was_trained_so(tmp_path):
+    letters = random_letters(300).tobytes().decode()
+    soft = write_genome(tmp_path / "soft.fa", {"chrA": letters[:100] + letters[100:130].lower() + letters[130:]})
+    hard = write_genome(tmp_path / "hard.fa", {"chrA": letters[:100] + "N" * 30 + letters[130:]})
+    scorer = scorer_of(RUN.model_copy(update={"data": RUN.data.model_copy(update={"soft_mask": "hard"})}))
+    found, expected = (score_genome(scorer, genome, tmp_path / "x", scan=SCAN) for genome in (soft, hard))
+    pd.testing.assert_frame_equal(found, expected)
+    assert not found.equals(score_genome(scorer_of(RUN), soft, tmp_path / "x", scan=SCAN))
+
+
 def test_regions_are_a_part_of_the_whole(genome, tmp_path):
     scorer = scorer_of(RUN)
     score_genome(scorer, genome, tmp_path / "all", scan=SCAN)

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from genome_models import run_file, write_model
 
 from selfattn_bio import config
 from selfattn_bio.cli.main import main
-from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.errors import ModelFolderError, SequenceFileError
+from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring import table as table_module
@@ -19,6 +21,7 @@ from selfattn_bio.scoring.scorer import load
 from selfattn_bio.scoring.table import score_batches, score_sequences
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.spelling import Spelling
 
 CHROMOSOMES = {"chr1": "ACGTTGCAAC" * 12, "chr2": "TTGACCAGTN" * 9}
 BED = "# made up\ntrack name=x\nchr1\t0\t30\tfirst\t0\t+\nchr1\t10\t40\t.\t0\t-\n\nchr2\t60\t90\t.\t0\t.\n"
@@ -55,24 +58,24 @@ def turned(text):
 
 def test_a_bed_file_of_a_genome(genome, tmp_path):
     expected = [("first", LETTERS[0]), ("chr1:10-40", turned(LETTERS[1])), ("chr2:60-90", LETTERS[2])]
-    assert texts(read_inputs(DNA, tmp_path / "sites.bed", 3, genome)) == expected
+    assert texts(read_inputs(Spelling(DNA), tmp_path / "sites.bed", 3, genome)) == expected
     with gzip.open(tmp_path / "sites.bed.gz", "wt") as file:
         file.write(BED)
-    assert texts(read_inputs(DNA, tmp_path / "sites.bed.gz", 3, genome)) == expected
+    assert texts(read_inputs(Spelling(DNA), tmp_path / "sites.bed.gz", 3, genome)) == expected
 
 
 def test_a_table_of_intervals(genome):
     table = pd.DataFrame({"chrom": ["chr1", "chr1"], "start": [0, 10], "end": [30, 40], "strand": ["+", "-"], "name": ["a", None]})
-    assert texts(read_inputs(DNA, table, 3, genome)) == [("a", LETTERS[0]), ("chr1:10-40", turned(LETTERS[1]))]
-    assert texts(read_inputs(DNA, table[["chrom", "start", "end"]], 3, genome))[1] == ("chr1:10-40", LETTERS[1])
+    assert texts(read_inputs(Spelling(DNA), table, 3, genome)) == [("a", LETTERS[0]), ("chr1:10-40", turned(LETTERS[1]))]
+    assert texts(read_inputs(Spelling(DNA), table[["chrom", "start", "end"]], 3, genome))[1] == ("chr1:10-40", LETTERS[1])
 
 
 def test_records_and_a_table_of_sequences(genome):
     records = list(read_records(genome, DNA))
-    assert texts(read_inputs(DNA, records, 3)) == list(CHROMOSOMES.items())
+    assert texts(read_inputs(Spelling(DNA), records, 3)) == list(CHROMOSOMES.items())
     table = pd.DataFrame({"id": [7, 8], "sequence": ["acgu", "TTT"]})
-    assert texts(read_inputs(DNA, table, 3)) == [("7", "ACGT"), ("8", "TTT")]
-    assert texts(read_inputs(DNA, table[["sequence"]], 3))[1] == ("1", "TTT")
+    assert texts(read_inputs(Spelling(DNA), table, 3)) == [("7", "ACGT"), ("8", "TTT")]
+    assert texts(read_inputs(Spelling(DNA), table[["sequence"]], 3))[1] == ("1", "TTT")
 
 
 @pytest.mark.parametrize(
@@ -89,13 +92,13 @@ def test_records_and_a_table_of_sequences(genome):
 def test_intervals_that_are_none(genome, tmp_path, line, message):
     (tmp_path / "sites.bed").write_text(line + "\n")
     with pytest.raises(SequenceFileError, match=message):
-        list(read_inputs(DNA, tmp_path / "sites.bed", 3, genome))
+        list(read_inputs(Spelling(DNA), tmp_path / "sites.bed", 3, genome))
 
 
 def test_other_inputs_that_are_none(genome, tmp_path):
     for absent, message in ((tmp_path / "no.bed", r"no\.bed: .*got no such file"), (None, r"no\.fa: .*got no such file")):
         with pytest.raises(SequenceFileError, match=message):
-            list(read_inputs(DNA, absent or tmp_path / "sites.bed", 3, genome if absent else tmp_path / "no.fa"))
+            list(read_inputs(Spelling(DNA), absent or tmp_path / "sites.bed", 3, genome if absent else tmp_path / "no.fa"))
     for sequences, given, message in (
         (tmp_path / "sites.bed", None, r"intervals must come with the genome that they are of, got sites\.bed alone"),
         (pd.DataFrame({"chrom": [], "start": [], "end": []}), None, "must have a column 'sequence', got chrom, start, end: pass genome="),
@@ -105,7 +108,7 @@ def test_other_inputs_that_are_none(genome, tmp_path):
         (pd.DataFrame({"sequence": ["ACGT", None]}), None, r"sequence 1 \(counted from 0\) must be a string, got"),
     ):
         with pytest.raises(ValueError, match=message):
-            read_sequences(DNA, sequences, 3) if given is None else list(read_inputs(DNA, sequences, 3, given))
+            read_sequences(Spelling(DNA), sequences, 3) if given is None else list(read_inputs(Spelling(DNA), sequences, 3, given))
 
 
 def test_parts_are_the_whole(model, monkeypatch):
@@ -198,3 +201,43 @@ def test_the_command_writes_vectors(model, genome, tmp_path, suffix, monkeypatch
     assert f"embed: {len(expected)} vectors of 16: {out}" in capsys.readouterr().out
     assert main(["embed", "--model", str(model), "--fasta", str(genome), "--output", str(tmp_path / "x.csv")]) == 1
     assert "output must end with .parquet or .npz" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------- letters are spelled as those of the training
+HARD, GAPLESS = Spelling(DNA, "hard"), Spelling(DNA, gaps="remove")
+
+
+def test_soft_masked_letters_are_n_where_the_training_read_them_so(genome, tmp_path):
+    masked = {name: text[:60] + "N" * len(text[60:]) for name, text in CHROMOSOMES.items()}
+    assert texts(read_inputs(HARD, genome, 3)) == list(masked.items())
+    assert texts(read_inputs(HARD, ["ACgtA", "acg"], 3)) == [("0", "ACNNA"), ("1", "NNN")]
+    (tmp_path / "edge.bed").write_text("chr1\t50\t70\t.\t0\t-\n")
+    ((_, letters),) = texts(read_inputs(HARD, tmp_path / "edge.bed", 3, genome))
+    assert letters == turned(masked["chr1"][50:70])
+    assert texts(read_inputs(Spelling(DNA, "keep"), genome, 3)) == list(CHROMOSOMES.items())
+
+
+def test_gaps_go_where_the_training_removed_them(tmp_path):
+    (tmp_path / "aligned.fa").write_text(">a\nAC--GT.A\n")
+    assert texts(read_inputs(GAPLESS, tmp_path / "aligned.fa", 3)) == [("a", "ACGTA")]
+    assert texts(read_inputs(GAPLESS, ["AC--GT.A"], 3)) == [("0", "ACGTA")]
+    with pytest.raises(ValueError, match=r"sequence 0 \(counted from 0\) must have at least one letter, got gaps alone"):
+        list(read_inputs(GAPLESS, ["--"], 3))
+    with pytest.raises(ValueError, match="must be dna"):
+        list(read_inputs(Spelling(DNA), ["AC-GT"], 3))
+
+
+def test_a_model_scores_and_explains_as_its_run_file_spells(tmp_path):
+    run = run_file()
+    data = {"hard": {"soft_mask": "hard"}, "gapless": {"gaps": "remove"}}
+    hard, gapless = (
+        load(write_model(tmp_path / name, run.model_copy(update={"data": run.data.model_copy(update=keys)}))) for name, keys in data.items()
+    )
+    for scorer, spelled, text in ((hard, "ACNNNGTTGACA", "ACgttGTTGACA"), (gapless, "ACGTTGACA", "AC-GTT.GACA")):
+        np.testing.assert_array_equal(score_sequences(scorer, [text])["logit"], score_sequences(scorer, [spelled])["logit"])
+        np.testing.assert_array_equal(embed(scorer, [text]).vectors, embed(scorer, [spelled]).vectors)
+        assert explain(scorer, [text]).letters.tobytes().decode() == spelled
+    with pytest.raises(
+        ModelFolderError, match=r"gapless: models that are averaged must read letters as the first \(soft_mask 'hard', gaps 'ref"
+    ):
+        load([tmp_path / "hard", tmp_path / "gapless"])

@@ -140,6 +140,24 @@ def test_what_is_not_scored_has_its_status(genome, tmp_path):
     assert (table["effect"].notna() == (table["status"] == "scored")).all()
 
 
+def test_soft_masked_letters_are_n_for_a_model_that_was_trained_so(tmp_path):
+    letters = random_letters(400, 3).tobytes().decode()
+    soft, hard = (
+        write_genome(tmp_path / f"{name}.fa", {"chrA": letters[:180] + masked + letters[190:]})
+        for name, masked in (("soft", letters[180:190].lower()), ("hard", "N" * 10))
+    )
+    rows = [("chrA", pos, letters[pos - 1], other(letters[pos - 1])) for pos in (200, 185, 201)]
+    scorer = scorer_of(RUN.model_copy(update={"data": RUN.data.model_copy(update={"soft_mask": "hard"})}))
+    path = write_vcf(tmp_path / "a.vcf", rows)
+    found, expected = (score_variants(scorer, genome, path, placing=Placing(60)) for genome in (soft, hard))
+    assert found["status"].tolist() == ["scored", "soft_masked", "scored"]
+    pd.testing.assert_frame_equal(found.iloc[[0, 2]], expected.iloc[[0, 2]])
+    assert not np.allclose(found["logit_ref"][0], score_variants(scorer_of(RUN), soft, path, placing=Placing(60))["logit_ref"][0])
+    wrong = write_vcf(tmp_path / "b.vcf", [*rows, ("chrA", 186, other(letters[185]), "ACGT")])  # is not hidden by the mask
+    with pytest.raises(VariantFileError, match="got 1 of 4 that differ"):
+        score_variants(scorer, soft, wrong, placing=Placing(60))
+
+
 def test_a_genome_of_another_assembly_is_refused(genome, tmp_path):
     wrong = ("chrA", 200, other(text(genome, 199, 200)), "ACGT")
     right = ("chrA", 300, text(genome, 299, 300), "ACGT")
