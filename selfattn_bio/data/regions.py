@@ -59,6 +59,7 @@ class GenomeSource:
             labels = _labels(self.data, table, self.label, genome)
             if self.label == 0 and self.data.positives:
                 positives = windows_of(self.data, self.data.positives, genome, Counter())
+                _check_apart(positives, table)
                 self.said["negatives that overlap a positive, kept as they are given"] += int((Cover(positives).bases_of(table) > 0).sum())
             columns = _columns(self.data, table, genome)
             for row, record in _cut(table, genome, spelling, notes):
@@ -134,6 +135,16 @@ def windows_of(data: config.Data, paths: Iterable[str], genome: Genome, said: Co
         case _:
             table = intervals
     return windows.within(table, genome, asked.at_ends, said)
+
+
+def _check_apart(positives: pd.DataFrame, negatives: pd.DataFrame) -> None:
+    """Refuse a window that is of both labels; windows of one file are told apart by `within`."""
+    both = negatives.merge(positives, on=["chrom", "start", "end", "strand"], suffixes=("", "_positive"))
+    if len(both):
+        first = both.iloc[0]
+        got = f"{first['chrom']}:{first['start']}-{first['end']}({first['strand']}) in both ({len(both)} such)"
+        cure = f"Remove it here or in {first['path_positive']}:{first['line_positive']}"
+        raise IntervalError(f"window must be a positive or a negative, got {got}", place=f"{first['path']}:{first['line']}", cure=cure)
 
 
 def _genome_of(data: config.Data) -> Genome:

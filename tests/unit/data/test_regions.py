@@ -68,6 +68,15 @@ def test_positives_and_negatives(folder, capsys, negatives, number, said):
         assert len(about["files"]) == 1 + ("exclude" in about.get("made", {}) and number == 78)
 
 
+def test_a_window_of_both_labels_is_named_with_both_places(folder, capsys):
+    (folder / "n.bed").write_text("chr1\t20000\t20100\n1\t810\t850\tp2\t2\t+\n".replace("20100\n", "20100\tn\t0\t+\n"))
+    with open("task.toml", "w") as file:
+        file.write(GENOME + 'positives = "p.bed"\n' + CENTERED + 'negatives = "n.bed"\n')
+    assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 1
+    told = "n.bed:2: window must be a positive or a negative, got chr1:780-880(+) in both (1 such). Remove it here or in p.bed:3\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
 def test_shuffled_negatives_of_sequence_files(folder, capsys):
     (folder / "p.fa").write_bytes(
         b"".join(b">r%d chrom=chr%d\n%s\n" % (n, n % 2, UPPER[0, 50 * n : 50 * n + 50].tobytes()) for n in range(20))
@@ -247,7 +256,10 @@ def test_run_files_that_contradict_themselves(tmp_path, name):
     [
         ('sequences = "p.bed"\n' + SCORE + SUMMIT, "p.bed:1: summit must be given"),
         ('sequences = "n.bed"\n' + SCORE, "n.bed:1: score must be given, as labels are told by it, got none"),
-        ('positives = "p.bed"\nnegatives = "p.bed"\n', "p.bed:1: record ids must be unique, got 'chr1:10-50(-)' again (first in p.bed:1)"),
+        (
+            'positives = "p.bed"\nnegatives = "p.bed"\n',
+            "p.bed:1: window must be a positive or a negative, got chr1:10-50(-) in both (40 such)",
+        ),
         (
             'positives = "p.bed"\nnegatives = { kind = "neighbours", exclude = "all.bed" }\n',
             "g.fa: negatives must be 40 free neighbours, got 0. Exclude less, raise steps (10)",
