@@ -1408,11 +1408,17 @@ def read_run_file(path: str | Path) -> RunFile:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark in front
-        values = tomllib.loads(text)
     except FileNotFoundError:
         raise RunFileError("run file must be an existing TOML file, got no such file", place=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RunFileError(f"run file must be readable UTF-8 text, got {error}", place=str(path)) from error
+    return run_file_of(text, path)
+
+
+def run_file_of(text: str, path: Path) -> RunFile:
+    """`read_run_file` of what stands in a file, or is to stand there: errors name its path."""
+    try:
+        values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         raise RunFileError(f"run file must be TOML, got {error}", place=f"{path}:{line[1]}" if line else str(path)) from error

@@ -21,12 +21,15 @@ OF_SNAKEMAKE = ".snakemake_timestamp"  # it puts one into each folder that a rul
 
 @contextmanager
 def naming(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
-    """Let an error of the system say which file it is about: that of a full or failing disk names none, some name the temporary one."""
+    """Let an error of the system say which file it is about: that of a full or failing disk names none, some name the temporary one
+    or what is in it."""
     try:
         yield
     except OSError as error:
-        if not error.filename or str(error.filename) == str(temporary):
+        if not error.filename:
             error.filename = str(path)
+        elif temporary and Path(error.filename).is_relative_to(temporary):
+            error.filename = str(Path(path) / Path(error.filename).relative_to(temporary))
         raise
 
 
@@ -54,9 +57,9 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     _make_parent(path)
     clear_stale(path)
     temporary, old = _beside(path, "tmp"), _beside(path, "old")
-    temporary.mkdir()
     try:
-        with naming(path):
+        with naming(path, temporary):
+            temporary.mkdir()
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():

@@ -1,7 +1,7 @@
 """Write the run file of a new task, workflows/tasks/NAME.toml, fitted to its data and with a comment on each choice.
 
 Reads the sequences once: their alphabet, lengths, counts, coordinates and groups decide split, tokens, model and budget. What it writes is
-a start to edit, and `selfattn-bio run train_NAME`, in the same folder, runs it. It is read back before it gets its name: it is a run file.
+a start to edit, and `selfattn-bio run train_NAME`, in the same folder, runs it. It is read before it is written: it is a run file.
 
 example: selfattn-bio init my_task --positives a.fa --negatives b.fa
 """
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Look at the data, write the run file."""
-    from selfattn_bio.config import read_run_file
+    from selfattn_bio.config import run_file_of
     from selfattn_bio.files import whole_file
 
     if not re.fullmatch(r"[A-Za-z0-9_-]+", arguments.name):
@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise RunFileError(f"{rule}, got {', '.join(f'--{key}' for key in groups) or 'none'}")
     found = Found.of(groups)
     text = _text(arguments, groups, found)
+    run_file_of(text, path)
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        read_run_file(temporary)
     for line in found.doubts():
         print(f"init: {line}")
     print(f"init: wrote {path}. Look it through, then: selfattn-bio run train_{arguments.name}")

@@ -169,3 +169,9 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path, monke
         check(tmp_path / "new")
     assert not names(tmp_path)
     assert error.value.filename
+
+
+def test_a_file_within_a_folder_is_named_as_it_will_be(tmp_path):
+    with pytest.raises(OSError, match="No such file") as caught, whole_folder(tmp_path / "corpus") as folder:
+        (folder / "missing" / "letters.bin").open("wb")
+    assert caught.value.filename == str(tmp_path / "corpus/missing/letters.bin")

@@ -41,6 +41,7 @@ _NAMES = {
 _COMPRESSED = (".gz", ".bgz", ".zst", ".zstd")
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
 _SAVE_AS_CSV, _UNPACK = "Save the sheet as CSV UTF-8", "Compress it as gz or zstd, or unpack it"
+_OF_GENOME = "Give them with their genome: --bed and --genome (from Python genome=), or genome in [data] of a run file"
 _FOREIGN = (  # what a file begins with, what it then is, what to do
     (rb"PK\x03\x04", "a zip archive or an Excel sheet", _SAVE_AS_CSV),
     (rb"\xd0\xcf\x11\xe0", "an Excel sheet", _SAVE_AS_CSV),
@@ -50,6 +51,11 @@ _FOREIGN = (  # what a file begins with, what it then is, what to do
     (rb"\xfd7zXZ", "xz", _UNPACK),
     (rb"(?i)\s*<(!doctype|html|\?xml)", "a web page or XML", "Download the file itself"),
     (rb"##fileformat=VCF", "variants (VCF)", ""),
+    (
+        rb"(#(?!#gff)[^\n]*\n|\s)*(##gff|track\s|browser\s|(?!LOCUS)[^>@\s]\S*[ \t]+\d+[ \t]+\d+(\s|\Z)|(\S+\t){3}\d+\t\d+\t)",
+        "intervals (BED, GFF)",
+        _OF_GENOME,
+    ),
 )
 
 

@@ -109,6 +109,11 @@ def test_steps_grow_with_the_root_of_the_records(here):
             ["mine", "--sequences", "a.fa", "--targets", "t.tsv"],
             "t.tsv: targets must have a column id and one to learn, got id, x, y. Name one",
         ),
+        (
+            ["mine", "--positives", "a.bed", "--negatives", "a.fa"],
+            "a.bed: sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Pa",
+        ),
+        (["mine", "--positives", "\x7f.fa", "--negatives", "a.fa"], "error: workflows/tasks/mine.toml:"),  # which TOML may not hold
         (["there", "--positives", "a.fa", "--negatives", "b.fa"], "there.toml: run file must be new, got one that is there"),
     ],
 )
@@ -116,6 +121,8 @@ def test_what_is_wrong_is_one_line(here, capsys, words, message):
     write("a.fa")
     write("b.fa")
     Path("t.tsv").write_text("id\tx\ty\n")
+    Path("\x7f.fa").write_bytes(Path("b.fa").read_bytes())
+    Path("a.bed").write_text("chr1\t0\t30\n")
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/there.toml").write_text("mine")
     assert main(["init", *words]) == 1
