@@ -1,7 +1,8 @@
 """The exceptions that a user can cause, and the only ones the command line prints as one line.
 
-Everything that reads a file, a run file or a model folder raises one of these; a bad argument of a Python call is a plain
-`ValueError`; our own mistakes are `assert`. Imports nothing of the package; anyone may import it.
+Everything that reads a file, a run file or a model folder raises one of these; a bad argument of a Python call is a `ValueError`,
+and `ArgumentError` where an option of a command may set it; our own mistakes are `assert`. Imports nothing of the package; anyone may
+import it.
 """
 
 
@@ -60,6 +61,10 @@ class RunFileError(SelfAttnBioError):
 
 class KernelError(SelfAttnBioError, ValueError):
     """An attention kernel, named in a run file or a call, that cannot do what is asked, or not on this machine."""
+
+
+class ArgumentError(SelfAttnBioError, ValueError):
+    """An argument of a call, or the option of a command that sets it, that is out of range or cannot be asked of this model."""
 
 
 class ModelFolderError(SelfAttnBioError):

@@ -35,11 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     if bool(arguments.bed) != bool(arguments.genome):
         raise SelfAttnBioError("--bed and --genome must come together, got one of them")
     write = _write_parquet if arguments.output.suffix == ".parquet" else _write_npz
-    try:
-        with whole_file(arguments.output) as temporary:
-            rows, width = write(arguments, temporary)
-    except ValueError as error:
-        raise SelfAttnBioError(str(error), place=str(arguments.model)) from error
+    with whole_file(arguments.output) as temporary:
+        rows, width = write(arguments, temporary)
     print(f"embed: {rows} vector{'s' * (rows != 1)} of {width}: {arguments.output}")
 
 

@@ -15,8 +15,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from selfattn_bio.errors import SelfAttnBioError
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio scan`."""
@@ -55,29 +53,26 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.scoring.tracks import Scan, assembly_of, score_genome
     from selfattn_bio.sequence.genome import Genome
 
-    try:
-        scan = Scan(arguments.window, arguments.stride, arguments.anchor, arguments.threshold, arguments.separation)
-        origin = origin_of(arguments.model)
-        windows = scan.windows(origin)
-        _say(f"windows of {windows.size} letters, one every {windows.stride}, both strands")
-        if arguments.prior is None:
-            share = "unknown" if origin.share is None else f"{origin.share:.3f}"
-            _warn(f"no --prior: log-odds are of a set of which a share of {share} is positive; in a genome far fewer windows are")
-        genome = Genome(arguments.genome)
-        if origin.assembly and (name := arguments.assembly or assembly_of(genome)) != origin.assembly:
-            _warn(f"the model's records are of {origin.assembly!r}, the genome is named {name!r}")
-        score_genome(
-            origin,
-            genome,
-            arguments.output,
-            regions=arguments.bed or arguments.chrom,
-            prior=arguments.prior,
-            assembly=arguments.assembly,
-            scan=scan,
-            say=_say,
-        )
-    except ValueError as error:  # what is out of range, or what the model does not tell
-        raise SelfAttnBioError(str(error)) from error
+    scan = Scan(arguments.window, arguments.stride, arguments.anchor, arguments.threshold, arguments.separation)
+    origin = origin_of(arguments.model)
+    windows = scan.windows(origin)
+    _say(f"windows of {windows.size} letters, one every {windows.stride}, both strands")
+    if arguments.prior is None:
+        share = "unknown" if origin.share is None else f"{origin.share:.3f}"
+        _warn(f"no --prior: log-odds are of a set of which a share of {share} is positive; in a genome far fewer windows are")
+    genome = Genome(arguments.genome)
+    if doubt := origin.doubt(arguments.assembly or assembly_of(genome)):
+        _warn(doubt)
+    score_genome(
+        origin,
+        genome,
+        arguments.output,
+        regions=arguments.bed or arguments.chrom,
+        prior=arguments.prior,
+        assembly=arguments.assembly,
+        scan=scan,
+        say=_say,
+    )
 
 
 def _say(line: str) -> None:

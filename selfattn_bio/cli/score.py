@@ -1,7 +1,8 @@
 """Score the sequences of FASTA files, or intervals of a genome, with a trained model: a table of id and what the model says.
 
 Of two classes that is logit, probability and predicted, the label at the threshold that was fitted on valid. Several models are averaged;
-the column `spread` is then the standard deviation of what they say. `unlike` says which sequences are unlike those of the training.
+the column `spread` is then the standard deviation of what they say. Intervals (--bed) have the
+ids of a corpus of them, and their chrom, start, end, strand and name. `unlike` says which sequences are unlike those of the training.
 With --coverage .9 the column `set` holds the true label of nine of ten records, if they are like those of valid.
 Files of any length are scored in the memory of some thousand sequences; the table is written as it grows, and has its name at the end.
 Labels a letter and bins are given of sequences of any length, in tiles that overlap; where that is not the same as one pass, it is said.
@@ -53,15 +54,12 @@ def run(arguments: argparse.Namespace) -> None:
     if bool(arguments.bed) != bool(arguments.genome):
         raise SelfAttnBioError("--bed and --genome must come together, got one of them")
     scorer, total, reasons = load(arguments.model), 0, Counter[str]()
-    try:
-        with whole_file(arguments.output) as temporary:
-            for table in _tables(arguments, scorer):
-                table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", mode="a", header=not total and not temporary.exists())
-                total += len(table)
-                if "unlike" in table:
-                    reasons.update(table["unlike"])
-    except ValueError as error:  # a model that scores no sequences, or has one strand
-        raise SelfAttnBioError(str(error), place=", ".join(map(str, arguments.model))) from error
+    with whole_file(arguments.output) as temporary:
+        for table in _tables(arguments, scorer):
+            table.to_csv(temporary, sep="\t", index=False, float_format="%.6g", mode="a", header=not total and not temporary.exists())
+            total += len(table)
+            if "unlike" in table:
+                reasons.update(table["unlike"])
     if reasons:
         print(f"score: {_unlike(reasons)} (of valid 1.0% are, by composition)")
     print(f"score: {total} sequence{'s' * (total != 1)} scored: {arguments.output}")

@@ -12,12 +12,13 @@ example: selfattn-bio variants --model results/promoter/model --genome dm3.fa --
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.errors import GenomeError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,32 +63,32 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.interpret.formats import read_meme
     from selfattn_bio.scoring.annotated import VariantWriter
     from selfattn_bio.scoring.origin import origin_of
+    from selfattn_bio.scoring.tracks import assembly_of
     from selfattn_bio.scoring.variants import MEANING, Placing, check_reference, scored, tally
     from selfattn_bio.sequence.genome import Genome
     from selfattn_bio.sequence.vcf import VcfFile
 
     genome, motifs = Genome(arguments.genome), None if arguments.motifs is None else read_meme(arguments.motifs)
     source = None if arguments.vcf is None else VcfFile(arguments.vcf, genome)
-    try:
-        origin, placing = origin_of(arguments.model), Placing(arguments.window, arguments.placements, arguments.rc)
-        if source is not None:
-            lines, wrong, first = check_reference(source, arguments.mismatches)
-            _say(
-                f"{lines} lines"
-                + (f", REF differs from the genome in {wrong}: {first}" if wrong else ", each REF is what the genome holds")
-            )
-            variants = iter(source)
-        else:
-            variants, placing = _saturation(arguments.region, genome, origin, placing)
-        counts, batches = Counter[str](), []
-        with VariantWriter(arguments.output, source, " ".join(map(str, arguments.model))) as writer:
-            for batch in scored(origin, genome, variants, placing, arguments.prior):
-                writer.write(batch, None if motifs is None else _changes(motifs, batch))
-                counts += tally(batch.table)
-                if source is None:
-                    batches.append(batch.table)
-    except ValueError as error:  # what is out of range, or what the model does not tell
-        raise SelfAttnBioError(str(error)) from error
+    origin, placing = origin_of(arguments.model), Placing(arguments.window, arguments.placements, arguments.rc)
+    if doubt := origin.doubt(assembly_of(genome)):
+        print(f"selfattn-bio variants: warning: {doubt}", file=sys.stderr, flush=True)
+    if source is not None:
+        lines, wrong, first = check_reference(source, arguments.mismatches)
+        _say(f"{lines} lines" + (f", REF differs from the genome in {wrong}: {first}" if wrong else ", each REF is what the genome holds"))
+        variants = iter(source)
+    else:
+        variants, placing = _saturation(arguments.region, genome, origin, placing)
+    counts, batches = Counter[str](), []
+    with VariantWriter(arguments.output, source, " ".join(map(str, arguments.model))) as writer:
+        for batch in scored(origin, genome, variants, placing, arguments.prior):
+            writer.write(batch, None if motifs is None else _changes(motifs, batch))
+            counts += tally(batch.table)
+            if source is None:
+                batches.append(batch.table)
+        if not counts:  # of a VCF this was said before
+            message = "region must hold letters A C G T that the model reads, got none"
+            raise GenomeError(message, place=f"{genome.path} {arguments.region}")
     for status, count in counts.items():
         _say(f"{count} allele{'s' * (count != 1)} {MEANING[status]}")
     if batches:

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.scorer import Models, Scorer, load_single
@@ -88,8 +89,9 @@ def embed_batches(
     """What `embed` gives, in parts of some thousand sequences, so that memory does not grow with a file; one part at least."""
     scorer = load_single(model)
     if not isinstance(scorer.network.members[0], AttentionBody):
-        raise ValueError(f"model must have an encoder to embed with, got kind {scorer.run.model.kind!r}")
-    for ids, letters in chunks(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k, genome)):
+        raise ArgumentError(f"model must have an encoder to embed with, got kind {scorer.run.model.kind!r}")
+    for part in chunks(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k, genome)):
+        ids, letters = [each.id for each in part], [each.letters for each in part]
         found: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(letters)
         for rows in scorer.batches(letters, batch_size):
             for row, vectors in zip(rows, _encoded(scorer, [letters[i] for i in rows]), strict=True):

@@ -8,34 +8,44 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set, Sized
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.intervals import INTERVAL_FILES, read_intervals
+from selfattn_bio.sequence.intervals import read_intervals
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.records import Notes, Record
 from selfattn_bio.sequence.spelling import Spelling
-from selfattn_bio.sequence.windows import place
+from selfattn_bio.sequence.windows import id_of, place
 
 LONGEST_NAME = 255  # bytes of a file's name: a longer string is none
 RULE = "sequences must be a list of strings or the path of a FASTA file"  # what most pass; a table or records tell by their own type
 
-Input = tuple[str, NDArray[np.uint8]]
+
+class Input(NamedTuple):
+    """One sequence; `place` of an interval is its PLACE: 0-based half-open on the genome's own chromosome, its name or ""."""
+
+    id: str
+    letters: NDArray[np.uint8]
+    place: tuple[str, int, int, str, str] | None = None
+
+
+PLACE = ("chrom", "start", "end", "strand", "name")
 Inputs = Sequence[str] | Sequence[Record] | pd.DataFrame | str | Path
 
 
 def read_sequences(spelling: Spelling, sequences: Inputs, k: int) -> tuple[list[str], list[NDArray[np.uint8]]]:
     """Ids and ASCII letters of all of `read_inputs` at once."""
     pairs = list(read_inputs(spelling, sequences, k))
-    return [name for name, _ in pairs], [letters for _, letters in pairs]
+    return [each.id for each in pairs], [each.letters for each in pairs]
 
 
 def read_inputs(spelling: Spelling, sequences: Inputs, k: int, genome: str | Path | None = None) -> Iterator[Input]:
-    """Id and ASCII letters of each sequence, none of fewer than `k` letters.
+    """Id and ASCII letters of each sequence, none of fewer than `k` letters; of an interval the id is that of a corpus, `chr1:0-30(+)`.
 
     Parameters
     ----------
@@ -73,13 +83,11 @@ class _AnyIds(Notes):
 
 
 def _of_file(spelling: Spelling, path: Path, k: int) -> Iterator[Input]:
-    if path.name.lower().endswith(INTERVAL_FILES):
-        raise ValueError(f"intervals must come with the genome that they are of, got {path.name} alone: pass genome=")
     for record in SequenceFile(path).records(spelling, _AnyIds()):
         if len(record.letters) < k:
             message = f"sequences must be at least k = {k} letters long, got {len(record.letters)} in record {record.id!r}"
             raise SequenceFileError(message, place=str(path))
-        yield record.id, record.letters
+        yield Input(record.id, record.letters)
 
 
 def _listed(sequences: Sequence[str] | Sequence[Record] | pd.DataFrame) -> list[tuple[str | None, str | NDArray[np.uint8]]]:
@@ -105,20 +113,20 @@ def _of_list(spelling: Spelling, sequences: list[tuple[str | None, str | NDArray
         letters = spelling.letters_of(text, where) if isinstance(text, str) else text
         if len(letters) < k:
             raise ValueError(f"sequences must be at least k = {k} letters long, got {len(letters)} in {where}")
-        yield str(number) if name is None else name, letters
+        yield Input(str(number) if name is None else name, letters)
 
 
 # ------------------------------------------------------------------------------------------------------- intervals of a genome
 def _of_genome(spelling: Spelling, intervals: Inputs, k: int, path: Path) -> Iterator[Input]:
     if spelling.alphabet.name != "dna":
-        raise ValueError(f"alphabet must be dna for intervals of a genome, got {spelling.alphabet.name}")
+        raise ArgumentError(f"alphabet must be dna for intervals of a genome, got {spelling.alphabet.name}")
     with Genome(path).spelled(spelling.soft_mask) as genome:
         table = place(_table(intervals), genome)
-        columns = (table[name].tolist() for name in ("chrom", "start", "end", "strand", "name", "path", "line"))
+        columns = (table[name].tolist() for name in (*PLACE, "path", "line"))
         for chrom, start, end, strand, name, file, line in zip(*columns, strict=True):
             if end - start < k:
                 raise SequenceFileError(f"sequences must be at least k = {k} letters long, got {end - start}", place=f"{file}:{line}")
-            yield name or f"{chrom}:{start}-{end}", genome.fetch(chrom, start, end, strand)
+            yield Input(id_of(chrom, start, end, strand), genome.fetch(chrom, start, end, strand), (chrom, start, end, strand, name))
 
 
 def _table(intervals: Inputs) -> pd.DataFrame:

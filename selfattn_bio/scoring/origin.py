@@ -13,15 +13,15 @@ import pandas as pd
 from scipy.special import logit
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.lineage import SEEN
-from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, folder_of, load
+from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, load
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A model and what its folder says; of a model that was loaded before, nothing is known but the assembly.
+    """A model and what its folder says; of one that was made in memory nothing is known but the assembly.
 
     Attributes
     ----------
@@ -47,11 +47,19 @@ class Origin:
             If neither is known, or it is shorter than a model's k.
         """
         if asked is None and self.length is None:
-            raise ValueError("window must be given for a model whose records have no coordinates, or that was loaded before, got none")
+            cure = "Say how many letters: --window, from Python window= of Scan or Placing"
+            raise ArgumentError(
+                "window must be given for a model that does not tell how long its training records were, got none", cure=cure
+            )
         size = asked if asked is not None else int(self.length or 0)
         if size < (k := max(member.tokenizer.k for member in self.scorer.members)):
-            raise ValueError(f"window must be at least k = {k} letters, got {size}")
+            raise ArgumentError(f"window must be at least k = {k} letters, got {size}")
         return size
+
+    def doubt(self, name: str) -> str:
+        """What should be known of scores on a genome of this name; nothing where it is the training's, or that is unknown."""
+        same = self.assembly in ("", name)
+        return "" if same else f"the model's records are of {self.assembly!r}, the genome is named {name!r}"
 
     def shift(self, prior: float | None) -> float:
         """What is added to calibrated log-odds so that they are of a set of which a share `prior` is positive; 0 for None.
@@ -64,9 +72,9 @@ class Origin:
         if prior is None:
             return 0.0
         if not 0 < prior < 1:
-            raise ValueError(f"prior must be in (0, 1), got {prior}")
+            raise ArgumentError(f"prior must be in (0, 1), got {prior}")
         if self.share is None:
-            raise ValueError("prior must go with a model folder that tells the training set's share of positives, got none")
+            raise ArgumentError("prior must go with a model folder that tells the training set's share of positives, got none")
         return float(logit(prior) - logit(self.share))
 
 
@@ -74,7 +82,7 @@ Model = Models | Origin  # what scans and variants take
 
 
 def origin_of(model: Model) -> Origin:
-    """Load a model, or take one that is, with what the folder tells; of several folders the first speaks.
+    """Load a model, or take one that is, with what the folder that it is from tells; of several folders the first speaks.
 
     Raises
     ------
@@ -84,17 +92,20 @@ def origin_of(model: Model) -> Origin:
     if isinstance(model, Origin):
         return model
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    folder = scorer.members[0].folder
     if scorer.run.objective.kind != "binary" or not scorer.alphabet.has_complement:
         message = f"a genome's scores must be of an objective 'binary' on dna, got {scorer.run.objective.kind!r} on {scorer.alphabet.name}"
-        raise ModelFolderError(message, place="" if isinstance(model, Scorer | Ensemble) else str(model))
-    if isinstance(model, Scorer | Ensemble):
-        return Origin(scorer, None, None, scorer.run.data.assembly)
-    folder, run = folder_of(model if isinstance(model, str | Path) else model[0]), scorer.run
-    return Origin(scorer, _length(folder), _share(folder, run), run.data.assembly)
+        raise ModelFolderError(message, place=str(folder or ""))
+    length, share = (None, None) if folder is None else (_length(folder), _share(folder, scorer.run))
+    return Origin(scorer, length, share, scorer.run.data.assembly)
 
 
 def _length(folder: Path) -> int | None:
     """Of its own records: those of its parents may be of any length."""
+    provenance = read_provenance(folder)
+    if "median_length" in provenance:
+        return provenance["median_length"]
+    # Of before that key: by their coordinates, which not all records have.
     if not (folder / SEEN).is_file():
         return None
     seen = pd.read_parquet(folder / SEEN, columns=["start", "end", "by_parent"])

@@ -19,7 +19,7 @@ from torch.nn.functional import pad, softplus
 
 from selfattn_bio.config import PER_PLACE, PER_TOKEN, BinsObjective, RunFile
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import CALIBRATION, load_model
 from selfattn_bio.model.classifier import Network, num_outputs, tokenizer_of
 from selfattn_bio.scoring.reference import Reference, load_reference
@@ -46,6 +46,8 @@ class Scorer:
         spread of the logits is about 2 / sqrt(records of valid).
     reference
         What its training data looked like; None of a folder that does not hold it.
+    folder
+        It was loaded from; None of one that was made in memory.
     """
 
     run: RunFile
@@ -55,6 +57,7 @@ class Scorer:
     threshold: float = 0.5
     slope: float = 1.0
     reference: Reference | None = None
+    folder: Path | None = None
 
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())
@@ -97,8 +100,10 @@ class Scorer:
         Raises
         ------
         ValueError
-            If a sequence is shorter than the model's k.
+            If a sequence is shorter than the model's k, or `batch_size` below 1.
         """
+        if batch_size is not None and batch_size < 1:
+            raise ArgumentError(f"batch_size must be positive, got {batch_size}")
         lengths = np.array([np.count_nonzero(row) for row in letters])
         if len(lengths) and lengths.min() < self.tokenizer.k:
             raise ValueError(f"sequences must be at least k = {self.tokenizer.k} letters long, got {lengths.min()}")
@@ -312,7 +317,7 @@ def _load_one(path: str | Path) -> Scorer:
     tokenizer = tokenizer_of(run)
     calibration = {name: provenance["calibration"][name] for name in CALIBRATION}
     reference = load_reference(folder, tokenizer.alphabet, provenance["weights_sha256"])
-    return Scorer(run, tokenizer, network.eval(), **calibration, reference=reference)
+    return Scorer(run, tokenizer, network.eval(), **calibration, reference=reference, folder=folder)
 
 
 def folder_of(path: str | Path) -> Path:

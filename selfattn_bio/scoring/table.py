@@ -26,11 +26,12 @@ from selfattn_bio.config import (
     RegressionObjective,
     SeveralObjective,
 )
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.conformal import CONFORMAL, half_widths, names_of, sets_of
 from selfattn_bio.evaluation.measures import predictions_of
 from selfattn_bio.evaluation.points import chance
 from selfattn_bio.evaluation.summary import spread
-from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
+from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
 from selfattn_bio.scoring.reference import LIKE
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, load
 from selfattn_bio.scoring.tiling import Tiling
@@ -76,7 +77,8 @@ def score_sequences(
 
     Returns
     -------
-    One row a sequence, in the order given: id (header, name or number), then by objective
+    One row a sequence, in the order given: id (header or number; of an interval as in a corpus, `chr1:0-30(+)`), of intervals chrom, start,
+    end (0-based half-open), strand and name (not of bins, whose rows are parts of one), then by objective
     binary: logit, probability, predicted (the label: 1 from the threshold on that was fitted on valid, else 0);
     multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each; regression: each column;
     several: those of each part, as PART.COLUMN; labels: predicted, text as long as the sequence; bins: a row a whole bin, with start and
@@ -124,27 +126,30 @@ def score_batches(
     scoring.check()
     inputs = read_inputs(scorer.spelling, sequences, max(map(_shortest, scorer.members)), genome)
     told = False
-    for ids, letters in chunks(inputs):
+    for part in chunks(inputs):
+        ids, letters = [each.id for each in part], [each.letters for each in part]
         if not told and (text := scoring.in_tiles(ids, letters)):
             print(f"score: {text}", file=sys.stderr, flush=True)
             told = True
-        yield scoring.table(ids, letters)
+        table = scoring.table(ids, letters)
+        if genome is not None and not isinstance(scorer.run.objective, BinsObjective):  # a row a bin has its own start and end
+            places = pd.DataFrame([each.place for each in part], columns=PLACE)
+            table = pd.concat([table[["id"]], places, table.drop(columns="id")], axis=1)
+        yield table
 
 
-def chunks(inputs: Iterator[Input]) -> Iterator[tuple[list[str], list[NDArray[np.uint8]]]]:
-    """Ids and letters of some thousand sequences at a time; one part at least."""
-    ids: list[str] = []
-    letters: list[NDArray[np.uint8]] = []
+def chunks(inputs: Iterator[Input]) -> Iterator[list[Input]]:
+    """Some thousand sequences at a time; one part at least."""
+    part: list[Input] = []
     total, given = 0, False
-    for name, row in inputs:
-        ids.append(name)
-        letters.append(row)
-        total += len(row)
-        if total >= CHUNK_LETTERS or len(ids) >= CHUNK_RECORDS:
-            yield ids, letters
-            ids, letters, total, given = [], [], 0, True
-    if ids or not given:
-        yield ids, letters
+    for each in inputs:
+        part.append(each)
+        total += len(each.letters)
+        if total >= CHUNK_LETTERS or len(part) >= CHUNK_RECORDS:
+            yield part
+            part, total, given = [], 0, True
+    if part or not given:
+        yield part
 
 
 @dataclass(frozen=True)
@@ -160,22 +165,24 @@ class Scoring:
     def check(self) -> None:
         """Refuse what cannot be asked of the model, before a file is read."""
         objective = self.scorer.run.objective
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"batch_size must be positive, got {self.batch_size}")
+        if objective.kind in ("masked", "causal"):
+            raise ArgumentError(f"objective must be one that says something of a sequence, got {objective.kind!r}")
+        if self.rc and not self.scorer.alphabet.has_complement:
+            raise ArgumentError(f"rc must be false for letters without a complement, got true for {self.scorer.alphabet.name}")
         if self.rc and isinstance(objective, LabelsObjective):
-            raise ValueError("rc must be false for labels a letter, got true: the other strand has other letters")
+            raise ArgumentError("rc must be false for labels a letter, got true: the other strand has other letters")
         if self.rc and isinstance(objective, BinsObjective):
-            raise ValueError("rc must be false for bins, got true: they are read both ways as it is")
+            raise ArgumentError("rc must be false for bins, got true: they are read both ways as it is")
         if self.coverage is None:
             return
         if not 0 < self.coverage < 1:
-            raise ValueError(f"coverage must be in (0, 1), got {self.coverage}")
+            raise ArgumentError(f"coverage must be in (0, 1), got {self.coverage}")
         if objective.kind not in CONFORMAL:
-            raise ValueError(f"coverage must be asked of a model of {', '.join(CONFORMAL)}, got one of {objective.kind!r}")
+            raise ArgumentError(f"coverage must be asked of a model of {', '.join(CONFORMAL)}, got one of {objective.kind!r}")
         if self.rc:
-            raise ValueError("coverage must go with rc false: valid, which it hangs on, was scored on one strand")
+            raise ArgumentError("coverage must go with rc false: valid, which it hangs on, was scored on one strand")
         if not all(member.reference for member in self.scorer.members):
-            raise ValueError("coverage must be asked of model folders that hold reference.safetensors, got one without: train it again")
+            raise ArgumentError("coverage must be asked of model folders that hold reference.safetensors, got one without: train it again")
 
     def table(self, ids: list[str], letters: Sequence[NDArray[np.uint8]]) -> pd.DataFrame:
         """The rows of these sequences."""

@@ -20,7 +20,7 @@ import pysam
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from selfattn_bio.errors import GenomeError
+from selfattn_bio.errors import ArgumentError, GenomeError
 from selfattn_bio.files import whole_file
 from selfattn_bio.scoring.origin import Model, Origin, origin_of
 from selfattn_bio.scoring.peaks import PeakFinder
@@ -28,6 +28,7 @@ from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regi
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import Windows, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.intervals import INTERVAL_FILES
 
 CHUNK = 4096  # windows whose letters and vectors are held at once
 PER_WINDOW = 12  # strides to a window, if none is named: between two of them a score changes little
@@ -65,11 +66,11 @@ class Scan:
     def __post_init__(self) -> None:
         for name in ("window", "stride", "separation"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1 letter, got {value}")
+                raise ArgumentError(f"{name} must be at least 1 letter, got {value}")
         if self.anchor not in ("start", "centre", "end"):
-            raise ValueError(f"anchor must be start, centre or end, got {self.anchor!r}")
+            raise ArgumentError(f"anchor must be start, centre or end, got {self.anchor!r}")
         if self.threshold is not None and not 0 < self.threshold < 1:
-            raise ValueError(f"threshold must be a probability in (0, 1), got {self.threshold}")
+            raise ArgumentError(f"threshold must be a probability in (0, 1), got {self.threshold}")
 
     def windows(self, origin: Origin) -> Windows:
         """The windows of a model."""
@@ -123,8 +124,8 @@ def score_genome(
     output
         What the names of the files begin with.
     regions
-        Names of chromosomes or "chrom:start-end" (0-based half-open), or the path of a BED file; None for the whole genome. Scored
-        are the windows of the whole chromosome, at multiples of the stride, whose middle `stride` letters touch a region.
+        Name of a chromosome or "chrom:start-end" (0-based half-open), several of them, or the path of a BED file; None for the whole
+        genome. Scored are the windows of the whole chromosome, at multiples of the stride, whose middle `stride` letters touch a region.
     prior
         Share of windows that are positive, in (0, 1), which takes the place of the training set's: log-odds are logit / T + logit(prior) -
         logit(training share). Without it they are those of a set balanced as the training set, and probabilities far too high for a genome.
@@ -204,9 +205,9 @@ def blocks(scorer: Scorer | Ensemble, genome: Genome, stretch: Region, windows: 
 def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[Region]:
     if regions is None:
         return [Region(name, 0, length) for name, length in genome.lengths.items()]
-    if isinstance(regions, str | Path):
+    if isinstance(regions, Path) or (isinstance(regions, str) and regions.lower().endswith(INTERVAL_FILES)):
         return read_regions(regions, genome)
-    return joined([parse_region(text, genome) for text in regions], genome)
+    return joined([parse_region(text, genome) for text in ([regions] if isinstance(regions, str) else regions)], genome)
 
 
 def _stretches(regions: Sequence[Region], genome: Genome, windows: Windows) -> list[Region]:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from selfattn_bio.errors import VariantFileError
+from selfattn_bio.errors import ArgumentError, VariantFileError
 from selfattn_bio.evaluation.summary import spread
 from selfattn_bio.scoring.origin import Model, Origin, origin_of
 from selfattn_bio.scoring.regions import Region
@@ -25,8 +25,6 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import NO_LETTERS, Variant, VcfFile
 
 BATCH = 256  # lines whose windows are held and scored at once
-COLUMNS = ["chrom", "pos", "id", "ref", "alt", "logit_ref", "logit_alt", "effect", "probability_ref", "probability_alt"]
-COLUMNS += ["probability_effect", "status"]
 SCORED, MISMATCH, NO_ALLELE, NO_WINDOW, MASKED = "scored", "reference_mismatch", "no_allele", "no_window", "soft_masked"
 MEANING = {  # of a status, in words
     SCORED: "scored",
@@ -63,7 +61,7 @@ class Placing:
     def __post_init__(self) -> None:
         for name in ("window", "placements"):
             if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+                raise ArgumentError(f"{name} must be at least 1, got {value}")
 
     def starts(self, variant: Variant, size: int) -> list[int]:
         """First letter of each window, not yet moved into the chromosome."""
@@ -126,7 +124,7 @@ def score_variants(
     variants = VcfFile(vcf, genome)
     check_reference(variants)
     tables = [batch.table for batch in scored(origin_of(model), genome, variants, placing or Placing(), prior)]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    return pd.concat(tables, ignore_index=True)
 
 
 def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, str]:
@@ -135,7 +133,7 @@ def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, st
     Raises
     ------
     VariantFileError
-        If a line is malformed, or more than a share `most` of the lines differs: it is then of another assembly.
+        If there is no line, one is malformed, or more than a share `most` of the lines differs: it is then of another assembly.
     """
     lines = wrong = 0
     first = ""
@@ -144,6 +142,8 @@ def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, st
         if (there := mismatch(variants.genome, variant)) is not None:
             wrong += 1
             first = first or f"{variant.place}: REF {_short(variant.ref)} where the genome holds {_short(there)}"
+    if not lines:
+        raise VariantFileError("VCF must hold variants, got a header and no line", place=str(variants.path))
     if wrong > most * lines:
         message = f"REF must be what the genome holds in all but {most:.0%} of the lines, got {wrong} of {lines} that differ, first {first}"
         raise VariantFileError(message, place=str(variants.path), cure="Is it the same assembly?")

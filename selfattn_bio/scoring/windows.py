@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfattn_bio import config
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
@@ -38,7 +39,7 @@ class Windows:
 
     def __post_init__(self) -> None:
         if not 1 <= self.stride <= self.size:
-            raise ValueError(f"stride must be 1 - {self.size} (the window) letters, got {self.stride}")
+            raise ArgumentError(f"stride must be 1 - {self.size} (the window) letters, got {self.stride}")
 
     def number(self, length: int) -> int:
         """How many there are in a sequence of `length` letters."""

@@ -144,7 +144,7 @@ def cut(windows: pd.DataFrame, genome: Genome, soft_mask: SoftMask = "ignore") -
 
     Returns
     -------
-    Row of each window and its record, whose id is `chrom:start-end(strand)`; start is negative where a window is padded before letter 0.
+    Row of each window and its record, whose id is `id_of` it; start is negative where a window is padded before letter 0.
     """
     places = windows.groupby("chrom", sort=False).indices
     for chrom in filter(places.__contains__, genome.names):
@@ -161,7 +161,12 @@ def cut(windows: pd.DataFrame, genome: Genome, soft_mask: SoftMask = "ignore") -
             if strand == "-":
                 letters, masked = DNA.reverse_complement(letters), masked[::-1]
             runs = runs_of(masked) if soft_mask == "keep" else None
-            yield row, Record(f"{chrom}:{start}-{end}({strand})", letters, chrom, start, end, strand, masked=runs)
+            yield row, Record(id_of(chrom, start, end, strand), letters, chrom, start, end, strand, masked=runs)
+
+
+def id_of(chrom: str, start: int, end: int, strand: str) -> str:
+    """What a window is called."""
+    return f"{chrom}:{start}-{end}({strand})"
 
 
 def _columns(intervals: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:

@@ -425,6 +425,7 @@ class Trainer:
             "parents": self.lineage.parents if self.lineage else [],
             "num_train": num_train,
             "num_valid": len(self.valid.rows),
+            "median_length": int(np.median([len(row) for row in letters])),
             **({"num_positive": int(self.train.targets.sum())} if self.run.objective.kind == "binary" else {}),
             "best_step": self.progress.best_step,
             **provenance,

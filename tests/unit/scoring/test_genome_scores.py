@@ -12,12 +12,13 @@ from genome_models import random_letters, run_file, scorer_of, write_genome, wri
 from scipy.special import expit, logit
 
 from selfattn_bio import config
-from selfattn_bio.errors import IntervalError, ModelFolderError, SequenceFileError
+from selfattn_bio.errors import ArgumentError, IntervalError, ModelFolderError, SequenceFileError
 from selfattn_bio.model.lineage import SEEN
 from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.origin import origin_of
 from selfattn_bio.scoring.peaks import unsuppressed
 from selfattn_bio.scoring.regions import read_regions
+from selfattn_bio.scoring.scorer import load
 from selfattn_bio.scoring.tracks import Scan, score_genome
 from selfattn_bio.sequence.genome import Genome
 
@@ -123,6 +124,18 @@ def test_regions_are_a_part_of_the_whole(genome, tmp_path):
             np.testing.assert_allclose(intervals(path, "chrB"), intervals(tmp_path / f"all.toy1.{strand}.bw", "chrB"), atol=1e-5)
 
 
+def test_a_string_is_one_region(genome, tmp_path):
+    for region in ("B", "chrA:300-700"):
+        found, expected = (score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=of, scan=SCAN) for of in (region, [region]))
+        pd.testing.assert_frame_equal(found, expected)
+        assert len(found)
+    (tmp_path / "some.BED.gz").write_bytes(gzip.compress(b"chrB\t0\t333\n"))
+    pd.testing.assert_frame_equal(
+        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=str(tmp_path / "some.BED.gz"), scan=SCAN),
+        score_genome(scorer_of(RUN), genome, tmp_path / "x", regions="chrB", scan=SCAN),
+    )
+
+
 def test_a_prior_moves_the_log_odds(genome, tmp_path):
     folder = write_model(tmp_path / "model", RUN, length=WINDOW, records=(30, 90))
     plain = score_genome(folder, genome, tmp_path / "plain", scan=Scan(stride=STRIDE, threshold=0.01))
@@ -140,11 +153,14 @@ def test_window_and_share_are_those_of_the_model_folder(tmp_path):
     assert (Scan().windows(origin).size, Scan().windows(origin).stride) == (72, 4)
     balanced = RUN.model_copy(update={"training": RUN.training.model_copy(update={"class_weights": "balanced"})})
     assert origin_of(write_model(tmp_path / "balanced", balanced, records=(1, 3))).share == 0.5
-    loaded = origin_of(scorer_of(RUN))
-    with pytest.raises(ValueError, match="window must be given for a model whose records have no coordinates, or that was loaded before"):
-        loaded.window(None)
+    made = origin_of(scorer_of(RUN))
+    told = (
+        "window must be given for a model that does not tell how long its training records were, got none. Say how many letters: --window"
+    )
+    with pytest.raises(ArgumentError, match=told):
+        made.window(None)
     with pytest.raises(ValueError, match="prior must go with a model folder that tells the training set's share of positives, got none"):
-        loaded.shift(0.1)
+        made.shift(0.1)
     with pytest.raises(ValueError, match=r"prior must be in \(0, 1\), got 1"):
         origin.shift(1)
     with pytest.raises(ValueError, match="window must be at least k = 3 letters, got 2"):
@@ -155,6 +171,26 @@ def test_the_model_that_ships_is_found_by_its_name():
     origin = origin_of("promoter")
     assert (origin.length, origin.assembly) == (300, "dm3")
     assert origin.share == pytest.approx(15092 / 27151)
+
+
+def test_a_loaded_model_tells_what_its_folder_does(genome, tmp_path):
+    folders = [write_model(tmp_path / name, RUN, seed, length=WINDOW) for seed, name in enumerate("ab")]
+    for model in (folders[0], folders):
+        known, loaded = origin_of(model), origin_of(load(model))
+        assert (loaded.length, loaded.share, loaded.assembly) == (known.length, known.share, known.assembly) == (WINDOW, 0.25, "toy1")
+    scan = Scan(stride=STRIDE, threshold=0.01)
+    found, expected = (score_genome(model, genome, tmp_path / "x", prior=0.1, scan=scan) for model in (load(folders[0]), folders[0]))
+    pd.testing.assert_frame_equal(found, expected)
+
+
+def test_records_without_coordinates_have_a_length(tmp_path):
+    folder = write_model(tmp_path / "model", RUN)
+    seen = pd.read_parquet(folder / SEEN)
+    seen.assign(start=pd.NA, end=pd.NA).to_parquet(folder / SEEN)
+    assert origin_of(folder).length is None  # a folder of before the key
+    provenance = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps(provenance | {"median_length": 72}))
+    assert origin_of(folder).window(None) == 72
 
 
 def test_records_of_a_parent_say_nothing_of_the_window(tmp_path):

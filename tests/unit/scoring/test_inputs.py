@@ -10,10 +10,12 @@ from genome_models import run_file, write_model
 
 from selfattn_bio import config
 from selfattn_bio.cli.main import main
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.data.sources import sources_of
 from selfattn_bio.errors import ModelFolderError, SequenceFileError
 from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.model.checkpoint import save_model
-from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.classifier import Network, build_network
 from selfattn_bio.scoring import table as table_module
 from selfattn_bio.scoring.embedding import embed
 from selfattn_bio.scoring.inputs import read_inputs, read_sequences
@@ -49,7 +51,7 @@ def model(tmp_path_factory):
 
 
 def texts(pairs):
-    return [(name, row.tobytes().decode()) for name, row in pairs]
+    return [(each.id, each.letters.tobytes().decode()) for each in pairs]
 
 
 def turned(text):
@@ -57,7 +59,7 @@ def turned(text):
 
 
 def test_a_bed_file_of_a_genome(genome, tmp_path):
-    expected = [("first", LETTERS[0]), ("chr1:10-40", turned(LETTERS[1])), ("chr2:60-90", LETTERS[2])]
+    expected = [("chr1:0-30(+)", LETTERS[0]), ("chr1:10-40(-)", turned(LETTERS[1])), ("chr2:60-90(+)", LETTERS[2])]
     assert texts(read_inputs(Spelling(DNA), tmp_path / "sites.bed", 3, genome)) == expected
     with gzip.open(tmp_path / "sites.bed.gz", "wt") as file:
         file.write(BED)
@@ -66,8 +68,11 @@ def test_a_bed_file_of_a_genome(genome, tmp_path):
 
 def test_a_table_of_intervals(genome):
     table = pd.DataFrame({"chrom": ["chr1", "chr1"], "start": [0, 10], "end": [30, 40], "strand": ["+", "-"], "name": ["a", None]})
-    assert texts(read_inputs(Spelling(DNA), table, 3, genome)) == [("a", LETTERS[0]), ("chr1:10-40", turned(LETTERS[1]))]
-    assert texts(read_inputs(Spelling(DNA), table[["chrom", "start", "end"]], 3, genome))[1] == ("chr1:10-40", LETTERS[1])
+    assert texts(read_inputs(Spelling(DNA), table, 3, genome)) == [
+        ("chr1:0-30(+)", LETTERS[0]),
+        ("chr1:10-40(-)", turned(LETTERS[1])),
+    ]
+    assert texts(read_inputs(Spelling(DNA), table[["chrom", "start", "end"]], 3, genome))[1] == ("chr1:10-40(+)", LETTERS[1])
 
 
 def test_records_and_a_table_of_sequences(genome):
@@ -100,7 +105,6 @@ def test_other_inputs_that_are_none(genome, tmp_path):
         with pytest.raises(SequenceFileError, match=message):
             list(read_inputs(Spelling(DNA), absent or tmp_path / "sites.bed", 3, genome if absent else tmp_path / "no.fa"))
     for sequences, given, message in (
-        (tmp_path / "sites.bed", None, r"intervals must come with the genome that they are of, got sites\.bed alone"),
         (pd.DataFrame({"chrom": [], "start": [], "end": []}), None, "must have a column 'sequence', got chrom, start, end: pass genome="),
         (pd.DataFrame({"x": [1]}), None, "must have a column 'sequence', got x"),
         (pd.DataFrame({"chrom": ["chr1"]}), genome, "must have the columns chrom, start, end, got no start"),
@@ -138,7 +142,16 @@ def test_the_command_scores_intervals_and_ids_that_come_twice(model, genome, tmp
     out = tmp_path / "scores.tsv"
     model = str(model)
     assert main(["score", "--model", model, "--bed", str(tmp_path / "sites.bed"), "--genome", str(genome), "--output", str(out)]) == 0
-    assert pd.read_csv(out, sep="\t")["id"].tolist() == ["first", "chr1:10-40", "chr2:60-90"]
+    table = pd.read_csv(out, sep="\t", keep_default_na=False)
+    assert list(table)[:7] == ["file", "id", "chrom", "start", "end", "strand", "name"]
+    assert table[["chrom", "start", "end", "strand", "name"]].to_numpy().tolist() == [
+        ["chr1", 0, 30, "+", "first"],
+        ["chr1", 10, 40, "-", ""],
+        ["chr2", 60, 90, "+", ""],
+    ]
+    run = config.Data(genome=str(genome), sequences=(str(tmp_path / "sites.bed"),))
+    corpus = build_corpus(sources_of(run), tmp_path / "corpus", Rules.of(run))
+    assert table["id"].tolist() == corpus.records["id"].tolist()
     (tmp_path / "twice.fa").write_text(">a\nACGT\n>a\nACGTT\n")
     assert main(["score", "--model", model, "--fasta", str(tmp_path / "twice.fa"), str(genome), "--output", str(out)]) == 0
     assert pd.read_csv(out, sep="\t")["id"].tolist() == ["a", "a", "chr1", "chr2"]
@@ -241,3 +254,74 @@ def test_a_model_scores_and_explains_as_its_run_file_spells(tmp_path):
         ModelFolderError, match=r"gapless: models that are averaged must read letters as the first \(soft_mask 'hard', gaps 'ref"
     ):
         load([tmp_path / "hard", tmp_path / "gapless"])
+
+
+@pytest.mark.parametrize("text", [BED, "chr1 0 30\n", "##gff-version 3\n", "chr1\tx\tgene\t1\t30\t.\t+\t.\tID=a\n", "#bed\nchr1\t0\t30"])
+@pytest.mark.parametrize("name", ["sites.bed", "sites.txt"])
+def test_intervals_without_their_genome_are_named_for_what_they_are(model, tmp_path, capsys, text, name):
+    (tmp_path / name).write_text(text)
+    for command, output in (("score", "x.tsv"), ("embed", "x.npz")):
+        assert main([command, "--model", str(model), "--fasta", str(tmp_path / name), "--output", str(tmp_path / output)]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{name}: sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet, got intervals (BED, GFF)" in line
+        assert "Give them with their genome: --bed and --genome" in line
+
+
+# ------------------------------------------------------------------------------------------------ whose mistake it is
+@pytest.mark.parametrize("command", ["score", "embed"])
+def test_a_mistake_of_ours_keeps_its_traceback(model, genome, tmp_path, command, monkeypatch):
+    def fails(*_):
+        raise ValueError("inside torch")
+
+    monkeypatch.setattr(Network, "embed", fails)
+    with pytest.raises(ValueError, match="inside torch"):
+        main(
+            [
+                command,
+                "--model",
+                str(model),
+                "--fasta",
+                str(genome),
+                "--output",
+                str(tmp_path / f"x.{'tsv' if command == 'score' else 'npz'}"),
+            ]
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["score", "--batch-size", "0"], "batch_size must be positive, got 0"),
+        (["embed", "--batch-size", "-1"], "batch_size must be positive, got -1"),
+        (["score", "--coverage", "2"], "coverage must be in (0, 1), got 2.0"),
+    ],
+)
+def test_options_out_of_range_are_one_line(model, genome, tmp_path, words, message, capsys):
+    output = str(tmp_path / f"x.{'tsv' if words[0] == 'score' else 'npz'}")
+    assert main([*words, "--model", str(model), "--fasta", str(genome), "--output", output]) == 1
+    assert capsys.readouterr().err == f"selfattn-bio {words[0]}: error: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "rc", "message"),
+    [
+        ("masked", [], "objective must be one that says something of a sequence, got 'masked'"),
+        ("binary", ["--rc"], "rc must be false for letters without a complement, got true for protein"),
+    ],
+)
+def test_what_a_model_cannot_be_asked_is_one_line(tmp_path, kind, rc, message, capsys):
+    run = config.RunFile(
+        data=config.Data(alphabet="protein", positives=("a",), negatives=("b",)) if kind == "binary" else config.Data(sequences=("a",)),
+        tokens=config.Tokens(k=1),
+        objective={"kind": kind},
+        model=config.AttentionModel(embed_dim=8, num_layers=1, num_heads=2, feedforward_dim=8),
+    )
+    (tmp_path / "new.fa").write_text(">a\nACGT\n")
+    model = str(write_model(tmp_path / "m", run)) if kind == "binary" else str(tmp_path / "m")
+    if kind == "masked":
+        (tmp_path / "m").mkdir()
+        save_model(
+            tmp_path / "m", run, build_network(run).state_dict(), {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}
+        )
+    assert main(["score", *rc, "--model", model, "--fasta", str(tmp_path / "new.fa"), "--output", str(tmp_path / "x.tsv")]) == 1
+    assert message in capsys.readouterr().err

@@ -4,6 +4,7 @@ import pytest
 from genome_models import random_letters, run_file, write_genome, write_model
 
 from selfattn_bio.cli.main import main
+from selfattn_bio.scoring import tracks
 
 RUN = run_file(stem={"kind": "conv", "pool": 4})
 
@@ -38,6 +39,12 @@ def test_with_a_prior_it_says_how_high_the_highest_is(basis, capsys):
 def test_another_assembly_than_the_models_is_said(basis, capsys):
     assert main([*basis, "--chrom", "chrA", "--assembly", "toy2", "--prior", "0.1"]) == 0
     assert "the model's records are of 'toy1', the genome is named 'toy2'" in capsys.readouterr().err
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(basis, monkeypatch):
+    monkeypatch.setattr(tracks, "strand_logits", lambda *_: (_ for _ in ()).throw(ValueError("inside torch")))
+    with pytest.raises(ValueError, match="inside torch"):
+        main([*basis, "--prior", "0.1"])
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,36 @@ def test_a_mismatch_is_said_and_many_are_one_line(genome, model, tmp_path, capsy
     assert "variants: 1 allele not scored: REF is not what the genome holds\n" in said
 
 
+def test_a_file_without_variants_is_refused(genome, model, tmp_path, capsys):
+    path = write_vcf(tmp_path / "a.vcf", [])
+    assert command("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a") == 1
+    assert capsys.readouterr().err == f"selfattn-bio variants: error: {path}: VCF must hold variants, got a header and no line\n"
+    with pytest.raises(VariantFileError, match="VCF must hold variants"):
+        score_variants(model, genome, path)
+    assert command("--model", model, "--genome", genome.path, "--region", "chrA:150-153", "--output", tmp_path / "a") == 1
+    assert "chrA:150-153: region must hold letters A C G T that the model reads, got none" in capsys.readouterr().err
+    assert list(tmp_path.glob("a.*")) == [path]
+
+
+def test_another_assembly_than_the_models_is_said(genome, model, tmp_path, capsys):
+    for name, warning in (
+        ("toy1", ""),
+        ("toy2", "selfattn-bio variants: warning: the model's records are of 'toy1', the genome is named 'toy2'\n"),
+    ):
+        path = tmp_path / f"{name}.fa"
+        path.write_bytes(genome.path.read_bytes())
+        assert command("--model", model, "--genome", path, "--region", "chrA:200-203", "--output", tmp_path / "a") == 0
+        said = capsys.readouterr().err
+        assert warning in said
+        assert ("warning: the model's" in said) == bool(warning)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(genome, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_logits", lambda *_: (_ for _ in ()).throw(ValueError("inside torch")))
+    with pytest.raises(ValueError, match="inside torch"):
+        command("--model", model, "--genome", genome.path, "--region", "chrA:200-203", "--output", tmp_path / "a")
+
+
 def test_a_symbolic_allele_is_one_line(genome, model, tmp_path, capsys):
     path = write_vcf(tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), "<DEL>")])
     assert command("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a") == 1
