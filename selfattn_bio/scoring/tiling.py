@@ -126,7 +126,7 @@ class Tiling:
 
         Where each output sees so far and no further, tiles overlap by that. Else nothing equals the pass over the whole, which would be of
         a length that the model never saw: an input more than FAR times as long as the longest training record is read in tiles of that
-        length, which overlap by a quarter to each side.
+        length, in whole steps, which overlap by a quarter to each side.
         """
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
@@ -141,7 +141,7 @@ class Tiling:
         if len(trained) < len(runs):
             return cls(False, FAR * BATCH_LETTERS, 0, 0, step, unit)
         size = max(1, min(trained) // step) * step
-        return cls(False, max(BATCH_LETTERS, FAR * size), size, size // 4 // step * step, step, unit)
+        return cls(False, max(BATCH_LETTERS, FAR * min(trained)), size, size // 4 // step * step, step, unit)
 
     def read(self, inputs: Sequence[Letters], ask: Ask) -> list[NDArray[Any]]:
         """What `ask` says of each input, those that are too long tile by tile.

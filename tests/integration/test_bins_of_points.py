@@ -142,3 +142,8 @@ def test_what_could_not_be_judged_is_said_before_the_training(task, capsys):
     Path("points.bed").write_text(bed)
     assert task(steps=2, block=100_000) == 1
     assert "error: bins of valid with a point must stand in 2 or more blocks of 100,000 letters, got 1" in capsys.readouterr().err
+    run = Path("dilated/run.toml").read_text()
+    Path("dilated/run.toml").write_text(re.sub(r'points_sha256 = "[0-9a-f]+"', 'points_sha256 = "0123456789ab"', run))
+    common = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "."]
+    assert main(["evaluate", *common, "--model", "model", "--variant", "dilated=dilated"]) == 1
+    assert "error: points.bed: points must be those that dilated was trained on (sha256 0123456789ab), got" in capsys.readouterr().err

@@ -36,6 +36,13 @@ def reference():
     return Reference.of(DNA, rich(rng, 600), rich(rng, 1000), {})
 
 
+def test_a_long_record_is_looked_at_piece_by_piece(reference, monkeypatch):
+    rows = rich(np.random.default_rng(1), 20)
+    whole = reference.typicality(rows)
+    monkeypatch.setattr("selfattn_bio.scoring.reference.PIECE", 7)
+    assert reference.typicality(rows) == pytest.approx(whole)
+
+
 def test_of_new_records_of_the_kind_a_hundredth_is_unlike(reference):
     told = reference.unlike(rich(np.random.default_rng(1), 4000))
     assert set(told) == {"no", "composition"}

@@ -129,14 +129,15 @@ def test_what_sees_the_whole_input_reads_windows_as_long_as_its_training_records
     scorer, text = replace(scorer_of(run), reference=trained), random_letters(801).tobytes().decode()
     seen = longest_pass(scorer, monkeypatch)
     score_sequences(scorer, [text[:800]])
-    assert (max(seen), capsys.readouterr().err) == (800, "")
+    assert max(seen) == 800
+    assert "score:" not in capsys.readouterr().err
     seen.clear()
     table = score_sequences(scorer, [text])
     assert max(seen) == 200
     said = (
         "score: sequences longer than 800 letters, such as '0', are read in windows of 200, as the model, which sees the whole of its input"
     )
-    assert capsys.readouterr().err == f"{said}, was trained\n"
+    assert capsys.readouterr().err.count(f"{said}, was trained\n") == 1
     alone = score_sequences(scorer, [text[:200]])
     if run.objective.kind == "bins":
         pd.testing.assert_frame_equal(table.drop(columns="unlike")[:7], alone.drop(columns="unlike")[:7])
