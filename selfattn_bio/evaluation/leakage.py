@@ -20,6 +20,7 @@ from sklearn.metrics import roc_auc_score
 from selfattn_bio.evaluation.baselines import gc_content
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import kmers, readings, similar_pairs
+from selfattn_bio.sequence.genome import common_name
 from selfattn_bio.sequence.splits import strand_keys
 
 FLOOR = 0.05  # similarity below which a neighbour is not worth a line
@@ -125,17 +126,22 @@ def _strand(one: NDArray[np.uint8], other: NDArray[np.uint8], alphabet: Alphabet
 
 
 def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]:
-    """Of each test record the other that shares most of its place, and how many letters they share."""
+    """Of each test record the other that shares most of its place, and how many letters they share.
+
+    Chromosomes are compared with and without "chr": two files of one genome may name them differently.
+    """
     ids, sizes = [""] * len(test.records), [0] * len(test.records)
     placed = test.records[PLACE].notna().all(axis=1).to_numpy(bool)
+    chroms = test.records["chrom"].map(common_name, na_action="ignore")
     for part in others:
         if test.assembly and part.assembly and test.assembly != part.assembly:
             continue
-        for chrom, places in part.records.dropna(subset=PLACE).groupby("chrom"):
+        known = part.records.dropna(subset=PLACE)
+        for chrom, places in known.groupby(known["chrom"].map(common_name)):
             places = places.sort_values("start")
             starts, ends = (places[column].to_numpy(dtype=np.int64) for column in ("start", "end"))
             reach = np.maximum.accumulate(ends)
-            for row in np.flatnonzero(placed & (test.records["chrom"] == chrom).to_numpy(bool)):
+            for row in np.flatnonzero(placed & (chroms == chrom).to_numpy(bool)):
                 start, end = (int(test.records[column].iloc[row]) for column in ("start", "end"))
                 low, high = np.searchsorted(reach, start, side="right"), np.searchsorted(starts, end, side="left")
                 if low >= high:

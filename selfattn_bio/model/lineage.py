@@ -18,6 +18,7 @@ from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.cover import Cover
+from selfattn_bio.sequence.genome import common_name
 from selfattn_bio.sequence.splits import strand_keys
 
 SEEN = "seen.parquet"
@@ -105,10 +106,11 @@ def _refuse(
 
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which records share a letter with a seen place."""
+    """Which records share a letter with a seen place; chromosomes are compared with and without "chr"."""
     placed = records[PLACE].notna().all(axis=1).to_numpy(dtype=bool)
+    known, asked = (table.assign(chrom=table["chrom"].map(common_name)) for table in (seen.dropna(subset=PLACE), records[placed]))
     found = np.zeros(len(records), dtype=bool)
-    found[placed] = Cover(seen.dropna(subset=PLACE)).bases_of(records[placed]) > 0
+    found[placed] = Cover(known).bases_of(asked) > 0
     return found
 
 

@@ -186,6 +186,11 @@ def name_among(name: str, known: Container[str]) -> str | None:
     return name if name in known else next((other for other in _other_names(name) if other in known), None)
 
 
+def common_name(name: str) -> str:
+    """What all names of a chromosome share: "chr2L" and "2L" -> "2L"; by it places of two files are compared."""
+    return "MT" if name in _MITOCHONDRION else name.removeprefix("chr")
+
+
 def _other_names(name: str) -> Iterator[str]:
     """What else the chromosome is called: with or without "chr", and all names of the mitochondrion."""
     yield name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"

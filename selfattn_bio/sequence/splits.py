@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.genome import common_name
 
 SIDES = ("train", "valid", "test")
 DROPPED = "dropped"
@@ -35,7 +36,7 @@ def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> lis
 
 
 def split_by_chromosome(records: pd.DataFrame, keys: Sequence[bytes], valid: Iterable[str], test: Iterable[str]) -> pd.DataFrame:
-    """Give the chromosomes that `valid` and `test` name to them, the others to train.
+    """Give the chromosomes that `valid` and `test` name to them, with or without "chr", the others to train.
 
     A sequence that stands on two sides, on either strand, stays in test rather than valid and in valid rather than train; its
     twins are dropped, and the reason names it.
@@ -57,12 +58,14 @@ def split_by_chromosome(records: pd.DataFrame, keys: Sequence[bytes], valid: Ite
         If a record has no chromosome, a named chromosome has no record, or a side lacks one of the labels.
     """
     chrom = _given(records, "chrom")
+    common = chrom.map(common_name)
     sides = pd.Series("train", index=records.index)
     for side, names in (("valid", valid), ("test", test)):
-        if absent := sorted(set(names) - set(chrom)):
+        wanted = {common_name(name): name for name in names}
+        if absent := sorted(wanted[name] for name in wanted.keys() - set(common)):
             known = ", ".join(sorted(chrom.unique())[:20])
             raise CorpusError(f"[split] {side} must name chromosomes of the corpus ({known}), got {', '.join(absent)}")
-        sides[chrom.isin(set(names))] = side
+        sides[common.isin(wanted)] = side
     table = pd.DataFrame({"id": records["id"], "split": sides, "reason": "chrom=" + chrom})
     return _checked(_without_twins(table, keys), records)
 
@@ -94,12 +97,12 @@ def split_by_region(
         If a record has no coordinates, a region holds no record, or a side lacks one of the labels.
     """
     chrom, start, end = (_given(records, column) for column in ("chrom", "start", "end"))
-    start, end = start.astype("int64"), end.astype("int64")
+    start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(common_name)
     sides, reasons = pd.Series("train", index=records.index), pd.Series("in no region", index=records.index)
     for side, places in (("valid", valid), ("test", test)):
         for name, first, last in places:
             region = f"{name}:{first}-{last}"
-            touches = (chrom == name) & (start < last) & (end > first)
+            touches = (chrom == common_name(name)) & (start < last) & (end > first)
             within = touches & (start >= first) & (end <= last)
             if not within.any():
                 raise CorpusError(f"[split] {side} must name regions that hold records, got none within {region}")
@@ -243,6 +246,7 @@ def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
     """Number the records so that those whose places overlap, directly or through others, share a number; one without has its own."""
     loci = np.arange(len(records))
     places = records.reset_index(drop=True)[["chrom", "start", "end"]].dropna().astype({"start": "int64", "end": "int64"})
+    places["chrom"] = places["chrom"].map(common_name)
     places = places.sort_values(["chrom", "start"])
     reach = places.groupby("chrom")["end"].cummax().groupby(places["chrom"]).shift()  # how far those before it go
     begins = (reach.isna() | (places["start"] >= reach)).to_numpy(bool)

@@ -87,6 +87,8 @@ def test_leak_of_places(test, train, start, strand, letters):
     assert (leaks["overlap"] != "").sum() == (letters > 0)
     other = leaks_of(Part("test", test.records, test.letters, "dm6"), train)
     assert (other["overlap"] == "").all()
+    test.records.loc[7, "chrom"] = "chrc1"  # another name of c1
+    assert leaks_of(Part("test", test.records, test.letters, "dm3"), train)["overlap_letters"][7] == letters
 
 
 def test_the_largest_overlap_is_named(test, train):

@@ -70,6 +70,7 @@ def test_places_that_a_parent_saw(child, start, end, overlaps):
     table = records(("t1", "chr2", start, end))
     assert refused(child, table, "TTTTT", "dm3") == overlaps
     assert not refused(child, table, "TTTTT", "dm6")
+    assert refused(child, records(("t1", "2", start, end)), "TTTTT", "dm3") == overlaps  # the other name of chr2
 
 
 @pytest.mark.parametrize("assembly", ["dm3", ""])

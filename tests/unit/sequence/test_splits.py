@@ -173,6 +173,26 @@ def test_region_split_drops_what_straddles_a_border():
     assert split["reason"][[5, 10]].str.startswith("straddles the border of c:").all()
 
 
+def test_a_chromosome_is_one_by_either_name():
+    records = placed(*((name, start, start + 10) for start in (0, 20) for name in ("chr1", "1", "chr2", "2", "chrM", "MT")))
+    by_chromosome = split_by_chromosome(records.assign(label=None), unique_keys(12), valid=["1"], test=["chrMT"])
+    by_region = split_by_region(records.assign(label=None), unique_keys(12), valid=[("1", 0, 99)], test=[("chrMT", 0, 99)])
+    assert (
+        by_chromosome["split"].tolist()
+        == by_region["split"].tolist()
+        == ["valid"] * 2 + ["train"] * 2 + ["test"] * 2 + [*("valid", "valid", "train", "train", "test", "test")]
+    )
+    clusters = split_by_cluster(
+        placed(*(("chr1" if i % 2 else "1", 10 * (i // 2), 10 * (i // 2) + 10) for i in range(80))).assign(label=None),
+        unique_keys(80),
+        np.arange(80),
+        0.2,
+        0.2,
+        seed=1,
+    )
+    assert (clusters["split"].to_numpy()[::2] == clusters["split"].to_numpy()[1::2]).all()
+
+
 def test_region_split_drops_twins_and_refuses_an_empty_region():
     records = placed(*(("c", start, start + 10) for start in (0, 20, 100, 120, 200, 220, 300)))
     keys = unique_keys(7)
