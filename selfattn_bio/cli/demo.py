@@ -9,12 +9,8 @@ example: selfattn-bio demo --cores 2
 from __future__ import annotations
 
 import argparse
-import shutil
-from pathlib import Path
 
-from selfattn_bio.cli.run import project_folder, snakemake
-
-FILES = ("workflows/tasks/promoter.toml", "data/fly_promoters/positives.fa.gz", "data/fly_promoters/negatives.fa.gz", "data/README.md")
+from selfattn_bio.cli.run import bring, snakemake
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,12 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Copy what is missing, run the task."""
-    from selfattn_bio.files import whole_file
-
-    for file in FILES:
-        if not Path(file).exists():
-            with whole_file(file) as temporary:
-                shutil.copyfile(project_folder() / file, temporary)
-            print(f"demo: {file} is here now", flush=True)
+    bring("promoter")
     cores = ["--cores", str(arguments.cores)] if arguments.cores else []
     return snakemake(["train_promoter", *cores, *["--dry-run"] * arguments.dry_run], arguments)

@@ -1,8 +1,9 @@
 """Run a task of this folder through the workflow: `train_NAME` or `sweep_NAME` for workflows/tasks/NAME.toml.
 
 Starts the Snakemake that is installed, with the workflow of a clone or, where the package was installed from a wheel, the one that came
-with it; results go into results/NAME/ here. What stands behind the target is passed on to Snakemake, as --cores 4, --dry-run or --unlock;
-where no cores are named, all are used. Options of this command stand in front of the target. The exit code is Snakemake's.
+with it; results go into results/NAME/ here, and it says at the end where the report is. A task that ships (promoter, amp, tss, smoke) and
+is not here is put here first, with its data. What stands behind the target is passed on to Snakemake, as --cores 4, --dry-run or
+--unlock; where no cores are named, all are used. Options of this command stand in front of the target. The exit code is Snakemake's.
 
 example: selfattn-bio run train_my_task --cores 4
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     if "/" not in arguments.target and not arguments.target.startswith(("train_", "sweep_")):
         cure = f"Did you mean train_{arguments.target}?"
         raise SelfAttnBioError(f"target must be train_NAME or sweep_NAME, or a file, got {arguments.target!r}", cure=cure)
+    name = arguments.target.removeprefix("train_").removeprefix("sweep_")
+    if not Path(f"workflows/tasks/{name}.toml").exists() and (project_folder() / f"workflows/tasks/{name}.toml").is_file():
+        bring(name)
     profile = ["--workflow-profile", str(project_folder() / "profiles" / arguments.profile)] if arguments.profile else []
     return snakemake([*profile, arguments.target, *arguments.extra], arguments)
 
@@ -56,6 +61,24 @@ def project_folder() -> Path:
         if (folder / "Snakefile").is_file() and (folder / "workflows/classify.smk").is_file():
             return folder
     raise SelfAttnBioError("package must come with its workflow, got none", place=str(package), cure="Install it anew")
+
+
+def bring(task: str) -> None:
+    """Put a task that ships, and the one that it starts from, into this folder: data and run file, where they are not there."""
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.files import whole_file
+
+    source, name = project_folder(), f"workflows/tasks/{task}.toml"
+    run_file = read_run_file(source / name)
+    if run_file.transfer:
+        bring(run_file.transfer.parent)
+    data = [*run_file.data.inputs, *filter(None, [getattr(run_file.objective, "points", None)])]
+    indices = [f"{file}{suffix}" for file in data for suffix in (".fai", ".gzi") if (source / f"{file}{suffix}").is_file()]
+    for file in ("data/README.md", *data, *indices, name):  # the run file last: what has one has its data
+        if not Path(file).exists():
+            with whole_file(file) as temporary:
+                shutil.copyfile(source / file, temporary)
+            print(f"{file} is here now: it came with the package", flush=True)
 
 
 def snakemake(words: list[str], arguments: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ def no_such_task(wildcards) -> list[str]:
     """End with what is wrong with a target such as train_min, of which Snakemake would say that no rule makes that file."""
     near = difflib.get_close_matches(wildcards.name, RUN_FILES, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    sys.exit(f"error: task must be one of {', '.join(RUN_FILES)}, those in workflows/tasks/, got {wildcards.name!r}{hint}")
+    sys.exit(f"error: task must be one of {', '.join(RUN_FILES) or 'none'}, those in workflows/tasks/, got {wildcards.name!r}{hint}")
 
 
 def run_file(wildcards) -> str:

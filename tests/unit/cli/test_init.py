@@ -205,6 +205,29 @@ def test_demo_brings_its_data_and_leaves_what_is_there(here, started):
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("target", "there"),
+    [
+        ("train_smoke", ["data/smoke/negatives.fa", "data/smoke/positives.fa", "workflows/tasks/smoke.toml"]),
+        ("train_tss", ["data/fly_2R/chr2R.fa.gz", "data/fly_2R/chr2R.fa.gz.gzi", "data/fly_2R/tss.bed", "workflows/tasks/tss_parent.toml"]),
+        ("sweep_grid", ["data/smoke/negatives.fa", "workflows/tasks/grid.toml"]),
+    ],
+)
+def test_run_brings_a_task_that_ships_with_its_data(here, started, target, there):
+    assert main(["run", target]) == 0
+    for file in (*there, "data/README.md"):
+        assert Path(file).read_bytes() == (ROOT / file).read_bytes()
+    assert started[0].words[5:] == [target]
+
+
+def test_run_leaves_a_task_of_ones_own(here, started):
+    Path("workflows/tasks").mkdir(parents=True)
+    Path("workflows/tasks/amp.toml").write_text("mine")
+    assert main(["run", "train_amp"]) == 0
+    assert main(["run", "train_another"]) == 0
+    assert [str(path) for path in here.rglob("*") if path.is_file()] == [str(here / "workflows/tasks/amp.toml")]
+
+
 def test_a_package_without_its_workflow_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(run_command, "__file__", str(tmp_path / "selfattn_bio/cli/run.py"))
     with pytest.raises(SelfAttnBioError, match="package must come with its workflow, got none"):
