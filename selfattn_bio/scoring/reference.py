@@ -42,6 +42,8 @@ class Reference:
     limits
         shortest and longest training record (letters), largest share of ambiguous letters, and between what `typicality` lies but for SHARE
         of valid: (5,).
+    simplest
+        The least varied training record: bits of entropy of its k-mers (3 letters of DNA, 1 of protein); 0 of a folder of before it.
     conformal
         By class or column the nonconformity of valid (`evaluation.conformal`).
     """
@@ -51,6 +53,7 @@ class Reference:
     center: float
     limits: NDArray[np.float64]
     conformal: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    simplest: float = 0.0
 
     @classmethod
     def of(cls, alphabet: Alphabet, train: Letters, valid: Letters, conformal: dict[str, NDArray[np.float64]]) -> Reference:
@@ -69,7 +72,8 @@ class Reference:
         both = [*train, *valid]
         lengths, ambiguous = [len(row) for row in both], [_ambiguous(alphabet, row) for row in both]
         low, high = np.quantile(typical, [SHARE / 2, 1 - SHARE / 2])
-        return cls(alphabet, chains[best], center, np.array([min(lengths), max(lengths), max(ambiguous), low, high]), conformal)
+        limits = np.array([min(lengths), max(lengths), max(ambiguous), low, high])
+        return cls(alphabet, chains[best], center, limits, conformal, min(_variety(alphabet, row) for row in both))
 
     def typicality(self, letters: Letters) -> NDArray[np.float64]:
         """How far above or below that of valid the log-probability a letter lies, in units that do not depend on the length, (n,)."""
@@ -94,12 +98,13 @@ class Reference:
             elif _ambiguous(self.alphabet, row) > most:
                 found.append(AMBIGUOUS)
             else:
-                found.append(LIKE if low <= typical <= high else COMPOSITION)
+                like = low <= typical <= high and _variety(self.alphabet, row) >= self.simplest  # a repeat of common words is typical
+                found.append(LIKE if like else COMPOSITION)
         return found
 
     def save(self, folder: Path, weights_sha256: str) -> None:
         """Write it into a model folder."""
-        tensors = {"chain": self.chain, "center": np.array([self.center]), "limits": self.limits}
+        tensors = {"chain": self.chain, "center": np.array([self.center]), "limits": self.limits, "simplest": np.array([self.simplest])}
         tensors |= {f"conformal/{name}": scores.astype(np.float64) for name, scores in self.conformal.items()}
         (folder / REFERENCE).write_bytes(save(tensors, metadata={"weights_sha256": weights_sha256}))
 
@@ -120,7 +125,8 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
             there = (file.metadata() or {}).get("weights_sha256", "none")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         conformal = {name.removeprefix("conformal/"): scores for name, scores in tensors.items() if name.startswith("conformal/")}
-        reference = Reference(alphabet, tensors["chain"], float(tensors["center"][0]), tensors["limits"], conformal)
+        simplest = float(tensors.get("simplest", np.zeros(1))[0])
+        reference = Reference(alphabet, tensors["chain"], float(tensors["center"][0]), tensors["limits"], conformal, simplest)
     except (SafetensorError, KeyError) as error:
         message = f"{REFERENCE} must be whole, got {' '.join(str(error).split())[:200]}"
         raise ModelFolderError(message, place=str(path), cure="Remove it, or copy the folder whole") from error
@@ -160,6 +166,13 @@ def _places(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> tuple[N
     for place in range(order):
         context = context * size + codes[place : place + m]
     return context[known], codes[order:][known]
+
+
+def _variety(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:
+    """Bits of entropy of the k-mers of a record: 0 of one letter, 1 of two in turn, 6 at most of DNA."""
+    context, letter = _places(alphabet, alphabet.codes(letters), 2 if len(alphabet.letters) == 4 else 0)
+    shares = np.unique_counts(context * len(alphabet.letters) + letter).counts / max(1, len(letter))
+    return float(-(shares * np.log2(shares)).sum())
 
 
 def _ambiguous(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:

@@ -59,9 +59,18 @@ def test_what_is_of_another_kind_is_unlike_for_its_reason(reference):
     assert reference.unlike([]) == []
 
 
+def test_a_repeat_of_common_words_is_unlike():
+    shipped = load("promoter").reference
+    gc, ca = (np.frombuffer(text.encode() * 150, np.uint8) for text in ("GC", "CA"))
+    assert dataclasses.replace(shipped, simplest=0.0).unlike([gc]) == ["no"]  # its words are those of promoters
+    assert shipped.unlike([gc, ca]) == ["composition"] * 2
+
+
 def test_shorter_and_longer_records_are_no_more_unlike(reference):
     rng = np.random.default_rng(3)
-    far = dataclasses.replace(reference, limits=reference.limits * [0.1, 100, 1, 1, 1])
+    far = dataclasses.replace(
+        reference, limits=reference.limits * [0.1, 100, 1, 1, 1], simplest=0.0
+    )  # fewer words than in any are of fewer letters
     shares = [np.mean([told != "no" for told in far.unlike(rich(rng, 800, (n, n + 1)))]) for n in (25, 90, 2000)]
     assert max(shares) < 0.05
 
