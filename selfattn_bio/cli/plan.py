@@ -1,7 +1,8 @@
 """Say how much memory and time a training will take, before it starts; one that cannot fit is refused, with settings that would.
 
 Takes a few steps of growing size in a process of its own, about ten to forty seconds, on this machine as it is: its threads, its kernels,
-the memory that is free now. Exit code 1 if the training does not fit.
+the memory that is free now. The time is what all of training.max_steps take with the processors to itself, and is said also for the
+earliest end by training.patience and for a machine that is busy now. Exit code 1 if the training does not fit.
 
 example: selfattn-bio plan --run-file mine.toml --length 8192
 """
@@ -14,12 +15,14 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio plan`."""
-    parser.add_argument("--run-file", required=True, type=Path, help="the task's TOML")
-    parser.add_argument("--variant", help="plan this variant of the run file (a baseline or control) instead of the model")
+    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML")
+    parser.add_argument("--variant", metavar="NAME", help="plan this variant of the run file (a baseline or control) instead of the model")
     lengths = parser.add_mutually_exclusive_group(required=True)
-    lengths.add_argument("--corpus", type=Path, help="corpus folder, for the lengths of its records")
-    lengths.add_argument("--length", type=int, help="letters of all records, in the place of a corpus")
-    parser.add_argument("--threads", type=int, default=8, help="CPU threads, at most the cores there are (default: %(default)s)")
+    lengths.add_argument("--corpus", type=Path, metavar="DIR", help="corpus folder, from `ingest`, for the lengths of its records")
+    lengths.add_argument("--length", type=int, metavar="LETTERS", help="of all records, in the place of a corpus")
+    parser.add_argument(
+        "--threads", type=int, default=8, metavar="N", help="CPU threads, at most the cores there are (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio train`."""
-    parser.add_argument("--run-file", required=True, type=Path, help="the task's TOML")
-    parser.add_argument("--variant", help="train this variant of the run file (a baseline or control) instead of the model")
+    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML")
+    parser.add_argument("--variant", metavar="NAME", help="train this variant of the run file (a baseline or control) instead of the model")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--member", type=int, default=1, metavar="N", help="train the Nth of [training] seeds members (default: the first)")
     which.add_argument("--job", metavar="NAME", help="train this job of [sweep], named as its folder is")
-    parser.add_argument("--corpus", required=True, type=Path, help="corpus folder")
-    parser.add_argument("--split", required=True, type=Path, help="split table of the corpus")
-    parser.add_argument("--threads", type=int, default=8, help="CPU threads, at most the cores there are (default: %(default)s)")
+    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
+    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
+    parser.add_argument(
+        "--threads", type=int, default=8, metavar="N", help="CPU threads, at most the cores there are (default: %(default)s)"
+    )
     parser.add_argument("--sharded", action="store_true", help="processes of torchrun each hold a part of the weights (FSDP2)")
-    parser.add_argument("--output", required=True, type=Path, help="model folder to write")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="model folder to write")
 
 
 def run(arguments: argparse.Namespace) -> None:

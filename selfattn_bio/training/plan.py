@@ -27,6 +27,7 @@ from selfattn_bio.training.probe import Probe, grows_squared, measure
 FILLED = 0.9  # of the available memory: the rest is what others take and what a prediction is wrong by
 SECONDS = 10.0  # for the steps of one size
 NAMED = 0.1  # of the peak: from here on the letters of the corpus are told apart
+CROWDED = 1.25  # times as long by the clock: from here on it is said
 SPREAD = 8  # lengths that stand for those of all batches
 SPARSE = 'model.pattern = { kind = "window", window = 128 }'
 
@@ -136,22 +137,30 @@ class Plan:
     # ----------------------------------------------------------------------------------------------------------- time
     @property
     def seconds_a_step(self) -> float:
-        """Of the optimizer, in the mean over the lengths."""
+        """Of the optimizer, in the mean over the lengths, with the processors to itself."""
         training = self.run.training
         if not self.probe.points:
             return math.inf
         return self._drawn_out("seconds", 0.0, self.lengths.longest, training.batch_size) * training.accumulate * self.probe.pace
 
     @property
-    def evaluations(self) -> int:
-        """How many times valid is scored at most, with the one that calibrates."""
+    def first_end(self) -> int:
+        """The step at which patience ends the training if its first evaluation stays the best."""
         training = self.run.training
-        return math.ceil(training.max_steps / training.evaluate_every) + (self.run.objective.kind == "binary")
+        return min(training.max_steps, (1 + training.patience) * training.evaluate_every)
+
+    def evaluations(self, steps: int) -> int:
+        """How many times valid is scored in so many steps, with the one that calibrates."""
+        return math.ceil(steps / self.run.training.evaluate_every) + (self.run.objective.kind == "binary")
+
+    def seconds_of(self, steps: int) -> float:
+        """Of a training of so many steps, with the processors to itself; without evaluations if valid is not known."""
+        return steps * self.seconds_a_step + self.evaluations(steps) * self.probe.evaluation * (self.lengths.valid or 0)
 
     @property
     def seconds(self) -> float:
-        """Of the whole training, if patience does not end it sooner; without evaluations if valid is not known."""
-        return self.run.training.max_steps * self.seconds_a_step + self.evaluations * self.probe.evaluation * (self.lengths.valid or 0)
+        """Of the whole training, if patience does not end it sooner and the machine stays as busy as it is."""
+        return self.seconds_of(self.run.training.max_steps) * self.probe.crowding
 
     # ----------------------------------------------------------------------------------------------------------- words
     def lines(self) -> Iterator[str]:
@@ -170,8 +179,17 @@ class Plan:
         )
         if self.lengths.letters / 1e6 > NAMED * self.peak:
             yield f"and up to {gigabytes(self.lengths.letters / 1e6)} of letters, mapped from the corpus, which the system may drop"
-        evaluations = f"{self.evaluations} evaluations" if self.lengths.valid is not None else "without evaluations"
-        yield f"time {self.seconds_a_step:.3g} s a step; {training.max_steps:,} steps, {evaluations}: {duration(self.seconds)} at most"
+        yield from self._times()
+
+    def _times(self) -> Iterator[str]:
+        """The time, as a range where patience or a busy machine make it one, each with its reason."""
+        most, first, crowding = self.run.training.max_steps, self.first_end, self.probe.crowding
+        evaluations = f"{self.evaluations(most)} evaluations" if self.lengths.valid is not None else "without evaluations"
+        yield f"time {self.seconds_a_step:.3g} s a step; {most:,} steps, {evaluations}: {duration(self.seconds_of(most))} at most"
+        if first < most:
+            yield f"and {duration(self.seconds_of(first))} if the first evaluation stays the best, as patience then ends it at step {first:,}"
+        if crowding > CROWDED:
+            yield f"and {crowding:.1f} times as long, {duration(self.seconds)}, while other work shares the processors as now; plan again without it"
 
     def cure(self) -> str:
         """Settings with which the run fits; a sparse pattern is named only once it was planned, too."""

@@ -22,6 +22,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)  # how a process en
 
 @dataclass(frozen=True)
 class Point:
-    """A size and what it took: letters of each record, records of a batch, MB at the peak, seconds of a batch forward and backward."""
+    """A size and what it took: letters of each record, records of a batch, MB at the peak, own seconds of a batch forward and backward."""
 
     length: int
     batch: int
@@ -58,7 +59,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured.
+    """What was measured. Seconds are the process's own, as it would take without other work on its processors, but for `crowding`.
 
     Attributes
     ----------
@@ -76,10 +77,12 @@ class Probe:
         MB by which the peak of the last size grew once many batches of all lengths had left holes in the heap.
     pace
         Seconds of a batch in the mean over the lengths, over those of one of the longest records.
+    crowding
+        How many times as long the last steps took by the clock: more than 1 while other work shares the processors.
     whole
         MB at the peak after those, an evaluation and a checkpoint, of the last size.
     evaluation
-        Seconds of an evaluation a letter.
+        Seconds of an evaluation a letter, once what it imports is there.
     """
 
     device: str
@@ -90,6 +93,7 @@ class Probe:
     points: tuple[Point, ...] = ()
     holes: float = 0.0
     pace: float = 1.0
+    crowding: float = 1.0
     whole: float = 0.0
     evaluation: float = 0.0
 
@@ -243,7 +247,7 @@ class _Climber:
     def _point(self, length: int, batch: int) -> Point:
         self.trainer = trainer = self._trainer(length, batch, (1.0,))
         trainer.take_step()  # the first is slower
-        seconds = min(_timed(trainer.take_step) for _ in range(STEPS - 1))
+        seconds = min(_timed(trainer.take_step).own for _ in range(STEPS - 1))
         point = Point(length, batch, peak_mb(), seconds / self.accumulate)
         if not self.probe.kept:
             give_back()
@@ -261,18 +265,21 @@ class _Climber:
 
     def _go_on(self) -> Trainer:
         """Steps of the last size with batches of all lengths, as far as their time goes: the heap fills with holes, as in a training."""
-        last, batches, seconds = self.probe.points[-1], 0, 0.0
+        last, rounds = self.probe.points[-1], list[_Seconds]()
         self.trainer = trainer = self._trainer(last.length, last.batch, self.spread)
-        while batches < len(self.spread) or (batches < MOST_BATCHES and seconds < self.seconds):
-            seconds += _timed(trainer.take_step)
-            batches += self.accumulate
-        self.probe = replace(self.probe, holes=max(0.0, peak_mb() - last.peak), pace=seconds / batches / last.seconds)
+        of_round = math.ceil(len(self.spread) / self.accumulate)  # steps that see all lengths
+        while not rounds or (len(rounds) * of_round * self.accumulate < MOST_BATCHES and sum(each.clock for each in rounds) < self.seconds):
+            rounds.append(_timed(lambda: [trainer.take_step() for _ in range(of_round)]))
+        best = min(each.own for each in rounds) / (of_round * self.accumulate)  # the first round prepares what each length needs
+        crowding = max(1.0, min(each.clock / each.own for each in rounds))
+        self.probe = replace(self.probe, holes=max(0.0, peak_mb() - last.peak), pace=best / last.seconds, crowding=crowding)
         return trainer
 
     def _finish(self, trainer: Trainer) -> None:
         """An evaluation and a checkpoint: for small batches they, not the steps, are the peak."""
         letters = sum(len(trainer.corpus.letters(int(row))) for row in trainer.valid.rows)
-        evaluation = _timed(trainer.evaluate) / letters
+        trainer.measure_valid()  # the first imports what metrics need
+        evaluation = _timed(trainer.evaluate).own / letters
         with CheckpointFolder(self.folder / "checkpoints", "plan") as checkpoints:
             checkpoints.save(1, *trainer.state())
         self.probe = replace(self.probe, whole=peak_mb(), evaluation=evaluation)
@@ -347,12 +354,20 @@ def _targets(objective: config.Objective, lengths: list[int], rng: np.random.Gen
             return {}
 
 
-def _timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+class _Seconds(NamedTuple):
+    """By the clock, and of these those in which this thread had a processor; on CUDA, which nothing shares by turns, the same."""
+
+    clock: float
+    own: float
+
+
+def _timed(work: Callable[[], object]) -> _Seconds:
+    start, own = time.perf_counter(), time.thread_time()
     work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+        return _Seconds(clock := time.perf_counter() - start, clock)
+    return _Seconds(time.perf_counter() - start, time.thread_time() - own)
 
 
 def _guard(probe: Probe) -> None:

@@ -1,6 +1,8 @@
 """What is drawn out of a few measured sizes, what is suggested, and how memory is read; nothing is trained."""
 
 import math
+import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.loop import Trainer
 from selfattn_bio.training.memory import available_mb, group_room_mb, is_out_of_memory, words_of
 from selfattn_bio.training.plan import Lengths, Plan, duration, extended, gigabytes, out_of_memory
-from selfattn_bio.training.probe import Point, Probe, made_up, rungs, with_points
+from selfattn_bio.training.probe import Point, Probe, _Climber, _timed, made_up, rungs, with_points
 from selfattn_bio.training.sides import read_sides
 
 FULL, WINDOW = config.AttentionModel(), config.AttentionModel(pattern=config.WindowPattern())
@@ -89,6 +92,47 @@ def test_the_time_is_that_of_steps_and_evaluations():
     assert plan.seconds == pytest.approx(100 * 0.1 + 5 * 1000 * 1e-3)  # four on the way, one that calibrates
     *_, last = plan.lines()
     assert last == "time 0.1 s a step; 100 steps, 5 evaluations: 15 s at most"
+
+
+def test_the_time_is_a_range_where_patience_or_other_work_make_it_one():
+    run = run_file(batch_size=2, max_steps=1000, evaluate_every=10, patience=4)
+    plan = plan_of([Point(300, 2, 450, 0.1)], run=run, length=300, evaluation=1e-3, crowding=3.0)
+    assert list(plan.lines())[2:] == [
+        "time 0.1 s a step; 1,000 steps, 101 evaluations: 3.4 min at most",
+        "and 11 s if the first evaluation stays the best, as patience then ends it at step 50",
+        "and 3.0 times as long, 10.1 min, while other work shares the processors as now; plan again without it",
+    ]
+    assert plan.seconds == pytest.approx(3 * 201)
+
+
+def test_seconds_of_a_thread_are_told_from_those_of_the_clock():
+    clock, own = _timed(lambda: time.sleep(0.2))  # as if others had the processor
+    assert clock >= 0.2
+    if not torch.cuda.is_available():
+        assert own < 0.1
+
+
+def test_what_is_slow_once_is_no_part_of_the_time(tmp_path, monkeypatch):
+    """The first step of each length and the first evaluation prepare what the others find."""
+    calls = Counter()
+
+    def slow_once(name, real):
+        def call(trainer):
+            calls[name, id(trainer)] += 1
+            end = time.thread_time() + (0.5 if calls[name, id(trainer)] == 1 else 0)
+            while time.thread_time() < end:
+                pass
+            return real(trainer)
+
+        return call
+
+    for name in ("take_step", "measure_valid"):
+        monkeypatch.setattr(Trainer, name, slow_once(name, getattr(Trainer, name)))
+    model = config.CnnModel(embed_dim=4, channels=(4, 4, 4), kernels=(3, 3, 3), pools=(2, 2, 2), hidden_dim=4)
+    run = run_file(model, batch_size=2)
+    *_, probe = _Climber(run, Probe("cpu", 10_000.0), tmp_path, (0.5, 1.0), 10.0, 200).found((40, 2), None)
+    assert probe.pace * probe.points[-1].seconds < 0.2
+    assert probe.evaluation * 200 < 0.2
 
 
 def test_what_fits_has_no_complaint():
