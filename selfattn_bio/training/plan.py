@@ -187,9 +187,11 @@ class Plan:
         evaluations = f"{self.evaluations(most)} evaluations" if self.lengths.valid is not None else "without evaluations"
         yield f"time {self.seconds_a_step:.3g} s a step; {most:,} steps, {evaluations}: {duration(self.seconds_of(most))} at most"
         if first < most:
-            yield f"and {duration(self.seconds_of(first))} if the first evaluation stays the best, as patience then ends it at step {first:,}"
+            sooner = f"{duration(self.seconds_of(first))} if the first evaluation stays the best"
+            yield f"and {sooner}, as patience then ends it at step {first:,}"
         if crowding > CROWDED:
-            yield f"and {crowding:.1f} times as long, {duration(self.seconds)}, while other work shares the processors as now; plan again without it"
+            busy = f"{crowding:.1f} times as long, {duration(self.seconds)}"
+            yield f"and {busy}, while other work shares the processors as now; plan again without it"
 
     def cure(self) -> str:
         """Settings with which the run fits; a sparse pattern is named only once it was planned, too."""

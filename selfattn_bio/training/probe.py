@@ -269,7 +269,7 @@ class _Climber:
         self.trainer = trainer = self._trainer(last.length, last.batch, self.spread)
         of_round = math.ceil(len(self.spread) / self.accumulate)  # steps that see all lengths
         while not rounds or (len(rounds) * of_round * self.accumulate < MOST_BATCHES and sum(each.clock for each in rounds) < self.seconds):
-            rounds.append(_timed(lambda: [trainer.take_step() for _ in range(of_round)]))
+            rounds.append(_timed(trainer.take_step, of_round))
         best = min(each.own for each in rounds) / (of_round * self.accumulate)  # the first round prepares what each length needs
         crowding = max(1.0, min(each.clock / each.own for each in rounds))
         self.probe = replace(self.probe, holes=max(0.0, peak_mb() - last.peak), pace=best / last.seconds, crowding=crowding)
@@ -361,9 +361,10 @@ class _Seconds(NamedTuple):
     own: float
 
 
-def _timed(work: Callable[[], object]) -> _Seconds:
+def _timed(work: Callable[[], object], times: int = 1) -> _Seconds:
     start, own = time.perf_counter(), time.thread_time()
-    work()
+    for _ in range(times):
+        work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         return _Seconds(clock := time.perf_counter() - start, clock)
