@@ -16,6 +16,11 @@ from pathlib import Path
 
 from selfattn_bio.errors import OutputError
 
+BED_FILES, GFF_FILES = (
+    tuple(kind + zipped for kind in kinds for zipped in ("", ".gz", ".bgz"))
+    for kinds in ((".bed", ".narrowpeak", ".broadpeak"), (".gff3", ".gff", ".gtf"))
+)
+INTERVAL_FILES = BED_FILES + GFF_FILES  # how names end, in lower case: what a run file may say of them and what reads them both ask
 OF_SNAKEMAKE = ".snakemake_timestamp"  # it puts one into each folder that a rule declares
 
 

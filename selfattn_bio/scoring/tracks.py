@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from selfattn_bio.errors import ArgumentError, GenomeError
-from selfattn_bio.files import whole_file
+from selfattn_bio.files import INTERVAL_FILES, whole_file
 from selfattn_bio.scoring.origin import Model, Origin, origin_of
 from selfattn_bio.scoring.peaks import PeakFinder
 from selfattn_bio.scoring.regions import Region, joined, parse_region, read_regions
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import Windows, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.intervals import INTERVAL_FILES
 
 CHUNK = 4096  # windows whose letters and vectors are held at once
 PER_WINDOW = 12  # strides to a window, if none is named: between two of them a score changes little

@@ -18,9 +18,8 @@ from typing import NamedTuple, NoReturn
 import pandas as pd
 
 from selfattn_bio.errors import IntervalError
+from selfattn_bio.files import BED_FILES, INTERVAL_FILES
 
-_BED, _GFF = (".bed", ".narrowpeak", ".broadpeak"), (".gff3", ".gff", ".gtf")
-INTERVAL_FILES = tuple(kind + zipped for kind in (*_BED, *_GFF) for zipped in ("", ".gz", ".bgz"))  # how names end, in lower case
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STRANDS = {"+": "+", "-": "-", ".": ".", "?": "."}
 _NOT_DATA = re.compile(r"#|track\b|browser\b")
@@ -154,7 +153,7 @@ def _parser(path: Path) -> Callable[[list[str], int, str], Interval]:
     name = path.name.lower()
     if not name.endswith(INTERVAL_FILES):
         _fail("file of intervals must end in .bed, .narrowPeak, .broadPeak, .gff3, .gff or .gtf (and .gz)", repr(path.name), str(path))
-    return _bed if name.removesuffix(".gz").removesuffix(".bgz").endswith(_BED) else _gff
+    return _bed if name.endswith(BED_FILES) else _gff
 
 
 def _bed(fields: list[str], number: int, place: str) -> Interval:

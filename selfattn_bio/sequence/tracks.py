@@ -18,8 +18,9 @@ import pybigtools
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import IntervalError
+from selfattn_bio.files import INTERVAL_FILES
 from selfattn_bio.sequence.cover import Cover
-from selfattn_bio.sequence.intervals import INTERVAL_FILES, lines_of, read_intervals, whole_number
+from selfattn_bio.sequence.intervals import lines_of, read_intervals, whole_number
 
 Values = NDArray[np.float32]
 Summary = Literal["mean", "max", "sum"]
