@@ -6,7 +6,7 @@ Hides: its words. Training writes it; `evaluate` writes one beside metrics.json 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,10 @@ def best_figures(folder: Path) -> dict[str, float]:
     return {str(name): float(row[name]) for name in history if str(name).startswith("valid_")}
 
 
-def model_card(folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None = None) -> str:
-    """The card of a model folder.
+def model_card(
+    folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None = None, others: Sequence[Path] = ()
+) -> str:
+    """The card of a model folder, or of the mean of several.
 
     Parameters
     ----------
@@ -51,10 +53,25 @@ def model_card(folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapp
         Figures of the best evaluation, by the names of history.csv or of metrics.json.
     test
         Of metrics.json, `test.model`: value, low and high of each metric; nothing if it was not evaluated.
+    others
+        The folders of the further members, where the figures are those of the mean.
     """
     run, provenance = read_run_file(folder / RUN), read_provenance(folder)
-    sections = [_title(run), _training(run, provenance), _figures(run, provenance, valid, test), _use(run), _origin(provenance)]
+    members = [_members(folder, others)] if others else []
+    sections = [_title(run), *members, _training(run, provenance), _figures(run, provenance, valid, test), _use(run), _origin(provenance)]
     return "\n\n".join(sections) + "\n"
+
+
+def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
+    """What was read with the sources of a corpus (genome, what is excluded, tracks): path and sha256, each once."""
+    return list({file["path"]: file for source in sources for file in source.get("files", [])}.values())
+
+
+def _members(folder: Path, others: Sequence[Path]) -> str:
+    each = [f"| `{path}` | {(said := read_provenance(path)).get('seed')} | {said.get('best_step')} |" for path in (folder, *others)]
+    table = "\n".join(["| member | seed | step |", "|---|---|---|", *each])
+    words = f"The mean of {len(each)} trainings with different seeds: the figures are of the mean, what is said of one is of the first."
+    return f"{words} Each folder has a card of its own; load all of them, as `selfattn_bio.load([FOLDER, ...])`.\n\n{table}"
 
 
 def _title(run: RunFile) -> str:
@@ -80,6 +97,7 @@ def _letters(run: RunFile) -> str:
 
 def _training(run: RunFile, provenance: dict[str, Any]) -> str:
     files = [f"| {_source(each)} | {each['records']:,} | `{each['sha256'][:SHOWN]}` |" for each in provenance.get("data", [])]
+    files += [f"| `{each['path']}`, read with these | | `{each['sha256'][:SHOWN]}` |" for each in used_files(provenance.get("data", []))]
     table = "\n".join(["| file | records | sha256 begins |", "|---|---|---|", *files])
     split = run.split
     how = (

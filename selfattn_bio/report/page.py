@@ -16,6 +16,7 @@ from markupsafe import Markup
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.evidence import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q
+from selfattn_bio.model.card import used_files
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import Results
@@ -67,6 +68,7 @@ def render(results: Results, plots_folder: Path) -> str:
         audit=results.audit,
         leaks=[] if results.audit is None else leak_rows(results.audit),
         corpus=results.corpus,
+        used_files=used_files(results.corpus["sources"]),
         split_counts=split_counts(results.records),
         provenance=list(flat(results.provenance)),
         run_file=(results.folder / "model" / "run.toml").read_text(encoding="utf-8"),

@@ -93,15 +93,19 @@ def supported(motifs: pd.DataFrame) -> list[str]:
 
 
 def ensemble_sentence(run: RunFile) -> str:
-    """How many networks each classifier is the mean of, where they differ, and whose motifs are shown, where several were trained."""
+    """How many networks each network is the mean of, where they differ, and whose motifs are shown, where several were trained.
+
+    Baselines of scikit-learn are no networks, and are not spoken of.
+    """
     runs = {"model": run, **{name: run.variant(name) for name in run.variants}}
     members = {name: of.model.members * of.training.seeds for name, of in runs.items() if not of.is_control()}
     sentences = []
     if len(set(members.values())) > 1:
-        said = ", ".join(f"{classifier_name(name)} {number}" for name, number in members.items())
-        sentences.append(f"Networks averaged: {said}; a part of the difference may come from that.")
+        said = [f"{classifier_name(name)} of {number}" for name, number in members.items() if name != "model"]
+        mean = f"This model is a mean of {members['model']} network{'s' * (members['model'] > 1)}, {', '.join(said)}"
+        sentences.append(f"{mean}: a part of what lies between these networks may come from that.")
     if (seeds := run.training.seeds) > 1:
-        sentences.append(f"The model is the mean of {seeds} trained with different seeds; relevance and motifs are those of the first.")
+        sentences.append(f"It is of {seeds} trainings with different seeds; relevance and motifs are those of the first.")
     return " ".join(sentences)
 
 

@@ -80,3 +80,16 @@ def test_a_control_and_a_language_model_are_called_so(folder):
     page = model_card(folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"}), {"valid_perplexity": 40.0})
     assert "it is a language model" in page
     assert "threshold" not in page
+
+
+def test_the_files_read_with_the_sources_are_named_once_with_their_hash(folder, monkeypatch):
+    files = [{"path": "genome.fa", "sha256": "beef" * 16}]
+    monkeypatch.setitem(PROVENANCE, "data", [source | {"files": files} for source in PROVENANCE["data"]])
+    assert model_card(folder(), VALID).count("| `genome.fa`, read with these | | `beefbeefbeef` |") == 1
+
+
+def test_a_card_of_several_names_all_members(folder):
+    path = folder()
+    page = model_card(path, VALID, None, [path])
+    assert "The mean of 2 trainings with different seeds" in page
+    assert page.count(f"| `{path}` | 7 | 250 |") == 2

@@ -141,6 +141,19 @@ def test_made_negatives_are_not_said_to_be_the_file_of_the_positives(tmp_path: P
     assert page.count("<dt>data/p.fa.gz</dt>") == page.count("<dt>data/p.fa.gz, shuffled negatives of it</dt>") == 1
 
 
+def test_the_genome_stands_once_with_its_hash(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    path = tmp_path / "corpus" / "corpus.json"
+    corpus = json.loads(path.read_text())
+    files = [{"path": "genome.fa", "sha256": "cd" * 32}]
+    path.write_text(json.dumps(corpus | {"sources": [source | {"files": files} for source in corpus["sources"]]}))
+    assert page_of(tmp_path, run).count(f"<dt>genome.fa</dt><dd>read with these, sha256 <code>{'cd' * 32}</code></dd>") == 1
+
+
+def test_hits_stand_beside_the_number_of_records(tmp_path: Path, results_maker: Maker) -> None:
+    assert "in 30 of 40 positives, 2 of 40 negatives" in page_of(tmp_path, results_maker(tmp_path))
+
+
 def test_a_task_without_motifs_says_so(tmp_path: Path, results_maker: Maker) -> None:
     page = page_of(tmp_path, results_maker(tmp_path, motifs=[], control_motifs=[]))
     assert "No motif was found" in page

@@ -98,8 +98,8 @@ def test_what_a_control_without_support_proves_is_said() -> None:
 def test_how_many_networks_are_averaged_counts_seeds_too() -> None:
     values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
     assert words.ensemble_sentence(RunFile.model_validate(values)) == (
-        "Networks averaged: this model 6, CNN 3; a part of the difference may come from that. "
-        "The model is the mean of 3 trained with different seeds; relevance and motifs are those of the first."
+        "This model is a mean of 6 networks, CNN of 3: a part of what lies between these networks may come from that. "
+        "It is of 3 trainings with different seeds; relevance and motifs are those of the first."
     )
     single = values | {"training": {"seeds": 1}, "model": {"kind": "attention", "members": 1}}
     assert words.ensemble_sentence(RunFile.model_validate(single)) == ""
