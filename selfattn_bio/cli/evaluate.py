@@ -99,11 +99,9 @@ def run(arguments: argparse.Namespace) -> None:
             table.to_csv(path, sep="\t", index=False, float_format="%.6g")
     with whole_file(arguments.output / "metrics.json") as path:
         path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (arguments.output / "model_card.md").unlink(missing_ok=True)  # of what was judged before
-    if len(arguments.model) == 1:  # a card is of one folder
-        valid = {name: of["value"] for name, of in summary["valid"]["model"].items() if isinstance(of, dict) and "low" in of}
-        with whole_file(arguments.output / "model_card.md") as path:
-            path.write_text(model_card(arguments.model[0], valid, summary["test"]["model"]), encoding="utf-8")
+    valid = {name: of["value"] for name, of in summary["valid"]["model"].items() if isinstance(of, dict) and "low" in of}
+    with whole_file(arguments.output / "model_card.md") as path:
+        path.write_text(model_card(arguments.model[0], valid, summary["test"]["model"], arguments.model[1:]), encoding="utf-8")
     {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
@@ -357,7 +355,8 @@ def _say(summary: dict[str, Any]) -> None:
     test = summary["test"]
     for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
         auroc = entry["auroc"]
-        print(f"evaluate: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})  {name}", flush=True)
+        meant = " (a control, meant to fail: 0.5 is chance)" if name in test["controls"] else ""
+        print(f"evaluate: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})  {name}{meant}", flush=True)
     best = summary["differences"]["best_baseline"]
     lead = summary["differences"]["baselines"][best]["auroc"]
     print(f"evaluate: model - {best}: {lead['value']:+.3f} ({lead['low']:+.3f} to {lead['high']:+.3f}), p {lead['p']:.2g}")

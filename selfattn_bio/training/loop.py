@@ -481,6 +481,8 @@ class Trainer:
             f"{len(self.valid.rows):,} valid records ({self.stream.order.efficiency():.0%} of a batch is letters), "
             f"on {processes}{self.fabric.device.type} with {threads} threads"
         )
+        if self.run.is_control():
+            self._say("a control, which is meant to fail: its labels are shuffled, so it should end near chance on valid")
         if self.lineage and self.lineage.doubt:
             self._say(self.lineage.doubt)
 

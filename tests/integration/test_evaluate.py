@@ -71,17 +71,21 @@ def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureF
         table = pd.read_csv(task / "out" / "predictions" / f"{side}.tsv", sep="\t")
         assert table["id"].tolist() == split["id"][split["split"] == side].tolist()
         assert ((table["label"] == 1) == table["id"].str.startswith("p")).all()
-    assert capsys.readouterr().out.splitlines()[-1] == "evaluate: wrote out/metrics.json"
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "evaluate: wrote out/metrics.json"
+    assert [line.rpartition("  ")[2] for line in said if "meant to fail" in line] == ["shuffled (a control, meant to fail: 0.5 is chance)"]
     card = (task / "out" / "model_card.md").read_text(encoding="utf-8")
     valid, test = (metrics[side]["model"]["auroc"] for side in ("valid", "test"))
     assert f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g}) |" in card
 
 
-def test_no_card_of_before_stands_beside_the_figures_of_several_members(task: Path) -> None:
+def test_several_members_have_a_card_of_their_mean(task: Path) -> None:
     (task / "out").mkdir()
     (task / "out" / "model_card.md").write_text("of one model")
     assert main([*ARGUMENTS[: ARGUMENTS.index("model") + 1], "model", *ARGUMENTS[ARGUMENTS.index("model") + 1 :]]) == 0
-    assert not (task / "out" / "model_card.md").exists()
+    card = (task / "out" / "model_card.md").read_text()
+    assert "The mean of 2 trainings" in card
+    assert json.loads((task / "out" / "metrics.json").read_text())["test"]["model"]["auroc"]["value"] > 0
 
 
 def test_a_model_of_another_split_is_not_judged(task: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,8 +104,9 @@ def test_the_history_says_how_fast_it_was(planted, tmp_path):
     assert row["peak_memory_mb"] > 10
 
 
-def test_the_control_learns_nothing(planted, tmp_path):
+def test_the_control_learns_nothing_and_says_that_it_is_meant_to(planted, tmp_path, capsys):
     train(with_training(labels="shuffled"), *planted, tmp_path / "model", threads=1)
+    assert "model: a control, which is meant to fail: its labels are shuffled" in capsys.readouterr().out
     assert best_auroc(tmp_path / "model") < 0.75  # the best of three looks at 120 records; the model above has .95
 
 
