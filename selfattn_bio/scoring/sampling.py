@@ -35,8 +35,10 @@ def sample(model: Scorer | str | Path, *, number: int, length: int, start: str =
     Raises
     ------
     ValueError
-        If the model is no causal one, a number is not positive, or `start` is not of whole k-mers or longer than `length`.
+        If the model is several or no causal one, a number is not positive, or `start` is not of whole k-mers or longer than `length`.
     """
+    if not isinstance(model, Scorer | str | Path):
+        raise ValueError(f"model must be one model, as several have no one next token to draw, got {type(model).__name__}")
     scorer = model if isinstance(model, Scorer) else load(model)
     k = scorer.tokenizer.k
     if scorer.run.objective.kind != "causal":

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio import config, sample
+from selfattn_bio import config, load, sample
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.scoring.scorer import Ensemble
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import train
 
@@ -252,3 +253,5 @@ def test_causal_language_model(workshop):
     assert all(text.startswith("ACGT") for text in sample("model", number=2, length=10, start="ACGT"))
     with pytest.raises(ValueError, match="start must be of whole 1-mers and no longer than length"):
         sample("model", number=1, length=3, start="ACGT")
+    with pytest.raises(ValueError, match=r"^model must be one model, as several have no one next token to draw, got Ensemble$"):
+        sample(Ensemble((load("model"), load("model"))), number=1, length=3)
