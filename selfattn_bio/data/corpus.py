@@ -185,11 +185,11 @@ def build_corpus(
     with whole_folder(output) as folder:
         with Intake(folder, rules) as intake:
             for source in given:
-                before = notes.read
+                before, kept = notes.read, intake.num_records
                 for record in source.records(rules.spelling, notes):
                     intake.take(record)
                     del record  # before the next is read: a chromosome is held once
-                files.append(source.about() | {"records": notes.read - before})
+                files.append(source.about() | {"records": notes.read - before, "kept": intake.num_records - kept})
         paths = ", ".join(file["path"] for file in files)
         _check_any_left(intake, notes.read, paths)
         records = pd.read_parquet(folder / RECORDS).astype(TYPES)
@@ -220,12 +220,23 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
         yield f"dropped {count}: {reason}"
     for what, count in summary["noted"].items():
         yield f"noted {what} in {count} record{'s' * (count != 1)}"
+    yield from _uneven(summary)
     if "targets" in summary:
         told = summary["targets"]
         yield f"targets {', '.join(told['columns'])}; {told['missing']} records have none"
         if told["unmatched"]:
             yield f"targets of {told['unmatched']} ids that no kept record has, such as {told['unmatched_such_as'][0]!r}, were left out"
     yield f"kept {kept} record{'s' * (kept != 1)}, {summary['num_letters']} letters of {summary['alphabet']}"
+
+
+def _uneven(summary: dict[str, Any]) -> Iterator[str]:
+    """What is said where the negatives that were made are not as many as were asked for the positives that were kept."""
+    made = [source for source in summary["sources"] if "made" in source]
+    positives = summary["num_records"] - sum(source["kept"] for source in made)
+    for source in made:
+        if source["kept"] != (asked := source["made"]["per_positive"] * positives):
+            of = f"of {source['made']['kind']} negatives {source['kept']} are kept, where {asked} were asked for {positives} kept positives"
+            yield f"{of}: they are made of all positives, before duplicates and records of other lengths are dropped"
 
 
 def _check_any_left(intake: Intake, read: int, paths: str) -> None:

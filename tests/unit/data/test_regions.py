@@ -5,10 +5,9 @@ import pybigtools
 import pytest
 
 from selfattn_bio.cli.main import main
-from selfattn_bio.config import INTERVAL_FILES, read_run_file
+from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError
-from selfattn_bio.sequence import intervals
 from selfattn_bio.sequence.alphabet import DNA
 
 SIZE = 30_000
@@ -283,5 +282,10 @@ def test_data_that_does_not_fit(folder, capsys, text, message):
     assert not (folder / "corpus").exists()
 
 
-def test_names_of_interval_files_are_known_alike():
-    assert INTERVAL_FILES == intervals.INTERVAL_FILES
+def test_made_negatives_of_positives_that_are_dropped_are_said(folder, capsys):
+    letters = ["ACGTACGGTCAGTCAGGTCA", "TTGACCGATAGACCATAGGA", "ACGTACGGTCAGTCAGGTCA"]  # the third is the first again
+    (folder / "p.fa").write_text("".join(f">p{i}\n{each}\n" for i, each in enumerate(letters)))
+    corpus, out = ingest('[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n', capsys)
+    assert [source["kept"] for source in corpus.summary["sources"]] == [2, 3]
+    said = "of shuffled negatives 3 are kept, where 2 were asked for 2 kept positives: they are made of all positives, before"
+    assert f"ingest: {said} duplicates and records of other lengths are dropped" in out
