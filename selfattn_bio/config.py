@@ -37,6 +37,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.files import INTERVAL_FILES
 
 MAX_PROTEIN_K = 4
 MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))  # those that ship
@@ -75,11 +76,6 @@ class Section(BaseModel):
 
 
 # ------------------------------------------------------------------------------------------------ data from a genome
-INTERVAL_FILES = tuple(
-    f"{kind}{zipped}" for kind in (".bed", ".narrowpeak", ".broadpeak", ".gff3", ".gff", ".gtf") for zipped in ("", ".gz", ".bgz")
-)
-
-
 class WindowsSection(Section):
     """What all ways from intervals to windows share."""
 
@@ -1421,7 +1417,9 @@ def run_file_of(text: str, path: Path) -> RunFile:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
-        raise RunFileError(f"run file must be TOML, got {error}", place=f"{path}:{line[1]}" if line else str(path)) from error
+        lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
+        cure = "Write paths with /, or between single quotes: 'C:\\data\\a.fa'" if any("\\" in each for each in lines) else ""
+        raise RunFileError(f"run file must be TOML, got {error}", place=f"{path}:{line[1]}" if line else str(path), cure=cure) from error
     try:
         return RunFile.model_validate(values)
     except ValidationError as error:

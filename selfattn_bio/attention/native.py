@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from selfattn_bio.errors import OutputError
 from selfattn_bio.files import whole_file
 
 SOURCE = Path(__file__).with_name("band.cpp")
@@ -87,10 +88,14 @@ def _recipe() -> tuple[list[str], Path]:
 
 def _make(compiler: list[str], library: Path) -> None:
     """Compile the source; `library` is whole or not there, whoever else makes it now."""
-    with whole_file(library) as made:
-        _output([*compiler, *FLAGS, "-o", str(made), str(SOURCE)])
-        with made.open("ab") as end:
-            end.write(SEAL)
+    try:
+        with whole_file(library) as made:
+            _output([*compiler, *FLAGS, "-o", str(made), str(SOURCE)])
+            with made.open("ab") as end:
+                end.write(SEAL)
+    except (OSError, OutputError) as error:
+        got = getattr(error, "strerror", None) or "a file in its way"
+        raise _NotHereError(f"{library.parent} must be writable, got {got}. Name a folder of your own in XDG_CACHE_HOME") from error
 
 
 def _cpu() -> str:

@@ -1,6 +1,6 @@
 """Say what this machine offers, and which attention kernel serves which pattern and position here, and why.
 
-Prints versions, device and threads, whether the band kernel could be compiled, which programs and libraries that not everyone needs are
+Prints versions, device and threads, whether the band kernel could be compiled, which programs and libraries that may be missing are
 there, what the others are for, and a table of the kernels that `kernel = "auto"` in a run file chooses, each with what those before it
 in the order cannot or should not do; then what the default dropout changes of that. A run file can name a kernel instead.
 
@@ -29,16 +29,9 @@ PROGRAMS = {
     "make": (("make",), "the targets of the Makefile; `selfattn-bio run` does without"),
     "Slurm": (("sbatch",), "running on a cluster"),
     "MMseqs2": (("mmseqs",), "clusters of similar sequences by alignment; shared k-mers serve instead"),
-    "samtools": (("samtools",), "an index of a genome by hand; it is made where it is missing"),
-    "chromium": (("chromium", "chromium-browser", "google-chrome"), "pictures of the report; it opens in any browser"),
 }
-LIBRARIES = {
-    "pysam": "letters of an indexed genome, bgzip",
-    "pybigtools": "bigWig files read",
-    "pyBigWig": "bigWig files written",
-    "snakemake": "tasks from FASTA to report",
-    "papermill": "notebooks",
-    "tensorboard": "[training] tensorboard",
+LIBRARIES = {  # those that come with an extra alone: what the package depends on is there
+    "tensorboard": "curves while training, [training] tensorboard: pip install 'selfattn-bio[tensorboard]'",
     "snakemake_executor_plugin_slurm": "jobs on Slurm: pip install 'selfattn-bio[slurm]'",
 }
 
@@ -93,11 +86,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _say_what_is_there() -> None:
-    """Programs, libraries, the parts that come with the package, fonts."""
+    """What may be missing: a GPU, programs, libraries of extras, the parts that come with the package, fonts."""
+    import torch
+
     from selfattn_bio.cli.run import project_folder
     from selfattn_bio.errors import SelfAttnBioError
 
-    found: dict[str, tuple[str | None, str]] = {}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    found: dict[str, tuple[str | None, str]] = {"GPU": (gpu, "long sequences and large models in less time; CUDA alone is used")}
     for name, (commands, use) in PROGRAMS.items():
         found[name] = next((path for command in commands if (path := shutil.which(command))), None), use
     for name, use in LIBRARIES.items():

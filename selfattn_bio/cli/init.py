@@ -2,6 +2,7 @@
 
 Reads the sequences once: their alphabet, lengths, counts, coordinates and groups decide split, tokens, model and budget. What it writes is
 a start to edit, and `selfattn-bio run train_NAME`, in the same folder, runs it. It is read before it is written: it is a run file.
+One table with columns sequence and label (1 or 0) is enough, too: --sequences table.csv --column label.
 
 example: selfattn-bio init my_task --positives a.fa --negatives b.fa
 """
@@ -35,10 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--positives", nargs="+", metavar="FILE", help="files of sequences of label 1: FASTA and what docs/data.md names")
     parser.add_argument("--negatives", nargs="+", metavar="FILE", help="files of sequences of label 0")
     parser.add_argument(
-        "--sequences", nargs="+", metavar="FILE", help="files of sequences without labels, in place of the two, with --targets"
+        "--sequences", nargs="+", metavar="FILE", help="files of sequences, in place of the two, with --targets or with a column of labels"
     )
     parser.add_argument("--targets", metavar="FILE", help="table (.tsv, .csv, .parquet) with a column id and one to learn")
-    parser.add_argument("--column", metavar="NAME", help="of --targets (default: its only other one)")
+    parser.add_argument(
+        "--column", metavar="NAME", help="of --targets (default: its only other one); without, of --sequences, with labels 1 and 0"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -52,10 +55,11 @@ def run(arguments: argparse.Namespace) -> None:
     if path.exists():
         raise OutputError("run file must be new, got one that is there", place=str(path), cure="Edit it, or choose another name")
     groups = {key: files for key in ("positives", "negatives", "sequences") if (files := getattr(arguments, key))}
-    if list(groups) not in (["positives", "negatives"], ["sequences"]) or bool(arguments.targets) != ("sequences" in groups):
-        rule = "--positives and --negatives must be given, or --sequences and --targets"
+    learnt = bool(arguments.targets or arguments.column)
+    if list(groups) not in (["positives", "negatives"], ["sequences"]) or learnt != ("sequences" in groups):
+        rule = "--positives and --negatives must be given, or --sequences and --targets, or --sequences and --column"
         raise RunFileError(f"{rule}, got {', '.join(f'--{key}' for key in groups) or 'none'}")
-    found = Found.of(groups)
+    found = Found.of(groups, "" if arguments.targets else arguments.column or "")
     text = _text(arguments, groups, found)
     run_file_of(text, path)
     with whole_file(path) as temporary:
@@ -72,7 +76,7 @@ class Found:
     Attributes
     ----------
     counts
-        Records of each group.
+        Records of each group; of sequences with labels, of positives and negatives.
     chromosomes, families
         Records by `chrom=` and `group=` of their headers, of each group; whole if all records have one.
     """
@@ -84,19 +88,23 @@ class Found:
     families: Counter[str | None] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, groups: dict[str, list[str]]) -> Found:
-        """Read all files."""
-        from selfattn_bio.sequence.readers import read_records
+    def of(cls, groups: dict[str, list[str]], label: str) -> Found:
+        """Read all files; `label` names the column or attribute of labels, if there is one."""
+        from selfattn_bio.sequence.readers import SequenceFile
+        from selfattn_bio.sequence.readers.fields import Fields
         from selfattn_bio.sequence.records import Notes
+        from selfattn_bio.sequence.spelling import Spelling
 
         found, notes = cls(_alphabet(next(iter(groups.values()))[0])), Notes()
+        for group in ("positives", "negatives") if label else groups:
+            found.counts[group], found.chromosomes[group] = 0, Counter()
         for key, files in groups.items():
-            found.counts[key], found.chromosomes[key] = 0, Counter()
             for file in files:
-                for record in read_records(file, found.alphabet, notes):
-                    found.counts[key] += 1
+                for record in SequenceFile(Path(file), fields=Fields(label)).records(Spelling(found.alphabet), notes):
+                    group = ("positives" if record.label else "negatives") if label else key
+                    found.counts[group] += 1
                     found.lengths.append(len(record.letters))
-                    found.chromosomes[key][record.chrom] += 1
+                    found.chromosomes[group][record.chrom] += 1
                     found.families[record.group] += 1
         return found
 
@@ -147,7 +155,11 @@ def _data(arguments: argparse.Namespace, groups: dict[str, list[str]], found: Fo
     middle = lengths[len(lengths) // 2]
     alike = f"all of {middle}" if lengths[0] == lengths[-1] else f"{lengths[0]:,} to {lengths[-1]:,}, half of them up to {middle:,}"
     lines = ["[data]", f'alphabet = "{found.alphabet.name}"']
-    lines += [f"{key} = {_list(files)}  # {found.counts[key]:,} records" for key, files in groups.items()]
+    counts = found.counts if list(found.counts) == list(groups) else dict.fromkeys(groups, found.total)
+    lines += [f"{key} = {_list(files)}  # {counts[key]:,} records" for key, files in groups.items()]
+    if arguments.column and not arguments.targets:
+        said = ", ".join(f"{count:,} {group}" for group, count in found.counts.items())
+        lines += [f"label = {_string(arguments.column)}  # the column with 1 or 0: {said}"]
     lines += [f"targets = {_string(arguments.targets)}"] if arguments.targets else []
     lines += [f"max_length = {found.longest}  # letters; records have {alike}. Longer ones are dropped and counted"]
     placed = not any(None in of for of in found.chromosomes.values())

@@ -44,6 +44,8 @@ COMMANDS = (
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of malloc.h
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+CURES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there, or write elsewhere")
+CURES |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Choose a path of your own, or change its rights")
 UNREACHABLE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENOLCK)
 
 
@@ -79,9 +81,14 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         rule = "writable" if error.errno in UNWRITABLE else "reachable" if error.errno in UNREACHABLE else None
         if rule is None or (rule == "reachable" and not error.filename):
             raise
-        return fail(f"{error.filename or 'output'}: must be {rule}, got {error.strerror}")
-    except KeyboardInterrupt:
-        return fail("interrupted", 130)
+        cure = f". {CURES[error.errno]}" if error.errno in CURES else ""
+        return fail(f"{error.filename or 'output'}: must be {rule}, got {error.strerror}{cure}")
+    except RuntimeError as error:
+        if "cannot cache function" not in str(error):
+            raise
+        return fail("folder for what numba compiles must be writable, got none. Name one of your own in NUMBA_CACHE_DIR")
+    except KeyboardInterrupt as stopped:
+        return fail(str(stopped) or "interrupted", 130)
 
 
 def _parser() -> argparse.ArgumentParser:

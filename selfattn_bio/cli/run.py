@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from selfattn_bio.errors import OutputError, SelfAttnBioError
@@ -81,31 +82,60 @@ def bring(task: str) -> None:
             print(f"{file} is here now: it came with the package", flush=True)
 
 
+def _check_cache() -> None:
+    """Refuse a cache, in which Snakemake makes a folder at its start, that cannot be written."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        cure = "Name a folder of your own in XDG_CACHE_HOME"
+        raise OutputError(f"folder for caches must be writable, got {error.strerror}", place=str(cache), cure=cure) from error
+
+
 def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
     """Run Snakemake in this folder; its exit code. A signal is passed on, and its end waited for: it saves what it can.
+
+    Quiet, what it says is printed only if it fails. Of what it says once it was stopped by Ctrl-C, a traceback, nothing is.
 
     Raises
     ------
     OutputError
-        If the folder cannot be written to, which Snakemake says with a traceback.
+        If the folder, or the one for Snakemake's cache, cannot be written to, which Snakemake says with a traceback.
+    KeyboardInterrupt
+        After Ctrl-C, once Snakemake has ended.
     """
     if not os.access(".", os.W_OK | os.X_OK):
         raise OutputError("folder must be writable, got Permission denied", place=os.getcwd(), cure="Run it in one of your own")
+    _check_cache()
     quiet = ["--quiet", "all"] if arguments.quiet else []
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_folder() / "Snakefile"), *words, *quiet]
     path = os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
     )  # rules call what is installed beside it
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if arguments.json else {}
-    with subprocess.Popen(command, env=os.environ | {"PATH": path}, **piped) as process:  # type: ignore[call-overload]
+    stopped, held = [], []  # signals of Ctrl-C; lines that are printed on failure alone
+    pipes: dict[str, int | None] = {"stdout": None, "stderr": subprocess.PIPE}
+    if arguments.json:  # all that is said becomes objects
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    elif arguments.quiet:
+        pipes["stdout"] = subprocess.DEVNULL
+    with subprocess.Popen(command, env=os.environ | {"PATH": path}, text=True, **pipes) as process:  # type: ignore[call-overload]
         kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        signal.signal(signal.SIGINT, lambda number, frame: None)  # a terminal sends it to both
+        signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))  # a terminal sends it to both
         signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
         try:
-            for line in process.stdout or ():
-                print(line, end="")
+            for line in process.stdout or process.stderr:
+                if arguments.quiet:
+                    held.append(line)
+                elif not stopped:
+                    print(line, end="", file=sys.stdout if arguments.json else sys.stderr, flush=True)
             code = process.wait()
         finally:
             for number, handler in kept.items():
                 signal.signal(number, handler)
+    if stopped and code:
+        raise KeyboardInterrupt("stopped; the same command goes on from where it was")
+    if code:
+        print("".join(held), end="", file=sys.stderr)
     return code if code >= 0 else 128 - code

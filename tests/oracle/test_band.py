@@ -345,6 +345,14 @@ def test_compiles_once_into_the_cache(fresh, tmp_path):
     assert why_not() is None
 
 
+@needs_kernel
+@pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null/below"])
+def test_a_cache_that_cannot_be_written_is_said_with_its_cure(fresh, place):
+    fresh.setenv("XDG_CACHE_HOME", place)
+    assert why_not().startswith(f"{place}/selfattn_bio must be writable, got ")
+    assert why_not().endswith(". Name a folder of your own in XDG_CACHE_HOME")
+
+
 @pytest.fixture
 def small(fresh, tmp_path):
     """A source that compiles in no time."""

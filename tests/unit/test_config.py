@@ -270,6 +270,11 @@ def test_byte_order_mark_is_read(tmp_path):
         ),
         ("[training]\nbatch_size =", "task.toml: run file must be TOML, got Invalid value (at end of document)"),
         ("[training]\nbatch_size = x\n", "task.toml:5: run file must be TOML, got Invalid value (at line 5, column 14)"),
+        (
+            '[interpret]\ndatabase = "C:\\my\\mine.meme"\n',
+            "task.toml:5: run file must be TOML, got Unescaped '\\' in a string (at line 5, column 17). "
+            "Write paths with /, or between single quotes: 'C:\\data\\a.fa'",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, added, message):

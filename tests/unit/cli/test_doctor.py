@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from importlib.metadata import requires
 from typing import get_args
 
 import torch
@@ -69,3 +70,17 @@ def test_doctor_lists_kernels_and_what_serves_what(capsys):
     assert "joint: a position with keys of its own" in line
     (line,) = [line for line in out.splitlines() if line.startswith("  full, causal") and "shaw" in line]
     assert "sdpa: a causal or sparse pattern" in line
+
+
+def test_doctor_lists_what_may_be_missing_and_nothing_that_is_always_there(capsys, monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    doctor._say_what_is_there()
+    out = capsys.readouterr().out
+    needed = {re.match(r"[\w-]+", each)[0].lower().replace("-", "_") for each in requires("selfattn-bio") if "extra ==" not in each}
+    listed = {line.split("  ")[1] for line in out.splitlines() if line.startswith("  ")}
+    assert not needed & {name.lower() for name in listed}
+    assert {"GPU", "C++ compiler", "git", "make", "Slurm", "MMseqs2", "tensorboard", "snakemake_executor_plugin_slurm"} <= listed
+    assert "MMseqs2" in out
+    assert "missing: clusters of similar sequences by alignment" in out

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,6 +92,18 @@ def test_the_objective_is_that_of_the_column(here, values, kind):
         (here / "workflows/tasks/my_task.toml").unlink()
 
 
+def test_one_table_with_labels_is_enough(here, capsys):
+    rng = np.random.default_rng(0)
+    rows = [("".join(rng.choice(list("ACGT"), 40)), i % 3 // 2) for i in range(120)]
+    pd.DataFrame(rows, columns=["sequence", "label"]).to_csv("all.csv", index=False)
+    run = made("--sequences", "all.csv", "--column", "label")
+    assert (run.objective.kind, run.data.sequences, run.data.label) == ("binary", ("all.csv",), "label")
+    assert "40 positives and 80 negatives: figures" in capsys.readouterr().out
+    assert 'label = "label"  # the column with 1 or 0: 40 positives, 80 negatives' in (here / "workflows/tasks/my_task.toml").read_text()
+    assert main(["ingest", "--run-file", "workflows/tasks/my_task.toml", "--output", "corpus"]) == 0
+    assert pd.read_parquet("corpus/records.parquet")["label"].sum() == 40
+
+
 def test_steps_grow_with_the_root_of_the_records(here):
     steps = []
     for number in (30, 400):
@@ -101,8 +116,8 @@ def test_steps_grow_with_the_root_of_the_records(here):
     ("words", "message"),
     [
         (["my task", "--positives", "a.fa", "--negatives", "a.fa"], "name of a task must be letters, digits, _ and -, got 'my task'"),
-        (["mine", "--positives", "a.fa"], "--positives and --negatives must be given, or --sequences and --targets, got --positives"),
-        (["mine", "--sequences", "a.fa"], "or --sequences and --targets, got --sequences"),
+        (["mine", "--positives", "a.fa"], "--positives and --negatives must be given, or --sequences and --targets, or --sequences and"),
+        (["mine", "--sequences", "a.fa"], "or --sequences and --column, got --sequences"),
         (["mine", "--positives", "no.fa", "--negatives", "a.fa"], "no.fa: sequence file must be an existing file"),
         (["mine", "--sequences", "a.fa", "--targets", "no.tsv"], "no.tsv: targets must be an existing table, got no such file"),
         (
@@ -137,7 +152,7 @@ def started(monkeypatch):
     """In Snakemake's place a program that prints its words and ends with the number that the last of them names."""
     seen = []
     real = run_command.subprocess.Popen
-    code = "import sys; print('snakemake', *sys.argv[1:]); sys.exit(int(sys.argv[1]))"
+    code = "import sys; print('snakemake', *sys.argv[1:]); print('and an error', file=sys.stderr); sys.exit(int(sys.argv[1]))"
 
     def popen(command, env, **options):
         seen.append(SimpleNamespace(words=command, env=env))
@@ -182,6 +197,38 @@ def test_run_says_that_the_folder_cannot_be_written(here, started, monkeypatch, 
     assert not started
 
 
+@pytest.mark.parametrize("place", ["/proc/nowhere", "file/below"])
+def test_run_says_that_the_cache_cannot_be_written(here, started, monkeypatch, capsys, place):
+    Path("file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", place)
+    assert main(["run", "train_mine"]) == 1
+    error = capsys.readouterr().err
+    assert f"error: {place}: folder for caches must be writable, got " in error
+    assert error.endswith(". Name a folder of your own in XDG_CACHE_HOME\n")
+    assert not started
+
+
+def test_ctrl_c_stops_a_run_with_one_line_and_130(here):
+    begins = "import sys, time\nprint('a step begins', file=sys.stderr, flush=True)\n"
+    ends = "try: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit('a traceback')\n"
+    Path("snakemake.py").write_text(begins + ends)  # found before the real one
+    command = [sys.executable, "-m", "selfattn_bio.cli.main", "run", "train_mine"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr.readline() == "a step begins\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both
+        assert process.stderr.read() == "selfattn-bio run: stopped; the same command goes on from where it was\n"
+    assert process.returncode == 130
+
+
+def test_a_quiet_run_says_nothing_until_it_fails(here, started, capfd):
+    assert main(["run", "--quiet", "train_mine"]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert main(["run", "--quiet", "train_mine", "--end=1"]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith("and an error")
+
+
 def test_run_works_without_a_path(here, started, monkeypatch):
     monkeypatch.delenv("PATH")
     assert main(["run", "train_mine"]) == 0
@@ -190,7 +237,7 @@ def test_run_works_without_a_path(here, started, monkeypatch):
 
 def test_lines_of_snakemake_become_objects(here, started, capsys):
     assert main(["run", "--json", "train_mine"]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
+    line = next(each for each in capsys.readouterr().out.splitlines() if "an error" not in each)
     assert json.loads(line)["message"].startswith("snakemake 0 --snakefile")
 
 

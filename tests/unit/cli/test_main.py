@@ -42,11 +42,18 @@ def test_a_known_error_is_one_line_and_1(command, capsys):
     assert capsys.readouterr().err == "selfattn-bio try: error: a.fa:3: sequence must be DNA, got 'J'. Is it protein?\n"
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])
-def test_what_cannot_be_written_is_one_line_and_1(command, capsys, code):
+@pytest.mark.parametrize(
+    ("code", "cure"),
+    [
+        (errno.ENOSPC, "Make room there, or write elsewhere"),
+        (errno.EACCES, "Choose a path of your own, or change its rights"),
+        (errno.EROFS, "Choose a path of your own, or change its rights"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_1(command, capsys, code, cure):
     command.fails_with(OSError(code, os.strerror(code), "out/letters.bin"))
     assert cli.main(["try"]) == 1
-    assert capsys.readouterr().err == f"selfattn-bio try: error: out/letters.bin: must be writable, got {os.strerror(code)}\n"
+    assert capsys.readouterr().err == f"selfattn-bio try: error: out/letters.bin: must be writable, got {os.strerror(code)}. {cure}\n"
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOLCK])
@@ -65,10 +72,23 @@ def test_an_error_of_ours_keeps_its_traceback(command, error):
         cli.main(["try"])
 
 
+def test_no_place_for_what_numba_compiles_is_one_line(command, capsys):
+    command.fails_with(RuntimeError("cannot cache function '_fast': no locator available for file 'fimo.py'"))
+    assert cli.main(["try"]) == 1
+    said = "folder for what numba compiles must be writable, got none. Name one of your own in NUMBA_CACHE_DIR"
+    assert capsys.readouterr().err == f"selfattn-bio try: error: {said}\n"
+    command.fails_with(RuntimeError("shape"))
+    with pytest.raises(RuntimeError, match="shape"):
+        cli.main(["try"])
+
+
 def test_ctrl_c_is_130(command, capsys):
     command.fails_with(KeyboardInterrupt())
     assert cli.main(["try"]) == 130
     assert capsys.readouterr().err == "selfattn-bio try: interrupted\n"
+    command.fails_with(KeyboardInterrupt("stopped"))
+    assert cli.main(["try"]) == 130
+    assert capsys.readouterr().err == "selfattn-bio try: stopped\n"
 
 
 def test_no_more_threads_than_cores(command, monkeypatch):
