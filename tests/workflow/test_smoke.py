@@ -269,6 +269,12 @@ def test_a_new_run_file_is_a_new_target(fresh):
     }
 
 
+def test_a_data_file_may_have_a_name_like_a_target(fresh):
+    (fresh / "data/smoke/positives.fa").rename(fresh / "train_pos")
+    replace(fresh / "workflows/tasks/smoke.toml", "data/smoke/positives.fa", "train_pos")
+    assert planned(fresh, "results/smoke/corpus") == {"ingest": 1}
+
+
 @pytest.mark.parametrize(
     ("target", "got"), [("train_min", r"'min' \(did you mean 'mine'\?\)"), ("sweep_grib", r"'grib' \(did you mean 'grid'\?\)")]
 )

@@ -50,6 +50,9 @@ def ranking_of(task: str, wildcards=None) -> list[str]:
 
 def no_such_task(wildcards) -> list[str]:
     """End with what is wrong with a target such as train_min, of which Snakemake would say that no rule makes that file."""
+    target = f"{wildcards.command}_{wildcards.name}"
+    if Path(target).exists():  # a file of the user's own: a rule that lacks its input is none to make it
+        return [".snakemake/no_such_task"]
     near = difflib.get_close_matches(wildcards.name, RUN_FILES, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     sys.exit(f"error: task must be one of {', '.join(RUN_FILES) or 'none'}, those in workflows/tasks/, got {wildcards.name!r}{hint}")
