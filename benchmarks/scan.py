@@ -3,9 +3,9 @@
 A peak is right if a transcription start of its strand stands within the tolerance of its summit (the last letter of the window as the
 strand reads); a start is found if a right peak stands so near. Beside it the same for peaks moved along the chromosome, which is chance.
 The starts are those of data/fly_promoters (one of several within 500 letters of a strand): a peak at one that is not annotated
-counts as wrong. Run on two idle cores, after `make train_promoter`:
+counts as wrong. Run on two idle cores:
 
-    python benchmarks/scan.py --genome chr2R.fa      # of Debian's augustus-doc, usr/share/doc/augustus/tutorial/data
+    python benchmarks/scan.py --genome data/fly_2R/chr2R.fa.gz
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from selfattn_bio.scoring.regions import Region, parse_region
 from selfattn_bio.scoring.tracks import Scan, score_genome
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.records import read_fasta
+from selfattn_bio.sequence.readers import read_records
 
 STARTS = Path("data/fly_promoters/positives.fa.gz")
 TOLERANCES = (100, 500)  # letters
@@ -36,7 +36,7 @@ def known_starts(path: Path, region: Region) -> pd.DataFrame:
     """strand, place: the first transcribed letter (0-based), behind the last letter of each promoter of the region, as its strand reads."""
     rows = [
         (record.strand, record.end if record.strand == "+" else record.start - 1)
-        for record in read_fasta(path, DNA)
+        for record in read_records(path, DNA)
         if record.chrom == region.chrom and record.start is not None and record.end is not None
     ]
     table = pd.DataFrame(rows, columns=["strand", "place"]).drop_duplicates()
@@ -69,7 +69,7 @@ def moved(peaks: pd.DataFrame, region: Region) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, nargs="+", default=[Path("results/promoter/model")], metavar="DIR")
+    parser.add_argument("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR")
     parser.add_argument("--genome", type=Path, required=True, metavar="FASTA")
     parser.add_argument("--region", default="chr2R", help="CHROM or CHROM:START-END (%(default)s)")
     parser.add_argument("--stride", type=int, metavar="LETTERS")

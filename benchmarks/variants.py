@@ -5,7 +5,7 @@ start as the gene reads, and as `selfattn-bio variants` does without knowing gen
 or on both. Printed is Spearman's correlation with the former, over all and over the tenth of largest effect there. Run after
 `make train_promoter`:
 
-    python benchmarks/variants.py --genome chr2R.fa      # of Debian's augustus-doc, usr/share/doc/augustus/tutorial/data
+    python benchmarks/variants.py --genome data/fly_2R/chr2R.fa.gz
 """
 
 from __future__ import annotations
