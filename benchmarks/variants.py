@@ -20,7 +20,7 @@ from selfattn_bio.scoring.origin import origin_of
 from selfattn_bio.scoring.variants import Placing, scored
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
-from selfattn_bio.sequence.records import Record, read_fasta
+from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.vcf import Variant
 
 STARTS = Path("data/fly_promoters/positives.fa.gz")
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=1000, help="promoters, one substitution of each (%(default)s)")
     arguments = parser.parse_args()
     rng, origin, genome = np.random.default_rng(0), origin_of(arguments.model), Genome(arguments.genome)
-    promoters = [record for record in read_fasta(STARTS, DNA) if record.chrom == CHROM]
+    promoters = [record for record in read_records(STARTS, DNA) if record.chrom == CHROM]
     chosen = [promoters[i] for i in rng.choice(len(promoters), arguments.number, replace=False)]
     variants = [substitution(record, rng) for record in chosen]
     before, after = [record.letters for record in chosen], []
