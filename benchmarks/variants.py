@@ -20,6 +20,7 @@ from selfattn_bio.scoring.origin import origin_of
 from selfattn_bio.scoring.variants import Placing, scored
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
+from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.vcf import Variant
 
