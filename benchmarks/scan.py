@@ -11,6 +11,7 @@ counts as wrong. Run on two idle cores:
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from pathlib import Path
 
@@ -86,10 +87,10 @@ def main() -> None:
         scan=scan,
         say=lambda line: print(line, flush=True),
     )
-    seconds, letters = time.monotonic() - start, region.end - region.start
+    seconds, used, letters = time.monotonic() - start, time.process_time() - cpu, region.end - region.start
     print(f"{letters:,} letters, windows of {windows.size} every {windows.stride}, both strands: {seconds:.0f} s by the clock")
-    rate = 2 * letters // windows.stride / seconds
-    print(f"{time.process_time() - cpu:.0f} s of processor time, {torch.get_num_threads()} threads, {rate:,.0f} windows/s")
+    rate, peak = 2 * letters // windows.stride / used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    print(f"{used:.0f} s of processor time, {torch.get_num_threads()} threads, {rate:,.0f} windows a second of it; {peak:.0f} MB at most")
     starts = known_starts(STARTS, region)
     base = len(starts) / (2 * (letters // windows.stride))
     print(f"{len(starts)} known starts; {len(peaks)} peaks with log-odds >= 0 as of the balanced set")

@@ -2,8 +2,7 @@
 
 Of promoters of the test chromosome random substitutions are scored in the window the model was made for, the 300 letters in front of the
 start as the gene reads, and as `selfattn-bio variants` does without knowing gene or strand: by one window or several, on the forward strand
-or on both. Printed is Spearman's correlation with the former, over all and over the tenth of largest effect there. Run after
-`make train_promoter`:
+or on both. Printed is Spearman's correlation with the former, over all and over the tenth of largest effect there:
 
     python benchmarks/variants.py --genome data/fly_2R/chr2R.fa.gz
 """
@@ -39,7 +38,7 @@ def substitution(record: Record, rng: np.random.Generator) -> Variant:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, nargs="+", default=[Path("results/promoter/model")], metavar="DIR")
+    parser.add_argument("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR")
     parser.add_argument("--genome", type=Path, required=True, metavar="FASTA")
     parser.add_argument("--number", type=int, default=1000, help="promoters, one substitution of each (%(default)s)")
     arguments = parser.parse_args()
