@@ -118,6 +118,9 @@ def test_leak_through_a_parent(rng, test, train):
     leaks = leaks_of(test, train, {"parent": seen})
     assert leaks.index[leaks["seen_by"] == "parent"].tolist() == [3, 9]
     assert counts_of(leaks, 0.15)["seen"] == 2
+    for assembly, rows in (("dm3", [3, 9]), ("dm6", [3])):  # places of another assembly are other places; letters are the same
+        leaks = leaks_of(Part("test", test.records, test.letters, assembly), train, {"parent": seen})
+        assert leaks.index[leaks["seen_by"] == "parent"].tolist() == rows
 
 
 def test_leak_through_a_corpus_of_pretraining(rng, test, train):

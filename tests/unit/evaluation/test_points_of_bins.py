@@ -132,6 +132,10 @@ def test_draws_of_blocks_keep_neighbours_together():
     assert wide["test"]["members"]["model"]["each"] == pytest.approx([average_precision_score(labels, p)] * 2)
 
 
+def test_a_block_is_of_one_chromosome():
+    assert blocks_of(pd.DataFrame({"chrom": ["c", "c", "d"], "start": [0, 90, 0]}), 100).tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize(("starts", "number"), [([0], 1), ([0, 90], 1), ([0, 100], 2)])
 def test_points_of_one_block_have_no_interval(starts, number):
     table = pd.DataFrame({"chrom": "c", "start": np.arange(60) * 10, "label": 0})

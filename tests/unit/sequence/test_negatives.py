@@ -91,6 +91,25 @@ def test_gc_content_is_matched(genome, positives):
     assert np.mean(np.array(differences) == 0) > 0.8
 
 
+@pytest.mark.parametrize(("start", "end"), [(-100, 100), (59_900, 60_100)])
+def test_gc_content_of_a_padded_positive_is_that_of_its_letters(start, end, genome, positives):
+    """The half that lies on the chromosome tells: twice its G and C."""
+    padded = positives.head(1).assign(start=start, end=end)
+    half = np.isin(genome.fetch("chr1", max(start, 0), min(end, 60_000)), list(b"GC")).sum()
+    assert gc_of(matched(padded, genome, Wanted(), None, 0.0, Counter()), genome) == {0: 2 * half}
+
+
+@pytest.mark.parametrize(("tolerance", "found"), [(0.09, []), (0.1, [100, 200])])
+def test_tolerance_is_a_share_of_each_positive_s_own_length(tolerance, found, tmp_path, positives):
+    """Positives of a tenth G, of 100 and 200 letters, and no other G: 10 and 20 letters are .1 of them."""
+    text = "G" * 10 + "A" * 90 + "G" * 20 + "A" * 4880
+    (tmp_path / "g.fa").write_text(f">chr1\n{text}\n")
+    two = positives.head(2).assign(start=[0, 100], end=[100, 300])
+    with Genome(tmp_path / "g.fa") as genome:
+        made = matched(two, genome, Wanted(may_lack=1.0), None, tolerance, Counter())
+    assert sorted(made["end"] - made["start"]) == found
+
+
 def test_neighbours_stand_beside(genome, positives):
     few = positives[positives["chrom"] == "chr2"].reset_index(drop=True)
     made = neighbours(few, genome, Wanted(2), None, 40, 1, Counter())
