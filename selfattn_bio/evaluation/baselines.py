@@ -26,6 +26,7 @@ Labels = NDArray[np.int64]
 PENALTIES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # scikit-learn's C: a larger one fits closer
 CLOSER = (50.0, 200.0, 1000.0)  # shares of 20 residues need large weights
 NUM_SPECIAL = 4  # tokens below are [PAD] [CLS] [MASK] [UNK]
+PIECE = 1 << 20  # letters of a record that are counted at once, as eight bytes each
 CHUNK = 1024  # records encoded at once, padded to the longest of them
 
 
@@ -58,7 +59,8 @@ def baselines(alphabet: Alphabet) -> dict[str, Baseline]:
 
 def gc_content(letters: Letters) -> NDArray[np.float64]:
     """Share of G and C among the A, C, G and T of each record, shape (records,); ambiguous letters count neither way."""
-    counts = np.array([np.bincount(record, minlength=256)[list(b"ACGT")] for record in letters])
+    pieces = ((record[start : start + PIECE] for start in range(0, max(1, len(record)), PIECE)) for record in letters)
+    counts = np.array([sum(np.bincount(piece, minlength=256)[list(b"ACGT")] for piece in of_record) for of_record in pieces])
     return counts[:, 1:3].sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
 
 

@@ -19,13 +19,14 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.evaluation.baselines import gc_content
 from selfattn_bio.sequence.alphabet import Alphabet
-from selfattn_bio.sequence.clusters import kmers, readings, similar_pairs
+from selfattn_bio.sequence.clusters import distinct_kmers, readings, similar_pairs
 from selfattn_bio.sequence.genome import common_name
 from selfattn_bio.sequence.splits import strand_keys
 
 FLOOR = 0.05  # similarity below which a neighbour is not worth a line
 EDGES = (0.05, 0.1, 0.15, 0.3, 0.5, 0.8, 1.0)  # of the counts by similarity; the last is a bin of its own
 FEW = 50  # records of a side, below which the distribution of its shift is not yet the one of many
+COMPARED = 4_000_000  # k-mers of the longer of two neighbours by which their strands are told, of still longer ones an even sample
 PLACE = ["chrom", "start", "end"]
 
 
@@ -119,9 +120,10 @@ def _strand(one: NDArray[np.uint8], other: NDArray[np.uint8], alphabet: Alphabet
     """Whether they share more k-mers as they stand (+) or with one turned (-)."""
     if not alphabet.has_complement:
         return "."
-    reading = readings(alphabet, k)[0]
-    own, as_it_is, turned = (kmers(row, alphabet, reading, canonical=False) for row in (one, other, alphabet.reverse_complement(other)))
-    shared = [len(np.intersect1d(own[own >= 0], row[row >= 0])) for row in (as_it_is, turned)]
+    reading, share = readings(alphabet, k)[0], min(1.0, COMPARED / max(len(one), len(other)))
+    own = distinct_kmers(one, alphabet, reading, share)
+    both = (distinct_kmers(other, alphabet, reading, share, turned=turned) for turned in (False, True))
+    shared = [len(np.intersect1d(own, of_strand, assume_unique=True)) for of_strand in both]
     return "+" if shared[0] >= shared[1] else "-"
 
 

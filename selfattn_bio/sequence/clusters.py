@@ -162,6 +162,26 @@ def kmers(letters: NDArray[np.uint8], alphabet: Alphabet, reading: Reading, *, c
     return np.where(hit, -1, np.minimum(number, turned) if both else number)
 
 
+def distinct_kmers(
+    letters: NDArray[np.uint8], alphabet: Alphabet, reading: Reading, share: float = 1.0, *, turned: bool = False
+) -> NDArray[np.int64]:
+    """The different k-mers of one strand of a record, or an even sample of `share` of all there are; with `turned` of the other strand.
+
+    The same k-mers are in the sample of each record. A long one is read in pieces.
+    """
+    found = [np.zeros(0, np.int64)]
+    for start in range(0, len(letters), LETTERS_AT_ONCE):
+        piece = letters[start : start + LETTERS_AT_ONCE + reading.k - 1]
+        numbers = kmers(alphabet.reverse_complement(piece) if turned else piece, alphabet, reading, canonical=False)
+        found.append(np.unique(numbers[(numbers >= 0) & _sampled(numbers, share)]))
+    return np.unique(np.concatenate(found))
+
+
+def _sampled(numbers: NDArray[np.int64], share: float) -> NDArray[np.bool_] | np.bool_:
+    """Which k-mers belong to an even sample of `share` of all there are."""
+    return np.bool_(True) if share >= 1 else _mixed(numbers) < np.uint64(share * 2.0**64)
+
+
 def _mixed(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Numbers spread evenly over 64 bits: the finaliser of splitmix64 (Steele et al. 2014)."""
     z = numbers.astype(np.uint64) + MANY_LETTERS
@@ -265,19 +285,22 @@ def _all_kmers(
     """The k-mers of all records, the row of each, and the chance that two letters agree."""
     kept = min(1.0, MAX_KMERS / max(1, int(lengths.sum())))
     numbers, rows, counts = [], [], np.zeros(reading.num_classes, np.int64)
-    ends = np.cumsum(lengths + 1)
+    # A long record in pieces, each with the letters behind it that its last k-mers hold; any other is one piece.
+    number = np.maximum(1, -(-lengths // LETTERS_AT_ONCE))
+    of_row = np.repeat(np.arange(len(lengths), dtype=np.int32), number)
+    begins = (np.arange(len(of_row)) - np.repeat(np.cumsum(number) - number, number)) * LETTERS_AT_ONCE
+    sizes = np.minimum(lengths[of_row] - begins, LETTERS_AT_ONCE + reading.k - 1)
+    ends = np.cumsum(sizes + 1)
     starts = np.unique(np.searchsorted(ends, np.arange(0, ends.max(initial=0), LETTERS_AT_ONCE), side="right"))
-    for start, stop in pairwise([*starts, len(letters)]):
-        # A 0 behind each record: padding, so that no k-mer runs from one into the next.
-        block = np.zeros(int((lengths[start:stop] + 1).sum()), np.uint8)
-        at = np.repeat(np.arange(start, stop, dtype=np.int32), lengths[start:stop] + 1)
-        offsets = np.concatenate([[0], np.cumsum(lengths[start:stop] + 1)])
-        for row, offset in zip(range(start, stop), offsets, strict=False):
-            block[offset : offset + lengths[row]] = letters[row]
+    for start, stop in pairwise([*starts, len(sizes)]):
+        # A 0 behind each piece: padding, so that no k-mer runs from one into the next.
+        block = np.zeros(int((sizes[start:stop] + 1).sum()), np.uint8)
+        at = np.repeat(of_row[start:stop], sizes[start:stop] + 1)
+        offsets = np.concatenate([[0], np.cumsum(sizes[start:stop] + 1)])
+        for piece, offset in zip(range(start, stop), offsets, strict=False):
+            block[offset : offset + sizes[piece]] = letters[of_row[piece]][begins[piece] : begins[piece] + sizes[piece]]
         found = kmers(block, alphabet, reading)
-        wanted = found >= 0
-        if kept < 1:
-            wanted &= _mixed(found) < np.uint64(kept * 2.0**64)
+        wanted = (found >= 0) & _sampled(found, kept)
         numbers.append(found[wanted])
         rows.append(at[wanted])
         classes = reading.classes[np.minimum(alphabet.codes(block), len(alphabet.letters))]

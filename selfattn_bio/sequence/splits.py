@@ -22,17 +22,36 @@ from selfattn_bio.sequence.genome import common_name
 
 SIDES = ("train", "valid", "test")
 DROPPED = "dropped"
+PIECE = 1 << 20  # letters of a record that are looked at together
 
 
 def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> list[bytes]:
-    """A hash of each record that is the same for both strands; of the letters as they are where there is no other strand."""
+    """A hash of each record that is the same for both strands; of the letters as they are where there is no other strand.
+
+    It is of the strand that comes first by the alphabet, piece by piece: the other strand of a chromosome never stands in memory.
+    """
     keys = []
     for row in letters:
-        key = row.tobytes()
-        if alphabet.has_complement:
-            key = min(key, alphabet.reverse_complement(row).tobytes())
-        keys.append(hashlib.sha256(key).digest())
+        turned = alphabet.has_complement and _turns_first(row, alphabet)
+        digest = hashlib.sha256()
+        for start in range(0, len(row), PIECE):
+            digest.update((_piece(row, start, alphabet) if turned else row[start : start + PIECE]).tobytes())
+        keys.append(digest.digest())
     return keys
+
+
+def _turns_first(row: NDArray[np.uint8], alphabet: Alphabet) -> bool:
+    """Whether the other strand comes first."""
+    for start in range(0, len(row), PIECE):
+        own, other = row[start : start + PIECE].tobytes(), _piece(row, start, alphabet).tobytes()
+        if own != other:
+            return other < own
+    return False
+
+
+def _piece(row: NDArray[np.uint8], start: int, alphabet: Alphabet) -> NDArray[np.uint8]:
+    """Letters [start, start + PIECE) of the other strand."""
+    return alphabet.reverse_complement(row[max(0, len(row) - start - PIECE) : len(row) - start])
 
 
 def split_by_chromosome(records: pd.DataFrame, keys: Sequence[bytes], valid: Iterable[str], test: Iterable[str]) -> pd.DataFrame:

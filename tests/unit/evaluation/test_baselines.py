@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from selfattn_bio.evaluation import baselines as module
 from selfattn_bio.evaluation.baselines import KmerLogistic, baselines, gc_content
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
@@ -19,6 +20,11 @@ def planted(n: int, seed: int, motif: str = "TATCGATA", at: tuple[int, int] = (0
         start = rng.integers(*at)
         record[start : start + len(motif)] = ascii_of(motif)
     return letters, labels
+
+
+def test_gc_content_is_counted_in_pieces(monkeypatch) -> None:
+    monkeypatch.setattr(module, "PIECE", 3)
+    assert gc_content([ascii_of("ACGTGGGGAA"), ascii_of("A")]).tolist() == [0.6, 0.0]
 
 
 def test_gc_content_counts_unambiguous_letters_alone() -> None:

@@ -8,7 +8,7 @@ import pytest
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence import clusters as module
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
-from selfattn_bio.sequence.clusters import LINCLUST, cluster_records, kmers, readings, similar_pairs
+from selfattn_bio.sequence.clusters import LINCLUST, cluster_records, distinct_kmers, kmers, readings, similar_pairs
 from selfattn_bio.sequence.mmseqs import mmseqs_clusters
 from selfattn_bio.sequence.records import letters_of
 
@@ -128,6 +128,20 @@ def test_blocks_make_no_difference(monkeypatch):
     monkeypatch.setattr(module, "LETTERS_AT_ONCE", 150)
     assert similar_pairs(rows, DNA).equals(whole)
     assert len(whole) == 60
+
+
+def test_pieces_of_long_records_make_no_difference(monkeypatch):
+    letters = [random(DNA, length) for length in (500, 37, 200, 64)]
+    letters.append(DNA.reverse_complement(letters[0][100:400]))
+    whole, reading = similar_pairs(letters, DNA, 0.1), readings(DNA)[0]
+    distinct = [[distinct_kmers(row, DNA, reading, turned=turned).tolist() for turned in (False, True)] for row in letters]
+    assert distinct[0][1] == sorted(set(kmers(DNA.reverse_complement(letters[0]), DNA, reading, canonical=False).tolist()) - {-1})
+    monkeypatch.setattr(module, "LETTERS_AT_ONCE", 64)
+    assert similar_pairs(letters, DNA, 0.1).equals(whole)
+    assert [[distinct_kmers(row, DNA, reading, turned=turned).tolist() for turned in (False, True)] for row in letters] == distinct
+    half = distinct_kmers(letters[0], DNA, reading, 0.5).tolist()
+    assert 0 < len(half) < len(distinct[0][0])
+    assert set(half) < set(distinct[0][0])
 
 
 def test_an_even_sample_stands_for_many_k_mers(monkeypatch):

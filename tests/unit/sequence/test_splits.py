@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence import splits
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.splits import (
     describe,
@@ -38,6 +39,21 @@ def test_keys_are_those_of_either_strand():
     first, turned, other = keys_of("AACG", "CGTT", "AACC")
     assert first == turned != other
     assert len(set(keys_of("AACG", "CGTT", alphabet=PROTEIN))) == 2
+
+
+@pytest.mark.parametrize("piece", [1, 3, 8, 1000])
+def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
+    monkeypatch.setattr(splits, "PIECE", piece)
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("ACGTN"), length)) for length in (1, 7, 8, 9, 64)] + [
+        "ACGTACGT",
+        "AAAAAAAAAC",
+    ]  # one is its own turned
+    for text in texts:
+        row = np.frombuffer(text.encode(), np.uint8)
+        first = min(row.tobytes(), DNA.reverse_complement(row).tobytes())
+        assert keys_of(text) == [hashlib.sha256(first).digest()]
+        assert keys_of(text, alphabet=PROTEIN) == [hashlib.sha256(row.tobytes()).digest()]
 
 
 def test_chromosome_split_drops_the_twin_that_is_farther_from_test():
