@@ -992,6 +992,12 @@ class Training(Section):
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: Fraction = Field(0.998, description="what is scored is the running mean of the weights; 0 = the weights themselves")
     label_smoothing: Fraction = 0.05
+    # Left out of what is written where it is not given, as `seeds` is.
+    window: Positive | None = Field(
+        None,
+        exclude_if=lambda window: window is None,
+        description="letters; of a longer record random windows are drawn, ceil(length / window) an epoch (objectives masked and causal)",
+    )
     shift: int = Field(4, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
     reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
     substitution: Fraction = Field(0.0, description="share of the letters that are drawn anew, each epoch")
@@ -1131,7 +1137,7 @@ SWEPT = ("tokens", "model", "training", "transfer")  # sections that make anothe
 
 def _same_in_jobs(training: Training) -> dict[str, Any]:
     """Of [training], what no job of a sweep may change: the budget, and what is compared."""
-    same = {name: getattr(training, name) for name in ("max_steps", "evaluate_every", "patience", "labels", "seeds")}
+    same = {name: getattr(training, name) for name in ("max_steps", "evaluate_every", "patience", "labels", "seeds", "window")}
     return same | {"batch_size * accumulate": training.batch_size * training.accumulate}
 
 
@@ -1227,6 +1233,19 @@ class RunFile(Section):
     def _members_have_a_score(self) -> RunFile:
         if self.objective.kind in ("masked", "causal") and self.training.seeds > 1:
             raise ValueError(f"training.seeds must be 1 with objective {self.objective.kind!r}, which gives no scores to average")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_need_no_labels(self) -> RunFile:
+        for run in (self, *map(self.variant, self.variants)):
+            if not (window := run.training.window):
+                continue
+            if (kind := self.objective.kind) not in ("masked", "causal"):
+                raise ValueError(
+                    f"training.window must go with objective 'masked' or 'causal', got {kind!r}: its labels are of whole records"
+                )
+            if window < (least := 2 * run.tokens.k):
+                raise ValueError(f"training.window must be >= 2 tokens.k = {least} letters, got {window}")
         return self
 
     @model_validator(mode="after")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from selfattn_bio.config import Evaluation, Objective
+    from selfattn_bio.config import Evaluation, Objective, RunFile
+    from selfattn_bio.data.batches import Laid
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evaluation.summary import Classifier
     from selfattn_bio.evaluation.targets import Predictions
@@ -88,13 +89,21 @@ def run(arguments: argparse.Namespace) -> None:
     for folder in itertools.chain(*folders.values()):
         check_trained_on(folder, corpus.fingerprint, sha256_of(arguments.split))
         _check_question(folder, run_file.objective)
-        check_unseen(folder, corpus.records.iloc[rows["test"]], letters["test"], corpus.alphabet, corpus.assembly)
+        check_unseen(folder, corpus.records.iloc[rows["test"]], corpus.each(rows["test"]), corpus.alphabet, corpus.assembly)
+    laid = _laid(corpus, rows, run_file)
+    if laid:
+        rows, letters = {side: of.rows for side, of in laid.items()}, {side: of.letters for side, of in laid.items()}
 
     judges = {"binary": _judge_binary, "bins": _judge_bins, "masked": _judge_language, "causal": _judge_language}
     judge = judges.get(kind, _judge_targets)
     summary, tables = judge(folders, corpus, rows, letters, run_file.evaluation)
     summary["train"] = _cost(arguments.model)
+    if laid:
+        summary["window"] = run_file.training.window
     for side, table in tables.items():
+        if laid:
+            table.insert(1, "start", laid[side].starts)
+            table.insert(2, "end", laid[side].ends)
         with whole_file(arguments.output / "predictions" / f"{side}.tsv") as path:
             table.to_csv(path, sep="\t", index=False, float_format="%.6g")
     with whole_file(arguments.output / "metrics.json") as path:
@@ -105,6 +114,19 @@ def run(arguments: argparse.Namespace) -> None:
     {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
+
+
+def _laid(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
+    """Of a run of [training] window the windows of each side that are read, train's for the baselines; of others nothing."""
+    from selfattn_bio.data.batches import laid_windows
+
+    if (window := run_file.training.window) is None:
+        return {}
+    k = max(run.tokens.k for run in (run_file, *map(run_file.variant, run_file.variants)))
+    laid = {side: laid_windows(corpus, of_side, window, k) for side, of_side in rows.items()}
+    counts = ", ".join(f"{side} {len(of.rows):,}" for side, of in laid.items())
+    print(f"evaluate: windows of at most {window:,} letters, laid end to end and evenly thinned: {counts}", flush=True)
+    return laid
 
 
 def _check_question(folder: Path, objective: Objective) -> None:

@@ -54,7 +54,7 @@ def _split(corpus: Corpus, rule: Split) -> pd.DataFrame:
     from selfattn_bio.config import ChromosomeSplit, ClusterSplit, GroupSplit, RegionSplit, SpeciesSplit, regions
     from selfattn_bio.sequence import splits
 
-    keys = splits.strand_keys((corpus.letters(i) for i in range(len(corpus))), corpus.alphabet)
+    keys = splits.strand_keys(corpus.each(range(len(corpus))), corpus.alphabet)
     if isinstance(rule, ChromosomeSplit):
         return splits.split_by_chromosome(corpus.records, keys, rule.valid, rule.test)
     if isinstance(rule, RegionSplit):

@@ -1,18 +1,21 @@
 """Which records make a batch, in which order, and how they become letters of one shape.
 
-Hides: length buckets, padding, and augmentation that depends on seed, epoch and record alone, so that a run can be taken up at any
-batch. Training imports it; no torch.
+Hides: windows of long records, length buckets, padding, and augmentation that depends on seed, epoch and record alone, so that a run can
+be taken up at any batch. Training and evaluation import it; no torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence.alphabet import Alphabet
 
 # Batches sorted by length together: little padding, and still a random order. With 50 a tenth of the places was padding on lengths like
 # those of proteins, with 200 it is a thirtieth.
@@ -20,6 +23,8 @@ POOL = 200
 # Lengths are sorted as if each were up to this share longer, drawn anew each epoch: else all epochs of a set that is one pool have the same
 # batches. On lengths like those of proteins it costs half a hundredth of the places.
 NOISE = 0.02
+LAID, LEAST = 1 << 22, 64  # letters of a side in windows laid end to end that are read at most, but LEAST windows at least
+TRIES = 100  # windows of N alone that are drawn again
 
 Letters = NDArray[np.uint8]
 
@@ -32,6 +37,91 @@ def pad_letters(sequences: list[Letters]) -> Letters:
     return padded
 
 
+class Windows:
+    """Records as windows of at most `size` letters, of which one of L letters has ceil(L / size); without a size each record is one.
+
+    With size 4, records of 10 and 3 letters have the windows 0, 1, 2 and 3: [0, 4), [4, 8), [8, 10) of the first, [0, 3) of the second.
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], size: int | None) -> None:
+        self.lengths, self.size = lengths, size or int(lengths.max(initial=1))
+        self._ends = np.cumsum(-(-lengths // self.size))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def drawn(self) -> NDArray[np.int64]:
+        """Letters of each window as an epoch draws them, (len,): of a record longer than `size` all are of `size` letters."""
+        return np.repeat(np.minimum(self.lengths, self.size), np.diff(self._ends, prepend=0))
+
+    def records(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The record of each window, and which of the record's it is, from 0; both as many as `windows`."""
+        records = np.searchsorted(self._ends, windows, "right")
+        return records, windows - np.where(records > 0, self._ends[records - 1], 0)
+
+    def laid(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Record, start and end (0-based half-open, letters) of windows laid end to end, in order, evenly thinned to LAID letters."""
+        most = max(LEAST, LAID // self.size)
+        chosen = np.arange(len(self)) if len(self) <= most else np.arange(most) * len(self) // most
+        records, number = self.records(chosen)
+        return records, number * self.size, np.minimum((number + 1) * self.size, self.lengths[records])
+
+
+class Laid(NamedTuple):
+    """Windows over records of a corpus: row of its table, start and end (0-based half-open, letters), each (n,), and letters."""
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    letters: list[Letters]
+
+
+def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int) -> Laid:
+    """The windows of `Windows.laid` over these records, always the same.
+
+    Left out are windows of N (X) alone, and of less than `least` letters. They are read here, at most LAID letters or LEAST windows.
+
+    Raises
+    ------
+    CorpusError
+        If none is left.
+    """
+    records, starts, ends = Windows(corpus.records["length"].to_numpy()[rows], size).laid()
+    letters = [corpus.letters(int(rows[record]))[start:end].copy() for record, start, end in zip(records, starts, ends, strict=True)]
+    corpus.let_go()
+    kept = [i for i, row in enumerate(letters) if len(row) >= least and not _unknown(row, corpus.alphabet)]
+    if not kept:
+        message = f"windows of {size:,} letters must hold known ones, got {corpus.alphabet.unknown} alone in the {len(letters):,} looked at"
+        raise CorpusError(message, place=str(corpus.path), cure="Put another record on this side of the split")
+    return Laid(rows[records[kept]], starts[kept], ends[kept], [letters[i] for i in kept])
+
+
+def _unknown(letters: Letters, alphabet: Alphabet) -> bool:
+    return bool((letters == ord(alphabet.unknown)).all())
+
+
+class Epoch(Sequence[NDArray[np.int64]]):
+    """The batches of an epoch, each cut out of the order of its records when it is asked for: an epoch may have millions."""
+
+    def __init__(self, order: NDArray[np.int64], batch_size: int, batches: NDArray[np.int64]) -> None:
+        self._order, self._size, self._batches = order, batch_size, batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    @overload
+    def __getitem__(self, number: int) -> NDArray[np.int64]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[NDArray[np.int64]]: ...
+
+    def __getitem__(self, number: int | slice) -> NDArray[np.int64] | Sequence[NDArray[np.int64]]:
+        if isinstance(number, slice):
+            return Epoch(self._order, self._size, self._batches[number])
+        start = self._batches[number] * self._size
+        return self._order[start : start + self._size]
+
+
 @dataclass(frozen=True)
 class BatchOrder:
     """The batches of an epoch: all records once, those of a batch of similar length, in an order drawn from seed and epoch.
@@ -39,7 +129,7 @@ class BatchOrder:
     Parameters
     ----------
     lengths
-        Letters per record, (n,).
+        Letters per record, or window, (n,).
     batch_size
         Records to a batch; the last of an epoch may be smaller.
     """
@@ -48,20 +138,22 @@ class BatchOrder:
     batch_size: int
     seed: int
 
-    def epoch(self, number: int) -> list[NDArray[np.int64]]:
+    def epoch(self, number: int) -> Epoch:
         """Row numbers into `lengths`, batch by batch."""
         rng = np.random.default_rng((self.seed, number))
         order = rng.permutation(len(self.lengths))
         if np.ptp(self.lengths):  # else there is nothing to sort
-            as_sorted, pool = self.lengths * rng.uniform(1, 1 + NOISE, len(order)), POOL * self.batch_size
+            as_sorted, pool = rng.uniform(1, 1 + NOISE, len(order)), POOL * self.batch_size
+            as_sorted *= self.lengths
             for start in range(0, len(order), pool):
                 part = order[start : start + pool]
                 order[start : start + pool] = part[np.argsort(as_sorted[part])]
-        batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
-        return [batches[i] for i in rng.permutation(len(batches))]
+        return Epoch(order, self.batch_size, rng.permutation(-(-len(order) // self.batch_size)))
 
     def efficiency(self) -> float:
         """Share of the places of the first epoch's batches that hold letters, not padding."""
+        if not np.ptp(self.lengths):
+            return 1.0
         batches = self.epoch(0)
         return float(self.lengths.sum() / sum(len(rows) * int(self.lengths[rows].max()) for rows in batches))
 
@@ -84,6 +176,9 @@ class Augmentation:
 
     With `multiple` a moved record has the same number of letters wherever it moved, a multiple of it, if it is long enough: long records
     of one length then need no padding, which cost a third of their steps.
+
+    Of a record longer than `window` a window of so many letters is drawn, each start as often as any other; one of N (X) alone is drawn
+    again, up to TRIES times. It is not moved besides.
     """
 
     shift: int
@@ -92,19 +187,16 @@ class Augmentation:
     seed: int
     substitution: float = 0.0
     multiple: int = 0
+    window: int | None = None
 
-    def view(self, corpus: Corpus, record: int, epoch: int) -> tuple[Letters, View]:
-        """The letters of a record of the corpus as epoch `epoch` shows them, and which of its letters they are."""
+    def view(self, corpus: Corpus, record: int, epoch: int, number: int = 0) -> tuple[Letters, View]:
+        """The letters of a record of the corpus, or its window `number`, as epoch `epoch` shows them, and which of its letters they are."""
         letters = corpus.letters(record)
-        if not (self.shift or self.reverse_complement or self.substitution):
+        long = bool(self.window and len(letters) > self.window)
+        if not (long or self.shift or self.reverse_complement or self.substitution):
             return letters, View(0, len(letters), False)
-        rng = np.random.default_rng((self.seed, epoch, record))
-        by = int(rng.integers(-self.shift, self.shift + 1))
-        if len(letters) - abs(by) < self.min_length:
-            by = 0
-        first, last = max(by, 0), len(letters) + min(by, 0)
-        if self.multiple and (length := (len(letters) - 2 * self.shift) // self.multiple * self.multiple):
-            first, last = self.shift + by, self.shift + by + length
+        rng = np.random.default_rng((self.seed, epoch, record, number) if long else (self.seed, epoch, record))
+        first, last = self._drawn(letters, corpus.alphabet, rng) if long else self._moved(len(letters), rng)
         view = View(first, last, bool(self.reverse_complement and rng.random() < 0.5))
         letters = letters[view.first : view.last]
         if view.turned:
@@ -113,6 +205,21 @@ class Augmentation:
             drawn = rng.choice(np.frombuffer(corpus.alphabet.letters.encode(), np.uint8), len(letters))
             letters = np.where(rng.random(len(letters)) < self.substitution, drawn, letters)
         return letters, view
+
+    def _drawn(self, letters: Letters, alphabet: Alphabet, rng: np.random.Generator) -> tuple[int, int]:
+        size = self.window or len(letters)
+        for first in rng.integers(len(letters) - size + 1, size=TRIES).tolist():
+            if not _unknown(letters[first : first + size], alphabet):
+                break
+        return first, first + size
+
+    def _moved(self, length: int, rng: np.random.Generator) -> tuple[int, int]:
+        by = int(rng.integers(-self.shift, self.shift + 1))
+        if length - abs(by) < self.min_length:
+            by = 0
+        if self.multiple and (whole := (length - 2 * self.shift) // self.multiple * self.multiple):
+            return self.shift + by, self.shift + by + whole
+        return max(by, 0), length + min(by, 0)
 
     def letters(self, corpus: Corpus, record: int, epoch: int) -> Letters:
         """The letters of a record of the corpus as epoch `epoch` shows them."""

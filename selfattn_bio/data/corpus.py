@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # it brings genomes and numba along, which no command that op
     from selfattn_bio.data.sources import Source
 
 SUMMARY = "corpus.json"
+PASSED = 1 << 26  # letters of a pass that are held at most, but for those of a longer record
 
 
 class Corpus:
@@ -48,7 +50,9 @@ class Corpus:
         self.alphabet = get_alphabet(summary["alphabet"])
         self.assembly: str = summary["assembly"]
         self.fingerprint: str = summary["fingerprint"]
-        self._letters = np.memmap(path / LETTERS, np.uint8, mode="r")
+        with (path / LETTERS).open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._letters = np.frombuffer(self._map, np.uint8)
         self._offsets, self._lengths = records["offset"].to_numpy(), records["length"].to_numpy()
         self._room: tuple[int, NDArray[np.int64]] = (0, np.zeros(0, np.int64))  # a length, and how many windows of it end each record
 
@@ -59,6 +63,22 @@ class Corpus:
         """ASCII upper-case letters of record `i` (its row in `records`), (L,): a read-only view of the file."""
         offset = self._offsets[i]
         return self._letters[offset : offset + self._lengths[i]]
+
+    def each(self, rows: Iterable[int]) -> Iterator[NDArray[np.uint8]]:
+        """The letters of these records one after the other; those passed are let go, so that a pass holds no more than PASSED of them, or
+        the longest record."""
+        held = 0
+        for i in rows:
+            if held and held + self._lengths[i] > PASSED:
+                self.let_go()
+                held = 0
+            yield self.letters(i)
+            held += self._lengths[i]
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Count no letters that were read as memory of this process any more: the system maps them again when they are asked for."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
     def masked(self, i: int) -> NDArray[np.bool_]:
         """Which letters of record `i` were lower case, (L,).

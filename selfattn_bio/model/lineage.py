@@ -5,7 +5,7 @@ Hides: the table in the model folder. Training writes it, `evaluate` checks by i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class Lineage:
     seen: pd.DataFrame
     parents: list[dict[str, Any]]
 
-    def check(self, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
+    def check(self, records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
         """Refuse, before a training, test records that the model or a parent of it saw; as `check_unseen`."""
         _refuse(self.seen, records, letters, alphabet, assembly, self.folder)
 
@@ -62,7 +62,7 @@ def lineage_of(folder: Path) -> Lineage:
 
 
 def seen_table(
-    records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, parents_saw: pd.DataFrame | None
+    records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, parents_saw: pd.DataFrame | None
 ) -> pd.DataFrame:
     """Records that a model was trained and chosen on, and those that its parents saw, if it has any.
 
@@ -76,7 +76,7 @@ def seen_table(
     return own if parents_saw is None else pd.concat([own, parents_saw.assign(by_parent=True)], ignore_index=True)
 
 
-def check_unseen(folder: Path, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
+def check_unseen(folder: Path, records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
     """Refuse records that a parent of the model saw: the same letters on either strand, or a place that overlaps on the same assembly.
 
     Where one of the two names no assembly ([data] assembly), places are compared as if they were of the same.
@@ -92,7 +92,7 @@ def check_unseen(folder: Path, records: pd.DataFrame, letters: Sequence[NDArray[
 
 
 def _refuse(
-    seen: pd.DataFrame, records: pd.DataFrame, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, folder: Path
+    seen: pd.DataFrame, records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, folder: Path
 ) -> None:
     known = set(seen["key"])
     bad = np.array([key.hex()[:32] in known for key in strand_keys(letters, alphabet)], dtype=bool)

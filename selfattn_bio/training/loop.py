@@ -29,6 +29,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from selfattn_bio.config import RunFile
+from selfattn_bio.data.batches import Windows, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
@@ -181,8 +182,7 @@ class Trainer:
         self.lineage = lineage_of(run.transfer.folder) if run.transfer else None
         if self.lineage:  # `evaluate` would refuse it after the training
             test = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
-            letters = [corpus.letters(int(row)) for row in test]
-            self.lineage.check(corpus.records.iloc[test], letters, corpus.alphabet, corpus.assembly)
+            self.lineage.check(corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly)
         self.run, sides = read_sides(run, corpus, split_path)
         self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
         self.train, self.valid = sides["train"], sides["valid"]
@@ -340,9 +340,15 @@ class Trainer:
             for buffer in self.average.buffers():
                 torch.distributed.broadcast(buffer, src=0)
         if isinstance(objective := self.objective, OfTokens):  # each process measures all
-            letters = [self.corpus.letters(int(row)) for row in self.valid.rows]
+            letters = self.letters_of(self.valid)
             return self._unless_stopped(lambda: objective.measure(self.scorer, letters, self.valid.targets))
         return objective.measure(self.outputs_of(self.valid), self.valid.targets)
+
+    def letters_of(self, side: Side) -> list[NDArray[np.uint8]]:
+        """Of each record of a side, or of windows laid end to end over its records: what is measured, and what inputs look like."""
+        if (window := self.run.training.window) is None:
+            return [self.corpus.letters(int(row)) for row in side.rows]
+        return laid_windows(self.corpus, side.rows, window, self.run.tokens.k).letters
 
     def outputs_of(self, side: Side) -> NDArray[np.float64]:
         """(n, C) outputs of a side; each process scores its part."""
@@ -413,19 +419,18 @@ class Trainer:
         if not self.fabric.is_global_zero:
             return
         rows = np.concatenate([self.train.rows, self.valid.rows])
-        letters = [self.corpus.letters(int(row)) for row in rows]
+        alphabet, assembly, num_train = self.corpus.alphabet, self.corpus.assembly, len(self.train.rows)
         conformal = {} if outputs is None else fit_conformal(self.run.objective, outputs, self.valid.targets)
-        num_train = len(self.train.rows)
-        reference = Reference.of(self.corpus.alphabet, letters[:num_train], letters[num_train:], conformal)
-        seen = seen_table(
-            self.corpus.records.iloc[rows], letters, self.corpus.alphabet, self.corpus.assembly, self.lineage.seen if self.lineage else None
-        )
+        letters = {side: self.letters_of(of_side) for side, of_side in (("train", self.train), ("valid", self.valid))}
+        reference = Reference.of(alphabet, letters["train"], letters["valid"], conformal)
+        parents_saw = self.lineage.seen if self.lineage else None
+        seen = seen_table(self.corpus.records.iloc[rows], self.corpus.each(rows), alphabet, assembly, parents_saw)
         provenance = {
             "calibration": calibration,
             "parents": self.lineage.parents if self.lineage else [],
             "num_train": num_train,
             "num_valid": len(self.valid.rows),
-            "median_length": int(np.median([len(row) for row in letters])),
+            "median_length": int(np.median(self.corpus.records["length"].to_numpy()[rows])),
             **({"num_positive": int(self.train.targets.sum())} if self.run.objective.kind == "binary" else {}),
             "best_step": self.progress.best_step,
             **provenance,
@@ -475,6 +480,13 @@ class Trainer:
 
     def say_what_starts(self, threads: int) -> None:
         """The size of the network and of the data, on what it runs, and what is not known of a parent."""
+        if window := self.run.training.window:
+            laid = len(laid_windows(self.corpus, self.valid.rows, window, self.run.tokens.k).letters)
+            of_valid = len(Windows(self.corpus.records["length"].to_numpy()[self.valid.rows], window))
+            self._say(
+                f"windows of at most {window:,} letters: {len(self.stream.windows):,} are drawn an epoch, valid is measured on {laid:,} of "
+                f"{of_valid:,} laid end to end"
+            )
         processes = f"{self.fabric.world_size} processes, each " if self.fabric.world_size > 1 else ""
         self._say(
             f"{sum(p.numel() for p in self.bare.parameters()):,} parameters, {len(self.train.rows):,} train and "

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from selfattn_bio import config
-from selfattn_bio.data.batches import BatchOrder
+from selfattn_bio.data.batches import BatchOrder, Windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.scoring.scorer import BATCH_LETTERS
@@ -39,7 +39,7 @@ class Lengths:
     Parameters
     ----------
     longest
-        Letters of the longest record.
+        Letters of the longest record, or window.
     spread
         Lengths of the batches as shares of the longest, a few for all, rising to 1.
     valid
@@ -65,11 +65,17 @@ class Lengths:
         lengths = corpus.records["length"].to_numpy()
         valid, test = _shares(run.split, corpus)
         train = lengths[~(valid | test)] if (~(valid | test)).any() else lengths
-        batches = BatchOrder(train, run.training.batch_size, run.training.seed).epoch(0)
-        shares = np.quantile([train[rows].max() for rows in batches], (np.arange(SPREAD) + 0.5) / SPREAD) / lengths.max()
+        of_train, of_valid = (Windows(of_side, run.training.window) for of_side in (train, lengths[valid]))
+        drawn, longest = of_train.drawn(), min(int(lengths.max()), run.training.window or int(lengths.max()))
+        batches = BatchOrder(drawn, run.training.batch_size, run.training.seed).epoch(0)
+        shares = np.quantile([drawn[rows].max() for rows in batches], (np.arange(SPREAD) + 0.5) / SPREAD) / longest
         spread = (*shares[:-1].tolist(), 1.0)
-        scored = min(BATCH_LETTERS, int(valid.sum()) * int(lengths.max()))
-        return cls(int(lengths.max()), spread, int(lengths[valid].sum()), scored, corpus.path, int(lengths.sum()))
+        measured = int(lengths[valid].sum())
+        if run.training.window:
+            _, starts, ends = of_valid.laid()
+            measured = int((ends - starts).sum())
+        scored = min(BATCH_LETTERS, len(of_valid) * longest)
+        return cls(longest, spread, measured, scored, corpus.path, int(lengths.sum()))
 
 
 @dataclass(frozen=True)

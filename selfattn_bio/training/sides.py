@@ -6,6 +6,7 @@ Hides: checks of labels and lengths, shuffled labels, epochs. The loop alone use
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import BinsObjective, RunFile
-from selfattn_bio.data.batches import Augmentation, BatchOrder, pad_letters
+from selfattn_bio.data.batches import Augmentation, BatchOrder, Letters, View, Windows, pad_letters
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.measures import check_known, fitted, objects, targets_of
@@ -95,20 +96,21 @@ class Stream:
     def __init__(self, run: RunFile, corpus: Corpus, side: Side) -> None:
         training = run.training
         self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
-        self.order = BatchOrder(corpus.records["length"].to_numpy()[side.rows], training.batch_size, training.seed)
+        self.windows = Windows(corpus.records["length"].to_numpy()[side.rows], training.window)
+        self.order = BatchOrder(self.windows.drawn(), training.batch_size, training.seed)
         multiple = run.objective.bin if isinstance(run.objective, BinsObjective) else 0
         self.augmentation = Augmentation(
-            training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution, multiple
+            training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution, multiple, training.window
         )
         self.move_points = run.objective.kind == "bins"  # with the letters; other targets are of the record as a whole
-        self.per_epoch = math.ceil(len(side.rows) / training.batch_size)
-        self._epoch: tuple[int, list[NDArray[np.int64]]] = (-1, [])
+        self.per_epoch = math.ceil(len(self.windows) / training.batch_size)
+        self._epoch: tuple[int, Sequence[NDArray[np.int64]]] = (-1, [])
 
     def epoch_of(self, step: int) -> float:
         return step * self.accumulate / self.per_epoch
 
     def batches(self, step: int) -> list[tuple[int, NDArray[np.int64]]]:
-        """(epoch, rows of the side) of each batch of a step."""
+        """(epoch, windows of the side) of each batch of a step; without [training] window they are its rows."""
         found = []
         for position in range(step * self.accumulate, (step + 1) * self.accumulate):
             epoch, at = divmod(position, self.per_epoch)
@@ -118,14 +120,29 @@ class Stream:
         return found
 
     def ids(self, step: int) -> list[str]:
-        """The records of a step."""
-        rows = np.concatenate([rows for _, rows in self.batches(step)])
-        return self.corpus.records["id"].iloc[self.side.rows[rows]].tolist()
+        """The records of a step; of a window also its place."""
+        ids, found = self.corpus.records["id"], []
+        for epoch, windows in self.batches(step):
+            records = self.side.rows[self.windows.records(windows)[0]]
+            if self.augmentation.window is None:
+                found += ids.iloc[records].tolist()
+                continue
+            places = zip(records, self._views(epoch, windows), strict=True)
+            found += [f"{ids.iloc[record]}:{view.first}-{view.last}" for record, (_, view) in places]
+        return found
 
-    def examples(self, epoch: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray]:
-        """Padded letters (B, L) and targets (B, ...) of rows of the side."""
-        views = [self.augmentation.view(self.corpus, int(record), epoch) for record in self.side.rows[rows]]
-        targets = self.side.targets[rows]
+    def examples(self, epoch: int, windows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray]:
+        """Padded letters (B, L) and targets (B, ...) of windows of the side."""
+        views = self._views(epoch, windows)
+        targets = self.side.targets[self.windows.records(windows)[0]]
         if self.move_points:
             targets = objects([points.seen(*view) for points, (_, view) in zip(targets, views, strict=True)])
-        return pad_letters([letters for letters, _ in views]), targets
+        letters = pad_letters([letters for letters, _ in views])
+        if self.augmentation.window:  # else a long training holds the whole corpus in the end
+            self.corpus.let_go()
+        return letters, targets
+
+    def _views(self, epoch: int, windows: NDArray[np.int64]) -> list[tuple[Letters, View]]:
+        records, numbers = self.windows.records(windows)
+        each = zip(self.side.rows[records].tolist(), numbers.tolist(), strict=True)
+        return [self.augmentation.view(self.corpus, record, epoch, number) for record, number in each]

@@ -117,6 +117,10 @@ def test_byte_order_mark_is_read(tmp_path):
             '[model]\nkind = "attention"\nstem = { kind = "conv", kernl = 5 }',
             "task.toml:6: model.stem.kernl must be a known key, got 'kernl' (did you mean 'kernel'?)",
         ),
+        (
+            "[training]\nwindow = 100",
+            "task.toml:1: training.window must go with objective 'masked' or 'causal', got 'binary': its labels are of whole records",
+        ),
         ("[training]\nlearning_rate = -1", "task.toml:5: training.learning_rate must be greater than 0, got -1"),
         ("[training]\nmax_steps = true", "task.toml:5: training.max_steps must be a valid integer, got True"),
         ('[training]\nmax_steps = "200"', "task.toml:5: training.max_steps must be a valid integer, got '200'"),

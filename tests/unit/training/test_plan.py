@@ -205,6 +205,24 @@ def test_what_is_out_of_memory_and_what_is_not():
     assert not any(map(is_out_of_memory, (RuntimeError("shape"), OSError("no file"), ValueError("can't allocate memory"))))
 
 
+def test_lengths_of_windows(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = (f">r{i}\n{''.join(rng.choice(list('ACGT'), 60 if i else 9000))}\n" for i in range(20))
+    (tmp_path / "a.fa").write_text("".join(rows))
+    corpus = build_corpus([(tmp_path / "a.fa", None)], tmp_path / "corpus", Rules(DNA))
+    run = config.RunFile.model_validate(
+        {
+            "data": {"sequences": "a.fa"},
+            "objective": {"kind": "masked"},
+            "model": {"kind": "attention", "stem": {"kind": "none"}},
+            "training": {"window": 100, "batch_size": 4},
+        }
+    )
+    lengths = Lengths.of(run, corpus)
+    assert (lengths.longest, lengths.letters, lengths.spread[-1]) == (100, 9000 + 19 * 60, 1.0)
+    assert max(lengths.spread) <= 1.0
+
+
 def test_lengths_of_a_corpus(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("a", "b"):

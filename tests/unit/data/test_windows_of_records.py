@@ -1,0 +1,138 @@
+"""Windows of records longer than a training input: where they lie, that all of a record is drawn, and what they take."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from selfattn_bio.data import batches, corpus
+from selfattn_bio.data.batches import Augmentation, BatchOrder, Windows, laid_windows
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence.alphabet import DNA
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def build(*texts):
+        (tmp_path / "a.fa").write_text("".join(f">r{i}\n{text}\n" for i, text in enumerate(texts)))
+        return build_corpus([(tmp_path / "a.fa", None)], tmp_path / "corpus", Rules(DNA))
+
+    return build
+
+
+def random_text(length, seed=0):
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+
+
+def test_a_worked_example():
+    windows = Windows(np.array([10, 3]), 4)
+    assert len(windows) == 4
+    assert windows.drawn().tolist() == [4, 4, 4, 3]
+    assert [part.tolist() for part in windows.records(np.arange(4))] == [[0, 0, 0, 1], [0, 1, 2, 0]]
+    assert [part.tolist() for part in windows.laid()] == [[0, 0, 0, 1], [0, 4, 8, 0], [4, 8, 10, 3]]
+
+
+def test_without_a_size_each_record_is_one():
+    lengths = np.array([10, 3, 7])
+    windows = Windows(lengths, None)
+    assert windows.drawn().tolist() == lengths.tolist()
+    assert [part.tolist() for part in windows.records(np.array([2, 0, 1]))] == [[2, 0, 1], [0, 0, 0]]
+
+
+def test_drawn_windows_lie_within_their_record_and_all_of_it_is_drawn(folder):
+    texts = [random_text(23, 1), random_text(5, 2), random_text(40, 3)]
+    built = folder(*texts)
+    augmentation = Augmentation(shift=4, reverse_complement=False, min_length=1, seed=0, window=8)
+    seen = {0: set(), 2: set()}
+    for epoch in range(150):
+        for record, number in ((0, 0), (0, 1), (0, 2), (2, 0), (2, 4)):
+            letters, view = augmentation.view(built, record, epoch, number)
+            assert bytes(letters).decode() == texts[record][view.first : view.last]
+            assert (view.last - view.first, view.turned) == (8, False)
+            seen[record].add(view.first)
+    assert seen == {0: set(range(16)), 2: set(range(33))}  # each start, the first and the last among them
+    short = Augmentation(shift=0, reverse_complement=False, min_length=1, seed=0, window=8)
+    assert bytes(short.letters(built, 1, 0)).decode() == texts[1]
+
+
+def test_windows_of_an_epoch_differ_and_depend_on_seed_epoch_and_number_alone(folder):
+    built = folder(random_text(5000))
+
+    def first(seed, epoch, number):
+        return Augmentation(0, False, 1, seed, window=10).view(built, 0, epoch, number)[1].first
+
+    assert first(3, 1, 2) == first(3, 1, 2)
+    assert len({first(3, 1, 2), first(4, 1, 2), first(3, 2, 2), first(3, 1, 3)}) == 4
+
+
+def test_windows_of_n_alone_are_drawn_again(folder):
+    built = folder("N" * 300 + random_text(300) + "N" * 300)
+    views = [Augmentation(0, False, 1, 0, window=10).view(built, 0, epoch)[0] for epoch in range(300)]
+    assert not any((letters == ord("N")).all() for letters in views)  # two of three starts are of N alone
+    rare = folder("N" * 100_000 + "ACGT")
+    letters, _ = Augmentation(0, False, 1, 0, window=10).view(rare, 0, 0)
+    assert bytes(letters) == b"N" * 10  # not for ever
+
+
+def test_laid_windows_are_fixed_and_thinned_evenly(folder, monkeypatch):
+    texts = [random_text(1003, 1), random_text(7, 2), "N" * 40 + random_text(60, 3)]
+    built = folder(*texts)
+    rows = np.array([0, 1, 2])
+    laid = laid_windows(built, rows, 20, least=4)
+    places = [(row, start, start + 20) for row, length in ((0, 1000), (2, 100)) for start in range(0, length, 20)]
+    # the last 3 letters of the first are fewer than 4, and the first two windows of the third are N alone
+    assert list(zip(laid.rows, laid.starts, laid.ends, strict=True)) == sorted([*places[:-5], (1, 0, 7), *places[-3:]])
+    for row, start, end, letters in zip(*laid, strict=True):
+        assert bytes(letters).decode() == texts[row][start:end]
+    monkeypatch.setattr(batches, "LAID", 200)
+    monkeypatch.setattr(batches, "LEAST", 5)
+    thinned = laid_windows(built, rows[:1], 20, least=4)
+    assert thinned.starts.tolist() == [20 * (i * 51 // 10) for i in range(10)]
+    again = laid_windows(built, rows[:1], 20, least=4)
+    assert [bytes(row) for row in thinned.letters] == [bytes(row) for row in again.letters]
+    assert len(laid_windows(built, rows[:1], 100, least=4).rows) == 5
+
+
+def test_a_side_of_windows_of_n_alone_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(batches, "LEAST", 2)
+    monkeypatch.setattr(batches, "LAID", 1)
+    built = folder("N" * 5000 + "ACGTACGT")
+    with pytest.raises(CorpusError, match="windows of 10 letters must hold known ones, got N alone in the 2 looked at"):
+        laid_windows(built, np.array([0]), 10, least=4)
+
+
+def test_ten_million_windows_take_a_few_hundred_megabytes():
+    lengths = np.full(100, 10**8)
+    tracemalloc.start()
+    windows = Windows(lengths, 1000)
+    order = BatchOrder(windows.drawn(), 1, seed=0)  # the most batches there can be
+    epoch = order.epoch(0)
+    found = windows.records(epoch[12_345])
+    assert order.efficiency() == 1.0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(windows), len(epoch), len(found[0])) == (10**7, 10**7, 1)
+    assert peak < 350e6, f"{peak / 1e6:.0f} MB"
+
+
+def test_a_pass_holds_few_letters_and_those_let_go_are_read_again(folder, monkeypatch):
+    texts = [random_text(200_000, i) for i in range(40)]
+    built = folder(*texts)
+    monkeypatch.setattr(corpus, "PASSED", 1 << 20)
+
+    def mapped():
+        with open("/proc/self/smaps") as file:
+            lines = iter(file)
+            for line in lines:
+                if "letters.bin" in line:
+                    return next(int(each.split()[1]) for each in lines if each.startswith("Rss:")) * 1024
+        return 0
+
+    most = 0
+    for text, letters in zip(texts, built.each(range(40)), strict=True):
+        assert bytes(letters).decode() == text
+        most = max(most, mapped())
+    assert 0 < most < 3e6
+    assert mapped() == 0
+    assert bytes(built.letters(7)).decode() == texts[7]
