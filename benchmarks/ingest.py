@@ -1,7 +1,8 @@
 """Speed and memory of ingest, of opening a corpus and of drawing windows, on generated files of the size asked for.
 
 python benchmarks/ingest.py [--size 1000] [--folder /tmp]: each file is ingested by the command, in a process of its own; figures are of its
-processor time (start and imports of a second among it) and of its peak of resident memory, beside bytes of the uncompressed file.
+processor time (start and imports of a second among it) and of its peak of resident memory, beside bytes of the uncompressed file. With
+--train it is one genome, which is ingested, split by chromosome and trained on: a small masked model, 20 steps of windows of 1,024 letters.
 """
 
 from __future__ import annotations
@@ -23,10 +24,39 @@ from selfattn_bio.data.corpus import Corpus
 LINE, ROWS = 60, 100_000
 WINDOWS, LENGTH, BATCH = 500_000, 300, 1000
 Blocks = Iterator[bytes]
+RUN = """
+[data]
+sequences = "genome.fa"
+header = '(?P<chrom>\\w+)'
+max_length = 1_000_000_000
+
+[split]
+kind = "chromosome"
+valid = ["chr1"]
+test = ["chr2"]
+
+[objective]
+kind = "masked"
+
+[model]
+kind = "attention"
+members = 1
+embed_dim = 32
+num_layers = 1
+feedforward_dim = 64
+stem = { kind = "none" }
+pattern = { kind = "window", window = 32 }
+
+[training]
+window = 1024
+max_steps = 20
+batch_size = 16
+warmup_steps = 5
+"""
 PROCESS = """
 import re, sys, time
 from selfattn_bio.cli.main import main
-code = main(["ingest", "--sequences", sys.argv[1], "--alphabet", "dna", "--output", sys.argv[2]])
+code = main(sys.argv[1:])
 print(time.process_time(), re.search(r"VmHWM: +([0-9]+)", open("/proc/self/status").read().replace("\\t", " "))[1], file=sys.stderr)
 sys.exit(code)
 """
@@ -72,10 +102,28 @@ def one_line(size: int) -> Blocks:
         yield more().replace(b"\n", b"")
 
 
-def measured(file: Path, output: Path) -> tuple[float, float]:
-    """Processor seconds and peak MB of one ingest."""
-    told = subprocess.run([sys.executable, "-c", PROCESS, file, output], check=True, capture_output=True, text=True).stderr.split()
-    return float(told[0]), float(told[1]) / 1000
+def measured(*command: str | Path, folder: Path | None = None) -> tuple[float, float]:
+    """Processor seconds and peak MB of one command."""
+    told = subprocess.run([sys.executable, "-c", PROCESS, *command], check=True, capture_output=True, text=True, cwd=folder).stderr.split()
+    return float(told[-2]), float(told[-1]) / 1000
+
+
+def train(size: int, folder: Path) -> None:
+    """Ingest, split and train on one genome, and print what each took."""
+    with (folder / "genome.fa").open("wb") as handle:
+        written = sum(map(handle.write, genome(size)))
+    (folder / "run.toml").write_text(RUN)
+    common = ["--run-file", "run.toml", "--corpus", "corpus"]
+    commands: dict[str, list[str]] = {
+        "ingest": ["--run-file", "run.toml", "--output", "corpus"],
+        "split": [*common, "--output", "split.tsv"],
+        "train": [*common, "--split", "split.tsv", "--threads", "1", "--output", "model"],
+    }
+    print(f"genome of {written / 1e6:,.0f} MB\n{'command':10} {'s':>7} {'wall s':>7} {'peak MB':>8}", flush=True)
+    for name, arguments in commands.items():
+        begun = time.monotonic()
+        seconds, peak = measured(name, *arguments, folder=folder)
+        print(f"{name:10} {seconds:7.1f} {time.monotonic() - begun:7.1f} {peak:8.0f}", flush=True)
 
 
 def main() -> None:
@@ -84,8 +132,13 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the files are made, and removed (default: %(default)s)"
     )
+    parser.add_argument("--train", action="store_true", help="ingest, split and train on one genome instead")
     arguments = parser.parse_args()
     size = arguments.size * 10**6
+    if arguments.train:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            train(size, Path(folder))
+        return
     kinds: dict[str, tuple[Callable[[], Blocks], bool]] = {
         "genome": (lambda: genome(size), False),
         "genome, half of it in lower case": (lambda: genome(size, masked=True), False),
@@ -101,7 +154,7 @@ def main() -> None:
             with gzip.open(file, "wb", compresslevel=6) if zipped else file.open("wb") as handle:
                 for block in make():
                     written += handle.write(block)
-            seconds, peak = measured(file, corpus)
+            seconds, peak = measured("ingest", "--sequences", file, "--alphabet", "dna", "--output", corpus)
             begun = time.process_time()
             opened = Corpus.open(corpus)
             opening = time.process_time() - begun
