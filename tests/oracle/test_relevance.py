@@ -9,7 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from selfattn_bio import config
-from selfattn_bio.interpret.relevance import attnlrp_rules, attnlrp_scores, embedding_gradient, project_to_letters
+from selfattn_bio.interpret.relevance import ATTNLRP, gradient_at, gradient_scores, project_to_letters, relevance_rules
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.heads import equal_parts
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
@@ -100,7 +100,7 @@ def test_hooks_equal_the_rules_written_out(section):
     logits = written_out(network, embeddings, ids != 0)
     assert_close(logits, network(ids)[:, 0, 0])  # the oracle is the same network
     expected = torch.autograd.grad(logits.sum(), embeddings)[0]
-    got = embedding_gradient(network, ids)
+    got = gradient_at(network, network.embed(ids), ids)
     assert_close(got, expected)
     plain = torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0]
     assert not torch.allclose(got, plain)
@@ -109,7 +109,9 @@ def test_hooks_equal_the_rules_written_out(section):
 def test_a_cnn_is_explained_by_its_gradient():
     network, ids = network_of(CNN), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
-    assert_close(embedding_gradient(network, ids), torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0])
+    assert_close(
+        gradient_at(network, network.embed(ids), ids), torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0]
+    )
 
 
 def test_outputs_stay_and_hooks_go():
@@ -119,11 +121,11 @@ def test_outputs_stay_and_hooks_go():
     def hooks():
         return sum(len(module._forward_hooks) for module in network.modules())
 
-    with attnlrp_rules(network):
+    with relevance_rules(network, ATTNLRP):
         assert hooks() > 0
         assert_close(network(ids), before)
     assert hooks() == 0
-    with pytest.raises(RuntimeError, match="stop"), attnlrp_rules(network):
+    with pytest.raises(RuntimeError, match="stop"), relevance_rules(network, ATTNLRP):
         raise RuntimeError("stop")
     assert hooks() == 0
 
@@ -131,7 +133,7 @@ def test_outputs_stay_and_hooks_go():
 def test_gelu_has_a_gradient_at_zero():
     module = nn.Sequential(nn.GELU())
     x = torch.tensor([0.0, 1e-9, -2.0, 3.0], requires_grad=True)
-    with attnlrp_rules(module):
+    with relevance_rules(module, ATTNLRP):
         module(x).sum().backward()
     assert_close(x.grad[:2], torch.tensor([0.5, 0.5]))
     assert_close(x.grad[2:] * x.detach()[2:], torch.nn.functional.gelu(x.detach()[2:]))
@@ -186,8 +188,8 @@ def test_projection_is_substitution_on_a_linear_network(alphabet, k, stride):
                 expected[row, at, letter] = scorer.network(scorer.tokens(mutant)).numpy()[0] - base[row]
     ids = scorer.tokens(letters)
     got = project_to_letters(
-        embedding_gradient(scorer.network, ids), ids, scorer.network.embedding.weight.detach(), scorer.tokenizer, length
+        gradient_at(scorer.network, scorer.network.embed(ids), ids), ids, scorer.network.embedding.weight.detach(), scorer.tokenizer, length
     )
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-12)
     assert np.abs(expected).max() > 1
-    np.testing.assert_allclose(attnlrp_scores(scorer, letters), expected - expected.mean(-1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(gradient_scores(scorer, letters), expected - expected.mean(-1, keepdims=True), atol=1e-5)
