@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from selfattn_bio.model.heads import ClsHead
 from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.scorer import Scorer, load_single
 
+T = TypeVar("T")
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
 
@@ -204,8 +206,10 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
     if not has_attention(scorer):
         raise ValueError(f"network must have attention to be read, got kind {scorer.run.model.kind!r}")
     tokens = scorer.tokens(letters)
-    read: dict[nn.Module, tuple[Layer, Tensor, Tensor]] = {}
-    outputs: dict[nn.Module, Tensor] = {}  # of the heads, by output projection
+    layers: dict[Any, Layer] = {}
+    values: dict[Any, Tensor] = {}
+    norms: dict[Any, Tensor] = {}
+    above: dict[Any, Tensor] = {}  # of the heads' outputs, by output projection
 
     def keep(module: SelfAttention, inputs: tuple[Tensor, Tensor]) -> None:
         x, mask = inputs
@@ -213,15 +217,18 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
         v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
         out = module.out.weight.detach().unflatten(1, (q.shape[1], -1)).transpose(0, 1)  # (H, D, Dh)
         squares = (v @ (out.transpose(1, 2) @ out) * v).sum(-1)
-        read[module] = Layer(q, k, module.pattern, module.position, mask), v, squares.clamp(min=0).sqrt()
+        layers[module], values[module] = Layer(q, k, module.pattern, module.position, mask), v
+        norms[module] = squares.clamp(min=0).sqrt()
 
     def keep_output(module: nn.Module, inputs: tuple[Tensor]) -> None:
-        outputs[module] = inputs[0]
+        above[module] = inputs[0]
+
+    def ordered(found: dict[Any, T]) -> tuple[tuple[T, ...], ...]:
+        return tuple(tuple(found[module] for module in modules) for modules in attention)
 
     attention = [[each for each in member.modules() if isinstance(each, SelfAttention)] for member in members]
     handles = [module.register_forward_pre_hook(keep) for modules in attention for module in modules]
     handles += [module.out.register_forward_pre_hook(keep_output) for modules in attention for module in modules]
-    above: tuple[tuple[Tensor, ...], ...] = ()
     try:
         if target is None:
             with torch.inference_mode():
@@ -229,16 +236,14 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
         else:
             with torch.enable_grad():
                 value = target.of(scorer, scorer.network(tokens).mean(1), tokens).sum()
-            gradients = iter(torch.autograd.grad(value, [outputs[module.out] for modules in attention for module in modules]))
-            by_member = [[(module, next(gradients)) for module in modules] for modules in attention]
-            above = tuple(
-                tuple(gradient.unflatten(-1, (read[module][0].q.shape[1], -1)).transpose(1, 2) for module, gradient in pairs)
-                for pairs in by_member
-            )
+            gradients = torch.autograd.grad(value, list(above.values()))
+            by_projection = dict(zip(above, gradients, strict=True))
+            above = {
+                module: by_projection[module.out].unflatten(-1, (layer.q.shape[1], -1)).transpose(1, 2) for module, layer in layers.items()
+            }
     finally:
         for handle in handles:
             handle.remove()
-    layers, values, norms = (tuple(tuple(read[module][part] for module in modules) for modules in attention) for part in range(3))
     of_tokens = scorer.tokenizer.spans(tokens.shape[1])  # (N, 2)
     body: AttentionBody = members[0]  # type: ignore[assignment]
     pool, prefix = body.stem.pool, body.head.num_prefix
@@ -246,4 +251,4 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
     spans = np.concatenate([np.full((prefix, 2), -1), np.stack([starts, ends], axis=1)]).astype(np.int64)
     lengths = np.count_nonzero(letters, axis=1)
     seen = np.arange(len(spans)) == 0 if isinstance(body.head, ClsHead) else spans[:, 0] >= 0
-    return AttentionReading(ids, layers, spans, lengths, seen, values, norms, above)
+    return AttentionReading(ids, ordered(layers), spans, lengths, seen, ordered(values), ordered(norms), ordered(above) if target else ())

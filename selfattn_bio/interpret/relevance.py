@@ -7,7 +7,7 @@ Both are gradient x input where some kinds of operation share their relevance ot
 
 | operation | AttnLRP (Achtibat et al. 2024) | CP-LRP (Ali et al. 2022) | as a hook |
 |---|---|---|---|
-| weights(q, k) @ v | half to the weights (a quarter each to q, k), half to v | all to v | gradients of q, k, v times 1/4, 1/4, 1/2; 0, 0, 1 |
+| weights(q, k) @ v | half to the weights (a quarter to q, to k), half to v | all to v | gradients of q, k, v times 1/4, 1/4, 1/2; 0, 0, 1 |
 | LayerNorm | the deviation is a constant | the same | (x - mean) / deviation.detach() |
 | GELU | the gate act(x) / x is a constant | the same | x * (act(x) / x).detach() |
 

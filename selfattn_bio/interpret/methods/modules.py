@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ def with_modules(network: Network, product: MakeProduct = Product) -> Network:
         What makes the module of a product.
     """
     copied = copy.deepcopy(network).eval()
-    replacements: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {
+    replacements: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
         SelfAttention: lambda part: _Attention(part, product),
         PoolingHead: lambda part: _Pooling(part, product),
         ConvStem: _Stem,
@@ -66,7 +67,9 @@ def with_modules(network: Network, product: MakeProduct = Product) -> Network:
 class _Attention(nn.Module):
     """`SelfAttention` as `reference_attention` computes it."""
 
-    def __init__(self, part: nn.Module, product: MakeProduct) -> None:
+    part: SelfAttention
+
+    def __init__(self, part: SelfAttention, product: MakeProduct) -> None:
         super().__init__()
         self.part, self.scores, self.softmax, self.values = part, product(), nn.Softmax(-1), product()
 
@@ -96,7 +99,9 @@ class _Pooling(nn.Module):
 
     num_prefix = 0
 
-    def __init__(self, part: nn.Module, product: MakeProduct) -> None:
+    part: PoolingHead
+
+    def __init__(self, part: PoolingHead, product: MakeProduct) -> None:
         super().__init__()
         self.part, self.softmax, self.product = part, nn.Softmax(1), product("blph,blhd->bphd")
 
@@ -113,7 +118,9 @@ class _Pooling(nn.Module):
 class _Stem(nn.Module):
     """`ConvStem` without padding."""
 
-    def __init__(self, part: nn.Module) -> None:
+    part: ConvStem
+
+    def __init__(self, part: ConvStem) -> None:
         super().__init__()
         self.part, self.pooling = part, nn.MaxPool1d(part.pool, ceil_mode=True)
         self.token_dim, self.pool = part.token_dim, part.pool
@@ -126,7 +133,9 @@ class _Stem(nn.Module):
 class _Stage(nn.Module):
     """`TowerStage` without padding."""
 
-    def __init__(self, part: nn.Module) -> None:
+    part: TowerStage
+
+    def __init__(self, part: TowerStage) -> None:
         super().__init__()
         self.part, self.pooling = part, nn.MaxPool2d((1, part.pool), ceil_mode=True)
 
@@ -140,7 +149,9 @@ class _Stage(nn.Module):
 class _Cnn(nn.Module):
     """`Cnn` without padding."""
 
-    def __init__(self, part: nn.Module) -> None:
+    part: Cnn
+
+    def __init__(self, part: Cnn) -> None:
         super().__init__()
         self.part, self.token_dim = part, part.token_dim
         self.rectifiers = nn.ModuleList(nn.ReLU() for _ in part.pools)
