@@ -1059,6 +1059,13 @@ class GuidedMethod(Section):
     fraction: float = Field(0.15, gt=0, le=1, description="share of the positions that is mutated")
 
 
+class ConsensusMethod(Section):
+    """AttnLRP of both strands, and where it is highest the mean of that and of measured substitutions."""
+
+    kind: Literal["consensus"] = "consensus"
+    fraction: float = Field(0.15, ge=0, le=1, description="share of the positions that is mutated; 0 = AttnLRP alone")
+
+
 class IntegratedGradientsMethod(Section):
     """The mean gradient on the way from the mean k-mer to the sequence."""
 
@@ -1084,7 +1091,10 @@ class DeepLiftShapMethod(Section):
     seed: Seed = 0
 
 
-Method = Annotated[PlainMethod | GuidedMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod, Field(discriminator="kind")]
+Method = Annotated[
+    PlainMethod | GuidedMethod | ConsensusMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod,
+    Field(discriminator="kind"),
+]
 
 
 class Interpret(Section):
@@ -1497,7 +1507,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
 _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
     **{"split": Split, "objective": Objective, "model": Model},
-    **{"stem": Stem, "position": Position, "pattern": Pattern, "head": Head},
+    **{"stem": Stem, "position": Position, "pattern": Pattern, "head": Head, "method": Method},
 }
 
 
@@ -1506,7 +1516,8 @@ def _kinds(keys: Sequence[str]) -> str:
     of_own_name = TrackTarget if "tracks" in keys else Part  # tracks and parts of several objectives have names of their own
     members = get_args(get_args(_UNIONS.get(keys[-1], of_own_name))[0])
     sections = [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
-    return ", ".join(repr(get_args(section.model_fields["kind"].annotation)[0]) for section in sections if hasattr(section, "model_fields"))
+    kinds = (get_args(section.model_fields["kind"].annotation) for section in sections if hasattr(section, "model_fields"))
+    return ", ".join(map(repr, itertools.chain.from_iterable(kinds)))
 
 
 def _line_of(keys: Sequence[str], text: str) -> int:

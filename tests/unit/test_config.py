@@ -135,6 +135,11 @@ def test_byte_order_mark_is_read(tmp_path):
             "task.toml:5: interpret.method.fraction must be greater than 0, got 0",
         ),
         (
+            '[interpret]\nmethod = { kind = "lrp" }',
+            "task.toml:5: interpret.method.kind must be one of 'attnlrp', 'cp_lrp', 'gradient', 'saturation', 'received', 'rollout', "
+            "'value_rollout', 'gradient_rollout', 'guided', 'consensus', 'integrated_gradients', 'blocks', 'deep_lift_shap', got 'lrp'",
+        ),
+        (
             '[interpret]\ndatabase = "jaspar:human"',
             "task.toml:5: [interpret.database] must be one of jaspar:fungi, jaspar:insects, jaspar:nematodes, jaspar:plants, "
             "jaspar:vertebrates or a path to MEME text, got 'jaspar:human'",

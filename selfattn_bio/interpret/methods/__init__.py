@@ -3,7 +3,7 @@
 | family | kinds |
 |---|---|
 | `gradients` | attnlrp, cp_lrp, gradient, integrated_gradients |
-| `mutagenesis` | guided, saturation, blocks |
+| `mutagenesis` | guided, consensus, saturation, blocks |
 | `deepliftshap` | deep_lift_shap |
 | `attention`, proposals | received, rollout, value_rollout, gradient_rollout |
 """
@@ -15,10 +15,10 @@ from selfattn_bio.interpret.methods.attention import GradientRollout, Received, 
 from selfattn_bio.interpret.methods.base import Method, Proposal, Scoring
 from selfattn_bio.interpret.methods.deepliftshap import DeepLiftShap
 from selfattn_bio.interpret.methods.gradients import CPLRP, AttnLRP, Gradient, IntegratedGradients
-from selfattn_bio.interpret.methods.mutagenesis import Blocks, Guided, Saturation
+from selfattn_bio.interpret.methods.mutagenesis import Blocks, Consensus, Guided, Saturation
 
 _CLASSES = (
-    *(AttnLRP, CPLRP, Gradient, IntegratedGradients, Guided, Saturation, Blocks, DeepLiftShap),
+    *(AttnLRP, CPLRP, Gradient, IntegratedGradients, Guided, Consensus, Saturation, Blocks, DeepLiftShap),
     *(Received, Rollout, ValueRollout, GradientRollout),
 )
 METHODS: dict[str, type[Method]] = {each.name: each for each in _CLASSES}
@@ -34,6 +34,7 @@ __all__ = [
     "METHODS",
     "AttnLRP",
     "Blocks",
+    "Consensus",
     "DeepLiftShap",
     "Gradient",
     "GradientRollout",

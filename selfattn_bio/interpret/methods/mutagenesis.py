@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from selfattn_bio.config import PER_PLACE, PER_TOKEN
 from selfattn_bio.interpret.methods.base import Letters, Scores, Scoring
 from selfattn_bio.interpret.methods.gradients import AttnLRP
 from selfattn_bio.interpret.relevance import centred, importance
@@ -69,6 +70,44 @@ class Guided(Scoring):
         positions = [most_important(scorer, *each, self.fraction) for each in zip(letters, guessed, strict=True)]
         measured = substitution_effects(scorer, letters, positions, target)
         return [joined(guess, where, centred(effects)) for guess, where, effects in zip(guessed, positions, measured, strict=True)]
+
+
+@dataclass(frozen=True)
+class Consensus(Scoring):
+    """AttnLRP of both strands, and where it is highest the mean of that and what substitutions do.
+
+    At the `fraction` of positions of highest AttnLRP importance the measured scores, brought to the norm of the guessed ones over these
+    positions, count half. A confident output hides what a single substitution does, and a guess overlooks what is no line; where
+    both say so, it is likelier so. AttnLRP is the mean over both strands if the model was trained with both and is of whole sequences,
+    else of the strand as given: two strands read alike are two draws of the same.
+
+    Parameters
+    ----------
+    fraction
+        Share of the unambiguous letters to mutate, in [0, 1]; 0: AttnLRP alone.
+
+    Raises
+    ------
+    ValueError
+        If `fraction` is not in [0, 1].
+    """
+
+    name: ClassVar[str] = "consensus"
+    fraction: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fraction <= 1:
+            raise ValueError(f"fraction must be in [0, 1], got {self.fraction}")
+
+    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+        """As `Scoring.scores`."""
+        guessed = AttnLRP().scores(scorer, letters, target)
+        if scorer.run.training.reverse_complement and scorer.run.objective.kind not in (*PER_TOKEN, *PER_PLACE):
+            turned = AttnLRP().scores(scorer, [scorer.alphabet.reverse_complement(sequence) for sequence in letters], target)
+            guessed = [(one + other[::-1, ::-1]) / 2 for one, other in zip(guessed, turned, strict=True)]  # A-C-G-T backwards is T-G-C-A
+        positions = [most_important(scorer, *each, self.fraction) for each in zip(letters, guessed, strict=True)]
+        measured = substitution_effects(scorer, letters, positions, target)
+        return [halfway(guess, where, centred(effects)) for guess, where, effects in zip(guessed, positions, measured, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -151,6 +190,15 @@ def joined(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
     scores = guessed * (np.linalg.norm(measured) / guess if guess > 0 else 0.0)
     scores[positions] = measured
     return scores.astype(np.float32)
+
+
+def halfway(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
+    """`guessed` (L, A), at the positions the mean with `measured` (P, A), which is scaled to the norm of the guess over them."""
+    size = np.linalg.norm(measured)
+    scores = guessed.copy()
+    if size > 0:
+        scores[positions] = (guessed[positions] + measured * (np.linalg.norm(guessed[positions]) / size)) / 2
+    return scores
 
 
 def substitution_effects(scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions], target: Target) -> list[Scores]:

@@ -17,6 +17,7 @@ from selfattn_bio.interpret.methods import (
     METHODS,
     AttnLRP,
     Blocks,
+    Consensus,
     DeepLiftShap,
     Gradient,
     GradientRollout,
@@ -191,6 +192,23 @@ def test_the_default_is_what_it_was_to_the_last_bit():
         np.testing.assert_array_equal(scores, expected)
 
 
+@pytest.mark.parametrize(("turned", "alphabet"), [(True, "dna"), (False, "dna"), (False, "protein")])
+def test_a_consensus_is_halfway_between_attnlrp_and_what_is_measured(turned, alphabet):
+    scorer = scorer_of(alphabet=alphabet, k=1)
+    training = scorer.run.training.model_copy(update={"reverse_complement": turned})
+    scorer = dataclasses.replace(scorer, run=scorer.run.model_copy(update={"training": training}))
+    letters = ascii_of("ACGTTGCATGCATTAGCCAT")
+    guess = gradient_scores(scorer, letters[None])[0]
+    if turned:
+        guess = (guess + gradient_scores(scorer, scorer.alphabet.reverse_complement(letters)[None])[0][::-1, ::-1]) / 2
+    np.testing.assert_allclose(Consensus(0).scores(scorer, [letters], Target())[0], guess, atol=1e-6)
+    (measured,) = Saturation().scores(scorer, [letters], Target())
+    best = np.argsort(-np.linalg.norm(guess, axis=1))[:5]
+    expected = guess.copy()
+    expected[best] = (guess[best] + measured[best] * np.linalg.norm(guess[best]) / np.linalg.norm(measured[best])) / 2
+    np.testing.assert_allclose(Consensus(0.25).scores(scorer, [letters], Target())[0], expected, atol=1e-5)
+
+
 def test_blocks_lose_what_their_replacement_loses():
     scorer = scorer_of(NO_STEM, k=1)
     letters = ascii_of("AAAACCCCGT")  # shuffling a block of one letter changes nothing
@@ -284,6 +302,7 @@ def test_a_method_is_chosen_by_kind():
     [
         (Guided, {"fraction": 0.0}, r"fraction must be in \(0, 1\], got 0.0"),
         (Guided, {"fraction": 1.5}, r"fraction must be in \(0, 1\], got 1.5"),
+        (Consensus, {"fraction": -0.1}, r"fraction must be in \[0, 1\], got -0.1"),
         (IntegratedGradients, {"steps": 0}, "steps must be >= 1, got 0"),
         (Blocks, {"width": 0}, "width must be >= 1, got 0"),
         (Blocks, {"draws": 0}, "draws must be >= 1, got 0"),
