@@ -1048,12 +1048,63 @@ class Evaluation(Section):
     seed: Seed = 0
 
 
+class PlainMethod(Section):
+    """A method without settings: one backward pass, every substitution, or a form of attention, which is a proposal and finds no motifs."""
+
+    kind: Literal["attnlrp", "cp_lrp", "gradient", "saturation", "received", "rollout", "value_rollout", "gradient_rollout"]
+
+
+class GuidedMethod(Section):
+    """AttnLRP says where to look; the best positions are measured by substitution."""
+
+    kind: Literal["guided"] = "guided"
+    fraction: float = Field(0.15, gt=0, le=1, description="share of the positions that is mutated")
+
+
+class ConsensusMethod(Section):
+    """AttnLRP of both strands, and where it is highest the mean of that and of measured substitutions."""
+
+    kind: Literal["consensus"] = "consensus"
+    fraction: float = Field(0.15, ge=0, le=1, description="share of the positions that is mutated; 0 = AttnLRP alone")
+
+
+class IntegratedGradientsMethod(Section):
+    """The mean gradient on the way from the mean k-mer to the sequence."""
+
+    kind: Literal["integrated_gradients"] = "integrated_gradients"
+    steps: Positive = 20
+
+
+class BlocksMethod(Section):
+    """Each block of letters replaced as a whole, for long sequences."""
+
+    kind: Literal["blocks"] = "blocks"
+    width: Positive = Field(10, description="letters")
+    by: Literal["shuffle", "random"] = Field("shuffle", description="letters of the block in random order, or drawn evenly")
+    draws: Positive = Field(4, description="replacements of each block")
+    seed: Seed = 0
+
+
+class DeepLiftShapMethod(Section):
+    """DeepLIFT/SHAP by tangermeme, an extra; for short sequences."""
+
+    kind: Literal["deep_lift_shap"] = "deep_lift_shap"
+    shuffles: Positive = Field(20, description="references of each sequence")
+    seed: Seed = 0
+
+
+Method = Annotated[
+    PlainMethod | GuidedMethod | ConsensusMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod,
+    Field(discriminator="kind"),
+]
+
+
 class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
     database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
-    mutated_fraction: float = Field(0.15, gt=0, le=1, description="share of positions that guided mutagenesis mutates")
+    method: Method = GuidedMethod()
     max_motifs: Positive = 25
     max_seqlets: Positive = 20_000
     significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
@@ -1061,6 +1112,15 @@ class Interpret(Section):
         2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
     )
     seed: Seed = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fraction_is_of_a_method(cls, values: Any) -> Any:
+        """Model folders written before there were several methods name the fraction of the one."""
+        if not isinstance(values, dict) or "mutated_fraction" not in values or "method" in values:
+            return values
+        others = {key: value for key, value in values.items() if key != "mutated_fraction"}
+        return others | {"method": {"kind": "guided", "fraction": values["mutated_fraction"]}}
 
     @field_validator("database")
     @classmethod
@@ -1476,7 +1536,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
 _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
     **{"split": Split, "objective": Objective, "model": Model},
-    **{"stem": Stem, "position": Position, "pattern": Pattern, "head": Head},
+    **{"stem": Stem, "position": Position, "pattern": Pattern, "head": Head, "method": Method},
 }
 
 
@@ -1485,7 +1545,8 @@ def _kinds(keys: Sequence[str]) -> str:
     of_own_name = TrackTarget if "tracks" in keys else Part  # tracks and parts of several objectives have names of their own
     members = get_args(get_args(_UNIONS.get(keys[-1], of_own_name))[0])
     sections = [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
-    return ", ".join(repr(get_args(section.model_fields["kind"].annotation)[0]) for section in sections if hasattr(section, "model_fields"))
+    kinds = (get_args(section.model_fields["kind"].annotation) for section in sections if hasattr(section, "model_fields"))
+    return ", ".join(map(repr, itertools.chain.from_iterable(kinds)))
 
 
 def _line_of(keys: Sequence[str], text: str) -> int:

@@ -67,6 +67,10 @@ class ArgumentError(SelfAttnBioError, ValueError):
     """An argument of a call, or the option of a command that sets it, that is out of range or cannot be asked of this model."""
 
 
+class MissingPackageError(SelfAttnBioError):
+    """A package that is an extra, and is not installed."""
+
+
 class ModelFolderError(SelfAttnBioError):
     """A model folder with missing, truncated or mismatched parts."""
 

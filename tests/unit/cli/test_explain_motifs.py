@@ -119,6 +119,15 @@ def test_the_called_come_first_and_the_others_are_counted(folder, capsys, called
 
 
 def test_the_database_is_said_first(capsys):
-    explained = SimpleNamespace(alphabet="dna", motifs=lambda database, **settings: database)
+    explained = SimpleNamespace(alphabet="dna", proposal=False, motifs=lambda database, **settings: database)
     assert motifs._discover(explained, Interpret(database="jaspar:plants")) == "jaspar:plants"
     assert capsys.readouterr().out == "motifs: matched with jaspar:plants, the [interpret] database\n"
+
+
+def test_a_proposal_of_the_run_file_is_written_and_finds_no_motifs(folder, capsys):
+    (folder / "run.toml").write_text(RUN_FILE + '\n[interpret.method]\nkind = "rollout"\n')
+    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
+    explanation = Explanation.load("relevance")
+    assert (explanation.method, explanation.proposal) == ("rollout", True)
+    assert motifs_of("relevance") == 0
+    assert "no motifs: they are sought in scores of letters, and method 'rollout' is a proposal, which has none" in capsys.readouterr().out
