@@ -16,7 +16,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
@@ -36,7 +36,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from selfattn_bio.errors import RunFileError
+from selfattn_bio.errors import RunFileError, SelfAttnBioError
 
 MAX_PROTEIN_K = 4
 MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))  # those that ship
@@ -72,6 +72,9 @@ class Section(BaseModel):
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(cls.model_fields))}"
                 raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
         return values
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 # ------------------------------------------------------------------------------------------------ data from a genome
@@ -1399,30 +1402,47 @@ def read_run_file(path: str | Path) -> RunFile:
         If the file is missing, is not TOML, has an unknown key (the nearest known one is named) or a value out of range;
         the place is `path:line`.
     """
+    return read_sections(path, RunFile, "run file", RunFileError, _UNIONS)
+
+
+def read_sections(
+    path: str | Path, form: type[SectionT], what: str, failure: type[SelfAttnBioError], unions: Mapping[str, Any]
+) -> SectionT:
+    """Read a TOML file as a section; its errors are those of `read_run_file`.
+
+    Parameters
+    ----------
+    what, failure
+        The file in words, as errors call it; the error that is raised.
+    unions
+        Key -> the union of sections, told apart by `kind`, that stands there.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark in front
         values = tomllib.loads(text)
     except FileNotFoundError:
-        raise RunFileError("run file must be an existing TOML file, got no such file", place=str(path)) from None
+        raise failure(f"{what} must be an existing TOML file, got no such file", place=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RunFileError(f"run file must be readable UTF-8 text, got {error}", place=str(path)) from error
+        raise failure(f"{what} must be readable UTF-8 text, got {error}", place=str(path)) from error
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
-        raise RunFileError(f"run file must be TOML, got {error}", place=f"{path}:{line[1]}" if line else str(path)) from error
+        raise failure(f"{what} must be TOML, got {error}", place=f"{path}:{line[1]}" if line else str(path)) from error
     try:
-        return RunFile.model_validate(values)
+        return form.model_validate(values)
     except ValidationError as error:
-        raise _run_file_error(error, path, text) from error
+        message, keys, cure = _first_mistake(error, unions)
+        raise failure(message, place=f"{path}:{_line_of(keys, text)}", cure=cure) from error
 
 
-def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileError:
+def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str, list[str], str]:
+    """What is wrong, at which keys, and how many more mistakes there are, in words."""
     first, more = error.errors()[0], error.error_count() - 1
     context = first.get("ctx", {})
     # `kind` unions put their tag into the location ("model", "attention", "embed_dim"): the file has no such key.
     parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]  # [sweep] has dotted keys
     named = (["several", "parts"], ["data", "tracks"])  # below these a key of the file's own comes before the tag
-    keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in _UNIONS or parts[max(i - 3, 0) : i - 1] in named))]
+    keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in unions or parts[max(i - 3, 0) : i - 1] in named))]
     match first["type"]:
         case "unknown_key":
             keys = [*keys, context["key"]]
@@ -1430,9 +1450,9 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
         case "missing":
             message = f"{'.'.join(keys)} must be given, got nothing"
         case "union_tag_not_found":
-            message = f"{'.'.join(keys)}.kind must be one of {_kinds(keys)}, got nothing"
+            message = f"{'.'.join(keys)}.kind must be one of {_kinds(keys, unions)}, got nothing"
         case "union_tag_invalid":
-            kinds, keys = _kinds(keys), [*keys, "kind"]
+            kinds, keys = _kinds(keys, unions), [*keys, "kind"]
             message = f"{'.'.join(keys)} must be one of {kinds}, got {context['tag']!r}"
         case "value_error":
             message = f"[{'.'.join(keys)}] {context['error']}" if keys else str(context["error"])
@@ -1441,7 +1461,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
             rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
             rule = rule.replace("be a valid dictionary or object to extract fields from", "be a table such as { kind = ... }")
             message = f"{'.'.join(keys)} {rule}, got {first['input']!r}"
-    return RunFileError(message, place=f"{path}:{_line_of(keys, text)}", cure=f"{more} more to mend after this one" if more else "")
+    return message, keys, f"{more} more to mend after this one" if more else ""
 
 
 _UNIONS: dict[str, Any] = {
@@ -1451,10 +1471,10 @@ _UNIONS: dict[str, Any] = {
 }
 
 
-def _kinds(keys: Sequence[str]) -> str:
+def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:
     """The kinds of the union that stands at these keys."""
     of_own_name = TrackTarget if "tracks" in keys else Part  # tracks and parts of several objectives have names of their own
-    members = get_args(get_args(_UNIONS.get(keys[-1], of_own_name))[0])
+    members = get_args(get_args(unions.get(keys[-1], of_own_name))[0])
     sections = [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
     return ", ".join(repr(get_args(section.model_fields["kind"].annotation)[0]) for section in sections if hasattr(section, "model_fields"))
 

@@ -82,5 +82,9 @@ class DatabaseError(SelfAttnBioError):
     """A motif database that is missing or not MEME text."""
 
 
+class GrammarError(SelfAttnBioError):
+    """A grammar of made sequences with an unknown key, a value out of range, or parts that contradict each other."""
+
+
 class ResultsError(SelfAttnBioError):
     """A results folder with a missing or unreadable part."""

@@ -35,6 +35,7 @@ COMMANDS = (
     "embed",
     "scan",
     "variants",
+    "simulate",
     "init",
     "run",
     "demo",
