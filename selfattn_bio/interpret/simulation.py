@@ -61,13 +61,15 @@ k = 1
 [model]
 kind = "attention"
 members = 1
-dropout = 0.1
+dropout = 0.0
 stem = {{ kind = "conv", token_dim = 16, kernel = 11, pool = 4, second_kernel = 3 }}
 head = {{ kind = "pooling", parts = 1 }}  # a motif may stand anywhere
 
 [training]
-max_steps = 1500
+max_steps = 800
 learning_rate = 4e-3
+evaluate_every = 200
+checkpoint_every = 200
 shift = 0
 reverse_complement = true
 
