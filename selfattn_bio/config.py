@@ -1049,12 +1049,53 @@ class Evaluation(Section):
     seed: Seed = 0
 
 
+class PlainMethod(Section):
+    """A method without settings: one backward pass, every substitution, or a form of attention, which is a proposal and finds no motifs."""
+
+    kind: Literal["attnlrp", "cp_lrp", "gradient", "saturation", "received", "rollout", "value_rollout", "gradient_rollout"]
+
+
+class GuidedMethod(Section):
+    """AttnLRP says where to look; the best positions are measured by substitution."""
+
+    kind: Literal["guided"] = "guided"
+    fraction: float = Field(0.15, gt=0, le=1, description="share of the positions that is mutated")
+
+
+class IntegratedGradientsMethod(Section):
+    """The mean gradient on the way from the mean k-mer to the sequence."""
+
+    kind: Literal["integrated_gradients"] = "integrated_gradients"
+    steps: Positive = 20
+
+
+class BlocksMethod(Section):
+    """Each block of letters replaced as a whole, for long sequences."""
+
+    kind: Literal["blocks"] = "blocks"
+    width: Positive = Field(10, description="letters")
+    by: Literal["shuffle", "random"] = Field("shuffle", description="letters of the block in random order, or drawn evenly")
+    draws: Positive = Field(4, description="replacements of each block")
+    seed: Seed = 0
+
+
+class DeepLiftShapMethod(Section):
+    """DeepLIFT/SHAP by tangermeme, an extra; for short sequences."""
+
+    kind: Literal["deep_lift_shap"] = "deep_lift_shap"
+    shuffles: Positive = Field(20, description="references of each sequence")
+    seed: Seed = 0
+
+
+Method = Annotated[PlainMethod | GuidedMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod, Field(discriminator="kind")]
+
+
 class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
     database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
-    mutated_fraction: float = Field(0.15, gt=0, le=1, description="share of positions that guided mutagenesis mutates")
+    method: Method = GuidedMethod()
     max_motifs: Positive = 25
     max_seqlets: Positive = 20_000
     significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
@@ -1062,6 +1103,15 @@ class Interpret(Section):
         2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
     )
     seed: Seed = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fraction_is_of_a_method(cls, values: Any) -> Any:
+        """Model folders written before there were several methods name the fraction of the one."""
+        if not isinstance(values, dict) or "mutated_fraction" not in values or "method" in values:
+            return values
+        values = dict(values)
+        return {**values, "method": {"kind": "guided", "fraction": values.pop("mutated_fraction")}}
 
     @field_validator("database")
     @classmethod

@@ -62,6 +62,10 @@ class KernelError(SelfAttnBioError, ValueError):
     """An attention kernel, named in a run file or a call, that cannot do what is asked, or not on this machine."""
 
 
+class MissingPackageError(SelfAttnBioError):
+    """A package that is an extra, and is not installed."""
+
+
 class ModelFolderError(SelfAttnBioError):
     """A model folder with missing, truncated or mismatched parts."""
 

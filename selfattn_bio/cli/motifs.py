@@ -95,6 +95,9 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
     if explanation.alphabet != "dna":
         _say(f"no motifs: they are sought in dna, and these sequences are {explanation.alphabet}")
         return build_motifs([], explanation.records, {})
+    if explanation.proposal:
+        _say(f"no motifs: they are sought in scores of letters, and method {explanation.method!r} is a proposal, which has none")
+        return build_motifs([], explanation.records, {})
     _say(f"matched with {settings.database}, the [interpret] database")
     return explanation.motifs(settings.database, max_motifs=settings.max_motifs, max_seqlets=settings.max_seqlets, say=_say)
 
