@@ -1090,14 +1090,30 @@ class DeepLiftShapMethod(Section):
 Method = Annotated[PlainMethod | GuidedMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod, Field(discriminator="kind")]
 
 
+class ModiscoCaller(Section):
+    """TF-MoDISco, by modisco-lite; DNA only."""
+
+    kind: Literal["modisco"] = "modisco"
+
+
+class ClustersCaller(Section):
+    """Recursive seqlets grouped by Tomtom: ours, faster, and for protein too."""
+
+    kind: Literal["clusters"] = "clusters"
+
+
+Caller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
+
+
 class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
     database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
     method: Method = GuidedMethod()
+    caller: Caller | None = Field(None, description="what finds motifs in relevance; modisco for DNA and clusters for protein if not given")
     max_motifs: Positive = 25
-    max_seqlets: Positive = 20_000
+    max_seqlets: Positive = Field(20_000, description="that are grouped, those of highest relevance")
     significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
     hit_p: float = Field(
         2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"

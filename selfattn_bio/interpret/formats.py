@@ -16,49 +16,48 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import DatabaseError
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
-MEME_HEADER = """MEME version 4
-
-ALPHABET= ACGT
-
-strands: + -
-
-Background letter frequencies
-A 0.25 C 0.25 G 0.25 T 0.25
-"""
 BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 
 
-def meme_text(ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int]) -> str:
+def meme_text(ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], alphabet: Alphabet = DNA) -> str:
     """Motifs in the MEME minimal format, version 4.
 
     Parameters
     ----------
     ppms
-        Name -> (width, 4) probabilities, rows summing to 1, letters in the order ACGT; 0-based positions.
+        Name -> (width, A) probabilities, rows summing to 1, letters in the order of the alphabet; 0-based positions.
     num_sites
         Name -> number of sites the motif was built from.
+    alphabet
+        Of the motifs; the background is even letters.
     """
-    blocks = [MEME_HEADER]
+    size = len(alphabet.letters)
+    blocks = ["MEME version 4\n", f"ALPHABET= {alphabet.letters}\n"]
+    if alphabet.has_complement:
+        blocks.append("strands: + -\n")
+    blocks.append("Background letter frequencies\n" + " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters) + "\n")
     for name, ppm in ppms.items():
         rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in ppm)
-        blocks.append(f"MOTIF {name}\nletter-probability matrix: alength= 4 w= {len(ppm)} nsites= {num_sites[name]} E= 0\n{rows}\n")
+        blocks.append(f"MOTIF {name}\nletter-probability matrix: alength= {size} w= {len(ppm)} nsites= {num_sites[name]} E= 0\n{rows}\n")
     return "\n".join(blocks)
 
 
-def read_meme(path: str | Path) -> dict[str, NDArray[np.float64]]:
+def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
     """Read motifs from MEME text, plain or gz.
 
     Biopython's reader rounds the probabilities to counts and drops the names, memelite's reads no gz and names no line.
 
     Returns
     -------
-    "Name (ID)", or "ID" where the MOTIF line has no name, -> (width, 4) probabilities in the order ACGT, in the file's order.
+    "Name (ID)", or "ID" where the MOTIF line has no name, -> (width, A) probabilities in the order of the alphabet, in the
+    file's order.
 
     Raises
     ------
     DatabaseError
-        If the file is missing, is no MEME text, is of another alphabet than ACGT, or holds no motif; the place is `path:line`.
+        If the file is missing, is no MEME text, is of another alphabet, or holds no motif; the place is `path:line`.
     """
     path = Path(path)
     lines = _lines(path)
@@ -69,8 +68,8 @@ def read_meme(path: str | Path) -> dict[str, NDArray[np.float64]]:
     while at < len(lines):
         line = lines[at]
         at += 1
-        if line.startswith("ALPHABET") and line.partition("=")[2].split() != ["ACGT"]:
-            raise DatabaseError(f"motif database must have ALPHABET= ACGT, got {line.strip()!r}", place=f"{path}:{at}")
+        if line.startswith("ALPHABET") and line.partition("=")[2].split() != [alphabet.letters]:
+            raise DatabaseError(f"motif database must have ALPHABET= {alphabet.letters}, got {line.strip()!r}", place=f"{path}:{at}")
         if line.startswith("MOTIF"):
             if label and label not in motifs:
                 raise DatabaseError(f"motif must have a letter-probability matrix, got none for {label!r}", place=f"{path}:{at}")
@@ -81,7 +80,7 @@ def read_meme(path: str | Path) -> dict[str, NDArray[np.float64]]:
         elif line.startswith("letter-probability matrix"):
             if not label or label in motifs:
                 raise DatabaseError("letter-probability matrix must follow a MOTIF line of its own, got another", place=f"{path}:{at}")
-            motifs[label] = _matrix(lines, at, path)
+            motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
             at += len(motifs[label])
     if not motifs:
         raise DatabaseError("motif database must hold at least one motif, got none", place=str(path))
@@ -98,8 +97,8 @@ def _lines(path: Path) -> list[str]:
         raise DatabaseError(f"motif database must be MEME text, plain or gz, got {error}", place=str(path)) from error
 
 
-def _matrix(lines: list[str], at: int, path: Path) -> NDArray[np.float64]:
-    """The rows of four numbers from line `at` on (0-based); as many as there are, and as many as w= says."""
+def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.float64]:
+    """The rows of `size` numbers from line `at` on (0-based); as many as there are, and as many as w= says."""
     stated = re.search(r"\bw=\s*(\d+)", lines[at - 1])
     rows: list[list[float]] = []
     while at + len(rows) < len(lines) and (fields := lines[at + len(rows)].split()):
@@ -108,8 +107,8 @@ def _matrix(lines: list[str], at: int, path: Path) -> NDArray[np.float64]:
         except ValueError:
             break
     for number, row in enumerate(rows, start=at + 1):
-        if len(row) != 4 or min(row) < 0 or abs(sum(row) - 1) > 0.01:
-            raise DatabaseError(f"a row of a motif must be 4 probabilities that sum to 1, got {row}", place=f"{path}:{number}")
+        if len(row) != size or min(row) < 0 or abs(sum(row) - 1) > 0.01:
+            raise DatabaseError(f"a row of a motif must be {size} probabilities that sum to 1, got {row}", place=f"{path}:{number}")
     if not rows or (stated and int(stated[1]) != len(rows)):
         width = stated[1] if stated else "at least 1"
         raise DatabaseError(f"a motif must have w= {width} rows, got {len(rows)}", place=f"{path}:{at}")

@@ -69,7 +69,7 @@ def match_motifs(
     ppms
         Name -> (width, 4) probabilities.
     database
-        Label -> (width, 4) probabilities. With fewer than 25 entries Tomtom's p depends strongly on which they are.
+        Label -> (width, 4) probabilities; empty for no match. With fewer than 25 entries Tomtom's p depends strongly on which they are.
     max_q
         q below which another motif is named.
 
@@ -83,8 +83,10 @@ def match_motifs(
     ----------
     Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite), which computes the p.
     """
-    if not ppms:
-        return pd.DataFrame(columns=["name", "match", "match_p", "match_q", "other_matches"])
+    if not ppms or not database:
+        unknown = dict.fromkeys(("match_p", "match_q"), np.nan)
+        columns = ["name", "match", "match_p", "match_q", "other_matches"]
+        return pd.DataFrame({"name": list(ppms), "match": "", **unknown, "other_matches": ""}, columns=columns)
     from memelite import tomtom  # compiles at its first use
 
     labels = list(database)
