@@ -1118,6 +1118,11 @@ class Interpret(Section):
     hit_p: float = Field(
         2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
     )
+    window: tuple[int, int] | None = Field(
+        None,
+        description="[start, end) of a record where the middles of hits are expected; 0-based letters, or negative ones from the record's "
+        "end, as [-31, -25]; the fullest 10 letters are tested if not given",
+    )
     seed: Seed = 0
 
     @model_validator(mode="before")
@@ -1128,6 +1133,15 @@ class Interpret(Section):
             return values
         values = dict(values)
         return {**values, "method": {"kind": "guided", "fraction": values.pop("mutated_fraction")}}
+
+    @field_validator("window")
+    @classmethod
+    def _window_is_one(cls, window: tuple[int, int] | None) -> tuple[int, int] | None:
+        if window is not None and not (window[0] < window[1] and (window[0] >= 0 or window[1] <= 0)):
+            raise ValueError(
+                f"must be [start, end) with start < end, both from the record's start or both from its end, got {list(window)}"
+            )
+        return window
 
     @field_validator("database")
     @classmethod

@@ -1,9 +1,10 @@
 """Find motifs in the relevance of train and valid, and weigh the evidence for them on test.
 
 Seqlets are grouped by the [interpret] caller (modisco, or for protein clusters) and motifs of DNA matched with [interpret] database by
-Tomtom. On the records of test, hits of each motif are tested for enrichment in positives and for their effect on the model when their
-letters are shuffled. Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits on positives of test that the model looks at),
-discovery_seqlets.bed (what the motifs were built from) and logos/. No motif is a result, too: the files then have no row.
+Tomtom. On the records of test, hits of each motif are tested for enrichment in positives, for their effect on the model when their
+letters are shuffled, and more (docs/interpretation_evidence.md). Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits on
+positives of test that the model looks at), discovery_seqlets.bed (what the motifs were built from) and logos/. No motif is a result, too:
+the files then have no row.
 
 example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model --relevance relevance --output motifs
 """
@@ -12,20 +13,24 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfattn_bio.errors import CorpusError, ResultsError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from selfattn_bio.config import Interpret
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.interpret.explanation import Explanation
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.scoring.scorer import Scorer
+
+COMPARED = 100  # records on which two methods are compared, at most
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -108,28 +113,49 @@ def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame,
     """motifs.tsv, and seqlets.bed: the hits on positives of test that carry relevance."""
     import pandas as pd
 
-    from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
+    from selfattn_bio.interpret.evidence import HeldOut, agreement, weigh_evidence
     from selfattn_bio.interpret.formats import on_chromosome
     from selfattn_bio.interpret.hits import find_hits, relevant_hits
     from selfattn_bio.interpret.relevance import attnlrp_importance
 
     letters, labels = [corpus.letters(i) for i in test.index], test["label"].to_numpy(dtype=int)
-    hits = find_hits(motifs.ppms, motifs.num_sites, letters, settings.hit_p, corpus.alphabet)
-    held_out = HeldOut(letters, labels)
+
+    def find(sequences: Sequence[NDArray[np.uint8]]) -> pd.DataFrame:
+        return find_hits(motifs.ppms, motifs.num_sites, sequences, settings.hit_p, corpus.alphabet)
+
     evidence = weigh_evidence(
-        [motif.name for motif in motifs],
-        hits,
-        held_out,
-        scorer.log_odds,
+        motifs.ppms,
+        find,
+        HeldOut(letters, labels, corpus.alphabet),
+        scorer.member_log_odds,
+        window=settings.window,
         significance=settings.significance,
         seed=settings.seed,
     )
+    hits = find(letters)
     in_positives = hits[labels[hits["record"].to_numpy(dtype=int)] == 1]
     rows = sorted(set(in_positives["record"]))
     relevance = dict(zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True))
     sites = relevant_hits(in_positives, relevance)
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
+    alike = agreement(
+        in_positives, relevance, _measured(scorer, {row: letters[row] for row in rows[:: 1 + len(rows) // COMPARED]}, settings)
+    )
+    evidence = evidence.assign(agreement=evidence["name"].map(alike).astype(float))
     return pd.concat([motifs.table, evidence.drop(columns="name")], axis=1), sites
+
+
+def _measured(scorer: Scorer, letters: Mapping[int, NDArray[np.uint8]], settings: Interpret) -> dict[int, NDArray[np.float32]]:
+    """Importance of each letter by the method of `explain`, to compare AttnLRP alone with."""
+    import pandas as pd
+
+    from selfattn_bio.interpret.explanation import explain_letters
+
+    if not letters:
+        return {}
+    records = pd.DataFrame({"id": list(letters)})
+    explanation = explain_letters(scorer, list(letters.values()), records, mutated_fraction=settings.mutated_fraction)
+    return dict(zip(letters, explanation.relevance, strict=True))
 
 
 def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: Path) -> None:
@@ -153,7 +179,7 @@ def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: P
 
 
 def _report(table: pd.DataFrame) -> None:
-    from selfattn_bio.interpret.evidence import MIN_RECORDS
+    from selfattn_bio.interpret.interventions import MIN_RECORDS
 
     for row in table.to_dict("records"):
         measured = (

@@ -103,9 +103,15 @@ def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32
     -------
     `hits` with a column rank (share of the record's windows with less relevance), those with a rank above `share`.
     """
+    ranks = relevance_ranks(hits, relevance)
+    return hits.assign(rank=ranks)[ranks > share].reset_index(drop=True)
+
+
+def relevance_ranks(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Of each hit the share of the windows of its width in its record that carry less relevance, (n,); arguments as of `relevant_hits`."""
     sums = {record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64))) for record, row in relevance.items()}
     ranks = np.empty(len(hits))
     for i, (record, start, end) in enumerate(hits[["record", "start", "end"]].itertuples(index=False)):
         windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]
         ranks[i] = np.mean(windows < windows[start])
-    return hits.assign(rank=ranks)[ranks > share].reset_index(drop=True)
+    return ranks
