@@ -150,11 +150,12 @@ def _measured(scorer: Scorer, letters: Mapping[int, NDArray[np.uint8]], settings
     import pandas as pd
 
     from selfattn_bio.interpret.explanation import explain_letters
+    from selfattn_bio.interpret.methods import build_method
 
     if not letters:
         return {}
     records = pd.DataFrame({"id": list(letters)})
-    explanation = explain_letters(scorer, list(letters.values()), records, mutated_fraction=settings.mutated_fraction)
+    explanation = explain_letters(scorer, list(letters.values()), records, method=build_method(settings.method))
     return dict(zip(letters, explanation.relevance, strict=True))
 
 
