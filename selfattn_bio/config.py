@@ -1131,8 +1131,8 @@ class Interpret(Section):
         """Model folders written before there were several methods name the fraction of the one."""
         if not isinstance(values, dict) or "mutated_fraction" not in values or "method" in values:
             return values
-        values = dict(values)
-        return {**values, "method": {"kind": "guided", "fraction": values.pop("mutated_fraction")}}
+        others = {key: value for key, value in values.items() if key != "mutated_fraction"}
+        return others | {"method": {"kind": "guided", "fraction": values["mutated_fraction"]}}
 
     @field_validator("window")
     @classmethod
