@@ -34,6 +34,7 @@ COMMANDS = (
     "score",
     "embed",
     "scan",
+    "hits",
     "variants",
     "init",
     "run",
