@@ -1108,7 +1108,7 @@ Caller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
 class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
-    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME text")
+    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME, JASPAR or TRANSFAC text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
     method: Method = GuidedMethod()
     caller: Caller | None = Field(None, description="what finds motifs in relevance; modisco for DNA and clusters for protein if not given")
@@ -1148,7 +1148,7 @@ class Interpret(Section):
     def _group_ships(cls, database: str) -> str:
         """Refuse a wrong group here, not after all training; whether a path exists is told by the workflow, or by what reads it."""
         if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
-            raise ValueError(f"must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME text, got {database!r}")
+            raise ValueError(f"must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {database!r}")
         return database
 
 

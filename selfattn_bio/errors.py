@@ -83,7 +83,7 @@ class TrainingInterrupted(SelfAttnBioError):
 
 
 class DatabaseError(SelfAttnBioError):
-    """A motif database that is missing or not MEME text."""
+    """A motif database that is missing, or not MEME, JASPAR or TRANSFAC text."""
 
 
 class GrammarError(SelfAttnBioError):

@@ -34,6 +34,7 @@ COMMANDS = (
     "score",
     "embed",
     "scan",
+    "hits",
     "variants",
     "simulate",
     "init",

@@ -20,6 +20,7 @@ from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.callers import Caller, build_caller
+from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.methods import Guided, Method, Received, Scoring
@@ -109,8 +110,8 @@ class Explanation:
         Parameters
         ----------
         database
-            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME text; None for no match. Protein is matched
-            with none: its motifs have no match, whatever is named here.
+            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME, JASPAR or TRANSFAC text; None for no match.
+            Protein is matched with none: its motifs have no match, whatever is named here.
         caller
             `Modisco()` or `Clusters()` of `interpret.callers`; without one modisco for DNA and clusters for protein.
         max_motifs
@@ -149,6 +150,14 @@ class Explanation:
         draw_letters(heights * there, axes, alphabet)
         axes.set(title=self.ids[row], xlabel="letter of the sequence", ylabel=f"{self.method}, a proposal" if self.proposal else "logits")
         return figure
+
+    def to_npz(self, folder: str | Path) -> None:
+        """Write ohe.npz, attributions.npz and regions.npz, which the programs `modisco` and `finemo` take; as `write_npz`, DNA only."""
+        write_npz(folder, self.letters, self.hypothetical)
+
+    def to_modisco(self, motifs: MotifSet, path: str | Path) -> None:
+        """Write motifs that were found in this as `modisco motifs` writes its h5, which `modisco report` and `finemo` read; DNA only."""
+        write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 
     def save(self, folder: str | Path) -> None:
         """Write the relevance folder: arrays, records, alphabet and source; `load` reads it back.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
+NUM_SITES = 100  # of a motif from a file that does not say: a pseudocount of a hundredth
 HIT_P = 2.5e-4  # 6 letters that all fit are a hit
 COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 PSEUDO_SITES = 1.0  # added to each row, spread over the letters, before a motif is scanned: a letter never seen is rare, not impossible

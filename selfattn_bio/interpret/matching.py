@@ -18,7 +18,7 @@ from scipy.stats import false_discovery_control
 
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
-from selfattn_bio.interpret.formats import read_meme
+from selfattn_bio.interpret.formats import read_motifs
 
 SHIPPED = "jaspar:"
 MAX_OTHERS = 5
@@ -36,11 +36,11 @@ def open_database(name: str) -> dict[str, NDArray[np.float64]]:
     Parameters
     ----------
     name
-        `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME text.
+        `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME, JASPAR or TRANSFAC text.
 
     Returns
     -------
-    Motif label -> (width, 4) probabilities, as `read_meme`.
+    Motif label -> (width, 4) probabilities, as `read_motifs`.
 
     Raises
     ------
@@ -48,10 +48,12 @@ def open_database(name: str) -> dict[str, NDArray[np.float64]]:
         If no such group ships, or the file cannot be read.
     """
     if not name.startswith(SHIPPED):
-        return read_meme(name)
+        return read_motifs(name)
     if name not in MOTIF_DATABASES:
-        raise DatabaseError(f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME text, got {name!r}")
-    return read_meme(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
+        raise DatabaseError(
+            f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {name!r}"
+        )
+    return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
 
 
 def shipped() -> Path:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.files import whole_file
-from selfattn_bio.interpret.formats import meme_text, on_chromosome, write_bed
+from selfattn_bio.interpret.formats import jaspar_text, meme_text, on_chromosome, transfac_text, write_bed
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label, match_motifs
 from selfattn_bio.interpret.patterns import Pattern
@@ -106,11 +106,20 @@ class MotifSet:
 
     def to_meme(self, path: str | Path | None = None) -> str:
         """The motifs as MEME text, version 4; written to `path` if one is given."""
-        text = meme_text(self.ppms, self.num_sites, self.alphabet)
-        if path is not None:
-            with whole_file(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        return text
+        return _written(meme_text(self.ppms, self.num_sites, self.alphabet), path)
+
+    def to_jaspar(self, path: str | Path | None = None) -> str:
+        """The counts as JASPAR text, of DNA; written to `path` if one is given. Raises ValueError of protein."""
+        return _written(jaspar_text(self._counts_of_dna("JASPAR")), path)
+
+    def to_transfac(self, path: str | Path | None = None) -> str:
+        """The counts as TRANSFAC text, of DNA; written to `path` if one is given. Raises ValueError of protein."""
+        return _written(transfac_text(self._counts_of_dna("TRANSFAC")), path)
+
+    def _counts_of_dna(self, format_name: str) -> dict[str, NDArray[np.int64]]:
+        if self.alphabet != DNA:
+            raise ValueError(f"motifs must be of dna to be written as {format_name}, got {self.alphabet.name}")
+        return {motif.name: motif.pfm for motif in self.motifs}
 
     def to_bed(self, path: str | Path | None = None) -> pd.DataFrame:
         """The seqlets as BED6 rows (chrom, start, end, name, score, strand); written to `path` if one is given.
@@ -134,6 +143,13 @@ class MotifSet:
             (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
             axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
         return figure
+
+
+def _written(text: str, path: str | Path | None) -> str:
+    if path is not None:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return text
 
 
 def build_motifs(patterns: list[Pattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]) -> MotifSet:

@@ -86,7 +86,9 @@ def test_the_known_databases_are_those_that_ship():
 
 
 def test_unknown_group():
-    with pytest.raises(DatabaseError, match=r"must be one of .*jaspar:insects.* or a path to MEME text, got 'jaspar:insect'"):
+    with pytest.raises(
+        DatabaseError, match=r"must be one of .*jaspar:insects.* or a path to MEME, JASPAR or TRANSFAC text, got 'jaspar:insect'"
+    ):
         open_database("jaspar:insect")
 
 

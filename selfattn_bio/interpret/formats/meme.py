@@ -1,24 +1,17 @@
-"""Motifs as MEME text and places as BED: what other tools read.
-
-Hides: the two syntaxes, and how a place in a record becomes one on its chromosome. `motifs` and `matching` use it.
-"""
+"""Motifs as MEME text, version 4, there and back."""
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import DatabaseError
+from selfattn_bio.interpret.formats.text import database_lines
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
-
-BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
 
 
 def meme_text(ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], alphabet: Alphabet = DNA) -> str:
@@ -60,7 +53,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[n
         If the file is missing, is no MEME text, is of another alphabet, or holds no motif; the place is `path:line`.
     """
     path = Path(path)
-    lines = _lines(path)
+    lines = database_lines(path, "MEME")
     if not lines or not lines[0].startswith("MEME version"):
         raise DatabaseError("motif database must start with 'MEME version', got something else", place=f"{path}:1")
     motifs: dict[str, NDArray[np.float64]] = {}
@@ -87,16 +80,6 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[n
     return motifs
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            return file.read().splitlines()
-    except FileNotFoundError:
-        raise DatabaseError("motif database must be an existing MEME file, got no such file", place=str(path)) from None
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise DatabaseError(f"motif database must be MEME text, plain or gz, got {error}", place=str(path)) from error
-
-
 def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.float64]:
     """The rows of `size` numbers from line `at` on (0-based); as many as there are, and as many as w= says."""
     stated = re.search(r"\bw=\s*(\d+)", lines[at - 1])
@@ -113,48 +96,3 @@ def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.floa
         width = stated[1] if stated else "at least 1"
         raise DatabaseError(f"a motif must have w= {width} rows, got {len(rows)}", place=f"{path}:{at}")
     return np.array(rows) / np.sum(rows, axis=1, keepdims=True)
-
-
-def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Turn places within records into BED6 rows.
-
-    A record on chr2R [100, 200) of the - strand holds the letters of that strand, so its place [10, 15) on + is chr2R [185, 190) on -.
-    A record without coordinates stands for itself: the rows carry its id and the place within it.
-
-    Parameters
-    ----------
-    places
-        record (row of `records`), start, end (letters of the record, 0-based half-open), strand (+ as the record's letters read, -
-        their reverse complement), name, score (0 to 1000).
-    records
-        id, chrom, start, end (0-based half-open), strand; missing where unknown. One row a record.
-
-    Returns
-    -------
-    chrom, start, end, name, score, strand, ordered by place.
-    """
-    record = records.iloc[places["record"].to_numpy(dtype=int)].reset_index(drop=True)
-    place = places.reset_index(drop=True)
-    located = record[["chrom", "start", "end"]].notna().all(axis=1).to_numpy() & (record["chrom"].fillna("") != "").to_numpy()
-    turned = located & (record["strand"] == "-").fillna(False).to_numpy(dtype=bool)
-    origin = record["start"].where(located, 0).to_numpy(dtype=np.int64)
-    far_end = record["end"].where(located, 0).to_numpy(dtype=np.int64)
-    start, end = place["start"].to_numpy(dtype=np.int64), place["end"].to_numpy(dtype=np.int64)
-    flipped = place["strand"].map({"+": "-", "-": "+"})
-    rows = pd.DataFrame(
-        {
-            "chrom": record["chrom"].where(located, record["id"]),
-            "start": np.where(turned, far_end - end, origin + start),
-            "end": np.where(turned, far_end - start, origin + end),
-            "name": place["name"],
-            "score": place["score"].to_numpy(dtype=np.int64),
-            "strand": place["strand"].where(~turned, flipped),
-        },
-        columns=BED_COLUMNS,
-    )
-    return rows.sort_values(["chrom", "start", "end", "name", "strand"], ignore_index=True)
-
-
-def write_bed(path: str | Path, rows: pd.DataFrame) -> None:
-    """Write `rows` (as of `on_chromosome`) as BED6: tabs, no header."""
-    rows.to_csv(path, sep="\t", header=False, index=False, columns=BED_COLUMNS, lineterminator="\n")
