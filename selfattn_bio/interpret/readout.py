@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfattn_bio.attention.reading import Layer, received, rollout, top_edges
+from selfattn_bio.attention.reading import Layer, between, received, rollout, top_edges
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
@@ -72,6 +72,28 @@ class AttentionReading:
             start = torch.zeros_like(start)
             start[:, 0] = 1
         return self._to_letters(torch.stack([rollout(layers, start) for layers in self.layers]).mean(0))
+
+    def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        """What spans of a sequence give to each other: the mean over members, layers, heads and the first span's places of the sum of weights.
+
+        Parameters
+        ----------
+        spans
+            Of each sequence (S, 2) letters [start, end), 0-based.
+
+        Returns
+        -------
+        Of each sequence (S, S), from row to column, in [0, 1]. A place belongs to a span if it shares a letter with it.
+        """
+        most = max((len(each) for each in spans), default=0)
+        member = np.zeros((len(spans), most, len(self.spans)), dtype=np.float32)
+        for row, of_row in enumerate(spans):
+            shared = (self.spans[None, :, 0] < of_row[:, None, 1]) & (self.spans[None, :, 1] > of_row[:, None, 0])
+            member[row, : len(of_row)] = shared & (self.spans[:, 0] >= 0)
+        places = torch.from_numpy(member).to(self.layers[0][0].q.device)
+        given = torch.stack([between(layer, places).mean(1) for layers in self.layers for layer in layers]).mean(0)  # (B, S, S)
+        shares = (given / places.sum(2, keepdim=True).clamp(min=1)).float().cpu().numpy()
+        return [share[: len(each), : len(each)] for share, each in zip(shares, spans, strict=True)]
 
     def edges(self, count: int = 20) -> pd.DataFrame:
         """The heaviest weights of each sequence, member, layer and head.
