@@ -147,10 +147,10 @@ def effect(
     if len(kept) < MIN_RECORDS:
         return {"effect_records": len(kept)}
     falls = log_odds(at_sites) - log_odds(at_hits)
-    return _summary(np.bincount(index, weights=falls) / np.bincount(index), rng)
+    return mean_effect(np.bincount(index, weights=falls) / np.bincount(index), rng)
 
 
-def _summary(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
+def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
     """Mean of the records' effects (n,), its bootstrap interval, and the two-sided p of a sign-flip test of mean 0."""
     means = effects[rng.integers(0, len(effects), (RESAMPLES, len(effects)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

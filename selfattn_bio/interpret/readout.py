@@ -74,7 +74,7 @@ class AttentionReading:
         return self._to_letters(torch.stack([rollout(layers, start) for layers in self.layers]).mean(0))
 
     def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
-        """What spans of a sequence give to each other: the mean over members, layers, heads and the first span's places of the sum of weights.
+        """What spans of a sequence give to each other: the sum of weights, mean over members, layers, heads and places of the giving span.
 
         Parameters
         ----------
