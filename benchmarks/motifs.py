@@ -50,6 +50,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.interpret.formats import read_meme
 from selfattn_bio.interpret.grammar import Grammar, read_grammar
+from selfattn_bio.interpret.interactions import epistasis, model_sites, site_pairs
 from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.methods import (
     CPLRP,
@@ -320,8 +321,6 @@ def matrices(ppms: dict[str, NDArray[np.float64]], grammar: Grammar) -> Result:
 
 def interactions(run: Run) -> Result:
     """AP of true pairs among pairs of called sites at their distance, and pairs of motifs that `interactions` calls supported."""
-    from selfattn_bio.interpret.interactions import epistasis, model_sites, site_pairs
-
     records, sequences = run.test
     rows = np.flatnonzero((records["label"] == 1) & (run.quick | (run.scorer.probabilities(run.logits) >= CONFIDENT)))[:EXPLAINED]
     ids, some = records["id"].iloc[rows].tolist(), [sequences[row] for row in rows]

@@ -30,6 +30,8 @@ COMMANDS = (
     "evaluate",
     "explain",
     "motifs",
+    "interactions",
+    "contacts",
     "report",
     "score",
     "embed",

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = read_run_file(arguments.run_file).interpret
     corpus, scorer, explanation = Corpus.open(arguments.corpus), load(arguments.model), Explanation.load(arguments.relevance)
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
-    test = _test_records(corpus, arguments.split)
+    test = test_records(corpus, arguments.split)
     _check_relevance(explanation, read_provenance(arguments.model), test, arguments.relevance)
     check_unseen(arguments.model, test, [corpus.letters(int(row)) for row in test.index], corpus.alphabet, corpus.assembly)
     motifs = _discover(explanation, settings)
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     _say(f"wrote {arguments.output / 'motifs.tsv'} in {time.monotonic() - start:.0f} s")
 
 
-def _test_records(corpus: Corpus, split: Path) -> pd.DataFrame:
+def test_records(corpus: Corpus, split: Path) -> pd.DataFrame:
     """The labelled records of test; the index is the row in the corpus."""
     from selfattn_bio.sequence.splits import read_split
 

@@ -52,7 +52,7 @@ def effect(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, 
     falls = log_odds(at_sites) - log_odds(at_hits)
     of_members = falls.reshape(len(falls), -1)  # (copies, M)
     effects = np.bincount(index, weights=of_members.mean(axis=1)) / np.bincount(index)
-    return {f"effect{name}": value for name, value in _summary(effects, rng).items()} | {
+    return {f"effect{name}": value for name, value in mean_effect(effects, rng).items()} | {
         "effect_records": len(effects),
         "stability": _agreeing(of_members.mean(axis=0)),
     }
@@ -75,7 +75,7 @@ def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogO
     if len(with_site) < MIN_RECORDS:
         return {}
     gains = log_odds(with_site) - log_odds(without)
-    return {f"sufficiency{name}": value for name, value in _summary(gains.reshape(len(gains), -1).mean(axis=1), rng).items()}
+    return {f"sufficiency{name}": value for name, value in mean_effect(gains.reshape(len(gains), -1).mean(axis=1), rng).items()}
 
 
 def _agreeing(effects: NDArray[np.float64]) -> float:
@@ -85,7 +85,7 @@ def _agreeing(effects: NDArray[np.float64]) -> float:
     return float(np.mean((np.abs(effects) >= MIN_EFFECT) & (np.sign(effects) == np.sign(effects.mean()))))
 
 
-def _summary(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
+def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
     """Mean of the records' effects (n,), its bootstrap interval, and the two-sided p of a sign-flip test of mean 0."""
     means = effects[rng.integers(0, len(effects), (RESAMPLES, len(effects)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
