@@ -257,8 +257,8 @@ def _tests(drawn: pd.DataFrame, mine: NDArray[np.bool_], rng: np.random.Generato
     mean = mean_effect(above[mine], rng)
     pairs_p = against_others(above, (drawn["gap"] // BIN).to_numpy(), mine, rng)
     return {
-        **{f"epistasis{which}": mean[f"effect{which}"] for which in ("", "_low", "_high")},
-        **{"sites_p": mean["effect_p"], "pairs_p": pairs_p, "p": max(mean["effect_p"], pairs_p)},
+        **{f"epistasis{which}": mean[which] for which in ("", "_low", "_high")},
+        **{"sites_p": mean["_p"], "pairs_p": pairs_p, "p": max(mean["_p"], pairs_p)},
     }
 
 
