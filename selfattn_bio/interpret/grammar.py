@@ -185,12 +185,16 @@ class Thinned(Section):
 
 
 class HalfPair(Section):
-    """A positive without one half of each pair."""
+    """A positive without one half of each pair, or half a pair alone."""
 
     share: Share
+    others: Literal["kept", "left_out"] = Field("kept", description="the positive's other sites; left_out: one half of any pair is all")
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
         """Each pair without its first half or its second."""
+        if self.others == "left_out":
+            name = list(grammar.pairs)[int(rng.integers(len(grammar.pairs)))]
+            blocks = grammar.pairs[name].blocks(name, rng)
         return [block.without([block.halves[int(rng.integers(2))]]) if block.pair else block for block in blocks]
 
 
@@ -319,6 +323,11 @@ class Grammar(Section):
         for name, least in {"half_pair": 1, "far_pair": 1, "swapped_pair": 2}.items():
             if name in self.negatives.kinds and len(self.pairs) < least:
                 raise ValueError(f"pairs must be >= {least} for negatives of {name}, got {len(self.pairs)}")
+        of_pairs = [name for name in ("far_pair", "swapped_pair") if name in self.negatives.kinds]
+        of_pairs += ["half_pair"] if self.negatives.half_pair and self.negatives.half_pair.others == "kept" else []
+        if of_pairs and self.elements and self.elements[0] <= len(self.sites):
+            rule = f"be > {len(self.sites)}, the number of [sites], so that a positive has a pair of which {of_pairs[0]} is made"
+            raise ValueError(f"elements must {rule}, got {list(self.elements)}")
         seconds = [label for pair in self.pairs.values() for label in pair.second]
         if self.negatives.swapped_pair and len(set(seconds)) < len(seconds):
             raise ValueError("pairs must share no second motif for negatives of swapped_pair, which would be pairs again, got one twice")

@@ -144,6 +144,14 @@ def test_half_pairs_have_one_half_and_all_else(made):
     assert set(negative["kind"]) == {"half_pair"}
 
 
+def test_half_pairs_alone_have_nothing_else(made):
+    simulation = made(SITES, PAIR, '[negatives]\nhalf_pair = { share = 1, others = "left_out" }\n', head="elements = 1")
+    negative = simulation.truth[simulation.truth["label"] == 0]
+    assert negative["id"].nunique() == len(negative) == 200
+    assert set(negative["motif"]) == {TAL1, GATA2}
+    assert set(negative["pair"]) == {""}
+
+
 def test_far_pairs_have_both_halves_apart(made):
     simulation = made(PAIR, "[negatives]\nfar_pair = { share = 1, spacing = [30, 60] }\n")
     far = [(gap, left["pair"]) for left, _, gap in pairs_in(simulation, TAL1, GATA2) if left["label"] == 0]
@@ -282,6 +290,10 @@ def test_what_is_written_is_what_was_made(made, tmp_path):
             "spacing must lie apart from that of one, [5, 15], got [15, 20]",
         ),
         (SITES + "[negatives]\nshuffled = { share = 0.5 }\n", "[negatives] shares must sum to 1, got 0.5"),
+        (
+            "elements = 1\n" + SITES + PAIR + "[negatives]\nhalf_pair = { share = 1 }\n",
+            "elements must be > 1, the number of [sites], so that a positive has a pair of which half_pair is made, got [1, 1]",
+        ),
         ("elements = 2\n" + SITES + BACKGROUND, "elements must be <= the 1 that there are, got 2"),
         (
             SITES + BACKGROUND + '[background]\nkind = "iid"\n',
