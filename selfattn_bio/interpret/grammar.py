@@ -323,7 +323,7 @@ class Grammar(Section):
         for name, least in {"half_pair": 1, "far_pair": 1, "swapped_pair": 2}.items():
             if name in self.negatives.kinds and len(self.pairs) < least:
                 raise ValueError(f"pairs must be >= {least} for negatives of {name}, got {len(self.pairs)}")
-        of_pairs = [name for name in ("far_pair", "swapped_pair") if name in self.negatives.kinds]
+        of_pairs: list[str] = [name for name in ("far_pair", "swapped_pair") if name in self.negatives.kinds]
         of_pairs += ["half_pair"] if self.negatives.half_pair and self.negatives.half_pair.others == "kept" else []
         if of_pairs and self.elements and self.elements[0] <= len(self.sites):
             rule = f"be > {len(self.sites)}, the number of [sites], so that a positive has a pair of which {of_pairs[0]} is made"

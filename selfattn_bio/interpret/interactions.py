@@ -116,8 +116,8 @@ def epistasis(
     One row a pair, in the order given: epistasis, in log-odds, and matched, the mean of that of each site with random places at the other's
     distance on either side; missing where there is no room for one.
     """
-    beside = sites[sites["record"].isin(pairs["record"])].groupby("record")
-    free = {record: _free(group, len(sequences[record])) for record, group in beside}  # type: ignore[call-overload]
+    beside: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
+    free = {record: _free(group, len(sequences[record])) for record, group in beside}
     rows = list(pairs[["record", *SITES]].itertuples(index=False, name=None))
     found = []
     for start in range(0, len(rows), CHUNK):
@@ -302,7 +302,7 @@ def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention
         if not isinstance(scorer.network.members[0], AttentionBody):
             return found
         where = pairs.groupby("record").indices
-        records: list[Any] = sorted(where, key=lambda record: len(sequences[record]))  # type: ignore[call-overload]
+        records: list[Any] = sorted(where, key=lambda record: len(sequences[record]))
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
             reading = read_letters(scorer, pad_letters([sequences[record] for record in batch]), [""] * len(batch))
