@@ -66,10 +66,8 @@ stem = {{ kind = "conv", token_dim = 16, kernel = 11, pool = 4, second_kernel = 
 head = {{ kind = "pooling", parts = 1 }}  # a motif may stand anywhere
 
 [training]
-max_steps = 800
+max_steps = 1500
 learning_rate = 4e-3
-evaluate_every = 200
-checkpoint_every = 200
 shift = 0
 reverse_complement = true
 
