@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.explanation import Explanation, explain
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
+    from selfattn_bio.interpret.scanning import hits
     from selfattn_bio.interpret.targets import Target
     from selfattn_bio.scoring.embedding import Embeddings, embed
     from selfattn_bio.scoring.sampling import sample
@@ -37,6 +38,7 @@ _HOMES = {
     "MotifSet": "interpret.motifs",
     "AttentionReading": "interpret.readout",
     "read_attention": "interpret.readout",
+    "hits": "interpret.scanning",
     "Target": "interpret.targets",
     "sample": "scoring.sampling",
     "Scan": "scoring.tracks",
@@ -57,6 +59,7 @@ __all__ = [
     "Target",
     "embed",
     "explain",
+    "hits",
     "load",
     "read_attention",
     "sample",

@@ -16,10 +16,10 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -36,7 +36,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from selfattn_bio.errors import RunFileError
+from selfattn_bio.errors import RunFileError, SelfAttnBioError
 from selfattn_bio.files import INTERVAL_FILES
 
 MAX_PROTEIN_K = 4
@@ -73,6 +73,9 @@ class Section(BaseModel):
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(cls.model_fields))}"
                 raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
         return values
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 # ------------------------------------------------------------------------------------------------ data from a genome
@@ -1099,17 +1102,38 @@ Method = Annotated[
 ]
 
 
+class ModiscoCaller(Section):
+    """TF-MoDISco, by modisco-lite; DNA only."""
+
+    kind: Literal["modisco"] = "modisco"
+
+
+class ClustersCaller(Section):
+    """Recursive seqlets grouped by Tomtom: ours, faster, and for protein too."""
+
+    kind: Literal["clusters"] = "clusters"
+
+
+Caller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
+
+
 class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
-    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME text")
+    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME, JASPAR or TRANSFAC text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
     method: Method = GuidedMethod()
+    caller: Caller | None = Field(None, description="what finds motifs in relevance; modisco for DNA and clusters for protein if not given")
     max_motifs: Positive = 25
-    max_seqlets: Positive = 20_000
+    max_seqlets: Positive = Field(20_000, description="that are grouped, those of highest relevance")
     significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
     hit_p: float = Field(
         2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
+    )
+    window: tuple[int, int] | None = Field(
+        None,
+        description="[start, end) of a record where the middles of hits are expected; 0-based letters, or negative ones from the record's "
+        "end, as [-31, -25]; the fullest 10 letters are tested if not given",
     )
     seed: Seed = 0
 
@@ -1122,12 +1146,21 @@ class Interpret(Section):
         others = {key: value for key, value in values.items() if key != "mutated_fraction"}
         return others | {"method": {"kind": "guided", "fraction": values["mutated_fraction"]}}
 
+    @field_validator("window")
+    @classmethod
+    def _window_is_one(cls, window: tuple[int, int] | None) -> tuple[int, int] | None:
+        if window is not None and not (window[0] < window[1] and (window[0] >= 0 or window[1] <= 0)):
+            raise ValueError(
+                f"must be [start, end) with start < end, both from the record's start or both from its end, got {list(window)}"
+            )
+        return window
+
     @field_validator("database")
     @classmethod
     def _group_ships(cls, database: str) -> str:
         """Refuse a wrong group here, not after all training; whether a path exists is told by the workflow, or by what reads it."""
         if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
-            raise ValueError(f"must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME text, got {database!r}")
+            raise ValueError(f"must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {database!r}")
         return database
 
 
@@ -1471,6 +1504,43 @@ class RunFile(Section):
         return self.training.labels == "shuffled"
 
 
+@dataclass(frozen=True)
+class Form(Generic[SectionT]):
+    """A kind of TOML file: its section, what errors call it, the error that is raised, and the unions told apart by `kind`, by key."""
+
+    section: type[SectionT]
+    what: str
+    failure: type[SelfAttnBioError]
+    unions: Mapping[str, Any]
+
+    def read(self, path: str | Path) -> SectionT:
+        """Read and check a file; errors as of `read_run_file`."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark in front
+        except FileNotFoundError:
+            raise self.failure(f"{self.what} must be an existing TOML file, got no such file", place=str(path)) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self.failure(f"{self.what} must be readable UTF-8 text, got {error}", place=str(path)) from error
+        return self.check(text, path)
+
+    def check(self, text: str, path: Path) -> SectionT:
+        """`read` of what stands in a file, or is to stand there: errors name its path."""
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            line = re.search(r"line (\d+)", str(error))
+            lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
+            cure = "Write paths with /, or between single quotes: 'C:\\data\\a.fa'" if any("\\" in each for each in lines) else ""
+            place = f"{path}:{line[1]}" if line else str(path)
+            raise self.failure(f"{self.what} must be TOML, got {error}", place=place, cure=cure) from error
+        try:
+            return self.section.model_validate(values)
+        except ValidationError as error:
+            message, keys, cure = _first_mistake(error, self.unions)
+            raise self.failure(message, place=f"{path}:{_line_of(keys, text)}", cure=cure) from error
+
+
 def read_run_file(path: str | Path) -> RunFile:
     """Read and check a run file.
 
@@ -1480,38 +1550,22 @@ def read_run_file(path: str | Path) -> RunFile:
         If the file is missing, is not TOML, has an unknown key (the nearest known one is named) or a value out of range;
         the place is `path:line`.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark in front
-    except FileNotFoundError:
-        raise RunFileError("run file must be an existing TOML file, got no such file", place=str(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunFileError(f"run file must be readable UTF-8 text, got {error}", place=str(path)) from error
-    return run_file_of(text, path)
+    return _RUN_FILES.read(path)
 
 
 def run_file_of(text: str, path: Path) -> RunFile:
-    """`read_run_file` of what stands in a file, or is to stand there: errors name its path."""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
-        cure = "Write paths with /, or between single quotes: 'C:\\data\\a.fa'" if any("\\" in each for each in lines) else ""
-        raise RunFileError(f"run file must be TOML, got {error}", place=f"{path}:{line[1]}" if line else str(path), cure=cure) from error
-    try:
-        return RunFile.model_validate(values)
-    except ValidationError as error:
-        raise _run_file_error(error, path, text) from error
+    """`read_run_file` of what is to stand in a file."""
+    return _RUN_FILES.check(text, path)
 
 
-def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileError:
+def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str, list[str], str]:
+    """What is wrong, at which keys, and how many more mistakes there are, in words."""
     first, more = error.errors()[0], error.error_count() - 1
     context = first.get("ctx", {})
     # `kind` unions put their tag into the location ("model", "attention", "embed_dim"): the file has no such key.
     parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]  # [sweep] has dotted keys
     named = (["several", "parts"], ["data", "tracks"])  # below these a key of the file's own comes before the tag
-    keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in _UNIONS or parts[max(i - 3, 0) : i - 1] in named))]
+    keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in unions or parts[max(i - 3, 0) : i - 1] in named))]
     match first["type"]:
         case "unknown_key":
             keys = [*keys, context["key"]]
@@ -1519,9 +1573,9 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
         case "missing":
             message = f"{'.'.join(keys)} must be given, got nothing"
         case "union_tag_not_found":
-            message = f"{'.'.join(keys)}.kind must be one of {_kinds(keys)}, got nothing"
+            message = f"{'.'.join(keys)}.kind must be one of {_kinds(keys, unions)}, got nothing"
         case "union_tag_invalid":
-            kinds, keys = _kinds(keys), [*keys, "kind"]
+            kinds, keys = _kinds(keys, unions), [*keys, "kind"]
             message = f"{'.'.join(keys)} must be one of {kinds}, got {context['tag']!r}"
         case "value_error":
             message = f"[{'.'.join(keys)}] {context['error']}" if keys else str(context["error"])
@@ -1530,7 +1584,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
             rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
             rule = rule.replace("be a valid dictionary or object to extract fields from", "be a table such as { kind = ... }")
             message = f"{'.'.join(keys)} {rule}, got {first['input']!r}"
-    return RunFileError(message, place=f"{path}:{_line_of(keys, text)}", cure=f"{more} more to mend after this one" if more else "")
+    return message, keys, f"{more} more to mend after this one" if more else ""
 
 
 _UNIONS: dict[str, Any] = {
@@ -1538,12 +1592,13 @@ _UNIONS: dict[str, Any] = {
     **{"split": Split, "objective": Objective, "model": Model},
     **{"stem": Stem, "position": Position, "pattern": Pattern, "head": Head, "method": Method},
 }
+_RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
 
 
-def _kinds(keys: Sequence[str]) -> str:
+def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:
     """The kinds of the union that stands at these keys."""
     of_own_name = TrackTarget if "tracks" in keys else Part  # tracks and parts of several objectives have names of their own
-    members = get_args(get_args(_UNIONS.get(keys[-1], of_own_name))[0])
+    members = get_args(get_args(unions.get(keys[-1], of_own_name))[0])
     sections = [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
     kinds = (get_args(section.model_fields["kind"].annotation) for section in sections if hasattr(section, "model_fields"))
     return ", ".join(map(repr, itertools.chain.from_iterable(kinds)))

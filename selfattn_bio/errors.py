@@ -88,7 +88,11 @@ class TrainingInterrupted(SelfAttnBioError):
 
 
 class DatabaseError(SelfAttnBioError):
-    """A motif database that is missing or not MEME text."""
+    """A motif database that is missing, or not MEME, JASPAR or TRANSFAC text."""
+
+
+class GrammarError(SelfAttnBioError):
+    """A grammar of made sequences with an unknown key, a value out of range, or parts that contradict each other."""
 
 
 class ResultsError(SelfAttnBioError):

@@ -1,7 +1,7 @@
-"""Attention weights read tile by tile: what each key receives, the heaviest edges, the flow through layers; never L x L.
+"""Attention weights read tile by tile: what each key receives, what passes between spans, the heaviest edges, the flow through layers.
 
 Hides: the walk through a pattern's tiles and the rows of global tokens. `interpret.readout` uses it; time is that of the pattern, memory
-that of a tile and of the answer. What it reads equals `attend.weights`, which keeps every pair.
+that of a tile and of the answer, never L x L. What it reads equals `attend.weights`, which keeps every pair.
 """
 
 from __future__ import annotations
@@ -125,6 +125,26 @@ def pushed_by_gradient(layer: Layer, given: Tensor, above: Tensor, v: Tensor) ->
         to_keys = (given[tile.batch][:, queries][..., None, :] @ rule).squeeze(-2)  # (b, G, K)
         total[tile.batch].index_add_(1, keys.expand(to_keys.shape[1:]).flatten(), to_keys.flatten(1))
     return total[:, :length]
+
+
+def between(layer: Layer, spans: Tensor) -> Tensor:
+    """What the tokens of each span give to those of each other, (B, H, S, S): the sum of their weights, from row to column.
+
+    Parameters
+    ----------
+    layer
+        The attention layer.
+    spans
+        (B, S, L), 1 where a token belongs to a span, else 0; other numbers are weights of the tokens.
+    """
+    total = spans.new_zeros(len(spans), layer.q.shape[1], spans.shape[1], spans.shape[1], dtype=_work(layer.q))
+    spans = torch.nn.functional.pad(spans.to(total.dtype), (0, 1))
+    for tile in weight_tiles(layer):
+        queries, keys = _indices(tile, layer.q.shape[2])
+        given, taken = spans[tile.batch][:, :, queries], spans[tile.batch][:, :, keys]  # (b, S, G, c), (b, S, G or 1, K)
+        taken = taken.expand(-1, -1, len(queries), -1)
+        total[tile.batch] += torch.einsum("bsgc,bhgck,btgk->bhst", given, tile.weights, taken)
+    return total
 
 
 def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:

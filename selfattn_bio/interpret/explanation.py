@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import check_replaceable, whole_folder
+from selfattn_bio.interpret.callers import Caller, build_caller
+from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.methods import Guided, Method, Received, Scoring
@@ -26,7 +28,6 @@ from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.readout import has_attention
 from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.relevance import BATCH, importance
-from selfattn_bio.interpret.seqlets import find_patterns
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.scorer import Scorer, load_single
@@ -97,34 +98,39 @@ class Explanation:
         return [row[:length] for row, length in zip(rows, self.records["length"], strict=True)]
 
     def motifs(
-        self, database: str = "jaspar:insects", *, max_motifs: int = 25, max_seqlets: int = 20_000, say: Callable[[str], None] = print
+        self,
+        database: str | None = "jaspar:insects",
+        *,
+        caller: Caller | None = None,
+        max_motifs: int = 25,
+        say: Callable[[str], None] = print,
     ) -> MotifSet:
         """Find what the relevant spans have in common, and which known motif each looks like.
 
         Parameters
         ----------
         database
-            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME text.
+            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME, JASPAR or TRANSFAC text; None for no match.
+            Protein is matched with none: its motifs have no match, whatever is named here.
+        caller
+            `Modisco()` or `Clusters()` of `interpret.callers`; without one modisco for DNA and clusters for protein.
         max_motifs
             At most so many, those of most sites.
-        max_seqlets
-            To group; those of highest relevance.
         say
             Told, in a line, how many were found, or why none.
 
         Raises
         ------
         ValueError
-            If the sequences are not DNA, or the method is a proposal.
+            If the method is a proposal, or the caller cannot read the alphabet (modisco and protein).
         DatabaseError
             If the database cannot be read.
         """
-        if self.alphabet != "dna":
-            raise ValueError(f"motifs must be of dna sequences, got {self.alphabet}: seqlets and databases here have four letters")
         if self.proposal:
             raise ValueError(f"motifs must be of a method with scores of letters, got {self.method!r}, which is a proposal")
-        known = open_database(database)
-        found = find_patterns(self.letters, self.hypothetical, max_seqlets=max_seqlets)
+        alphabet = get_alphabet(self.alphabet)
+        known = open_database(database) if database is not None and alphabet.has_complement else {}
+        found = (caller or build_caller(None, alphabet)).call(self.letters, self.hypothetical, alphabet)
         sequences = [row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)]
         patterns = refine_patterns(found.patterns, sequences, self.relevance)[:max_motifs]
         say(f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} sequences{': ' * bool(found.note)}{found.note}")
@@ -144,6 +150,14 @@ class Explanation:
         draw_letters(heights * there, axes, alphabet)
         axes.set(title=self.ids[row], xlabel="letter of the sequence", ylabel=f"{self.method}, a proposal" if self.proposal else "logits")
         return figure
+
+    def to_npz(self, folder: str | Path) -> None:
+        """Write ohe.npz, attributions.npz and regions.npz, which the programs `modisco` and `finemo` take; as `write_npz`, DNA only."""
+        write_npz(folder, self.letters, self.hypothetical)
+
+    def to_modisco(self, motifs: MotifSet, path: str | Path) -> None:
+        """Write motifs that were found in this as `modisco motifs` writes its h5, which `modisco report` and `finemo` read; DNA only."""
+        write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 
     def save(self, folder: str | Path) -> None:
         """Write the relevance folder: arrays, records, alphabet and source; `load` reads it back.

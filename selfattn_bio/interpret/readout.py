@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfattn_bio.attention.reading import Layer, gradient_rollout, received, rollout, top_edges, value_rollout
+from selfattn_bio.attention.reading import Layer, between, gradient_rollout, received, rollout, top_edges, value_rollout
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import AttentionBody
@@ -106,6 +106,28 @@ class AttentionReading:
         start = self._start()
         flows = zip(self.layers, self.above, self.values, strict=True)
         return self._to_letters(torch.stack([gradient_rollout(*flow, start) for flow in flows]).mean(0) - start)
+
+    def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        """What spans of a sequence give to each other: the sum of weights, mean over members, layers, heads and places of the giving span.
+
+        Parameters
+        ----------
+        spans
+            Of each sequence (S, 2) letters [start, end), 0-based.
+
+        Returns
+        -------
+        Of each sequence (S, S), from row to column, in [0, 1]. A place belongs to a span if it shares a letter with it.
+        """
+        most = max((len(each) for each in spans), default=0)
+        member = np.zeros((len(spans), most, len(self.spans)), dtype=np.float32)
+        for row, of_row in enumerate(spans):
+            shared = (self.spans[None, :, 0] < of_row[:, None, 1]) & (self.spans[None, :, 1] > of_row[:, None, 0])
+            member[row, : len(of_row)] = shared & (self.spans[:, 0] >= 0)
+        places = torch.from_numpy(member).to(self.layers[0][0].q.device)
+        given = torch.stack([between(layer, places).mean(1) for layers in self.layers for layer in layers]).mean(0)  # (B, S, S)
+        shares = (given / places.sum(2, keepdim=True).clamp(min=1)).float().cpu().numpy()
+        return [share[: len(each), : len(each)] for share, each in zip(shares, spans, strict=True)]
 
     def edges(self, count: int = 20) -> pd.DataFrame:
         """The heaviest weights of each sequence, member, layer and head.

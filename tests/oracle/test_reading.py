@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from selfattn_bio.attention.attend import weights
 from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
-from selfattn_bio.attention.reading import Layer, pushed, received, rollout, top_edges, weight_tiles
+from selfattn_bio.attention.reading import Layer, between, pushed, received, rollout, top_edges, weight_tiles
 
 B, H, L, DH = 2, 2, 150, 4
 PATTERNS = (
@@ -48,6 +48,15 @@ def dense(layer):
 
 each = pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 each_position = pytest.mark.parametrize("kind", POSITIONS)
+
+
+@each
+@each_position
+def test_between_is_spans_times_weights_times_spans(pattern, kind):
+    layer = layer_of(pattern, kind)
+    spans = torch.zeros(B, 3, L, dtype=torch.float64)
+    spans[:, 0, 2:9], spans[:, 1, 30:41], spans[:, 2, 0:2] = 1, 1, 1
+    assert_close(between(layer, spans), torch.einsum("bsq,bhqk,btk->bhst", spans, dense(layer), spans))
 
 
 @each

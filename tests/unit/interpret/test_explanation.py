@@ -9,16 +9,17 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.errors import OutputError, ResultsError
+from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.explanation import Explanation, explain
 from selfattn_bio.interpret.methods import AttnLRP, Guided
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
+from selfattn_bio.interpret.patterns import Pattern
 from selfattn_bio.interpret.relevance import centred, gradient_scores, importance
-from selfattn_bio.interpret.seqlets import Pattern
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
@@ -149,11 +150,20 @@ def test_another_folder_is_not_replaced(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years"
 
 
-def test_protein_is_explained_but_has_no_motifs():
+def test_protein_is_explained_and_its_motifs_have_no_match(capsys):
     explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
     assert explanation.hypothetical.shape == (2, 9, 20)
-    with pytest.raises(ValueError, match="motifs must be of dna sequences, got protein"):
-        explanation.motifs()
+    assert explanation.motifs().table.empty
+    assert capsys.readouterr().out.startswith("0 motifs from 0 seqlets of 2 sequences: no group of the 0 seqlets")
+    with pytest.raises(ValueError, match=r"caller must be clusters for sequences without a reverse complement \(protein\), got modisco"):
+        explanation.motifs(caller=Modisco())
+    found = Pattern(np.eye(20, dtype=int)[:4] * 30, pd.DataFrame(columns=["record", "start", "end", "strand"]), alphabet=PROTEIN)
+    motifs = build_motifs([found], explanation.records, {})
+    assert motifs.table[["consensus", "match", "other_matches"]].to_numpy().tolist() == [["ACDE", "", ""]]
+    assert motifs.table["match_q"].isna().all()
+    assert "ALPHABET= ACDEFGHIKLMNPQRSTVWY\n\nBackground" in motifs.to_meme()
+    assert motifs["motif_01"].pwm.max() == pytest.approx(np.log2((30 + 1 / 20) / 31 * 20))
+    motifs.plot()
 
 
 def motif_set():

@@ -94,3 +94,21 @@ def test_what_cannot_be_read():
         read_attention(scorer_of(), ["AC"])
     with pytest.raises(ValueError, match="network must have attention to be read, got kind 'cnn'"):
         read_attention(scorer_of(CNN), ["ACGTACGT"])
+
+
+def test_what_spans_give_each_other_is_read_from_the_dense_weights():
+    reading = read_attention(scorer_of(WINDOW_CLS, k=1), ["ACGTACCATT", "ACGTAC"])
+    spans = [np.array([[0, 3], [5, 9], [9, 10]]), np.array([[1, 2], [4, 6]])]
+    first, second = reading.between(spans)
+    assert (first.shape, second.shape) == ((3, 3), (2, 2))
+    dense = np.mean(
+        [
+            weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask).detach().numpy().mean(1)
+            for layers in reading.layers
+            for layer in layers
+        ],
+        axis=0,
+    )  # (B, places, places), [CLS] first
+    np.testing.assert_allclose(first[0, 1], dense[0, 1:4, 6:10].sum(1).mean(), rtol=1e-5)
+    np.testing.assert_allclose(second[1, 0], dense[1, 5:7, 2:3].sum(1).mean(), rtol=1e-5)
+    assert first[0, 2] == 0  # beyond the window

@@ -1,0 +1,95 @@
+"""Which residues of a protein touch? A contact map a sequence, read from attention.
+
+Each head's weights are made symmetric and corrected for what rows and columns give in general (average-product correction). With
+--contacts, a table `id, i, j` (0-based residues) of two or more of the sequences, a logistic regression over heads is fitted on them; each
+of them is predicted by one fitted on others, and precision of its L best pairs (P@L) is printed by range. Leave out proteins of one family
+but one: else the others tell its contacts. Without --contacts a map is the mean over heads, and no probability.
+Writes PREFIX.contacts.npz (a map a sequence, under its id), PREFIX.contacts.tsv (its L best pairs) and, with --contacts,
+PREFIX.precision.tsv.
+
+example: selfattn-bio contacts --model protein/model --fasta proteins.fa --contacts known.tsv --output proteins
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from selfattn_bio.errors import ModelFolderError, SequenceFileError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio contacts`."""
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder; its tokens must be single letters")
+    parser.add_argument("--fasta", required=True, type=Path, metavar="FILE", help="proteins, each with an id of its own")
+    parser.add_argument("--contacts", type=Path, metavar="TSV", help="known contacts: id, i, j (0-based residues)")
+    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="what the names of the files begin with")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read the maps, fit where contacts are known, write maps, best pairs and precision."""
+    import numpy as np
+    import pandas as pd
+
+    from selfattn_bio.files import whole_file
+    from selfattn_bio.interpret.contacts import head_maps, precision_at_length, predict_contacts, read_contacts
+    from selfattn_bio.scoring.inputs import read_sequences
+    from selfattn_bio.scoring.scorer import load
+
+    scorer = load(arguments.model)
+    if scorer.tokenizer.k != 1:
+        message = f"tokens must be single letters to have contacts, got {scorer.tokenizer.k}"
+        raise ModelFolderError(message, place=str(arguments.model), cure="Train with [tokens] k = 1")
+    ids, letters = read_sequences(scorer.alphabet, arguments.fasta, scorer.tokenizer.k)
+    if len(set(ids)) < len(ids) or not ids:
+        message = f"sequences must be one or more, each with an id of its own, got {len(set(ids))} ids of {len(ids)}"
+        raise SequenceFileError(message, place=str(arguments.fasta))
+    lengths = dict(zip(ids, map(len, letters), strict=True))
+    known = read_contacts(arguments.contacts, lengths) if arguments.contacts else {}
+    maps = [head_maps(scorer, row) for row in letters]
+    found = predict_contacts(maps, {ids.index(name): contacts for name, contacts in known.items()})
+    with whole_file(f"{arguments.output}.contacts.npz") as path, path.open("wb") as file:
+        arrays: dict[str, Any] = {name: each.astype(np.float32) for name, each in zip(ids, found, strict=True)}
+        np.savez_compressed(file, **arrays)
+    best = pd.concat([_best(name, scores, known.get(name)) for name, scores in zip(ids, found, strict=True)])
+    _write(best, Path(f"{arguments.output}.contacts.tsv"))
+    if len(known) < 2:
+        _say(f"{len(ids)} maps, the mean over heads: no contacts of two sequences or more were given to fit a regression on")
+    if known:
+        rows = [{"id": name} | precision_at_length(found[ids.index(name)], contacts) for name, contacts in known.items()]
+        precision = pd.DataFrame(rows)
+        _write(precision, Path(f"{arguments.output}.precision.tsv"))
+        told = ", ".join(f"{name} {precision[name].mean():.3f}" for name in precision.columns[1:])
+        _say(f"P@L, mean of {len(known)}: {told}")
+    _say(f"wrote {arguments.output}.contacts.npz and .tsv")
+
+
+def _best(name: str, scores: NDArray[np.float64], contacts: NDArray[np.bool_] | None) -> pd.DataFrame:
+    """The L best pairs that are not neighbours: id, i, j (0-based), score; contact where it is known."""
+    import numpy as np
+    import pandas as pd
+
+    from selfattn_bio.interpret.contacts import NEAREST
+
+    i, j = np.triu_indices(len(scores), NEAREST)
+    order = np.argsort(-scores[i, j], kind="stable")[: len(scores)]
+    i, j = i[order], j[order]
+    contact = pd.Series(pd.NA if contacts is None else contacts[i, j], index=range(len(i)), dtype="boolean")
+    return pd.DataFrame({"id": name, "i": i, "j": j, "score": scores[i, j], "contact": contact})
+
+
+def _write(table: pd.DataFrame, output: Path) -> None:
+    from selfattn_bio.files import whole_file
+
+    with whole_file(output) as path:
+        table.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _say(line: str) -> None:
+    print(f"contacts: {line}", flush=True)

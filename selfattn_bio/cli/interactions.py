@@ -1,0 +1,86 @@
+"""Which motifs does the model read together? Pairs of their sites on positives of test, proposed by attention, tested by intervention.
+
+Sites are the hits of MOTIFS that the model looks at (more relevance than 90 % of the windows of their record). Writes a row a pair of
+motifs that share enough records: signed epistasis in log-odds, tests against random places and other pairs at the same distance, preferred
+spacing and orientation, what attention proposed, how often the pair is the closest, and a verdict.
+docs/interpretation_interactions.md says how each is measured. No pair is a result, too: the file then has no row.
+
+example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model model --motifs my.meme --output pairs.tsv
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfattn_bio.errors import CorpusError, RunFileError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio interactions`."""
+    parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
+    parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
+    parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
+    parser.add_argument("--motifs", required=True, type=Path, metavar="MEME", help="motifs, such as motifs.meme of `motifs`")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Find the sites on positives of test, test the pairs of motifs, write the table."""
+    from selfattn_bio.cli.motifs import test_records
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.files import sha256_of, whole_file
+    from selfattn_bio.interpret.interactions import attention_between, model_sites, weigh_interactions
+    from selfattn_bio.model.checkpoint import check_trained_on
+    from selfattn_bio.model.lineage import check_unseen
+    from selfattn_bio.scoring.scorer import load
+
+    start = time.monotonic()
+    run_file = read_run_file(arguments.run_file)
+    if run_file.objective.kind != "binary":
+        message = f"objective must be binary for its model to be asked for interactions, got {run_file.objective.kind!r}"
+        raise RunFileError(message, place=str(arguments.run_file))
+    settings, corpus, scorer = run_file.interpret, Corpus.open(arguments.corpus), load(arguments.model)
+    if corpus.alphabet.name != "dna":
+        raise CorpusError(f"records must be dna to be scanned for motifs, got {corpus.alphabet.name}", place=str(arguments.corpus))
+    check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
+    test = test_records(corpus, arguments.split)
+    positives = test[test["label"] == 1]
+    letters = [corpus.letters(int(row)) for row in positives.index]
+    check_unseen(arguments.model, positives, letters, corpus.alphabet, corpus.assembly)
+    sites = model_sites(arguments.motifs, scorer, letters, settings.hit_p)
+    _say(f"{len(sites)} sites of {sites['name'].nunique()} motifs on {len(letters)} positives of test")
+    table = weigh_interactions(
+        sites,
+        letters,
+        scorer.log_odds,
+        attention_between(scorer, letters),
+        significance=settings.significance,
+        seed=settings.seed,
+    )
+    with whole_file(arguments.output) as path:
+        table.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+    _report(table)
+    _say(f"wrote {arguments.output} in {time.monotonic() - start:.0f} s")
+
+
+def _report(table: pd.DataFrame) -> None:
+    supported = table[table["verdict"] == "supported"]
+    for row in supported.to_dict("records"):
+        _say(
+            f"{row['name_a']} and {row['name_b']}: epistasis {row['epistasis']:+.2f} ({row['epistasis_low']:+.2f} to "
+            f"{row['epistasis_high']:+.2f}), q {row['q']:.1g}, {row['records']} records, most {row['spacing_start']:.0f} to "
+            f"{row['spacing_end'] - 1:.0f} letters apart (q {row['spacing_q']:.1g}), {row['orientation']} (q {row['orientation_q']:.1g})"
+        )
+    _say(f"supported: {len(supported)} of {len(table)} pairs")
+
+
+def _say(line: str) -> None:
+    print(f"interactions: {line}", flush=True)

@@ -1,0 +1,172 @@
+"""Epistasis, spacing and orientation on planted words, for models whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_explanation import CNN, SMALL, scorer_of
+
+from selfattn_bio.interpret import interactions
+from selfattn_bio.interpret.interactions import against_others, attention_between, epistasis, site_pairs, weigh_interactions
+from selfattn_bio.interpret.spacing import spacing
+
+WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
+A, B = WORDS["alpha"], WORDS["beta"]
+
+
+def sites_of(*rows):
+    return pd.DataFrame(rows, columns=["name", "record", "start", "end", "strand"])
+
+
+def planted(num=160, length=160, seed=0):
+    """Records with all words, each at a random place of its own, and where they stand."""
+    rng = np.random.default_rng(seed)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
+    rows = []
+    for record, row in enumerate(letters):
+        places = rng.permutation(np.arange(0, length - 8, 9))[: len(WORDS)] + rng.integers(0, 2)
+        for (name, word), start in zip(WORDS.items(), places, strict=True):
+            row[start : start + 8] = np.frombuffer(word, dtype=np.uint8)
+            rows.append((name, record, int(start), int(start) + 8, "+"))
+    return list(letters), sites_of(*rows)
+
+
+def model(answer):
+    """Log-odds from the presence of the words, (n, 4) of 0 and 1."""
+    return lambda sequences: answer(np.array([[word in bytes(row) for word in WORDS.values()] for row in sequences], dtype=float))
+
+
+BOTH = model(lambda has: 2 * has[:, 0] * has[:, 1] + has[:, 2] + has[:, 3])
+EITHER = model(lambda has: 2 * np.maximum(has[:, 0], has[:, 1]) + has[:, 2] + has[:, 3])
+SUM = model(lambda has: has.sum(1))
+CURVE = model(lambda has: 3 * np.tanh(has.sum(1) / 2))
+
+
+def test_pairs_stand_side_by_side_and_are_read_from_the_first_motif():
+    sites = sites_of(
+        ("b", 0, 20, 26, "+"),
+        ("a", 0, 4, 10, "+"),
+        ("a", 0, 24, 30, "-"),
+        ("c", 0, 40, 46, "-"),
+        ("a", 1, 30, 36, "+"),
+        ("b", 1, 9, 15, "-"),
+    )
+    found = site_pairs(sites)
+    told = found[["record", "name_a", "start_a", "name_b", "start_b", "gap", "orientation"]].values.tolist()
+    assert told == [
+        [0, "a", 4, "b", 20, 10, "++"],  # the other a overlaps b
+        [0, "a", 24, "c", 40, 10, "--"],
+        [0, "a", 4, "c", 40, 30, "+-"],
+        [0, "b", 20, "c", 40, 14, "+-"],
+        [1, "a", 30, "b", 9, 15, "-+"],  # from the other strand a comes first, on -
+    ]
+    assert found["closest"].round(3).tolist() == [0.833, 0.833, 0.0, 0.333, 1.0]  # two share the first rank
+
+
+@pytest.mark.parametrize(("log_odds", "expected"), [(BOTH, 2.0), (EITHER, -2.0), (SUM, 0.0)], ids=["both", "either", "sum"])
+def test_epistasis_has_a_sign(log_odds, expected):
+    letters, sites = planted(num=12)
+    pairs = site_pairs(sites)
+    found = epistasis(pairs, sites, letters, log_odds, np.random.default_rng(0))
+    mine = (pairs["name_a"] == "alpha") & (pairs["name_b"] == "beta")
+    assert mine.sum() == 12
+    assert found.loc[mine, "epistasis"].median() == expected  # the mean is moved where a word comes out of its own letters again
+    np.testing.assert_allclose(found.loc[mine, "epistasis"], expected, atol=0.6)
+    np.testing.assert_allclose(found.loc[~mine, "epistasis"], 0, atol=1e-12)
+    assert abs(found["matched"]).max() < 0.6  # a random place may hold no word but a part of a draw
+
+
+def test_a_pair_without_room_beside_it_has_no_match():
+    letters = [np.frombuffer(A + B, dtype=np.uint8)]
+    sites = sites_of(("alpha", 0, 0, 8, "+"), ("beta", 0, 8, 16, "+"))
+    found = epistasis(site_pairs(sites), sites, letters, BOTH, np.random.default_rng(0))
+    assert found["epistasis"].tolist() == [2.0]
+    assert found["matched"].isna().all()
+
+
+def no_attention(pairs):
+    return np.zeros(len(pairs))
+
+
+def weigh(log_odds, attention=no_attention):
+    letters, sites = planted()
+    return weigh_interactions(sites, letters, log_odds, attention).set_index(["name_a", "name_b"])
+
+
+@pytest.mark.parametrize(("log_odds", "low", "high"), [(BOTH, 1.8, 2.1), (EITHER, -2.1, -1.8)], ids=["both", "either"])
+def test_the_pair_that_the_model_reads_together_is_supported_alone(log_odds, low, high):
+    table = weigh(log_odds)
+    assert len(table) == 6
+    assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
+    pair = table.loc[("alpha", "beta")]
+    assert low < pair["epistasis_low"] <= pair["epistasis"] <= pair["epistasis_high"] < high
+    assert 80 < pair["tested"] <= interactions.MAX_RECORDS < pair["records"]
+    assert table["spacing_q"].min() > 0.05
+
+
+def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
+    table = weigh(CURVE)
+    assert (table["epistasis"] < -0.1).all()
+    assert (table["sites_p"] < 0.01).all()  # unlike random places
+    assert (table["verdict"] == "proposal").all()  # but like one another
+
+
+def test_without_pairs_there_is_a_table_without_rows():
+    letters, sites = planted()
+    table = weigh_interactions(sites[sites["name"] == "alpha"], letters, BOTH, no_attention)
+    assert table.empty
+    assert list(table) == interactions.COLUMNS
+
+
+def test_of_many_pairs_those_are_tested_that_attend_to_each_other(monkeypatch):
+    monkeypatch.setattr(interactions, "MAX_PAIRS", 2)
+    table = weigh(BOTH, lambda pairs: np.where((pairs["name_a"] == "beta") & (pairs["name_b"] == "gamma"), 0.3, 0.1))
+    assert len(table) == 2
+    assert ("beta", "gamma") in table.index
+    assert table.loc[("beta", "gamma"), "attention"] > 1.5
+
+
+def test_others_are_compared_within_the_same_distance():
+    rng = np.random.default_rng(0)
+    bins = np.repeat([0, 1], 100)
+    values = np.where(bins == 0, 5.0, 0.0) + rng.normal(size=200)  # of any pair, by distance
+    mine = np.zeros(200, dtype=bool)
+    mine[:60] = mine[100:110] = True  # mostly near
+    assert against_others(values, bins, mine, rng) > 0.05
+    assert against_others(values + mine, bins, mine, rng) < 0.01
+    assert np.isnan(against_others(values[:100], bins[:100], np.ones(100, dtype=bool), rng))
+
+
+def test_attention_is_what_sites_give_each_other_alone_or_among_others():
+    scorer = scorer_of(SMALL | {"stem": {"kind": "none"}}, k=1)
+    letters, sites = planted(num=3)
+    pairs = site_pairs(sites)
+    together = attention_between(scorer, letters)(pairs)
+    assert (together > 0).all()
+    for row in (0, 5, len(pairs) - 1):
+        np.testing.assert_allclose(attention_between(scorer, letters)(pairs.iloc[[row]]), together[[row]], rtol=1e-4)
+    assert not attention_between(scorer_of(CNN), letters)(pairs).any()
+
+
+def spaced(rng, gap, strand="+", num=120):
+    """Sites of a at random places, of b after them by `gap(a's start)`."""
+    starts = rng.integers(0, 60, num)
+    a = sites_of(*(("a", record, start, start + 6, "+") for record, start in enumerate(starts)))
+    b = sites_of(*(("b", record, at := start + 6 + gap(start), at + 6, strand) for record, start in enumerate(starts)))
+    return spacing(a, b, rng)
+
+
+def test_a_kept_distance_and_orientation_are_found():
+    rng = np.random.default_rng(0)
+    found = spaced(rng, lambda start: 5 + rng.integers(0, 5), "-")
+    assert (found["spacing_start"], found["spacing_end"], found["orientation"]) == (5, 10, "+-")
+    assert found["spacings"].startswith("0;120;0;")
+    assert found["spacing_fold"] > 3
+    assert found["spacing_p"] < 0.01
+
+
+def test_places_that_both_motifs_prefer_are_no_kept_distance():
+    rng = np.random.default_rng(0)
+    found = spaced(rng, lambda start: 80 - start + rng.integers(0, 5))  # b at 86 to 90, wherever a stands
+    assert found["spacing_p"] > 0.05
+    assert found["orientation_p"] > 0.05
+    assert spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), rng) == {}
