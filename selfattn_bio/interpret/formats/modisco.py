@@ -55,9 +55,7 @@ def write_modisco_h5(path: str | Path, patterns: Sequence[Pattern], letters: NDA
             _write_pattern(group.create_group(f"pattern_{number}"), pattern, coded, scores, widest)
 
 
-def _write_pattern(
-    group: h5py.Group, pattern: Pattern, coded: NDArray[np.int8], hypothetical: NDArray[np.float32], widest: int
-) -> None:
+def _write_pattern(group: h5py.Group, pattern: Pattern, coded: NDArray[np.int8], hypothetical: NDArray[np.float32], widest: int) -> None:
     """One pattern; `coded` and `hypothetical` have `widest` empty positions on each side of a record."""
     record, start = (pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start"))
     turned = (pattern.seqlets["strand"] == "-").to_numpy()
