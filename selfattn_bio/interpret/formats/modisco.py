@@ -27,6 +27,9 @@ PLACES = ("example_idx", "start", "end", "is_revcomp")
 def write_modisco_h5(path: str | Path, patterns: Sequence[Pattern], letters: NDArray[np.uint8], hypothetical: NDArray[np.float32]) -> None:
     """Write patterns as `modisco motifs` does: what `modisco report` and `finemo call-hits` read.
 
+    All have the width of the widest, as finemo wants: letters of the records around the sites are written with the narrower ones, and 0
+    beyond the end of a record, where a start may be negative.
+
     Parameters
     ----------
     patterns
@@ -42,25 +45,31 @@ def write_modisco_h5(path: str | Path, patterns: Sequence[Pattern], letters: NDA
         If the arrays do not belong together, or are not of DNA.
     """
     check_scores(letters, hypothetical, DNA)
+    widest = max((len(pattern.pfm) for pattern in patterns), default=0)
+    around = ((0, 0), (widest, widest))
+    coded, scores = np.pad(one_hot(letters), (*around, (0, 0))), np.pad(hypothetical, (*around, (0, 0)))
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["window_size"] = letters.shape[1]
         group = file.create_group(GROUP)
         for number, pattern in enumerate(patterns):
-            _write_pattern(group.create_group(f"pattern_{number}"), pattern, letters, hypothetical)
+            _write_pattern(group.create_group(f"pattern_{number}"), pattern, coded, scores, widest)
 
 
-def _write_pattern(group: h5py.Group, pattern: Pattern, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32]) -> None:
-    record, start, end = (pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start", "end"))
+def _write_pattern(group: h5py.Group, pattern: Pattern, coded: NDArray[np.int8], hypothetical: NDArray[np.float32], widest: int) -> None:
+    """One pattern; `coded` and `hypothetical` have `widest` empty positions on each side of a record."""
+    record, start = (pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start"))
     turned = (pattern.seqlets["strand"] == "-").to_numpy()
-    columns = start[:, None] + np.arange(len(pattern.pfm))
-    coded = one_hot(letters[record[:, None], columns]).astype(np.float32)  # (seqlets, width, 4)
+    more = widest - len(pattern.pfm)
+    start = start - np.where(turned, more - more // 2, more // 2)
+    columns = start[:, None] + widest + np.arange(widest)
+    letters = coded[record[:, None], columns].astype(np.float32)  # (seqlets, width, 4)
     scores = hypothetical[record[:, None], columns].astype(np.float32)
-    coded[turned], scores[turned] = coded[turned][:, ::-1, ::-1], scores[turned][:, ::-1, ::-1]
+    letters[turned], scores[turned] = letters[turned][:, ::-1, ::-1], scores[turned][:, ::-1, ::-1]
     seqlets = group.create_group("seqlets")
     seqlets.create_dataset("n_seqlets", data=np.array([len(record)]))
-    for name, values in zip(PLACES, (record, start, end, turned), strict=True):
+    for name, values in zip(PLACES, (record, start, start + widest, turned), strict=True):
         seqlets.create_dataset(name, data=values)
-    for name, each in zip(ARRAYS, (coded, coded * scores, scores), strict=True):
+    for name, each in zip(ARRAYS, (letters, letters * scores, scores), strict=True):
         seqlets.create_dataset(name, data=each)
         group.create_dataset(name, data=each.mean(axis=0))
 
