@@ -287,7 +287,7 @@ def verdict(row: Mapping[Any, Any], significance: float) -> str:
 
 def model_sites(motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters], hit_p: float) -> pd.DataFrame:
     """Hits of the motifs of a MEME file that the model looks at: `hits.find_hits`, then `hits.relevant_hits` with AttnLRP's relevance."""
-    ppms = read_meme(motifs)
+    ppms = read_meme(motifs, least=0)
     hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p)
     records = sorted(set(hits["record"]))
     relevance = dict(zip(records, attnlrp_importance(scorer, [sequences[record] for record in records]), strict=True))

@@ -19,6 +19,7 @@ from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.spelling import Spelling
 
 CHUNK_LETTERS = 8_000_000  # scanned at once, with their padding: 32 MB of DNA as memelite takes it
 MAX_SCORE = 1000  # of BED
@@ -91,7 +92,7 @@ def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Itera
     if isinstance(sequences, Path) or (isinstance(sequences, str) and Path(sequences).exists()):
         yield from read_records(sequences, alphabet)
     else:
-        yield from (Record(name, letters) for name, letters in read_inputs(alphabet, sequences, 1))
+        yield from (Record(each.id, each.letters) for each in read_inputs(Spelling(alphabet), sequences, 1))
 
 
 def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:

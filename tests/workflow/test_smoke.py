@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
-INTERPRETATION = {"explain": 2, "motifs": 2, "report": 1, "notebook": 1, "train_smoke": 1}
+INTERPRETATION = {"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 1, "train_smoke": 1}
 METRICS = {"auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"}
 PLANTED = {"Dref": "ATCGAT", "Trl": "GAGAGA"}  # JASPAR's name of a planted site, and letters that each of its sites holds
 MOTIF_COLUMNS = {
@@ -115,6 +115,7 @@ def test_everything_promised_is_there(results):
             "motifs.meme",
             "motifs.tsv",
             "seqlets.bed",
+            "interactions.tsv",
         ),
         *("report.html", "motifs.ipynb", "split.tsv", "corpus/corpus.json", "corpus/records.parquet", "relevance/relevance.npz"),
         *("model/model.safetensors", "model/run.toml", "model/provenance.json", "model/history.csv", "model/train.json"),
@@ -265,7 +266,7 @@ def test_other_sequences_rerun_everything(project, edit):
 def test_a_new_run_file_is_a_new_target(fresh):
     assert planned(fresh, "train_mine") == {
         **{"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1},
-        **{"explain": 2, "motifs": 2, "report": 1, "notebook": 1, "train_mine": 1},
+        **{"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 1, "train_mine": 1},
     }
 
 

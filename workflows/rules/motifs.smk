@@ -47,3 +47,26 @@ rule motifs:
     shell:
         "selfattn-bio motifs --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} --split {input.split:q} "
         "--relevance {input.relevance:q} --output {params.results:q} 2>&1 | tee -i {log:q}"
+
+
+rule interactions:
+    input:
+        corpus="results/{task}/corpus",
+        split="results/{task}/split.tsv",
+        model="results/{task}{variant}/model",
+        motifs="results/{task}{variant}/motifs.meme",
+    output:
+        interactions="results/{task}{variant}/interactions.tsv",
+    log:
+        "results/{task}{variant}/logs/interactions.log",
+    benchmark:
+        "results/{task}{variant}/benchmarks/interactions.tsv"
+    threads: workflow.cores
+    params:
+        run_file=run_file,
+        sections=sections("interpret"),
+    message:
+        "Testing which motifs of {wildcards.task}{wildcards.variant} are read together"
+    shell:
+        "selfattn-bio interactions --run-file {params.run_file:q} --model {input.model:q} --corpus {input.corpus:q} "
+        "--split {input.split:q} --motifs {input.motifs:q} --output {output.interactions:q} 2>&1 | tee -i {log:q}"

@@ -32,10 +32,13 @@ def run_of(task: str) -> RunFile:
 
 
 def results_of(task: str, wildcards=None) -> list[str]:
-    """What a task is done with: report and notebook of positives against negatives, report of bins, else metrics; of all the audit."""
+    """What a task is done with: report and notebook of positives against negatives, of DNA also which motifs are read together; report of
+    bins; else metrics; of all the audit.
+    """
     match run_of(task).objective.kind:
         case "binary":
-            return [f"results/{task}/report.html", f"results/{task}/motifs.ipynb"]
+            interactions = [f"results/{task}/interactions.tsv"] if run_of(task).data.alphabet == "dna" else []
+            return [f"results/{task}/report.html", f"results/{task}/motifs.ipynb", *interactions]
         case "bins":
             return [f"results/{task}/report.html", f"results/{task}/audit.json"]
         case _:

@@ -37,10 +37,15 @@ def meme_text(ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, i
     return "\n".join(blocks)
 
 
-def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
+def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dict[str, NDArray[np.float64]]:
     """Read motifs from MEME text, plain or gz.
 
     Biopython's reader rounds the probabilities to counts and drops the names, memelite's reads no gz and names no line.
+
+    Parameters
+    ----------
+    least
+        Motifs that it must hold; 0 where none is a result, too, as of a search.
 
     Returns
     -------
@@ -50,7 +55,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[n
     Raises
     ------
     DatabaseError
-        If the file is missing, is no MEME text, is of another alphabet, or holds no motif; the place is `path:line`.
+        If the file is missing, is no MEME text, is of another alphabet, or holds fewer motifs; the place is `path:line`.
     """
     path = Path(path)
     lines = database_lines(path, "MEME")
@@ -75,7 +80,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[n
                 raise DatabaseError("letter-probability matrix must follow a MOTIF line of its own, got another", place=f"{path}:{at}")
             motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
             at += len(motifs[label])
-    if not motifs:
+    if len(motifs) < least:
         raise DatabaseError("motif database must hold at least one motif, got none", place=str(path))
     return motifs
 

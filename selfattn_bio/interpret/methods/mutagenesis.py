@@ -104,7 +104,7 @@ class Consensus(Scoring):
         guessed = AttnLRP().scores(scorer, letters, target)
         if scorer.run.training.reverse_complement and scorer.run.objective.kind not in (*PER_TOKEN, *PER_PLACE):
             turned = AttnLRP().scores(scorer, [scorer.alphabet.reverse_complement(sequence) for sequence in letters], target)
-            guessed = [(one + other[::-1, ::-1]) / 2 for one, other in zip(guessed, turned, strict=True)]  # A-C-G-T backwards is T-G-C-A
+            guessed = [((one + other[::-1, ::-1]) / 2).astype(np.float32) for one, other in zip(guessed, turned, strict=True)]  # A-C-G-T backwards is T-G-C-A
         positions = [most_important(scorer, *each, self.fraction) for each in zip(letters, guessed, strict=True)]
         measured = substitution_effects(scorer, letters, positions, target)
         return [halfway(guess, where, centred(effects)) for guess, where, effects in zip(guessed, positions, measured, strict=True)]

@@ -1,0 +1,158 @@
+"""Contact maps of simulated protein families: attention of a masked model beside mutual information, P@L by range.
+
+A family is a Potts model of 60 residues: each residue has its own preferences, and residues that touch prefer some pairs of letters, by a
+matrix that all families share. Contacts come in ladders, as those of strands and helices do, so that most residues have several and
+residues that do not touch vary together through those between. One model is trained on sequences of all families, without contacts; a
+regression over its heads is fitted on a few families and read on the others. A family's map is the mean over some of its sequences. Mutual
+information, with the same average-product correction, sees all sequences of the family that the model was trained on.
+
+Run: `python benchmarks/contacts.py` (minutes on one core; results/bench_contacts/, goes on where it was stopped).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tomli_w
+from few_labels import trained
+from numpy.typing import NDArray
+from promoter import command
+
+from selfattn_bio.interpret.contacts import (
+    RANGES,
+    average_product_corrected,
+    fit_contacts,
+    head_maps,
+    precision_at_length,
+)
+from selfattn_bio.scoring.scorer import load
+from selfattn_bio.sequence.alphabet import PROTEIN
+
+QUICK = "--quick" in sys.argv[1:]
+FOLDER = Path("results/bench_contacts_quick" if QUICK else "results/bench_contacts")
+LENGTH, STATES = 60, len(PROTEIN.letters)
+FAMILIES, FITTED = 8, 3  # of which a regression is fitted on the first
+SEQUENCES = 100 if QUICK else 1000  # of a family, trained on
+SAMPLED = 10 if QUICK else 50  # over which a family's map is the mean
+COUPLING, FIELD, SWEEPS = 1.0, 0.8, 60
+CONTACTS = 2 * LENGTH
+RUN: dict[str, Any] = {
+    "split": {"kind": "random", "test_fraction": 0.05, "valid_fraction": 0.05},
+    "objective": {"kind": "masked", "fraction": 0.15},
+    "tokens": {"k": 1},
+    "model": {
+        **{"kind": "attention", "members": 1, "embed_dim": 96, "num_layers": 3, "num_heads": 6, "feedforward_dim": 192, "dropout": 0.0},
+        **{"stem": {"kind": "none"}, "position": {"kind": "learned", "max_length": LENGTH}},
+    },
+    "training": {
+        **{"max_steps": 10 if QUICK else 3000, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 5 if QUICK else 200},
+        **{"evaluate_every": 10 if QUICK else 500, "shift": 0, "label_smoothing": 0.0, "precision": "bf16-mixed"},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Sequences (n, L) of codes, and which residues touch, (L, L)."""
+
+    codes: NDArray[np.int64]
+    contacts: NDArray[np.bool_]
+
+    @property
+    def letters(self) -> NDArray[np.uint8]:
+        """(n, L) ASCII."""
+        return np.frombuffer(PROTEIN.letters.encode(), dtype=np.uint8)[self.codes]
+
+
+def ladders(rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Contacts of residues 6 or more apart, in parallel and antiparallel runs of 3 to 6."""
+    contacts = np.zeros((LENGTH, LENGTH), dtype=bool)
+    while contacts.sum() < 2 * CONTACTS:
+        i, j = np.sort(rng.integers(0, LENGTH, 2))
+        rungs, turn = np.arange(rng.integers(3, 7)), rng.choice([1, -1])
+        first, second = i + rungs, j + turn * rungs
+        kept = (second - first >= 6) & (second < LENGTH)
+        contacts[first[kept], second[kept]] = contacts[second[kept], first[kept]] = True
+    return contacts
+
+
+def simulate(contacts: NDArray[np.bool_], pairing: NDArray[np.float64], rng: np.random.Generator) -> Family:
+    """Gibbs samples, one a chain, of the Potts model with the couplings `pairing` (A, A) at contacts and fields of its own."""
+    fields = FIELD * rng.normal(size=(LENGTH, STATES))
+    codes = rng.integers(0, STATES, (SEQUENCES, LENGTH))
+    for _ in range(SWEEPS):
+        for site in rng.permutation(LENGTH):
+            logits = fields[site] + pairing[codes[:, contacts[site]]].sum(1)
+            codes[:, site] = (logits + rng.gumbel(size=logits.shape)).argmax(1)
+    return Family(codes, contacts)
+
+
+def families(seed: int = 0) -> list[Family]:
+    """All families; letters have three properties, as charge and size are, and a pair prefers likes and opposites of them."""
+    rng = np.random.default_rng(seed)
+    properties = rng.normal(size=(STATES, 3))
+    pairing = COUPLING * (properties * [1, -1, 1]) @ properties.T / np.sqrt(3)
+    return [simulate(ladders(rng), pairing, rng) for _ in range(FAMILIES)]
+
+
+def mutual_information(codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n, L) -> (L, L), in nats, with a pseudocount of 1 spread over the pairs of letters, corrected for averages."""
+    length = codes.shape[1]
+    one_hot = np.eye(STATES)[codes].reshape(len(codes), -1)
+    joint = (one_hot.T @ one_hot + 1 / STATES**2) / (len(codes) + 1)
+    joint = joint.reshape(length, STATES, length, STATES).swapaxes(1, 2)  # (L, L, A, A)
+    alone = joint.sum(3)[:, 0]  # (L, A)
+    information = (joint * np.log(joint / (alone[:, None, :, None] * alone[None, :, None, :]))).sum((2, 3))
+    np.fill_diagonal(information, 0)
+    return average_product_corrected(information)
+
+
+def model_of(all_families: list[Family]) -> Path:
+    """The trained model folder."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    rows = [
+        f">f{number}s{row}\n{bytes(letters).decode()}\n"
+        for number, each in enumerate(all_families)
+        for row, letters in enumerate(each.letters)
+    ]
+    (FOLDER / "families.fa").write_text("".join(rows), encoding="utf-8")
+    run_file, corpus, split = FOLDER / "masked.toml", FOLDER / "corpus", FOLDER / "split.tsv"
+    data = {"alphabet": "protein", "sequences": str(FOLDER / "families.fa")}
+    run_file.write_text(tomli_w.dumps({"data": data, **RUN}), encoding="utf-8")
+    command("ingest", "--run-file", run_file, "--output", corpus)
+    command("split", "--run-file", run_file, "--corpus", corpus, "--output", split)
+    return trained(run_file)
+
+
+def table(all_families: list[Family], model: Path) -> pd.DataFrame:
+    """P@L by range of each way, mean over the families that no regression was fitted on; and the ceiling: L contacts or fewer."""
+    scorer = load(model)
+    maps = [np.mean([head_maps(scorer, letters) for letters in each.letters[:SAMPLED]], axis=0) for each in all_families]
+    touching = [each.contacts for each in all_families]
+    attention = fit_contacts(maps[:FITTED], touching[:FITTED])
+    ways = {
+        "attention, regression over heads": [attention(of_heads) for of_heads in maps],
+        "attention, mean over heads": [of_heads.mean(0) for of_heads in maps],
+        "mutual information": [mutual_information(each.codes) for each in all_families],
+        "the contacts themselves": [contacts.astype(float) for contacts in touching],
+    }
+    rows = {}
+    for name, scores in ways.items():
+        held_out = [precision_at_length(*both) for both in list(zip(scores, touching, strict=True))[FITTED:]]
+        rows[name] = {kind: np.mean([each[kind] for each in held_out]) for kind in RANGES}
+    return pd.DataFrame(rows).T
+
+
+def main() -> None:
+    """Print the table."""
+    made = families()
+    print(table(made, model_of(made)).to_string(float_format="%.3f"), flush=True)
+
+
+if __name__ == "__main__":
+    main()

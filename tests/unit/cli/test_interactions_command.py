@@ -1,0 +1,51 @@
+"""`selfattn-bio interactions` as a user calls it."""
+
+import pandas as pd
+import pytest
+from test_explain_motifs import MODEL, folder  # noqa: F401
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.interpret import interactions
+from selfattn_bio.interpret.formats import meme_text
+from selfattn_bio.sequence.alphabet import DNA
+
+
+def asked(motifs, output="pairs.tsv"):
+    return main(["interactions", *MODEL, "--model", "model", "--motifs", str(motifs), "--output", output])
+
+
+@pytest.mark.usefixtures("folder")
+def test_pairs_of_hits_on_positives_of_test(tmp_path, monkeypatch, capsys):
+    import numpy as np
+
+    ppms = {name: np.eye(4)[DNA.codes(np.frombuffer(word, dtype=np.uint8))] for name, word in (("one", b"ACGT"), ("two", b"CCA"))}
+    (tmp_path / "my.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 100)))
+    monkeypatch.setattr(interactions, "MIN_RECORDS", 3)
+    monkeypatch.setattr(interactions, "relevant_hits", lambda hits, relevance: hits)
+    text = (tmp_path / "run.toml").read_text()
+    (tmp_path / "run.toml").write_text(text + "hit_p = 0.2\n")
+    seen = []
+    find = interactions.find_hits
+    monkeypatch.setattr(interactions, "find_hits", lambda *arguments: seen.append(arguments) or find(*arguments))
+    assert asked("my.meme") == 0
+    ((_, _, sequences, hit_p),) = seen
+    assert (len(sequences), hit_p) == (10, 0.2)  # positives of c3
+    table = pd.read_csv("pairs.tsv", sep="\t")
+    assert table[["name_a", "name_b"]].values.tolist() == [["one", "two"]]
+    assert table["verdict"].tolist() == ["proposal"]  # nothing else stands there to be compared with
+    assert "interactions: supported: 0 of 1 pairs" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_motif_has_no_pair(tmp_path):
+    (tmp_path / "none.meme").write_text(meme_text({}, {}))
+    assert asked("none.meme") == 0
+    assert pd.read_csv("pairs.tsv", sep="\t").empty
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_model_without_one_score_is_refused(tmp_path, capsys):
+    text = (tmp_path / "run.toml").read_text().replace("[model]", '[objective]\nkind = "masked"\n[model]')
+    (tmp_path / "run.toml").write_text(text)
+    assert asked("my.meme") == 1
+    assert "run.toml: objective must be binary for its model to be asked for interactions, got 'masked'" in capsys.readouterr().err
