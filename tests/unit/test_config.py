@@ -576,4 +576,4 @@ def test_the_window_of_hits_and_the_caller(tmp_path):
     for window in ("[5, 5]", "[-5, 5]"):
         error = error_of(tmp_path, DATA + f"[interpret]\nwindow = {window}\n")
         rule = "must be [start, end) with start < end, both from the record's start or both from its end"
-        assert error == f"task.toml:5: interpret.window {rule}, got {window}"
+        assert error == f"task.toml:5: [interpret.window] {rule}, got {window}"
