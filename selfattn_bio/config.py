@@ -1130,7 +1130,7 @@ class Interpret(Section):
     hit_p: float = Field(
         2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
     )
-    window: tuple[int, int] | None = Field(
+    window: Listed[tuple[int, int] | None] = Field(
         None,
         description="[start, end) of a record where the middles of hits are expected; 0-based letters, or negative ones from the record's "
         "end, as [-31, -25]; the fullest 10 letters are tested if not given",

@@ -583,3 +583,14 @@ def test_a_variant_of_another_model_starts_from_what_it_says(tmp_path):
     text += "[variants.a]\nmodel = { kind = 'dilated' }\n[variants.b]\nmodel = { kind = 'dilated' }\ntransfer = { parent = 'q' }\n"
     run = read(tmp_path, text + "[variants.c.training]\nseed = 1\n")
     assert [run.variant(name).transfer for name in "abc"] == [None, Transfer(parent="q"), Transfer(parent="p")]
+
+
+def test_the_window_of_hits_and_the_caller(tmp_path):
+    run = read(tmp_path, DATA + '[interpret]\nwindow = [-31, -25]\ncaller = { kind = "clusters" }\n')
+    assert run.interpret.window == (-31, -25)
+    assert run.interpret.caller.kind == "clusters"
+    assert read(tmp_path, DATA).interpret.caller is None
+    for window in ("[5, 5]", "[-5, 5]"):
+        error = error_of(tmp_path, DATA + f"[interpret]\nwindow = {window}\n")
+        rule = "must be [start, end) with start < end, both from the record's start or both from its end"
+        assert error == f"task.toml:5: [interpret.window] {rule}, got {window}"
