@@ -105,7 +105,7 @@ class AttnLRPCopies(Scoring):
                 for of_row, sum_of_row in zip(scores, total, strict=True):
                     of_row = of_row[: len(sum_of_row)]
                     sum_of_row += of_row[::-1, ::-1] if turned else of_row  # the alphabet backwards is its complement
-            found += [sum_of_row / self.copies for sum_of_row in total]
+            found += [(sum_of_row / self.copies).astype(np.float32) for sum_of_row in total]
         return found
 
     def _copy(self, scorer: Scorer, letters: Letters, chance: np.random.Generator) -> Letters:
