@@ -1064,11 +1064,13 @@ class GuidedMethod(Section):
     fraction: float = Field(0.15, gt=0, le=1, description="share of the positions that is mutated")
 
 
-class ConsensusMethod(Section):
-    """AttnLRP of both strands, and where it is highest the mean of that and of measured substitutions."""
+class AttnLRPCopiesMethod(Section):
+    """The mean of AttnLRP over copies with some letters replaced, of both strands where the model was trained with both."""
 
-    kind: Literal["consensus"] = "consensus"
-    fraction: float = Field(0.15, ge=0, le=1, description="share of the positions that is mutated; 0 = AttnLRP alone")
+    kind: Literal["attnlrp_copies"] = "attnlrp_copies"
+    copies: Positive = Field(16, description="backward passes")
+    share: Fraction = Field(0.1, description="of the letters that are drawn anew in each copy")
+    seed: Seed = 0
 
 
 class IntegratedGradientsMethod(Section):
@@ -1097,7 +1099,7 @@ class DeepLiftShapMethod(Section):
 
 
 Method = Annotated[
-    PlainMethod | GuidedMethod | ConsensusMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod,
+    PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod,
     Field(discriminator="kind"),
 ]
 

@@ -217,7 +217,9 @@ def backward_batches(sequences: Sequence[Letters]) -> Iterator[slice]:
         start = end
 
 
-def gradient_scores(scorer: Scorer, letters: Letters, rules: Rules = ATTNLRP, chosen: Chosen = all_outputs) -> NDArray[np.float32]:
+def gradient_scores(
+    scorer: Scorer, letters: Letters, rules: Rules = ATTNLRP, chosen: Chosen = all_outputs, at: Letters | None = None
+) -> NDArray[np.float32]:
     """Hypothetical score of each letter at each position of a batch, by one backward pass.
 
     Parameters
@@ -228,6 +230,8 @@ def gradient_scores(scorer: Scorer, letters: Letters, rules: Rules = ATTNLRP, ch
         (B, L) ASCII, upper case, padded with 0; L >= k.
     rules, chosen
         As of `gradient_at`.
+    at
+        Other letters of the same lengths, to take the gradient at.
 
     Returns
     -------
@@ -235,7 +239,8 @@ def gradient_scores(scorer: Scorer, letters: Letters, rules: Rules = ATTNLRP, ch
     unambiguous k-mer are 0.
     """
     tokens = scorer.tokens(letters)
-    gradient = gradient_at(scorer.network, scorer.network.embed(tokens), tokens, rules, chosen)
+    there = tokens if at is None else scorer.tokens(at)
+    gradient = gradient_at(scorer.network, scorer.network.embed(there), there, rules, chosen)
     scores = project_to_letters(gradient, tokens, embedding_table(scorer), scorer.tokenizer, letters.shape[1])
     return centred(scores.float().cpu().numpy())
 

@@ -88,7 +88,7 @@ def test_deep_lift_shap_equals_tangermeme_called_directly():
     direct = tangermeme.deep_lift_shap(
         OneHot(with_modules(scorer.network, tangermeme.BilinearOp)),
         one_hot(letters[None]),
-        references=one_hot(references(letters, 4, 2, (3, 0)))[None],
+        references=one_hot(references(letters, 4, 2, 3))[None],
         hypothetical=True,
         device="cpu",
     )[0].T.numpy()

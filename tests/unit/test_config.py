@@ -141,7 +141,8 @@ def test_byte_order_mark_is_read(tmp_path):
         (
             '[interpret]\nmethod = { kind = "lrp" }',
             "task.toml:5: interpret.method.kind must be one of 'attnlrp', 'cp_lrp', 'gradient', 'saturation', 'received', 'rollout', "
-            "'value_rollout', 'gradient_rollout', 'guided', 'consensus', 'integrated_gradients', 'blocks', 'deep_lift_shap', got 'lrp'",
+            "'value_rollout', 'gradient_rollout', 'guided', 'attnlrp_copies', 'integrated_gradients', 'blocks', 'deep_lift_shap', "
+            "got 'lrp'",
         ),
         (
             '[interpret]\ndatabase = "jaspar:human"',

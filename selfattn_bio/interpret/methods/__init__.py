@@ -2,8 +2,8 @@
 
 | family | kinds |
 |---|---|
-| `gradients` | attnlrp, cp_lrp, gradient, integrated_gradients |
-| `mutagenesis` | guided, consensus, saturation, blocks |
+| `gradients` | attnlrp, attnlrp_copies, cp_lrp, gradient, integrated_gradients |
+| `mutagenesis` | guided, saturation, blocks |
 | `deepliftshap` | deep_lift_shap |
 | `attention`, proposals | received, rollout, value_rollout, gradient_rollout |
 """
@@ -14,11 +14,11 @@ from selfattn_bio import config
 from selfattn_bio.interpret.methods.attention import GradientRollout, Received, Rollout, ValueRollout
 from selfattn_bio.interpret.methods.base import Method, Proposal, Scoring
 from selfattn_bio.interpret.methods.deepliftshap import DeepLiftShap
-from selfattn_bio.interpret.methods.gradients import CPLRP, AttnLRP, Gradient, IntegratedGradients
-from selfattn_bio.interpret.methods.mutagenesis import Blocks, Consensus, Guided, Saturation
+from selfattn_bio.interpret.methods.gradients import CPLRP, AttnLRP, AttnLRPCopies, Gradient, IntegratedGradients
+from selfattn_bio.interpret.methods.mutagenesis import Blocks, Guided, Saturation
 
 _CLASSES = (
-    *(AttnLRP, CPLRP, Gradient, IntegratedGradients, Guided, Consensus, Saturation, Blocks, DeepLiftShap),
+    *(AttnLRP, AttnLRPCopies, CPLRP, Gradient, IntegratedGradients, Guided, Saturation, Blocks, DeepLiftShap),
     *(Received, Rollout, ValueRollout, GradientRollout),
 )
 METHODS: dict[str, type[Method]] = {each.name: each for each in _CLASSES}
@@ -33,8 +33,8 @@ __all__ = [
     "CPLRP",
     "METHODS",
     "AttnLRP",
+    "AttnLRPCopies",
     "Blocks",
-    "Consensus",
     "DeepLiftShap",
     "Gradient",
     "GradientRollout",

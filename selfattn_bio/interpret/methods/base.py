@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,6 +16,7 @@ from selfattn_bio.scoring.scorer import Scorer
 
 Letters = NDArray[np.uint8]
 Scores = NDArray[np.float32]
+Positions = NDArray[np.int64]
 
 
 class Method(ABC):
@@ -81,3 +83,18 @@ class Proposal(Method):
     def relevance(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """What it receives."""
         return self.received(scorer, letters, target)
+
+
+def known_positions(scorer: Scorer, letters: Letters) -> Positions:
+    """Where an unambiguous letter stands."""
+    return np.flatnonzero(scorer.alphabet.codes(letters) < len(scorer.alphabet.letters))
+
+
+def ascii_letters(scorer: Scorer) -> Letters:
+    """(A,) the alphabet's letters."""
+    return np.frombuffer(scorer.alphabet.letters.encode(), dtype=np.uint8)
+
+
+def generator(seed: int, letters: Letters) -> np.random.Generator:
+    """Where a sequence's chance comes from: the same whichever sequences are explained with it."""
+    return np.random.default_rng((seed, zlib.crc32(letters.tobytes())))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from selfattn_bio.errors import MissingPackageError
-from selfattn_bio.interpret.methods.base import Letters, Scores, Scoring
+from selfattn_bio.interpret.methods.base import Letters, Scores, Scoring, generator
 from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.interpret.relevance import centred, project_to_letters
 from selfattn_bio.interpret.targets import Target
@@ -71,8 +71,8 @@ class DeepLiftShap(Scoring):
         network = OneHotNetwork(scorer, with_modules(scorer.network, tangermeme.BilinearOp), target).eval()
         vocabulary = torch.eye(scorer.tokenizer.vocabulary_size)
         found = []
-        for number, sequence in enumerate(letters):
-            shuffled = references(sequence, self.shuffles, 2 if scorer.alphabet.name == "dna" else 1, (self.seed, number))
+        for sequence in letters:
+            shuffled = references(sequence, self.shuffles, 2 if scorer.alphabet.name == "dna" else 1, self.seed)
             multipliers = tangermeme.deep_lift_shap(
                 network,
                 _one_hot(scorer, sequence[None]),
@@ -102,9 +102,9 @@ class OneHotNetwork(nn.Module):
         return self.target.of(self.scorer, outputs, tokens)[:, None]
 
 
-def references(letters: Letters, count: int, k: int, seed: tuple[int, ...]) -> Letters:
+def references(letters: Letters, count: int, k: int, seed: int) -> Letters:
     """(count, L) copies with as many of each k-let, in random order."""
-    rng = np.random.default_rng(seed)
+    rng = generator(seed, letters)
     return np.stack([shuffle_letters(letters, k, rng) for _ in range(count)])
 
 

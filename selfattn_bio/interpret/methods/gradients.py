@@ -1,4 +1,4 @@
-"""Methods by gradient: AttnLRP, CP-LRP, the plain gradient, integrated gradients.
+"""Methods by gradient: AttnLRP of one pass or of copies, CP-LRP, the plain gradient, integrated gradients.
 
 Hides: batches and the path from a reference. Scores at tokens go to letters by `relevance.project_to_letters`.
 """
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+import numpy as np
 import torch
 
+from selfattn_bio.config import PER_PLACE, PER_TOKEN
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.interpret.methods.base import Letters, Scores, Scoring
+from selfattn_bio.interpret.methods.base import Letters, Scores, Scoring, ascii_letters, generator, known_positions
 from selfattn_bio.interpret.relevance import (
     ATTNLRP,
     CP_LRP,
@@ -51,6 +53,66 @@ class AttnLRP(_OneBackward):
 
     name: ClassVar[str] = "attnlrp"
     rules: ClassVar[Rules] = ATTNLRP
+
+
+@dataclass(frozen=True)
+class AttnLRPCopies(Scoring):
+    """The mean of AttnLRP over copies with some letters replaced, of both strands.
+
+    One pass is a line through one point, and jumps with the maxima of the stem and the gates of the network; what a motif means stays where
+    letters elsewhere differ. A sequence's own letters are scored, whatever stands there in the copy. Copies are of either strand in turn if
+    the model was trained with both and has an output a sequence, else of the strand as given. Source: SmoothGrad (Smilkov et al. 2017),
+    with letters for noise.
+
+    Parameters
+    ----------
+    copies
+        Backward passes.
+    share
+        Of the unambiguous letters that are drawn anew, evenly, in each copy; in [0, 1).
+    seed
+        Of the letters.
+
+    Raises
+    ------
+    ValueError
+        If `copies` is less than 1 or `share` is not in [0, 1).
+    """
+
+    name: ClassVar[str] = "attnlrp_copies"
+    copies: int = 16
+    share: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise ValueError(f"copies must be >= 1, got {self.copies}")
+        if not 0 <= self.share < 1:
+            raise ValueError(f"share must be in [0, 1), got {self.share}")
+
+    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
+        """As `Scoring.scores`."""
+        alike = scorer.run.training.reverse_complement and scorer.run.objective.kind not in (*PER_TOKEN, *PER_PLACE)
+        found: list[Scores] = []
+        for batch in backward_batches(letters):
+            total = [np.zeros((len(row), len(scorer.alphabet.letters)), dtype=np.float32) for row in letters[batch]]
+            chance = [generator(self.seed, row) for row in letters[batch]]
+            for number in range(self.copies):
+                turned = alike and number % 2
+                rows = [scorer.alphabet.reverse_complement(row) if turned else row for row in letters[batch]]
+                copies = [self._copy(scorer, *each) for each in zip(rows, chance, strict=True)]
+                scores = gradient_scores(scorer, pad_letters(rows), ATTNLRP, partial(target.of, scorer), at=pad_letters(copies))
+                for of_row, sum_of_row in zip(scores, total, strict=True):
+                    of_row = of_row[: len(sum_of_row)]
+                    sum_of_row += of_row[::-1, ::-1] if turned else of_row  # the alphabet backwards is its complement
+            found += [(sum_of_row / self.copies).astype(np.float32) for sum_of_row in total]
+        return found
+
+    def _copy(self, scorer: Scorer, letters: Letters, chance: np.random.Generator) -> Letters:
+        copy, known = letters.copy(), known_positions(scorer, letters)
+        drawn = known[chance.random(len(known)) < self.share]
+        copy[drawn] = chance.choice(ascii_letters(scorer), len(drawn))
+        return copy
 
 
 @dataclass(frozen=True)

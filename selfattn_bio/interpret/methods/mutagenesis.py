@@ -13,14 +13,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.config import PER_PLACE, PER_TOKEN
-from selfattn_bio.interpret.methods.base import Letters, Scores, Scoring
+from selfattn_bio.interpret.methods.base import Letters, Positions, Scores, Scoring, ascii_letters, generator, known_positions
 from selfattn_bio.interpret.methods.gradients import AttnLRP
 from selfattn_bio.interpret.relevance import centred, importance
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.scorer import Scorer
 
-Positions = NDArray[np.int64]
 TOGETHER = 90  # mutants: passes of so many sequences of 200 letters were fastest; those of short sequences share one
 AT_ONCE = 1 << 26  # letters of mutants in memory
 
@@ -73,44 +71,6 @@ class Guided(Scoring):
 
 
 @dataclass(frozen=True)
-class Consensus(Scoring):
-    """AttnLRP of both strands, and where it is highest the mean of that and what substitutions do.
-
-    At the `fraction` of positions of highest AttnLRP importance the measured scores, brought to the norm of the guessed ones over these
-    positions, count half. A confident output hides what a single substitution does, and a guess overlooks what is no line; where
-    both say so, it is likelier so. AttnLRP is the mean over both strands if the model was trained with both and is of whole sequences,
-    else of the strand as given: two strands read alike are two draws of the same.
-
-    Parameters
-    ----------
-    fraction
-        Share of the unambiguous letters to mutate, in [0, 1]; 0: AttnLRP alone.
-
-    Raises
-    ------
-    ValueError
-        If `fraction` is not in [0, 1].
-    """
-
-    name: ClassVar[str] = "consensus"
-    fraction: float = 0.15
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
-            raise ValueError(f"fraction must be in [0, 1], got {self.fraction}")
-
-    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """As `Scoring.scores`."""
-        guessed = AttnLRP().scores(scorer, letters, target)
-        if scorer.run.training.reverse_complement and scorer.run.objective.kind not in (*PER_TOKEN, *PER_PLACE):
-            turned = AttnLRP().scores(scorer, [scorer.alphabet.reverse_complement(sequence) for sequence in letters], target)
-            guessed = [((one + other[::-1, ::-1]) / 2).astype(np.float32) for one, other in zip(guessed, turned, strict=True)]  # A-C-G-T backwards is T-G-C-A
-        positions = [most_important(scorer, *each, self.fraction) for each in zip(letters, guessed, strict=True)]
-        measured = substitution_effects(scorer, letters, positions, target)
-        return [halfway(guess, where, centred(effects)) for guess, where, effects in zip(guessed, positions, measured, strict=True)]
-
-
-@dataclass(frozen=True)
 class Blocks(Scoring):
     """Each block of `width` letters replaced as a whole: for long sequences, of which single letters are too many.
 
@@ -150,11 +110,11 @@ class Blocks(Scoring):
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
         """As `Scoring.scores`."""
-        return [self._of_one(scorer, sequence, target, number) for number, sequence in enumerate(letters)]
+        return [self._of_one(scorer, sequence, target) for sequence in letters]
 
-    def _of_one(self, scorer: Scorer, letters: Letters, target: Target, number: int) -> Scores:
-        rng = np.random.default_rng((self.seed, number))
-        alphabet, starts = _ascii(scorer), np.arange(0, len(letters), self.width)
+    def _of_one(self, scorer: Scorer, letters: Letters, target: Target) -> Scores:
+        rng = generator(self.seed, letters)
+        alphabet, starts = ascii_letters(scorer), np.arange(0, len(letters), self.width)
         lost = np.empty(len(starts))
         own = target.values(scorer, [letters])[0]
         some = max(1, AT_ONCE // (len(letters) * self.draws))
@@ -168,11 +128,6 @@ class Blocks(Scoring):
         share = lost[known // self.width] / np.bincount(known // self.width, minlength=len(starts))[known // self.width]
         stands = letters[known, None] == alphabet  # (P, A)
         return _at(letters, known, np.where(stands, share[:, None], -share[:, None] / (len(alphabet) - 1)))
-
-
-def known_positions(scorer: Scorer, letters: Letters) -> Positions:
-    """Where an unambiguous letter stands."""
-    return np.flatnonzero(scorer.alphabet.codes(letters) < len(scorer.alphabet.letters))
 
 
 def most_important(scorer: Scorer, letters: Letters, hypothetical: Scores, fraction: float) -> Positions:
@@ -190,15 +145,6 @@ def joined(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
     scores = guessed * (np.linalg.norm(measured) / guess if guess > 0 else 0.0)
     scores[positions] = measured
     return scores.astype(np.float32)
-
-
-def halfway(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
-    """`guessed` (L, A), at the positions the mean with `measured` (P, A), which is scaled to the norm of the guess over them."""
-    size = np.linalg.norm(measured)
-    scores = guessed.copy()
-    if size > 0:
-        scores[positions] = (guessed[positions] + measured * (np.linalg.norm(guessed[positions]) / size)) / 2
-    return scores
 
 
 def substitution_effects(scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions], target: Target) -> list[Scores]:
@@ -219,7 +165,7 @@ def substitution_effects(scorer: Scorer, letters: Sequence[Letters], positions: 
     -------
     Of each sequence (P, A): output with the letter there less the output of the sequence; 0 for the letter that stands there.
     """
-    effects = [np.zeros((len(where), len(_ascii(scorer))), dtype=np.float32) for where in positions]
+    effects = [np.zeros((len(where), len(ascii_letters(scorer))), dtype=np.float32) for where in positions]
     for group in _groups(scorer, letters, positions):
         mutants: list[Letters] = []
         changes = []
@@ -251,15 +197,11 @@ def _groups(scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Posi
 
 def _mutants(scorer: Scorer, letters: Letters, positions: Positions) -> tuple[Letters, Positions, Positions]:
     """(P x (A - 1) + 1, L), the last of them the sequence itself; of each mutant which of the positions and which letter."""
-    alphabet = _ascii(scorer)
+    alphabet = ascii_letters(scorer)
     at, letter = np.nonzero(letters[positions][:, None] != alphabet)  # each (P x (A - 1),)
     mutants = np.repeat(letters[None], len(at) + 1, axis=0)
     mutants[np.arange(len(at)), positions[at]] = alphabet[letter]
     return mutants, at, letter
-
-
-def _ascii(scorer: Scorer) -> Letters:
-    return np.frombuffer(scorer.alphabet.letters.encode(), dtype=np.uint8)
 
 
 def _at(letters: Letters, positions: Positions, scores: NDArray[np.floating]) -> Scores:

@@ -16,8 +16,8 @@ from selfattn_bio.interpret.explanation import Explanation, explain
 from selfattn_bio.interpret.methods import (
     METHODS,
     AttnLRP,
+    AttnLRPCopies,
     Blocks,
-    Consensus,
     DeepLiftShap,
     Gradient,
     GradientRollout,
@@ -30,6 +30,7 @@ from selfattn_bio.interpret.methods import (
     ValueRollout,
     build_method,
 )
+from selfattn_bio.interpret.methods.base import generator
 from selfattn_bio.interpret.relevance import FIRST_KMER, embedding_table, gradient_scores
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import build_network
@@ -162,9 +163,8 @@ def test_sequences_of_unequal_lengths_are_as_they_are_alone(method, model):
         return
     found = method.relevance(scorer, letters, Target())
     assert [len(row) for row in found] == [20, 10, 15]
-    for number, (row, sequence) in enumerate(zip(found, letters, strict=True)):
-        if method.name != "blocks" or number == 0:  # whose replacements are drawn by number
-            np.testing.assert_allclose(row, method.relevance(scorer, [sequence], Target())[0], atol=1e-5)
+    for row, sequence in zip(found, letters, strict=True):
+        np.testing.assert_allclose(row, method.relevance(scorer, [sequence], Target())[0], atol=1e-5)
         assert row.min() >= 0
         assert row.max() > 0
     explanation = explain(scorer, SEQUENCES, method=method)
@@ -193,20 +193,28 @@ def test_the_default_is_what_it_was_to_the_last_bit():
 
 
 @pytest.mark.parametrize(("turned", "alphabet"), [(True, "dna"), (False, "dna"), (False, "protein")])
-def test_a_consensus_is_halfway_between_attnlrp_and_what_is_measured(turned, alphabet):
+def test_copies_are_of_both_strands_where_the_model_knows_both(turned, alphabet):
     scorer = scorer_of(alphabet=alphabet, k=1)
     training = scorer.run.training.model_copy(update={"reverse_complement": turned})
     scorer = dataclasses.replace(scorer, run=scorer.run.model_copy(update={"training": training}))
     letters = ascii_of("ACGTTGCATGCATTAGCCAT")
-    guess = gradient_scores(scorer, letters[None])[0]
+    expected = gradient_scores(scorer, letters[None])[0]
     if turned:
-        guess = (guess + gradient_scores(scorer, scorer.alphabet.reverse_complement(letters)[None])[0][::-1, ::-1]) / 2
-    np.testing.assert_allclose(Consensus(0).scores(scorer, [letters], Target())[0], guess, atol=1e-6)
-    (measured,) = Saturation().scores(scorer, [letters], Target())
-    best = np.argsort(-np.linalg.norm(guess, axis=1))[:5]
-    expected = guess.copy()
-    expected[best] = (guess[best] + measured[best] * np.linalg.norm(guess[best]) / np.linalg.norm(measured[best])) / 2
-    np.testing.assert_allclose(Consensus(0.25).scores(scorer, [letters], Target())[0], expected, atol=1e-5)
+        expected = (expected + gradient_scores(scorer, scorer.alphabet.reverse_complement(letters)[None])[0][::-1, ::-1]) / 2
+    np.testing.assert_allclose(AttnLRPCopies(2, 0.0).scores(scorer, [letters], Target())[0], expected, atol=1e-6)
+
+
+def test_copies_have_other_letters_and_score_those_of_the_sequence():
+    scorer = scorer_of(k=3)
+    letters = ascii_of("ACGTTGCANTGCATTAGCCAT")
+    method, chance = AttnLRPCopies(copies=3, share=0.3, seed=5), generator(5, letters)
+    copies = [method._copy(scorer, letters, chance) for _ in range(3)]
+    assert all(copy[8] == ord("N") for copy in copies)
+    assert 0 < np.mean([copy != letters for copy in copies]) < 0.4
+    expected = np.mean([gradient_scores(scorer, letters[None], at=copy[None])[0] for copy in copies], axis=0)
+    np.testing.assert_allclose(method.scores(scorer, [letters], Target())[0], expected, atol=1e-6)
+    others = np.mean([gradient_scores(scorer, copy[None])[0] for copy in copies], axis=0)
+    assert np.abs(others - expected).max() > 1e-3
 
 
 def test_blocks_lose_what_their_replacement_loses():
@@ -217,7 +225,7 @@ def test_blocks_lose_what_their_replacement_loses():
     assert shuffled[8:].any()
     method = Blocks(width=4, by="random", draws=5, seed=2)
     (scores,) = method.scores(scorer, [letters], Target())
-    rng = np.random.default_rng((2, 0))
+    rng = generator(2, letters)
     own = scorer.logits(letters[None])[0]
     for start in (0, 4, 8):
         mutants = np.repeat(letters[None], 5, axis=0)
@@ -302,7 +310,8 @@ def test_a_method_is_chosen_by_kind():
     [
         (Guided, {"fraction": 0.0}, r"fraction must be in \(0, 1\], got 0.0"),
         (Guided, {"fraction": 1.5}, r"fraction must be in \(0, 1\], got 1.5"),
-        (Consensus, {"fraction": -0.1}, r"fraction must be in \[0, 1\], got -0.1"),
+        (AttnLRPCopies, {"copies": 0}, "copies must be >= 1, got 0"),
+        (AttnLRPCopies, {"share": 1.0}, r"share must be in \[0, 1\), got 1.0"),
         (IntegratedGradients, {"steps": 0}, "steps must be >= 1, got 0"),
         (Blocks, {"width": 0}, "width must be >= 1, got 0"),
         (Blocks, {"draws": 0}, "draws must be >= 1, got 0"),
