@@ -87,8 +87,8 @@ def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int)
         If none is left.
     """
     records, starts, ends = Windows(corpus.records["length"].to_numpy()[rows], size).laid()
-    letters = [corpus.letters(int(rows[record]))[start:end].copy() for record, start, end in zip(records, starts, ends, strict=True)]
-    corpus.let_go()
+    places = zip(rows[records].tolist(), starts.tolist(), ends.tolist(), strict=True)
+    letters = [corpus.window(*place) for place in places]
     kept = [i for i, row in enumerate(letters) if len(row) >= least and not _unknown(row, corpus.alphabet)]
     if not kept:
         message = f"windows of {size:,} letters must hold known ones, got {corpus.alphabet.unknown} alone in the {len(letters):,} looked at"
@@ -196,9 +196,13 @@ class Augmentation:
         if not (long or self.shift or self.reverse_complement or self.substitution):
             return letters, View(0, len(letters), False)
         rng = np.random.default_rng((self.seed, epoch, record, number) if long else (self.seed, epoch, record))
-        first, last = self._drawn(letters, corpus.alphabet, rng) if long else self._moved(len(letters), rng)
+        if long:
+            first, letters = self._drawn(corpus, record, len(letters), rng)
+            last = first + len(letters)
+        else:
+            first, last = self._moved(len(letters), rng)
+            letters = letters[first:last]
         view = View(first, last, bool(self.reverse_complement and rng.random() < 0.5))
-        letters = letters[view.first : view.last]
         if view.turned:
             letters = corpus.alphabet.reverse_complement(letters)
         if self.substitution:
@@ -206,12 +210,14 @@ class Augmentation:
             letters = np.where(rng.random(len(letters)) < self.substitution, drawn, letters)
         return letters, view
 
-    def _drawn(self, letters: Letters, alphabet: Alphabet, rng: np.random.Generator) -> tuple[int, int]:
-        size = self.window or len(letters)
-        for first in rng.integers(len(letters) - size + 1, size=TRIES).tolist():
-            if not _unknown(letters[first : first + size], alphabet):
+    def _drawn(self, corpus: Corpus, record: int, length: int, rng: np.random.Generator) -> tuple[int, Letters]:
+        """Start and letters of a window."""
+        size = self.window or length
+        for first in rng.integers(length - size + 1, size=TRIES).tolist():
+            letters = corpus.window(record, first, first + size)
+            if not _unknown(letters, corpus.alphabet):
                 break
-        return first, first + size
+        return first, letters
 
     def _moved(self, length: int, rng: np.random.Generator) -> tuple[int, int]:
         by = int(rng.integers(-self.shift, self.shift + 1))

@@ -137,10 +137,7 @@ class Stream:
         targets = self.side.targets[self.windows.records(windows)[0]]
         if self.move_points:
             targets = objects([points.seen(*view) for points, (_, view) in zip(targets, views, strict=True)])
-        letters = pad_letters([letters for letters, _ in views])
-        if self.augmentation.window:  # else a long training holds the whole corpus in the end
-            self.corpus.let_go()
-        return letters, targets
+        return pad_letters([letters for letters, _ in views]), targets
 
     def _views(self, epoch: int, windows: NDArray[np.int64]) -> list[tuple[Letters, View]]:
         records, numbers = self.windows.records(windows)

@@ -135,4 +135,7 @@ def test_a_pass_holds_few_letters_and_those_let_go_are_read_again(folder, monkey
         most = max(most, mapped())
     assert 0 < most < 3e6
     assert mapped() == 0
+    laid_windows(built, np.arange(40), 100, least=4)
+    Augmentation(0, False, 1, 0, window=100).view(built, 3, 0)
+    assert mapped() == 0  # windows are read, not mapped
     assert bytes(built.letters(7)).decode() == texts[7]
