@@ -20,7 +20,7 @@ print(re.search(r"VmHWM:\\s+([0-9]+)", open("/proc/self/status").read())[1], fil
 sys.exit(code)
 """
 START = 200  # MB of the libraries, and some blocks
-TRAINING = 1200  # MB; 985 were measured, of torch, a tiny model and 8 million letters that are looked at together at its end
+TRAINING = 1200  # MB: torch, a tiny model and 8 million letters that are looked at together at its end; 985 at most were measured
 MASKED = """
 [data]
 sequences = "a.fa"
