@@ -51,7 +51,7 @@ plt.rcParams.update(plots.STYLE)
 # ## The answer
 
 # %%
-display(Markdown(" ".join(words.comparison(metrics)) + "\n\n" + words.motif_sentence(motifs, alphabet)))
+display(Markdown(" ".join(words.comparison(metrics)) + "\n\n" + words.motif_sentence(motifs)))
 
 # %% [markdown]
 # ## The table

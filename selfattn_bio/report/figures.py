@@ -19,6 +19,7 @@ from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.report import plots
 from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.report.words import SLICES, classifier_name
+from selfattn_bio.sequence.alphabet import get_alphabet
 
 SIZE = (3.6, 2.9)  # inches: 346 px, a phone's width
 MAX_CURVES = 4
@@ -151,8 +152,9 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
 
 def motif_logos(results: Results) -> dict[str, str]:
     """Motif name -> its logo."""
+    letters = get_alphabet(results.corpus["alphabet"]).letters
     return {
-        name: draw(f"logo_{i}", lambda ax, p=ppm: _bare_logo(p, ax), size=(max(1.2, 0.115 * len(ppm) + 0.3), 0.62))  # type: ignore[misc]
+        name: draw(f"logo_{i}", lambda ax, p=ppm: _bare_logo(p, ax, letters), size=(max(1.2, 0.115 * len(ppm) + 0.3), 0.62))  # type: ignore[misc]
         for i, (name, ppm) in enumerate(results.ppms.items())
     }
 
@@ -167,10 +169,10 @@ def motif_profiles(results: Results) -> dict[str, str]:
     }
 
 
-def _bare_logo(ppm: np.ndarray, ax: Axes) -> None:
-    draw_logo(ppm, ax)
+def _bare_logo(ppm: np.ndarray, ax: Axes, letters: str) -> None:
+    draw_logo(ppm, ax, letters)
     ax.set(xticks=[], ylabel="")
-    ax.set_yticks([0, 2])
+    ax.set_yticks([0, int(np.log2(len(letters)))])
     ax.tick_params(labelsize=6, length=2)
     ax.grid(False)
 

@@ -49,7 +49,7 @@ def render(results: Results, plots_folder: Path) -> str:
         metrics=results.metrics,
         comparison=words.comparison(results.metrics),
         ensemble_sentence=words.ensemble_sentence(results.run),
-        motif_sentence=words.motif_sentence(results.motifs, results.corpus["alphabet"]),
+        motif_sentence=words.motif_sentence(results.motifs),
         control_sentences=words.control_sentences(results.controls),
         control_note=words.control_note(results.controls, results.run.interpret.significance),
         supported=[] if results.motifs is None else words.supported(results.motifs),

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_meme
+from selfattn_bio.sequence.alphabet import get_alphabet
 
 TEXT = ("id", "name", "consensus", "match", "verdict", "split", "reason")  # columns of the tables
 Value = TypeVar("Value")
@@ -71,10 +72,9 @@ def read_results(run: RunFile, folder: Path) -> Results:
     split = read_file(folder / "split.tsv", read_table, "split")
     records = read_file(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
     corpus = read_file(folder / "corpus" / "corpus.json", read_json, "ingest")
-    searched = corpus["alphabet"] == "dna"  # of protein, too, `motifs` writes its tables: without a row, and no search is behind them
-    motifs = read_file(folder / "motifs.tsv", read_table, "motifs") if searched and (folder / "motifs.tsv").exists() else None
+    motifs = read_file(folder / "motifs.tsv", read_table, "motifs") if (folder / "motifs.tsv").exists() else None
     has_motifs = motifs is not None and len(motifs) > 0
-    controls = [name for name in run.variants if searched and run.variant(name).is_control()]
+    controls = [name for name in run.variants if run.variant(name).is_control()]
     control_tables = {name: folder / "variants" / name / "motifs.tsv" for name in controls}
     arrays = folder / "relevance" / "relevance.npz"
     return Results(
@@ -87,7 +87,7 @@ def read_results(run: RunFile, folder: Path) -> Results:
         corpus=corpus,
         records=records.merge(split[["id", "split"]], on="id", how="left", validate="one_to_one"),
         motifs=motifs,
-        ppms=read_meme(folder / "motifs.meme") if has_motifs else {},
+        ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"])) if has_motifs else {},
         controls={name: read_file(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
         sites=read_file(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
         relevance=read_file(arrays, _per_position, "explain") if arrays.exists() else None,

@@ -109,18 +109,14 @@ def ensemble_sentence(run: RunFile) -> str:
     return " ".join(sentences)
 
 
-def motif_sentence(motifs: pd.DataFrame | None, alphabet: str) -> str:
+def motif_sentence(motifs: pd.DataFrame | None) -> str:
     """How many motifs there are and how many are supported, with names.
 
     Parameters
     ----------
     motifs
         motifs.tsv, or None if there was no search.
-    alphabet
-        Of the corpus: there is a search in "dna" alone.
     """
-    if alphabet != "dna":
-        return f"Motifs were not looked for: they are sought in DNA only, and these sequences are {alphabet}."
     if motifs is None:
         return "Motifs were not looked for: interpretation has not been run for this task."
     if motifs.empty:

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selfattn_bio.cli.main import main
+from selfattn_bio.report import words
 
 pytestmark = pytest.mark.slow
 
@@ -98,9 +100,11 @@ def test_each_residue_has_a_relevance(results: Path) -> None:
         assert (np.abs(arrays["hypothetical"]).sum(axis=2)[there] > 0).mean() > 0.9
 
 
-def test_the_page_claims_no_motif_and_no_match(results: Path) -> None:
-    page = (results / "report.html").read_text()
-    assert "Motifs were not looked for: they are sought in DNA only, and these sequences are protein." in page
+def test_motifs_of_residues_have_no_match(results: Path) -> None:
+    page, motifs = (results / "report.html").read_text(), pd.read_csv(results / "motifs.tsv", sep="\t")
+    assert motifs["match"].isna().all()
+    assert words.motif_sentence(motifs) in page
+    assert ("no database of protein motifs" in page) == (len(motifs) > 0)
     assert "first residue alone" in page
     assert "JASPAR" not in page.partition("The run file as trained")[0]
     assert "GC content" not in page

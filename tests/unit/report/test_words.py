@@ -38,21 +38,16 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
         }
     )
     assert words.supported(table) == ["Dref (2)", "m3"]
-    assert words.motif_sentence(table, "dna").startswith("3 of 4 motifs are supported")
-    assert words.motif_sentence(table[:1], "dna").startswith("The one motif found is supported by")
+    assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
+    assert words.motif_sentence(table[:1]).startswith("The one motif found is supported by")
     assert words.supported(table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])) == ["Dref", "m2", "m3"]  # no match is only the least unlike
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
     found = pd.DataFrame({"verdict": ["contradicted", "proposal", "proposal"]})
     said = "supported by the held-out records"
-    assert words.motif_sentence(found, "dna") == f"None of the 3 motifs found is {said} (proposal: 2, contradicted: 1)."
-    assert words.motif_sentence(found[:1], "dna") == f"The one motif found is not {said} (contradicted: 1)."
-
-
-def test_where_no_search_is_run_none_is_told_of() -> None:
-    said = "Motifs were not looked for: they are sought in DNA only, and these sequences are protein."
-    assert words.motif_sentence(None, "protein") == words.motif_sentence(pd.DataFrame({"verdict": []}), "protein") == said
+    assert words.motif_sentence(found) == f"None of the 3 motifs found is {said} (proposal: 2, contradicted: 1)."
+    assert words.motif_sentence(found[:1]) == f"The one motif found is not {said} (contradicted: 1)."
 
 
 @pytest.mark.parametrize(
