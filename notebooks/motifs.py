@@ -36,6 +36,7 @@ from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
+from selfattn_bio.sequence.alphabet import get_alphabet
 
 folder = Path(results)
 if not folder.exists() and Path("metrics.json").exists():  # opened where it lies: the working folder is the results folder
@@ -43,7 +44,7 @@ if not folder.exists() and Path("metrics.json").exists():  # opened where it lie
 alphabet = json.loads((folder / "corpus" / "corpus.json").read_text())["alphabet"]
 metrics = json.loads((folder / "metrics.json").read_text())
 motifs = read_table(folder / "motifs.tsv")
-ppms = read_meme(folder / "motifs.meme") if len(motifs) else {}
+ppms = read_meme(folder / "motifs.meme", get_alphabet(alphabet)) if len(motifs) else {}
 plt.rcParams.update(plots.STYLE)
 
 # %% [markdown]
@@ -70,7 +71,7 @@ with pd.option_context("display.max_columns", None, "display.precision", 3):
 # %%
 for row in motifs.to_dict("records"):
     figure, ax = plt.subplots(figsize=(5, 1.3))
-    draw_logo(ppms[row["name"]], ax)
+    draw_logo(ppms[row["name"]], ax, get_alphabet(alphabet).letters)
     ax.set_title(f"{row['name']}  {match_label(row)}  ({row['verdict']})", loc="left")
     plt.show()
 

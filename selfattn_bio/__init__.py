@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.explanation import Explanation, explain
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.interpret.readout import AttentionReading, read_attention
+    from selfattn_bio.interpret.scanning import hits
+    from selfattn_bio.interpret.targets import Target
     from selfattn_bio.scoring.embedding import Embeddings, embed
     from selfattn_bio.scoring.sampling import sample
     from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
@@ -36,6 +38,8 @@ _HOMES = {
     "MotifSet": "interpret.motifs",
     "AttentionReading": "interpret.readout",
     "read_attention": "interpret.readout",
+    "hits": "interpret.scanning",
+    "Target": "interpret.targets",
     "sample": "scoring.sampling",
     "Scan": "scoring.tracks",
     "score_genome": "scoring.tracks",
@@ -52,8 +56,10 @@ __all__ = [
     "Placing",
     "Scan",
     "Scorer",
+    "Target",
     "embed",
     "explain",
+    "hits",
     "load",
     "read_attention",
     "sample",

@@ -16,7 +16,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
@@ -36,7 +36,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from selfattn_bio.errors import RunFileError
+from selfattn_bio.errors import RunFileError, SelfAttnBioError
 
 MAX_PROTEIN_K = 4
 MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))  # those that ship
@@ -72,6 +72,9 @@ class Section(BaseModel):
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(cls.model_fields))}"
                 raise PydanticCustomError("unknown_key", "{hint}", {"key": key, "hint": hint})
         return values
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 # ------------------------------------------------------------------------------------------------ data from a genome
@@ -1046,26 +1049,106 @@ class Evaluation(Section):
     seed: Seed = 0
 
 
+class PlainMethod(Section):
+    """A method without settings: one backward pass, every substitution, or a form of attention, which is a proposal and finds no motifs."""
+
+    kind: Literal["attnlrp", "cp_lrp", "gradient", "saturation", "received", "rollout", "value_rollout", "gradient_rollout"]
+
+
+class GuidedMethod(Section):
+    """AttnLRP says where to look; the best positions are measured by substitution."""
+
+    kind: Literal["guided"] = "guided"
+    fraction: float = Field(0.15, gt=0, le=1, description="share of the positions that is mutated")
+
+
+class IntegratedGradientsMethod(Section):
+    """The mean gradient on the way from the mean k-mer to the sequence."""
+
+    kind: Literal["integrated_gradients"] = "integrated_gradients"
+    steps: Positive = 20
+
+
+class BlocksMethod(Section):
+    """Each block of letters replaced as a whole, for long sequences."""
+
+    kind: Literal["blocks"] = "blocks"
+    width: Positive = Field(10, description="letters")
+    by: Literal["shuffle", "random"] = Field("shuffle", description="letters of the block in random order, or drawn evenly")
+    draws: Positive = Field(4, description="replacements of each block")
+    seed: Seed = 0
+
+
+class DeepLiftShapMethod(Section):
+    """DeepLIFT/SHAP by tangermeme, an extra; for short sequences."""
+
+    kind: Literal["deep_lift_shap"] = "deep_lift_shap"
+    shuffles: Positive = Field(20, description="references of each sequence")
+    seed: Seed = 0
+
+
+Method = Annotated[PlainMethod | GuidedMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod, Field(discriminator="kind")]
+
+
+class ModiscoCaller(Section):
+    """TF-MoDISco, by modisco-lite; DNA only."""
+
+    kind: Literal["modisco"] = "modisco"
+
+
+class ClustersCaller(Section):
+    """Recursive seqlets grouped by Tomtom: ours, faster, and for protein too."""
+
+    kind: Literal["clusters"] = "clusters"
+
+
+Caller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
+
+
 class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
-    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME text")
+    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME, JASPAR or TRANSFAC text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
-    mutated_fraction: float = Field(0.15, gt=0, le=1, description="share of positions that guided mutagenesis mutates")
+    method: Method = GuidedMethod()
+    caller: Caller | None = Field(None, description="what finds motifs in relevance; modisco for DNA and clusters for protein if not given")
     max_motifs: Positive = 25
-    max_seqlets: Positive = 20_000
+    max_seqlets: Positive = Field(20_000, description="that are grouped, those of highest relevance")
     significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
     hit_p: float = Field(
         2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
     )
+    window: tuple[int, int] | None = Field(
+        None,
+        description="[start, end) of a record where the middles of hits are expected; 0-based letters, or negative ones from the record's "
+        "end, as [-31, -25]; the fullest 10 letters are tested if not given",
+    )
     seed: Seed = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fraction_is_of_a_method(cls, values: Any) -> Any:
+        """Model folders written before there were several methods name the fraction of the one."""
+        if not isinstance(values, dict) or "mutated_fraction" not in values or "method" in values:
+            return values
+        others = {key: value for key, value in values.items() if key != "mutated_fraction"}
+        return others | {"method": {"kind": "guided", "fraction": values["mutated_fraction"]}}
+
+    @field_validator("window")
+    @classmethod
+    def _window_is_one(cls, window: tuple[int, int] | None) -> tuple[int, int] | None:
+        if window is not None and not (window[0] < window[1] and (window[0] >= 0 or window[1] <= 0)):
+            raise ValueError(
+                f"must be [start, end) with start < end, both from the record's start or both from its end, got {list(window)}"
+            )
+        return window
 
     @field_validator("database")
     @classmethod
     def _group_ships(cls, database: str) -> str:
         """Refuse a wrong group here, not after all training; whether a path exists is told by the workflow, or by what reads it."""
         if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
-            raise ValueError(f"must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME text, got {database!r}")
+            raise ValueError(f"must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {database!r}")
         return database
 
 
@@ -1399,30 +1482,47 @@ def read_run_file(path: str | Path) -> RunFile:
         If the file is missing, is not TOML, has an unknown key (the nearest known one is named) or a value out of range;
         the place is `path:line`.
     """
+    return read_sections(path, RunFile, "run file", RunFileError, _UNIONS)
+
+
+def read_sections(
+    path: str | Path, form: type[SectionT], what: str, failure: type[SelfAttnBioError], unions: Mapping[str, Any]
+) -> SectionT:
+    """Read a TOML file as a section; its errors are those of `read_run_file`.
+
+    Parameters
+    ----------
+    what, failure
+        The file in words, as errors call it; the error that is raised.
+    unions
+        Key -> the union of sections, told apart by `kind`, that stands there.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark in front
         values = tomllib.loads(text)
     except FileNotFoundError:
-        raise RunFileError("run file must be an existing TOML file, got no such file", place=str(path)) from None
+        raise failure(f"{what} must be an existing TOML file, got no such file", place=str(path)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RunFileError(f"run file must be readable UTF-8 text, got {error}", place=str(path)) from error
+        raise failure(f"{what} must be readable UTF-8 text, got {error}", place=str(path)) from error
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
-        raise RunFileError(f"run file must be TOML, got {error}", place=f"{path}:{line[1]}" if line else str(path)) from error
+        raise failure(f"{what} must be TOML, got {error}", place=f"{path}:{line[1]}" if line else str(path)) from error
     try:
-        return RunFile.model_validate(values)
+        return form.model_validate(values)
     except ValidationError as error:
-        raise _run_file_error(error, path, text) from error
+        message, keys, cure = _first_mistake(error, unions)
+        raise failure(message, place=f"{path}:{_line_of(keys, text)}", cure=cure) from error
 
 
-def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileError:
+def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str, list[str], str]:
+    """What is wrong, at which keys, and how many more mistakes there are, in words."""
     first, more = error.errors()[0], error.error_count() - 1
     context = first.get("ctx", {})
     # `kind` unions put their tag into the location ("model", "attention", "embed_dim"): the file has no such key.
     parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]  # [sweep] has dotted keys
     named = (["several", "parts"], ["data", "tracks"])  # below these a key of the file's own comes before the tag
-    keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in _UNIONS or parts[max(i - 3, 0) : i - 1] in named))]
+    keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in unions or parts[max(i - 3, 0) : i - 1] in named))]
     match first["type"]:
         case "unknown_key":
             keys = [*keys, context["key"]]
@@ -1430,9 +1530,9 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
         case "missing":
             message = f"{'.'.join(keys)} must be given, got nothing"
         case "union_tag_not_found":
-            message = f"{'.'.join(keys)}.kind must be one of {_kinds(keys)}, got nothing"
+            message = f"{'.'.join(keys)}.kind must be one of {_kinds(keys, unions)}, got nothing"
         case "union_tag_invalid":
-            kinds, keys = _kinds(keys), [*keys, "kind"]
+            kinds, keys = _kinds(keys, unions), [*keys, "kind"]
             message = f"{'.'.join(keys)} must be one of {kinds}, got {context['tag']!r}"
         case "value_error":
             message = f"[{'.'.join(keys)}] {context['error']}" if keys else str(context["error"])
@@ -1441,7 +1541,7 @@ def _run_file_error(error: ValidationError, path: Path, text: str) -> RunFileErr
             rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
             rule = rule.replace("be a valid dictionary or object to extract fields from", "be a table such as { kind = ... }")
             message = f"{'.'.join(keys)} {rule}, got {first['input']!r}"
-    return RunFileError(message, place=f"{path}:{_line_of(keys, text)}", cure=f"{more} more to mend after this one" if more else "")
+    return message, keys, f"{more} more to mend after this one" if more else ""
 
 
 _UNIONS: dict[str, Any] = {
@@ -1451,10 +1551,10 @@ _UNIONS: dict[str, Any] = {
 }
 
 
-def _kinds(keys: Sequence[str]) -> str:
+def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:
     """The kinds of the union that stands at these keys."""
     of_own_name = TrackTarget if "tracks" in keys else Part  # tracks and parts of several objectives have names of their own
-    members = get_args(get_args(_UNIONS.get(keys[-1], of_own_name))[0])
+    members = get_args(get_args(unions.get(keys[-1], of_own_name))[0])
     sections = [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
     return ", ".join(repr(get_args(section.model_fields["kind"].annotation)[0]) for section in sections if hasattr(section, "model_fields"))
 

@@ -62,6 +62,10 @@ class KernelError(SelfAttnBioError, ValueError):
     """An attention kernel, named in a run file or a call, that cannot do what is asked, or not on this machine."""
 
 
+class MissingPackageError(SelfAttnBioError):
+    """A package that is an extra, and is not installed."""
+
+
 class ModelFolderError(SelfAttnBioError):
     """A model folder with missing, truncated or mismatched parts."""
 
@@ -79,7 +83,11 @@ class TrainingInterrupted(SelfAttnBioError):
 
 
 class DatabaseError(SelfAttnBioError):
-    """A motif database that is missing or not MEME text."""
+    """A motif database that is missing, or not MEME, JASPAR or TRANSFAC text."""
+
+
+class GrammarError(SelfAttnBioError):
+    """A grammar of made sequences with an unknown key, a value out of range, or parts that contradict each other."""
 
 
 class ResultsError(SelfAttnBioError):

@@ -84,6 +84,49 @@ def pushed(layer: Layer, given: Tensor) -> Tensor:
     return total[..., :length]
 
 
+def gathered(layer: Layer, values: Tensor) -> Tensor:
+    """The mean of `values` (B, H, L) of the keys by each query's weights: matrix times column vector, (B, H, L); 0 for an empty row."""
+    length = layer.q.shape[2]
+    total = values.new_zeros(*values.shape[:2], length + 1)
+    values = torch.nn.functional.pad(values, (0, 1))
+    for tile in weight_tiles(layer):
+        queries, keys = _indices(tile, length)
+        of_keys = values[tile.batch][:, :, keys].expand(-1, -1, len(queries), -1)  # (b, H, G, K)
+        total[tile.batch].index_add_(2, queries.flatten(), (tile.weights @ of_keys[..., None]).squeeze(-1).flatten(2))
+    return total[..., :length]
+
+
+def pushed_by_gradient(layer: Layer, given: Tensor, above: Tensor, v: Tensor) -> Tensor:
+    """Mass `given` (B, L) at the queries, handed on to the keys by weight x gradient of the weight where that is positive, mean over heads.
+
+    Parameters
+    ----------
+    layer
+        The attention layer.
+    given
+        (B, L).
+    above
+        (B, H, L, Dh) gradient at the layer's output of each head: that of the weight of query i and key j is above_i . v_j.
+    v
+        (B, H, L, Dh).
+
+    Returns
+    -------
+    (B, L), not of the same sum.
+    """
+    length = layer.q.shape[2]
+    total = given.new_zeros(len(given), length + 1)
+    given = torch.nn.functional.pad(given, (0, 1))
+    above, v = (torch.nn.functional.pad(x, (0, 0, 0, 1)) for x in (above, v))
+    for tile in weight_tiles(layer):
+        queries, keys = _indices(tile, length)
+        of_weights = above[tile.batch][:, :, queries] @ v[tile.batch][:, :, keys].transpose(-1, -2)  # (b, H, G, c, K)
+        rule = (tile.weights * of_weights).clamp(min=0).mean(1)  # (b, G, c, K)
+        to_keys = (given[tile.batch][:, queries][..., None, :] @ rule).squeeze(-2)  # (b, G, K)
+        total[tile.batch].index_add_(1, keys.expand(to_keys.shape[1:]).flatten(), to_keys.flatten(1))
+    return total[:, :length]
+
+
 def between(layer: Layer, spans: Tensor) -> Tensor:
     """What the tokens of each span give to those of each other, (B, H, S, S): the sum of their weights, from row to column.
 
@@ -150,6 +193,52 @@ def rollout(layers: Sequence[Layer], start: Tensor) -> Tensor:
     for layer in reversed(layers):
         given = mass[:, None].expand(-1, layer.q.shape[1], -1)
         mass = (mass + pushed(layer, given).mean(1)) / 2
+    return mass
+
+
+def value_rollout(layers: Sequence[Layer], norms: Sequence[Tensor], start: Tensor) -> Tensor:
+    """`rollout` with each weight times the norm of what its key hands on, so much that a query's still add up to 1.
+
+    Parameters
+    ----------
+    layers, start
+        As of `rollout`.
+    norms
+        Of each layer (B, H, L): the norm of each key's value, as the layer's output projection takes it.
+
+    References
+    ----------
+    Kobayashi et al. 2020, attention is not only a weight; within the rollout of Abnar and Zuidema 2020.
+    """
+    mass = start
+    for layer, norm in zip(reversed(layers), reversed(norms), strict=True):
+        whole = gathered(layer, norm)
+        given = torch.where(whole > 0, mass[:, None] / whole.clamp(min=torch.finfo(whole.dtype).tiny), 0.0)
+        mass = (mass + (pushed(layer, given) * norm).mean(1)) / 2
+    return mass
+
+
+def gradient_rollout(layers: Sequence[Layer], above: Sequence[Tensor], values: Sequence[Tensor], start: Tensor) -> Tensor:
+    """Mass followed from the last layer to the first by weights times their gradients, beside what stays, as `pushed_by_gradient`.
+
+    Parameters
+    ----------
+    layers, start
+        As of `rollout`.
+    above, values
+        Of each layer (B, H, L, Dh).
+
+    Returns
+    -------
+    (B, L) mass at the input tokens, at least that of `start`.
+
+    References
+    ----------
+    Chefer et al. 2021, generic attention-model explainability: R = R + mean over heads of (gradient x weight)+ R, here a row of it.
+    """
+    mass = start
+    for layer, from_above, v in zip(reversed(layers), reversed(above), reversed(values), strict=True):
+        mass = mass + pushed_by_gradient(layer, mass, from_above, v)
     return mass
 
 

@@ -245,7 +245,7 @@ def _training(found: Found) -> list[str]:
 def _interpret(found: Found, objective: list[str]) -> list[str]:
     if objective or found.alphabet.name != "dna":
         return []
-    groups = "vertebrates, insects, plants, fungi or nematodes, or the path of MEME text"
+    groups = "vertebrates, insects, plants, fungi or nematodes, or the path of MEME, JASPAR or TRANSFAC text"
     return ["[interpret]", f'database = "jaspar:vertebrates"  # what motifs are matched with: jaspar: and {groups}']
 
 

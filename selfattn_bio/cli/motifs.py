@@ -1,9 +1,10 @@
 """Find motifs in the relevance of train and valid, and weigh the evidence for them on test.
 
-Seqlets are grouped by TF-MoDISco and matched with [interpret] database by Tomtom. On the records of test, hits of each motif are
-tested for enrichment in positives and for their effect on the model when their letters are shuffled. Writes to OUTPUT: motifs.meme,
-motifs.tsv, seqlets.bed (hits on positives of test that the model looks at), discovery_seqlets.bed (what the motifs were built from)
-and logos/. No motif is a result, too: the files then have no row.
+Seqlets are grouped by the [interpret] caller (modisco, or for protein clusters) and motifs of DNA matched with [interpret] database by
+Tomtom. On the records of test, hits of each motif are tested for enrichment in positives, for their effect on the model when their
+letters are shuffled, and more (docs/interpretation_evidence.md). Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits on
+positives of test that the model looks at), discovery_seqlets.bed (what the motifs were built from) and logos/. No motif is a result, too:
+the files then have no row.
 
 example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model --relevance relevance --output motifs
 """
@@ -12,20 +13,24 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfattn_bio.errors import CorpusError, ResultsError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from selfattn_bio.config import Interpret
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.interpret.explanation import Explanation
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.scoring.scorer import Scorer
+
+COMPARED = 100  # records on which two methods are compared, at most
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,41 +95,68 @@ def _check_relevance(explanation: Explanation, provenance: Mapping[str, Any], te
 
 
 def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
+    from selfattn_bio.interpret.callers import build_caller
     from selfattn_bio.interpret.motifs import build_motifs
+    from selfattn_bio.sequence.alphabet import get_alphabet
 
-    if explanation.alphabet != "dna":
-        _say(f"no motifs: they are sought in dna, and these sequences are {explanation.alphabet}")
+    alphabet = get_alphabet(explanation.alphabet)
+    if explanation.proposal:
+        _say(f"no motifs: they are sought in scores of letters, and method {explanation.method!r} is a proposal, which has none")
         return build_motifs([], explanation.records, {})
-    _say(f"matched with {settings.database}, the [interpret] database")
-    return explanation.motifs(settings.database, max_motifs=settings.max_motifs, max_seqlets=settings.max_seqlets, say=_say)
+    known = f"matched with {settings.database}, the [interpret] database" if alphabet.has_complement else "no database of protein motifs"
+    _say(known)
+    caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
+    return explanation.motifs(settings.database, caller=caller, max_motifs=settings.max_motifs, say=_say)
 
 
 def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame, settings: Interpret) -> tuple[pd.DataFrame, pd.DataFrame]:
     """motifs.tsv, and seqlets.bed: the hits on positives of test that carry relevance."""
     import pandas as pd
 
-    from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
+    from selfattn_bio.interpret.evidence import HeldOut, agreement, weigh_evidence
     from selfattn_bio.interpret.formats import on_chromosome
     from selfattn_bio.interpret.hits import find_hits, relevant_hits
     from selfattn_bio.interpret.relevance import attnlrp_importance
 
     letters, labels = [corpus.letters(i) for i in test.index], test["label"].to_numpy(dtype=int)
-    hits = find_hits(motifs.ppms, motifs.num_sites, letters, settings.hit_p)
-    held_out = HeldOut(letters, labels)
+
+    def find(sequences: Sequence[NDArray[np.uint8]]) -> pd.DataFrame:
+        return find_hits(motifs.ppms, motifs.num_sites, sequences, settings.hit_p, corpus.alphabet)
+
     evidence = weigh_evidence(
-        [motif.name for motif in motifs],
-        hits,
-        held_out,
-        scorer.log_odds,
+        motifs.ppms,
+        find,
+        HeldOut(letters, labels, corpus.alphabet),
+        scorer.member_log_odds,
+        window=settings.window,
         significance=settings.significance,
         seed=settings.seed,
     )
+    hits = find(letters)
     in_positives = hits[labels[hits["record"].to_numpy(dtype=int)] == 1]
     rows = sorted(set(in_positives["record"]))
     relevance = dict(zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True))
     sites = relevant_hits(in_positives, relevance)
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
+    alike = agreement(
+        in_positives, relevance, _measured(scorer, {row: letters[row] for row in rows[:: 1 + len(rows) // COMPARED]}, settings)
+    )
+    evidence = evidence.assign(agreement=evidence["name"].map(alike).astype(float))
     return pd.concat([motifs.table, evidence.drop(columns="name")], axis=1), sites
+
+
+def _measured(scorer: Scorer, letters: Mapping[int, NDArray[np.uint8]], settings: Interpret) -> dict[int, NDArray[np.float32]]:
+    """Importance of each letter by the method of `explain`, to compare AttnLRP alone with."""
+    import pandas as pd
+
+    from selfattn_bio.interpret.explanation import explain_letters
+    from selfattn_bio.interpret.methods import build_method
+
+    if not letters:
+        return {}
+    records = pd.DataFrame({"id": list(letters)})
+    explanation = explain_letters(scorer, list(letters.values()), records, method=build_method(settings.method))
+    return dict(zip(letters, explanation.relevance, strict=True))
 
 
 def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: Path) -> None:
@@ -141,15 +173,14 @@ def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: P
     with whole_folder(output / "logos") as folder:
         for motif in motifs:
             figure = Figure(figsize=(1 + 0.3 * len(motif.ppm), 1.6), layout="constrained")
-            draw_logo(motif.ppm, figure.subplots())
+            draw_logo(motif.ppm, figure.subplots(), motif.alphabet.letters)
             figure.savefig(folder / f"{motif.name}.svg", metadata={"Date": None})
     with whole_file(output / "motifs.tsv") as path:
         table.to_csv(path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _report(table: pd.DataFrame) -> None:
-    from selfattn_bio.interpret.evidence import MIN_RECORDS
-    from selfattn_bio.interpret.matching import match_label
+    from selfattn_bio.interpret.interventions import MIN_RECORDS
 
     for row in table.to_dict("records"):
         measured = (
@@ -158,10 +189,17 @@ def _report(table: pd.DataFrame) -> None:
             else "unknown"
         )
         _say(
-            f"{row['name']} {row['consensus']}: {match_label(row) or 'no known motif'} (q {row['match_q']:.1g}), {row['num_sites']} sites, "
+            f"{row['name']} {row['consensus']}: {_known(row)}{row['num_sites']} sites, "
             f"odds x{row['odds_ratio']:.2f} (q {row['enrichment_q']:.1g}), effect {measured}: {row['verdict']}"
         )
     _say(f"supported: {(table['verdict'] == 'supported').sum()} of {len(table)}")
+
+
+def _known(row: Mapping[Hashable, Any]) -> str:
+    """The match and its q; nothing where there was no database to match with."""
+    from selfattn_bio.interpret.matching import match_label
+
+    return f"{match_label(row) or 'no known motif'} (q {row['match_q']:.1g}), " if row["match"] else ""
 
 
 def _say(line: str) -> None:

@@ -54,19 +54,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mismatches", type=float, default=0.05, metavar="SHARE", help="of lines whose REF may differ from the genome (%(default)s)"
     )
-    parser.add_argument("--motifs", type=Path, metavar="MEME", help="motifs whose hits over an allele are compared: gained and lost")
+    parser.add_argument(
+        "--motifs",
+        type=Path,
+        metavar="FILE",
+        help="MEME, JASPAR or TRANSFAC text: motifs whose hits over an allele are compared: gained and lost",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Check the reference, score, write, and say what was not scored."""
-    from selfattn_bio.interpret.formats import read_meme
+    from selfattn_bio.interpret.formats import read_motifs
     from selfattn_bio.scoring.annotated import VariantWriter
     from selfattn_bio.scoring.origin import origin_of
     from selfattn_bio.scoring.variants import MEANING, Placing, check_reference, scored, tally
     from selfattn_bio.sequence.genome import Genome
     from selfattn_bio.sequence.vcf import VcfFile
 
-    genome, motifs = Genome(arguments.genome), None if arguments.motifs is None else read_meme(arguments.motifs)
+    genome, motifs = Genome(arguments.genome), None if arguments.motifs is None else read_motifs(arguments.motifs)
     source = None if arguments.vcf is None else VcfFile(arguments.vcf, genome)
     try:
         origin, placing = origin_of(arguments.model), Placing(arguments.window, arguments.placements, arguments.rc)

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.interpret.hits import HIT_P, find_hits
+from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits
 
-NUM_SITES = 100  # of a motif from a file that does not say: a pseudocount of a hundredth
 Window = tuple[NDArray[np.uint8], int, int]  # letters (L,), and the allele's [start, end) in it
 
 

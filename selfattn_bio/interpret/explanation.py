@@ -1,6 +1,6 @@
 """Explain a model's scores letter by letter: `explain` in, `Explanation` out, to a folder and back, and on to motifs.
 
-Hides: batches of unequal lengths, and the files of a relevance folder. The public door of the room, beside `MotifSet`.
+Hides: padding of unequal lengths, and the files of a relevance folder. The public door of the room, beside `MotifSet`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import check_replaceable, whole_folder
+from selfattn_bio.interpret.callers import Caller, build_caller
+from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.matching import open_database
+from selfattn_bio.interpret.methods import Guided, Method, Received, Scoring
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
-from selfattn_bio.interpret.mutagenesis import guided_mutagenesis
-from selfattn_bio.interpret.readout import attention_received
+from selfattn_bio.interpret.readout import has_attention
 from selfattn_bio.interpret.refine import refine_patterns
-from selfattn_bio.interpret.relevance import BATCH, attnlrp_scores, importance
-from selfattn_bio.interpret.seqlets import find_patterns
+from selfattn_bio.interpret.relevance import BATCH, importance
+from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.scorer import Scorer, load_single
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -48,14 +50,19 @@ class Explanation:
     letters
         (n, L) ASCII, padded with 0.
     hypothetical
-        (n, L, A) float32: what each letter would do to the logit at each position, with a mean of 0 over the letters; the order of the
-        letters is the alphabet's; 0 in padding.
+        (n, L, A) float32: what each letter would do to the output at each position, with a mean of 0 over the letters; the order of the
+        letters is the alphabet's; 0 in padding. (n, L, 0) of a method that is a proposal.
     attention
-        (n, L) float32: raw attention received. A proposal of where to look, no explanation; 0 throughout for a network without attention.
+        (n, L) float32: raw attention received, or what the method found if it is a proposal. A proposal of where to look, no explanation;
+        0 throughout for a network without attention.
     alphabet
         dna or protein.
     source
         `SOURCE` of the model folder, where the command that knows it made this; else empty.
+    method
+        Name of the method.
+    target
+        What was explained, as text; empty for the one output of positives against negatives.
     """
 
     records: pd.DataFrame
@@ -64,6 +71,8 @@ class Explanation:
     attention: NDArray[np.float32]
     alphabet: str
     source: Mapping[str, str] = field(default_factory=dict)
+    method: str = Guided.name
+    target: str = ""
 
     def __repr__(self) -> str:
         return f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, {self.letters.shape[1]} letters at most"
@@ -77,55 +86,78 @@ class Explanation:
         return self.records["id"].tolist()
 
     @property
+    def proposal(self) -> bool:
+        """Whether it says where to look only: of a form of attention."""
+        return not self.hypothetical.shape[2]
+
+    @property
     def relevance(self) -> list[NDArray[np.float32]]:
-        """Per sequence the importance of each letter, (length,): the L2 norm over its hypothetical scores, never negative."""
-        rows = importance(self.hypothetical)
+        """Per sequence the importance of each letter, (length,), never negative: the L2 norm over its hypothetical scores, or of a proposal
+        the attention."""
+        rows = self.attention if self.proposal else importance(self.hypothetical)
         return [row[:length] for row, length in zip(rows, self.records["length"], strict=True)]
 
     def motifs(
-        self, database: str = "jaspar:insects", *, max_motifs: int = 25, max_seqlets: int = 20_000, say: Callable[[str], None] = print
+        self,
+        database: str | None = "jaspar:insects",
+        *,
+        caller: Caller | None = None,
+        max_motifs: int = 25,
+        say: Callable[[str], None] = print,
     ) -> MotifSet:
         """Find what the relevant spans have in common, and which known motif each looks like.
 
         Parameters
         ----------
         database
-            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME text.
+            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME, JASPAR or TRANSFAC text; None for no match.
+            Protein is matched with none: its motifs have no match, whatever is named here.
+        caller
+            `Modisco()` or `Clusters()` of `interpret.callers`; without one modisco for DNA and clusters for protein.
         max_motifs
             At most so many, those of most sites.
-        max_seqlets
-            To group; those of highest relevance.
         say
             Told, in a line, how many were found, or why none.
 
         Raises
         ------
         ValueError
-            If the sequences are not DNA.
+            If the method is a proposal, or the caller cannot read the alphabet (modisco and protein).
         DatabaseError
             If the database cannot be read.
         """
-        if self.alphabet != "dna":
-            raise ValueError(f"motifs must be of dna sequences, got {self.alphabet}: seqlets and databases here have four letters")
-        known = open_database(database)
-        found = find_patterns(self.letters, self.hypothetical, max_seqlets=max_seqlets)
+        if self.proposal:
+            raise ValueError(f"motifs must be of a method with scores of letters, got {self.method!r}, which is a proposal")
+        alphabet = get_alphabet(self.alphabet)
+        known = open_database(database) if database is not None and alphabet.has_complement else {}
+        found = (caller or build_caller(None, alphabet)).call(self.letters, self.hypothetical, alphabet)
         sequences = [row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)]
         patterns = refine_patterns(found.patterns, sequences, self.relevance)[:max_motifs]
         say(f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} sequences{': ' * bool(found.note)}{found.note}")
         return build_motifs(patterns, self.records, known)
 
     def plot(self, row: int = 0) -> Figure:
-        """Draw one sequence: each letter as tall as its score, upwards where it speaks for label 1, in logits.
+        """Draw one sequence: each letter as tall as its score, upwards where it speaks for what is explained, in units of the output.
 
-        A letter's score is its hypothetical one: how much higher the logit is for it than for the mean of the letters there.
+        A letter's score is its hypothetical one: how much higher the logit is for it than for the mean of the letters there. Of a proposal
+        it is the attention.
         """
         length, alphabet = int(self.records["length"].iloc[row]), get_alphabet(self.alphabet).letters
         there = self.letters[row, :length, None] == np.frombuffer(alphabet.encode(), dtype=np.uint8)  # (length, A)
         figure = Figure(figsize=(1 + 0.12 * length, 1.8), layout="constrained")
         axes = figure.subplots()
-        draw_letters(self.hypothetical[row, :length] * there, axes, alphabet)
-        axes.set(title=self.ids[row], xlabel="letter of the sequence", ylabel="logits")
+        heights = self.attention[row, :length, None] if self.proposal else self.hypothetical[row, :length]
+        draw_letters(heights * there, axes, alphabet)
+        axes.set(title=self.ids[row], xlabel="letter of the sequence", ylabel=f"{self.method}, a proposal" if self.proposal else "logits")
         return figure
+
+    def to_npz(self, folder: str | Path) -> None:
+        """Write ohe.npz, attributions.npz and regions.npz, which the programs `modisco` and `finemo` take; as `write_npz`, DNA only."""
+        write_npz(folder, self.letters, self.hypothetical)
+
+    def to_modisco(self, motifs: MotifSet, path: str | Path) -> None:
+        """Write motifs that were found in this as `modisco motifs` writes its h5, which `modisco report` and `finemo` read; DNA only."""
+        write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 
     def save(self, folder: str | Path) -> None:
         """Write the relevance folder: arrays, records, alphabet and source; `load` reads it back.
@@ -139,7 +171,8 @@ class Explanation:
         with whole_folder(folder) as temporary:
             np.savez_compressed(temporary / ARRAYS, letters=self.letters, hypothetical=self.hypothetical, attention=self.attention)
             self.records.to_parquet(temporary / RECORDS, index=False)
-            (temporary / ABOUT).write_text(json.dumps({"alphabet": self.alphabet, **self.source}) + "\n", encoding="utf-8")
+            about = {"alphabet": self.alphabet, "method": self.method, "target": self.target, **self.source}
+            (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Explanation:
@@ -157,7 +190,11 @@ class Explanation:
             records = pd.read_parquet(folder / RECORDS)
             # Opened here, because np.load leaves the file open where it is no whole archive.
             with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                loaded = cls(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"], source)
+                loaded = cls(
+                    *(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"], source),
+                    # Before there were several methods a folder did not name its own.
+                    **{name: about[name] for name in ("method", "target") if name in about},
+                )
         except FileNotFoundError as error:
             message = f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no {Path(error.filename).name}"
             raise ResultsError(message, place=str(folder), cure=AGAIN) from None
@@ -179,10 +216,11 @@ def explain(
     model: Scorer | str | Path,
     sequences: Sequence[str] | str | Path,
     *,
-    mutated_fraction: float = 0.15,
+    method: Method | None = None,
+    target: Target | None = None,
     say: Callable[[int], None] | None = None,
 ) -> Explanation:
-    """Explain the score of each sequence, letter by letter.
+    """Explain an output of each sequence, letter by letter.
 
     `explain("results/promoter/model", ["ACGT..."]).relevance[0]` has one number a letter.
 
@@ -192,8 +230,10 @@ def explain(
         A model folder, or what `load` returned of one: of several, explain each of their `members`.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
-    mutated_fraction
-        Share of the positions, those of highest AttnLRP relevance, whose scores are measured by substitution; 0 for none.
+    method
+        One of `interpret.methods`, such as `Saturation()`; `Guided()` if not given.
+    target
+        Which output; needed of a model with several. Of one with outputs a token or place also which of them.
     say
         Told how many sequences are done, from time to time.
 
@@ -202,12 +242,12 @@ def explain(
     SequenceFileError
         If the file is malformed, a letter is outside the alphabet, or a record is shorter than the model's k.
     ValueError
-        If there is no sequence, one of a list is shorter than the model's k, the model is several or not of positives against negatives, or
-        `mutated_fraction` is not in [0, 1].
+        If there is no sequence, one of a list is shorter than the model's k, the model is several or lacks the target, or the
+        method cannot be asked of it: a form of attention of a network that has none.
     """
     scorer = load_single(model)
     ids, letters = read_sequences(scorer.alphabet, sequences, scorer.tokenizer.k)
-    return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), mutated_fraction=mutated_fraction, say=say)
+    return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), method=method or Guided(), target=target or Target(), say=say)
 
 
 def explain_letters(
@@ -215,7 +255,8 @@ def explain_letters(
     letters: Sequence[NDArray[np.uint8]],
     records: pd.DataFrame,
     *,
-    mutated_fraction: float,
+    method: Method,
+    target: Target = Target(),  # noqa: B008
     say: Callable[[int], None] | None = None,
 ) -> Explanation:
     """`explain` of ASCII arrays with a table of their records (id, and any of chrom, start, end, strand and more)."""
@@ -223,25 +264,23 @@ def explain_letters(
         raise ValueError("sequences must be at least one, got none")
     if short := [len(row) for row in letters if len(row) < scorer.tokenizer.k]:
         raise ValueError(f"sequences must be at least k = {scorer.tokenizer.k} letters long, got {min(short)}")
-    if scorer.run.objective.kind != "binary":
-        raise ValueError(f"model must be of objective 'binary' to be explained, got {scorer.run.objective.kind!r}")
-    if not 0 <= mutated_fraction <= 1:
-        raise ValueError(f"mutated_fraction must be in [0, 1], got {mutated_fraction}")
+    target.check(scorer, [len(row) for row in letters])
     padded = pad_letters(list(letters))
-    hypothetical = np.zeros((*padded.shape, len(scorer.alphabet.letters)), dtype=np.float32)
+    size = len(scorer.alphabet.letters) if isinstance(method, Scoring) else 0
+    hypothetical = np.zeros((*padded.shape, size), dtype=np.float32)
     attention = np.zeros(padded.shape, dtype=np.float32)
     for start in range(0, len(letters), BATCH):
-        batch = pad_letters(list(letters[start : start + BATCH]))
-        rows, columns = slice(start, start + len(batch)), slice(batch.shape[1])
-        scores = attnlrp_scores(scorer, batch)
-        attention[rows, columns] = attention_received(scorer, batch)
-        if mutated_fraction:
-            for row, sequence in enumerate(letters[rows]):
-                length = len(sequence)
-                scores[row, :length] = guided_mutagenesis(scorer, sequence, scores[row, :length], mutated_fraction)
-        hypothetical[rows, columns] = scores
+        some = letters[start : start + BATCH]
+        if isinstance(method, Scoring):
+            found = Received().received(scorer, some, target) if has_attention(scorer) else []
+            for row, scores in enumerate(method.scores(scorer, some, target), start):
+                hypothetical[row, : len(scores)] = scores
+        else:
+            found = method.relevance(scorer, some, target)
+        for row, received in enumerate(found, start):
+            attention[row, : len(received)] = received
         if say:
-            say(start + len(batch))
+            say(start + len(some))
     table = records.reset_index(drop=True).assign(length=[len(row) for row in letters])
     return Explanation(
         table.reindex(columns=[*table, *(name for name in PLACE if name not in table)]),
@@ -249,4 +288,6 @@ def explain_letters(
         hypothetical,
         attention,
         scorer.alphabet.name,
+        method=method.name,
+        target=str(target),
     )

@@ -1,6 +1,6 @@
 """Where motifs stand in sequences: hits by FIMO, and which of them the model looks at.
 
-Hides: memelite's FIMO, and one-hot coding. `evidence` and the `motifs` command use it. DNA only.
+Hides: memelite's FIMO, and one-hot coding. `evidence` and the `motifs` command use it.
 """
 
 from __future__ import annotations
@@ -12,34 +12,42 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
+NUM_SITES = 100  # of a motif from a file that does not say: a pseudocount of a hundredth
 HIT_P = 2.5e-4  # 6 letters that all fit are a hit
 COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 PSEUDO_SITES = 1.0  # added to each row, spread over the letters, before a motif is scanned: a letter never seen is rare, not impossible
 
 
-def one_hot(letters: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """ASCII (B, L) -> (B, L, 4) in the order ACGT; padding and ambiguous letters are all 0."""
-    return (letters[..., None] == np.frombuffer(b"ACGT", dtype=np.uint8)).astype(np.int8)
+def one_hot(letters: NDArray[np.uint8], alphabet: Alphabet = DNA) -> NDArray[np.int8]:
+    """ASCII (B, L) -> (B, L, A) in the order of the alphabet; padding and ambiguous letters are all 0."""
+    return (letters[..., None] == np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)).astype(np.int8)
 
 
 def find_hits(
-    ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], sequences: Sequence[NDArray[np.uint8]], hit_p: float
+    ppms: Mapping[str, NDArray[np.float64]],
+    num_sites: Mapping[str, int],
+    sequences: Sequence[NDArray[np.uint8]],
+    hit_p: float,
+    alphabet: Alphabet = DNA,
 ) -> pd.DataFrame:
-    """Find where each motif matches, on both strands.
+    """Find where each motif matches, on both strands of DNA.
 
-    A motif of w letters can reach p = 4^-w at best: one of 6 letters has hits below 2.5e-4, but none below 1e-4.
+    A motif of w letters can reach p = A^-w at best: one of 6 bases has hits below 2.5e-4, but none below 1e-4.
 
     Parameters
     ----------
     ppms
-        Name -> (width, 4) probabilities.
+        Name -> (width, A) probabilities.
     num_sites
         Name -> number of sites the motif was built from.
     sequences
         ASCII letters, one array a record.
     hit_p
         A place is a hit if a uniformly random sequence scores as high with a smaller probability than this.
+    alphabet
+        Of the letters and of the motifs' columns.
 
     Returns
     -------
@@ -52,16 +60,30 @@ def find_hits(
     """
     if not ppms or not len(sequences):
         return pd.DataFrame({column: [] for column in COLUMNS}).astype({"record": int, "start": int, "end": int, "p_value": float})
-    from memelite import fimo  # compiles at its first use
-
-    softened = {name: ((ppm * num_sites[name] + PSEUDO_SITES / 4) / (num_sites[name] + PSEUDO_SITES)).T for name, ppm in ppms.items()}
-    found = fimo(softened, one_hot(pad_letters(list(sequences))).transpose(0, 2, 1), threshold=hit_p)
-    hits = pd.concat(found, ignore_index=True).rename(columns={"motif_name": "name", "sequence_name": "record", "p-value": "p_value"})
-    hits = hits[COLUMNS].astype({"record": int, "start": int, "end": int, "p_value": float})
+    size = len(alphabet.letters)
+    coded = one_hot(pad_letters(list(sequences)), alphabet).transpose(0, 2, 1)
+    softened = {name: ((ppm * num_sites[name] + PSEUDO_SITES / size) / (num_sites[name] + PSEUDO_SITES)).T for name, ppm in ppms.items()}
+    found = [_fimo(softened, coded, hit_p, 1.0, alphabet)] if size == 4 else []
+    if (
+        size != 4
+    ):  # memelite draws each letter with a probability of 1/4, whatever their number: of width w, its p is (size / 4)^w too large
+        for width in sorted({len(ppm) for ppm in ppms.values()}):
+            of_width = {name: motif for name, motif in softened.items() if motif.shape[1] == width}
+            found.append(_fimo(of_width, coded, hit_p, (size / 4) ** width, alphabet))
+    hits = pd.concat(found, ignore_index=True)
     inside = hits["end"].to_numpy() <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]  # not over padding
     best = hits[inside].sort_values("p_value", kind="stable").drop_duplicates(["name", "record", "start"])
     order = best["name"].map({name: number for number, name in enumerate(ppms)})
     return best.assign(order=order).sort_values(["order", "record", "start"], ignore_index=True)[COLUMNS]
+
+
+def _fimo(motifs: dict[str, NDArray[np.float64]], coded: NDArray[np.int8], hit_p: float, excess: float, alphabet: Alphabet) -> pd.DataFrame:
+    from memelite import fimo  # compiles at its first use
+
+    tables = fimo(motifs, coded, alphabet=list(alphabet.letters), threshold=hit_p * excess, reverse_complement=alphabet.has_complement)
+    hits = pd.concat(tables, ignore_index=True).rename(columns={"motif_name": "name", "sequence_name": "record", "p-value": "p_value"})
+    hits = hits[COLUMNS].astype({"record": int, "start": int, "end": int, "p_value": float})
+    return hits.assign(p_value=hits["p_value"] / excess)
 
 
 def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]], share: float = 0.9) -> pd.DataFrame:
@@ -82,9 +104,15 @@ def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32
     -------
     `hits` with a column rank (share of the record's windows with less relevance), those with a rank above `share`.
     """
+    ranks = relevance_ranks(hits, relevance)
+    return hits.assign(rank=ranks)[ranks > share].reset_index(drop=True)
+
+
+def relevance_ranks(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]]) -> NDArray[np.float64]:
+    """Of each hit the share of the windows of its width in its record that carry less relevance, (n,); arguments as of `relevant_hits`."""
     sums = {record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64))) for record, row in relevance.items()}
     ranks = np.empty(len(hits))
     for i, (record, start, end) in enumerate(hits[["record", "start", "end"]].itertuples(index=False)):
         windows = sums[record][end - start :] - sums[record][: len(sums[record]) - (end - start)]
         ranks[i] = np.mean(windows < windows[start])
-    return hits.assign(rank=ranks)[ranks > share].reset_index(drop=True)
+    return ranks

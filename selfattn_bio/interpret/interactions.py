@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.interpret.changes import NUM_SITES
-from selfattn_bio.interpret.evidence import MIN_EFFECT, RESAMPLES, mean_effect, q_values, shuffled_at
+from selfattn_bio.interpret.evidence import q_values
 from selfattn_bio.interpret.formats import read_meme
 from selfattn_bio.interpret.hits import find_hits, relevant_hits
+from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES, mean_effect, shuffled_at
 from selfattn_bio.interpret.readout import read_letters
 from selfattn_bio.interpret.relevance import BATCH, attnlrp_importance
 from selfattn_bio.interpret.spacing import BIN, MAX_GAP, ORIENTATIONS, gaps, orientations, spacing
@@ -115,8 +116,8 @@ def epistasis(
     One row a pair, in the order given: epistasis, in log-odds, and matched, the mean of that of each site with random places at the other's
     distance on either side; missing where there is no room for one.
     """
-    beside = sites[sites["record"].isin(pairs["record"])].groupby("record")
-    free = {record: _free(group, len(sequences[record])) for record, group in beside}  # type: ignore[call-overload]
+    beside: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
+    free = {record: _free(group, len(sequences[record])) for record, group in beside}
     rows = list(pairs[["record", *SITES]].itertuples(index=False, name=None))
     found = []
     for start in range(0, len(rows), CHUNK):
@@ -256,8 +257,8 @@ def _tests(drawn: pd.DataFrame, mine: NDArray[np.bool_], rng: np.random.Generato
     mean = mean_effect(above[mine], rng)
     pairs_p = against_others(above, (drawn["gap"] // BIN).to_numpy(), mine, rng)
     return {
-        **{f"epistasis{which}": mean[f"effect{which}"] for which in ("", "_low", "_high")},
-        **{"sites_p": mean["effect_p"], "pairs_p": pairs_p, "p": max(mean["effect_p"], pairs_p)},
+        **{f"epistasis{which}": mean[which] for which in ("", "_low", "_high")},
+        **{"sites_p": mean["_p"], "pairs_p": pairs_p, "p": max(mean["_p"], pairs_p)},
     }
 
 
@@ -301,7 +302,7 @@ def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention
         if not isinstance(scorer.network.members[0], AttentionBody):
             return found
         where = pairs.groupby("record").indices
-        records: list[Any] = sorted(where, key=lambda record: len(sequences[record]))  # type: ignore[call-overload]
+        records: list[Any] = sorted(where, key=lambda record: len(sequences[record]))
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
             reading = read_letters(scorer, pad_letters([sequences[record] for record in batch]), [""] * len(batch))

@@ -18,7 +18,7 @@ from scipy.stats import false_discovery_control
 
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
-from selfattn_bio.interpret.formats import read_meme
+from selfattn_bio.interpret.formats import read_motifs
 
 SHIPPED = "jaspar:"
 MAX_OTHERS = 5
@@ -36,11 +36,11 @@ def open_database(name: str) -> dict[str, NDArray[np.float64]]:
     Parameters
     ----------
     name
-        `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME text.
+        `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME, JASPAR or TRANSFAC text.
 
     Returns
     -------
-    Motif label -> (width, 4) probabilities, as `read_meme`.
+    Motif label -> (width, 4) probabilities, as `read_motifs`.
 
     Raises
     ------
@@ -48,10 +48,12 @@ def open_database(name: str) -> dict[str, NDArray[np.float64]]:
         If no such group ships, or the file cannot be read.
     """
     if not name.startswith(SHIPPED):
-        return read_meme(name)
+        return read_motifs(name)
     if name not in MOTIF_DATABASES:
-        raise DatabaseError(f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME text, got {name!r}")
-    return read_meme(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
+        raise DatabaseError(
+            f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {name!r}"
+        )
+    return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
 
 
 def shipped() -> Path:
@@ -69,7 +71,7 @@ def match_motifs(
     ppms
         Name -> (width, 4) probabilities.
     database
-        Label -> (width, 4) probabilities. With fewer than 25 entries Tomtom's p depends strongly on which they are.
+        Label -> (width, 4) probabilities; empty for no match. With fewer than 25 entries Tomtom's p depends strongly on which they are.
     max_q
         q below which another motif is named.
 
@@ -83,8 +85,10 @@ def match_motifs(
     ----------
     Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite), which computes the p.
     """
-    if not ppms:
-        return pd.DataFrame(columns=["name", "match", "match_p", "match_q", "other_matches"])
+    if not ppms or not database:
+        unknown = dict.fromkeys(("match_p", "match_q"), np.nan)
+        columns = ["name", "match", "match_p", "match_q", "other_matches"]
+        return pd.DataFrame({"name": list(ppms), "match": "", **unknown, "other_matches": ""}, columns=columns)
     from memelite import tomtom  # compiles at its first use
 
     labels = list(database)

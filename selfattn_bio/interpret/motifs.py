@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.files import whole_file
-from selfattn_bio.interpret.formats import meme_text, on_chromosome, write_bed
+from selfattn_bio.interpret.formats import jaspar_text, meme_text, on_chromosome, transfac_text, write_bed
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label, match_motifs
-from selfattn_bio.interpret.seqlets import Pattern
+from selfattn_bio.interpret.patterns import Pattern
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,17 @@ class Motif(Pattern):
 
     @property
     def pwm(self) -> NDArray[np.float64]:
-        """(width, 4) log2 odds against even letters, with one pseudo-site spread over them."""
-        return np.log2((self.pfm + 0.25) / (self.pfm.sum(axis=1, keepdims=True) + 1) / 0.25)
+        """(width, A) log2 odds against even letters, with one pseudo-site spread over them."""
+        even = 1 / self.pfm.shape[1]
+        return np.log2((self.pfm + even) / (self.pfm.sum(axis=1, keepdims=True) + 1) / even)
 
     @property
     def consensus(self) -> str:
-        """IUPAC letters, after Cavener's rules."""
+        """DNA: IUPAC letters, after Cavener's rules. Protein: the residue of half of the sites or more, else X."""
+        if self.alphabet != DNA:
+            common = self.ppm.max(axis=1) >= 0.5
+            best = self.ppm.argmax(axis=1)
+            return "".join(self.alphabet.letters[i] if there else self.alphabet.unknown for i, there in zip(best, common, strict=True))
         counts = {letter: self.pfm[:, i].tolist() for i, letter in enumerate("ACGT")}
         return str(BioMotif("ACGT", counts=counts).degenerate_consensus)
 
@@ -84,8 +90,13 @@ class MotifSet:
         raise KeyError(f"motif must be one of {', '.join(motif.name for motif in self.motifs) or '(none)'}, got {name!r}")
 
     @property
+    def alphabet(self) -> Alphabet:
+        """Of the motifs; DNA where there is none."""
+        return self.motifs[0].alphabet if self.motifs else DNA
+
+    @property
     def ppms(self) -> dict[str, NDArray[np.float64]]:
-        """Name -> (width, 4) probabilities."""
+        """Name -> (width, A) probabilities."""
         return {motif.name: motif.ppm for motif in self.motifs}
 
     @property
@@ -95,11 +106,20 @@ class MotifSet:
 
     def to_meme(self, path: str | Path | None = None) -> str:
         """The motifs as MEME text, version 4; written to `path` if one is given."""
-        text = meme_text(self.ppms, self.num_sites)
-        if path is not None:
-            with whole_file(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        return text
+        return _written(meme_text(self.ppms, self.num_sites, self.alphabet), path)
+
+    def to_jaspar(self, path: str | Path | None = None) -> str:
+        """The counts as JASPAR text, of DNA; written to `path` if one is given. Raises ValueError of protein."""
+        return _written(jaspar_text(self._counts_of_dna("JASPAR")), path)
+
+    def to_transfac(self, path: str | Path | None = None) -> str:
+        """The counts as TRANSFAC text, of DNA; written to `path` if one is given. Raises ValueError of protein."""
+        return _written(transfac_text(self._counts_of_dna("TRANSFAC")), path)
+
+    def _counts_of_dna(self, format_name: str) -> dict[str, NDArray[np.int64]]:
+        if self.alphabet != DNA:
+            raise ValueError(f"motifs must be of dna to be written as {format_name}, got {self.alphabet.name}")
+        return {motif.name: motif.pfm for motif in self.motifs}
 
     def to_bed(self, path: str | Path | None = None) -> pd.DataFrame:
         """The seqlets as BED6 rows (chrom, start, end, name, score, strand); written to `path` if one is given.
@@ -119,15 +139,24 @@ class MotifSet:
         rows = max(1, len(self.motifs))
         figure = Figure(figsize=(6, 1.4 * rows), layout="constrained")
         for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False):
-            draw_logo(motif.ppm, axes)
+            draw_logo(motif.ppm, axes, motif.alphabet.letters)
             (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
             axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
         return figure
 
 
+def _written(text: str, path: str | Path | None) -> str:
+    if path is not None:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return text
+
+
 def build_motifs(patterns: list[Pattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]) -> MotifSet:
-    """Name the patterns motif_01, motif_02, … in their order and match them with the database."""
-    motifs = tuple(Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}") for i, pattern in enumerate(patterns, start=1))
+    """Name the patterns motif_01, motif_02, … in their order and match them with the database; with an empty one none has a match."""
+    motifs = tuple(
+        Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}", alphabet=pattern.alphabet) for i, pattern in enumerate(patterns, start=1)
+    )
     table = pd.DataFrame(
         {
             "name": [motif.name for motif in motifs],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfattn_bio.attention.reading import Layer, between, received, rollout, top_edges
+from selfattn_bio.attention.reading import Layer, between, gradient_rollout, received, rollout, top_edges, value_rollout
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
+from selfattn_bio.model.heads import ClsHead
 from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.scorer import Scorer, load_single
 
+T = TypeVar("T")
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
 
@@ -40,12 +44,24 @@ class AttentionReading:
         (M, 2) int64: the letters [start, end) that each place stands for, 0-based; -1 for a [CLS] vector.
     lengths
         (B,) letters of each sequence.
+    seen
+        (M,) bool: the places that the head reads, [CLS] or those with letters.
+    values
+        (B, H, M, Dh), by member and layer: the values, of as many heads as the queries.
+    norms
+        (B, H, M), by member and layer: the norm of each value as the layer's output projection takes it.
+    above
+        (B, H, M, Dh), by member and layer: the gradient of a target at each head's output; none where no target was given.
     """
 
     ids: list[str]
     layers: tuple[tuple[Layer, ...], ...]
     spans: NDArray[np.int64]
     lengths: NDArray[np.int64]
+    seen: NDArray[np.bool_]
+    values: tuple[tuple[Tensor, ...], ...]
+    norms: tuple[tuple[Tensor, ...], ...]
+    above: tuple[tuple[Tensor, ...], ...] = ()
 
     def __repr__(self) -> str:
         return f"AttentionReading of {len(self.ids)} sequences, {len(self.layers)} x {len(self.layers[0])} layers"
@@ -66,12 +82,30 @@ class AttentionReading:
 
         The places' mass is 1 in all; letters that several places stand for have their mean. Source: Abnar and Zuidema 2020.
         """
-        mask = self._mask()
-        start = mask / mask.sum(1, keepdim=True).clamp(min=1)
-        if self.spans[0, 0] < 0:
-            start = torch.zeros_like(start)
-            start[:, 0] = 1
+        start = self._start()
         return self._to_letters(torch.stack([rollout(layers, start) for layers in self.layers]).mean(0))
+
+    def value_rollout(self) -> NDArray[np.float32]:
+        """`rollout` with each weight times the norm of the value that it takes, (B, L). Source: Kobayashi et al. 2020."""
+        start = self._start()
+        by_member = [value_rollout(layers, norms, start) for layers, norms in zip(self.layers, self.norms, strict=True)]
+        return self._to_letters(torch.stack(by_member).mean(0))
+
+    def gradient_rollout(self) -> NDArray[np.float32]:
+        """Where weights times their gradients lead from the last layer to the letters, (B, L), for the target it was read with.
+
+        What stays at a place in all layers, the start, is taken off. Source: Chefer et al. 2021.
+
+        Raises
+        ------
+        ValueError
+            If it was read without a target.
+        """
+        if not self.above:
+            raise ValueError("attention must be read with a target for a rollout by gradients, got none")
+        start = self._start()
+        flows = zip(self.layers, self.above, self.values, strict=True)
+        return self._to_letters(torch.stack([gradient_rollout(*flow, start) for flow in flows]).mean(0) - start)
 
     def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
         """What spans of a sequence give to each other: the sum of weights, mean over members, layers, heads and places of the giving span.
@@ -126,6 +160,12 @@ class AttentionReading:
         total = torch.stack([torch.stack([received(layer).movedim(1, 0) for layer in layers]) for layers in self.layers])
         return total / self._mask().sum(1, keepdim=True).clamp(min=1)
 
+    def _start(self) -> Tensor:
+        """(B, M) where a rollout starts: as much at each place of a sequence that the head reads, 1 in all."""
+        mask = self._mask()
+        mask = mask * torch.from_numpy(self.seen).to(mask)
+        return mask / mask.sum(1, keepdim=True).clamp(min=1)
+
     def _mask(self) -> Tensor:
         layer = self.layers[0][0]
         assert layer.mask is not None  # the encoder always has one
@@ -171,38 +211,66 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
     return read_letters(scorer, pad_letters(letters), ids)
 
 
-def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str]) -> AttentionReading:
-    """`read_attention` of (B, L) ASCII letters, padded with 0."""
+def has_attention(scorer: Scorer) -> bool:
+    """Whether the network has attention to be read; the CNN has none."""
+    return isinstance(scorer.network.members[0], AttentionBody)  # all have the same form
+
+
+def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], target: Target | None = None) -> AttentionReading:
+    """`read_attention` of (B, L) ASCII letters, padded with 0; with a target, its gradients too.
+
+    Raises
+    ------
+    ValueError
+        If the network has no attention, as the CNN.
+    """
     members = scorer.network.members
-    if not isinstance(body := members[0], AttentionBody):  # all have the same form
+    if not has_attention(scorer):
         raise ValueError(f"network must have attention to be read, got kind {scorer.run.model.kind!r}")
     tokens = scorer.tokens(letters)
-    read: dict[nn.Module, Layer] = {}
+    layers: dict[Any, Layer] = {}
+    values: dict[Any, Tensor] = {}
+    norms: dict[Any, Tensor] = {}
+    above: dict[Any, Tensor] = {}  # of the heads' outputs, by output projection
 
     def keep(module: SelfAttention, inputs: tuple[Tensor, Tensor]) -> None:
         x, mask = inputs
-        q, k, _ = module.qkv(x)
-        read[module] = Layer(q, k, module.pattern, module.position, mask)
+        q, k, v = (each.detach() for each in module.qkv(x))
+        v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
+        out = module.out.weight.detach().unflatten(1, (q.shape[1], -1)).transpose(0, 1)  # (H, D, Dh)
+        squares = (v @ (out.transpose(1, 2) @ out) * v).sum(-1)
+        layers[module], values[module] = Layer(q, k, module.pattern, module.position, mask), v
+        norms[module] = squares.clamp(min=0).sqrt()
+
+    def keep_output(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        above[module] = inputs[0]
+
+    def ordered(found: dict[Any, T]) -> tuple[tuple[T, ...], ...]:
+        return tuple(tuple(found[module] for module in modules) for modules in attention)
 
     attention = [[each for each in member.modules() if isinstance(each, SelfAttention)] for member in members]
     handles = [module.register_forward_pre_hook(keep) for modules in attention for module in modules]
+    handles += [module.out.register_forward_pre_hook(keep_output) for modules in attention for module in modules]
     try:
-        with torch.inference_mode():
-            scorer.network(tokens)
+        if target is None:
+            with torch.inference_mode():
+                scorer.network(tokens)
+        else:
+            with torch.enable_grad():
+                value = target.of(scorer, scorer.network(tokens).mean(1), tokens).sum()
+            gradients = torch.autograd.grad(value, list(above.values()))
+            by_projection = dict(zip(above, gradients, strict=True))
+            above = {
+                module: by_projection[module.out].unflatten(-1, (layer.q.shape[1], -1)).transpose(1, 2) for module, layer in layers.items()
+            }
     finally:
         for handle in handles:
             handle.remove()
     of_tokens = scorer.tokenizer.spans(tokens.shape[1])  # (N, 2)
+    body: AttentionBody = members[0]  # type: ignore[assignment]
     pool, prefix = body.stem.pool, body.head.num_prefix
     starts, ends = of_tokens[::pool, 0], of_tokens[np.minimum(np.arange(pool - 1, len(of_tokens) + pool - 1, pool), len(of_tokens) - 1), 1]
     spans = np.concatenate([np.full((prefix, 2), -1), np.stack([starts, ends], axis=1)]).astype(np.int64)
     lengths = np.count_nonzero(letters, axis=1)
-    return AttentionReading(ids, tuple(tuple(read[module] for module in modules) for modules in attention), spans, lengths)
-
-
-def attention_received(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """`AttentionReading.received` of (B, L) ASCII letters, padded with 0; all 0 for a network without attention, as the CNN."""
-    if not isinstance(scorer.network.members[0], AttentionBody):
-        return np.zeros(letters.shape, dtype=np.float32)
-    found = read_letters(scorer, letters, [""] * len(letters)).received()
-    return np.pad(found, ((0, 0), (0, letters.shape[1] - found.shape[1])))
+    seen = np.arange(len(spans)) == 0 if isinstance(body.head, ClsHead) else spans[:, 0] >= 0
+    return AttentionReading(ids, ordered(layers), spans, lengths, seen, ordered(values), ordered(norms), ordered(above) if target else ())

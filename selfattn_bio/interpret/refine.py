@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.interpret.hits import HIT_P, find_hits, relevant_hits
-from selfattn_bio.interpret.seqlets import Pattern, align
+from selfattn_bio.interpret.patterns import Pattern, align
+from selfattn_bio.sequence.alphabet import DNA
 
 MARGIN = 6  # letters on each side that may turn out to belong to the motif
 MIN_SITES = 20
@@ -42,14 +43,15 @@ def refine_patterns(
     """
     names = {f"pattern_{number}": pattern for number, pattern in enumerate(patterns)}
     ppms = {name: pattern.ppm for name, pattern in names.items()}
-    hits = find_hits(ppms, {name: pattern.num_sites for name, pattern in names.items()}, sequences, HIT_P)
+    alphabet = patterns[0].alphabet if patterns else DNA
+    hits = find_hits(ppms, {name: pattern.num_sites for name, pattern in names.items()}, sequences, HIT_P, alphabet)
     hits = relevant_hits(hits, dict(enumerate(relevance)))
     longest = max(map(len, sequences), default=0)
     refined = []
     for name, pattern in names.items():
         mine = hits[hits["name"] == name]
         wide = mine.assign(start=mine["start"] - MARGIN, end=mine["end"] + MARGIN)[["record", "start", "end", "strand"]]
-        again = align(wide.reset_index(drop=True), sequences) if len(wide) >= MIN_SITES else None
+        again = align(wide.reset_index(drop=True), sequences, alphabet) if len(wide) >= MIN_SITES else None
         refined.append(again or pattern)
     return _distinct(sorted(refined, key=lambda pattern: -pattern.num_sites), len(sequences), longest)
 

@@ -8,9 +8,10 @@ import time
 
 import numpy as np
 
+from selfattn_bio.interpret.callers import Clusters, Modisco
 from selfattn_bio.interpret.hits import HIT_P, find_hits
 from selfattn_bio.interpret.matching import match_motifs, open_database
-from selfattn_bio.interpret.seqlets import find_patterns
+from selfattn_bio.sequence.alphabet import DNA
 
 
 def main() -> None:
@@ -23,8 +24,11 @@ def main() -> None:
     for row, start in enumerate(rng.integers(40, 110, size=len(letters))):
         letters[row, start : start + len(word)] = word
         hypothetical[row, start : start + len(word)] += rng.normal(3, 0.5, size=(len(word), 1)) * (word[:, None] == bases)
-    patterns = find_patterns(letters, hypothetical, max_seqlets=1000).patterns
-    assert patterns, "the planted word must be found"
+    patterns = []
+    for caller in (Modisco(), Clusters()):
+        found = caller.call(letters, hypothetical, DNA).patterns
+        assert found, f"the planted word must be found by {caller}"
+        patterns += found
     ppms = {f"motif_{i}": pattern.ppm for i, pattern in enumerate(patterns)}
     matches = match_motifs(ppms, open_database("jaspar:insects"))
     hits = find_hits(ppms, {name: len(letters) for name in ppms}, list(letters), HIT_P)

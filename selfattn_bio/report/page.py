@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from selfattn_bio.files import whole_file, whole_folder
-from selfattn_bio.interpret.evidence import MIN_EFFECT, RESAMPLES
+from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.plots import slice_name

@@ -178,6 +178,14 @@ class Scorer:
         """Log-odds of label 1 but for a constant: logit x slope, (B,); arguments and errors as of `logits`. For differences."""
         return self.logits(letters) * self.slope
 
+    def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """`log_odds` of each of the M networks of `[model] members` that are trained side by side, (n, M); `log_odds` is their mean."""
+        logits = np.empty((len(letters), self.run.model.members))
+        with torch.inference_mode():
+            for rows in self.batches(letters):
+                logits[rows] = self.network(self.tokens_of([letters[i] for i in rows]))[:, :, 0].double().cpu().numpy()
+        return logits * self.slope
+
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities of label 1."""
         return expit(logits / self.temperature)

@@ -4,8 +4,8 @@ The blocks of a page run in order, in one fresh folder with small made-up data (
 
 sh       bash -euo pipefail, with `selfattn-bio` and `python` first on PATH
 python   in one namespace a page
-toml     must be a run file; one without [data] is laid over positives against negatives. Where its first line is `# FOLDER/FILE.toml`, it
-         is also written there, so that later blocks can use it
+toml     must be a run file, or, with [negatives], a grammar; a run file without [data] is laid over positives against negatives. Where its
+         first line is `# FOLDER/FILE.toml`, it is also written there, so that later blocks can use it
 others   (text, none) and indented blocks: not run; output and formulas stand there
 
 What cannot be run here has its reason in the line before the fence, `<!-- not run: trains for 20 minutes -->`. What a page needs and its
@@ -25,6 +25,7 @@ import pytest
 
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import read_run_file
+from selfattn_bio.interpret.simulation import read_grammar
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -79,17 +80,14 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def run_file(block: Block, page: str) -> None:
-    """Read a toml block as a run file, and write it where its first line says."""
-    whole = (
-        block.code
-        if re.search(r"^\[data\]", block.code, re.MULTILINE)
-        else f'{block.code}\n[data]\npositives = "a.fa"\nnegatives = "b.fa"\n'
-    )
+    """Read a toml block as a run file or a grammar, and write it where its first line says."""
+    tables = set(re.findall(r"^\[(\w+)\]", block.code, re.MULTILINE))
+    whole = block.code if tables & {"data", "negatives"} else f'{block.code}\n[data]\npositives = "a.fa"\nnegatives = "b.fa"\n'
     named = re.match(r"# (\S+\.toml)\n", block.code)
     path = Path(named[1] if named else f"{page}-{block.line}.toml")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(whole, encoding="utf-8")
-    read_run_file(path)
+    (read_grammar if "negatives" in tables else read_run_file)(path)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.attention.native import why_not
-from selfattn_bio.interpret.relevance import attnlrp_scores
+from selfattn_bio.interpret.relevance import gradient_scores
 from selfattn_bio.model.classifier import build_network, tokenizer_of
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA
@@ -102,6 +102,6 @@ def test_what_sees_the_direction_scores_the_strands_apart(position, canonical, p
 def test_relevance_of_the_other_strand_is_the_same_turned_round():
     scorer = scorer_of(SYMMETRIC["t5"])
     letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), (1, 40))
-    forward, backward = (attnlrp_scores(scorer, x) for x in (letters, DNA.reverse_complement(letters)))
+    forward, backward = (gradient_scores(scorer, x) for x in (letters, DNA.reverse_complement(letters)))
     np.testing.assert_allclose(forward[0], backward[0, ::-1, ::-1], atol=1e-6)
     assert np.abs(forward).max() > 1e-3

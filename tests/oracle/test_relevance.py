@@ -1,4 +1,5 @@
-"""AttnLRP by hooks equals the same rules written out; the way to letters equals substitution where a network is linear."""
+"""AttnLRP and CP-LRP by hooks equal the same rules written out, over every pattern and kernel; the way to letters equals substitution
+where a network is linear, and keeps sums."""
 
 from types import SimpleNamespace
 
@@ -9,7 +10,18 @@ from torch import nn
 from torch.testing import assert_close
 
 from selfattn_bio import config
-from selfattn_bio.interpret.relevance import attnlrp_rules, attnlrp_scores, embedding_gradient, project_to_letters
+from selfattn_bio.attention.native import why_not
+from selfattn_bio.attention.tiles import Setting
+from selfattn_bio.interpret.relevance import (
+    ATTNLRP,
+    CP_LRP,
+    PLAIN,
+    gradient_at,
+    gradient_scores,
+    letter_parts,
+    project_to_letters,
+    relevance_rules,
+)
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.heads import equal_parts
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
@@ -60,8 +72,17 @@ def gelu(x):
     return x * (torch.nn.functional.gelu(x) / x).detach()
 
 
-def written_out(network, x, mask):
-    """The network of `ATTENTION` with each rule where the operation is: halves at both products, not quarters at q and k."""
+def attnlrp_weights(product, *others):
+    """The weights and what they weigh, half of the relevance to each; halves at both products, not quarters at q and k."""
+    return half(product(*map(half, others[:-1]))), half(others[-1])
+
+
+def cp_lrp_weights(product, *others):
+    return product(*others[:-1]).detach(), others[-1]
+
+
+def written_out(network, x, mask, rule=attnlrp_weights):
+    """The network of `ATTENTION` with each rule where the operation is."""
     (body,) = network.members
     if hasattr(body.stem, "first"):
         stem = body.stem
@@ -73,13 +94,16 @@ def written_out(network, x, mask):
         attention = block.attention
         q, k, v = attention.qkv.linear(norm(block.attention_norm, x)).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
         q, k = attention.position.rotate(q, k)
-        scores = half(q) @ half(k).transpose(-1, -2) / q.shape[-1] ** 0.5
-        bias, allowed = attention.position.terms(q, x.shape[1]).bias, attention.pattern.dense_mask(x.shape[1])
-        at = torch.arange(x.shape[1])
-        scores = scores if bias is None else scores + bias[:, (at - at[:, None]) + bias.shape[1] // 2]
-        keys = mask[:, None, None] if allowed is None else mask[:, None, None] & allowed
-        weights = scores.masked_fill(~keys, -1e300).softmax(-1).masked_fill(~keys, 0.0)
-        x = x + attention.out((half(weights) @ half(v)).transpose(1, 2).flatten(2))
+        bias, at = attention.position.terms(q, x.shape[1]).bias, torch.arange(x.shape[1])
+        allowed = Setting(attention.pattern, (len(x), 2, x.shape[1]), x.device, mask).dense_mask()
+
+        def weigh(q, k, bias=bias, keys=allowed, at=at):
+            scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+            scores = scores if bias is None else scores + bias[:, (at - at[:, None]) + bias.shape[1] // 2]
+            return scores.masked_fill(~keys, -1e300).softmax(-1).masked_fill(~keys, 0.0)
+
+        weights, v = rule(weigh, q, k, v)
+        x = x + attention.out((weights @ v).transpose(1, 2).flatten(2))
         first, _, _, last = block.feedforward
         x = x + last(gelu(first(norm(block.feedforward_norm, x))))
     x = norm(body.encoder.norm, x)
@@ -87,29 +111,78 @@ def written_out(network, x, mask):
         return body.head.classify(x[:, 0]).squeeze(-1)
     pooled = []
     for inside in equal_parts(mask, body.head.parts).unbind(-1):  # (B, L) of each part
-        weights = body.head.project.score(x).masked_fill(~inside[..., None], -1e300).softmax(1).masked_fill(~inside[..., None], 0.0)
-        pooled.append((half(weights)[..., None] * half(x).unflatten(-1, (2, -1))).sum(1).flatten(1))
+
+        def weigh(scores, inside=inside[..., None]):
+            return scores.masked_fill(~inside, -1e300).softmax(1).masked_fill(~inside, 0.0)
+
+        # One softmax of scores that are linear in the tokens: what goes to the weights goes to the scores whole.
+        scores = body.head.project.score(x)
+        weights, values = (half(weigh(scores)), half(x)) if rule is attnlrp_weights else (weigh(scores).detach(), x)
+        pooled.append((weights[..., None] * values.unflatten(-1, (2, -1))).sum(1).flatten(1))
     _, first, _, _, last = body.head.classify
     return last(gelu(first(torch.cat(pooled, 1)))).squeeze(-1)
 
 
+RULES = {"attnlrp": (ATTNLRP, attnlrp_weights), "cp_lrp": (CP_LRP, cp_lrp_weights)}
+PATTERNS = {
+    "full": config.FullPattern(),
+    "window": config.WindowPattern(window=3, num_global=0),
+    "dilated": config.WindowPattern(window=2, dilation=3, num_global=0),
+    "global": config.WindowPattern(window=2, num_global=2),
+    "bigbird": config.BigBirdPattern(window=1, random_blocks=1, block=4, num_global=1),
+    "strided": config.StridedPattern(window=1, stride=4, num_global=0),
+    "causal": config.WindowPattern(window=3, num_global=0, causal=True),
+}
+
+
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES.keys())
 @pytest.mark.parametrize("section", ATTENTION.values(), ids=ATTENTION.keys())
-def test_hooks_equal_the_rules_written_out(section):
+def test_hooks_equal_the_rules_written_out(section, rules):
+    hooks, rule = rules
     network, ids = network_of(section), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
-    logits = written_out(network, embeddings, ids != 0)
+    logits = written_out(network, embeddings, ids != 0, rule)
     assert_close(logits, network(ids)[:, 0, 0])  # the oracle is the same network
     expected = torch.autograd.grad(logits.sum(), embeddings)[0]
-    got = embedding_gradient(network, ids)
+    got = gradient_at(network, embeddings, ids, hooks)
     assert_close(got, expected)
-    plain = torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0]
-    assert not torch.allclose(got, plain)
+    for other in (PLAIN, *(each for each, _ in RULES.values() if each is not hooks)):
+        assert not torch.allclose(got, gradient_at(network, embeddings, ids, other))
+
+
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES.keys())
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS.keys())
+def test_every_pattern_and_kernel_equals_the_rules_written_out(pattern, rules):
+    hooks, rule = rules
+    section = config.AttentionModel(**SMALL, stem=config.NoStem(), pattern=pattern)
+    network, ids = network_of(section), tokens()
+    embeddings = network.embed(ids).detach().requires_grad_()
+    expected = torch.autograd.grad(written_out(network, embeddings, ids != 0, rule).sum(), embeddings)[0]
+    for kernel in ("auto", "reference", "slab", "sdpa"):
+        for block in network.members[0].encoder.blocks:
+            block.attention.kernel = kernel
+        assert_close(gradient_at(network, embeddings, ids, hooks), expected, msg=kernel)
+
+
+@pytest.mark.skipif(why_not() is not None, reason=f"no band kernel: {why_not()}")
+@pytest.mark.parametrize("rules", RULES.values(), ids=RULES.keys())
+@pytest.mark.parametrize(("pattern", "kernel"), [("window", "band"), ("global", "band"), ("bigbird", "joint"), ("strided", "joint")])
+def test_the_compiled_kernel_equals_the_rules_written_out(pattern, kernel, rules):
+    hooks, rule = rules
+    section = config.AttentionModel(**SMALL | {"embed_dim": 32}, stem=config.NoStem(), pattern=PATTERNS[pattern], kernel=kernel)
+    network, ids = network_of(section), tokens()
+    embeddings = network.embed(ids).detach().requires_grad_()
+    expected = torch.autograd.grad(written_out(network, embeddings, ids != 0, rule).sum(), embeddings)[0]
+    got = gradient_at(network.float(), embeddings.float(), ids, hooks)
+    assert_close(got, expected.float(), atol=1e-5, rtol=1e-4)
 
 
 def test_a_cnn_is_explained_by_its_gradient():
     network, ids = network_of(CNN), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
-    assert_close(embedding_gradient(network, ids), torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0])
+    assert_close(
+        gradient_at(network, network.embed(ids), ids), torch.autograd.grad(network.classify(embeddings, ids != 0).sum(), embeddings)[0]
+    )
 
 
 def test_outputs_stay_and_hooks_go():
@@ -119,11 +192,11 @@ def test_outputs_stay_and_hooks_go():
     def hooks():
         return sum(len(module._forward_hooks) for module in network.modules())
 
-    with attnlrp_rules(network):
+    with relevance_rules(network, ATTNLRP):
         assert hooks() > 0
         assert_close(network(ids), before)
     assert hooks() == 0
-    with pytest.raises(RuntimeError, match="stop"), attnlrp_rules(network):
+    with pytest.raises(RuntimeError, match="stop"), relevance_rules(network, ATTNLRP):
         raise RuntimeError("stop")
     assert hooks() == 0
 
@@ -131,7 +204,7 @@ def test_outputs_stay_and_hooks_go():
 def test_gelu_has_a_gradient_at_zero():
     module = nn.Sequential(nn.GELU())
     x = torch.tensor([0.0, 1e-9, -2.0, 3.0], requires_grad=True)
-    with attnlrp_rules(module):
+    with relevance_rules(module, ATTNLRP):
         module(x).sum().backward()
     assert_close(x.grad[:2], torch.tensor([0.5, 0.5]))
     assert_close(x.grad[2:] * x.detach()[2:], torch.nn.functional.gelu(x.detach()[2:]))
@@ -186,8 +259,25 @@ def test_projection_is_substitution_on_a_linear_network(alphabet, k, stride):
                 expected[row, at, letter] = scorer.network(scorer.tokens(mutant)).numpy()[0] - base[row]
     ids = scorer.tokens(letters)
     got = project_to_letters(
-        embedding_gradient(scorer.network, ids), ids, scorer.network.embedding.weight.detach(), scorer.tokenizer, length
+        gradient_at(scorer.network, scorer.network.embed(ids), ids), ids, scorer.network.embedding.weight.detach(), scorer.tokenizer, length
     )
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-12)
     assert np.abs(expected).max() > 1
-    np.testing.assert_allclose(attnlrp_scores(scorer, letters), expected - expected.mean(-1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(gradient_scores(scorer, letters), expected - expected.mean(-1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize(("alphabet", "k", "stride"), [(DNA, 1, 1), (DNA, 3, 1), (DNA, 3, 2), (DNA, 6, 4), (PROTEIN, 2, 1)])
+def test_the_parts_of_letters_keep_the_sum_of_their_tokens(alphabet, k, stride):
+    length, rng = 17, np.random.default_rng(0)
+    known = np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)
+    letters = rng.choice(known, (2, length))
+    letters[1, 5] = ord(alphabet.unknown)
+    scorer = scorer_of(alphabet, k, stride, length)
+    ids, table = scorer.tokens(letters), scorer.network.embedding.weight.detach()
+    gradient = gradient_at(scorer.network, scorer.network.embed(ids), ids)
+    of_tokens = ((gradient * (table[ids] - table[4:].mean(0))).sum(-1) * (ids >= 4)).sum(1)
+    scores = project_to_letters(gradient, ids, letter_parts(table, scorer.tokenizer), scorer.tokenizer, length)
+    scores -= scores.mean(-1, keepdim=True)
+    there = torch.from_numpy(letters[..., None] == known)
+    assert_close((scores * there).sum((1, 2)), of_tokens)
+    assert of_tokens.abs().min() > 0.1

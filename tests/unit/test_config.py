@@ -130,11 +130,14 @@ def test_byte_order_mark_is_read(tmp_path):
         ),
         ("[tokens]\nk = 3\nstride = 4", "task.toml:4: [tokens] stride must be <= k (3), got 4"),
         ("tokens.k = 0", "task.toml:4: data.tokens must be a known key, got 'tokens'"),
-        ("[interpret]\nmutated_fraction = 0", "task.toml:5: interpret.mutated_fraction must be greater than 0, got 0"),
+        (
+            '[interpret]\nmethod = { kind = "guided", fraction = 0 }',
+            "task.toml:5: interpret.method.fraction must be greater than 0, got 0",
+        ),
         (
             '[interpret]\ndatabase = "jaspar:human"',
             "task.toml:5: [interpret.database] must be one of jaspar:fungi, jaspar:insects, jaspar:nematodes, jaspar:plants, "
-            "jaspar:vertebrates or a path to MEME text, got 'jaspar:human'",
+            "jaspar:vertebrates or a path to MEME, JASPAR or TRANSFAC text, got 'jaspar:human'",
         ),
         (
             '[split]\nkind = "chrom"',

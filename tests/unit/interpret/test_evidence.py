@@ -4,8 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfattn_bio.interpret.evidence import HeldOut, enrichment, matched_sites, merged_spans, q_values, shuffled_at, verdict, weigh_evidence
+from selfattn_bio.interpret.associations import (
+    best_hits,
+    enrichment,
+    matched_enrichment,
+    position_profile,
+    strand_bias,
+    strata_of,
+)
+from selfattn_bio.interpret.evidence import COLUMNS, HeldOut, agreement, found_again, q_values, verdict, weigh_evidence
 from selfattn_bio.interpret.hits import find_hits
+from selfattn_bio.interpret.interventions import effect, matched_sites, merged_spans, shuffled_at, sufficiency
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORDS = {"used": b"TATCGATA", "ignored": b"GGTCACAC"}
 PPMS = {name: np.eye(4)[[b"ACGT".index(bytes([letter])) for letter in word]] for name, word in WORDS.items()}
@@ -34,9 +44,12 @@ def counting(word, weight):
     return log_odds
 
 
+def find(sequences):
+    return find_hits(PPMS, SITES, sequences, 1e-4)
+
+
 def weigh(held_out, log_odds):
-    hits = find_hits(PPMS, SITES, held_out.sequences, 1e-4)
-    return weigh_evidence(list(PPMS), hits, held_out, log_odds).set_index("name")
+    return weigh_evidence(PPMS, find, held_out, log_odds).set_index("name")
 
 
 def test_what_the_model_uses_is_supported_and_what_it_ignores_is_not():
@@ -90,12 +103,14 @@ def test_same_seed_same_table():
 
 def test_few_hits_and_no_motif():
     held_out = planted(60)
-    few = pd.DataFrame({"name": "used", "record": [0, 1], "start": [0, 0], "end": [8, 8]})
-    table = weigh_evidence(["used"], few, held_out, counting(WORDS["used"], 1.0))
-    assert table["effect"].isna().all()
+    few = pd.DataFrame({"name": "used", "record": [0, 1], "start": [0, 0], "end": [8, 8], "strand": "+", "p_value": 1e-6})
+    table = weigh_evidence({"used": PPMS["used"]}, lambda sequences: few, held_out, counting(WORDS["used"], 1.0))
+    unknown = ["effect", "sufficiency", "stability", "position_p", "window_p", "strand_plus"]
+    assert table[unknown].isna().all(axis=None)
     assert table["verdict"].tolist() == ["proposal"]
     assert table["effect_records"].tolist() == [2]
-    assert weigh_evidence([], few[:0], held_out, counting(WORDS["used"], 1.0)).empty
+    assert list(table) == ["name", *COLUMNS]
+    assert weigh_evidence({}, lambda sequences: few[:0], held_out, counting(WORDS["used"], 1.0)).empty
 
 
 def test_enrichment_by_hand():
@@ -142,7 +157,7 @@ def test_shuffling_keeps_letters_and_surroundings():
     assert bytes(shuffled) != bytes(letters)
 
 
-SUPPORTED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "effect_q": 0.01, "enrichment_q": 0.01}
+SUPPORTED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "effect_q": 0.01, "enrichment_q": 0.01, "matched_q": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -150,6 +165,7 @@ SUPPORTED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "effect_q": 0
     [
         ({}, "supported"),
         ({"enrichment_q": 0.2}, "proposal"),
+        ({"matched_q": 0.2}, "proposal"),
         ({"effect_q": 0.2}, "proposal"),
         ({"effect_low": -0.1}, "proposal"),
         ({"effect": 0.09}, "proposal"),
@@ -161,3 +177,150 @@ SUPPORTED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "effect_q": 0
 )
 def test_each_condition_of_the_verdict(change, expected):
     assert verdict(SUPPORTED | change, significance=0.05) == expected
+
+
+def test_what_only_gc_tells_is_no_enrichment_among_records_of_like_gc():
+    rng = np.random.default_rng(0)
+    labels = np.arange(1200) % 2
+    gc = np.where(labels, rng.choice([0.3, 0.7], 1200, p=[0.2, 0.8]), rng.choice([0.3, 0.7], 1200, p=[0.8, 0.2]))
+    sequences = [rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), 100, p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2]) for p in gc]
+    has = rng.random(1200) < np.where(gc > 0.5, 0.6, 0.2)  # as GC says, whatever the label
+    hits = pd.DataFrame({"record": np.flatnonzero(has)})
+    strata = strata_of(sequences, DNA)
+    assert enrichment(hits, labels)["enrichment_p"] < 1e-9
+    found = matched_enrichment(hits, labels, strata)
+    assert found["matched_p"] > 0.01
+    assert 0.7 < found["matched_odds_ratio"] < 1.5
+    more = pd.DataFrame({"record": np.flatnonzero(has | ((labels == 1) & (rng.random(1200) < 0.3)))})
+    assert matched_enrichment(more, labels, strata)["matched_p"] < 1e-6
+
+
+def test_cochran_mantel_haenszel_by_hand():
+    labels = np.array([1, 1, 0, 0, 1, 1, 1, 0, 0, 0])
+    strata = np.array([0] * 4 + [1] * 6)
+    hits = pd.DataFrame({"record": [0, 1, 4, 5, 7]})  # 2 of 2 against 0 of 2, and 2 of 3 against 1 of 3
+    # Expected 1 and 1.5, variances 1/3 and .45: z = 1.5 / sqrt(.7833) = 1.6948.
+    found = matched_enrichment(hits, labels, strata)
+    assert found["matched_p"] == pytest.approx(0.04506, abs=1e-4)
+    assert found["matched_odds_ratio"] == pytest.approx((2 * 2 / 4 + 2 * 2 / 6 + 0.5) / (0 + 1 * 1 / 6 + 0.5))
+    assert matched_enrichment(hits[:0], labels, strata)["matched_p"] == 1.0
+    assert matched_enrichment(hits, labels, np.arange(10))["matched_p"] == 1.0  # nothing to compare with
+
+
+def test_strata_are_by_gc_and_length_of_dna_and_by_length_of_protein():
+    rng = np.random.default_rng(0)
+    sequences = [rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length) for length in rng.choice([50, 200], 400)]
+    lengths = np.array([len(row) for row in sequences])
+    strata = strata_of(sequences, DNA)
+    assert 10 <= strata.max() + 1 <= 30
+    assert all(len(set(lengths[strata == number])) == 1 for number in range(strata.max() + 1))
+    assert strata_of(sequences, PROTEIN).max() + 1 == 2
+    assert strata_of(sequences[:30], DNA).max() == 0  # too few to tell apart
+
+
+def test_against_their_own_shuffles():
+    table = weigh(planted(), counting(WORDS["used"], 2.0))
+    assert (table["shuffled_q"] < 1e-6).all()
+    assert (table["shuffled_with_hit"] < 10).all()
+
+
+def test_what_is_sufficient_raises_the_score_of_a_sequence_without_meaning():
+    held_out = planted()
+    table = weigh(held_out, counting(WORDS["used"], 2.0))
+    used, ignored = table.loc["used"], table.loc["ignored"]
+    assert 1.5 < used["sufficiency_low"] <= used["sufficiency"] <= used["sufficiency_high"] <= 2.1
+    assert used["sufficiency_q"] < 0.01
+    assert abs(ignored["sufficiency"]) < 0.1
+    # Only beside a second word does the first one matter: it is used, but not sufficient alone.
+    both = lambda rows: np.array([2.0 * (WORDS["used"] in bytes(row) and WORDS["ignored"] in bytes(row)) for row in rows])  # noqa: E731
+    table = weigh(held_out, both)
+    assert table.loc["used", "effect_low"] > 0.1
+    assert abs(table.loc["used", "sufficiency"]) < 0.1
+
+
+def test_stability_is_the_share_of_members_with_the_effect():
+    held_out = planted()
+    hits = find(held_out.sequences)
+    mine = hits[hits["name"] == "used"]
+    one = counting(WORDS["used"], 2.0)
+    members = lambda rows: np.stack([one(rows), one(rows) / 2, 0 * one(rows), -one(rows) / 4], axis=1)  # noqa: E731
+    found = effect(mine, held_out.sequences, members, np.random.default_rng(0))
+    assert found["stability"] == 0.5
+    alone = effect(mine, held_out.sequences, one, np.random.default_rng(0))
+    assert np.isnan(alone["stability"])
+    assert found["effect"] == pytest.approx(alone["effect"] * (1 + 0.5 - 0.25) / 4)
+    assert sufficiency(mine, held_out.sequences, members, np.random.default_rng(0))["sufficiency"] > 0.4
+
+
+def places(starts, width=8, strand="+"):
+    return pd.DataFrame({"record": range(len(starts)), "start": starts, "end": np.add(starts, width), "strand": strand, "p_value": 1e-5})
+
+
+def test_a_place_that_hits_prefer_is_found_and_a_given_one_is_tested():
+    rng = np.random.default_rng(0)
+    lengths = np.full(200, 300)
+    anywhere, there = rng.integers(0, 293, 140), rng.integers(265, 271, 60)  # middles at 269 to 274: 31 to 26 before the end
+    hits = places([*anywhere, *there])
+    found = position_profile(hits, lengths, None, rng)
+    assert found["position_p"] < 1e-6
+    assert found["window_p"] == pytest.approx(1 / 1001)
+    assert found["window_start"] <= 269 < 274 < found["window_end"] == found["window_start"] + 10
+    assert found["window_expected"] == pytest.approx(200 * 10 / 293)
+    given = position_profile(hits, lengths, (-31, -25), rng)
+    assert (given["window_start"], given["window_end"]) == (-31, -25)
+    assert given["window_hits"] >= 60
+    assert given["window_expected"] == pytest.approx(200 * 6 / 293)
+    assert given["window_p"] < 1e-20
+    assert position_profile(hits, lengths, (269, 275), rng)["window_hits"] == given["window_hits"]
+    assert position_profile(hits, lengths, (-100, 0), rng)["window_expected"] == pytest.approx(200 * 97 / 293)  # a middle is 4 within
+    assert position_profile(hits, lengths, (100, 110), rng)["window_p"] > 0.05
+
+
+def test_hits_anywhere_prefer_no_place():
+    ps = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        found = position_profile(places(rng.integers(0, 93, 50)), np.full(50, 100), None, rng)
+        ps.append((found["position_p"], found["window_p"]))
+    assert (np.array(ps) < 0.05).mean(axis=0).max() <= 0.15
+    rng = np.random.default_rng(0)
+    other = position_profile(places(rng.integers(0, 40, 60)), rng.integers(60, 100, 60), None, rng)
+    assert list(other) == ["position_p"]  # of records of many lengths no window is looked for
+    assert position_profile(places([1] * 9), np.full(9, 100), None, rng) == {}
+
+
+def test_one_hit_a_record_counts():
+    hits = pd.DataFrame({"record": [0, 0, 1], "start": [1, 5, 2], "end": [9, 13, 10], "strand": "+", "p_value": [1e-4, 1e-6, 1e-5]})
+    assert best_hits(hits)[["record", "start"]].to_numpy().tolist() == [[0, 5], [1, 2]]
+
+
+def test_strand_bias():
+    hits = places([5] * 40).assign(strand=["+"] * 36 + ["-"] * 4)
+    found = strand_bias(hits, PPMS["ignored"])
+    assert found["strand_plus"] == 0.9
+    assert found["strand_low"] < 0.9 < found["strand_high"]
+    assert found["strand_p"] < 1e-6
+    palindrome = np.eye(4)[[0, 1, 2, 3]]  # ACGT
+    assert strand_bias(hits, palindrome) == {}
+    assert strand_bias(hits, np.eye(20)[:8]) == {}
+    assert strand_bias(hits[:9], PPMS["ignored"]) == {}
+
+
+def test_agreement_of_two_methods():
+    rng = np.random.default_rng(0)
+    one = {row: rng.random(60).astype(np.float32) for row in range(40)}
+    hits = places(rng.integers(0, 50, 40)).assign(name="m")
+    noisy = {row: values + rng.normal(0, 0.1, 60).astype(np.float32) for row, values in one.items()}
+    other = {row: rng.random(60).astype(np.float32) for row in range(40)}
+    assert agreement(hits, one, one)["m"] == pytest.approx(1)
+    assert agreement(hits, one, noisy)["m"] > 0.7
+    assert abs(agreement(hits, one, other)["m"]) < 0.4
+    assert agreement(hits, one, {row: other[row] for row in range(9)}) == {}
+
+
+def test_found_again_in_other_searches():
+    rng = np.random.default_rng(0)
+    noise = {f"n{i}": rng.dirichlet(np.full(4, 0.5), size=10) for i in range(30)}
+    again = found_again(PPMS, [PPMS | noise, noise, {"m": PPMS["used"][::-1, ::-1]} | noise, {}])
+    assert again.to_dict() == {"used": 0.5, "ignored": 0.25}
+    assert found_again(PPMS, []).isna().all()

@@ -9,14 +9,17 @@ import torch
 
 from selfattn_bio import config
 from selfattn_bio.errors import OutputError, ResultsError
+from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.explanation import Explanation, explain
+from selfattn_bio.interpret.methods import AttnLRP, Guided
+from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
-from selfattn_bio.interpret.mutagenesis import guided_mutagenesis, most_important, substitution_effects
-from selfattn_bio.interpret.relevance import attnlrp_scores, centred, importance
-from selfattn_bio.interpret.seqlets import Pattern
+from selfattn_bio.interpret.patterns import Pattern
+from selfattn_bio.interpret.relevance import centred, gradient_scores, importance
+from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import Scorer
-from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.alphabet import PROTEIN, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
 CONV = {"kind": "conv", "token_dim": 4, "kernel": 3, "pool": 2, "second_kernel": 3}
@@ -65,8 +68,8 @@ def test_fasta_is_read_as_strings_are(tmp_path):
 def test_mutated_positions_hold_what_substitution_does():
     scorer = scorer_of()
     letters = np.frombuffer(SEQUENCES[0].encode(), dtype=np.uint8)
-    guess = attnlrp_scores(scorer, letters[None])[0]
-    scores = guided_mutagenesis(scorer, letters, guess, 0.15)
+    guess = gradient_scores(scorer, letters[None])[0]
+    (scores,) = Guided().scores(scorer, [letters], Target())
     chosen = np.sort(np.argsort(-importance(guess))[:3])
     base = scorer.logits(letters[None])[0]
     for at in chosen:
@@ -80,24 +83,19 @@ def test_mutated_positions_hold_what_substitution_does():
     scale = np.linalg.norm(scores[chosen]) / np.linalg.norm(guess[chosen])
     np.testing.assert_allclose(scores[rest], guess[rest] * scale, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(explain(scorer, SEQUENCES[:1]).hypothetical[0], scores, atol=1e-6)
-    np.testing.assert_allclose(explain(scorer, SEQUENCES[:1], mutated_fraction=0).hypothetical[0], guess, atol=1e-6)
-    full = guided_mutagenesis(scorer, letters, guess, 1.0)
-    np.testing.assert_allclose(full, centred(substitution_effects(scorer, letters, np.arange(len(letters)))), atol=1e-6)
+    np.testing.assert_allclose(explain(scorer, SEQUENCES[:1], method=AttnLRP()).hypothetical[0], guess, atol=1e-6)
+    (full,) = Guided(1.0).scores(scorer, [letters], Target())
+    np.testing.assert_allclose(full, centred(substitution_effects(scorer, [letters], [np.arange(len(letters))], Target())[0]), atol=1e-6)
 
 
 def test_ambiguous_letters_are_not_mutated():
     scorer = scorer_of()
     letters = np.frombuffer(b"ACGTNGCATG", dtype=np.uint8)
     guess = np.ones((10, 4), dtype=np.float32)
-    assert 4 not in most_important(letters, guess, 1.0, scorer)
-    only = np.frombuffer(b"NNNNN", dtype=np.uint8)
-    np.testing.assert_array_equal(guided_mutagenesis(scorer, only, guess[:5], 0.5), guess[:5])
-
-
-@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5])
-def test_fraction_out_of_range(fraction):
-    with pytest.raises(ValueError, match=rf"fraction must be in \(0, 1\], got {fraction}"):
-        guided_mutagenesis(scorer_of(), np.frombuffer(b"ACGTAC", dtype=np.uint8), np.zeros((6, 4), dtype=np.float32), fraction)
+    assert 4 not in most_important(scorer, letters, guess, 1.0)
+    nowhere = np.zeros(0, dtype=np.int64)
+    np.testing.assert_array_equal(joined(guess, nowhere, np.zeros((0, 4), dtype=np.float32)), guess)
+    assert not explain(scorer, ["NNNNN"]).hypothetical.any()
 
 
 def test_what_cannot_be_explained():
@@ -152,11 +150,20 @@ def test_another_folder_is_not_replaced(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years"
 
 
-def test_protein_is_explained_but_has_no_motifs():
+def test_protein_is_explained_and_its_motifs_have_no_match(capsys):
     explanation = explain(scorer_of(alphabet="protein", k=1), ["MKVLAAGIV", "MKV"])
     assert explanation.hypothetical.shape == (2, 9, 20)
-    with pytest.raises(ValueError, match="motifs must be of dna sequences, got protein"):
-        explanation.motifs()
+    assert explanation.motifs().table.empty
+    assert capsys.readouterr().out.startswith("0 motifs from 0 seqlets of 2 sequences: no group of the 0 seqlets")
+    with pytest.raises(ValueError, match=r"caller must be clusters for sequences without a reverse complement \(protein\), got modisco"):
+        explanation.motifs(caller=Modisco())
+    found = Pattern(np.eye(20, dtype=int)[:4] * 30, pd.DataFrame(columns=["record", "start", "end", "strand"]), alphabet=PROTEIN)
+    motifs = build_motifs([found], explanation.records, {})
+    assert motifs.table[["consensus", "match", "other_matches"]].to_numpy().tolist() == [["ACDE", "", ""]]
+    assert motifs.table["match_q"].isna().all()
+    assert "ALPHABET= ACDEFGHIKLMNPQRSTVWY\n\nBackground" in motifs.to_meme()
+    assert motifs["motif_01"].pwm.max() == pytest.approx(np.log2((30 + 1 / 20) / 31 * 20))
+    motifs.plot()
 
 
 def motif_set():

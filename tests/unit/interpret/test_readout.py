@@ -6,7 +6,10 @@ import pytest
 from test_explanation import CNN, SEQUENCES, SMALL, scorer_of
 
 from selfattn_bio.attention.attend import weights
-from selfattn_bio.interpret.readout import attention_received, read_attention
+from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.interpret.methods import Received
+from selfattn_bio.interpret.readout import read_attention
+from selfattn_bio.interpret.targets import Target
 
 NO_STEM = SMALL | {"stem": {"kind": "none"}}
 WINDOW_CLS = NO_STEM | {"pattern": {"kind": "window", "window": 2, "num_global": 1}, "head": {"kind": "cls"}}
@@ -15,12 +18,12 @@ WINDOW_CLS = NO_STEM | {"pattern": {"kind": "window", "window": 2, "num_global":
 def test_received_is_a_mean_over_layers_heads_and_tokens():
     scorer = scorer_of(NO_STEM, k=1)
     letters = np.frombuffer(b"ACGTACCA", dtype=np.uint8)[None]
-    received = attention_received(scorer, letters)
+    (received,) = Received().received(scorer, letters, Target())
     np.testing.assert_allclose(received.sum(), 1, rtol=1e-5)  # each token gives 1 away
     assert received.min() > 0
     assert received.std() > 0
     assert all(not module._forward_pre_hooks for module in scorer.network.modules())
-    assert not attention_received(scorer_of(CNN), letters).any()
+    assert not explain(scorer_of(CNN), ["ACGTACCA"]).attention.any()
 
 
 def test_received_by_head_is_read_from_the_dense_weights():

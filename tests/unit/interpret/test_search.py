@@ -8,10 +8,11 @@ import pytest
 
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
+from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
 from selfattn_bio.interpret.matching import match_motifs, open_database, shipped
+from selfattn_bio.interpret.patterns import Pattern, align, count_letters, information, informative_span
 from selfattn_bio.interpret.refine import refine_patterns
-from selfattn_bio.interpret.seqlets import Pattern, align, count_letters, find_patterns, information, informative_span
 from selfattn_bio.sequence.alphabet import DNA
 
 WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)
@@ -85,7 +86,9 @@ def test_the_known_databases_are_those_that_ship():
 
 
 def test_unknown_group():
-    with pytest.raises(DatabaseError, match=r"must be one of .*jaspar:insects.* or a path to MEME text, got 'jaspar:insect'"):
+    with pytest.raises(
+        DatabaseError, match=r"must be one of .*jaspar:insects.* or a path to MEME, JASPAR or TRANSFAC text, got 'jaspar:insect'"
+    ):
         open_database("jaspar:insect")
 
 
@@ -136,7 +139,7 @@ def planted(num=160, length=120):
 
 def test_a_planted_word_becomes_a_pattern():
     letters, scores = planted()
-    found = find_patterns(letters, scores, max_seqlets=1000)
+    found = Modisco(1000).call(letters, scores, DNA)
     assert found.note == ""
     best = found.patterns[0]
     read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[best.pfm.argmax(axis=1)])
@@ -159,14 +162,14 @@ def test_a_planted_word_becomes_a_pattern():
 )
 def test_no_pattern_has_a_reason(scores, note):
     letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), scores.shape[:2])
-    found = find_patterns(letters, scores.astype(np.float32), max_seqlets=100)
+    found = Modisco(100).call(letters, scores.astype(np.float32), DNA)
     assert found.patterns == []
     assert note in found.note
 
 
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match=r"hypothetical must be of shape \(2, 30, 4\), got \(2, 29, 4\)"):
-        find_patterns(np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), max_seqlets=1)
+        Modisco(1).call(np.zeros((2, 30), dtype=np.uint8), np.zeros((2, 29, 4), dtype=np.float32), DNA)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,7 @@ def test_an_error_that_is_not_known_is_no_lack_of_seqlets(monkeypatch, where, er
     monkeypatch.setattr(f"modiscolite.{where}", fails)
     letters, scores = planted(num=5)
     with pytest.raises(type(error), match=str(error)):
-        find_patterns(letters, scores, max_seqlets=100)
+        Modisco(100).call(letters, scores, DNA)
 
 
 def test_warnings_of_others_are_seen(monkeypatch):
@@ -196,12 +199,12 @@ def test_warnings_of_others_are_seen(monkeypatch):
     monkeypatch.setattr("modiscolite.extract_seqlets.extract_seqlets", warns)
     letters, scores = planted(num=5)
     with pytest.warns(RuntimeWarning, match="seen"):
-        find_patterns(letters, scores, max_seqlets=100)
+        Modisco(100).call(letters, scores, DNA)
 
 
 def test_scores_must_be_finite():
     with pytest.raises(ValueError, match="hypothetical must be finite, got nan"):
-        find_patterns(np.zeros((2, 30), dtype=np.uint8), np.full((2, 30, 4), np.nan, dtype=np.float32), max_seqlets=1)
+        Modisco(1).call(np.zeros((2, 30), dtype=np.uint8), np.full((2, 30, 4), np.nan, dtype=np.float32), DNA)
 
 
 def test_refining_finds_the_ends_of_a_cut_motif_and_drops_its_twin():
@@ -224,7 +227,7 @@ def test_groups_come_with_their_parts_and_refining_leaves_one_of_each_word():
     letters[::3, 40 : 40 + len(other)] = other  # in a third of the records nothing else matters
     scores[::3] = 0.01
     scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
-    found = find_patterns(letters, scores, max_seqlets=1000).patterns
+    found = Modisco(1000).call(letters, scores, DNA).patterns
     refined = refine_patterns(found, list(letters), list(np.abs(scores).sum(-1)))
     read = [bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[pattern.pfm.argmax(axis=1)]) for pattern in refined]
     assert len(found) > 2

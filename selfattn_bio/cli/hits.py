@@ -1,0 +1,46 @@
+"""Find where motifs match in FASTA files, on both strands of DNA: one row a hit, by FIMO.
+
+Writes by the name's end: .bed (BED6, score = -10 log10 p, and p as a seventh column), .tsv or .parquet (the same with a header).
+Coordinates are 0-based half-open: genomic where headers say `chrom=`, `start=` and `end=`, else letters of the record under its id.
+
+example: selfattn-bio hits --motifs results/promoter/motifs.meme --fasta new.fa --output hits.bed
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from selfattn_bio.errors import OutputError, SelfAttnBioError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio hits`."""
+    parser.add_argument("--motifs", required=True, type=Path, metavar="FILE", help="MEME, JASPAR or TRANSFAC text, plain or gz")
+    parser.add_argument("--fasta", required=True, type=Path, nargs="+", metavar="FILE", help="files of sequences, plain, gz or bgzip")
+    parser.add_argument("--alphabet", choices=("dna", "protein"), default="dna", help="of motifs and sequences (%(default)s)")
+    parser.add_argument("--hit-p", type=float, default=2.5e-4, metavar="P", help="p below which a match is a hit (%(default)s)")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".bed, .tsv or .parquet to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Scan all files, write one table."""
+    import pandas as pd
+
+    from selfattn_bio.files import whole_file
+    from selfattn_bio.interpret.formats import write_bed, write_table
+    from selfattn_bio.interpret.scanning import hits
+
+    if arguments.output.suffix not in (".bed", ".tsv", ".parquet"):
+        raise OutputError("output must end with .bed, .tsv or .parquet", place=str(arguments.output), cure="Choose another --output")
+    try:
+        tables = [hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet) for path in arguments.fasta]
+    except ValueError as error:
+        raise SelfAttnBioError(str(error)) from error
+    found = pd.concat(tables, ignore_index=True)
+    if arguments.output.suffix == ".bed":
+        with whole_file(arguments.output) as temporary:
+            write_bed(temporary, found, ["p_value"])
+    else:
+        write_table(arguments.output, found)
+    print(f"hits: {len(found)} of {found['name'].nunique()} motifs: {arguments.output}")

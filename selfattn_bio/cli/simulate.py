@@ -1,0 +1,39 @@
+"""Make sequences with planted motifs whose places are known, from a grammar.
+
+Writes to OUTPUT positives.fa.gz and negatives.fa.gz, truth.tsv and truth.bed (each planted site), records.tsv (what each record is),
+grammar.toml, and task.toml: a run file that trains on them. docs/motifs.md says what a grammar holds. Paths in a grammar are relative to
+the folder in which the command runs.
+
+example: selfattn-bio simulate grammar.toml --output made --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio simulate`."""
+    parser.add_argument("grammar", type=Path, metavar="GRAMMAR", help="TOML of the grammar")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="folder to write; one of an earlier simulation is replaced"
+    )
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same gives the same sequences (default: 0)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read the grammar, draw, write."""
+    from selfattn_bio.interpret.simulation import check_output, read_grammar, simulate
+
+    grammar = read_grammar(arguments.grammar)
+    check_output(arguments.output)
+    made = simulate(grammar, arguments.seed)
+    made.save(arguments.output)
+    print(f"simulate: wrote {made!r} to {arguments.output}")
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"seed must be an integer >= 0, got {text!r}")
+    return int(text)

@@ -1,0 +1,84 @@
+"""Motifs as JASPAR and TRANSFAC text, which hold counts, there and back. DNA only, as the formats are.
+
+Biopython reads both and keeps the numbers; it is told the syntax here where its own errors would name no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from Bio import motifs as bio
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import DatabaseError
+from selfattn_bio.interpret.formats.text import database_lines
+
+BASES = "ACGT"
+
+
+def jaspar_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
+    """Name -> (width, 4) counts in the order ACGT, as JASPAR text: a line a letter."""
+    blocks = []
+    for name, pfm in pfms.items():
+        rows = [f"{letter} [ {' '.join(f'{count:6d}' for count in pfm[:, i])} ]" for i, letter in enumerate(BASES)]
+        blocks.append("\n".join([f">{name}", *rows]) + "\n")
+    return "\n".join(blocks)
+
+
+def transfac_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
+    """Name -> (width, 4) counts in the order ACGT, as TRANSFAC text: a line a position, numbered from 1."""
+    blocks = []
+    for name, pfm in pfms.items():
+        rows = [f"{position:02d} {' '.join(f'{count:6d}' for count in row)}" for position, row in enumerate(pfm, start=1)]
+        blocks.append(
+            "\n".join([f"AC  {name}", "XX", f"ID  {name}", "XX", f"P0 {' '.join(f'{base:>6}' for base in BASES)}", *rows, "XX", "//"])
+        )
+    return "\n".join(blocks) + "\n"
+
+
+def read_jaspar(path: str | Path) -> dict[str, NDArray[np.float64]]:
+    """Read motifs from JASPAR text, plain or gz: "Name (ID)", or "ID" where the two are one -> (width, 4) probabilities.
+
+    Raises
+    ------
+    DatabaseError
+        If the file is missing, is no JASPAR text, or holds a position without a count or a name twice.
+    """
+    return _read(Path(path), "JASPAR", ">", lambda motif: (motif.name, motif.matrix_id))
+
+
+def read_transfac(path: str | Path) -> dict[str, NDArray[np.float64]]:
+    """Read motifs from TRANSFAC text, plain or gz; "ID (AC)", or the one of them that there is; errors as of `read_jaspar`."""
+    return _read(Path(path), "TRANSFAC", ("P0", "PO"), lambda motif: (motif.get("ID") or motif.get("NA"), motif.get("AC")))
+
+
+def _read(
+    path: Path, format_name: str, begins: str | tuple[str, ...], names: Callable[[Any], tuple[str | None, str | None]]
+) -> dict[str, NDArray[np.float64]]:
+    lines = database_lines(path, format_name)
+    text = "\n".join(lines) + "\n"
+    try:
+        found = list(bio.parse(StringIO(text), format_name.lower()))
+        tables = [np.array([motif.counts[base] for base in BASES], dtype=np.float64).T for motif in found]
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:  # Biopython's own, by what is wrong where
+        raise DatabaseError(f"motif database must be {format_name} text, got {error}", place=str(path)) from error
+    if (begun := sum(line.startswith(begins) for line in lines)) != len(found):  # Biopython leaves out one that is cut off
+        rule = f"{format_name} text of {'4 lines' if format_name == 'JASPAR' else 'a line P0 and positions'} a motif"
+        message = f"motif database must be {rule}, got {begun} motif{'s' * (begun != 1)} and {len(found)} whole ones"
+        raise DatabaseError(message, place=str(path))
+    motifs: dict[str, NDArray[np.float64]] = {}
+    for motif, table in zip(found, tables, strict=True):
+        name, identifier = names(motif)
+        label = f"{name} ({identifier})" if name and identifier and name != identifier else name or identifier
+        if not label or label in motifs:
+            raise DatabaseError(f"motif must have a name of its own, got {label!r}", place=str(path))
+        if not len(table) or (table < 0).any() or (table.sum(axis=1) <= 0).any():
+            raise DatabaseError(f"positions of a motif must hold counts, got none of {label!r}", place=str(path))
+        motifs[label] = table / table.sum(axis=1, keepdims=True)
+    if not motifs:
+        raise DatabaseError("motif database must hold at least one motif, got none", place=str(path))
+    return motifs

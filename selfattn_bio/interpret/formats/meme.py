@@ -1,0 +1,107 @@
+"""Motifs as MEME text, version 4, there and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import DatabaseError
+from selfattn_bio.interpret.formats.text import database_lines
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
+
+
+def meme_text(ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], alphabet: Alphabet = DNA) -> str:
+    """Motifs in the MEME minimal format, version 4.
+
+    Parameters
+    ----------
+    ppms
+        Name -> (width, A) probabilities, rows summing to 1, letters in the order of the alphabet; 0-based positions.
+    num_sites
+        Name -> number of sites the motif was built from.
+    alphabet
+        Of the motifs; the background is even letters.
+    """
+    size = len(alphabet.letters)
+    blocks = ["MEME version 4\n", f"ALPHABET= {alphabet.letters}\n"]
+    if alphabet.has_complement:
+        blocks.append("strands: + -\n")
+    blocks.append("Background letter frequencies\n" + " ".join(f"{letter} {1 / size:g}" for letter in alphabet.letters) + "\n")
+    for name, ppm in ppms.items():
+        rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in ppm)
+        blocks.append(f"MOTIF {name}\nletter-probability matrix: alength= {size} w= {len(ppm)} nsites= {num_sites[name]} E= 0\n{rows}\n")
+    return "\n".join(blocks)
+
+
+def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dict[str, NDArray[np.float64]]:
+    """Read motifs from MEME text, plain or gz.
+
+    Biopython's reader rounds the probabilities to counts and drops the names, memelite's reads no gz and names no line.
+
+    Parameters
+    ----------
+    path
+        The file.
+    alphabet
+        Of its motifs.
+    least
+        Motifs that it must hold; 0 where none is a result, too, as of a search.
+
+    Returns
+    -------
+    "Name (ID)", or "ID" where the MOTIF line has no name, -> (width, A) probabilities in the order of the alphabet, in the
+    file's order.
+
+    Raises
+    ------
+    DatabaseError
+        If the file is missing, is no MEME text, is of another alphabet, or holds fewer motifs; the place is `path:line`.
+    """
+    path = Path(path)
+    lines = database_lines(path, "MEME")
+    if not lines or not lines[0].startswith("MEME version"):
+        raise DatabaseError("motif database must start with 'MEME version', got something else", place=f"{path}:1")
+    motifs: dict[str, NDArray[np.float64]] = {}
+    label, at = "", 0
+    while at < len(lines):
+        line = lines[at]
+        at += 1
+        if line.startswith("ALPHABET") and line.partition("=")[2].split() != [alphabet.letters]:
+            raise DatabaseError(f"motif database must have ALPHABET= {alphabet.letters}, got {line.strip()!r}", place=f"{path}:{at}")
+        if line.startswith("MOTIF"):
+            if label and label not in motifs:
+                raise DatabaseError(f"motif must have a letter-probability matrix, got none for {label!r}", place=f"{path}:{at}")
+            identifier, *name = line.split()[1:] or [""]
+            label = f"{' '.join(name)} ({identifier})" if name else identifier
+            if not label or label in motifs:
+                raise DatabaseError(f"motif must have a name of its own, got {label!r}", place=f"{path}:{at}")
+        elif line.startswith("letter-probability matrix"):
+            if not label or label in motifs:
+                raise DatabaseError("letter-probability matrix must follow a MOTIF line of its own, got another", place=f"{path}:{at}")
+            motifs[label] = _matrix(lines, at, path, len(alphabet.letters))
+            at += len(motifs[label])
+    if len(motifs) < least:
+        raise DatabaseError("motif database must hold at least one motif, got none", place=str(path))
+    return motifs
+
+
+def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.float64]:
+    """The rows of `size` numbers from line `at` on (0-based); as many as there are, and as many as w= says."""
+    stated = re.search(r"\bw=\s*(\d+)", lines[at - 1])
+    rows: list[list[float]] = []
+    while at + len(rows) < len(lines) and (fields := lines[at + len(rows)].split()):
+        try:
+            rows.append([float(field) for field in fields])
+        except ValueError:
+            break
+    for number, row in enumerate(rows, start=at + 1):
+        if len(row) != size or min(row) < 0 or abs(sum(row) - 1) > 0.01:
+            raise DatabaseError(f"a row of a motif must be {size} probabilities that sum to 1, got {row}", place=f"{path}:{number}")
+    if not rows or (stated and int(stated[1]) != len(rows)):
+        width = stated[1] if stated else "at least 1"
+        raise DatabaseError(f"a motif must have w= {width} rows, got {len(rows)}", place=f"{path}:{at}")
+    return np.array(rows) / np.sum(rows, axis=1, keepdims=True)

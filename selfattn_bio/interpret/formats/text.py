@@ -1,0 +1,26 @@
+"""The lines of a motif database, plain or gz, and what can go wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+from selfattn_bio.errors import DatabaseError
+
+
+def database_lines(path: Path, format_name: str) -> list[str]:
+    """All lines of a file of motifs.
+
+    Raises
+    ------
+    DatabaseError
+        If there is no such file, or it is no text, plain or gz.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        raise DatabaseError(f"motif database must be an existing {format_name} file, got no such file", place=str(path)) from None
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise DatabaseError(f"motif database must be {format_name} text, plain or gz, got {error}", place=str(path)) from error

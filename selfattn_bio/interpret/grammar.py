@@ -1,0 +1,423 @@
+"""The grammar of made sequences: one TOML of which motifs positives carry, how they stand, and what negatives have instead.
+
+Hides: TOML, ranges, and how sites, pairs and negatives become blocks of sites. `simulation` draws letters for the blocks and places them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+
+from selfattn_bio.config import Listed, Names, Positive, Section, read_sections
+from selfattn_bio.errors import GrammarError
+from selfattn_bio.interpret.matching import open_database
+
+Generator = np.random.Generator
+Ppms = Mapping[str, NDArray[np.float64]]
+FLIPPED = {"+": "-", "-": "+"}
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Strand = Literal["+", "-", "either"]
+Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
+Range = Annotated[  # least and most, both possible; 2 is [2, 2]
+    Listed[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]],
+    BeforeValidator(lambda value: [value, value] if isinstance(value, int) else value, json_schema_input_type=int | list[int]),
+]
+
+
+# ------------------------------------------------------------------------------------------- what a grammar is drawn to
+@dataclass(frozen=True)
+class Site:
+    """A place for a motif.
+
+    Attributes
+    ----------
+    motif
+        Its label in the database.
+    half
+        1 for the first motif of a pair, 2 for the second, 0 for others.
+    planted
+        Whether it is there; else the background shows in its place.
+    """
+
+    motif: str
+    strand: str
+    half: int = 0
+    planted: bool = True
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sites that stand together, in the order of the record, with `gaps` letters between each and the next.
+
+    `pair` is the name of the pair whose halves are among them and stand as it says; empty where there is none.
+    """
+
+    sites: tuple[Site, ...]
+    gaps: tuple[int, ...] = ()
+    pair: str = ""
+
+    def width(self, ppms: Ppms) -> int:
+        """Letters from the first site to the last."""
+        return sum(len(ppms[site.motif]) for site in self.sites) + sum(self.gaps)
+
+    @property
+    def halves(self) -> list[int]:
+        """Which of the sites are halves of a pair."""
+        return [at for at, site in enumerate(self.sites) if site.half]
+
+    def without(self, gone: Sequence[int]) -> Block:
+        """The block with the background in place of some sites."""
+        return replace(self, sites=tuple(replace(site, planted=site.planted and at not in gone) for at, site in enumerate(self.sites)))
+
+
+Blocks = list[Block]
+
+
+def between(limits: tuple[int, int], rng: Generator) -> int:
+    """A number from the first to the second, both possible and all alike."""
+    return int(rng.integers(limits[0], limits[1] + 1))
+
+
+def strand_of(rule: Strand, rng: Generator) -> str:
+    """The strand that a rule says, or either at random."""
+    return "+-"[int(rng.integers(2))] if rule == "either" else rule
+
+
+# ------------------------------------------------------------------------------------------------------- the sections
+class Sites(Section):
+    """[sites.NAME]: single sites of a motif, or of any of several that stand for each other."""
+
+    motifs: Names = Field(description="labels of the database; of several, each site has one, drawn evenly")
+    number: Range = Field((1, 1), description="sites a record, from ... to, drawn evenly")
+    strand: Strand = "either"
+
+    @model_validator(mode="after")
+    def _range_is_in_order(self) -> Sites:
+        _check_range("number", self.number)
+        return self
+
+    def blocks(self, name: str, rng: Generator) -> Blocks:
+        """Each site as a block of its own."""
+        number = between(self.number, rng)
+        return [Block((Site(_any(self.motifs, rng), strand_of(self.strand, rng)),)) for _ in range(number)]
+
+    def motif_choices(self) -> list[Names]:
+        """The motifs of each site that stands at the same time."""
+        return [self.motifs] * self.number[1]
+
+
+class Pair(Section):
+    """[pairs.NAME]: two motifs at a distance, at most once a record."""
+
+    first: Names = Field(description="labels of the database; of several one, drawn evenly")
+    second: Names
+    spacing: Range = Field(description="letters between the two, from ... to, drawn evenly")
+    order: Literal["given", "either"] = Field("given", description="given: first, then second, on the strand of the pair")
+    strand: Strand = Field("either", description="of the pair as a whole")
+    orientation: Literal["same", "opposite", "either"] = Field("same", description="the strand of the second beside that of the first")
+    presence: Share = Field(1.0, description="chance of each half to be there, whether or not the other is")
+    bystanders: Names | None = Field(
+        None, description="motifs of which one stands on either side of the pair, at a distance from it of the same `spacing`"
+    )
+
+    @model_validator(mode="after")
+    def _range_is_in_order(self) -> Pair:
+        _check_range("spacing", self.spacing)
+        return self
+
+    def blocks(self, name: str, rng: Generator) -> Blocks:
+        """The pair, and a bystander where it has some, as one block."""
+        turned = self.orientation == "opposite" or (self.orientation == "either" and bool(rng.integers(2)))
+        sites = [Site(_any(self.first, rng), "+", half=1), Site(_any(self.second, rng), "-" if turned else "+", half=2)]
+        if self.order == "either" and rng.integers(2):
+            sites.reverse()
+        sites = [replace(site, planted=bool(rng.random() < self.presence)) for site in sites]
+        if strand_of(self.strand, rng) == "-":
+            sites = [replace(site, strand=FLIPPED[site.strand]) for site in reversed(sites)]
+        if self.bystanders:
+            sites.insert(2 * int(rng.integers(2)), Site(_any(self.bystanders, rng), strand_of("either", rng)))
+        gaps = tuple(between(self.spacing, rng) for _ in sites[1:])
+        return [Block(tuple(sites), gaps, name)]
+
+    def motif_choices(self) -> list[Names]:
+        """The motifs of each site that stands at the same time."""
+        return [self.first, self.second, *([self.bystanders] if self.bystanders else [])]
+
+
+class Shuffled(Section):
+    """Letters of a positive that was drawn for it alone, shuffled with the counts of k-lets as they are."""
+
+    share: Share
+    k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
+
+    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+        """The blocks of the positive, as they are: letters are shuffled once they are there."""
+        return blocks
+
+
+class Background(Section):
+    """No sites."""
+
+    share: Share
+
+    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+        """None."""
+        return []
+
+
+class Thinned(Section):
+    """A positive of whose sites each is there with chance `keep`; with 1 it is drawn as positives are, and labels mean nothing."""
+
+    share: Share
+    keep: float = Field(ge=0, le=1)
+
+    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+        """Each block without some sites."""
+        return [block.without([at for at in range(len(block.sites)) if rng.random() >= self.keep]) for block in blocks]
+
+
+class HalfPair(Section):
+    """A positive without one half of each pair, or half a pair alone."""
+
+    share: Share
+    others: Literal["kept", "left_out"] = Field("kept", description="the positive's other sites; left_out: one half of any pair is all")
+
+    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+        """Each pair without its first half or its second."""
+        if self.others == "left_out":
+            name = list(grammar.pairs)[int(rng.integers(len(grammar.pairs)))]
+            blocks = grammar.pairs[name].blocks(name, rng)
+        return [block.without([block.halves[int(rng.integers(2))]]) if block.pair else block for block in blocks]
+
+
+class FarPair(Section):
+    """A positive whose pairs have both halves, at another distance."""
+
+    share: Share
+    spacing: Range = Field(description="letters between the halves, from ... to; apart from the spacing of each pair")
+
+    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+        """Each pair with another gap between its halves, and no pair any more."""
+        return [self._apart(block, rng) if block.pair else block for block in blocks]
+
+    def _apart(self, block: Block, rng: Generator) -> Block:
+        at = block.halves[0]
+        return replace(block, gaps=(*block.gaps[:at], between(self.spacing, rng), *block.gaps[at + 1 :]), pair="")
+
+
+class SwappedPair(Section):
+    """A positive in whose pairs the second motif is that of another pair, at the same distances."""
+
+    share: Share
+
+    def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
+        """Each pair with a foreign second half, and no pair any more."""
+        return [self._swapped(block, grammar.pairs, rng) if block.pair else block for block in blocks]
+
+    def _swapped(self, block: Block, pairs: Mapping[str, Pair], rng: Generator) -> Block:
+        others = [pair for name, pair in pairs.items() if name != block.pair]
+        foreign = _any(others[int(rng.integers(len(others)))].second, rng)
+        sites = [replace(site, motif=foreign) if site.half == 2 else site for site in block.sites]
+        return replace(block, sites=tuple(sites), pair="")
+
+
+class Negatives(Section):
+    """[negatives]: kinds of records of label 0, each with its share of them; the shares sum to 1."""
+
+    shuffled: Shuffled | None = None
+    background: Background | None = None
+    thinned: Thinned | None = None
+    half_pair: HalfPair | None = None
+    far_pair: FarPair | None = None
+    swapped_pair: SwappedPair | None = None
+
+    @property
+    def kinds(self) -> dict[str, Shuffled | Background | Thinned | HalfPair | FarPair | SwappedPair]:
+        """Those that are given, by name."""
+        return {name: kind for name in Negatives.model_fields if (kind := getattr(self, name))}
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> Negatives:
+        if abs((total := sum(kind.share for kind in self.kinds.values())) - 1) > 1e-6:
+            raise ValueError(f"shares must sum to 1, got {total:g}")
+        return self
+
+
+class IndependentLetters(Section):
+    """Each letter by itself."""
+
+    kind: Literal["independent"] = "independent"
+    gc: float = Field(0.5, gt=0, lt=1, description="share of G and C, each half of it")
+
+
+class MarkovLetters(Section):
+    """Each letter by the one before it: a first-order chain with a given GC content and as many CpG as wanted, alike on both strands.
+
+    Of the CpG that chance would give, `1 - cpg` become TpG and CpA, and TpA are so many fewer: each letter keeps its share.
+    """
+
+    kind: Literal["markov"] = "markov"
+    gc: float = Field(0.42, gt=0, lt=1, description="share of G and C, each half of it")
+    cpg: float = Field(0.25, ge=0, le=1, description="CpG beside what chance would give; 0.2 to 0.25 in vertebrate genomes")
+
+    @model_validator(mode="after")
+    def _enough_tpa(self) -> MarkovLetters:
+        if (1 - self.cpg) * self.gc**2 > (1 - self.gc) ** 2:
+            raise ValueError(f"cpg must be >= {1 - ((1 - self.gc) / self.gc) ** 2:.3g} at a gc of {self.gc}, got {self.cpg}")
+        return self
+
+    @property
+    def transitions(self) -> NDArray[np.float64]:
+        """(4, 4): chance of each letter of ACGT (column) after each (row)."""
+        letters = np.array([1 - self.gc, self.gc, self.gc, 1 - self.gc]) / 2
+        pairs = np.outer(letters, letters)
+        lost = (1 - self.cpg) * pairs[1, 2]
+        for (before, after), sign in {(1, 2): -1, (1, 0): 1, (3, 2): 1, (3, 0): -1}.items():
+            pairs[before, after] += sign * lost
+        return pairs / letters[:, None]
+
+
+class ShuffledLetters(Section):
+    """Windows of given sequences, shuffled with the counts of k-lets as they are."""
+
+    kind: Literal["shuffled"] = "shuffled"
+    sequences: str = Field(min_length=1, description="file of sequences; those of `length` letters at least, all of them ACGT, are used")
+    k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
+
+
+Letters = Annotated[IndependentLetters | MarkovLetters | ShuffledLetters, Field(discriminator="kind")]
+
+
+class Grammar(Section):
+    """A grammar: what stands in positives, what in negatives, and on what background."""
+
+    title: str = ""
+    database: str = Field("jaspar:vertebrates", description="of the motifs: jaspar:GROUP of those that ship, or a path to MEME text")
+    records: int = Field(24_000, ge=2, description="half of them positives")
+    length: Positive = Field(200, description="letters a record")
+    elements: Range | None = Field(
+        None, description="how many of [sites] and [pairs] a positive has, from ... to; all if not given, and [1, 1] means any one"
+    )
+    background: Letters = IndependentLetters()
+    sites: dict[Name, Sites] = Field(default_factory=dict)
+    pairs: dict[Name, Pair] = Field(default_factory=dict)
+    negatives: Negatives
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> Grammar:
+        parts = {**self.sites, **self.pairs}
+        if not parts or len(parts) < len(self.sites) + len(self.pairs):
+            raise ValueError(f"[sites] and [pairs] must have names of their own, one at least, got {', '.join(parts) or 'none'}")
+        if self.elements:
+            _check_range("elements", self.elements)
+            if self.elements[1] > len(parts):
+                raise ValueError(f"elements must be <= the {len(parts)} that there are, got {self.elements[1]}")
+        for name, least in {"half_pair": 1, "far_pair": 1, "swapped_pair": 2}.items():
+            if name in self.negatives.kinds and len(self.pairs) < least:
+                raise ValueError(f"pairs must be >= {least} for negatives of {name}, got {len(self.pairs)}")
+        of_pairs: list[str] = [name for name in ("far_pair", "swapped_pair") if name in self.negatives.kinds]
+        of_pairs += ["half_pair"] if self.negatives.half_pair and self.negatives.half_pair.others == "kept" else []
+        if of_pairs and self.elements and self.elements[0] <= len(self.sites):
+            rule = f"be > {len(self.sites)}, the number of [sites], so that a positive has a pair of which {of_pairs[0]} is made"
+            raise ValueError(f"elements must {rule}, got {list(self.elements)}")
+        seconds = [label for pair in self.pairs.values() for label in pair.second]
+        if self.negatives.swapped_pair and len(set(seconds)) < len(seconds):
+            raise ValueError("pairs must share no second motif for negatives of swapped_pair, which would be pairs again, got one twice")
+        if self.negatives.far_pair:
+            self._check_far(self.negatives.far_pair.spacing)
+        return self
+
+    def _check_far(self, far: tuple[int, int]) -> None:
+        _check_range("negatives.far_pair.spacing", far)
+        for name, pair in self.pairs.items():
+            if far[0] <= pair.spacing[1] and pair.spacing[0] <= far[1]:
+                rule = f"lie apart from that of {name}, {list(pair.spacing)}"
+                raise ValueError(f"negatives.far_pair.spacing must {rule}, got {list(far)}")
+
+    @property
+    def motifs(self) -> list[str]:
+        """The labels of all motifs, each once, in order."""
+        return list(dict.fromkeys(label for part in self._parts.values() for labels in part.motif_choices() for label in labels))
+
+    @property
+    def _parts(self) -> dict[str, Sites | Pair]:
+        return {**self.sites, **self.pairs}
+
+    def positive(self, rng: Generator) -> Blocks:
+        """The blocks of a positive, in no order."""
+        names = list(self._parts)
+        if self.elements:
+            names = [names[at] for at in sorted(rng.choice(len(names), between(self.elements, rng), replace=False))]
+        return [block for name in names for block in self._parts[name].blocks(name, rng)]
+
+    def ppms(self) -> dict[str, NDArray[np.float64]]:
+        """Label -> (width, 4) probabilities of the motifs, from the database.
+
+        Raises
+        ------
+        DatabaseError
+            If the database cannot be read.
+        ValueError
+            If it lacks one of the motifs, or a record may have no room for its sites.
+        """
+        database = open_database(self.database)
+        for label in self.motifs:
+            if label not in database:
+                near = difflib.get_close_matches(label, database, n=1, cutoff=0)[0]
+                raise ValueError(f"motifs must be labels of {self.database}, got {label!r}: did you mean {near!r}?")
+        ppms = {label: database[label] for label in self.motifs}
+        far = self.negatives.far_pair
+        foreign = [len(ppms[label]) for pair in self.pairs.values() for label in pair.second if self.negatives.swapped_pair]
+        needs = sorted(_most_letters(part, ppms, far, max(foreign, default=0)) for part in self._parts.values())
+        most = sum(needs[-self.elements[1] :] if self.elements else needs)
+        if most > self.length:
+            raise ValueError(f"length must be >= {most}, what the sites of a record may take, got {self.length}")
+        return ppms
+
+
+def read_grammar(path: str | Path) -> Grammar:
+    """Read and check a grammar.
+
+    Raises
+    ------
+    GrammarError
+        If the file is missing, is no TOML, has an unknown key or a value out of range, names a motif that its database lacks, or leaves
+        no room for the sites.
+    DatabaseError
+        If the database cannot be read.
+    """
+    grammar = read_sections(path, Grammar, "grammar", GrammarError, UNIONS)
+    try:
+        grammar.ppms()
+    except ValueError as error:
+        raise GrammarError(str(error), place=str(path)) from error
+    return grammar
+
+
+UNIONS: dict[str, Any] = {"background": Letters}
+
+
+def _any(labels: Names, rng: Generator) -> str:
+    return labels[int(rng.integers(len(labels)))]
+
+
+def _check_range(name: str, limits: tuple[int, int]) -> None:
+    if limits[0] > limits[1]:
+        raise ValueError(f"{name} must go from the least to the most, got {list(limits)}")
+
+
+def _most_letters(part: Sites | Pair, ppms: Ppms, far: FarPair | None, foreign: int) -> int:
+    """Letters that a part takes where it takes most, the second motif of a pair being one of at most `foreign` letters."""
+    widths = [max(len(ppms[label]) for label in labels) for labels in part.motif_choices()]
+    if isinstance(part, Sites):
+        return sum(widths)
+    widths[1] = max(widths[1], foreign)
+    return sum(widths) + max(part.spacing[1], far.spacing[1] if far else 0) + (part.spacing[1] if part.bystanders else 0)

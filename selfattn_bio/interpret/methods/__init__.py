@@ -1,0 +1,50 @@
+"""Methods of interpretation, one file a family, registered here: a new one is a class in `METHODS` and a kind in `config.Method`.
+
+| family | kinds |
+|---|---|
+| `gradients` | attnlrp, cp_lrp, gradient, integrated_gradients |
+| `mutagenesis` | guided, saturation, blocks |
+| `deepliftshap` | deep_lift_shap |
+| `attention`, proposals | received, rollout, value_rollout, gradient_rollout |
+"""
+
+from __future__ import annotations
+
+from selfattn_bio import config
+from selfattn_bio.interpret.methods.attention import GradientRollout, Received, Rollout, ValueRollout
+from selfattn_bio.interpret.methods.base import Method, Proposal, Scoring
+from selfattn_bio.interpret.methods.deepliftshap import DeepLiftShap
+from selfattn_bio.interpret.methods.gradients import CPLRP, AttnLRP, Gradient, IntegratedGradients
+from selfattn_bio.interpret.methods.mutagenesis import Blocks, Guided, Saturation
+
+_CLASSES = (
+    *(AttnLRP, CPLRP, Gradient, IntegratedGradients, Guided, Saturation, Blocks, DeepLiftShap),
+    *(Received, Rollout, ValueRollout, GradientRollout),
+)
+METHODS: dict[str, type[Method]] = {each.name: each for each in _CLASSES}
+
+
+def build_method(section: config.Method) -> Method:
+    """The method that the run file names."""
+    return METHODS[section.kind](**section.model_dump(exclude={"kind"}))
+
+
+__all__ = [
+    "CPLRP",
+    "METHODS",
+    "AttnLRP",
+    "Blocks",
+    "DeepLiftShap",
+    "Gradient",
+    "GradientRollout",
+    "Guided",
+    "IntegratedGradients",
+    "Method",
+    "Proposal",
+    "Received",
+    "Rollout",
+    "Saturation",
+    "Scoring",
+    "ValueRollout",
+    "build_method",
+]

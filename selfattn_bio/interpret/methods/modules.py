@@ -1,0 +1,165 @@
+"""The same network with its products, softmaxes, maxima and rectifiers as modules, which a rule can be hooked on: DeepLIFT/SHAP needs them.
+
+Hides: which parts of the model are rewritten. It keeps every pair of tokens and takes no padding: for short sequences,
+one length at a time. Its outputs equal the network's (tests/oracle/test_modules.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfattn_bio.attention.attend import prepared
+from selfattn_bio.attention.reference import distances
+from selfattn_bio.model.classifier import Network
+from selfattn_bio.model.cnn import Cnn
+from selfattn_bio.model.encoder import SelfAttention
+from selfattn_bio.model.heads import PoolingHead, equal_parts
+from selfattn_bio.model.stem import ConvStem, TowerStage
+
+NEVER = -1e9  # the score of a pair that may not attend: its weight is 0 in float32, and a difference of two is no NaN
+
+MakeProduct = Callable[..., nn.Module]  # of an einsum's equation, or of none for a matrix product
+
+
+class Product(nn.Module):
+    """A product of two tensors as a module: a matrix product, or what `equation` says in the words of einsum."""
+
+    def __init__(self, equation: str | None = None) -> None:
+        super().__init__()
+        self.equation = equation
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Any shapes that fit."""
+        return left @ right if self.equation is None else torch.einsum(self.equation, left, right)
+
+
+def with_modules(network: Network, product: MakeProduct = Product) -> Network:
+    """A copy of the network, in evaluation mode, that has a module for each operation that is not linear.
+
+    Parameters
+    ----------
+    network
+        Of any kind; its weights are copied.
+    product
+        What makes the module of a product.
+    """
+    copied = copy.deepcopy(network).eval()
+    replacements: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+        SelfAttention: lambda part: _Attention(part, product),
+        PoolingHead: lambda part: _Pooling(part, product),
+        ConvStem: _Stem,
+        TowerStage: _Stage,
+        Cnn: _Cnn,
+    }
+    for parent in list(copied.modules()):
+        for name, child in parent.named_children():
+            if type(child) in replacements:
+                setattr(parent, name, replacements[type(child)](child))
+    return copied
+
+
+class _Attention(nn.Module):
+    """`SelfAttention` as `reference_attention` computes it."""
+
+    part: SelfAttention
+
+    def __init__(self, part: SelfAttention, product: MakeProduct) -> None:
+        super().__init__()
+        self.part, self.scores, self.softmax, self.values = part, product(), nn.Softmax(-1), product()
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        q, k, v = self.part.qkv(x)
+        asked = prepared(q, k, v, self.part.pattern, self.part.position)
+        scale, terms, allowed = 1 / math.sqrt(q.shape[-1]), asked.terms, asked.setting.dense_mask()
+        scores = self.scores(asked.q * scale, asked.k.transpose(-2, -1))  # (B, H, L, L)
+        if terms.bias is not None:
+            scores = scores + terms.bias[:, distances(asked.q, asked.k, terms.bias.shape[-1])]
+        if terms.queries is not None and terms.keys is not None:
+            by_distance = terms.queries @ terms.keys.transpose(-2, -1) * scale
+            scores = scores + by_distance.gather(-1, distances(asked.q, asked.k, terms.keys.shape[-2]).expand_as(scores))
+        if allowed is not None:
+            scores = scores.masked_fill(~allowed, NEVER)
+        weights = self.softmax(scores)
+        y = self.values(weights, asked.v)
+        if terms.values is not None:
+            index = distances(asked.q, asked.k, terms.values.shape[-2]).expand_as(weights)
+            by_distance = weights.new_zeros(*weights.shape[:-1], terms.values.shape[-2]).scatter_add(-1, index, weights)
+            y = y + by_distance @ terms.values
+        return self.part.out(y.transpose(1, 2).flatten(2))
+
+
+class _Pooling(nn.Module):
+    """`PoolingHead` of sequences of one length."""
+
+    num_prefix = 0
+
+    part: PoolingHead
+
+    def __init__(self, part: PoolingHead, product: MakeProduct) -> None:
+        super().__init__()
+        self.part, self.softmax, self.product = part, nn.Softmax(1), product("blph,blhd->bphd")
+
+    def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return x, mask
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        scores, values = self.part.project(x)
+        inside = equal_parts(mask, self.part.parts)[..., None]  # (B, L, P, 1)
+        weights = self.softmax(scores[:, :, None].masked_fill(~inside, NEVER))
+        return self.part.classify(self.product(weights.masked_fill(~inside, 0.0), values).flatten(1))
+
+
+class _Stem(nn.Module):
+    """`ConvStem` without padding."""
+
+    part: ConvStem
+
+    def __init__(self, part: ConvStem) -> None:
+        super().__init__()
+        self.part, self.pooling = part, nn.MaxPool1d(part.pool, ceil_mode=True)
+        self.token_dim, self.pool = part.token_dim, part.pool
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        detected = self.part.first_act(self.part.first_norm(self.pooling(self.part.first(x.transpose(1, 2)))))
+        return self.part.combined(detected, mask[:, :: self.pool])
+
+
+class _Stage(nn.Module):
+    """`TowerStage` without padding."""
+
+    part: TowerStage
+
+    def __init__(self, part: TowerStage) -> None:
+        super().__init__()
+        self.part, self.pooling = part, nn.MaxPool2d((1, part.pool), ceil_mode=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        x, mask = self.part.first_act(self.part.first_norm(self.pooling(self.part.first(x)))), mask[:, :: self.part.pool]
+        if self.part.second is None:
+            return x, mask
+        return x + self.part.second_act(self.part.second_norm(self.part.second(x))), mask
+
+
+class _Cnn(nn.Module):
+    """`Cnn` without padding."""
+
+    part: Cnn
+
+    def __init__(self, part: Cnn) -> None:
+        super().__init__()
+        self.part, self.token_dim = part, part.token_dim
+        self.rectifiers = nn.ModuleList(nn.ReLU() for _ in part.pools)
+        self.poolings = nn.ModuleList(nn.MaxPool1d(pool, ceil_mode=True) for pool in part.pools)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = x.transpose(1, 2)
+        for convolve, norm, rectify, pool in zip(self.part.convolutions, self.part.norms, self.rectifiers, self.poolings, strict=True):
+            x = pool(rectify(norm(convolve(x))))
+            mask = mask[:, : x.shape[-1]]
+        return self.part.dense(self.part._bin_means(x, mask).flatten(1))

@@ -1,0 +1,117 @@
+"""Where motifs stand in any sequences, with coordinates: `hits`, for a FASTA file of any length or strings.
+
+Hides: how many records are scanned at once, and that a record may know where on a chromosome it is from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome, read_motifs
+from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits
+from selfattn_bio.interpret.motifs import MotifSet
+from selfattn_bio.scoring.inputs import read_inputs
+from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.records import Record
+
+CHUNK_LETTERS = 8_000_000  # scanned at once, with their padding: 32 MB of DNA as memelite takes it
+MAX_SCORE = 1000  # of BED
+PLACE = ["chrom", "start", "end", "strand"]
+
+
+def hits(
+    motifs: MotifSet | Mapping[str, NDArray[np.float64]] | str | Path,
+    sequences: Sequence[str] | str | Path,
+    *,
+    hit_p: float = HIT_P,
+    alphabet: str = "dna",
+) -> pd.DataFrame:
+    """Find where motifs match, by FIMO; on both strands of DNA.
+
+    `hits("motifs.meme", ["TTTATCGATAGG"])` has a row for each motif and place of string 0.
+
+    Parameters
+    ----------
+    motifs
+        A `MotifSet`; name -> (width, A) probabilities; or the path of MEME, JASPAR or TRANSFAC text.
+    sequences
+        Strings, or the path of a FASTA file (plain, gz, bgzip).
+    hit_p
+        A place is a hit if a uniformly random sequence scores as high with a smaller probability than this, in (0, 1).
+    alphabet
+        dna or protein.
+
+    Returns
+    -------
+    chrom, start, end (0-based half-open), name (of the motif), score (-10 log10 p, at most 1000), strand, p_value; ordered by place.
+    Genomic where the header of a record says `chrom=`, `start=` and `end=`, else letters of the record under its id, of a string its
+    number.
+
+    Raises
+    ------
+    ValueError
+        If `hit_p` is not in (0, 1), or the motifs are not of the alphabet.
+    DatabaseError
+        If the file of motifs cannot be read.
+    SequenceFileError
+        If the FASTA file is malformed, or a letter is outside the alphabet.
+    """
+    if not 0 < hit_p < 1:
+        raise ValueError(f"hit_p must be in (0, 1), got {hit_p}")
+    letters = get_alphabet(alphabet)
+    ppms, num_sites = _motifs(motifs, letters)
+    tables = [_of(chunk, ppms, num_sites, hit_p, letters) for chunk in _chunks(_records(sequences, letters))]
+    found = [table for table in tables if len(table)]
+    if not found:
+        return pd.DataFrame(columns=[*BED_COLUMNS, "p_value"])
+    return pd.concat(found).sort_values(["chrom", "start", "end", "name", "strand"], ignore_index=True)
+
+
+def _motifs(
+    motifs: MotifSet | Mapping[str, NDArray[np.float64]] | str | Path, alphabet: Alphabet
+) -> tuple[Mapping[str, NDArray[np.float64]], Mapping[str, int]]:
+    if isinstance(motifs, MotifSet):
+        ppms, num_sites = motifs.ppms, motifs.num_sites
+    else:
+        ppms = dict(motifs) if isinstance(motifs, Mapping) else read_motifs(motifs, alphabet)
+        num_sites = dict.fromkeys(ppms, NUM_SITES)
+    for name, ppm in ppms.items():
+        if ppm.ndim != 2 or ppm.shape[1] != len(alphabet.letters):
+            raise ValueError(f"motifs must be of shape (width, {len(alphabet.letters)}) for {alphabet.name}, got {ppm.shape} of {name!r}")
+    return ppms, num_sites
+
+
+def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Iterator[Record]:
+    if isinstance(sequences, Path) or (isinstance(sequences, str) and Path(sequences).exists()):
+        yield from read_records(sequences, alphabet)
+    else:
+        yield from (Record(name, letters) for name, letters in read_inputs(alphabet, sequences, 1))
+
+
+def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
+    """Records in their order, as many at once as CHUNK_LETTERS hold when all are as long as the longest of them."""
+    chunk: list[Record] = []
+    longest = 0
+    for record in records:
+        longest = max(longest, len(record.letters))
+        if chunk and longest * (len(chunk) + 1) > CHUNK_LETTERS:
+            yield chunk
+            chunk, longest = [], len(record.letters)
+        chunk.append(record)
+    if chunk:
+        yield chunk
+
+
+def _of(
+    chunk: list[Record], ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], hit_p: float, alphabet: Alphabet
+) -> pd.DataFrame:
+    found = find_hits(ppms, num_sites, [record.letters for record in chunk], hit_p, alphabet)
+    score = np.minimum(-10 * np.log10(np.maximum(found["p_value"], 10 ** (-MAX_SCORE / 10))), MAX_SCORE).round()
+    table = pd.DataFrame({"id": [record.id for record in chunk]} | {name: [getattr(record, name) for record in chunk] for name in PLACE})
+    return on_chromosome(found.assign(score=score), table.astype({"start": "Int64", "end": "Int64"}))

@@ -1,0 +1,259 @@
+"""Made sequences whose motifs are known: letters and places drawn from a grammar, and the files they go into.
+
+Hides: how blocks are placed, how letters are drawn, the run file that trains on them. `selfattn-bio simulate` writes what it gives.
+A site's letters are drawn from the database's probabilities, position by position: it has weak sites where the motif has, and a letter
+of probability 0 never.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tomli_w
+from numpy.typing import NDArray
+
+from selfattn_bio.errors import GrammarError
+from selfattn_bio.files import check_replaceable, whole_folder
+from selfattn_bio.interpret.formats import write_bed
+from selfattn_bio.interpret.grammar import (
+    Blocks,
+    Grammar,
+    IndependentLetters,
+    Letters,
+    MarkovLetters,
+    Ppms,
+    Shuffled,
+    read_grammar,
+)
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.readers import read_records
+from selfattn_bio.sequence.shuffle import shuffle_letters
+
+__all__ = ["Grammar", "Simulation", "read_grammar", "simulate"]
+
+POSITIVES, NEGATIVES, TRUTH, BED, RECORDS, GRAMMAR, TASK = (
+    *("positives.fa.gz", "negatives.fa.gz", "truth.tsv", "truth.bed", "records.tsv", "grammar.toml", "task.toml"),
+)
+PLACED = ["id", "label", "kind", "motif", "start", "end", "strand", "pair"]
+ACGT = np.frombuffer(DNA.letters.encode(), np.uint8)
+Row = NDArray[np.uint8]
+
+# conv11 + pool 4 -> 2 layers, 64 wide, 4 heads: the model of docs/decisions.md on which explanations were compared
+TASK_TEXT = """# Trains on the sequences beside it. What is not named here is the default of selfattn_bio/config.py.
+title = {title}
+
+[data]
+positives = {positives}
+negatives = {negatives}
+
+[split]
+kind = "random"  # records share nothing but the grammar: no negative was made of a positive that is there
+
+[tokens]
+k = 1
+
+[model]
+kind = "attention"
+members = 1
+dropout = 0.0
+stem = {{ kind = "conv", token_dim = 16, kernel = 11, pool = 4, second_kernel = 3 }}
+head = {{ kind = "pooling", parts = 1 }}  # a motif may stand anywhere
+
+[training]
+max_steps = 1500
+learning_rate = 4e-3
+shift = 0
+reverse_complement = true
+
+[interpret]
+database = {database}
+"""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Records of a grammar, and what was planted in them.
+
+    Attributes
+    ----------
+    records
+        One row a record, positives first: id, label (1 or 0), kind (positive, or which of [negatives] it is).
+    letters
+        (n, L) ASCII, in the order of `records`.
+    truth
+        One row a planted site, in the order of `records`, by start: id, label, kind, motif (label in the database), start, end (letters
+        of the record, 0-based half-open), strand, pair: its name, where both halves are there and stand as it says; else empty. Each
+        pair is at most once in a record.
+    """
+
+    grammar: Grammar
+    records: pd.DataFrame
+    letters: Row
+    truth: pd.DataFrame
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {kind}" for kind, count in self.records["kind"].value_counts(sort=False).items())
+        return f"Simulation of {len(self.records)} records ({counts}) with {len(self.truth)} sites"
+
+    def save(self, folder: str | Path) -> None:
+        """Write positives.fa.gz, negatives.fa.gz, truth.tsv, truth.bed (BED6), records.tsv, grammar.toml, and task.toml: a run file.
+
+        Raises
+        ------
+        OutputError
+            If the folder holds something else: it would be replaced.
+        """
+        check_output(folder)
+        with whole_folder(folder) as temporary:
+            for name, label in ((POSITIVES, 1), (NEGATIVES, 0)):
+                (temporary / name).write_bytes(gzip.compress(self._fasta(label), mtime=0))
+            for name, table in ((TRUTH, self.truth), (RECORDS, self.records)):
+                table.to_csv(temporary / name, sep="\t", index=False, lineterminator="\n")
+            sites = self.truth.rename(columns={"id": "chrom", "motif": "name"}).assign(score=1000)
+            write_bed(temporary / BED, sites)
+            (temporary / GRAMMAR).write_text(tomli_w.dumps(self.grammar.model_dump(exclude_none=True)), encoding="utf-8")
+            (temporary / TASK).write_text(self._task(Path(folder)), encoding="utf-8")
+
+    def _fasta(self, label: int) -> bytes:
+        rows = np.flatnonzero(self.records["label"] == label)
+        return "".join(f">{self.records['id'][row]}\n{self.letters[row].tobytes().decode()}\n" for row in rows).encode()
+
+    def _task(self, folder: Path) -> str:
+        values = {"title": self.grammar.title or "Made sequences", "database": self.grammar.database}
+        values |= {"positives": str(folder / POSITIVES), "negatives": str(folder / NEGATIVES)}
+        return TASK_TEXT.format(**{name: json.dumps(value, ensure_ascii=False) for name, value in values.items()})
+
+
+def check_output(folder: str | Path) -> None:
+    """Whether a simulation may be written there, as `files.check_replaceable`."""
+    check_replaceable(folder, "simulation", (POSITIVES, NEGATIVES, TRUTH, BED, RECORDS, GRAMMAR, TASK), GRAMMAR)
+
+
+def simulate(grammar: Grammar, seed: int) -> Simulation:
+    """Draw the records of a grammar.
+
+    Half are positives; a negative is what its kind makes of a positive drawn for it alone, which is not among the records. So records are
+    independent, and a split at random leaks nothing. The same grammar and seed give the same records.
+
+    Parameters
+    ----------
+    grammar
+        From `read_grammar`.
+    seed
+        >= 0.
+
+    Raises
+    ------
+    GrammarError
+        If sequences for the background are given and none is long enough and of ACGT alone.
+    DatabaseError, SequenceFileError
+        If a file that the grammar names cannot be read.
+    ValueError
+        If the grammar was not read by `read_grammar` and names motifs that its database lacks.
+    """
+    rng = np.random.default_rng(seed)
+    ppms, background = grammar.ppms(), background_of(grammar.background, grammar.length)
+    records = _kinds_of(grammar)
+    letters, sites = np.empty((len(records), grammar.length), np.uint8), []
+    for row, kind in enumerate(records["kind"]):
+        negative = grammar.negatives.kinds.get(kind)
+        blocks = grammar.positive(rng)
+        if negative:
+            blocks = negative.changed(blocks, grammar, rng)
+        letters[row], placed = _planted(background(rng), blocks, ppms, rng)
+        if isinstance(negative, Shuffled):
+            letters[row], placed = shuffle_letters(letters[row], negative.k, rng), []
+        sites += [(row, *site) for site in sorted(placed)]
+    found = pd.DataFrame(sites, columns=["row", "start", "end", "motif", "strand", "pair"])
+    truth = records.loc[found["row"]].reset_index(drop=True).join(found)[PLACED]
+    return Simulation(grammar, records, letters, truth)
+
+
+def _kinds_of(grammar: Grammar) -> pd.DataFrame:
+    """id, label and kind of each record; what shares leave over goes to the kinds that lack most."""
+    positives = grammar.records // 2
+    shares = {name: kind.share for name, kind in grammar.negatives.kinds.items()}
+    wanted = np.array(list(shares.values())) * (grammar.records - positives)
+    counts = np.floor(wanted).astype(int)
+    counts[np.argsort(counts - wanted, kind="stable")[: grammar.records - positives - counts.sum()]] += 1
+    numbers = {"positive": positives, **dict(zip(shares, counts.tolist(), strict=True))}
+    digits = len(str(grammar.records))
+    rows = [(f"{kind}_{at:0{digits}d}", int(kind == "positive"), kind) for kind, number in numbers.items() for at in range(number)]
+    return pd.DataFrame(rows, columns=["id", "label", "kind"])
+
+
+def background_of(rule: Letters, length: int) -> Callable[[np.random.Generator], Row]:
+    """What draws `length` letters of a background, ASCII.
+
+    Raises
+    ------
+    GrammarError
+        If sequences are given and none has `length` letters, all of them ACGT.
+    SequenceFileError
+        If their file cannot be read.
+    """
+    if isinstance(rule, IndependentLetters):
+        chances = np.array([1 - rule.gc, rule.gc, rule.gc, 1 - rule.gc]) / 2
+        return lambda rng: ACGT[rng.choice(4, length, p=chances)]
+    if isinstance(rule, MarkovLetters):
+        return _chain(rule, length)
+    sources = [record.letters for record in read_records(rule.sequences, DNA)]
+    fit = [row for row in sources if len(row) >= length and (DNA.codes(row) < 4).all()]
+    if not fit:
+        message = f"sequences of the background must be of ACGT and {length} letters at least, got none among {len(sources)}"
+        raise GrammarError(message, place=rule.sequences, cure="Choose a shorter length or another file")
+
+    def shuffled(rng: np.random.Generator) -> Row:
+        row = fit[int(rng.integers(len(fit)))]
+        start = int(rng.integers(len(row) - length + 1))
+        return shuffle_letters(row[start : start + length], rule.k, rng)
+
+    return shuffled
+
+
+def _chain(rule: MarkovLetters, length: int) -> Callable[[np.random.Generator], Row]:
+    below = rule.transitions.cumsum(axis=1)[:, :3].tolist()  # of a letter drawn by u: how many of these u reaches
+    first = np.cumsum([(1 - rule.gc) / 2, rule.gc / 2, rule.gc / 2]).tolist()
+
+    def drawn(rng: np.random.Generator) -> Row:
+        limits, codes = first, []
+        for u in rng.random(length).tolist():
+            code = (u >= limits[0]) + (u >= limits[1]) + (u >= limits[2])
+            codes.append(code)
+            limits = below[code]
+        return ACGT[codes]
+
+    return drawn
+
+
+def _planted(letters: Row, blocks: Blocks, ppms: Ppms, rng: np.random.Generator) -> tuple[Row, list[tuple[int, int, str, str, str]]]:
+    """Letters with the blocks in them, every arrangement without overlap being equally likely; start, end, motif, strand, pair of sites."""
+    placed = []
+    widths = [block.width(ppms) for block in blocks]
+    free = len(letters) - sum(widths)
+    starts = np.sort(rng.choice(free + len(blocks), len(blocks), replace=False)) - np.arange(len(blocks))  # in the letters between blocks
+    taken = 0
+    for free_before, at in zip(starts.tolist(), rng.permutation(len(blocks)).tolist(), strict=True):
+        block, place = blocks[at], free_before + taken
+        taken += widths[at]
+        whole = bool(block.pair) and all(block.sites[half].planted for half in block.halves)
+        for site, gap in zip(block.sites, (*block.gaps, 0), strict=True):
+            end = place + len(ppms[site.motif])
+            if site.planted:
+                letters[place:end] = drawn_site(ppms[site.motif], site.strand, rng)
+                placed.append((place, end, site.motif, site.strand, block.pair if whole and site.half else ""))
+            place = end + gap
+    return letters, placed
+
+
+def drawn_site(ppm: NDArray[np.float64], strand: str, rng: np.random.Generator) -> Row:
+    """A site of a motif, (width,) ASCII as the record reads: each letter by the probability that (width, 4) `ppm` gives it."""
+    below = ppm.cumsum(axis=1)[:, :3]
+    site = ACGT[(rng.random(len(ppm))[:, None] * ppm.sum(axis=1, keepdims=True) >= below).sum(axis=1)]
+    return DNA.reverse_complement(site) if strand == "-" else site

@@ -1,0 +1,37 @@
+"""`simulate` writes what a grammar says; what is wrong is one line."""
+
+import pytest
+
+from selfattn_bio.cli.main import main
+from selfattn_bio.config import read_run_file
+
+TEXT = """
+records = 40
+length = 60
+[sites.ctcf]
+motifs = "CTCF (MA0139.2)"
+[negatives]
+shuffled = { share = 1 }
+"""
+
+
+def test_files_and_a_task_that_reads_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "g.toml").write_text(TEXT, encoding="utf-8")
+    assert main(["simulate", "g.toml", "--output", "made", "--seed", "3"]) == 0
+    assert capsys.readouterr().out == ("simulate: wrote Simulation of 40 records (20 positive, 20 shuffled) with 20 sites to made\n")
+    run = read_run_file("made/task.toml")
+    assert run.data.files == [("made/positives.fa.gz", 1), ("made/negatives.fa.gz", 0)]
+    assert main(["ingest", "--run-file", "made/task.toml", "--output", "corpus"]) == 0
+    assert main(["split", "--run-file", "made/task.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+
+
+def test_a_missing_grammar_is_one_line(tmp_path, capsys):
+    assert main(["simulate", str(tmp_path / "none.toml"), "--output", str(tmp_path / "made")]) == 1
+    assert capsys.readouterr().err.endswith("none.toml: grammar must be an existing TOML file, got no such file\n")
+
+
+def test_a_seed_is_a_number(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["simulate", "g.toml", "--output", "made", "--seed", "-1"])
+    assert "seed must be an integer >= 0, got '-1'" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""`hits` in strings and FASTA, by function and command: coordinates, strands, chunks, errors."""
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import selfattn_bio
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import DatabaseError
+from selfattn_bio.interpret import scanning
+from selfattn_bio.interpret.formats import jaspar_text, meme_text, read_bed
+from selfattn_bio.sequence.alphabet import PROTEIN
+
+WORD = "GGTCACACT"
+PPM = np.eye(4)[["ACGT".index(letter) for letter in WORD]]
+TURNED = "AGTGTGACC"
+
+
+def padded(word, before, after):
+    return "A" * before + word + "A" * after
+
+
+@pytest.fixture
+def fasta(tmp_path):
+    path = tmp_path / "x.fa.gz"
+    text = f">r1\n{padded(WORD, 5, 20)}\n>r2 chrom=chr2 start=100 end=140 strand=-\n{padded(WORD, 11, 20)}\n>r3\n{padded(TURNED, 2, 40)}\n"
+    path.write_bytes(gzip.compress(text.encode()))
+    return path
+
+
+def test_strings():
+    found = selfattn_bio.hits({"m": PPM}, [padded(WORD, 5, 20), padded(TURNED, 3, 5)], hit_p=1e-5)
+    assert found[["chrom", "start", "end", "name", "strand"]].to_numpy().tolist() == [["0", 5, 14, "m", "+"], ["1", 3, 12, "m", "-"]]
+    assert list(found) == ["chrom", "start", "end", "name", "score", "strand", "p_value"]
+    assert (found["p_value"] < 1e-5).all()
+    assert selfattn_bio.hits({"m": PPM}, ["ACGT" * 5]).empty
+
+
+def test_a_file_with_coordinates(fasta):
+    found = selfattn_bio.hits({"m": PPM}, fasta, hit_p=1e-5)
+    rows = found[["chrom", "start", "end", "strand"]].to_numpy().tolist()
+    assert rows == [["chr2", 120, 129, "-"], ["r1", 5, 14, "+"], ["r3", 2, 11, "-"]]  # letters 11 to 20 of 40 read from the other strand
+
+
+def test_chunks_change_nothing(fasta, monkeypatch):
+    whole = selfattn_bio.hits({"m": PPM}, fasta)
+    monkeypatch.setattr(scanning, "CHUNK_LETTERS", 45)
+    pd.testing.assert_frame_equal(selfattn_bio.hits({"m": PPM}, fasta), whole)
+
+
+@pytest.mark.parametrize("suffix", ["bed", "tsv", "parquet"])
+def test_the_command_writes_what_the_function_returns(fasta, tmp_path, capsys, suffix):
+    (tmp_path / "m.jaspar").write_text(jaspar_text({"m": (PPM * 100).astype(int)}))
+    output = tmp_path / f"hits.{suffix}"
+    command = ["hits", "--motifs", str(tmp_path / "m.jaspar"), "--fasta", str(fasta), "--hit-p", "1e-5", "--output", str(output)]
+    assert main(command) == 0
+    assert capsys.readouterr().out == f"hits: 3 of 1 motifs: {output}\n"
+    read = {"bed": lambda path: read_bed(path, ["p_value"]), "tsv": lambda path: pd.read_csv(path, sep="\t"), "parquet": pd.read_parquet}
+    expected = selfattn_bio.hits(tmp_path / "m.jaspar", fasta, hit_p=1e-5)
+    pd.testing.assert_frame_equal(read[suffix](output), expected, check_dtype=False, rtol=1e-5)
+
+
+def test_protein(tmp_path):
+    ppm = np.eye(20)[[PROTEIN.letters.index(letter) for letter in "HPDRCC"]]
+    (tmp_path / "p.meme").write_text(meme_text({"m": ppm}, {"m": 100}, PROTEIN))
+    found = selfattn_bio.hits(tmp_path / "p.meme", ["MKVLHPDRCCMK", "CCRDPH"], alphabet="protein", hit_p=1e-5)
+    assert found[["chrom", "start", "end", "strand"]].to_numpy().tolist() == [["0", 4, 10, "+"]]
+
+
+def test_what_is_refused(fasta, tmp_path, capsys):
+    with pytest.raises(ValueError, match=r"hit_p must be in \(0, 1\), got 1.5"):
+        selfattn_bio.hits({"m": PPM}, fasta, hit_p=1.5)
+    with pytest.raises(ValueError, match=r"motifs must be of shape \(width, 20\) for protein, got \(9, 4\) of 'm'"):
+        selfattn_bio.hits({"m": PPM}, fasta, alphabet="protein")
+    with pytest.raises(DatabaseError, match="got no such file"):
+        selfattn_bio.hits(tmp_path / "none.meme", fasta)
+    command = ["hits", "--motifs", "m.meme", "--fasta", str(fasta), "--output"]
+    assert main([*command, "hits.txt"]) == 1
+    assert "output must end with .bed, .tsv or .parquet" in capsys.readouterr().err
+    assert main([*command, "hits.bed", "--hit-p", "2"]) == 1
+    assert "hit_p must be in (0, 1), got 2.0" in capsys.readouterr().err
