@@ -2,9 +2,9 @@
 
 Hides: the interventions, what they are compared with, and the tests. The `interactions` command calls `weigh_interactions`.
 
-**Epistasis** of two sites of one record is f(x) - f(x without i) - f(x without j) + f(x without both), where "without" is with the site's
-letters in random order, the same order wherever the site is out, and f is the calibrated log-odds of a positive (`interpret.evidence` says
-why). Positive: each is worth more beside the other. Negative: one will do. The sign is kept: |epistasis| tells true pairs no better
+**Epistasis** of two sites of one record is f(x) - f(x without i) - f(x without j) + f(x without both), where "without" is with the letters
+that a dinucleotide shuffle of the record has there, and f is the calibrated log-odds of a positive (`interpret.evidence` says
+why), of DNA the mean over both strands. Positive: each is worth more beside the other. Negative: one will do. The sign is kept: |epistasis| tells true pairs no better
 than chance.
 
 **What it is compared with.** A model is no sum of letters, so any two places can have some epistasis. Each site is therefore also taken
@@ -29,18 +29,19 @@ from selfattn_bio.interpret.changes import NUM_SITES
 from selfattn_bio.interpret.evidence import q_values
 from selfattn_bio.interpret.formats import read_meme
 from selfattn_bio.interpret.hits import find_hits, relevant_hits
-from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES, mean_effect, shuffled_at
+from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES, mean_effect
 from selfattn_bio.interpret.readout import read_letters
 from selfattn_bio.interpret.relevance import BATCH, attnlrp_importance
 from selfattn_bio.interpret.spacing import BIN, MAX_GAP, ORIENTATIONS, gaps, orientations, spacing
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
 LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
 Attention = Callable[[pd.DataFrame], NDArray[np.float64]]
 
-DRAWS = 4  # random orders of a site's letters
+DRAWS = 2  # shuffles of a record, of which its sites take letters
 SLACK = 5  # letters, and
 SHARE = 0.25  # of the gap, by which a random place may be nearer or farther than the site it stands for
 MIN_RECORDS = 20  # with both motifs
@@ -105,11 +106,11 @@ def epistasis(
     sequences
         ASCII letters, one array a record.
     log_odds
-        Sequences -> (n,) log-odds of a positive, but for a constant (`Scorer.log_odds`).
+        Sequences -> (n,) log-odds of a positive, but for a constant (`strands_log_odds`).
     rng
-        Of the letters' orders and the random places.
+        Of shuffles and random places.
     draws
-        Over how many orders the mean is taken.
+        Over how many shuffles the mean is taken.
 
     Returns
     -------
@@ -152,21 +153,24 @@ def _squares(
     matches = [(_places(span, other, free), other[1] - other[0]) for span, other in ((a, b), (b, a))]
     squares: list[list[tuple[int, ...]]] = [[] for _ in range(3)]
     for _ in range(draws):
-        outs = [shuffled_at(letters, [span], rng) for span in (a, b)]
-        alone = [add(out) for out in outs]
-        squares[0].append((whole, *alone, add(_joined(outs[0], outs[1], b))))
+        neutral = shuffle_letters(letters, 2, rng)
+        alone = [add(_without(letters, neutral, span)) for span in (a, b)]
+        squares[0].append((whole, *alone, add(_without(letters, neutral, a, b))))
         for side, (places, width) in enumerate(matches):
             if len(places):
                 at = int(rng.choice(places))
-                out = shuffled_at(letters, [(at, at + width)], rng)
-                squares[1 + side].append((whole, alone[side], add(out), add(_joined(outs[side], out, (at, at + width)))))
+                place, site = (at, at + width), (a, b)[side]
+                squares[1 + side].append(
+                    (whole, alone[side], add(_without(letters, neutral, place)), add(_without(letters, neutral, site, place)))
+                )
     return np.array([each for each in squares if each])
 
 
-def _joined(letters: Letters, other: Letters, span: tuple[int, int]) -> Letters:
-    """A copy of `letters` with the span as `other` has it."""
+def _without(letters: Letters, neutral: Letters, *spans: tuple[int, int]) -> Letters:
+    """A copy of `letters` with the spans as `neutral` has them."""
     copy = letters.copy()
-    copy[slice(*span)] = other[slice(*span)]
+    for span in spans:
+        copy[slice(*span)] = neutral[slice(*span)]
     return copy
 
 
@@ -208,7 +212,7 @@ def weigh_interactions(
     significance
         q below which a test counts.
     seed
-        Of records, letters' orders, random places, permutations.
+        Of records, shuffles, random places, permutations.
 
     Returns
     -------
@@ -292,6 +296,18 @@ def model_sites(motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters]
     records = sorted(set(hits["record"]))
     relevance = dict(zip(records, attnlrp_importance(scorer, [sequences[record] for record in records]), strict=True))
     return relevant_hits(hits, relevance)
+
+
+def strands_log_odds(scorer: Scorer) -> LogOdds:
+    """Sequences -> (n,) `Scorer.log_odds`, of DNA the mean over both strands: what one reading alone says of a pair is noise."""
+    if scorer.alphabet.name != "dna":
+        return scorer.log_odds
+
+    def mean(sequences: Sequence[Letters]) -> NDArray[np.float64]:
+        turned = [scorer.alphabet.reverse_complement(letters) for letters in sequences]
+        return (scorer.log_odds(sequences) + scorer.log_odds(turned)) / 2
+
+    return mean
 
 
 def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:

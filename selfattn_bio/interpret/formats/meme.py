@@ -44,6 +44,10 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
 
     Parameters
     ----------
+    path
+        The file.
+    alphabet
+        Of its motifs.
     least
         Motifs that it must hold; 0 where none is a result, too, as of a search.
 

@@ -46,6 +46,7 @@ def test_no_motif_has_no_pair(tmp_path):
 @pytest.mark.usefixtures("folder")
 def test_a_model_without_one_score_is_refused(tmp_path, capsys):
     text = (tmp_path / "run.toml").read_text().replace("[model]", '[objective]\nkind = "masked"\n[model]')
+    text = text.replace('positives = "p.fa"\nnegatives = "n.fa"', 'sequences = "p.fa"')
     (tmp_path / "run.toml").write_text(text)
     assert asked("my.meme") == 1
     assert "run.toml: objective must be binary for its model to be asked for interactions, got 'masked'" in capsys.readouterr().err
