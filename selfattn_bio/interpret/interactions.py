@@ -4,7 +4,8 @@ Hides: the interventions, what they are compared with, and the tests. The `inter
 
 **Epistasis** of two sites of one record is f(x) - f(x without i) - f(x without j) + f(x without both), where "without" is with the letters
 that a dinucleotide shuffle of the record has there, and f is the calibrated log-odds of a positive (`interpret.evidence` says
-why), of DNA the mean over both strands. Positive: each is worth more beside the other. Negative: one will do. The sign is kept: |epistasis| tells true pairs no better
+why), of DNA the mean over both strands. Positive: each is worth more beside the other. Negative: one will do. The sign is kept:
+|epistasis| tells true pairs no better
 than chance.
 
 **What it is compared with.** A model is no sum of letters, so any two places can have some epistasis. Each site is therefore also taken
