@@ -64,8 +64,9 @@ def _constant_deviation(module: nn.LayerNorm, inputs: tuple[Tensor], output: Ten
 
 def _constant_gate(module: nn.GELU, inputs: tuple[Tensor], output: Tensor) -> Tensor:
     x = inputs[0]
-    # At 0 the gate is 0 / 0; its limit for GELU is 1/2.
-    gate = torch.where(x.abs() < 1e-6, 0.5, output / torch.where(x.abs() < 1e-6, 1.0, x)).detach()
+    with torch.no_grad():
+        zero = x.abs() < 1e-6  # there the gate is 0 / 0; its limit for GELU is 1/2
+        gate = (output / x.masked_fill(zero, 1.0)).masked_fill_(zero, 0.5)
     return x * gate
 
 
