@@ -152,8 +152,8 @@ def _squares(
             place = (at, at + gone[1] - gone[0])
             yield 1, whole, alone[own], add(put(letters, neutral, place)), add(put(letters, neutral, fixed, place))
         if site_letters:
-            of_name = site_letters[rng.integers(len(site_letters))]
-            site = of_name[rng.integers(len(of_name))]
+            of_name = site_letters[int(rng.integers(len(site_letters)))]
+            site = of_name[int(rng.integers(len(of_name)))]
             start = gone[0] if gone[0] >= fixed[1] else gone[1] - len(site)  # the edge that faces the other stays
             if 0 <= start <= len(letters) - len(site):
                 swapped = made[alone[other]].copy()

@@ -107,7 +107,7 @@ def _proposed(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
 def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     """The mean epistasis above random places, its interval, that above other motifs' sites, and the tests that they are not 0."""
     above, specific = ((pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "swapped"))
-    found = {}
+    found: dict[str, float] = {}
     if len(above) >= MIN_RECORDS:
         mean = mean_effect(above, rng)
         found |= {"sites_p": mean["_p"], **{f"epistasis{which}": mean[which] for which in ("", "_low", "_high")}}
