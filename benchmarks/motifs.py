@@ -48,9 +48,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of, whole_file
+from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
 from selfattn_bio.interpret.formats import read_meme
 from selfattn_bio.interpret.grammar import Grammar, read_grammar
-from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
 from selfattn_bio.interpret.interactions import model_sites
 from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.methods import (
