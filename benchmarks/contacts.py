@@ -51,7 +51,7 @@ RUN: dict[str, Any] = {
     },
     "training": {
         **{"max_steps": 10 if QUICK else 3000, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 5 if QUICK else 200},
-        **{"evaluate_every": 10 if QUICK else 500, "shift": 0, "label_smoothing": 0.0, "precision": "bf16-mixed"},
+        **{"evaluate_every": 10 if QUICK else 500, "shift": 0, "label_smoothing": 0.0},
     },
 }
 

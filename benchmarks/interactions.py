@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from selfattn_bio.interpret.interactions import SITES, Attention, Letters, LogOdds, epistasis, site_pairs
+from selfattn_bio.interpret.epistasis import SITES, Letters, LogOdds, epistasis, site_pairs
+from selfattn_bio.interpret.interactions import Attention
 from selfattn_bio.interpret.spacing import BIN
 
-SCORES = ("epistasis", "above", "attention", "closest")  # above: epistasis less that of random places
+SCORES = ("epistasis", "above", "specific", "attention", "closest")  # less that of random places, of other motifs' sites
 
 
 def scored_pairs(
@@ -46,7 +47,7 @@ def scored_pairs(
 
     Returns
     -------
-    As of `site_pairs`, with planted (bool), epistasis, matched, above, attention.
+    As of `site_pairs`, with planted (bool), epistasis, matched, swapped, above, specific, attention.
     """
     pairs = site_pairs(sites)
     drawn = rng.permutation(pairs["record"].unique())[:max_records]
@@ -55,7 +56,8 @@ def scored_pairs(
     bins = pairs["gap"] // BIN
     pairs = pairs[bins.isin(bins[pairs["planted"]].unique())].reset_index(drop=True)
     pairs = pairs.join(epistasis(pairs, sites, sequences, log_odds, rng))
-    return pairs.assign(above=pairs["epistasis"] - pairs["matched"].fillna(0.0), attention=attention(pairs))
+    less = {name: pairs["epistasis"] - pairs[kind].fillna(0.0) for name, kind in (("above", "matched"), ("specific", "swapped"))}
+    return pairs.assign(**less, attention=attention(pairs))
 
 
 def planted(pairs: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:

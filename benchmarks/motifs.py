@@ -48,10 +48,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of, whole_file
+from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import read_meme
 from selfattn_bio.interpret.grammar import Grammar, read_grammar
-from selfattn_bio.interpret.interactions import epistasis, model_sites, site_pairs
+from selfattn_bio.interpret.interactions import model_sites
 from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.methods import (
     CPLRP,
@@ -341,7 +342,7 @@ def interactions(run: Run) -> Result:
     true = true_pairs(pairs, ids, run.truth)
     if run.grammar == UNLEARNT or not 0 < true.sum() < len(true):
         return result
-    measured = epistasis(pairs, sites, some, run.scorer.log_odds, np.random.default_rng(run.seed))["epistasis"]
+    measured = epistasis(pairs, sites, some, strands_log_odds(run.scorer), np.random.default_rng(run.seed))["epistasis"]
     return result | {
         "true": float(true.mean()),
         "ap": float(average_precision_score(true, measured)),

@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import sha256_of, whole_file
-    from selfattn_bio.interpret.interactions import attention_between, model_sites, strands_log_odds, weigh_interactions
+    from selfattn_bio.interpret.epistasis import strands_log_odds
+    from selfattn_bio.interpret.interactions import attention_between, model_sites, weigh_interactions
     from selfattn_bio.model.checkpoint import check_trained_on
     from selfattn_bio.model.lineage import check_unseen
     from selfattn_bio.scoring.scorer import load

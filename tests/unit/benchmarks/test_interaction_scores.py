@@ -23,7 +23,7 @@ def test_others_of_a_gap_weigh_as_much_as_the_planted_pairs():
     pairs = pd.DataFrame({"gap": [6, 7, 8, 9, 31, 32, 90], "planted": [True, False, False, False, True, False, False]})
     by_gap = -pairs["gap"].astype(float)
     best = pairs["planted"].astype(float)
-    found = bench.average_precisions(pairs.assign(epistasis=best, above=by_gap // 5, attention=1.0, closest=0.0))
+    found = bench.average_precisions(pairs.assign(epistasis=best, above=by_gap // 5, specific=best, attention=1.0, closest=0.0))
     assert (found["planted"], found["others"]) == (2, 4)  # at 90 none was planted
     assert found["epistasis"] == 1
     assert found["above"] == found["attention"] == found["closest"] == pytest.approx(0.5)

@@ -6,7 +6,8 @@ import pytest
 from test_explanation import CNN, SMALL, scorer_of
 
 from selfattn_bio.interpret import interactions
-from selfattn_bio.interpret.interactions import against_others, attention_between, epistasis, site_pairs, weigh_interactions
+from selfattn_bio.interpret.epistasis import epistasis, put, site_pairs, strands_log_odds
+from selfattn_bio.interpret.interactions import attention_between, verdict, weigh_interactions
 from selfattn_bio.interpret.spacing import spacing
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
@@ -31,8 +32,8 @@ def planted(num=160, length=160, seed=0):
 
 
 def model(answer):
-    """Log-odds from the presence of the words, (n, 4) of 0 and 1."""
-    return lambda sequences: answer(np.array([[word in bytes(row) for word in WORDS.values()] for row in sequences], dtype=float))
+    """Log-odds from how often each word is there, (n, 4)."""
+    return lambda sequences: answer(np.array([[bytes(row).count(word) for word in WORDS.values()] for row in sequences], dtype=float))
 
 
 BOTH = model(lambda has: 2 * has[:, 0] * has[:, 1] + has[:, 2] + has[:, 3])
@@ -92,22 +93,70 @@ def weigh(log_odds, attention=no_attention):
     return weigh_interactions(sites, letters, log_odds, attention).set_index(["name_a", "name_b"])
 
 
-@pytest.mark.parametrize(("log_odds", "low", "high"), [(BOTH, 1.8, 2.1), (EITHER, -2.1, -1.8)], ids=["both", "either"])
-def test_the_pair_that_the_model_reads_together_is_supported_alone(log_odds, low, high):
-    table = weigh(log_odds)
+def test_the_pair_that_the_model_wants_together_is_supported_alone():
+    table = weigh(BOTH)
     assert len(table) == 6
     assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
     pair = table.loc[("alpha", "beta")]
-    assert low < pair["epistasis_low"] <= pair["epistasis"] <= pair["epistasis_high"] < high
-    assert 80 < pair["tested"] <= interactions.MAX_RECORDS < pair["records"]
+    assert 1.8 < pair["epistasis_low"] <= pair["epistasis"] <= pair["epistasis_high"] < 2.1
+    assert pair["specific"] > 1.8
+    assert 50 < pair["tested"] <= interactions.MAX_RECORDS < pair["records"]
     assert table["spacing_q"].min() > 0.05
+    assert (table["verdict"] != "redundant").all()
+
+
+def test_a_pair_of_which_one_will_do_is_redundant_alone():
+    table = weigh(EITHER)
+    assert table.index[table["verdict"] == "redundant"].tolist() == [("alpha", "beta")]
+    assert -2.1 < table.loc[("alpha", "beta"), "epistasis"] < -1.8
+    assert (table["verdict"] != "supported").all()
 
 
 def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
     table = weigh(CURVE)
     assert (table["epistasis"] < -0.1).all()
     assert (table["sites_p"] < 0.01).all()  # unlike random places
-    assert (table["verdict"] == "proposal").all()  # but like one another
+    assert (table["specific"].abs() < 0.1).all()  # but like other motifs
+    assert (table["verdict"] == "proposal").all()
+
+
+def test_other_motifs_stand_where_the_site_was():
+    letters, sites = planted(num=40)
+    pairs = site_pairs(sites)
+    seen = []
+    epistasis(pairs[:1], sites, letters, lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)), np.random.default_rng(0))
+    record, (start, end), (gone, _) = 0, pairs.loc[0, ["start_a", "end_a"]], pairs.loc[0, ["start_b", "end_b"]]
+    assert any(row[start:end] == A and row[gone : gone + 8] in (WORDS["gamma"], WORDS["delta"]) for row in seen)
+    assert bytes(letters[record]) in seen
+    two = sites[sites["name"].isin(["alpha", "beta"])]
+    assert epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))["swapped"].isna().all()
+
+
+def test_sites_are_taken_out_by_span():
+    assert bytes(put(np.frombuffer(b"AAAAAA", dtype=np.uint8), np.frombuffer(b"CGTACG", dtype=np.uint8), (0, 2), (4, 5))) == b"CGAACA"
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"q": 0.01, "epistasis": 0.2, "specific": 0.3}, "supported"),
+        ({"q": 0.01, "epistasis": 0.2, "specific": 0.05}, "proposal"),
+        ({"q": 0.01, "epistasis": -0.2, "specific": 0.3}, "proposal"),
+        ({"q": 0.01, "epistasis": -0.2, "specific": -0.3}, "redundant"),
+        ({"q": 0.06, "epistasis": 2.0, "specific": 2.0}, "proposal"),
+        ({"q": np.nan, "epistasis": np.nan, "specific": np.nan}, "proposal"),
+    ],
+)
+def test_the_verdict_needs_both_comparisons(row, expected):
+    assert verdict(row, 0.05) == expected
+
+
+def test_of_dna_both_strands_are_read():
+    scorer = scorer_of()
+    rows = [np.frombuffer(b"ACGTTGCATG", dtype=np.uint8), np.frombuffer(b"GGGTTACCAT", dtype=np.uint8)]
+    ways = [scorer.log_odds(each) for each in (rows, [scorer.alphabet.reverse_complement(row) for row in rows])]
+    assert abs(ways[0] - ways[1]).max() > 1e-6
+    np.testing.assert_allclose(strands_log_odds(scorer)(rows), np.mean(ways, axis=0))
 
 
 def test_without_pairs_there_is_a_table_without_rows():
@@ -123,17 +172,6 @@ def test_of_many_pairs_those_are_tested_that_attend_to_each_other(monkeypatch):
     assert len(table) == 2
     assert ("beta", "gamma") in table.index
     assert table.loc[("beta", "gamma"), "attention"] > 1.5
-
-
-def test_others_are_compared_within_the_same_distance():
-    rng = np.random.default_rng(0)
-    bins = np.repeat([0, 1], 100)
-    values = np.where(bins == 0, 5.0, 0.0) + rng.normal(size=200)  # of any pair, by distance
-    mine = np.zeros(200, dtype=bool)
-    mine[:60] = mine[100:110] = True  # mostly near
-    assert against_others(values, bins, mine, rng) > 0.05
-    assert against_others(values + mine, bins, mine, rng) < 0.01
-    assert np.isnan(against_others(values[:100], bins[:100], np.ones(100, dtype=bool), rng))
 
 
 def test_attention_is_what_sites_give_each_other_alone_or_among_others():

@@ -1,0 +1,38 @@
+"""The simulated families of the contact benchmark, and mutual information by hand."""
+
+import numpy as np
+import pytest
+
+
+def test_residues_that_touch_vary_together():
+    import contacts as bench
+
+    rng = np.random.default_rng(0)
+    touching = bench.ladders(rng)
+    assert touching.sum() >= 2 * bench.CONTACTS
+    np.testing.assert_array_equal(touching, touching.T)
+    i, j = np.nonzero(touching)
+    assert abs(i - j).min() >= 6
+
+
+def test_mutual_information_is_that_of_the_counts():
+    import contacts as bench
+
+    codes = np.array([[0, 0, 1], [1, 1, 1], [0, 0, 2], [1, 1, 2]] * 5000)  # the first two are one, the third is free
+    found = bench.mutual_information(codes)
+    plain = np.array([[0, np.log(2), 0], [np.log(2), 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(found, bench.average_product_corrected(plain), atol=2e-3)
+
+
+@pytest.mark.slow
+def test_a_coupled_pair_is_seen_in_samples(monkeypatch):
+    import contacts as bench
+
+    monkeypatch.setattr(bench, "SEQUENCES", 300)
+    monkeypatch.setattr(bench, "SWEEPS", 5)
+    touching = np.zeros((bench.LENGTH, bench.LENGTH), dtype=bool)
+    touching[3, 40] = touching[40, 3] = True
+    family = bench.simulate(touching, 3 * np.eye(bench.STATES), np.random.default_rng(0))
+    assert family.letters.shape == (300, bench.LENGTH)
+    found = bench.mutual_information(family.codes)
+    assert set(map(int, np.unravel_index(found.argmax(), found.shape))) == {3, 40}
