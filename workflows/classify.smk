@@ -17,6 +17,7 @@ include: "rules/report.smk"
 wildcard_constraints:
     task="[^/]+",
     variant="(/variants/[a-z0-9_]+)?",
+    notebook="|".join(NOTEBOOKS),
     part="(/members/[0-9]+|/sweep/[0-9a-f]+)?",
 
 

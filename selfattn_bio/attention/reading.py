@@ -1,4 +1,4 @@
-"""Attention weights read tile by tile: what each key receives, what passes between spans, the heaviest edges, the flow through layers.
+"""Attention weights read tile by tile: what keys receive, what passes between spans or bins, heaviest edges, the flow through layers.
 
 Hides: the walk through a pattern's tiles and the rows of global tokens. `interpret.readout` uses it; time is that of the pattern, memory
 that of a tile and of the answer, never L x L. What it reads equals `attend.weights`, which keeps every pair.
@@ -145,6 +145,27 @@ def between(layer: Layer, spans: Tensor) -> Tensor:
         taken = taken.expand(-1, -1, len(queries), -1)
         total[tile.batch] += torch.einsum("bsgc,bhgck,btgk->bhst", given, tile.weights, taken)
     return total
+
+
+def binned(layer: Layer, bins: Tensor, count: int) -> Tensor:
+    """The sum of the weights from the places of each bin to those of each other, (B, H, count, count), from row to column.
+
+    Parameters
+    ----------
+    layer
+        The attention layer.
+    bins
+        (L,) int64: the bin of each token; `count` for a token of none.
+    count
+        Number of bins.
+    """
+    total = layer.q.new_zeros(*layer.q.shape[:2], (count + 1) ** 2, dtype=_work(layer.q))
+    bins = torch.nn.functional.pad(bins, (0, 1), value=count)
+    for tile in weight_tiles(layer):
+        queries, keys = (bins[each] for each in _indices(tile, layer.q.shape[2]))
+        pairs = queries[..., None] * (count + 1) + keys[:, None]  # (G, c, K)
+        total[tile.batch].index_add_(2, pairs.flatten(), tile.weights.flatten(2))
+    return total.unflatten(2, (count + 1, count + 1))[..., :count, :count]
 
 
 def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:

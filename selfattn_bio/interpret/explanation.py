@@ -86,6 +86,11 @@ class Explanation:
         return self.records["id"].tolist()
 
     @property
+    def sequences(self) -> list[str]:
+        """The letters of each sequence, in order."""
+        return [row[:length].tobytes().decode() for row, length in zip(self.letters, self.records["length"], strict=True)]
+
+    @property
     def proposal(self) -> bool:
         """Whether it says where to look only: of a form of attention."""
         return not self.hypothetical.shape[2]

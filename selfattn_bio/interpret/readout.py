@@ -7,7 +7,7 @@ report shows both; `read_attention` is for users. Weights are read tile by tile:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfattn_bio.attention.reading import Layer, between, gradient_rollout, received, rollout, top_edges, value_rollout
+from selfattn_bio.attention.reading import Layer, between, binned, gradient_rollout, received, rollout, top_edges, value_rollout
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import AttentionBody
@@ -28,6 +28,23 @@ from selfattn_bio.scoring.scorer import Scorer, load_single
 
 T = TypeVar("T")
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """What stretches of one sequence give to each other in one layer.
+
+    Attributes
+    ----------
+    edges
+        (S + 1,) int64 letters, 0-based: stretch i begins at edges[i], the next one at edges[i + 1].
+    weights
+        (S, S) in [0, 1]: the share of its attention that a place of the row's stretch gives to the column's. A row adds up to 1, less what
+        goes to a [CLS] vector.
+    """
+
+    edges: NDArray[np.int64]
+    weights: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -128,6 +145,38 @@ class AttentionReading:
         given = torch.stack([between(layer, places).mean(1) for layers in self.layers for layer in layers]).mean(0)  # (B, S, S)
         shares = (given / places.sum(2, keepdim=True).clamp(min=1)).float().cpu().numpy()
         return [share[: len(each), : len(each)] for share, each in zip(shares, spans, strict=True)]
+
+    def map(self, row: int = 0, *, member: int = 0, layer: int = -1, head: int | None = None, bins: int = 200) -> AttentionMap:
+        """The attention map of one sequence, read block by block: memory is that of the bins, whatever the length.
+
+        Parameters
+        ----------
+        row
+            Which sequence.
+        member, layer, head
+            Which weights; the mean over heads if `head` is None.
+        bins
+            Stretches along the sequence, at most; as many as places where there are fewer.
+
+        Raises
+        ------
+        ValueError
+            If `bins` is not positive.
+        """
+        if bins < 1:
+            raise ValueError(f"bins must be positive, got {bins}")
+        read = self.layers[member][layer]
+        assert read.mask is not None  # the encoder always has one
+        one = replace(read, q=read.q[row, None], k=read.k[row, None], mask=read.mask[row, None])
+        places = np.flatnonzero(read.mask[row].cpu().numpy() & (self.spans[:, 0] >= 0))
+        count = min(bins, len(places))
+        of_places = np.arange(len(places)) * count // len(places)
+        number = np.full(len(self.spans), count)
+        number[places] = of_places
+        given = binned(one, torch.from_numpy(number).to(read.q.device), count)[0]  # (H, S, S)
+        shares = (given.mean(0) if head is None else given[head]).float().cpu().numpy() / np.bincount(of_places)[:, None]
+        starts, end = self.spans[places[np.searchsorted(of_places, np.arange(count))], 0], min(self.spans[places[-1], 1], self.lengths[row])
+        return AttentionMap(np.append(starts, end), shares.astype(np.float32))
 
     def edges(self, count: int = 20) -> pd.DataFrame:
         """The heaviest weights of each sequence, member, layer and head.

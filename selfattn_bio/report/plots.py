@@ -6,7 +6,7 @@ Hides: matplotlib's ways and one style for all. Colours as in `logos`: told apar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -17,6 +17,9 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from selfattn_bio.evaluation.calibration import reliability
 from selfattn_bio.interpret.matching import match_label
+
+if TYPE_CHECKING:  # it brings torch along
+    from selfattn_bio.interpret.readout import AttentionMap
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
 MODEL, BASELINE, CONTROL = "#0072B2", "#E69F00", "#999999"
@@ -78,6 +81,18 @@ def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax:
         ax.plot(found["predicted"], found["observed"], color=colour, marker=marker, markersize=3.5, linewidth=1.2, label=name)
     _unit_square(ax, "predicted probability", "observed share of positives")
     ax.legend(loc="upper left")
+
+
+def draw_scores(labels: ArrayLike, probabilities: ArrayLike, ax: Axes, threshold: float | None = None, bins: int = 40) -> None:
+    """How many negatives and positives get which probability; dotted: the threshold, from which on a record is called positive."""
+    labels, p = np.asarray(labels), np.asarray(probabilities)
+    for label, name, colour in ((0, "negatives", CONTROL), (1, "positives", MODEL)):
+        ax.hist(p[labels == label], bins=bins, range=(0, 1), color=colour, alpha=0.65, label=name)
+    if threshold is not None:
+        ax.axvline(threshold, color=INK, linewidth=0.8, linestyle=":")
+    ax.set(xlim=(0, 1), xlabel="predicted probability", ylabel="records")
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
 
 def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc") -> None:
@@ -227,6 +242,17 @@ def draw_attention_and_relevance(attention: ArrayLike, relevance: ArrayLike, ax:
     ax.set_ylim(bottom=0)
     ax.set(xlabel="letter of the record", ylabel="share of the whole")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+
+def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
+    """The attention map of one sequence: from the row's letters to the column's, darker where more of the row's attention goes."""
+    cells = ax.pcolormesh(found.edges, found.edges, found.weights, cmap="Blues", vmin=0, rasterized=True)
+    ax.set(xlabel="to letter", ylabel="from letter", xlim=(found.edges[0], found.edges[-1]), ylim=(found.edges[-1], found.edges[0]))
+    ax.set_aspect("equal")
+    ax.grid(False)
+    bar = ax.figure.colorbar(cells, ax=ax, shrink=0.8)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.set_label("share of the row")
 
 
 def _curve(x: ArrayLike, y: ArrayLike, name: str, i: int, ax: Axes) -> None:

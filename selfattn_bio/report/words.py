@@ -109,6 +109,13 @@ def ensemble_sentence(run: RunFile) -> str:
     return " ".join(sentences)
 
 
+def attention_sentence(kind: str, has_attention: bool) -> str:
+    """Whether a model of this kind has attention to be looked at."""
+    if has_attention:
+        return "Attention says where the model looks, not what its score hangs on: a proposal. No motif or verdict rests on it."
+    return f"The model is of the kind {kind}, which has no attention: there are no maps of it."
+
+
 def motif_sentence(motifs: pd.DataFrame | None) -> str:
     """How many motifs there are and how many are supported, with names.
 

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from selfattn_bio.attention.attend import weights
 from selfattn_bio.attention.patterns import BlockLocal, Causal, Full, Global, RandomBlocks, Strided, Window
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias, TransformerXL
-from selfattn_bio.attention.reading import Layer, between, pushed, received, rollout, top_edges, weight_tiles
+from selfattn_bio.attention.reading import Layer, between, binned, pushed, received, rollout, top_edges, weight_tiles
 
 B, H, L, DH = 2, 2, 150, 4
 PATTERNS = (
@@ -57,6 +57,15 @@ def test_between_is_spans_times_weights_times_spans(pattern, kind):
     spans = torch.zeros(B, 3, L, dtype=torch.float64)
     spans[:, 0, 2:9], spans[:, 1, 30:41], spans[:, 2, 0:2] = 1, 1, 1
     assert_close(between(layer, spans), torch.einsum("bsq,bhqk,btk->bhst", spans, dense(layer), spans))
+
+
+@each
+def test_binned_is_bins_times_weights_times_bins(pattern):
+    layer = layer_of(pattern, "t5")
+    bins = torch.arange(L) // 40
+    bins[5] = 4  # of none
+    spans = torch.nn.functional.one_hot(bins, 5)[:, :4].T.expand(B, -1, -1).double()
+    assert_close(binned(layer, bins, 4), torch.einsum("bsq,bhqk,btk->bhst", spans, dense(layer), spans))
 
 
 @each

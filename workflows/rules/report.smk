@@ -25,21 +25,18 @@ rule report:
 
 rule notebook:
     input:
-        "results/{task}/corpus",
-        "results/{task}/metrics.json",
-        "results/{task}/motifs.meme",
-        "results/{task}/motifs.tsv",
-        notebook=NOTEBOOK,
+        lambda wildcards: expand("results/{{task}}/{shown}", shown=NOTEBOOKS[wildcards.notebook]),
+        notebook=os.path.relpath(Path(workflow.basedir) / "notebooks/{notebook}.py"),
     output:
-        notebook="results/{task}/motifs.ipynb",
+        notebook="results/{task}/{notebook}.ipynb",
     log:
-        "results/{task}/logs/notebook.log",
+        "results/{task}/logs/notebook_{notebook}.log",
     benchmark:
-        "results/{task}/benchmarks/notebook.tsv"
+        "results/{task}/benchmarks/notebook_{notebook}.tsv"
     params:
         results="results/{task}",
     message:
-        "Running the notebook of {wildcards.task}"
+        "Running the notebook of {wildcards.notebook} of {wildcards.task}"
     shell:
         "{{ jupytext --quiet --to ipynb --output {output.notebook:q} {input.notebook:q} && "
         "papermill --no-progress-bar --kernel python3 {output.notebook:q} {output.notebook:q} -p results {params.results:q}; }} "

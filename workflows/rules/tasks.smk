@@ -13,8 +13,12 @@ from selfattn_bio.errors import RunFileError
 # Rules call selfattn-bio, jupytext and papermill of the environment in which Snakemake runs, activated or not.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
-# Beside the Snakefile, which need not stand in this folder; in a clone it is notebooks/motifs.py.
-NOTEBOOK = os.path.relpath(Path(workflow.basedir) / "notebooks/motifs.py")
+# Name of a notebook in notebooks/ -> what of the results it shows.
+NOTEBOOKS = {
+    "motifs": ["corpus", "metrics.json", "motifs.meme", "motifs.tsv"],
+    "attention": ["model", "relevance"],
+    "scoring": ["corpus", "model", "metrics.json", "predictions/test.tsv"],
+}
 
 RUN_FILES = {path.stem: path for path in sorted(Path("workflows/tasks").glob("*.toml"))}
 RUNS: dict[str, RunFile] = {}
@@ -32,13 +36,13 @@ def run_of(task: str) -> RunFile:
 
 
 def results_of(task: str, wildcards=None) -> list[str]:
-    """What a task is done with: report and notebook of positives against negatives, of DNA also which motifs are read together; report of
+    """What a task is done with: report and notebooks of positives against negatives, of DNA also which motifs are read together; report of
     bins; else metrics; of all the audit.
     """
     match run_of(task).objective.kind:
         case "binary":
             interactions = [f"results/{task}/interactions.tsv"] if run_of(task).data.alphabet == "dna" else []
-            return [f"results/{task}/report.html", f"results/{task}/motifs.ipynb", *interactions]
+            return [f"results/{task}/report.html", *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS), *interactions]
         case "bins":
             return [f"results/{task}/report.html", f"results/{task}/audit.json"]
         case _:

@@ -112,3 +112,25 @@ def test_what_spans_give_each_other_is_read_from_the_dense_weights():
     np.testing.assert_allclose(first[0, 1], dense[0, 1:4, 6:10].sum(1).mean(), rtol=1e-5)
     np.testing.assert_allclose(second[1, 0], dense[1, 5:7, 2:3].sum(1).mean(), rtol=1e-5)
     assert first[0, 2] == 0  # beyond the window
+
+
+def test_a_map_is_the_dense_weights_where_there_is_a_bin_a_place():
+    reading = read_attention(scorer_of(WINDOW_CLS, k=3), ["ACGTACCATT", "ACGTAC"])
+    layer = reading.layers[1][0]
+    dense = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask).detach().numpy()
+    whole = reading.map(1, member=1, layer=0, head=1)
+    assert whole.edges.tolist() == [0, 1, 2, 3, 6]  # four 3-mers of six letters
+    np.testing.assert_allclose(whole.weights, dense[1, 1, 1:5, 1:5], rtol=1e-5)
+    two = reading.map(1, member=1, layer=0, bins=2)
+    assert two.edges.tolist() == [0, 2, 6]
+    blocks = dense[1, :, 1:5, 1:5].mean(0).reshape(2, 2, 2, 2).sum(3).mean(1)
+    np.testing.assert_allclose(two.weights, blocks, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"^bins must be positive, got 0$"):
+        reading.map(bins=0)
+
+
+def test_a_long_map_has_its_bins_alone():
+    found = read_attention(scorer_of(SMALL | {"pattern": {"kind": "window", "window": 8}}, k=1), ["ACGT" * 1500]).map(bins=50)
+    assert found.weights.shape == (50, 50)
+    assert (found.edges[0], found.edges[-1], len(found.edges)) == (0, 6000, 51)
+    np.testing.assert_allclose(found.weights.sum(1), 1, rtol=1e-4)

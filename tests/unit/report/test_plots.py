@@ -1,6 +1,8 @@
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from selfattn_bio.interpret.readout import AttentionMap
 from selfattn_bio.report import plots
 
 
@@ -11,3 +13,17 @@ def test_a_single_evaluation_is_seen() -> None:
         plots.draw_learning_curves(history, figure.subplots())
     curves = {line.get_label(): line.get_marker() for ax in figure.axes for line in ax.get_lines() if not line.get_label().startswith("_")}
     assert curves == dict.fromkeys(("train loss", "valid loss", "valid AUROC"), "o")
+
+
+def test_scores_of_either_class_are_counted() -> None:
+    ax = Figure().subplots()
+    plots.draw_scores([0, 0, 0, 1], [0.05, 0.1, 0.6, 0.95], ax, threshold=0.5, bins=2)
+    assert [patch.get_height() for patch in ax.patches] == [2, 1, 0, 1]  # negatives, then positives
+    assert ax.get_lines()[0].get_xdata()[0] == 0.5
+
+
+def test_an_attention_map_stands_on_its_letters() -> None:
+    ax = Figure().subplots()
+    plots.draw_attention_map(AttentionMap(np.array([0, 4, 6]), np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)), ax)
+    np.testing.assert_allclose(ax.collections[0].get_array(), [[0.9, 0.1], [0.3, 0.7]], rtol=1e-6)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 6), (6, 0))  # the first letter stands on top
