@@ -251,7 +251,7 @@ def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
     ax.set_aspect("equal")
     ax.grid(False)
     bar = ax.figure.colorbar(cells, ax=ax, shrink=0.8)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.set_label("share of the row")
 
 
