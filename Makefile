@@ -44,6 +44,7 @@ check: .venv/.test
 
 bench: .venv/.warm .venv/.bench
 	$(BIN)/python benchmarks/kmers.py
+	$(BIN)/python benchmarks/tracks.py
 	$(BIN)/python benchmarks/leakage.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/dropout.py

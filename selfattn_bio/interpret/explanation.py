@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -28,6 +29,7 @@ from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.readout import has_attention
 from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.relevance import BATCH, importance
+from selfattn_bio.interpret.svg import track_svg
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.scorer import Scorer, load_single
@@ -36,6 +38,7 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 PLACE = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT = "relevance.npz", "records.parquet", "relevance.json"
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")  # of a model's provenance: whose relevance a folder holds
+SHOWN, SHOWN_LETTERS = 3, 200  # sequences and letters of each that a notebook is shown
 AGAIN = "Run `selfattn-bio explain` again"
 
 
@@ -76,6 +79,16 @@ class Explanation:
 
     def __repr__(self) -> str:
         return f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, {self.letters.shape[1]} letters at most"
+
+    def _repr_html_(self) -> str:
+        """The first sequences as letter tracks, of long ones the beginning."""
+        tracks = "".join(
+            f"<div>{escape(name)}{f', letters 1 to {SHOWN_LETTERS} of {len(track)}' * (len(track) > SHOWN_LETTERS)}</div>"
+            + track_svg(track[:SHOWN_LETTERS], get_alphabet(self.alphabet).letters, label=f"letter track of {name}")
+            for name, track in ((self.ids[row], self.track(row)) for row in range(min(SHOWN, len(self))))
+        )
+        method = f"{escape(self.method)}{', a proposal' * self.proposal}"
+        return f'<div style="overflow-x:auto"><b>{escape(repr(self))}</b> ({method}){tracks}</div>'
 
     def __len__(self) -> int:
         return len(self.records)
@@ -141,18 +154,23 @@ class Explanation:
         say(f"{len(patterns)} motifs from {found.num_seqlets} seqlets of {len(self)} sequences{': ' * bool(found.note)}{found.note}")
         return build_motifs(patterns, self.records, known)
 
+    def track(self, row: int = 0) -> NDArray[np.float32]:
+        """What `plot` draws of one sequence, (length, A): the score of each letter in its own column, else 0; 0 where it is unknown."""
+        length = int(self.records["length"].iloc[row])
+        there = self.letters[row, :length, None] == np.frombuffer(get_alphabet(self.alphabet).letters.encode(), dtype=np.uint8)
+        heights = self.attention[row, :length, None] if self.proposal else self.hypothetical[row, :length]
+        return heights * there
+
     def plot(self, row: int = 0) -> Figure:
         """Draw one sequence: each letter as tall as its score, upwards where it speaks for what is explained, in units of the output.
 
         A letter's score is its hypothetical one: how much higher the logit is for it than for the mean of the letters there. Of a proposal
         it is the attention.
         """
-        length, alphabet = int(self.records["length"].iloc[row]), get_alphabet(self.alphabet).letters
-        there = self.letters[row, :length, None] == np.frombuffer(alphabet.encode(), dtype=np.uint8)  # (length, A)
-        figure = Figure(figsize=(1 + 0.12 * length, 1.8), layout="constrained")
+        track = self.track(row)
+        figure = Figure(figsize=(1 + 0.12 * len(track), 1.8), layout="constrained")
         axes = figure.subplots()
-        heights = self.attention[row, :length, None] if self.proposal else self.hypothetical[row, :length]
-        draw_letters(heights * there, axes, alphabet)
+        draw_letters(track, axes, get_alphabet(self.alphabet).letters)
         axes.set(title=self.ids[row], xlabel="letter of the sequence", ylabel=f"{self.method}, a proposal" if self.proposal else "logits")
         return figure
 

@@ -5,6 +5,7 @@ Hides: glyph outlines. Colours are those of Okabe and Ito, told apart with any c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 import matplotlib as mpl
@@ -30,7 +31,7 @@ def information_content(ppm: ArrayLike) -> np.ndarray:
     ppm
         Probabilities, shape (width, letters), rows summing to 1.
     """
-    p = _checked(ppm, "ppm")
+    p = checked(ppm, "ppm")
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log2(p), 0.0).sum(axis=1)
     return np.log2(p.shape[1]) - entropy
@@ -55,16 +56,21 @@ def draw_logo(ppm: ArrayLike, ax: Axes, letters: str = "ACGT") -> None:
     ----------
     Schneider and Stephens 1990, Sequence logos.
     """
-    p = _checked(ppm, "ppm", letters)
+    heights, bits = logo_heights(ppm, letters), float(np.log2(len(letters)))
+    _style(ax, len(heights), (0.0, bits))
+    ax.set_yticks([0, bits / 2, bits])
+    ax.set_ylabel("bits")
+    _draw_stacks(heights, ax, letters, bits)
+
+
+def logo_heights(ppm: ArrayLike, letters: str) -> np.ndarray:
+    """Bits of each letter of a logo, (width, letters). Raises ValueError as `draw_logo`."""
+    p = checked(ppm, "ppm", letters)
     if not np.allclose(p.sum(axis=1), 1, atol=1e-3) or (p < 0).any():
         raise ValueError(
             f"rows of ppm must be probabilities that sum to 1, got a sum of {p.sum(axis=1)[np.argmax(np.abs(p.sum(axis=1) - 1))]:.3g}"
         )
-    bits = float(np.log2(len(letters)))
-    _style(ax, len(p), (0.0, bits))
-    ax.set_yticks([0, bits / 2, bits])
-    ax.set_ylabel("bits")
-    _draw_stacks(p * information_content(p)[:, None], ax, letters, bits)
+    return p * information_content(p)[:, None]
 
 
 def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int = 0) -> None:
@@ -84,7 +90,7 @@ def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int 
     ValueError
         If `scores` has not one column a letter, or holds a number that is not finite.
     """
-    s = _checked(scores, "scores", letters)
+    s = checked(scores, "scores", letters)
     high, low = np.maximum(s, 0).sum(axis=1).max(initial=0), np.minimum(s, 0).sum(axis=1).min(initial=0)
     span = (high - low) or 1.0
     _style(ax, len(s), (low - 0.03 * span, high + 0.03 * span), start)
@@ -93,23 +99,29 @@ def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int 
         _draw_stacks(np.where(sign * s > 0, s, 0.0), ax, letters, span, start)
 
 
-def _draw_stacks(heights: np.ndarray, ax: Axes, letters: str, span: float, start: int = 0) -> None:
+def stacks(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, float]]:
+    """Position, letter, bottom and height of each letter that can be seen on an axis of `span`; of (L, letters) heights of one sign."""
     for position, row in enumerate(heights):
         bottom = 0.0
         for letter in np.argsort(np.abs(row)):  # the tallest last, farthest from the axis
             if abs(row[letter]) > SMALLEST * span:
-                _draw_letter(letters[letter], start + position, bottom, row[letter], ax)
-            bottom += row[letter]
+                yield position, int(letter), bottom, float(row[letter])
+            bottom += float(row[letter])
+
+
+def _draw_stacks(heights: np.ndarray, ax: Axes, letters: str, span: float, start: int = 0) -> None:
+    for position, letter, bottom, height in stacks(heights, span):
+        _draw_letter(letters[letter], start + position, bottom, height, ax)
 
 
 def _draw_letter(letter: str, x: float, bottom: float, height: float, ax: Axes) -> None:
     """Fit a letter into [x, x + 1) times [bottom, bottom + height]; a negative height hangs it, still upright."""
     fit = Affine2D().scale(0.94, abs(height)).translate(x + 0.03, min(bottom, bottom + height))
-    ax.add_patch(PathPatch(_glyph(letter).transformed(fit), facecolor=COLOURS.get(letter, OTHER_COLOUR), linewidth=0))
+    ax.add_patch(PathPatch(glyph(letter).transformed(fit), facecolor=COLOURS.get(letter, OTHER_COLOUR), linewidth=0))
 
 
 @cache
-def _glyph(letter: str) -> Outline:
+def glyph(letter: str) -> Outline:
     """The letter's outline, stretched to the unit square."""
     outline = TextPath((0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
     box = outline.get_extents()
@@ -126,7 +138,7 @@ def _style(ax: Axes, width: int, limits: tuple[float, float], start: int = 0) ->
         ax.tick_params(axis="x", length=0, labelsize=mpl.rcParams["font.size"] * 0.8)
 
 
-def _checked(values: ArrayLike, name: str, letters: str | None = None) -> np.ndarray:
+def checked(values: ArrayLike, name: str, letters: str | None = None) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or (letters is not None and array.shape[1] != len(letters)):
         raise ValueError(f"{name} must have the shape (positions, {len(letters) if letters else 'letters'}), got {array.shape}")

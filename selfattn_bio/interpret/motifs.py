@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from selfattn_bio.interpret.formats import jaspar_text, meme_text, on_chromosome
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label, match_motifs
 from selfattn_bio.interpret.patterns import Pattern
+from selfattn_bio.interpret.svg import logo_svg
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 
@@ -37,6 +39,13 @@ class Motif(Pattern):
 
     def __repr__(self) -> str:
         return f"Motif {self.name} {self.consensus} of {self.num_sites} site{'s' * (self.num_sites != 1)}"
+
+    def _repr_html_(self) -> str:
+        sites = f"{self.num_sites} site{'s' * (self.num_sites != 1)}"
+        return f"<div><div><b>{escape(self.name)}</b> {escape(self.consensus)}, {sites}</div><div>{self._logo()}</div></div>"
+
+    def _logo(self) -> str:
+        return logo_svg(self.ppm, self.alphabet.letters, label=f"logo of {self.name}")
 
     @property
     def pwm(self) -> NDArray[np.float64]:
@@ -76,6 +85,16 @@ class MotifSet:
     def __repr__(self) -> str:
         names = ", ".join(f"{motif.name} {motif.consensus}" for motif in self) or "none"
         return f"MotifSet of {len(self)} motif{'s' * (len(self) != 1)}: {names}"
+
+    def _repr_html_(self) -> str:
+        """The table, a logo in each row."""
+        by_name = self.table.set_index("name")
+        heads = "".join(f"<th>{escape(str(column))}</th>" for column in ("name", "logo", *by_name))
+        rows = ""
+        for motif in self:
+            cells = "".join(f"<td>{escape(_cell(value))}</td>" for value in by_name.loc[motif.name])
+            rows += f"<tr><th>{escape(motif.name)}</th><td>{motif._logo()}</td>{cells}</tr>"
+        return f'<div style="overflow-x:auto"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
 
     def __len__(self) -> int:
         return len(self.motifs)
@@ -143,6 +162,12 @@ class MotifSet:
             (row,) = self.table[self.table["name"] == motif.name].to_dict("records")
             axes.set_title(f"{motif.name}  {match_label(row)}", loc="left", fontsize=9)
         return figure
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.3g}"
+    return str(value)
 
 
 def _written(text: str, path: str | Path | None) -> str:

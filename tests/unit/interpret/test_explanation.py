@@ -1,6 +1,7 @@
 """explain: strings or FASTA in, scores a letter out, whatever the lengths; folders; guided mutagenesis; attention as it is read."""
 
 import dataclasses
+from xml.dom.minidom import parseString
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from selfattn_bio import config
 from selfattn_bio.errors import OutputError, ResultsError
 from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.explanation import Explanation, explain
-from selfattn_bio.interpret.methods import AttnLRP, Guided
+from selfattn_bio.interpret.methods import AttnLRP, Guided, Received
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import Pattern
@@ -202,3 +203,32 @@ def test_no_motif_is_a_set_too(tmp_path):
     assert motifs.to_meme().startswith("MEME version 4")
     assert motifs.to_bed(tmp_path / "m.bed").empty
     assert len(motifs.plot().axes) == 1
+
+
+def test_motifs_show_themselves_with_logos_and_escaped():
+    motifs = motif_set()
+    table = motifs.table.assign(match="<b>Trl</b>", effect=[float("nan")])
+    html = dataclasses.replace(motifs, table=table)._repr_html_()
+    page = parseString(html)
+    assert [head.firstChild.data for head in page.getElementsByTagName("th")][:3] == ["name", "logo", "consensus"]
+    assert len(page.getElementsByTagName("tr")) == 2
+    assert [svg.getAttribute("aria-label") for svg in page.getElementsByTagName("svg")] == ["logo of motif_01"]
+    assert "&lt;b&gt;Trl&lt;/b&gt;" in html
+    assert "nan" not in html
+    one = motifs["motif_01"]._repr_html_()
+    assert len(parseString(one).getElementsByTagName("svg")) == 1
+    assert "2 sites" in one
+    assert "<svg" not in MotifSet((), motifs.table[:0], motifs.records)._repr_html_()
+
+
+def test_an_explanation_shows_its_first_sequences_escaped_and_short():
+    explanation = explain(scorer_of(), ["ACGTTGCA" * 50, *SEQUENCES], method=AttnLRP())
+    named = dataclasses.replace(explanation, records=explanation.records.assign(id=["<i>", "b", "c", "d"]))
+    html = named._repr_html_()
+    svgs = parseString(html).getElementsByTagName("svg")
+    assert [svg.getAttribute("aria-label") for svg in svgs] == [f"letter track of {name}" for name in ("<i>", "b", "c")]
+    assert svgs[0].getAttribute("width") == "2000"
+    assert "&lt;i&gt;, letters 1 to 200 of 400" in html
+    assert "<i>" not in html
+    assert len(html) < 60_000
+    assert "Received, a proposal" in explain(scorer_of(), SEQUENCES, method=Received())._repr_html_().replace("received", "Received")

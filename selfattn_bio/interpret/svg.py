@@ -1,0 +1,103 @@
+"""Logos and letter tracks as SVG text, without a figure: fast where a track is long, and small where an object shows itself in a notebook.
+
+Hides: glyphs that are drawn once and placed many times. Heights, colours and which letter stands on top are those of `logos`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from html import escape
+
+import numpy as np
+from matplotlib.path import Path as Outline
+from numpy.typing import ArrayLike
+
+from selfattn_bio.interpret.logos import COLOURS, OTHER_COLOUR, checked, glyph, logo_heights, stacks
+
+WIDTH = 10  # px of a letter
+TICKS = 14  # px below the letters
+COMMANDS = {Outline.MOVETO: "M", Outline.LINETO: "L", Outline.CURVE3: "Q", Outline.CURVE4: "C", Outline.CLOSEPOLY: "Z"}
+
+
+def logo_svg(ppm: ArrayLike, letters: str = "ACGT", *, height: int = 60, label: str = "sequence logo") -> str:
+    """A motif as an `<svg>` element, as `logos.draw_logo` draws it: as tall as `height` px where a position has all its bits.
+
+    Parameters
+    ----------
+    ppm
+        Probabilities, shape (width, letters), rows summing to 1, columns in the order of `letters`.
+    letters
+        Of the alphabet.
+    height
+        px of log2(letters) bits.
+    label
+        What is read aloud in the picture's place.
+
+    Raises
+    ------
+    ValueError
+        If `ppm` has not one column a letter, or a row does not sum to 1.
+    """
+    return _svg(logo_heights(ppm, letters), letters, (0.0, math.log2(len(letters))), height, label, 0)
+
+
+def track_svg(scores: ArrayLike, letters: str = "ACGT", *, start: int = 0, height: int = 80, label: str = "letter track") -> str:
+    """A track as an `<svg>` element, as `logos.draw_letters` draws it; 10 px a letter, so that long ones are scrolled.
+
+    Parameters
+    ----------
+    scores
+        Shape (L, letters), any sign; for one sequence, non-zero in the column of its letter only.
+    letters
+        Of the alphabet.
+    start
+        Coordinate of the first letter, 0-based; numbers below the track count from 1, as in `draw_letters`.
+    height
+        px between the highest and the lowest stack.
+    label
+        What is read aloud in the picture's place.
+
+    Raises
+    ------
+    ValueError
+        If `scores` has not one column a letter, or holds a number that is not finite.
+    """
+    s = checked(scores, "scores", letters)
+    limits = (float(np.minimum(s, 0).sum(axis=1).min(initial=0)), float(np.maximum(s, 0).sum(axis=1).max(initial=0)))
+    return _svg(s, letters, limits, height, label, start)
+
+
+def _svg(heights: np.ndarray, letters: str, limits: tuple[float, float], height: int, label: str, start: int) -> str:
+    low, high = limits
+    span = (high - low) or 1.0
+    unit, zero = height / span, high / span * height  # px of 1, and where 0 stands
+    placed, drawn = [], set()
+    for sign in (1, -1):
+        for position, letter, bottom, tall in stacks(np.where(sign * heights > 0, heights, 0.0), span):
+            foot = zero - min(bottom, bottom + tall) * unit
+            fit = f"{0.94 * WIDTH:.4g} 0 0 {-abs(tall) * unit:.4g} {(position + 0.03) * WIDTH:.6g} {foot:.4g}"
+            placed.append((letter, fit))
+            drawn.add(letter)
+    # Ids are of the whole page: those of the same picture may meet, those of others must not.
+    own = "g" + hashlib.sha256(repr((placed, label, start)).encode()).hexdigest()[:8]
+    glyphs = "".join(
+        f'<path id="{own}{i}" fill="{COLOURS.get(letters[i], OTHER_COLOUR)}" d="{_outline(letters[i])}"/>' for i in sorted(drawn)
+    )
+    uses = "".join(f'<use href="#{own}{letter}" transform="matrix({fit})"/>' for letter, fit in placed)
+    width, every = len(heights) * WIDTH, 5 if len(heights) <= 40 else 10
+    numbers = [number for number in range(start + 1, start + len(heights) + 1) if number % every == 0 or number == start + 1]
+    ticks = "".join(
+        f'<text x="{(number - start - 0.5) * WIDTH:g}" y="{height + TICKS - 3}" text-anchor="middle">{number}</text>' for number in numbers
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" width="{width}" height="{height + TICKS}" '
+        f'viewBox="0 0 {width} {height + TICKS}" font-size="9" font-family="sans-serif" fill="#555"><defs>{glyphs}</defs>'
+        f'<path d="M0 {zero:.4g}H{width}" stroke="#888" stroke-width=".6"/>{uses}{ticks}</svg>'
+    )
+
+
+def _outline(letter: str) -> str:
+    """The glyph as an SVG path in the unit square, y upwards."""
+    segments = glyph(letter).iter_segments(curves=True)
+    return "".join(COMMANDS[code] + (" ".join(f"{x:.3g}" for x in points) if COMMANDS[code] != "Z" else "") for points, code in segments)

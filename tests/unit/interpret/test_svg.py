@@ -1,0 +1,67 @@
+"""Logos and tracks as SVG text: the same letters, colours and places as those drawn with matplotlib."""
+
+import re
+from xml.dom.minidom import Element, parseString
+
+import numpy as np
+import pytest
+
+from selfattn_bio.interpret.logos import COLOURS, OTHER_COLOUR
+from selfattn_bio.interpret.svg import TICKS, WIDTH, logo_svg, track_svg
+
+
+def letters_of(svg: str) -> list[tuple[str, int, float, float]]:
+    """(colour, position, foot, height) of each letter, px from the top."""
+    root: Element = parseString(svg).documentElement
+    colours = {path.getAttribute("id"): path.getAttribute("fill") for path in root.getElementsByTagName("path")}
+    found = []
+    for use in root.getElementsByTagName("use"):
+        _, _, _, tall, x, foot = map(float, re.findall(r"[-\d.e]+", use.getAttribute("transform").removeprefix("matrix")))
+        found.append((colours[use.getAttribute("href")[1:]], int(x // WIDTH), foot, -tall))
+    return found
+
+
+def test_letters_are_as_tall_as_their_bits_and_the_likeliest_stands_on_top() -> None:
+    found = letters_of(logo_svg([[1, 0, 0, 0], [0.25] * 4, [0, 0.5, 0.5, 0]], height=60))
+    assert found[0] == (COLOURS["A"], 0, 60, 60)
+    assert sorted(found[1:]) == sorted([(found[1][0], 2, 60, 15), (found[2][0], 2, 45, 15)])
+    assert {found[1][0], found[2][0]} == {COLOURS["C"], COLOURS["G"]}
+
+
+def test_a_track_hangs_what_is_negative_and_counts_from_one() -> None:
+    svg = track_svg([[3, 0, 0, 0], [0, 0, -1, 0]], start=8, height=80)
+    assert letters_of(svg) == [(COLOURS["A"], 0, 60, 60), (COLOURS["G"], 1, 80, 20)]
+    assert re.findall(r">(\d+)</text>", svg) == ["9", "10"]
+    assert f'width="{2 * WIDTH}" height="{80 + TICKS}"' in svg
+
+
+def test_a_track_of_a_thousand_letters_has_each_once() -> None:
+    rng = np.random.default_rng(0)
+    own = rng.integers(0, 4, 1000)
+    svg = track_svg(np.eye(4)[own] * rng.uniform(0.5, 1, (1000, 1)))
+    found = letters_of(svg)
+    assert [position for _, position, _, _ in found] == list(range(1000))
+    assert [colour for colour, *_ in found] == [COLOURS["ACGT"[letter]] for letter in own]
+    assert len(svg) < 100_000  # glyphs stand in it once
+
+
+def test_residues_of_protein() -> None:
+    assert letters_of(track_svg([[0.0] * 19 + [1.0]], "ACDEFGHIKLMNPQRSTVWY")) == [(OTHER_COLOUR, 0, 80, 80)]
+
+
+def test_pictures_on_one_page_share_no_glyph_and_labels_are_escaped() -> None:
+    first, second = logo_svg([[1, 0, 0, 0]]), logo_svg([[0, 0, 0, 1]], label='<b>"')
+    ids = [set(re.findall(r'id="(\w+)"', svg)) for svg in (first, second)]
+    assert ids[0].isdisjoint(ids[1])
+    assert "<b>" not in second
+
+
+def test_a_track_of_nothing_is_its_axis() -> None:
+    assert letters_of(track_svg(np.zeros((5, 4)))) == []
+
+
+def test_bad_matrices_are_named() -> None:
+    with pytest.raises(ValueError, match=r"^scores must have the shape \(positions, 4\), got \(3, 20\)$"):
+        track_svg(np.zeros((3, 20)))
+    with pytest.raises(ValueError, match=r"^rows of ppm must be probabilities that sum to 1, got a sum of 0.5$"):
+        logo_svg([[0.5, 0, 0, 0]])
