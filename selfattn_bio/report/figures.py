@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.report import plots
@@ -159,14 +161,37 @@ def motif_logos(results: Results) -> dict[str, str]:
     }
 
 
-def motif_profiles(results: Results) -> dict[str, str]:
-    """Motif name -> where its sites stand along the test records; empty for motifs without a site."""
-    found = site_positions(results.sites, results.records[results.records["split"] == "test"])
-    length = int(results.records["length"].max())
+def logo_pairs(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[str, str]]:
+    """Motif name -> two logos of the same width in one scale, of DNA matrices of the same frame."""
     return {
-        str(name): draw(f"profile_{i}", lambda ax, p=group["position"]: _bare_profile(p, length, ax), size=(1.5, 0.62))  # type: ignore[misc]
-        for i, (name, group) in enumerate(found.groupby("name"))
+        name: tuple(  # type: ignore[misc]
+            draw(f"{kind}_{i}", lambda ax, p=ppm: _bare_logo(p, ax, "ACGT"), size=(0.14 * len(ppm) + 0.3, 0.75))  # type: ignore[misc]
+            for kind, ppm in zip(("found", "match"), pair, strict=True)
+        )
+        for i, (name, pair) in enumerate(pairs.items())
     }
+
+
+def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
+    """Motif name -> where its sites stand along the test records, the tested window shaded; no entry for motifs without a site.
+
+    Parameters
+    ----------
+    motifs
+        name, window_start, window_end; negative ones count from the end, and are shaded where all records end at one letter.
+    """
+    test = results.records[results.records["split"] == "test"]
+    found = site_positions(results.sites, test)
+    length = int(test["length"].max())
+    windows = motifs.set_index("name")[["window_start", "window_end"]]
+    drawings = {}
+    for i, (name, group) in enumerate(found.groupby("name")):
+        window = windows.loc[name].to_numpy(dtype=float)
+        if window[0] < 0:
+            window = window + (length if (test["length"] == length).all() else np.nan)
+        paint = lambda ax, p=group["position"], w=window: _bare_profile(p, length, w, ax)  # noqa: E731
+        drawings[str(name)] = draw(f"profile_{i}", paint, size=(3.2, 1.0))
+    return drawings
 
 
 def _bare_logo(ppm: np.ndarray, ax: Axes, letters: str) -> None:
@@ -177,10 +202,13 @@ def _bare_logo(ppm: np.ndarray, ax: Axes, letters: str) -> None:
     ax.grid(False)
 
 
-def _bare_profile(positions: np.ndarray, length: int, ax: Axes) -> None:
+def _bare_profile(positions: np.ndarray, length: int, window: np.ndarray, ax: Axes) -> None:
     plots.draw_position_profile(positions, length, ax)
-    ax.set(xlabel="", ylabel="", yticks=[])
+    if not np.isnan(window).any():
+        ax.axvspan(*window, color=plots.BASELINE, alpha=0.35, linewidth=0, zorder=0)
+    ax.set(xlabel="", ylabel="sites")
     ax.set_xticks([0, length])
+    ax.yaxis.set_major_locator(MaxNLocator(2, integer=True))
     ax.tick_params(labelsize=6, length=2)
     ax.grid(False)
 

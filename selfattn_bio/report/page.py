@@ -17,12 +17,11 @@ from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q
 from selfattn_bio.model.card import used_files
-from selfattn_bio.report import figures, words
+from selfattn_bio.report import cards, figures, words
 from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import Results
 
 METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "accuracy": "accuracy", "f1": "F1", "brier": "Brier", "ece": "ECE"}
-VERDICT_ORDER = ("supported", "proposal", "contradicted")
 
 
 def write_report(results: Results, output: Path) -> None:
@@ -54,7 +53,7 @@ def render(results: Results, plots_folder: Path) -> str:
         control_note=words.control_note(results.controls, results.run.interpret.significance),
         supported=[] if results.motifs is None else words.supported(results.motifs),
         num_supported=0 if results.motifs is None else words.num_supported(results.motifs),
-        motifs=motif_rows(results),
+        motifs=cards.motif_rows(results),
         database=words.database_name(results.run.interpret.database),
         min_effect=MIN_EFFECT,
         min_p=2 / (RESAMPLES + 1),  # two-sided, the sample as it is among its flips
@@ -86,17 +85,6 @@ def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     valid = {"model": metrics["valid"]["model"], **metrics["valid"]["baselines"], **metrics["valid"]["controls"]}
     return [{"role": role, "name": words.classifier_name(name), "valid": valid[name], **entry} for role, name, entry in roles]
-
-
-def motif_rows(results: Results) -> list[dict[str, Any]]:
-    """Motifs as the page shows them, supported ones first and by falling effect within a verdict, each with its logo and profile."""
-    if results.motifs is None or results.motifs.empty:
-        return []
-    logos, profiles = figures.motif_logos(results), figures.motif_profiles(results)
-    table = results.motifs.assign(rank=results.motifs["verdict"].map({verdict: i for i, verdict in enumerate(VERDICT_ORDER)}))
-    table = table.sort_values(["rank", "effect"], ascending=[True, False], kind="stable")
-    rows: list[dict[str, Any]] = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-    return [{**row, "logo": logos.get(row["name"], ""), "profile": profiles.get(row["name"], "")} for row in rows]
 
 
 def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:

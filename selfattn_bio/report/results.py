@@ -21,7 +21,20 @@ from selfattn_bio.errors import ResultsError
 from selfattn_bio.interpret.formats import BED_COLUMNS, read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
 
-TEXT = ("id", "name", "consensus", "match", "verdict", "split", "reason")  # columns of the tables
+TEXT = (
+    "id",
+    "name",
+    "name_a",
+    "name_b",
+    "consensus",
+    "match",
+    "other_matches",
+    "verdict",
+    "split",
+    "reason",
+    "spacings",
+    "orientation",
+)  # columns
 Value = TypeVar("Value")
 
 
@@ -39,6 +52,8 @@ class Results:
         Name of a control -> its motifs.tsv, of those that were searched.
     sites
         seqlets.bed: a motif's sites on positives of test.
+    interactions
+        interactions.tsv, or None if `interactions` has not run.
     relevance
         Per position, (records, L), 0 where padded: `relevance` and `attention` received; None if `explain` has not run.
     audit
@@ -57,6 +72,7 @@ class Results:
     ppms: dict[str, NDArray[np.float64]]
     controls: dict[str, pd.DataFrame]
     sites: pd.DataFrame
+    interactions: pd.DataFrame | None
     relevance: dict[str, NDArray[np.float64]] | None
     audit: dict[str, Any] | None
 
@@ -90,6 +106,7 @@ def read_results(run: RunFile, folder: Path) -> Results:
         ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"])) if has_motifs else {},
         controls={name: read_file(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
         sites=read_file(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
+        interactions=read_file(pairs, read_table, "interactions") if (pairs := folder / "interactions.tsv").exists() else None,
         relevance=read_file(arrays, _per_position, "explain") if arrays.exists() else None,
         audit=read_audit(folder),
     )

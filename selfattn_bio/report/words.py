@@ -184,7 +184,12 @@ def odds(row: Mapping[str, Any]) -> str:
     """The odds ratio of a row of motifs.tsv, two digits of it; words where no negative has a hit, and it is the half added to that 0."""
     if not row["negatives_with_hit"]:
         return "positives only" if row["positives_with_hit"] else "no site"
-    return f"{TIMES}{float(format(row['odds_ratio'], '.2g')):,g} odds"
+    return f"{times(row['odds_ratio'])} odds"
+
+
+def times(ratio: float) -> str:
+    """`×26,000`, two digits of it."""
+    return f"{TIMES}{float(format(ratio, '.2g')):,g}"
 
 
 def num_supported(motifs: pd.DataFrame) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from selfattn_bio.config import Evaluation, RunFile
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+from selfattn_bio.interpret.interactions import COLUMNS as PAIRS
 
 LENGTH = 60
 SIDES = {"train": 40, "valid": 60, "test": 80}
@@ -24,6 +25,28 @@ MOTIFS = [
     ("motif_02", "TATNC", 44, "", np.nan, 0.02, 0.03, 1.4, 20, 14, 35, 0.04, -0.05, 0.12, 0.4, 0.5, 34, "proposal"),
     ("motif_03", "TATNC", 21, "Trl (MA0205.3)", 0.01, 1.0, 1.0, 0.5, 3, 6, 9, np.nan, np.nan, np.nan, np.nan, np.nan, 9, "proposal"),
 ]
+
+MORE_EVIDENCE = {  # of the first motif; the others are told nothing
+    **{"other_matches": "BEAF-32 (MA0529.3)", "matched_p": 1e-18, "matched_q": 2e-18, "matched_odds_ratio": 17.31},
+    **{"shuffled_p": 1e-9, "shuffled_q": 2e-9, "shuffled_odds_ratio": 12.0, "shuffled_with_hit": 3},
+    **{
+        "sufficiency": 0.02,
+        "sufficiency_low": -0.03,
+        "sufficiency_high": 0.07,
+        "sufficiency_p": 0.4,
+        "sufficiency_q": 0.4,
+        "stability": 0.5,
+    },
+    **{"position_p": 0.01, "position_q": 0.02, "window_start": -31, "window_end": -25, "window_hits": 9, "window_expected": 3.21},
+    **{"window_p": 0.004, "window_q": 0.008, "strand_plus": 0.6, "strand_low": 0.41, "strand_high": 0.77, "strand_p": 0.3, "strand_q": 0.3},
+    "agreement": 0.87,
+}
+INTERACTIONS = [
+    ("motif_01", "motif_02", 62, 62, 0.61, 0.42, 0.8, 0.001, 0.002, 0.002, 0.004, 1.21, 0.83, "3;40;12;7", 5, 10, 8.5, 0.001, 0.003,
+     "+-", 2.7, 0.001, 0.002, "supported"),
+    ("motif_01", "motif_03", 25, 22, -0.03, -0.09, 0.04, 0.4, np.nan, np.nan, np.nan, 0.9, 0.55, "9;8;8;0", 0, 5, 1.1, 0.7, 0.7,
+     "++", 1.1, 0.8, 0.8, "proposal"),
+]  # fmt: skip
 
 
 def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: list[tuple] = MOTIFS[1:2], prefix: str = "r") -> RunFile:
@@ -90,7 +113,10 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     }
     pd.DataFrame(history).to_csv(folder / "model" / "history.csv", index=False)
 
-    pd.DataFrame(motifs, columns=COLUMNS).to_csv(folder / "motifs.tsv", sep="\t", index=False)
+    table = pd.DataFrame(motifs, columns=COLUMNS)
+    more = pd.DataFrame([MORE_EVIDENCE], index=table.index[:1]).reindex(table.index)
+    table.join(more).to_csv(folder / "motifs.tsv", sep="\t", index=False)
+    pd.DataFrame(INTERACTIONS, columns=PAIRS).to_csv(folder / "interactions.tsv", sep="\t", index=False)
     pd.DataFrame(control_motifs, columns=COLUMNS).to_csv(folder / "variants" / "shuffled" / "motifs.tsv", sep="\t", index=False)
     (folder / "motifs.meme").write_text(meme([m[0] for m in motifs]))
     test = records[side == "test"]

@@ -203,3 +203,13 @@ def test_leakage_is_a_table_beside_its_limits(page: str) -> None:
         "length, test 60.000 61.500 +0.250 Cohen&#39;s d 0.003 K-S",
     }
     assert "3 test records have a near neighbour." in section
+
+
+def test_each_motif_has_a_card_and_one_search_covers_table_and_cards(page: str) -> None:
+    cards = re.findall(r'<article class="card" id="(card-\d)" data-search="([^"]+)">', page)
+    rows = re.findall(r'<tr data-search="([^"]+)"', page)
+    assert [name for name, _ in cards] == ["card-1", "card-2", "card-3"]
+    assert [search for _, search in cards] == rows
+    assert rows[0] == "motif_01 tatnc supported dref (ma1456.2)"
+    assert rows[1].endswith("none known")
+    assert "Dref (MA1456.2), best match, q&nbsp;=&nbsp;2e-08; also alike: BEAF-32 (MA0529.3)" in page

@@ -1,0 +1,180 @@
+"""One card a motif: what each test of its evidence found, in sentences, and its logo above that of the best match.
+
+Hides: how columns of motifs.tsv become answers, and how two logos are brought to one frame.
+The tests are those of docs/interpretation_evidence.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.signal import correlate2d
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.interpret.evidence import COLUMNS
+from selfattn_bio.interpret.interventions import MIN_EFFECT
+from selfattn_bio.interpret.matching import SHIPPED, match_label, open_database
+from selfattn_bio.report import figures, words
+from selfattn_bio.report.results import Results
+
+VERDICT_ORDER = ("supported", "proposal", "contradicted")
+YES, NO, REVERSE = "yes", "not shown", "the reverse"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a card. `answer` is YES, NO or REVERSE where a test gives one, else empty."""
+
+    question: str
+    answer: str
+    figures: str
+
+
+def motif_rows(results: Results) -> list[dict[str, Any]]:
+    """Motifs as the page shows them, supported ones first, by falling effect within a verdict: their columns, logos and findings."""
+    if results.motifs is None or results.motifs.empty:
+        return []
+    # A table of a release before a test was there has no column of it: not told, as a missing figure.
+    table = results.motifs.reindex(columns=list(dict.fromkeys([*results.motifs.columns, *COLUMNS, "agreement", "other_matches"])))
+    table = table.assign(rank=table["verdict"].map({verdict: i for i, verdict in enumerate(VERDICT_ORDER)}))
+    table = table.sort_values(["rank", "effect"], ascending=[True, False], kind="stable").fillna({"other_matches": ""})
+    rows: list[dict[Any, Any]] = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    logos, profiles = figures.motif_logos(results), figures.motif_profiles(results, table)
+    pairs = match_logos(results, rows)
+    test = results.metrics["test"]
+    counts = int(test["positives"]), int(test["n"] - test["positives"])
+    return [
+        {
+            **row,
+            "logo": logos.get(row["name"], ""),
+            "profile": profiles.get(row["name"], ""),
+            "pair": pairs.get(row["name"], ()),
+            "search": " ".join(str(row[key]) for key in ("name", "consensus", "verdict")).lower() + " " + _known(row).lower(),
+            "findings": (found := findings(row, counts, results.run, results.corpus["alphabet"]))[0],
+            "untold": found[1],
+        }
+        for row in rows
+    ]
+
+
+def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alphabet: str = "dna") -> tuple[list[Finding], list[str]]:
+    """What the tests of a motif found, and the questions that could not be told.
+
+    Parameters
+    ----------
+    row
+        Of motifs.tsv, all columns of `interpret.evidence.COLUMNS` and agreement; figures may be missing.
+    counts
+        Positives and negatives of test.
+    run
+        Its significance decides what counts as shown.
+    alphabet
+        Protein has neither GC content nor strands.
+    """
+    positives, negatives = counts
+    alike = "GC content and length" if alphabet == "dna" else "length"
+    order = "in an order that keeps neighbours (dinucleotides)" if alphabet == "dna" else "in another order"
+    level = run.interpret.significance
+
+    def span(name: str, digits: int = 2) -> str:
+        return words.interval({"low": row[f"{name}_low"], "high": row[f"{name}_high"]}, digits, sign=True)
+
+    def answer(name: str, value: float = 1.0, least: float = 0.0) -> str:
+        clear = row[f"{name}_q"] < level and abs(value) >= least
+        return (YES if value > 0 else REVERSE) if clear else NO
+
+    def q(name: str) -> str:
+        return f"q = {words.p_value(row[f'{name}_q'])}"
+
+    lines: list[tuple[str, str, Any]] = [  # the column that must be there, question, what makes the line
+        ("enrichment_q", "More often in positives than in negatives?", lambda: (
+            answer("enrichment"),
+            f"{words.odds(row)}: in {row['positives_with_hit']:.0f} of {positives} positives and "
+            f"{row['negatives_with_hit']:.0f} of {negatives} negatives; {q('enrichment')}.")),
+        ("matched_q", f"Also than in negatives of the same {alike}?", lambda: (
+            answer("matched"), f"{words.times(row['matched_odds_ratio'])} odds; {q('matched')}.")),
+        ("shuffled_q", "More than the letters alone would give?", lambda: (
+            answer("shuffled"),
+            f"{words.times(row['shuffled_odds_ratio'])} odds against the same positives with their letters {order}, of which "
+            f"{row['shuffled_with_hit']:.0f} of {positives} hold a hit; {q('shuffled')}.")),
+        ("effect_q", "Does the model use it?", lambda: (
+            answer("effect", row["effect"], MIN_EFFECT),
+            f"Shuffling its sites changes the log-odds of a positive by {words.figure(-row['effect'], 2, sign=True)}, so they are worth "
+            f"{words.figure(row['effect'], 2, sign=True)} ({span('effect')}) beyond sites nearby, in {row['effect_records']:.0f} records; "
+            f"{q('effect')}.")),
+        ("sufficiency_q", "Is one site enough by itself?", lambda: (
+            answer("sufficiency", row["sufficiency"]),
+            f"One site put into a shuffled record changes its log-odds by {words.figure(row['sufficiency'], 2, sign=True)} "
+            f"({span('sufficiency')}); {q('sufficiency')}.")),
+        ("stability", "Do all networks of the model use it?", lambda: (
+            "", f"{row['stability']:.0%} of its members do, each by itself.")),
+        ("position_q", "Does it keep to a place?", lambda: (
+            answer("position"), f"Best sites against any place alike: {q('position')}.")),
+        ("window_q", f"Is it gathered at {window_name(row)}?", lambda: (
+            answer("window"),
+            f"{row['window_hits']:.0f} best sites stand there, {words.figure(row['window_expected'], 1)} were expected; {q('window')}.")),
+        ("strand_q", "Does it keep to a strand?", lambda: (
+            (YES if row["strand_q"] < level else NO),
+            f"{row['strand_plus']:.0%} of best sites are on + ({row['strand_low']:.0%} to {row['strand_high']:.0%}); {q('strand')}.")),
+        ("agreement", "Do two methods of explanation look at the same sites?", lambda: (
+            "", f"Rank correlation {words.figure(row['agreement'], 2)}: 1 is full agreement, 0 none.")),
+    ]  # fmt: skip
+    told = [Finding(question, *make()) for column, question, make in lines if not pd.isna(row[column])]
+    not_for_protein = {"strand_q"} if alphabet != "dna" else set()
+    return told, [question for column, question, _ in lines if pd.isna(row[column]) and column not in not_for_protein]
+
+
+def window_name(row: Mapping[Any, Any]) -> str:
+    """`letters 99 to 109`, `31 to 25 letters before the end`; `one place` where there is no window."""
+    start, end = row["window_start"], row["window_end"]
+    if pd.isna(start):
+        return "one place"
+    return f"{-start:.0f} to {-end:.0f} letters before the end" if start < 0 else f"letters {start:.0f} to {end:.0f}"
+
+
+def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:
+    """Motif name -> its logo and that of its match in one frame, of motifs whose match counts and is of a database that ships."""
+    database = results.run.interpret.database
+    known = {row["name"]: row["match"] for row in rows if match_label(row)}
+    if not known or not database.startswith(SHIPPED):
+        return {}
+    motifs = open_database(database)
+    found = {name: aligned(results.ppms[name], motifs[label]) for name, label in known.items() if label in motifs}
+    return figures.logo_pairs(found)
+
+
+def aligned(ppm: NDArray[np.float64], match: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both matrices in one frame: `match` on the strand and at the offset where it is most alike, both filled with rows of no information.
+
+    Parameters
+    ----------
+    ppm, match
+        Shapes (w, 4) and (v, 4).
+
+    Returns
+    -------
+    Two of shape (width of the frame, 4).
+    """
+    empty = 1 / ppm.shape[1]
+    turns = [match, match[::-1, ::-1]]
+    # Row i of the correlation: the first row of `turned` stands at row i - (len(turned) - 1) of `ppm`.
+    alike = [correlate2d(ppm - empty, turned - empty, mode="full")[:, ppm.shape[1] - 1] for turned in turns]
+    best = int(alike[1].max() > alike[0].max())
+    offset = int(alike[best].argmax()) - (len(match) - 1)
+    first, last = min(0, offset), max(len(ppm), offset + len(match))
+
+    def framed(matrix: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+        frame = np.full((last - first, matrix.shape[1]), empty)
+        frame[at - first : at - first + len(matrix)] = matrix
+        return frame
+
+    return framed(ppm, 0), framed(turns[best], offset)
+
+
+def _known(row: Mapping[Any, Any]) -> str:
+    return str(row["match"]) if match_label(row) else "none known"

@@ -1,0 +1,68 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.report.cards import NO, REVERSE, YES, Finding, aligned, findings, motif_rows
+from selfattn_bio.report.results import Results, read_results
+
+TIMES, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]) -> Results:
+    folder = tmp_path_factory.mktemp("cards") / "small"
+    return read_results(results_maker(folder), folder)
+
+
+def test_each_test_is_a_question_with_its_answer_interval_and_q(results: Results) -> None:
+    first = motif_rows(results)[0]
+    found = {line.question: line for line in first["findings"]}
+    assert list(found.values())[:2] == [
+        Finding(
+            "More often in positives than in negatives?", YES, f"{TIMES}19 odds: in 30 of 40 positives and 2 of 40 negatives; q = 3e-20."
+        ),
+        Finding("Also than in negatives of the same GC content and length?", YES, f"{TIMES}17 odds; q = 2e-18."),
+    ]
+    assert "worth +0.81 (+0.62 to +1.01) beyond sites nearby, in 32 records; q = 0.002." in found["Does the model use it?"].figures
+    enough = found["Is one site enough by itself?"]
+    assert (enough.answer, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4." in enough.figures) == (NO, True)
+    window = found["Is it gathered at 31 to 25 letters before the end?"]
+    assert window == Finding(window.question, YES, "9 best sites stand there, 3.2 were expected; q = 0.008.")
+    assert found["Does it keep to a strand?"].figures == "60% of best sites are on + (41% to 77%); q = 0.3."
+    assert first["untold"] == []
+
+
+def test_an_effect_that_is_small_is_not_shown_and_a_negative_one_is_the_reverse(results: Results) -> None:
+    row = motif_rows(results)[0]
+
+    def answer(effect: float) -> str:
+        lines, _ = findings(row | {"effect": effect}, (40, 40), results.run)
+        return next(line.answer for line in lines if line.question == "Does the model use it?")
+
+    assert [answer(value) for value in (0.3, 0.05, -0.3)] == [YES, NO, REVERSE]
+
+
+def test_what_could_not_be_told_is_named(results: Results) -> None:
+    last = motif_rows(results)[-1]
+    assert "Does the model use it?" in last["untold"]
+    assert [line.question for line in last["findings"]] == ["More often in positives than in negatives?"]
+    _, untold = findings(last, (40, 40), results.run, "protein")
+    assert "Does it keep to a strand?" not in untold
+    assert "Also than in negatives of the same length?" in untold
+
+
+def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
+    rng = np.random.default_rng(0)
+    motif = rng.dirichlet(np.full(4, 0.1), size=6)
+    longer = np.concatenate([rng.dirichlet(np.full(4, 5.0), size=2), motif])
+    ours, theirs = aligned(motif, longer[::-1, ::-1])
+    assert ours.shape == theirs.shape == (8, 4)
+    np.testing.assert_allclose(ours[2:], motif)
+    np.testing.assert_allclose(ours[:2], 0.25)
+    np.testing.assert_allclose(theirs, longer)
+
+
+def test_only_a_match_that_counts_has_its_logo_beside(results: Results) -> None:
+    assert [(row["name"], len(row["pair"])) for row in motif_rows(results)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 2)]
