@@ -59,6 +59,7 @@ def render(results: Results, plots_folder: Path) -> str:
         min_p=2 / (RESAMPLES + 1),  # two-sided, the sample as it is among its flips
         max_q=MATCH_Q,
         has_motifs=results.motifs is not None,
+        interactions=None if results.interactions is None else results.interactions.to_dict("records"),
         classifiers=classifier_rows(results.metrics),
         slices=slice_rows(results.metrics),
         performance=figures.performance(results, plots_folder),

@@ -41,8 +41,7 @@ def results_of(task: str, wildcards=None) -> list[str]:
     """
     match run_of(task).objective.kind:
         case "binary":
-            interactions = [f"results/{task}/interactions.tsv"] if run_of(task).data.alphabet == "dna" else []
-            return [f"results/{task}/report.html", *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS), *interactions]
+            return [f"results/{task}/report.html", *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS)]
         case "bins":
             return [f"results/{task}/report.html", f"results/{task}/audit.json"]
         case _:
@@ -141,7 +140,8 @@ def interpreted(wildcards) -> list[str]:
     """What the report of positives against negatives shows beside metrics: the motifs, those of controls, too."""
     if run_of(wildcards.task).objective.kind != "binary":
         return []
-    return [f"results/{wildcards.task}/motifs.tsv", f"results/{wildcards.task}/relevance", *control_motifs(wildcards)]
+    pairs = [f"results/{wildcards.task}/interactions.tsv"] if run_of(wildcards.task).data.alphabet == "dna" else []
+    return [f"results/{wildcards.task}/motifs.tsv", f"results/{wildcards.task}/relevance", *pairs, *control_motifs(wildcards)]
 
 
 def database_file(wildcards) -> list[str]:

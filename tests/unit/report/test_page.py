@@ -4,6 +4,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from selfattn_bio.config import RunFile
@@ -213,3 +214,17 @@ def test_each_motif_has_a_card_and_one_search_covers_table_and_cards(page: str) 
     assert rows[0] == "motif_01 tatnc supported dref (ma1456.2)"
     assert rows[1].endswith("none known")
     assert "Dref (MA1456.2), best match, q&nbsp;=&nbsp;2e-08; also alike: BEAF-32 (MA0529.3)" in page
+
+
+def test_pairs_of_motifs_are_told(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path)
+    page = page_of(tmp_path, run)
+    pairs = pd.read_csv(tmp_path / "interactions.tsv", sep="\t")
+    shown = page.partition('<section id="interactions">')[2].partition("</section>")[0]
+    for row in pairs.to_dict("records"):
+        assert f"{row['name_a']} and {row['name_b']}" in shown
+        assert f'<span class="verdict {row["verdict"]}">' in shown
+    pairs[:0].to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
+    assert "No two motifs stand together" in page_of(tmp_path, run)
+    (tmp_path / "interactions.tsv").unlink()
+    assert "Pairs of motifs were not looked for" in page_of(tmp_path, run)
