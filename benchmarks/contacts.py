@@ -36,7 +36,7 @@ from selfattn_bio.sequence.alphabet import PROTEIN
 QUICK = "--quick" in sys.argv[1:]
 FOLDER = Path("results/bench_contacts_quick" if QUICK else "results/bench_contacts")
 LENGTH, STATES = 60, len(PROTEIN.letters)
-FAMILIES, FITTED = 8, 3  # of which a regression is fitted on the first
+FAMILIES, FITTED = 6, 2  # of which a regression is fitted on the first
 SEQUENCES = 100 if QUICK else 1000  # of a family, trained on
 SAMPLED = 10 if QUICK else 50  # over which a family's map is the mean
 COUPLING, FIELD, SWEEPS = 1.0, 0.8, 60
@@ -46,11 +46,11 @@ RUN: dict[str, Any] = {
     "objective": {"kind": "masked", "fraction": 0.15},
     "tokens": {"k": 1},
     "model": {
-        **{"kind": "attention", "members": 1, "embed_dim": 96, "num_layers": 3, "num_heads": 6, "feedforward_dim": 192, "dropout": 0.0},
+        **{"kind": "attention", "members": 1, "embed_dim": 64, "num_layers": 2, "num_heads": 8, "feedforward_dim": 128, "dropout": 0.0},
         **{"stem": {"kind": "none"}, "position": {"kind": "learned", "max_length": LENGTH}},
     },
     "training": {
-        **{"max_steps": 10 if QUICK else 3000, "batch_size": 64, "learning_rate": 2e-3, "warmup_steps": 5 if QUICK else 200},
+        **{"max_steps": 10 if QUICK else 2000, "batch_size": 32, "learning_rate": 4e-3, "warmup_steps": 5 if QUICK else 200},
         **{"evaluate_every": 10 if QUICK else 500, "shift": 0, "label_smoothing": 0.0},
     },
 }

@@ -56,8 +56,9 @@ def run(arguments: argparse.Namespace) -> None:
     positives = test[test["label"] == 1]
     letters = [corpus.letters(int(row)) for row in positives.index]
     check_unseen(arguments.model, positives, letters, corpus.alphabet, corpus.assembly)
-    sites = model_sites(arguments.motifs, scorer, letters, settings.hit_p)
-    _say(f"{len(sites)} sites of {sites['name'].nunique()} motifs on {len(letters)} positives of test")
+    sites = model_sites(arguments.motifs, scorer, letters, settings.hit_p, settings.seed)
+    on = f"{sites['record'].nunique()} of {len(letters)} positives of test"
+    _say(f"the model looks at {len(sites)} sites of {sites['name'].nunique()} motifs, on {on}")
     table = weigh_interactions(
         sites,
         letters,

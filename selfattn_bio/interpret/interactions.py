@@ -36,6 +36,7 @@ Attention = Callable[[pd.DataFrame], NDArray[np.float64]]
 MIN_RECORDS = 20  # with both motifs
 MAX_RECORDS = 60  # of a pair of motifs, drawn at random, in which sites are taken out
 MAX_PAIRS = 20  # of motifs
+MAX_SEARCHED = 1000  # records with hits of two motifs, drawn at random, that are searched for what the model looks at
 COLUMNS = [
     *("name_a", "name_b", "records", "tested", "epistasis", "epistasis_low", "epistasis_high", "specific", "sites_p", "pairs_p", "p", "q"),
     *("attention", "closest", "spacings", "spacing_start", "spacing_end", "spacing_fold", "spacing_p", "spacing_q"),
@@ -77,7 +78,7 @@ def weigh_interactions(
     nearest = nearest[nearest.groupby(NAMES)["record"].transform("size") >= MIN_RECORDS]
     nearest = _proposed(nearest, attention)
     drawn = nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
-    drawn = drawn.join(epistasis(drawn, sites, sequences, log_odds, rng))
+    drawn = drawn.join(epistasis(drawn, sites, sequences, log_odds, rng, draws=1))
     by_name: dict[Any, pd.DataFrame] = dict(list(sites.groupby("name")))
     rows: list[dict[Any, Any]] = []
     for (name_a, name_b), group in nearest.groupby(NAMES):
@@ -125,13 +126,37 @@ def verdict(row: Mapping[Any, Any], significance: float) -> str:
     return "redundant" if row["q"] < significance and max(effects) <= -MIN_EFFECT else "proposal"
 
 
-def model_sites(motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters], hit_p: float) -> pd.DataFrame:
-    """Hits of the motifs of a MEME file that the model looks at: `hits.find_hits`, then `hits.relevant_hits` with AttnLRP's relevance."""
+def model_sites(motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters], hit_p: float, seed: int = 0) -> pd.DataFrame:
+    """Where motifs match and the model looks, in records that hold two of them.
+
+    Parameters
+    ----------
+    motifs
+        MEME text; that of no motif is a result, too.
+    scorer
+        The model, whose AttnLRP relevance says where it looks.
+    sequences
+        ASCII letters, one array a record. At most `MAX_SEARCHED` of those with hits of two motifs are searched.
+    hit_p
+        As of `hits.find_hits`.
+    seed
+        Of the draw of records.
+
+    Returns
+    -------
+    As of `hits.relevant_hits`.
+
+    Raises
+    ------
+    DatabaseError
+        If the file is no MEME text.
+    """
     ppms = read_meme(motifs, least=0)
     hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p)
-    records = sorted(set(hits["record"]))
-    relevance = dict(zip(records, attnlrp_importance(scorer, [sequences[record] for record in records]), strict=True))
-    return relevant_hits(hits, relevance)
+    several = np.flatnonzero(np.bincount(hits.drop_duplicates(["record", "name"])["record"], minlength=len(sequences)) > 1)
+    drawn = np.sort(np.random.default_rng(seed).permutation(several)[:MAX_SEARCHED])
+    relevance = dict(zip(drawn.tolist(), attnlrp_importance(scorer, [sequences[record] for record in drawn]), strict=True))
+    return relevant_hits(hits[hits["record"].isin(drawn)].reset_index(drop=True), relevance)
 
 
 def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:

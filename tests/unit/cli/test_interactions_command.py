@@ -1,5 +1,6 @@
 """`selfattn-bio interactions` as a user calls it."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_explain_motifs import MODEL, folder  # noqa: F401
@@ -16,8 +17,6 @@ def asked(motifs, output="pairs.tsv"):
 
 @pytest.mark.usefixtures("folder")
 def test_pairs_of_hits_on_positives_of_test(tmp_path, monkeypatch, capsys):
-    import numpy as np
-
     ppms = {name: np.eye(4)[DNA.codes(np.frombuffer(word, dtype=np.uint8))] for name, word in (("one", b"ACGT"), ("two", b"CCA"))}
     (tmp_path / "my.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 100)))
     monkeypatch.setattr(interactions, "MIN_RECORDS", 3)

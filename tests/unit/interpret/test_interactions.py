@@ -7,8 +7,10 @@ from test_explanation import CNN, SMALL, scorer_of
 
 from selfattn_bio.interpret import interactions
 from selfattn_bio.interpret.epistasis import epistasis, put, site_pairs, strands_log_odds
+from selfattn_bio.interpret.formats import meme_text
 from selfattn_bio.interpret.interactions import attention_between, verdict, weigh_interactions
 from selfattn_bio.interpret.spacing import spacing
+from selfattn_bio.sequence.alphabet import DNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}
 A, B = WORDS["alpha"], WORDS["beta"]
@@ -172,6 +174,22 @@ def test_of_many_pairs_those_are_tested_that_attend_to_each_other(monkeypatch):
     assert len(table) == 2
     assert ("beta", "gamma") in table.index
     assert table.loc[("beta", "gamma"), "attention"] > 1.5
+
+
+def test_records_with_two_motifs_are_searched(tmp_path, monkeypatch):
+    words = {"one": b"ACGTACGT", "two": b"GGCCAATT"}
+    (tmp_path / "my.meme").write_text(
+        meme_text({name: np.eye(4)[DNA.codes(np.frombuffer(word, np.uint8))] for name, word in words.items()}, dict.fromkeys(words, 100))
+    )
+    filler = b"TTTTGTTTTGTTTTG"
+    texts = [words["one"] + filler + words["two"]] * 5 + [words["one"] + filler * 2, filler * 3]
+    letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
+    monkeypatch.setattr(interactions, "relevant_hits", lambda hits, relevance: hits.assign(known=hits["record"].isin(relevance)))
+    sites = interactions.model_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)
+    assert sorted(set(sites["record"])) == [0, 1, 2, 3, 4]
+    assert sites["known"].all()
+    monkeypatch.setattr(interactions, "MAX_SEARCHED", 2)
+    assert interactions.model_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)["record"].nunique() == 2
 
 
 def test_attention_is_what_sites_give_each_other_alone_or_among_others():
