@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -213,7 +214,8 @@ def test_ctrl_c_stops_a_run_with_one_line_and_130(here):
     ends = "try: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit('a traceback')\n"
     Path("snakemake.py").write_text(begins + ends)  # found before the real one
     command = [sys.executable, "-m", "selfattn_bio.cli.main", "run", "train_mine"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a shell's jobs in the background begin deaf to it
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard) as process:
         assert process.stderr.readline() == "a step begins\n"
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to both
         assert process.stderr.read() == "selfattn-bio run: stopped; the same command goes on from where it was\n"
