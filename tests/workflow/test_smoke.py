@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
-INTERPRETATION = {"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 1, "train_smoke": 1}
+INTERPRETATION = {"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 2, "train_smoke": 1}
 METRICS = {"auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"}
 PLANTED = {"Dref": "ATCGAT", "Trl": "GAGAGA"}  # JASPAR's name of a planted site, and letters that each of its sites holds
 MOTIF_COLUMNS = {
@@ -197,8 +197,9 @@ def reverse_complement(letters: str) -> str:
     return letters.translate(str.maketrans("ACGT", "TGCA"))[::-1]
 
 
-def test_notebook_is_executed(results):
-    cells = json.loads((results / "motifs.ipynb").read_text())["cells"]
+@pytest.mark.parametrize("name", ["motifs", "attention", "scoring"])
+def test_notebooks_are_executed(results, name):
+    cells = json.loads((results / f"{name}.ipynb").read_text())["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in code)
     assert any(output["output_type"] == "display_data" for cell in code for output in cell["outputs"])
@@ -231,17 +232,17 @@ def test_interpret_reruns_interpretation_only(project, edit):
 
 def test_training_retrains(project, edit):
     edit("workflows/tasks/smoke.toml", "max_steps = ", "max_steps = 1")
-    assert planned(project) == INTERPRETATION | {"train": 3, "evaluate": 1}
+    assert planned(project) == INTERPRETATION | {"train": 3, "evaluate": 1, "notebook": 3}
 
 
 def test_a_variant_retrains_alone(project, edit):
     edit("workflows/tasks/smoke.toml", "hidden_dim = 32", "hidden_dim = 16")
-    assert planned(project) == {"train": 1, "evaluate": 1, "report": 1, "notebook": 1, "train_smoke": 1}
+    assert planned(project) == {"train": 1, "evaluate": 1, "report": 1, "notebook": 2, "train_smoke": 1}
 
 
 def test_evaluation_retrains_nothing(project, edit):
     edit("workflows/tasks/smoke.toml", "bootstraps = 200", "bootstraps = 100")
-    assert planned(project) == {"evaluate": 1, "report": 1, "notebook": 1, "train_smoke": 1}
+    assert planned(project) == {"evaluate": 1, "report": 1, "notebook": 2, "train_smoke": 1}
 
 
 def test_a_limit_of_the_audit_retrains_nothing(project, edit):
@@ -259,14 +260,14 @@ def test_whitespace_and_comments_rerun_nothing(project, edit):
 
 def test_other_sequences_rerun_everything(project, edit):
     edit("data/smoke/positives.fa", "", ">new chrom=chrA start=90000 end=90160 strand=+\n" + "ACGTTGCA" * 20 + "\n")
-    assert planned(project) == INTERPRETATION | {"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1}
+    assert planned(project) == INTERPRETATION | {"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1, "notebook": 3}
 
 
 # ------------------------------------------------------------------------------------------------ tasks and mistakes
 def test_a_new_run_file_is_a_new_target(fresh):
     assert planned(fresh, "train_mine") == {
         **{"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1},
-        **{"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 1, "train_mine": 1},
+        **{"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 3, "train_mine": 1},
     }
 
 
