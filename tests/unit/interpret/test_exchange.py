@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from Bio import motifs as bio
-from test_clusters import WORDS, planted
+from test_clusters_caller import WORDS, planted
 
 from selfattn_bio.errors import DatabaseError, OutputError, ResultsError
 from selfattn_bio.interpret.callers import Clusters
