@@ -21,7 +21,8 @@ SCRIPTS = Path(__file__).parent / "slurm"
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])  # where Debian has the daemons
 PROGRAMS = ("slurmctld", "slurmd", "srun", "sbatch", "scancel", "sinfo", "squeue", "munged")
 # What the profile says of real clusters, made small: a core a process, and Slurm asked often.
-SMALL = ["--set-threads", "train=1", "evaluate=1", "explain=1", "motifs=1", "--default-resources", "mem_mb=500", "runtime=30"]
+SMALL = ["--set-threads", *(f"{rule}=1" for rule in ("train", "evaluate", "explain", "motifs", "interactions"))]
+SMALL += ["--default-resources", "mem_mb=500", "runtime=30"]
 SMALL += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "10", "--nolock"]
 TWO_NODES = ("mpi: srun", "nodes: 2", "tasks: 2")  # what the profile has as a comment
 STEPS = 150  # long enough to be killed in the middle

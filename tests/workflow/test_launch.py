@@ -87,11 +87,21 @@ def profile(name: str) -> dict:
     return yaml.safe_load((ROOT / "profiles" / name / "config.yaml").read_text())
 
 
+def heavy_rules() -> set[str]:
+    """The rules that take all cores of --cores: each of them runs a model."""
+    rules = [part for file in ROOT.glob("workflows/rules/*.smk") for part in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]]
+    return {rule.partition(":")[0] for rule in rules if "threads: workflow.cores" in rule}
+
+
 def test_profile_of_one_gpu(project):
     gpu = profile("gpu")
     assert gpu["resources"] == {"gpu": 1}
-    assert gpu["set-resources"] == {rule: {"gpu": 1} for rule in ("train", "evaluate", "explain")}
+    assert gpu["set-resources"] == {rule: {"gpu": 1} for rule in heavy_rules()}
     assert training(project, "--workflow-profile", "profiles/gpu").startswith("selfattn-bio train ")
+
+
+def test_no_job_of_slurm_asks_for_all_cores_of_the_cluster():
+    assert {"train", "interactions"} <= heavy_rules() == set(profile("slurm")["set-threads"])
 
 
 @pytest.mark.parametrize("name", ["gpu", "slurm"])

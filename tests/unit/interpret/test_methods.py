@@ -221,8 +221,8 @@ def test_blocks_lose_what_their_replacement_loses():
     scorer = scorer_of(NO_STEM, k=1)
     letters = ascii_of("AAAACCCCGT")  # shuffling a block of one letter changes nothing
     (shuffled,) = Blocks(width=4, draws=3).scores(scorer, [letters], Target())
-    assert not shuffled[:8].any()
-    assert shuffled[8:].any()
+    np.testing.assert_allclose(shuffled[:8], 0, atol=1e-7)  # a batch of other size rounds otherwise
+    assert np.abs(shuffled[8:]).min() > 1e-5
     method = Blocks(width=4, by="random", draws=5, seed=2)
     (scores,) = method.scores(scorer, [letters], Target())
     rng = generator(2, letters)
