@@ -10,10 +10,10 @@ import pytest
 
 pytestmark = pytest.mark.long
 CODE = """
-import resource, sys
+import sys
 from selfattn_bio.cli.main import main
 assert main(sys.argv[1:]) == 0
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])  # ru_maxrss begins with that of the process which started this one
 """
 
 
@@ -29,7 +29,7 @@ def write(path: Path, number: int) -> Path:
 
 def peak_mb(*words: str) -> int:
     done = subprocess.run([sys.executable, "-c", CODE, *words], capture_output=True, text=True, check=True)
-    return int(done.stdout.splitlines()[-1])
+    return int(done.stdout.splitlines()[-1]) // 1024
 
 
 @pytest.mark.parametrize("command", ["score", "embed"])
@@ -41,7 +41,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, command):
         fasta = write(tmp_path / f"{number}.fa", number)
         peaks.append(peak_mb(command, "--model", "promoter", "--fasta", str(fasta), "--output", str(out)))
     print(f"{command}: peak {peaks[0]} MB for 10,000 records, {peaks[1]} MB for 100,000")
-    assert peaks[1] < peaks[0] + 30
+    assert peaks[1] < peaks[0] + 15
     rows = pd.read_csv(out, sep="\t", usecols=["logit"]) if command == "score" else pd.read_parquet(out, columns=["d0"])
     assert len(rows) == 100_000
     assert not list(tmp_path.glob(".out*"))
