@@ -24,7 +24,7 @@ from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.matching import open_database
-from selfattn_bio.interpret.methods import Guided, Method, Received, Scoring
+from selfattn_bio.interpret.methods import AttnLRPCopies, Method, Received, Scoring
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.readout import has_attention
 from selfattn_bio.interpret.refine import refine_patterns
@@ -74,7 +74,7 @@ class Explanation:
     attention: NDArray[np.float32]
     alphabet: str
     source: Mapping[str, str] = field(default_factory=dict)
-    method: str = Guided.name
+    method: str = AttnLRPCopies.name
     target: str = ""
 
     def __repr__(self) -> str:
@@ -215,8 +215,8 @@ class Explanation:
             with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded = cls(
                     *(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"], source),
-                    # Before there were several methods a folder did not name its own.
-                    **{name: about[name] for name in ("method", "target") if name in about},
+                    about["method"],
+                    about["target"],
                 )
         except FileNotFoundError as error:
             message = f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no {Path(error.filename).name}"
@@ -254,7 +254,7 @@ def explain(
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     method
-        One of `interpret.methods`, such as `Saturation()`; `Guided()` if not given.
+        One of `interpret.methods`, such as `Saturation()`; `AttnLRPCopies()` if not given.
     target
         Which output; needed of a model with several. Of one with outputs a token or place also which of them.
     say
@@ -270,7 +270,7 @@ def explain(
     """
     scorer = load_single(model)
     ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
-    return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), method=method or Guided(), target=target or Target(), say=say)
+    return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), method=method or AttnLRPCopies(), target=target or Target(), say=say)
 
 
 def explain_letters(
