@@ -46,17 +46,24 @@ class Explained:
     ----------
     records
         id, chrom, start, end, strand, split, logit, length, a row a record.
+    letters
+        (records, L) ASCII, padded with 0.
     relevance, attention
         (records, L) of each letter, never negative, 0 where padded; attention is what it received, a proposal.
     tracks
         (records, L, letters of the alphabet) float32, logits: the score of each letter in its own column, else 0; (records, L, 0) of a
         method that is a proposal.
+    maps
+        Row of a record -> edges (S + 1,) int64 letters, 0-based, and the weights of each layer (layers, S, S) in [0, 1], from row to
+        column; none of a model without attention.
     """
 
     records: pd.DataFrame
+    letters: NDArray[np.uint8]
     relevance: NDArray[np.float64]
     attention: NDArray[np.float64]
     tracks: NDArray[np.float32]
+    maps: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]
 
 
 @dataclass(frozen=True)
@@ -144,13 +151,17 @@ def read_audit(folder: Path) -> dict[str, Any] | None:
 def read_explained(folder: Path, alphabet: str) -> Explained:
     """The relevance folder, without what `interpret.explanation`, which writes it, brings along (torch)."""
     arrays = read_file(folder / "relevance.npz", _arrays, "explain")
+    maps = read_file(folder / "maps.npz", _arrays, "explain") if (folder / "maps.npz").exists() else {}
+    rows = sorted(int(name.removeprefix("edges_")) for name in maps if name.startswith("edges_"))
     letters, hypothetical = arrays["letters"], arrays["hypothetical"]
     own = letters[:, :, None] == np.frombuffer(get_alphabet(alphabet).letters.encode(), dtype=np.uint8)
     return Explained(
         records=read_file(folder / "records.parquet", pd.read_parquet, "explain"),
+        letters=letters,
         relevance=np.linalg.norm(hypothetical.astype(np.float64), axis=2),  # as `interpret.relevance.importance`
         attention=arrays["attention"].astype(np.float64),
         tracks=hypothetical * own if hypothetical.shape[2] else hypothetical,
+        maps={row: (maps[f"edges_{row}"], maps[f"weights_{row}"]) for row in rows},
     )
 
 
@@ -228,4 +239,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in ("letters", "hypothetical", "attention")}
+        return dict(arrays)
