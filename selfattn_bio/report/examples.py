@@ -29,7 +29,8 @@ class Example:
 def example_sites(results: Results) -> dict[str, list[Example]]:
     """Motif name -> the sites of its discovery whose letters have most relevance, most first, each read along the motif's strand.
 
-    Of a site that several explained records hold, the one where it has most relevance is shown. No entry for motifs without a site.
+    One a record, since sites of a repeat overlap; of a site that several records hold, the one where it has most relevance. No entry for
+    motifs without a site.
     """
     explained = results.explained
     if explained is None or not explained.tracks.shape[2]:
@@ -41,7 +42,7 @@ def example_sites(results: Results) -> dict[str, list[Example]]:
     up_to = np.pad(explained.relevance.cumsum(axis=1), ((0, 0), (1, 0)))  # (records, L + 1): that of all letters before
     record, start, end = (found[column].to_numpy(dtype=int) for column in ("record", "position", "end"))
     found = found.assign(relevance=up_to[record, end] - up_to[record, start]).sort_values("relevance", ascending=False, kind="stable")
-    shown = found.drop_duplicates("site").groupby("name", sort=False).head(COUNT)
+    shown = found.drop_duplicates("site").drop_duplicates(["name", "record"]).groupby("name", sort=False).head(COUNT)
     examples: dict[str, list[Example]] = {}
     for name, record, start, end, strand in shown[["name", "record", "position", "end", "strand"]].itertuples(index=False):
         about = explained.records.iloc[record]

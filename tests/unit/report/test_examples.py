@@ -3,6 +3,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from selfattn_bio.config import RunFile
@@ -24,6 +25,13 @@ def test_the_sites_of_most_relevance_are_shown_with_their_place_and_split(result
     assert first.place == "letters 21 to 25 of r0, + strand, train"
     assert re.findall(r">(-?\d+)</text>", first.svg) == ["-5", "0", "5", "10"]
     assert f'<rect x="{FLANK * WIDTH}" width="{5 * WIDTH}"' in first.svg
+
+
+def test_overlapping_sites_of_a_repeat_are_shown_once_a_record(results: Results) -> None:
+    shifted = results.discovery.assign(start=results.discovery["start"] + 1, end=results.discovery["end"] + 1)
+    twice = example_sites(replace(results, discovery=pd.concat([results.discovery, shifted], ignore_index=True)))
+    records = [example.place.split(" of ")[1] for example in twice["motif_01"]]
+    assert len(set(records)) == len(records) == COUNT
 
 
 def test_a_site_on_the_other_strand_is_turned_and_one_at_the_end_has_fewer_letters_beside_it(results: Results) -> None:

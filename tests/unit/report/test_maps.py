@@ -32,9 +32,7 @@ def test_weights_travel_as_bytes_with_the_letters_and_sites_of_their_record(resu
     (layer,) = data["layers"]
     shades = np.frombuffer(b64decode(layer["shades"]), dtype=np.uint8).reshape(2, 2)
     assert shades[0, 0] == 255
-    np.testing.assert_allclose(
-        shades / 255 * layer["top"], weights[0], atol=0.012
-    )  # the darkest are cut at a quantile
+    np.testing.assert_allclose(shades / 255 * layer["top"], weights[0], atol=0.012)  # the darkest are cut at a quantile
 
 
 def test_sequences_stand_by_falling_score(results: Results) -> None:
