@@ -46,7 +46,10 @@ GUE_MODEL: dict[str, Any] = {
         **{"evaluate_every": 400, "checkpoint_every": 400},
     },
 }
-STEPS = {"gue_tf1": 1600, "gue_tf4": 2400}
+OF_SET: dict[str, dict[str, Any]] = {
+    "gue_tf1": {"batch_size": 256, "learning_rate": 4e-3, "max_steps": 1000, "seeds": 3},
+    "gue_tf4": {"max_steps": 2400},
+}
 PUBLISHED = {
     "gue_tf1": "DNABERT-2 .761, DNABERT .701",
     "gue_tf4": "DNABERT-2 .774, DNABERT .710",
@@ -81,7 +84,7 @@ def judge_gue(name: str, bench: Path) -> dict[str, str]:
     for label, key in ((1, "positives"), (0, "negatives")):
         own = records[records["label"] == label]
         files[key] = write_fasta(FOLDER / name / f"{key}.fa.gz", own["id"], own["sequence"])
-    training = {**GUE_MODEL["training"], "max_steps": STEPS[name]}
+    training = {**GUE_MODEL["training"], **OF_SET[name]}
     run_file = prepare(name, {"data": files, **GUE_MODEL, "training": training, "variants": {}}, records)
     folders, corpus = trained(run_file), Corpus.open(run_file.with_name("corpus"))
     split = np.array(read_split(run_file.with_name("split.tsv"), corpus.records["id"]))

@@ -82,6 +82,8 @@ UNLEARNT = "unlearnt"  # whose pair is no interaction
 SEEDS, GATE, DATA_SEED = 5, 0.92, 0
 EXPLAINED, CONFIDENT = 150, 0.9  # positives of test: how many, and the least probability
 TOLD = 1000  # positives of train and valid that motifs are found in
+# As many sites of each of twenty motifs as of each of five: more records, more steps, more of them explained.
+LARGE = {"twenty": {"records": 60_000, "max_steps": 3000, "told": 3000}}
 COVERED = 0.5  # of a planted site
 MATCH_Q = 0.01
 PINNED = {  # sha256 of the final grammars
@@ -201,10 +203,11 @@ def prepare(base: Path, grammar: Path, quick: bool) -> None:
     """Data, corpus and split of a grammar, where they are not there."""
     text = grammar.read_text(encoding="utf-8")
     if not (base / "data").exists():
-        small = base / "small.toml"
-        small.parent.mkdir(parents=True, exist_ok=True)
-        small.write_text("records = 400\n" + text, encoding="utf-8")
-        command("simulate", "--quiet", small if quick else grammar, "--output", base / "data", "--seed", DATA_SEED)
+        sized = base / "grammar.toml"
+        sized.parent.mkdir(parents=True, exist_ok=True)
+        records = 400 if quick else LARGE.get(grammar.stem, {}).get("records")
+        sized.write_text(f"records = {records}\n{text}" if records else text, encoding="utf-8")
+        command("simulate", "--quiet", sized, "--output", base / "data", "--seed", DATA_SEED)
     if not (base / "split.tsv").exists():
         command("ingest", "--quiet", "--run-file", base / "data/task.toml", "--output", base / "corpus")
         command("split", "--quiet", "--run-file", base / "data/task.toml", "--corpus", base / "corpus", "--output", base / "split.tsv")
@@ -238,9 +241,11 @@ def finished(run: Run) -> Result:
 def write_run_file(run: Run) -> None:
     """The grammar's task with this seed and these labels."""
     values = read_run_file(run.base / "data/task.toml").model_dump(mode="json", exclude_unset=True)
-    values["training"] |= {"seed": run.seed, "labels": run.labels} | (QUICK if run.quick else {})
+    large = LARGE.get(run.grammar, {})
+    steps = QUICK if run.quick else {"max_steps": large["max_steps"]} if large else {}
+    values["training"] |= {"seed": run.seed, "labels": run.labels} | steps
     values["variants"] = {}
-    values["interpret"]["max_sequences"] = TOLD
+    values["interpret"] = values.get("interpret", {}) | {"max_sequences": large.get("told", TOLD)}
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / "run.toml").write_text(tomli_w.dumps(values), encoding="utf-8")
 

@@ -1124,7 +1124,7 @@ class Interpret(Section):
 
     database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME, JASPAR or TRANSFAC text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
-    method: Method = GuidedMethod()
+    method: Method = AttnLRPCopiesMethod()
     caller: Caller | None = Field(None, description="what finds motifs in relevance; modisco for DNA and clusters for protein if not given")
     max_motifs: Positive = 25
     max_seqlets: Positive = Field(20_000, description="that are grouped, those of highest relevance")

@@ -4,7 +4,8 @@ Takes [interpret] max_sequences of those positives of train and valid that the m
 least confident: the most confident alone are alike, and show one motif. Where the model calls fewer, it takes all of them and the
 positives of the next highest scores, and says how many were not called. Test is left for the evidence. Writes the
 relevance folder: the score of every letter at every position by [interpret] method (if not given: AttnLRP, measured by substitution at
-the most relevant positions), and raw attention beside it, as a proposal only.
+the most relevant positions), and raw attention beside it, as a proposal only: what each letter receives, and of the records with the
+highest, the middle and the lowest score the attention map of each layer.
 
 example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine/relevance
 """
@@ -42,8 +43,9 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import sha256_of
-    from selfattn_bio.interpret.explanation import SOURCE, check_output, explain_letters
+    from selfattn_bio.interpret.explanation import SOURCE, attention_maps, check_output, explain_letters
     from selfattn_bio.interpret.methods import build_method
+    from selfattn_bio.interpret.readout import has_attention
     from selfattn_bio.interpret.relevance import BATCH
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.scoring.scorer import load
@@ -71,7 +73,9 @@ def run(arguments: argparse.Namespace) -> None:
     columns = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]
     explanation = explain_letters(scorer, letters, records[columns], method=build_method(settings.method), say=say)
     provenance = read_provenance(arguments.model)
-    replace(explanation, source={key: provenance[key] for key in SOURCE}).save(arguments.output)
+    shown = {0, len(letters) // 2, len(letters) - 1} if has_attention(scorer) else set()  # records stand by falling score
+    maps = {row: attention_maps(scorer, letters[row]) for row in sorted(shown)}
+    replace(explanation, source={key: provenance[key] for key in SOURCE}, maps=maps).save(arguments.output)
     print(f"explain: wrote {arguments.output} in {time.monotonic() - start:.0f} s", flush=True)
 
 

@@ -138,24 +138,22 @@ def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame,
     relevance = dict(zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True))
     sites = relevant_hits(in_positives, relevance)
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
-    alike = agreement(
-        in_positives, relevance, _measured(scorer, {row: letters[row] for row in rows[:: 1 + len(rows) // COMPARED]}, settings)
-    )
+    alike = agreement(in_positives, relevance, _measured(scorer, {row: letters[row] for row in rows[:: 1 + len(rows) // COMPARED]}))
     evidence = evidence.assign(agreement=evidence["name"].map(alike).astype(float))
     return pd.concat([motifs.table, evidence.drop(columns="name")], axis=1), sites
 
 
-def _measured(scorer: Scorer, letters: Mapping[int, NDArray[np.uint8]], settings: Interpret) -> dict[int, NDArray[np.float32]]:
-    """Importance of each letter by the method of `explain`, to compare AttnLRP alone with."""
+def _measured(scorer: Scorer, letters: Mapping[int, NDArray[np.uint8]]) -> dict[int, NDArray[np.float32]]:
+    """Importance of each letter by guided mutagenesis, to compare AttnLRP with what substitutions do."""
     import pandas as pd
 
     from selfattn_bio.interpret.explanation import explain_letters
-    from selfattn_bio.interpret.methods import build_method
+    from selfattn_bio.interpret.methods import Guided
 
     if not letters:
         return {}
     records = pd.DataFrame({"id": list(letters)})
-    explanation = explain_letters(scorer, list(letters.values()), records, method=build_method(settings.method))
+    explanation = explain_letters(scorer, list(letters.values()), records, method=Guided())
     return dict(zip(letters, explanation.relevance, strict=True))
 
 

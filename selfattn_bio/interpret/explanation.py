@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,9 +25,9 @@ from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.matching import open_database
-from selfattn_bio.interpret.methods import Guided, Method, Received, Scoring
+from selfattn_bio.interpret.methods import AttnLRPCopies, Method, Received, Scoring
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
-from selfattn_bio.interpret.readout import has_attention
+from selfattn_bio.interpret.readout import AttentionMap, has_attention, read_letters
 from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.relevance import BATCH, importance
 from selfattn_bio.interpret.svg import track_svg
@@ -36,7 +37,8 @@ from selfattn_bio.scoring.scorer import Scorer, load_single
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 PLACE = ("chrom", "start", "end", "strand")
-ARRAYS, RECORDS, ABOUT = "relevance.npz", "records.parquet", "relevance.json"
+ARRAYS, RECORDS, ABOUT, MAPS = "relevance.npz", "records.parquet", "relevance.json", "maps.npz"
+MAP_BINS = 150  # stretches along a map's side, at most
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")  # of a model's provenance: whose relevance a folder holds
 SHOWN, SHOWN_LETTERS = 3, 200  # sequences and letters of each that a notebook is shown
 AGAIN = "Run `selfattn-bio explain` again"
@@ -66,6 +68,8 @@ class Explanation:
         Name of the method.
     target
         What was explained, as text; empty for the one output of positives against negatives.
+    maps
+        Row of a sequence -> its attention map of each layer, as `attention_maps` reads them; of the few that were chosen for it.
     """
 
     records: pd.DataFrame
@@ -74,8 +78,9 @@ class Explanation:
     attention: NDArray[np.float32]
     alphabet: str
     source: Mapping[str, str] = field(default_factory=dict)
-    method: str = Guided.name
+    method: str = AttnLRPCopies.name
     target: str = ""
+    maps: Mapping[int, Sequence[AttentionMap]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, {self.letters.shape[1]} letters at most"
@@ -183,7 +188,7 @@ class Explanation:
         write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 
     def save(self, folder: str | Path) -> None:
-        """Write the relevance folder: arrays, records, alphabet and source; `load` reads it back.
+        """Write the relevance folder: arrays, records, alphabet and source, and the maps where there are some; `load` reads it back.
 
         Raises
         ------
@@ -193,6 +198,10 @@ class Explanation:
         check_output(folder)
         with whole_folder(folder) as temporary:
             np.savez_compressed(temporary / ARRAYS, letters=self.letters, hypothetical=self.hypothetical, attention=self.attention)
+            if self.maps:
+                arrays: dict[str, Any] = {f"edges_{row}": layers[0].edges for row, layers in self.maps.items()}
+                arrays |= {f"weights_{row}": np.stack([layer.weights for layer in layers]) for row, layers in self.maps.items()}
+                np.savez_compressed(temporary / MAPS, **arrays)
             self.records.to_parquet(temporary / RECORDS, index=False)
             about = {"alphabet": self.alphabet, "method": self.method, "target": self.target, **self.source}
             (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
@@ -215,8 +224,9 @@ class Explanation:
             with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded = cls(
                     *(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"], source),
-                    # Before there were several methods a folder did not name its own.
-                    **{name: about[name] for name in ("method", "target") if name in about},
+                    about["method"],
+                    about["target"],
+                    maps=_read_maps(folder / MAPS),
                 )
         except FileNotFoundError as error:
             message = f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no {Path(error.filename).name}"
@@ -232,7 +242,36 @@ class Explanation:
 
 def check_output(folder: str | Path) -> None:
     """Whether a relevance folder may be written there, as `files.check_replaceable`."""
-    check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT), ABOUT)
+    check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT, MAPS), ABOUT)
+
+
+def _read_maps(path: Path) -> dict[int, list[AttentionMap]]:
+    if not path.exists():
+        return {}
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        rows = [int(name.removeprefix("edges_")) for name in arrays if name.startswith("edges_")]
+        return {row: [AttentionMap(arrays[f"edges_{row}"], layer) for layer in arrays[f"weights_{row}"]] for row in rows}
+
+
+def attention_maps(scorer: Scorer, letters: NDArray[np.uint8], bins: int = MAP_BINS) -> list[AttentionMap]:
+    """The attention map of each layer of one sequence, mean over heads, of the model's first member; a proposal.
+
+    Parameters
+    ----------
+    scorer
+        Whose network has attention (`readout.has_attention`).
+    letters
+        (L,) ASCII.
+    bins
+        Stretches along a map's side, at most.
+
+    Raises
+    ------
+    ValueError
+        If the network has no attention, as the CNN, or `bins` is not positive.
+    """
+    reading = read_letters(scorer, letters[None], [""])
+    return [reading.map(layer=layer, bins=bins) for layer in range(len(reading.layers[0]))]
 
 
 def explain(
@@ -254,7 +293,7 @@ def explain(
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     method
-        One of `interpret.methods`, such as `Saturation()`; `Guided()` if not given.
+        One of `interpret.methods`, such as `Saturation()`; `AttnLRPCopies()` if not given.
     target
         Which output; needed of a model with several. Of one with outputs a token or place also which of them.
     say
@@ -270,7 +309,7 @@ def explain(
     """
     scorer = load_single(model)
     ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
-    return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), method=method or Guided(), target=target or Target(), say=say)
+    return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), method=method or AttnLRPCopies(), target=target or Target(), say=say)
 
 
 def explain_letters(

@@ -16,6 +16,7 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 NUM_SITES = 100  # of a motif from a file that does not say: a pseudocount of a hundredth
 HIT_P = 2.5e-4  # 6 letters that all fit are a hit
+CHANCE = HIT_P / 10  # of a match and the relevance that it carries together
 COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
 PSEUDO_SITES = 1.0  # added to each row, spread over the letters, before a motif is scanned: a letter never seen is rare, not impossible
 
@@ -86,10 +87,12 @@ def _fimo(motifs: dict[str, NDArray[np.float64]], coded: NDArray[np.int8], hit_p
     return hits.assign(p_value=hits["p_value"] / excess)
 
 
-def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]], share: float = 0.9) -> pd.DataFrame:
+def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]], chance: float = CHANCE) -> pd.DataFrame:
     """Keep the hits that the model looks at.
 
-    A hit is kept if it carries more relevance than `share` of the windows of its width in its record.
+    A hit is kept if it carries more relevance than half of the windows of its width in its record, and if it is unlikely that a place
+    matches so well and carries so much: p of the match times the share of these windows that carry no less is below `chance`. So a match
+    of p 2.5e-4 must be in the most relevant tenth; a better one, beside others that are relevant too, may stand out less.
 
     Parameters
     ----------
@@ -97,15 +100,16 @@ def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32
         As of `find_hits`.
     relevance
         Record -> importance per letter, (L,), for each record with a hit.
-    share
-        In [0, 1).
+    chance
+        In (0, 1).
 
     Returns
     -------
-    `hits` with a column rank (share of the record's windows with less relevance), those with a rank above `share`.
+    `hits` with a column rank (share of the record's windows with less relevance), those that are kept.
     """
     ranks = relevance_ranks(hits, relevance)
-    return hits.assign(rank=ranks)[ranks > share].reset_index(drop=True)
+    kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < chance)
+    return hits.assign(rank=ranks)[kept].reset_index(drop=True)
 
 
 def relevance_ranks(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]]) -> NDArray[np.float64]:

@@ -73,7 +73,6 @@ reverse_complement = true
 
 [interpret]
 database = {database}
-method = {{ kind = "attnlrp_copies" }}  # with planted letters it found more of them than guided mutagenesis
 """
 
 

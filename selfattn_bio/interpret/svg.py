@@ -17,6 +17,7 @@ from selfattn_bio.interpret.logos import COLOURS, OTHER_COLOUR, checked, glyph, 
 
 WIDTH = 10  # px of a letter
 TICKS = 14  # px below the letters
+GROUND = "#e4eaf0"  # of shaded letters
 COMMANDS = {Outline.MOVETO: "M", Outline.LINETO: "L", Outline.CURVE3: "Q", Outline.CURVE4: "C", Outline.CLOSEPOLY: "Z"}
 
 
@@ -42,7 +43,15 @@ def logo_svg(ppm: ArrayLike, letters: str = "ACGT", *, height: int = 60, label: 
     return _svg(logo_heights(ppm, letters), letters, (0.0, math.log2(len(letters))), height, label, 0)
 
 
-def track_svg(scores: ArrayLike, letters: str = "ACGT", *, start: int = 0, height: int = 80, label: str = "letter track") -> str:
+def track_svg(
+    scores: ArrayLike,
+    letters: str = "ACGT",
+    *,
+    start: int = 0,
+    shaded: tuple[int, int] | None = None,
+    height: int = 80,
+    label: str = "letter track",
+) -> str:
     """A track as an `<svg>` element, as `logos.draw_letters` draws it; 10 px a letter, so that long ones are scrolled.
 
     Parameters
@@ -53,6 +62,8 @@ def track_svg(scores: ArrayLike, letters: str = "ACGT", *, start: int = 0, heigh
         Of the alphabet.
     start
         Coordinate of the first letter, 0-based; numbers below the track count from 1, as in `draw_letters`.
+    shaded
+        Letters [start, end) on a darker ground, such as those of a site, in the coordinates of `start`.
     height
         px between the highest and the lowest stack.
     label
@@ -65,10 +76,18 @@ def track_svg(scores: ArrayLike, letters: str = "ACGT", *, start: int = 0, heigh
     """
     s = checked(scores, "scores", letters)
     limits = (float(np.minimum(s, 0).sum(axis=1).min(initial=0)), float(np.maximum(s, 0).sum(axis=1).max(initial=0)))
-    return _svg(s, letters, limits, height, label, start)
+    return _svg(s, letters, limits, height, label, start, shaded)
 
 
-def _svg(heights: np.ndarray, letters: str, limits: tuple[float, float], height: int, label: str, start: int) -> str:
+def _svg(
+    heights: np.ndarray,
+    letters: str,
+    limits: tuple[float, float],
+    height: int,
+    label: str,
+    start: int,
+    shaded: tuple[int, int] | None = None,
+) -> str:
     low, high = limits
     span = (high - low) or 1.0
     unit, zero = height / span, high / span * height  # px of 1, and where 0 stands
@@ -85,6 +104,9 @@ def _svg(heights: np.ndarray, letters: str, limits: tuple[float, float], height:
         f'<path id="{own}{i}" fill="{COLOURS.get(letters[i], OTHER_COLOUR)}" d="{_outline(letters[i])}"/>' for i in sorted(drawn)
     )
     uses = "".join(f'<use href="#{own}{letter}" transform="matrix({fit})"/>' for letter, fit in placed)
+    ground = ""
+    if shaded is not None:
+        ground = f'<rect x="{(shaded[0] - start) * WIDTH}" width="{(shaded[1] - shaded[0]) * WIDTH}" height="{height}" fill="{GROUND}"/>'
     width, every = len(heights) * WIDTH, 5 if len(heights) <= 40 else 10
     numbers = [number for number in range(start + 1, start + len(heights) + 1) if number % every == 0 or number == start + 1]
     ticks = "".join(
@@ -93,7 +115,7 @@ def _svg(heights: np.ndarray, letters: str, limits: tuple[float, float], height:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" width="{width}" height="{height + TICKS}" '
         f'viewBox="0 0 {width} {height + TICKS}" font-size="9" font-family="sans-serif" fill="#555"><defs>{glyphs}</defs>'
-        f'<path d="M0 {zero:.4g}H{width}" stroke="#888" stroke-width=".6"/>{uses}{ticks}</svg>'
+        f'{ground}<path d="M0 {zero:.4g}H{width}" stroke="#888" stroke-width=".6"/>{uses}{ticks}</svg>'
     )
 
 

@@ -1,4 +1,4 @@
-"""One card a motif: what each test of its evidence found, in sentences, and its logo above that of the best match.
+"""One card a motif: what each test of its evidence found, in sentences, its logo above that of the best match, example sites.
 
 Hides: how columns of motifs.tsv become answers, and how two logos are brought to one frame.
 The tests are those of docs/interpretation_evidence.md.
@@ -20,6 +20,7 @@ from selfattn_bio.interpret.evidence import COLUMNS
 from selfattn_bio.interpret.interventions import MIN_EFFECT
 from selfattn_bio.interpret.matching import SHIPPED, match_label, open_database
 from selfattn_bio.report import figures, words
+from selfattn_bio.report.examples import example_sites
 from selfattn_bio.report.results import Results
 
 VERDICT_ORDER = ("supported", "proposal", "contradicted")
@@ -45,7 +46,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
     table = table.sort_values(["rank", "effect"], ascending=[True, False], kind="stable").fillna({"other_matches": ""})
     rows: list[dict[Any, Any]] = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
     logos, profiles = figures.motif_logos(results), figures.motif_profiles(results, table)
-    pairs = match_logos(results, rows)
+    pairs, examples = match_logos(results, rows), example_sites(results)
     test = results.metrics["test"]
     counts = int(test["positives"]), int(test["n"] - test["positives"])
     return [
@@ -54,6 +55,7 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
             "logo": logos.get(row["name"], ""),
             "profile": profiles.get(row["name"], ""),
             "pair": pairs.get(row["name"], ()),
+            "examples": examples.get(row["name"], []),
             "search": " ".join(str(row[key]) for key in ("name", "consensus", "verdict")).lower() + " " + _known(row).lower(),
             "findings": (found := findings(row, counts, results.run, results.corpus["alphabet"]))[0],
             "untold": found[1],

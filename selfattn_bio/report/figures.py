@@ -138,15 +138,14 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
                 draw("evidence", lambda ax: plots.draw_evidence(motifs, ax), folder, (SIZE[0], 1.0 + 0.16 * len(motifs))),
             )
         )
-    if results.relevance is not None:
-        attention, relevance = results.relevance["attention"], results.relevance["relevance"]
+    if (explained := results.explained) is not None:
         drawings.append(
             Drawing(
                 "attention",
                 "Raw attention (a proposal) beside relevance",
                 "Mean over the explained records. Relevance: how far the score hangs on a letter. Attention: how much it was looked at.",
                 "Raw attention is no explanation: a model attends to letters that change nothing. No motif or verdict here rests on it.",
-                draw("attention", lambda ax: plots.draw_attention_and_relevance(attention, relevance, ax), folder),
+                draw("attention", lambda ax: plots.draw_attention_and_relevance(explained.attention, explained.relevance, ax), folder),
             )
         )
     return drawings

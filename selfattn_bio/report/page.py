@@ -18,6 +18,7 @@ from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
 from selfattn_bio.interpret.matching import MATCH_Q
 from selfattn_bio.model.card import used_files
 from selfattn_bio.report import cards, figures, words
+from selfattn_bio.report.maps import attention_figures
 from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import Results
 
@@ -65,6 +66,8 @@ def render(results: Results, plots_folder: Path) -> str:
         performance=figures.performance(results, plots_folder),
         slice_figures=figures.slices(results, plots_folder),
         interpretation=figures.interpretation(results, plots_folder),
+        maps=(maps := attention_figures(results)),
+        attention_sentence=words.attention_sentence(results.run.model.kind, len(maps) > 0),
         audit=results.audit,
         leaks=[] if results.audit is None else leak_rows(results.audit),
         corpus=results.corpus,

@@ -39,6 +39,34 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
+class Explained:
+    """What `explain` found on some positives of train and valid.
+
+    Parameters
+    ----------
+    records
+        id, chrom, start, end, strand, split, logit, length, a row a record.
+    letters
+        (records, L) ASCII, padded with 0.
+    relevance, attention
+        (records, L) of each letter, never negative, 0 where padded; attention is what it received, a proposal.
+    tracks
+        (records, L, letters of the alphabet) float32, logits: the score of each letter in its own column, else 0; (records, L, 0) of a
+        method that is a proposal.
+    maps
+        Row of a record -> edges (S + 1,) int64 letters, 0-based, and the weights of each layer (layers, S, S) in [0, 1], from row to
+        column; none of a model without attention.
+    """
+
+    records: pd.DataFrame
+    letters: NDArray[np.uint8]
+    relevance: NDArray[np.float64]
+    attention: NDArray[np.float64]
+    tracks: NDArray[np.float32]
+    maps: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
 class Results:
     """What the commands before the report wrote.
 
@@ -52,10 +80,12 @@ class Results:
         Name of a control -> its motifs.tsv, of those that were searched.
     sites
         seqlets.bed: a motif's sites on positives of test.
+    discovery
+        discovery_seqlets.bed: the sites on records of train and valid that a motif was built from.
     interactions
         interactions.tsv, or None if `interactions` has not run.
-    relevance
-        Per position, (records, L), 0 where padded: `relevance` and `attention` received; None if `explain` has not run.
+    explained
+        The relevance folder, or None if `explain` has not run.
     audit
         audit.json, or None if `audit` has not run.
     """
@@ -72,8 +102,9 @@ class Results:
     ppms: dict[str, NDArray[np.float64]]
     controls: dict[str, pd.DataFrame]
     sites: pd.DataFrame
+    discovery: pd.DataFrame
     interactions: pd.DataFrame | None
-    relevance: dict[str, NDArray[np.float64]] | None
+    explained: Explained | None
     audit: dict[str, Any] | None
 
 
@@ -92,7 +123,6 @@ def read_results(run: RunFile, folder: Path) -> Results:
     has_motifs = motifs is not None and len(motifs) > 0
     controls = [name for name in run.variants if run.variant(name).is_control()]
     control_tables = {name: folder / "variants" / name / "motifs.tsv" for name in controls}
-    arrays = folder / "relevance" / "relevance.npz"
     return Results(
         folder=folder,
         run=run,
@@ -106,8 +136,9 @@ def read_results(run: RunFile, folder: Path) -> Results:
         ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"])) if has_motifs else {},
         controls={name: read_file(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
         sites=read_file(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
+        discovery=read_file(folder / "discovery_seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
         interactions=read_file(pairs, read_table, "interactions") if (pairs := folder / "interactions.tsv").exists() else None,
-        relevance=read_file(arrays, _per_position, "explain") if arrays.exists() else None,
+        explained=read_explained(folder / "relevance", corpus["alphabet"]) if (folder / "relevance").exists() else None,
         audit=read_audit(folder),
     )
 
@@ -115,6 +146,23 @@ def read_results(run: RunFile, folder: Path) -> Results:
 def read_audit(folder: Path) -> dict[str, Any] | None:
     """audit.json, or None if `audit` has not run."""
     return read_file(folder / "audit.json", read_json, "audit") if (folder / "audit.json").exists() else None
+
+
+def read_explained(folder: Path, alphabet: str) -> Explained:
+    """The relevance folder, without what `interpret.explanation`, which writes it, brings along (torch)."""
+    arrays = read_file(folder / "relevance.npz", _arrays, "explain")
+    maps = read_file(folder / "maps.npz", _arrays, "explain") if (folder / "maps.npz").exists() else {}
+    rows = sorted(int(name.removeprefix("edges_")) for name in maps if name.startswith("edges_"))
+    letters, hypothetical = arrays["letters"], arrays["hypothetical"]
+    own = letters[:, :, None] == np.frombuffer(get_alphabet(alphabet).letters.encode(), dtype=np.uint8)
+    return Explained(
+        records=read_file(folder / "records.parquet", pd.read_parquet, "explain"),
+        letters=letters,
+        relevance=np.linalg.norm(hypothetical.astype(np.float64), axis=2),  # as `interpret.relevance.importance`
+        attention=arrays["attention"].astype(np.float64),
+        tracks=hypothetical * own if hypothetical.shape[2] else hypothetical,
+        maps={row: (maps[f"edges_{row}"], maps[f"weights_{row}"]) for row in rows},
+    )
 
 
 def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
@@ -131,19 +179,22 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    One row for each site and record that holds it whole: name, position (first letter, 0-based, as the record reads).
+    One row for each site and record that holds it whole: name, site (row of `sites`), record (row of `records`), position (first letter,
+    0-based, as the record reads), strand (+ as the record reads).
     """
     located = records["chrom"].notna() & (records["chrom"] != "") & records["start"].notna()
     frame = pd.DataFrame(
         {
+            "row": np.arange(len(records)),
             "chrom": records["chrom"].where(located, records["id"]),
             "first": records["start"].where(located, 0).astype("int64"),
             "last": records["end"].where(located, records["length"]).astype("int64"),
             "turned": (located & (records["strand"] == "-")).astype(bool),
         }
     )
+    columns = ["name", "site", "record", "position", "strand"]
     pairs = []
-    for chrom, group in sites.groupby("chrom"):
+    for chrom, group in sites.assign(site=np.arange(len(sites))).groupby("chrom"):
         here = frame[frame["chrom"] == chrom].sort_values("first")
         if here.empty:
             continue
@@ -151,8 +202,9 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
         start, end = group["start"].to_numpy(), group["end"].to_numpy()
         site, record = np.nonzero((start[:, None] >= first) & (end[:, None] <= last))
         position = np.where(turned[record], last[record] - end[site], start[site] - first[record])
-        pairs.append(pd.DataFrame({"name": group["name"].to_numpy()[site], "position": position}))
-    return pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame({"name": [], "position": []})
+        found = group.iloc[site].assign(record=here["row"].to_numpy()[record], position=position)
+        pairs.append(found.assign(strand=np.where((found["strand"] == "-") == turned[record], "+", "-")))
+    return pd.concat(pairs, ignore_index=True)[columns] if pairs else pd.DataFrame(columns=columns)
 
 
 def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Value:
@@ -185,8 +237,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _per_position(path: Path) -> dict[str, NDArray[np.float64]]:
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as arrays:
-        # As `interpret.relevance.importance`, which would bring torch along.
-        importance = np.linalg.norm(arrays["hypothetical"].astype(np.float64), axis=2)
-        return {"relevance": importance, "attention": arrays["attention"].astype(np.float64)}
+        return dict(arrays)

@@ -13,14 +13,15 @@ SLURM = "slurmctld slurmd slurm-client munge"
 pytestmark = pytest.mark.skipif(Path("/etc/slurm/slurm.conf").exists(), reason="a Slurm is set up on this machine")
 
 
-def run(folder: Path, *, apt_works: bool, has_slurm: bool = False) -> list[str]:
-    """What it prints where each `make` prints its arguments, and apt-get what it installs."""
+def run(folder: Path, *, apt_works: bool, has_slurm: bool = False, npm_works: bool = True) -> list[str]:
+    """What it prints where each `make` prints its arguments, apt-get writes down what it installs, and npm what it fetches."""
     (folder / ".ci").mkdir()
     shutil.copy(CI, folder / ".ci/run")
     (folder / "bin").mkdir()
     programs = {
-        "make": 'echo "make $1, SELFATTN_SLURM_TEST=$SELFATTN_SLURM_TEST"',
+        "make": 'echo "make $1, SELFATTN_SLURM_TEST=$SELFATTN_SLURM_TEST"; echo "$SELFATTN_AXE" >> axe.txt',
         "apt-get": f'echo "apt-get $*" >> apt.txt; {"true" if apt_works else "exit 100"}',
+        "npm": f'echo "npm $*" >> npm.txt; exit {0 if npm_works else 1}',
         "dpkg-query": f"exit {0 if has_slurm else 1}",
     }
     for name, text in programs.items() | dict.fromkeys(("g++", "python3"), "true").items():
@@ -33,8 +34,14 @@ def run(folder: Path, *, apt_works: bool, has_slurm: bool = False) -> list[str]:
 
 def test_slurm_is_installed_and_its_test_is_run_last(tmp_path: Path) -> None:
     said = run(tmp_path, apt_works=True)
-    assert said == [f"Installing {SLURM}", *(f"make {name}, SELFATTN_SLURM_TEST=1" for name in ("check", "test", "test-long"))]
-    assert f"install -y -qq --no-install-recommends {SLURM}" in (tmp_path / "apt.txt").read_text()
+    assert said == [
+        "Installing chromium",
+        f"Installing {SLURM}",
+        *(f"make {name}, SELFATTN_SLURM_TEST=1" for name in ("check", "test", "test-long")),
+    ]
+    installed = (tmp_path / "apt.txt").read_text()
+    assert "install -y -qq --no-install-recommends chromium\n" in installed
+    assert f"install -y -qq --no-install-recommends {SLURM}" in installed
 
 
 def test_what_is_there_is_not_installed(tmp_path: Path) -> None:
@@ -44,5 +51,22 @@ def test_what_is_there_is_not_installed(tmp_path: Path) -> None:
 
 def test_without_apt_it_says_so_and_runs_the_rest(tmp_path: Path) -> None:
     said = run(tmp_path, apt_works=False)
+    assert "Chromium could not be installed: the tests of the page in it are skipped" in said
     assert "Slurm could not be installed: the test that starts one is skipped" in said
+    assert said[-1].startswith("make test-long")
+
+
+def test_axe_is_named_to_the_tests_and_removed(tmp_path: Path) -> None:
+    run(tmp_path, apt_works=True)
+    named = set((tmp_path / "axe.txt").read_text().splitlines())
+    (axe,) = {Path(line) for line in named}
+    assert axe.parts[-3:] == ("node_modules", "axe-core", "axe.min.js")
+    assert f"--prefix {axe.parents[2]} axe-core@4" in (tmp_path / "npm.txt").read_text()
+    assert not axe.parents[2].exists()
+
+
+def test_without_axe_it_says_so_and_runs_the_rest(tmp_path: Path) -> None:
+    said = run(tmp_path, apt_works=True, npm_works=False)
+    assert "axe-core could not be fetched: the test of the page with it is skipped" in said
+    assert set((tmp_path / "axe.txt").read_text().splitlines()) == {""}
     assert said[-1].startswith("make test-long")

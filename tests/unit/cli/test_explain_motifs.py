@@ -73,6 +73,8 @@ def test_relevance_is_of_the_model_it_is_judged_with(folder, capsys):
     assert motifs_of("relevance", "other") == 1
     message = "relevance must be of this model, corpus and split (weights_sha256 "
     own = Explanation.load("relevance")
+    assert (list(own.maps), own.records["logit"].is_monotonic_decreasing) == ([0, 6, 11], True)  # of the highest, the middle, the lowest
+    assert [len(layers) for layers in own.maps.values()] == [1, 1, 1]
     assert f"{message}{sha256_of('other/model.safetensors')[:12]}), got {own.source['weights_sha256'][:12]}. Run" in capsys.readouterr().err
     explain("model", folder / "p.fa").save("unknown")  # of whatever records
     assert motifs_of("unknown") == 1

@@ -84,7 +84,7 @@ def test_protein_has_one_strand_and_twenty_letters():
     for pattern in found.patterns:
         assert pattern.pfm.shape[1] == 20
         assert (pattern.seqlets["strand"] == "+").all()
-        assert 140 <= pattern.num_sites <= 152
+        assert 140 <= pattern.num_sites <= 156  # of 150, and a few like it by chance
     turned = letters_of(PROTEIN.letters.encode())[19 - PROTEIN.codes(letters)][:, ::-1]
     both = Clusters().call(np.concatenate([letters, turned]), np.concatenate([scores, scores[:, ::-1, ::-1]]), PROTEIN)
     assert len(both.patterns) == 4  # what would be the other strand of DNA is another motif

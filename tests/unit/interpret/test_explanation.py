@@ -11,11 +11,12 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.errors import OutputError, ResultsError
 from selfattn_bio.interpret.callers import Modisco
-from selfattn_bio.interpret.explanation import Explanation, explain
+from selfattn_bio.interpret.explanation import Explanation, attention_maps, explain
 from selfattn_bio.interpret.methods import AttnLRP, Guided, Received
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import Pattern
+from selfattn_bio.interpret.readout import read_attention
 from selfattn_bio.interpret.relevance import centred, gradient_scores, importance
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import build_network
@@ -83,7 +84,7 @@ def test_mutated_positions_hold_what_substitution_does():
     rest = np.setdiff1d(np.arange(len(letters)), chosen)
     scale = np.linalg.norm(scores[chosen]) / np.linalg.norm(guess[chosen])
     np.testing.assert_allclose(scores[rest], guess[rest] * scale, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(explain(scorer, SEQUENCES[:1]).hypothetical[0], scores, atol=1e-6)
+    np.testing.assert_allclose(explain(scorer, SEQUENCES[:1], method=Guided()).hypothetical[0], scores, atol=1e-6)
     np.testing.assert_allclose(explain(scorer, SEQUENCES[:1], method=AttnLRP()).hypothetical[0], guess, atol=1e-6)
     (full,) = Guided(1.0).scores(scorer, [letters], Target())
     np.testing.assert_allclose(full, centred(substitution_effects(scorer, [letters], [np.arange(len(letters))], Target())[0]), atol=1e-6)
@@ -114,6 +115,27 @@ def test_a_relevance_folder_comes_back(tmp_path):
     assert loaded.alphabet == "dna"
     for field in ("letters", "hypothetical", "attention"):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(explanation, field))
+
+
+def test_maps_come_back_with_the_relevance_folder(tmp_path):
+    scorer = scorer_of()
+    letters = np.frombuffer(SEQUENCES[0].encode(), dtype=np.uint8)
+    maps = attention_maps(scorer, letters, bins=5)
+    reading = read_attention(scorer, SEQUENCES[:1])
+    assert len(maps) == len(reading.layers[0])
+    for layer, found in enumerate(maps):
+        np.testing.assert_array_equal(found.weights, reading.map(layer=layer, bins=5).weights)
+    explanation = explain(scorer, SEQUENCES)
+    assert explanation.maps == {}
+    dataclasses.replace(explanation, maps={2: maps}).save(tmp_path / "relevance")
+    (loaded,) = Explanation.load(tmp_path / "relevance").maps.items()
+    assert loaded[0] == 2
+    for found, saved in zip(loaded[1], maps, strict=True):
+        np.testing.assert_array_equal(found.edges, saved.edges)
+        np.testing.assert_array_equal(found.weights, saved.weights)
+    (tmp_path / "relevance" / "maps.npz").write_bytes(b"PK")
+    with pytest.raises(ResultsError, match="relevance folder must be whole, got"):
+        Explanation.load(tmp_path / "relevance")
 
 
 def test_a_sequence_is_drawn_with_the_score_of_each_letter():

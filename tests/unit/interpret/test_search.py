@@ -51,12 +51,14 @@ def test_one_hot_leaves_out_what_is_no_base():
     assert one_hot(np.frombuffer(b"ACGTN\0", dtype=np.uint8)).tolist() == [*np.eye(4, dtype=int).tolist(), [0] * 4, [0] * 4]
 
 
-def test_relevant_hits_carry_more_than_other_windows():
-    relevance = {3: np.array([1.0, 1, 1, 1, 5, 5, 1, 1, 1, 1, 1, 1, 1], dtype=np.float32)}
-    hits = pd.DataFrame({"name": "m", "record": [3, 3], "start": [4, 8], "end": [6, 10], "strand": "+", "p_value": 1e-5})
-    kept = relevant_hits(hits, relevance)
+def test_the_better_a_hit_matches_the_less_it_must_stand_out():
+    relevance = {3: np.array([1.0, 1, 1, 1, 5, 5, 1, 1, 3, 3, 1, 1, 1], dtype=np.float32)}
+    hits = pd.DataFrame({"name": "m", "record": 3, "start": [4, 8, 11], "strand": "+"}).assign(end=lambda hits: hits["start"] + 2)
+    kept = relevant_hits(hits.assign(p_value=2e-4), relevance)
     assert kept["start"].tolist() == [4]
     assert kept["rank"].tolist() == [pytest.approx(11 / 12)]
+    assert relevant_hits(hits.assign(p_value=5e-5), relevance)["start"].tolist() == [4, 8]
+    assert relevant_hits(hits.assign(p_value=1e-9), relevance)["start"].tolist() == [4, 8]  # what the model does not look at is none
 
 
 @pytest.mark.parametrize("strand", ["+", "-"])

@@ -35,6 +35,12 @@ def test_a_track_hangs_what_is_negative_and_counts_from_one() -> None:
     assert f'width="{2 * WIDTH}" height="{80 + TICKS}"' in svg
 
 
+def test_shaded_letters_are_told_by_their_coordinates() -> None:
+    svg = track_svg(np.eye(4), start=-1, shaded=(0, 2))
+    assert f'<rect x="{WIDTH}" width="{2 * WIDTH}" height="80"' in svg
+    assert "<rect" not in track_svg(np.eye(4))
+
+
 def test_a_track_of_a_thousand_letters_has_each_once() -> None:
     rng = np.random.default_rng(0)
     own = rng.integers(0, 4, 1000)

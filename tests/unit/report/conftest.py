@@ -10,6 +10,7 @@ import pytest
 
 from selfattn_bio.config import Evaluation, RunFile
 from selfattn_bio.evaluation.summary import Classifier, predictions_table, summarise
+from selfattn_bio.interpret.formats import on_chromosome, write_bed
 from selfattn_bio.interpret.interactions import COLUMNS as PAIRS
 
 LENGTH = 60
@@ -122,9 +123,21 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     test = records[side == "test"]
     sites = [(r.chrom, r.start + 10, r.start + 15, m[0], 900, "+") for m in motifs[:2] for r in test[test["label"] == 1].itertuples()]
     pd.DataFrame(sites).to_csv(folder / "seqlets.bed", sep="\t", index=False, header=False)
+    explained = records[records["label"] == 1].head(20).assign(split="train", logit=np.linspace(3, 1, 20))
+    explained.to_parquet(folder / "relevance" / "records.parquet")
     relevance = rng.normal(0, 1, (20, LENGTH, 4)).astype(np.float32)
+    relevance[0, 20:25] += 9 * PPM.astype(np.float32)  # the first record's site is the strongest
     relevance -= relevance.mean(axis=2, keepdims=True)
-    np.savez(folder / "relevance" / "relevance.npz", hypothetical=relevance, attention=rng.gamma(2, 1, (20, LENGTH)).astype(np.float32))
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (20, LENGTH))
+    letters[:, 20:25] = np.frombuffer(b"TATGC", dtype=np.uint8)
+    attention = rng.gamma(2, 1, (20, LENGTH)).astype(np.float32)
+    np.savez(folder / "relevance" / "relevance.npz", letters=letters, hypothetical=relevance, attention=attention)
+    edges = np.append(np.arange(0, LENGTH, 4), LENGTH)
+    maps = {f"edges_{row}": edges for row in (0, 10)} | {f"weights_{row}": rng.dirichlet(np.ones(15), (2, 15)) for row in (0, 10)}
+    np.savez(folder / "relevance" / "maps.npz", **maps)
+    places = pd.DataFrame({"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000})
+    built = pd.concat([places.assign(name=m[0]) for m in motifs[:2]] or [places.assign(name="")[:0]])
+    write_bed(folder / "discovery_seqlets.bed", on_chromosome(built, explained))
     return run
 
 

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -165,13 +166,15 @@ def test_motifs_of_protein_have_no_match(tmp_path: Path, results_maker: Maker) -
     run = results_maker(tmp_path, motifs=[], control_motifs=[])
     corpus = tmp_path / "corpus" / "corpus.json"
     corpus.write_text(corpus.read_text().replace('"dna"', '"protein"'))
+    shutil.rmtree(tmp_path / "relevance")  # it is of DNA
     assert "No motif was found" in page_of(tmp_path, run)
 
 
 def test_a_task_without_interpretation_says_so(tmp_path: Path, results_maker: Maker) -> None:
     run = results_maker(tmp_path)
-    for path in ("motifs.tsv", "motifs.meme", "seqlets.bed", "relevance/relevance.npz", "variants/shuffled/motifs.tsv"):
+    for path in ("motifs.tsv", "motifs.meme", "seqlets.bed", "discovery_seqlets.bed", "variants/shuffled/motifs.tsv"):
         (tmp_path / path).unlink()
+    shutil.rmtree(tmp_path / "relevance")
     page = page_of(tmp_path, run)
     assert "Motifs were not looked for" in page
     assert "Not looked for: run <code>selfattn-bio audit</code>" in page

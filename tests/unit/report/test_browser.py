@@ -1,0 +1,144 @@
+"""The page in headless Chromium: nothing is loaded, nothing goes wrong, it can be used, and axe-core finds nothing serious.
+
+axe-core is a package of npm: SELFATTN_AXE names its axe.min.js (`.ci/run` fetches it).
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.report.page import write_report
+from selfattn_bio.report.results import read_results
+
+CHROMIUM, AXE = shutil.which("chromium"), os.environ.get("SELFATTN_AXE")
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+DESK, PHONE = (1280, 900), (390, 844)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+needs_axe = pytest.mark.skipif(AXE is None, reason="no axe-core here: npm pack axe-core@4, unpack it, and SELFATTN_AXE=package/axe.min.js")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]) -> str:
+    folder = tmp_path_factory.mktemp("browser") / "small"
+    write_report(read_results(results_maker(folder), folder), folder / "report.html")
+    return (folder / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The page as it opens on a desk; whatever a test does with it, no error may be said and nothing be asked of the network."""
+    opened = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]})
+    said: list[str] = []
+    asked: list[str] = []
+    opened.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.goto(address)
+    yield opened
+    opened.close()
+    assert said == []
+    assert asked == [address]
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#motif-table tbody tr:visible b").all_inner_texts()
+
+
+def test_motifs_are_sorted_up_and_down(page: Page) -> None:
+    effect = page.get_by_role("button", name="effect")
+    effect.click()
+    assert names(page) == ["motif_03", "motif_02", "motif_01"]  # that of the third could not be told
+    assert page.locator("th", has=effect).get_attribute("aria-sort") == "ascending"
+    effect.press("Enter")
+    assert names(page) == ["motif_01", "motif_02", "motif_03"]
+    page.get_by_role("button", name="verdict").click()
+    assert page.locator("th[aria-sort]").all_inner_texts() == ["verdict"]
+
+
+def test_a_search_leaves_the_rows_and_cards_that_hold_it(page: Page) -> None:
+    page.get_by_label("Search motifs").fill("none KNOWN")
+    assert names(page) == ["motif_02"]
+    assert page.locator(".card:visible h4").count() == 1
+    assert page.locator("#motif-count").inner_text() == "1 of 3"
+
+
+def test_a_phone_scrolls_down_only_and_sorts_too(page: Page) -> None:
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+    page.get_by_role("button", name="effect").click()
+    assert names(page)[0] == "motif_03"
+
+
+def shown(page: Page) -> str:
+    return page.locator(".map .shown").first.inner_text().partition(";")[0]
+
+
+def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
+    whole = "letters 1 to 60 looking at 1 to 60"
+    canvas = page.locator(".map canvas").first
+    assert shown(page) == whole
+    before = canvas.evaluate("canvas => canvas.toDataURL()")
+    page.get_by_role("button", name="zoom in").first.click()
+    assert shown(page) == "letters 16 to 45 looking at 16 to 45"
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != before
+    page.get_by_role("button", name="whole").first.click()
+    assert (shown(page), canvas.evaluate("canvas => canvas.toDataURL()")) == (whole, before)
+
+    canvas.press("+")
+    canvas.press("ArrowLeft")
+    canvas.press("ArrowUp")
+    assert shown(page) == "letters 12 to 42 looking at 12 to 42"
+    canvas.press("0")
+    assert shown(page) == whole
+
+    canvas.hover()
+    page.mouse.wheel(0, -100)
+    expect(page.locator(".map .shown").first).not_to_contain_text(whole)
+    start, end = map(int, re.findall(r"looking at (\d+) to (\d+)", shown(page))[0])
+    assert end - start + 1 in (48, 49)  # four fifths of 60
+    page.get_by_role("button", name="whole").first.click()  # the map is left: the wheel is the page's again
+    canvas.hover()
+    page.evaluate("() => { window.scrolled = new Promise(done => addEventListener('scroll', () => done(true), {once: true})) }")
+    page.mouse.wheel(0, 100)
+    assert page.evaluate("window.scrolled")
+    assert shown(page) == whole
+
+
+def test_a_map_tells_what_is_pointed_at_and_changes_with_its_layer(page: Page) -> None:
+    canvas = page.locator(".map canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    scale = (box["width"] - 42) / 60  # px a letter
+    page.mouse.move(box["x"] + 34 + 2 * scale, box["y"] + 8 + 22 * scale)  # letter 3 from the left, 23 from the top, in the planted site
+    told = page.locator(".map .pointed").first
+    assert told.inner_text().startswith("21 to 24 (motif_01, motif_02) give ")
+    assert told.inner_text().endswith(" % to 1 to 4")
+    before = canvas.evaluate("canvas => canvas.toDataURL()")
+    page.get_by_label("layer").first.select_option("1")
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != before
+
+
+@needs_axe
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_axe_finds_nothing_serious(page: Page, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.evaluate(Path(str(AXE)).read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert len(found["passes"]) > 10  # it has looked
+    worst = [(v["id"], node["target"]) for v in found["violations"] if v["impact"] in ("serious", "critical") for node in v["nodes"]]
+    assert worst == []

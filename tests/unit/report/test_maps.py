@@ -1,0 +1,57 @@
+import json
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.report.maps import attention_figures
+from selfattn_bio.report.page import render
+from selfattn_bio.report.results import Results, read_results
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..., RunFile]) -> Results:
+    folder = tmp_path_factory.mktemp("maps") / "small"
+    return read_results(results_maker(folder), folder)
+
+
+def test_weights_travel_as_bytes_with_the_letters_and_sites_of_their_record(results: Results) -> None:
+    explained = results.explained
+    assert explained is not None
+    weights = np.array([[[0.8, 0.2], [0.1, 0.0]]], dtype=np.float32)
+    some = replace(explained, maps={1: (np.array([0, 30, 60]), weights)})
+    (figure,) = attention_figures(replace(results, explained=some))
+    assert (figure.id, figure.split, figure.layers) == ("r2", "train", 1)
+    data = json.loads(figure.data)
+    assert data["edges"] == [0, 30, 60]
+    assert data["letters"] == explained.letters[1].tobytes().decode()
+    assert data["sites"] == [["motif_01", 20, 25], ["motif_02", 20, 25]]
+    (layer,) = data["layers"]
+    shades = np.frombuffer(b64decode(layer["shades"]), dtype=np.uint8).reshape(2, 2)
+    assert shades[0, 0] == 255
+    np.testing.assert_allclose(shades / 255 * layer["top"], weights[0], atol=0.012)  # the darkest are cut at a quantile
+
+
+def test_sequences_stand_by_falling_score(results: Results) -> None:
+    logits = [figure.logit for figure in attention_figures(results)]
+    assert len(logits) == 2
+    assert logits == sorted(logits, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"kind": "attention"}, "No map was written: run <code>selfattn-bio explain</code>."),
+        ({"kind": "cnn"}, "The model is of the kind cnn, which has no attention: there are no maps of it."),
+    ],
+)
+def test_why_there_is_no_map_is_said(results: Results, model: dict, said: str, tmp_path) -> None:
+    explained = results.explained
+    assert explained is not None
+    run = RunFile.model_validate(results.run.model_dump() | {"model": model})
+    page = render(replace(results, run=run, explained=replace(explained, maps={})), tmp_path)
+    section = page[page.index('<section id="attention">') : page.index('<section id="performance">')]
+    assert said in section
