@@ -6,7 +6,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
-.PHONY: help test test-long check bench bench-promoter bench-long-range bench-equalities bench-accuracy bench-motifs ship-model schema clean
+.PHONY: help test test-long check bench bench-promoter bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model schema clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (half an hour on two idle cores)"
 	@echo "make bench-equalities a step in one batch, accumulated, by two processes and sharded: the losses side by side"
 	@echo "make bench-motifs     explanations of models of made sequences, beside the truth (hours on two cores; ARGS='--grammars final' for docs)"
+	@echo "make bench-pu1        the motif of PU.1 from its peaks, from ../shared/bench or SELFATTN_BENCH=DIR (three minutes)"
 	@echo "make ship-model       the promoter model that ships, from a run of its task; python benchmarks/scores.py says how far to believe its scores"
 	@echo "make bench-accuracy   published sets of DNA and protein, from ../shared/bench or SELFATTN_BENCH=DIR"
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
@@ -59,6 +60,9 @@ bench-long-range: .venv/.run
 
 bench-motifs: .venv/.bench .venv/.warm
 	$(BIN)/python benchmarks/motifs.py $(ARGS)
+
+bench-pu1: .venv/.warm
+	$(BIN)/python benchmarks/pu1.py $(ARGS)
 
 bench-equalities: .venv/.run
 	$(BIN)/python benchmarks/equalities.py

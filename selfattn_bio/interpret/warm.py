@@ -12,10 +12,11 @@ from selfattn_bio.interpret.callers import Clusters, Modisco
 from selfattn_bio.interpret.hits import HIT_P, find_hits
 from selfattn_bio.interpret.matching import match_motifs, open_database
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.shuffle import shuffle_letters
 
 
 def main() -> None:
-    """Find a planted word in random letters, match it with the insects of JASPAR and look for its hits."""
+    """Find a planted word in random letters, match it with the insects of JASPAR, look for its hits, and shuffle a sequence."""
     began = time.monotonic()
     rng = np.random.default_rng(0)
     bases, word = np.frombuffer(b"ACGT", dtype=np.uint8), np.frombuffer(b"TATCGATA", dtype=np.uint8)
@@ -29,6 +30,7 @@ def main() -> None:
         found = caller.call(letters, hypothetical, DNA).patterns
         assert found, f"the planted word must be found by {caller}"
         patterns += found
+    shuffle_letters(letters[0], 2, rng)
     ppms = {f"motif_{i}": pattern.ppm for i, pattern in enumerate(patterns)}
     matches = match_motifs(ppms, open_database("jaspar:insects"))
     hits = find_hits(ppms, {name: len(letters) for name in ppms}, list(letters), HIT_P)

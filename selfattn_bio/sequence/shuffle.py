@@ -1,9 +1,11 @@
 """Shuffled sequences that keep the counts of all k-lets exactly, uniform over all such sequences.
 
-Hides: the graph of (k-1)-lets and random Eulerian walks through it. Compiled by numba, which takes about two seconds on first use.
+Hides: the graph of (k-1)-lets and random Eulerian walks through it. Compiled by numba at its first use, and kept on disk.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import numba
 import numpy as np
@@ -101,3 +103,7 @@ def _euler_walk(nodes: Ids, num_nodes: int, rng: np.random.Generator) -> Ids:
         walk[step + 1] = targets[used[node]]
         used[node] += 1
     return walk
+
+
+with contextlib.suppress(RuntimeError):  # no folder to keep it in: each process compiles it
+    _euler_walk.enable_caching()

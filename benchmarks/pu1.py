@@ -1,0 +1,118 @@
+"""PU.1 from its ChIP-seq peaks: does a network trained on them give back the motif that the factor is known to bind?
+
+100 letters about each human peak against the same letters with their dinucleotides shuffled; chr7 is valid, chr8 and chr9 are test, what is
+left is train. Both strands are learnt; the network is the default of the run file. Prints test AUROC beside that of the k-mer regressions
+of `evaluate`, what `explain` and `motifs` take, and the motifs with their best match among the vertebrates of JASPAR. Ends with an error
+unless the best match of the first motif, that of most sites, is SPI1 or SPIB at Tomtom q < .01: PU.1 is SPI1, and SPIB binds the same
+letters.
+
+The set is no part of the project and is sought as `benchmarks/accuracy.py` says. Settings were chosen on valid (docs/decisions.md). Run
+file, corpus, model and motifs stay in results/bench_accuracy/pu1/; what is there of the settings, data and weights of now is not done
+again.
+Run: `make bench-pu1`, or `python benchmarks/pu1.py --bench DIR`. One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tomli_w
+from promoter import command
+from published import FOLDER, bench_folder, said, seconds_of, trained
+
+from selfattn_bio.config import read_run_file
+from selfattn_bio.interpret.explanation import Explanation
+from selfattn_bio.model.checkpoint import read_provenance
+
+NAME = "pu1"
+FILES = ("train", "val", "test")
+HEADER = r"^(?P<chrom>chr\w+):(?P<start>\d+)-(?P<end>\d+)(?:_dishuf)?\|(?P<label>[01])$"
+SETTINGS: dict[str, Any] = {
+    "split": {"kind": "chromosome", "valid": ["chr7"], "test": ["chr8", "chr9"]},
+    "training": {"reverse_complement": True},
+    "interpret": {"database": "jaspar:vertebrates"},
+    "variants": {},
+}
+WANTED, MATCH_Q = ("SPI1", "SPIB"), 0.01
+
+
+def prepared(folder: Path) -> Path:
+    """Run file, corpus and split of the set in `folder`; returns the run file."""
+    path = FOLDER / NAME / "run.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {"sequences": [str(folder / f"{name}.fa.gz") for name in FILES], "header": HEADER, "label": "label"}
+    path.write_text(tomli_w.dumps({"title": "PU.1", "data": data, **SETTINGS}), encoding="utf-8")
+    command("ingest", "--run-file", path, "--output", path.with_name("corpus"))
+    command("split", "--run-file", path, "--corpus", path.with_name("corpus"), "--output", path.with_name("split.tsv"))
+    return path
+
+
+def done(run_file: Path, model: Path) -> dict[str, float]:
+    """Evaluate, explain and find motifs, where it was not done with these weights and settings; the seconds of each by the clock."""
+    folder = run_file.parent
+    relevance, kept = folder / "relevance", folder / "seconds.json"
+    shared = ("--run-file", run_file, "--corpus", folder / "corpus", "--split", folder / "split.tsv", "--model", model)
+    now = read_provenance(model)["weights_sha256"] + read_run_file(run_file).interpret.model_dump_json()
+    if kept.exists() and (before := json.loads(kept.read_text(encoding="utf-8")))["of"] == now:
+        return before["seconds"]
+    outputs = {
+        "evaluate": ("--output", folder),
+        "explain": ("--output", relevance),
+        "motifs": ("--relevance", relevance, "--output", folder),
+    }
+    seconds = {}
+    for name, options in outputs.items():
+        start = time.monotonic()
+        command(name, *shared, *options)
+        seconds[name] = time.monotonic() - start
+    kept.write_text(json.dumps({"of": now, "seconds": seconds}), encoding="utf-8")
+    return seconds
+
+
+def refusal(motifs: pd.DataFrame) -> str:
+    """What of motifs.tsv is not as it must be; empty if the first motif is that of PU.1."""
+    if motifs.empty:
+        return "motifs must be one at least, got none"
+    label, q = motifs["match"][0], motifs["match_q"][0]
+    if label.partition(" (")[0].upper() in WANTED and q < MATCH_Q:
+        return ""
+    return f"the first motif must match {' or '.join(WANTED)} at q < {MATCH_Q}, got {label} at q {q:.2g}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bench", metavar="DIR", help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)")
+    folder = bench_folder(parser.parse_args(arguments).bench) / NAME
+    if not folder.is_dir():
+        sys.exit(f"error: {NAME} must be a folder of the published sets, got none such in {str(folder.parent)!r}")
+    run_file = prepared(folder)
+    (model,) = trained(run_file)
+    seconds = done(run_file, model)
+    metrics = json.loads((run_file.parent / "metrics.json").read_text(encoding="utf-8"))
+    motifs = pd.read_csv(run_file.parent / "motifs.tsv", sep="\t", keep_default_na=False, na_values={"match_q": [""], "effect": [""]})
+    print("\n| | AUROC on valid | AUROC on test |\n|---|---|---|")
+    for name in ("model", *metrics["test"]["baselines"]):
+        each = [metrics[side]["model"] if name == "model" else metrics[side]["baselines"][name] for side in ("valid", "test")]
+        print(f"| {name} | {' | '.join(said(entry['auroc']) for entry in each)} |")
+    best = metrics["differences"]["best_baseline"]
+    print(f"\nmodel - {best}: {said(metrics['differences']['baselines'][best]['auroc'], '+')}")
+    took = ", ".join(f"{name} {value:.0f}" for name, value in {"train": seconds_of([model]), **seconds}.items())
+    explained = len(Explanation.load(run_file.parent / "relevance").ids)
+    print(f"seconds by the clock: {took}; {explained} sequences explained\n")
+    print("| motif | sites | best match | q | effect | verdict |\n|---|---|---|---|---|---|")
+    for row in motifs.to_dict("records"):
+        print(
+            f"| {row['consensus']} | {row['num_sites']} | {row['match']} | {row['match_q']:.1g} | {row['effect']:+.2f} | {row['verdict']} |"
+        )
+    if wrong := refusal(motifs):
+        sys.exit(f"error: {wrong}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The compiled walk is kept on disk, and does without where there is no place to keep it; its results are in the property tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+USE = """
+import numpy as np
+from selfattn_bio.sequence import shuffle
+made = shuffle.shuffle_letters(np.frombuffer(b"ACGTGGACAGTACAGTACCAGATTACA", dtype=np.uint8), 2, np.random.default_rng(0))
+print(made.tobytes().decode(), sum(shuffle._euler_walk.stats.cache_hits.values()))
+"""
+NOWHERE = """
+from numba.core import dispatcher
+def refuse(function):
+    raise RuntimeError("cannot cache function: no locator available")
+dispatcher.FunctionCache = refuse
+"""
+
+
+def used(code: str, cache: Path) -> tuple[str, int]:
+    """The letters that a process of its own shuffles, and how often it found what was compiled before."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, check=True
+    )
+    letters, hits = done.stdout.split()
+    return letters, int(hits)
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    letters, hits = used(USE, tmp_path)
+    assert hits == 0
+    assert used(USE, tmp_path) == (letters, 1)
+
+
+def test_without_a_folder_for_it_each_process_compiles(tmp_path: Path) -> None:
+    first, second = (used(NOWHERE + USE, tmp_path) for _ in range(2))
+    assert first == second
+    assert first[1] == 0
+    assert list(tmp_path.iterdir()) == []
