@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.scoring.scorer import folder_of, load
 from selfattn_bio.scoring.table import score_sequences
@@ -119,6 +120,15 @@ def test_smoke_data_are_rebuilt(tmp_path):
     subprocess.run([sys.executable, tmp_path / "make_smoke.py"], check=True)
     for name in ("positives.fa", "negatives.fa"):
         assert (tmp_path / "smoke" / name).read_bytes() == (ROOT / "data/smoke" / name).read_bytes()
+
+
+def test_motifs_of_the_fly_are_those_of_insects_and_tbp():
+    motifs = open_database(str(ROOT / "data/fly_promoters/jaspar_insects_and_TBP.meme"))
+    insects, vertebrates = open_database("jaspar:insects"), open_database("jaspar:vertebrates")
+    assert len(motifs) == len(insects) + 1 == 297
+    np.testing.assert_array_equal(motifs["TBP (MA0108.3)"], vertebrates["TBP (MA0108.3)"])
+    for mine, theirs in zip(motifs.values(), insects.values(), strict=False):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize(("group", "count"), [("fungi", 193), ("insects", 296), ("nematodes", 103), ("plants", 927), ("vertebrates", 1019)])
