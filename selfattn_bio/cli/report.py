@@ -1,7 +1,8 @@
 """Write the report of a task: one HTML page that opens anywhere, and its plots as files.
 
 Reads what the other commands wrote into the results folder (corpus/, split.tsv, model/, metrics.json, predictions/, and, where
-interpretation has run, motifs.*, seqlets.bed, relevance/, variants/*/motifs.tsv); writes the page, and plots/*.svg and *.png beside it.
+interpretation has run, motifs.*, seqlets.bed, discovery_seqlets.bed, relevance/, variants/*/motifs.tsv); writes the page, and
+plots/*.svg and *.png beside it.
 
 example: selfattn-bio report --run-file mine.toml --results mine --output mine/report.html
 """
