@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
-from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.attention.mixers import build_mixer
 from selfattn_bio.attention.packing import split_heads
-from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_absolute, build_position
 
 
@@ -31,22 +30,21 @@ class QKVProjection(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention through the one door."""
+    """Multi-head self-attention of the kind that the run file names as `mixer`."""
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
         self.qkv = QKVProjection(section.embed_dim, section.num_heads, section.num_kv_heads or section.num_heads)
         self.out = nn.Linear(section.embed_dim, section.embed_dim)
-        self.pattern = build_pattern(section.pattern)
+        self.mixer = build_mixer(section)
         self.position = build_position(section.position, section.num_heads, section.embed_dim // section.num_heads)
         self.dropout = section.dropout
-        self.kernel = section.kernel
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, D), mask (B, L) -> (B, L, D)."""
         q, k, v = self.qkv(x)
         dropout = self.dropout if self.training else 0.0
-        y = attend(q, k, v, pattern=self.pattern, position=self.position, mask=mask, dropout=dropout, kernel=self.kernel)  # (B, H, L, Dh)
+        y = self.mixer(q, k, v, position=self.position, mask=mask, dropout=dropout)  # (B, H, L, Dh)
         return self.out(y.transpose(1, 2).flatten(2))  # (B, L, D)
 
 

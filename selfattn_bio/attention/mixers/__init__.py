@@ -1,0 +1,27 @@
+"""Kinds of attention, one file a kind, registered here: a new one is a class in `build_mixer` and a section in `config.Mixer`.
+
+| kind | what a token takes | cost in L |
+|---|---|---|
+| `softmax` | a softmax over the pairs of the pattern | as the pattern |
+| `dynamic` | a softmax over the blocks of keys that could fit its query best | L top block + L^2 / block |
+"""
+
+from __future__ import annotations
+
+from selfattn_bio import config
+from selfattn_bio.attention.mixers.base import Mixer
+from selfattn_bio.attention.mixers.dynamic import Dynamic
+from selfattn_bio.attention.mixers.softmax import Softmax
+from selfattn_bio.attention.patterns import build_pattern
+
+
+def build_mixer(section: config.AttentionModel) -> Mixer:
+    """The kind of attention that the run file names, for one layer."""
+    match section.mixer:
+        case config.DynamicMixer() as mixer:
+            return Dynamic(mixer.block, mixer.top)
+        case _:
+            return Softmax(build_pattern(section.pattern), section.kernel)
+
+
+__all__ = ["Dynamic", "Mixer", "Softmax", "build_mixer"]
