@@ -654,6 +654,9 @@ class BigBirdPattern(SparsePattern):
 Pattern = Annotated[FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern, Field(discriminator="kind")]
 
 
+ABSOLUTE = ("none", "sinusoidal", "learned")  # positions that are no matter of the scores
+
+
 class MixerSection(Section):
     """What kinds of attention share: the positions that they can take, and whether their work grows with the square of the length."""
 
@@ -670,7 +673,7 @@ class SoftmaxMixer(MixerSection):
 class DynamicMixer(MixerSection):
     """Each query attends to its own block of tokens and to those that could hold its highest scores, by a summary of each block."""
 
-    positions = ("none", "sinusoidal", "learned", "t5", "alibi", "rotary")
+    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
     grows_squared = True  # each query asks the summary of each block
 
     kind: Literal["dynamic"] = "dynamic"
@@ -678,7 +681,26 @@ class DynamicMixer(MixerSection):
     top: Positive = Field(8, description="blocks that a query attends to, its own among them")
 
 
-Mixer = Annotated[SoftmaxMixer | DynamicMixer, Field(discriminator="kind")]
+class LinearMixer(MixerSection):
+    """Weights are products of features elu(x) + 1 of query and key, summed over keys first (Katharopoulos et al. 2020)."""
+
+    positions = ABSOLUTE
+    grows_squared = False
+
+    kind: Literal["linear"] = "linear"
+
+
+class PerformerMixer(MixerSection):
+    """Softmax over all keys, estimated by random features (Choromanski et al. 2021, FAVOR+)."""
+
+    positions = (*ABSOLUTE, "rotary")
+    grows_squared = False
+
+    kind: Literal["performer"] = "performer"
+    features: Positive = Field(128, description="of each head; the more, the nearer to softmax")
+
+
+Mixer = Annotated[SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer, Field(discriminator="kind")]
 
 
 class PoolingHead(Section):

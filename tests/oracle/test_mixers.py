@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.mixers import Dynamic, Softmax
+from selfattn_bio.attention.mixers import Dynamic, Linear, Performer, Softmax
 from selfattn_bio.attention.patterns import Full, Window
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
 
@@ -14,6 +14,8 @@ LENGTHS = (1, 2, 7, 19)
 MIXERS = {  # that every kind must keep to the same rules with
     "softmax": lambda: Softmax(Window(3)),
     "dynamic": lambda: Dynamic(block=4, top=2),
+    "linear": lambda: Linear(DH),
+    "performer": lambda: Performer(H, DH, 32),
 }
 POSITIONS = {"none": NoPosition, "t5": lambda: T5Bias(H, 8, 16), "alibi": lambda: Alibi(H), "rotary": lambda: Rotary(DH)}
 
@@ -220,3 +222,63 @@ def test_dynamic_finds_a_key_wherever_it_stands():
         k[at] = 3 * query
         found.append(at // 32 in mixer.chosen(query, k.view(-1, 32, 32), torch.ones(128, 32, dtype=torch.bool)))
     assert sum(found) > 0.9 * len(found)
+
+
+# ------------------------------------------------------------------------------------------------- linear and performer
+def by_features(phi_q, phi_k, v, mask):
+    """Weights that are products of features, pair by pair, each row divided by its sum."""
+    products = (phi_q @ phi_k.transpose(-1, -2)) * mask[:, None, None]  # (B, H, L, L)
+    total = products.sum(-1, keepdim=True)
+    return products / total.masked_fill(total == 0, 1.0) @ v
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_linear_equals_its_weights_written_out(padded):
+    for length in LENGTHS:
+        q, k, v, mask = make_inputs(length, padded)
+        phi_q, phi_k = (torch.where(x > 0, x + 1, x.exp()) for x in (q, k))
+        found = Linear(DH)(q, k, v, position=NoPosition(), mask=mask)
+        assert_equal_with_gradients(found, by_features(phi_q, phi_k, v, mask), [q, k, v])
+
+
+@pytest.mark.parametrize("kind", ["none", "rotary"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_performer_equals_its_weights_written_out(kind, padded):
+    position, mixer = make(POSITIONS, kind), make(MIXERS, "performer")
+    for length in LENGTHS:
+        q, k, v, mask = make_inputs(length, padded)
+        found = mixer(q, k, v, position=position, mask=mask)
+        turned = [x / DH**0.25 for x in position.rotate(q, k)]
+        phi = [(torch.einsum("bhld,hrd->bhlr", x, mixer.directions) - x.norm(dim=-1, keepdim=True) ** 2 / 2).exp() for x in turned]
+        assert_equal_with_gradients(found, by_features(*phi, v, mask), [q, k, v])
+
+
+def test_directions_are_orthogonal_and_point_everywhere():
+    torch.manual_seed(0)
+    directions = Performer(500, 4, 8).directions  # (500, 8, 4), two groups
+    first = torch.nn.functional.normalize(directions, dim=-1)[:, :4]
+    assert_close(first @ first.transpose(-1, -2), torch.eye(4).expand(500, -1, -1), atol=1e-5, rtol=0)
+    assert float(first.mean(0).abs().max()) < 0.1  # of unit vectors: 0.5 / sqrt(500) = 0.02 is their noise
+    assert 3.7 < float(directions.square().sum(-1).mean()) < 4.3  # as of normal vectors of 4 dimensions
+
+
+def test_performer_nears_softmax_with_more_features():
+    q, k, v, mask = make_inputs(40)
+    q, k = q / 2, k / 2  # the estimate varies with exp(q^2 + k^2)
+    exact = dense(q, k, v, NoPosition(), mask[:, None, None].expand(-1, H, 40, -1)).detach()
+    errors = []
+    for features in (16, 256, 4096):
+        torch.manual_seed(0)
+        found = Performer(H, DH, features).double()(q, k, v, position=NoPosition(), mask=mask).detach()
+        errors.append(float((found - exact).square().mean().sqrt() / exact.std()))
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]  # falls as 1 / sqrt(features)
+    assert errors[2] < 0.05
+
+
+@pytest.mark.parametrize("name", ["linear", "performer"])
+def test_large_scores_stay_finite(name):
+    """Of keys with features far below the largest: in float32 their products are 0, and no 0 / 0."""
+    mixer = make(MIXERS, name).float()
+    q, k, v = (x.detach().float().mul(60).requires_grad_() for x in make_inputs(19)[:3])
+    out = mixer(q, k, v, position=NoPosition())
+    assert all(bool(x.isfinite().all()) for x in (out, *torch.autograd.grad(out.sum(), (q, k, v))))

@@ -4,6 +4,7 @@
 |---|---|---|
 | `softmax` | a softmax over the pairs of the pattern | as the pattern |
 | `dynamic` | a softmax over the blocks of keys that could fit its query best | L top block + L^2 / block |
+| `linear`, `performer` | means by products of features of query and key | L Dh, L features |
 """
 
 from __future__ import annotations
@@ -11,17 +12,23 @@ from __future__ import annotations
 from selfattn_bio import config
 from selfattn_bio.attention.mixers.base import Mixer
 from selfattn_bio.attention.mixers.dynamic import Dynamic
+from selfattn_bio.attention.mixers.linear import Linear, Performer
 from selfattn_bio.attention.mixers.softmax import Softmax
 from selfattn_bio.attention.patterns import build_pattern
 
 
 def build_mixer(section: config.AttentionModel) -> Mixer:
     """The kind of attention that the run file names, for one layer."""
+    head_dim = section.embed_dim // section.num_heads
     match section.mixer:
         case config.DynamicMixer() as mixer:
             return Dynamic(mixer.block, mixer.top)
+        case config.LinearMixer():
+            return Linear(head_dim)
+        case config.PerformerMixer() as mixer:
+            return Performer(section.num_heads, head_dim, mixer.features)
         case _:
             return Softmax(build_pattern(section.pattern), section.kernel)
 
 
-__all__ = ["Dynamic", "Mixer", "Softmax", "build_mixer"]
+__all__ = ["Dynamic", "Linear", "Mixer", "Performer", "Softmax", "build_mixer"]
