@@ -700,7 +700,18 @@ class PerformerMixer(MixerSection):
     features: Positive = Field(128, description="of each head; the more, the nearer to softmax")
 
 
-Mixer = Annotated[SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer, Field(discriminator="kind")]
+class LinformerMixer(MixerSection):
+    """Each query attends to `rank` learned sums of the keys (Wang et al. 2020)."""
+
+    positions = ABSOLUTE
+    grows_squared = False
+
+    kind: Literal["linformer"] = "linformer"
+    max_length: Positive = Field(description="tokens that enter the encoder; a longer sequence is an error")
+    rank: Positive = Field(64, description="learned sums of keys, and of values")
+
+
+Mixer = Annotated[SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer | LinformerMixer, Field(discriminator="kind")]
 
 
 class PoolingHead(Section):

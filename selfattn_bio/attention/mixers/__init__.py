@@ -5,6 +5,7 @@
 | `softmax` | a softmax over the pairs of the pattern | as the pattern |
 | `dynamic` | a softmax over the blocks of keys that could fit its query best | L top block + L^2 / block |
 | `linear`, `performer` | means by products of features of query and key | L Dh, L features |
+| `linformer` | a softmax over learned sums of all keys | L rank |
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from selfattn_bio import config
 from selfattn_bio.attention.mixers.base import Mixer
 from selfattn_bio.attention.mixers.dynamic import Dynamic
 from selfattn_bio.attention.mixers.linear import Linear, Performer
+from selfattn_bio.attention.mixers.linformer import Linformer
 from selfattn_bio.attention.mixers.softmax import Softmax
 from selfattn_bio.attention.patterns import build_pattern
 
@@ -27,8 +29,10 @@ def build_mixer(section: config.AttentionModel) -> Mixer:
             return Linear(head_dim)
         case config.PerformerMixer() as mixer:
             return Performer(section.num_heads, head_dim, mixer.features)
+        case config.LinformerMixer() as mixer:
+            return Linformer(mixer.max_length, mixer.rank)
         case _:
             return Softmax(build_pattern(section.pattern), section.kernel)
 
 
-__all__ = ["Dynamic", "Linear", "Mixer", "Performer", "Softmax", "build_mixer"]
+__all__ = ["Dynamic", "Linear", "Linformer", "Mixer", "Performer", "Softmax", "build_mixer"]
