@@ -711,7 +711,20 @@ class LinformerMixer(MixerSection):
     rank: Positive = Field(64, description="learned sums of keys, and of values")
 
 
-Mixer = Annotated[SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer | LinformerMixer, Field(discriminator="kind")]
+class HierarchicalMixer(MixerSection):
+    """A window over the tokens, and all pairs over means of `pool` of them (as Zhu and Soricut 2021, H-Transformer-1D, with two levels)."""
+
+    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    grows_squared = True  # the coarse tokens
+
+    kind: Literal["hierarchical"] = "hierarchical"
+    window: Positive = Field(64, description="tokens on each side")
+    pool: int = Field(32, ge=2, description="tokens to a coarse one")
+
+
+Mixer = Annotated[
+    SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer | LinformerMixer | HierarchicalMixer, Field(discriminator="kind")
+]
 
 
 class PoolingHead(Section):

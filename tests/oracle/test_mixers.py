@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.mixers import Dynamic, Linear, Linformer, Performer, Softmax
+from selfattn_bio.attention.mixers import Dynamic, Hierarchical, Linear, Linformer, Performer, Softmax
 from selfattn_bio.attention.patterns import Full, Window
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
 from selfattn_bio.errors import SelfAttnBioError
@@ -17,6 +17,7 @@ MIXERS = {  # that every kind must keep to the same rules with
     "dynamic": lambda: Dynamic(block=4, top=2),
     "linear": lambda: Linear(DH),
     "performer": lambda: Performer(H, DH, 32),
+    "hierarchical": lambda: Hierarchical(H, window=2, pool=4),
     "linformer": lambda: Linformer(max_length=1800, rank=5),
 }
 POSITIONS = {"none": NoPosition, "t5": lambda: T5Bias(H, 8, 16), "alibi": lambda: Alibi(H), "rotary": lambda: Rotary(DH)}
@@ -306,3 +307,48 @@ def test_linformer_refuses_a_sequence_longer_than_it_was_made_for():
     message = r"sequences must have at most 18 tokens \(model.mixer.max_length\), got 19"
     with pytest.raises(SelfAttnBioError, match=message):
         Linformer(max_length=18, rank=5).double()(q, k, v, position=NoPosition())
+
+
+# -------------------------------------------------------------------------------------------------------- hierarchical
+def two_levels(q, k, v, position, mask, window, pool, shares):
+    """Near and far attention, each coarse token made by itself."""
+    length = q.shape[2]
+    at = torch.arange(length)
+    allowed = ((at - at[:, None]).abs() <= window) & mask[:, None, None]
+    near = dense(q, k, v, position, allowed.expand(-1, H, -1, -1))
+    bias, (q, k) = position.terms(q, length).bias, position.rotate(q, k)
+    starts, blocks, coarse = range(0, length, pool), mask.split(pool, 1), []
+    for x in (q, k, v):
+        sums = [(part * real[:, None, :, None]).sum(2) for part, real in zip(x.split(pool, 2), blocks, strict=True)]
+        counts = [real.sum(1).clamp(min=1)[:, None, None] for real in blocks]
+        coarse.append(torch.stack(sums, 2) / torch.stack(counts, 2))
+    some = torch.stack([real.any(1) for real in blocks], 1)[:, None, None]  # (B, 1, 1, M)
+    scores = coarse[0] @ coarse[1].transpose(-1, -2) / DH**0.5
+    if bias is not None:
+        distance = torch.tensor([[(j - i) for j in starts] for i in starts])
+        most = bias.shape[1] // 2
+        scores = scores + bias[:, distance.clamp(-most, most) + most]
+    far = scores.masked_fill(~some, -1e300).softmax(-1).masked_fill(~some, 0.0) @ coarse[2]
+    far = torch.stack([far[:, :, i // pool] for i in range(length)], 2)
+    return (1 - shares) * near + shares * far
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_hierarchical_is_a_window_and_attention_of_means(kind, padded):
+    position, mixer = make(POSITIONS, kind), make(MIXERS, "hierarchical")
+    for length in LENGTHS:
+        q, k, v, mask = make_inputs(length, padded)
+        shares = 1 / (1 + (-mixer.share).exp())[:, None, None]
+        expected = two_levels(q, k, v, position, mask, 2, 4, shares)
+        found = mixer(q, k, v, position=position, mask=mask)
+        assert_equal_with_gradients(found, expected, [q, k, v, *position.parameters(), *mixer.parameters()])
+
+
+def test_hierarchical_of_single_tokens_is_full_attention_where_it_looks_far_alone():
+    q, k, v, mask = make_inputs(19)
+    mixer, position = Hierarchical(H, window=1, pool=1).double(), make(POSITIONS, "t5")
+    torch.nn.init.constant_(mixer.share, 100.0)
+    found = mixer(q, k, v, position=position, mask=mask)
+    expected = attend(q, k, v, pattern=Full(), position=position, mask=mask, kernel="reference")
+    assert_close(*(x.transpose(1, 2)[mask] for x in (found, expected)))  # padding has no queries here

@@ -6,6 +6,7 @@
 | `dynamic` | a softmax over the blocks of keys that could fit its query best | L top block + L^2 / block |
 | `linear`, `performer` | means by products of features of query and key | L Dh, L features |
 | `linformer` | a softmax over learned sums of all keys | L rank |
+| `hierarchical` | of a window, and of all pooled tokens | L (2 window + 1) + (L / pool)^2 |
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from selfattn_bio import config
 from selfattn_bio.attention.mixers.base import Mixer
 from selfattn_bio.attention.mixers.dynamic import Dynamic
+from selfattn_bio.attention.mixers.hierarchical import Hierarchical
 from selfattn_bio.attention.mixers.linear import Linear, Performer
 from selfattn_bio.attention.mixers.linformer import Linformer
 from selfattn_bio.attention.mixers.softmax import Softmax
@@ -31,8 +33,10 @@ def build_mixer(section: config.AttentionModel) -> Mixer:
             return Performer(section.num_heads, head_dim, mixer.features)
         case config.LinformerMixer() as mixer:
             return Linformer(mixer.max_length, mixer.rank)
+        case config.HierarchicalMixer() as mixer:
+            return Hierarchical(section.num_heads, mixer.window, mixer.pool)
         case _:
             return Softmax(build_pattern(section.pattern), section.kernel)
 
 
-__all__ = ["Dynamic", "Linear", "Linformer", "Mixer", "Performer", "Softmax", "build_mixer"]
+__all__ = ["Dynamic", "Hierarchical", "Linear", "Linformer", "Mixer", "Performer", "Softmax", "build_mixer"]

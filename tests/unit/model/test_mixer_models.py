@@ -27,7 +27,12 @@ from selfattn_bio.training.probe import grows_squared
 from selfattn_bio.training.throughput import FlopCounter
 from selfattn_bio.training.transfer import start_from
 
-SETTINGS = {"dynamic": {"block": 4, "top": 4}, "performer": {"features": 64}, "linformer": {"max_length": 64, "rank": 16}}
+SETTINGS = {
+    "dynamic": {"block": 4, "top": 4},
+    "performer": {"features": 64},
+    "linformer": {"max_length": 64, "rank": 16},
+    "hierarchical": {"window": 4, "pool": 4},
+}
 MIXERS = {
     kind: section(**SETTINGS.get(kind, {}))
     for section in get_args(get_args(config.Mixer)[0])
@@ -209,7 +214,7 @@ def accuracy_of_far_cues(section, steps):
 
 
 FAR = {"embed_dim": 32, "num_heads": 2, "num_layers": 1, "feedforward_dim": 64, "dropout": 0.0, "position": config.NoPosition()}
-STEPS = {"dynamic": 60, "linear": 100, "performer": 100, "linformer": 300}
+STEPS = {"dynamic": 60, "linear": 100, "performer": 100, "linformer": 300, "hierarchical": 300}
 
 
 @pytest.mark.parametrize("kind", STEPS)
