@@ -722,8 +722,27 @@ class HierarchicalMixer(MixerSection):
     pool: int = Field(32, ge=2, description="tokens to a coarse one")
 
 
+class ReformerMixer(MixerSection):
+    """Softmax over tokens that hash alike; keys are the queries at length 1 (Kitaev et al. 2020)."""
+
+    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    grows_squared = False
+
+    kind: Literal["reformer"] = "reformer"
+    num_buckets: Positive = Field(32, description="of a round; even, or 1: then a query attends by place alone")
+    chunk: Positive = Field(64, description="tokens in the order of buckets; a query attends to its own and those beside it")
+    hashes: Positive = Field(4, description="rounds of hashing")
+
+    @model_validator(mode="after")
+    def _buckets_are_pairs(self) -> ReformerMixer:
+        if self.num_buckets > 1 and self.num_buckets % 2:
+            raise ValueError(f"num_buckets must be even or 1, got {self.num_buckets}")
+        return self
+
+
 Mixer = Annotated[
-    SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer | LinformerMixer | HierarchicalMixer, Field(discriminator="kind")
+    SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer | LinformerMixer | HierarchicalMixer | ReformerMixer,
+    Field(discriminator="kind"),
 ]
 
 
@@ -810,6 +829,8 @@ class AttentionModel(Section):
                     for each in (default, got)
                 ]
                 raise ValueError(f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}")
+        if isinstance(self.mixer, ReformerMixer) and self.num_kv_heads not in (None, self.num_heads):
+            raise ValueError(f"mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got {self.num_kv_heads}")
         if self.position.kind not in self.mixer.positions:
             known = ", ".join(map(repr, self.mixer.positions))
             raise ValueError(f"mixer {self.mixer.kind!r} must go with a position of kind {known}, got {self.position.kind!r}")

@@ -18,15 +18,17 @@ from selfattn_bio.attention.positions import build_absolute, build_position
 class QKVProjection(nn.Module):
     """Queries, keys and values of all heads; a module of its own, so that a relevance rule can be hooked on what enters `attend`."""
 
-    def __init__(self, embed_dim: int, num_heads: int, num_kv_heads: int) -> None:
+    def __init__(self, embed_dim: int, head_dim: int, heads: tuple[int, ...]) -> None:
         super().__init__()
-        self.heads, self.head_dim = (num_heads, num_kv_heads, num_kv_heads), embed_dim // num_heads
+        self.heads, self.head_dim = heads, head_dim  # of queries, keys and values; without the second, queries are keys
         self.linear = nn.Linear(embed_dim, sum(self.heads) * self.head_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, L, D) -> q (B, H, L, Dh), k and v (B, G, L, Dh)."""
-        q, k, v = split_heads(self.linear(x), self.heads, self.head_dim)
-        return q, k, v
+        q, *keys, v = split_heads(self.linear(x), self.heads, self.head_dim)
+        if keys:
+            return q, keys[0], v
+        return q.view_as(q), q.view_as(q), v  # two tensors, of whose gradients a rule takes its share of each
 
 
 class SelfAttention(nn.Module):
@@ -34,9 +36,11 @@ class SelfAttention(nn.Module):
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
-        self.qkv = QKVProjection(section.embed_dim, section.num_heads, section.num_kv_heads or section.num_heads)
-        self.out = nn.Linear(section.embed_dim, section.embed_dim)
         self.mixer = build_mixer(section)
+        num_kv_heads = section.num_kv_heads or section.num_heads
+        heads = (section.num_heads, num_kv_heads) if self.mixer.keys_are_queries else (section.num_heads, num_kv_heads, num_kv_heads)
+        self.qkv = QKVProjection(section.embed_dim, section.embed_dim // section.num_heads, heads)
+        self.out = nn.Linear(section.embed_dim, section.embed_dim)
         self.position = build_position(section.position, section.num_heads, section.embed_dim // section.num_heads)
         self.dropout = section.dropout
 

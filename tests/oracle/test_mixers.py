@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from selfattn_bio.attention.attend import attend
-from selfattn_bio.attention.mixers import Dynamic, Hierarchical, Linear, Linformer, Performer, Softmax
+from selfattn_bio.attention.mixers import Dynamic, Hierarchical, Linear, Linformer, Performer, Reformer, Softmax
 from selfattn_bio.attention.patterns import Full, Window
 from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
 from selfattn_bio.errors import SelfAttnBioError
@@ -16,6 +16,7 @@ MIXERS = {  # that every kind must keep to the same rules with
     "softmax": lambda: Softmax(Window(3)),
     "dynamic": lambda: Dynamic(block=4, top=2),
     "linear": lambda: Linear(DH),
+    "reformer": lambda: Reformer(DH, num_buckets=4, chunk=3, hashes=2),
     "performer": lambda: Performer(H, DH, 32),
     "hierarchical": lambda: Hierarchical(H, window=2, pool=4),
     "linformer": lambda: Linformer(max_length=1800, rank=5),
@@ -352,3 +353,64 @@ def test_hierarchical_of_single_tokens_is_full_attention_where_it_looks_far_alon
     found = mixer(q, k, v, position=position, mask=mask)
     expected = attend(q, k, v, pattern=Full(), position=position, mask=mask, kernel="reference")
     assert_close(*(x.transpose(1, 2)[mask] for x in (found, expected)))  # padding has no queries here
+
+
+# ------------------------------------------------------------------------------------------------------------ reformer
+def meeting(q, mask, mixer):
+    """(B, H, L, L) bool: who meets in any round, each round sorted and cut by itself."""
+    length = q.shape[2]
+    allowed = torch.zeros(B, H, length, length, dtype=torch.bool)
+    for b in range(B):
+        real = mask[b].nonzero().flatten().tolist()
+        for h in range(H):
+            for rotation in mixer.rotations:
+                numbers = [[float(x) for x in q[b, h, i].detach() @ rotation] for i in range(length)]
+                bucket = [(row + [-x for x in row]).index(max(row + [-x for x in row])) if row else 0 for row in numbers]
+                chunk = {token: place // mixer.chunk for place, token in enumerate(sorted(real, key=lambda i: (bucket[i], i)))}
+                for i in real:
+                    allowed[b, h, i, [j for j in real if bucket[i] == bucket[j] and abs(chunk[i] - chunk[j]) <= 1]] = True
+    return allowed
+
+
+def of_shared(q, v, position, allowed):
+    """Softmax over the allowed pairs with keys that are queries at length 1; a token takes from itself only where it meets no other."""
+    length = q.shape[2]
+    itself = torch.eye(length, dtype=torch.bool)
+    lonely = (allowed & ~itself).sum(-1, keepdim=True) == 0
+    return dense(q, q / q.norm(dim=-1, keepdim=True), v, position, allowed & (~itself | lonely))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", POSITIONS)
+@pytest.mark.parametrize(("num_buckets", "chunk", "hashes"), [(4, 3, 1), (4, 3, 3), (2, 2, 2), (1, 4, 2)])
+def test_reformer_attends_to_what_meets_in_any_round(kind, padded, num_buckets, chunk, hashes):
+    torch.manual_seed(0)
+    position, mixer = make(POSITIONS, kind), Reformer(DH, num_buckets, chunk, hashes).double()
+    for length in LENGTHS:
+        q, _, v, mask = make_inputs(length, padded)
+        turned, _ = position.rotate(q, q)
+        expected = of_shared(q, v, position, meeting(turned, mask, mixer))
+        found = mixer(q, q, v, position=position, mask=mask)
+        assert_equal_with_gradients(found, expected, [q, v, *position.parameters()])
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_reformer_of_one_bucket_in_two_chunks_is_full_attention(padded):
+    q, _, v, mask = make_inputs(19, padded)
+    found = Reformer(DH, num_buckets=1, chunk=10, hashes=2).double()(q, q, v, position=NoPosition(), mask=mask)
+    full = (mask[:, None, None] & mask[:, None, :, None]).expand(-1, H, -1, -1)
+    assert_equal_with_gradients(found, of_shared(q, v, NoPosition(), full), [q, v])
+
+
+def test_reformer_finds_more_of_the_nearest_with_more_rounds():
+    torch.manual_seed(0)
+    q = torch.randn(B, H, 100, DH)
+    scores = torch.nn.functional.normalize(q, dim=-1) @ torch.nn.functional.normalize(q, dim=-1).transpose(-1, -2)
+    nearest = (scores - 2 * torch.eye(100)).topk(5).indices
+    recalls = []
+    for hashes in (1, 3, 8):
+        torch.manual_seed(1)
+        met = meeting(q, torch.ones(B, 100, dtype=torch.bool), Reformer(DH, num_buckets=8, chunk=8, hashes=hashes))
+        recalls.append(float(met.gather(-1, nearest).float().mean()))
+    assert recalls[0] > 0.3  # chance: 24 of 100 at most
+    assert recalls[0] + 0.2 < recalls[1] < recalls[2]

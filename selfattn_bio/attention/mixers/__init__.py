@@ -7,6 +7,7 @@
 | `linear`, `performer` | means by products of features of query and key | L Dh, L features |
 | `linformer` | a softmax over learned sums of all keys | L rank |
 | `hierarchical` | of a window, and of all pooled tokens | L (2 window + 1) + (L / pool)^2 |
+| `reformer` | a softmax over tokens that hash alike | L hashes 3 chunk |
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from selfattn_bio.attention.mixers.dynamic import Dynamic
 from selfattn_bio.attention.mixers.hierarchical import Hierarchical
 from selfattn_bio.attention.mixers.linear import Linear, Performer
 from selfattn_bio.attention.mixers.linformer import Linformer
+from selfattn_bio.attention.mixers.reformer import Reformer
 from selfattn_bio.attention.mixers.softmax import Softmax
 from selfattn_bio.attention.patterns import build_pattern
 
@@ -35,8 +37,10 @@ def build_mixer(section: config.AttentionModel) -> Mixer:
             return Linformer(mixer.max_length, mixer.rank)
         case config.HierarchicalMixer() as mixer:
             return Hierarchical(section.num_heads, mixer.window, mixer.pool)
+        case config.ReformerMixer() as mixer:
+            return Reformer(head_dim, mixer.num_buckets, mixer.chunk, mixer.hashes)
         case _:
             return Softmax(build_pattern(section.pattern), section.kernel)
 
 
-__all__ = ["Dynamic", "Hierarchical", "Linear", "Linformer", "Mixer", "Performer", "Softmax", "build_mixer"]
+__all__ = ["Dynamic", "Hierarchical", "Linear", "Linformer", "Mixer", "Performer", "Reformer", "Softmax", "build_mixer"]

@@ -10,15 +10,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.testing import assert_close
 
 from selfattn_bio import config
+from selfattn_bio.attention.mixers.reformer import UnitLength
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.interpret.methods import METHODS, AttnLRP, Gradient
 from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.interpret.readout import has_attention, read_attention
+from selfattn_bio.interpret.relevance import ATTNLRP, relevance_rules
 from selfattn_bio.model.card import _words
 from selfattn_bio.model.checkpoint import load_model, save_model
 from selfattn_bio.model.classifier import build_network
-from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.model.encoder import Encoder, QKVProjection
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.scoring.tiling import reach_of
 from selfattn_bio.sequence.alphabet import DNA
@@ -32,6 +34,7 @@ SETTINGS = {
     "performer": {"features": 64},
     "linformer": {"max_length": 64, "rank": 16},
     "hierarchical": {"window": 4, "pool": 4},
+    "reformer": {"num_buckets": 8, "chunk": 8, "hashes": 4},
 }
 MIXERS = {
     kind: section(**SETTINGS.get(kind, {}))
@@ -143,7 +146,8 @@ def test_operations_are_counted(kind):
     encoder = Encoder(section)
     counter = FlopCounter(encoder)
     encoder.train()(torch.zeros(3, 20, 16), torch.ones(3, 20, dtype=torch.bool))
-    linear = 3 * 20 * 16 * (48 + 16 + 16 + 16)  # qkv, out, feed-forward
+    projected = 32 if kind == "reformer" else 48  # its queries are keys
+    linear = 3 * 20 * 16 * (projected + 16 + 16 + 16)  # qkv, out, feed-forward
     pairs = encoder.blocks[0].attention.mixer.num_pairs(20)
     assert counter.total == 2 * 3 * (linear + 3 * 16 * 2 * pairs)
     assert pairs > 0
@@ -177,6 +181,35 @@ def test_a_child_takes_the_weights_of_its_own_kind_alone(kind, tmp_path):
 @pytest.mark.parametrize("kind", MIXERS)
 def test_the_card_names_the_kind(kind):
     assert _words(run_of(model(kind))) == f"self-attention encoder (2 layers of 16, mixer {kind})"
+
+
+def test_buckets_come_in_pairs_and_queries_that_are_keys_have_as_many_heads():
+    with pytest.raises(ValueError, match="num_buckets must be even or 1, got 7"):
+        config.ReformerMixer(num_buckets=7)
+    with pytest.raises(ValueError, match="mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got 1"):
+        model("reformer", num_kv_heads=1)
+
+
+def test_relevance_of_queries_that_are_keys_has_the_share_of_each():
+    projection = QKVProjection(4, 2, (2, 2)).double()
+    x = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
+    with relevance_rules(projection, ATTNLRP):
+        q, k, v = projection(x)
+    assert torch.equal(q, k)
+    of_query, of_key = torch.randn_like(q), torch.randn_like(k)
+    found = torch.autograd.grad((q * of_query + k * of_key + 0 * v).sum(), x)[0]
+    both = (of_query + of_key).transpose(1, 2).flatten(2) / 4
+    assert_close(found, both @ projection.linear.weight[:4])
+
+
+def test_the_length_of_keys_is_a_constant_to_relevance():
+    unit = UnitLength()
+    x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    above = torch.randn(5, 4, dtype=torch.float64)
+    with relevance_rules(unit, ATTNLRP):
+        out = unit(x)
+    assert_close(out, unit(x))
+    assert_close(torch.autograd.grad((out * above).sum(), x)[0], above / x.detach().norm(dim=-1, keepdim=True))
 
 
 CUED, VOCABULARY = 64, 12
@@ -214,7 +247,7 @@ def accuracy_of_far_cues(section, steps):
 
 
 FAR = {"embed_dim": 32, "num_heads": 2, "num_layers": 1, "feedforward_dim": 64, "dropout": 0.0, "position": config.NoPosition()}
-STEPS = {"dynamic": 60, "linear": 100, "performer": 100, "linformer": 300, "hierarchical": 300}
+STEPS = {"dynamic": 60, "linear": 100, "performer": 100, "linformer": 300, "hierarchical": 300, "reformer": 120}
 
 
 @pytest.mark.parametrize("kind", STEPS)
