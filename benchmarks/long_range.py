@@ -62,7 +62,7 @@ PATTERNS: dict[str, config.Pattern | None] = {
 }
 STAGES = ((256, 64, 250), (512, 32, 80), (1024, 16, 80), (2048, 16, 60), (4096, 8, 60), (8192, 8, 80))  # letters, sequences a step, steps
 # What the figures come out of, beside this file with its words, k and seeds.
-SOURCES = ("attention/*.py", "attention/*.cpp", "model/encoder.py", "sequence/*.py", "training/optimizer.py", "evaluation/metrics.py")
+SOURCES = ("attention/**/*.py", "attention/*.cpp", "model/encoder.py", "sequence/*.py", "training/optimizer.py", "evaluation/metrics.py")
 
 
 def code_hash() -> str:

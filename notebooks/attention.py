@@ -45,7 +45,8 @@ readings = [read_attention(scorer, [explanation.sequences[sequence]])] if has_at
 plt.rcParams.update(plots.STYLE)
 
 # %%
-display(Markdown(words.attention_sentence(scorer.run.model.kind, len(readings) > 0)))
+model = scorer.run.model
+display(Markdown(words.attention_sentence(getattr(model, "mixer", model).kind, len(readings) > 0)))
 
 # %% [markdown]
 # ## Attention received beside relevance

@@ -19,7 +19,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -654,6 +654,98 @@ class BigBirdPattern(SparsePattern):
 Pattern = Annotated[FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern, Field(discriminator="kind")]
 
 
+ABSOLUTE = ("none", "sinusoidal", "learned")  # positions that are no matter of the scores
+
+
+class MixerSection(Section):
+    """What kinds of attention share: the positions that they can take, and whether their work grows with the square of the length."""
+
+    positions: ClassVar[tuple[str, ...]]
+    grows_squared: ClassVar[bool]
+
+
+class SoftmaxMixer(MixerSection):
+    """Softmax over the pairs that `pattern` allows, with `position`, by `kernel`."""
+
+    kind: Literal["softmax"] = "softmax"
+
+
+class DynamicMixer(MixerSection):
+    """Each query attends to its own block of tokens and to those that could hold its highest scores, by a summary of each block."""
+
+    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    grows_squared = True  # each query asks the summary of each block
+
+    kind: Literal["dynamic"] = "dynamic"
+    block: Positive = Field(32, description="tokens")
+    top: Positive = Field(8, description="blocks that a query attends to, its own among them")
+
+
+class LinearMixer(MixerSection):
+    """Weights are products of features elu(x) + 1 of query and key, summed over keys first (Katharopoulos et al. 2020)."""
+
+    positions = ABSOLUTE
+    grows_squared = False
+
+    kind: Literal["linear"] = "linear"
+
+
+class PerformerMixer(MixerSection):
+    """Softmax over all keys, estimated by random features (Choromanski et al. 2021, FAVOR+)."""
+
+    positions = (*ABSOLUTE, "rotary")
+    grows_squared = False
+
+    kind: Literal["performer"] = "performer"
+    features: Positive = Field(128, description="of each head; the more, the nearer to softmax")
+
+
+class LinformerMixer(MixerSection):
+    """Each query attends to `rank` learned sums of the keys (Wang et al. 2020)."""
+
+    positions = ABSOLUTE
+    grows_squared = False
+
+    kind: Literal["linformer"] = "linformer"
+    max_length: Positive = Field(description="tokens that enter the encoder; a longer sequence is an error")
+    rank: Positive = Field(64, description="learned sums of keys, and of values")
+
+
+class HierarchicalMixer(MixerSection):
+    """A window over the tokens, and all pairs over means of `pool` of them (as Zhu and Soricut 2021, H-Transformer-1D, with two levels)."""
+
+    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    grows_squared = True  # the coarse tokens
+
+    kind: Literal["hierarchical"] = "hierarchical"
+    window: Positive = Field(64, description="tokens on each side")
+    pool: int = Field(32, ge=2, description="tokens to a coarse one")
+
+
+class ReformerMixer(MixerSection):
+    """Softmax over tokens that hash alike; keys are the queries at length 1 (Kitaev et al. 2020)."""
+
+    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    grows_squared = False
+
+    kind: Literal["reformer"] = "reformer"
+    num_buckets: Positive = Field(32, description="of a round; even, or 1: then a query attends by place alone")
+    chunk: Positive = Field(64, description="tokens in the order of buckets; a query attends to its own and those beside it")
+    hashes: Positive = Field(4, description="rounds of hashing")
+
+    @model_validator(mode="after")
+    def _buckets_are_pairs(self) -> ReformerMixer:
+        if self.num_buckets > 1 and self.num_buckets % 2:
+            raise ValueError(f"num_buckets must be even or 1, got {self.num_buckets}")
+        return self
+
+
+Mixer = Annotated[
+    SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer | LinformerMixer | HierarchicalMixer | ReformerMixer,
+    Field(discriminator="kind"),
+]
+
+
 class PoolingHead(Section):
     """Learned scores weigh the tokens of each of `parts` equal parts of the sequence; the weighted means are classified."""
 
@@ -690,6 +782,8 @@ class AttentionModel(Section):
     kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
         "auto", description="auto = as `selfattn-bio doctor` says"
     )
+    # Left out of what is written where it is softmax, as `seeds` of [training] is where it is 1.
+    mixer: Mixer = Field(SoftmaxMixer(), exclude_if=lambda mixer: mixer.kind == "softmax", description="how queries meet keys")
     head: Head = PoolingHead()
 
     @model_validator(mode="after")
@@ -722,6 +816,24 @@ class AttentionModel(Section):
             raise ValueError(f"kernel 'flex' must go with dropout 0, got dropout {self.dropout}")
         if pattern.causal and self.head.kind == "cls":
             raise ValueError("head 'cls' must go with a pattern that is not causal: its vector comes first and would see itself alone")
+        return self
+
+    @model_validator(mode="after")
+    def _mixer_stands_alone(self) -> AttentionModel:
+        if isinstance(self.mixer, SoftmaxMixer):
+            return self
+        for name in ("pattern", "kernel"):
+            if (got := getattr(self, name)) != (default := AttentionModel.model_fields[name].default):
+                words = [
+                    each if isinstance(each, str) else each.model_dump(exclude_defaults=True) | {"kind": each.kind}
+                    for each in (default, got)
+                ]
+                raise ValueError(f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}")
+        if isinstance(self.mixer, ReformerMixer) and self.num_kv_heads not in (None, self.num_heads):
+            raise ValueError(f"mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got {self.num_kv_heads}")
+        if self.position.kind not in self.mixer.positions:
+            known = ", ".join(map(repr, self.mixer.positions))
+            raise ValueError(f"mixer {self.mixer.kind!r} must go with a position of kind {known}, got {self.position.kind!r}")
         return self
 
 
@@ -1102,6 +1214,7 @@ Method = Annotated[
     PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod,
     Field(discriminator="kind"),
 ]
+OF_WEIGHTS = ("received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap")  # they need the weights of every allowed pair
 
 
 class ModiscoCaller(Section):
@@ -1391,6 +1504,13 @@ class RunFile(Section):
                 raise ValueError("objective 'bins' must go with a pattern that sees both sides, got a causal one")
         return self
 
+    @model_validator(mode="after")
+    def _method_can_read_the_mixer(self) -> RunFile:
+        kind, method = getattr(getattr(self.model, "mixer", None), "kind", "softmax"), self.interpret.method.kind
+        if kind != "softmax" and method in OF_WEIGHTS:
+            raise ValueError(f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {kind!r}")
+        return self
+
     @property
     def parents(self) -> list[Path]:
         """The model folders that the run and its variants start from."""
@@ -1592,7 +1712,7 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
 _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
     **{"split": Split, "objective": Objective, "model": Model},
-    **{"stem": Stem, "position": Position, "pattern": Pattern, "head": Head, "method": Method},
+    **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "method": Method},
 }
 _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
 

@@ -1,8 +1,8 @@
-"""The one door: every layer attends through `attend`, which joins position, pattern and padding and picks the kernel.
+"""The one door of softmax attention: `attend` joins position, pattern and padding and picks the kernel.
 
-Hides: which kernel runs. The encoder calls it; `attention.reading` shares `prepared` and is compared with `weights`; `selfattn-bio doctor`
-prints `KERNELS`; tests compare each kernel with `reference`. The first of the table that can do what is asked, and is made for it, runs;
-one that is named must be able to.
+Hides: which kernel runs. `mixers.softmax` calls it for the encoder; `attention.reading` shares `prepared` and is compared with `weights`;
+`selfattn-bio doctor` prints `KERNELS`; tests compare each kernel with `reference`. The first of the table that can do what is asked, and
+is made for it, runs; one that is named must be able to.
 """
 
 from __future__ import annotations

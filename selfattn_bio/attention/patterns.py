@@ -18,6 +18,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -276,6 +277,13 @@ class Causal(Pattern):
         return tuple(
             replace(part, right=0) if isinstance(part, Band) else replace(part, causal=True) for part in self.pattern.parts(length)
         )
+
+
+@cache
+def num_pairs(pattern: Pattern, length: int) -> int:
+    """How many pairs of query and key a pattern allows in `length` tokens; those of two parts count twice, but all once at most."""
+    pairs = sum(part.num_pairs(length) for part in pattern.parts(length)) + pattern.num_global * length
+    return min(pairs, length * length)
 
 
 def _at_least(low: int, **value: int) -> None:

@@ -2,7 +2,8 @@
 
 Prints versions, device and threads, whether the band kernel could be compiled, which programs and libraries that may be missing are
 there, what the others are for, and a table of the kernels that `kernel = "auto"` in a run file chooses, each with what those before it
-in the order cannot or should not do; then what the default dropout changes of that. A run file can name a kernel instead.
+in the order cannot or should not do; then what the default dropout changes of that. A run file can name a kernel instead. Last come the
+mixers, attention of other kinds, which run on any device, each with the positions that it takes.
 
 example: selfattn-bio doctor
 """
@@ -15,7 +16,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
     from selfattn_bio.attention.attend import Asked
@@ -83,6 +84,10 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"  {pattern:16} {', '.join(positions):26} {name:10} {reason}")
     if not others:
         print("  none")
+    print("\nOther kinds of attention, model.mixer in a run file, with the positions that they take:\n")
+    for section in get_args(get_args(config.Mixer)[0]):
+        if section is not config.SoftmaxMixer:
+            print(f"  {section.model_fields['kind'].default:16} {', '.join(section.positions)}")
 
 
 def _say_what_is_there() -> None:

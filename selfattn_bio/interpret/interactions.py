@@ -25,10 +25,9 @@ from selfattn_bio.interpret.evidence import q_values
 from selfattn_bio.interpret.formats import read_meme
 from selfattn_bio.interpret.hits import find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import MIN_EFFECT, mean_effect
-from selfattn_bio.interpret.readout import read_letters
+from selfattn_bio.interpret.readout import has_attention, read_letters
 from selfattn_bio.interpret.relevance import BATCH, attnlrp_importance
 from selfattn_bio.interpret.spacing import BIN, spacing
-from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.scorer import Scorer
 
 Attention = Callable[[pd.DataFrame], NDArray[np.float64]]
@@ -164,7 +163,7 @@ def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention
 
     def given(pairs: pd.DataFrame) -> NDArray[np.float64]:
         found = np.zeros(len(pairs))
-        if not isinstance(scorer.network.members[0], AttentionBody):
+        if not has_attention(scorer):
             return found
         where = pairs.groupby("record").indices
         records: list[Any] = sorted(where, key=lambda record: len(sequences[record]))

@@ -17,7 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attention.reading import Layer, between, binned, gradient_rollout, received, rollout, top_edges, value_rollout
+from selfattn_bio.config import AttentionModel
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import AttentionBody
@@ -261,8 +263,10 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
 
 
 def has_attention(scorer: Scorer) -> bool:
-    """Whether the network has attention to be read; the CNN has none."""
-    return isinstance(scorer.network.members[0], AttentionBody)  # all have the same form
+    """Whether the network has weights of attention to be read; the CNN and other mixers than softmax have none."""
+    member = scorer.network.members[0]  # all have the same form
+    mixers = [module.mixer for module in member.modules() if isinstance(module, SelfAttention)]
+    return bool(mixers) and all(isinstance(mixer, Softmax) for mixer in mixers)
 
 
 def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], target: Target | None = None) -> AttentionReading:
@@ -271,11 +275,13 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
     Raises
     ------
     ValueError
-        If the network has no attention, as the CNN.
+        If the network has no weights of attention, as the CNN and mixers other than softmax.
     """
     members = scorer.network.members
     if not has_attention(scorer):
-        raise ValueError(f"network must have attention to be read, got kind {scorer.run.model.kind!r}")
+        model = scorer.run.model
+        got = f"kind {model.kind!r}" if not isinstance(model, AttentionModel) else f"mixer {model.mixer.kind!r}, whose weights are not kept"
+        raise ValueError(f"network must have attention to be read, got {got}")
     tokens = scorer.tokens(letters)
     layers: dict[Any, Layer] = {}
     values: dict[Any, Tensor] = {}
@@ -284,11 +290,12 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
 
     def keep(module: SelfAttention, inputs: tuple[Tensor, Tensor]) -> None:
         x, mask = inputs
+        assert isinstance(module.mixer, Softmax)  # or there was no attention
         q, k, v = (each.detach() for each in module.qkv(x))
         v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
         out = module.out.weight.detach().unflatten(1, (q.shape[1], -1)).transpose(0, 1)  # (H, D, Dh)
         squares = (v @ (out.transpose(1, 2) @ out) * v).sum(-1)
-        layers[module], values[module] = Layer(q, k, module.pattern, module.position, mask), v
+        layers[module], values[module] = Layer(q, k, module.mixer.pattern, module.position, mask), v
         norms[module] = squares.clamp(min=0).sqrt()
 
     def keep_output(module: nn.Module, inputs: tuple[Tensor]) -> None:

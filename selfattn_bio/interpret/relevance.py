@@ -9,6 +9,7 @@ Both are gradient x input where some kinds of operation share their relevance ot
 |---|---|---|---|
 | weights(q, k) @ v | half to the weights (a quarter to q, to k), half to v | all to v | gradients of q, k, v times 1/4, 1/4, 1/2; 0, 0, 1 |
 | LayerNorm | the deviation is a constant | the same | (x - mean) / deviation.detach() |
+| keys at length 1 (Reformer; by the same thought, no one's rule) | the length is a constant | the same | x / length.detach() |
 | GELU | the gate act(x) / x is a constant | the same | x * (act(x) / x).detach() |
 
 They act before and after the kernel, so they hold for every softmax kernel, sparse and long ones too. A position with keys or values of
@@ -28,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from selfattn_bio.attention.mixers.reformer import UnitLength
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.encoder import QKVProjection
@@ -70,7 +72,12 @@ def _constant_gate(module: nn.GELU, inputs: tuple[Tensor], output: Tensor) -> Te
     return x * gate
 
 
-_CONSTANTS: Rules = {nn.LayerNorm: _constant_deviation, nn.GELU: _constant_gate}
+def _constant_length(module: UnitLength, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    x = inputs[0]
+    return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12).detach()
+
+
+_CONSTANTS: Rules = {nn.LayerNorm: _constant_deviation, nn.GELU: _constant_gate, UnitLength: _constant_length}
 ATTNLRP: Rules = {QKVProjection: _share(1 / 4, 1 / 4, 1 / 2), PoolingProjection: _share(1 / 2, 1 / 2), **_CONSTANTS}
 CP_LRP: Rules = {QKVProjection: _share(0.0, 0.0, 1.0), PoolingProjection: _share(0.0, 1.0), **_CONSTANTS}
 PLAIN: Rules = {}  # the gradient as it is

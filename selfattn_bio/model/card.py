@@ -84,7 +84,9 @@ def _words(run: RunFile) -> str:
     members = f"mean of {run.model.members} networks, " if run.model.members > 1 else ""
     if run.model.kind == "attention":
         layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}"
-        kind = f"self-attention encoder ({layers} of {run.model.embed_dim}, pattern {run.model.pattern.kind})"
+        mixer = run.model.mixer.kind
+        attends = f"pattern {run.model.pattern.kind}" if mixer == "softmax" else f"mixer {mixer}"
+        kind = f"self-attention encoder ({layers} of {run.model.embed_dim}, {attends})"
     else:
         kind = "convolutional network" if run.model.kind == "cnn" else "dilated convolutional network"
     return f"{members}each a {kind}" if members else kind

@@ -9,44 +9,46 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
-from selfattn_bio.attention.attend import attend
 from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.attention.mixers import build_mixer
 from selfattn_bio.attention.packing import split_heads
-from selfattn_bio.attention.patterns import build_pattern
 from selfattn_bio.attention.positions import build_absolute, build_position
 
 
 class QKVProjection(nn.Module):
     """Queries, keys and values of all heads; a module of its own, so that a relevance rule can be hooked on what enters `attend`."""
 
-    def __init__(self, embed_dim: int, num_heads: int, num_kv_heads: int) -> None:
+    def __init__(self, embed_dim: int, head_dim: int, heads: tuple[int, ...]) -> None:
         super().__init__()
-        self.heads, self.head_dim = (num_heads, num_kv_heads, num_kv_heads), embed_dim // num_heads
+        self.heads, self.head_dim = heads, head_dim  # of queries, keys and values; without the second, queries are keys
         self.linear = nn.Linear(embed_dim, sum(self.heads) * self.head_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, L, D) -> q (B, H, L, Dh), k and v (B, G, L, Dh)."""
-        q, k, v = split_heads(self.linear(x), self.heads, self.head_dim)
-        return q, k, v
+        q, *keys, v = split_heads(self.linear(x), self.heads, self.head_dim)
+        if keys:
+            return q, keys[0], v
+        return q.view_as(q), q.view_as(q), v  # two tensors, of whose gradients a rule takes its share of each
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention through the one door."""
+    """Multi-head self-attention of the kind that the run file names as `mixer`."""
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
-        self.qkv = QKVProjection(section.embed_dim, section.num_heads, section.num_kv_heads or section.num_heads)
+        self.mixer = build_mixer(section)
+        num_kv_heads = section.num_kv_heads or section.num_heads
+        heads = (section.num_heads, num_kv_heads) if self.mixer.keys_are_queries else (section.num_heads, num_kv_heads, num_kv_heads)
+        self.qkv = QKVProjection(section.embed_dim, section.embed_dim // section.num_heads, heads)
         self.out = nn.Linear(section.embed_dim, section.embed_dim)
-        self.pattern = build_pattern(section.pattern)
         self.position = build_position(section.position, section.num_heads, section.embed_dim // section.num_heads)
         self.dropout = section.dropout
-        self.kernel = section.kernel
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, D), mask (B, L) -> (B, L, D)."""
         q, k, v = self.qkv(x)
         dropout = self.dropout if self.training else 0.0
-        y = attend(q, k, v, pattern=self.pattern, position=self.position, mask=mask, dropout=dropout, kernel=self.kernel)  # (B, H, L, Dh)
+        y = self.mixer(q, k, v, position=self.position, mask=mask, dropout=dropout)  # (B, H, L, Dh)
         return self.out(y.transpose(1, 2).flatten(2))  # (B, L, D)
 
 

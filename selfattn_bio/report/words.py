@@ -110,10 +110,10 @@ def ensemble_sentence(run: RunFile) -> str:
 
 
 def attention_sentence(kind: str, has_attention: bool) -> str:
-    """Whether a model of this kind has attention to be looked at."""
+    """Whether a model of this kind, or mixer, has attention to be looked at."""
     if has_attention:
         return "Attention says where the model looks, not what its score hangs on: a proposal. No motif or verdict rests on it."
-    return f"The model is of the kind {kind}, which has no attention: there are no maps of it."
+    return f"The model is of the kind {kind}, which has no attention weights to be read: there are no maps of it."
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:

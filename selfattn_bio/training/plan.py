@@ -205,7 +205,7 @@ class Plan:
         if batch is not None:
             return f"Set {self._cut_into(batch)}: the step stays the same"
         model = self.run.model
-        if isinstance(model, config.AttentionModel) and grows_squared(model):
+        if isinstance(model, config.AttentionModel) and isinstance(model.mixer, config.SoftmaxMixer) and grows_squared(model):
             changed = {"pattern": config.WindowPattern(causal=model.pattern.causal), "kernel": "auto"}
             sparse = self.again(self.run.model_copy(update={"model": model.model_copy(update=changed)}))
             if (batch := sparse.largest_batch()) is not None:

@@ -174,6 +174,8 @@ def grows_squared(model: config.Model) -> bool:
     """Whether the work, and with some kernels the memory, of a record grows with the square of its length."""
     if not isinstance(model, config.AttentionModel):
         return False
+    if not isinstance(model.mixer, config.SoftmaxMixer):
+        return model.mixer.grows_squared
     return model.pattern.kind in ("full", "strided") or model.kernel in ("reference", "sdpa")
 
 

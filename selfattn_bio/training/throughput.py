@@ -6,12 +6,10 @@ Hides: how operations are counted, and the probe of the peak. The loop alone use
 from __future__ import annotations
 
 import time
-from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from selfattn_bio.attention.patterns import Pattern
 from selfattn_bio.model.encoder import SelfAttention
 
 BACKWARD = 3  # forward and backward take three times the forward: a product a gradient of two
@@ -44,18 +42,11 @@ class FlopCounter:
 
     def _attention(self, module: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         batch, length, embed_dim = output.shape
-        self._add(module, batch * embed_dim * 2 * num_pairs(module.pattern, length))  # queries with keys, weights with values
+        self._add(module, batch * embed_dim * 2 * module.mixer.num_pairs(length))  # queries with keys, weights with values
 
     def _add(self, module: nn.Module, products: int) -> None:
         if module.training:
             self.total += 2 * BACKWARD * products
-
-
-@cache
-def num_pairs(pattern: Pattern, length: int) -> int:
-    """How many pairs of query and key a pattern allows in `length` tokens; those of two parts count twice, but all once at most."""
-    pairs = sum(part.num_pairs(length) for part in pattern.parts(length)) + pattern.num_global * length
-    return min(pairs, length * length)
 
 
 def gemm_peak(device: torch.device, precision: str) -> float:

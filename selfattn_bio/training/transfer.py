@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from selfattn_bio.config import RunFile, Transfer
+from selfattn_bio.config import AttentionModel, RunFile, Transfer
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network
@@ -78,6 +78,8 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
 def _what_must_agree(run: RunFile) -> dict[str, Any]:
     """Keys of the run file that give weights their shape and their meaning."""
     model = run.model.model_dump(include=STEM) if run.model.kind == "dilated" else run.model.model_dump(exclude=FREE)
+    if isinstance(run.model, AttentionModel):
+        model["mixer"] = run.model.mixer.model_dump()  # which is left out of what is written where it is softmax
     return {
         "data.alphabet": run.data.alphabet,
         **{f"tokens.{key}": value for key, value in run.tokens.model_dump().items()},

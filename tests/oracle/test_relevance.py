@@ -95,7 +95,7 @@ def written_out(network, x, mask, rule=attnlrp_weights):
         q, k, v = attention.qkv.linear(norm(block.attention_norm, x)).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
         q, k = attention.position.rotate(q, k)
         bias, at = attention.position.terms(q, x.shape[1]).bias, torch.arange(x.shape[1])
-        allowed = Setting(attention.pattern, (len(x), 2, x.shape[1]), x.device, mask).dense_mask()
+        allowed = Setting(attention.mixer.pattern, (len(x), 2, x.shape[1]), x.device, mask).dense_mask()
 
         def weigh(q, k, bias=bias, keys=allowed, at=at):
             scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
@@ -160,7 +160,7 @@ def test_every_pattern_and_kernel_equals_the_rules_written_out(pattern, rules):
     expected = torch.autograd.grad(written_out(network, embeddings, ids != 0, rule).sum(), embeddings)[0]
     for kernel in ("auto", "reference", "slab", "sdpa"):
         for block in network.members[0].encoder.blocks:
-            block.attention.kernel = kernel
+            block.attention.mixer.kernel = kernel
         assert_close(gradient_at(network, embeddings, ids, hooks), expected, msg=kernel)
 
 

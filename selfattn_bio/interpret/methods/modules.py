@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio.attention.attend import prepared
+from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attention.reference import distances
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.cnn import Cnn
@@ -71,11 +72,15 @@ class _Attention(nn.Module):
 
     def __init__(self, part: SelfAttention, product: MakeProduct) -> None:
         super().__init__()
-        self.part, self.scores, self.softmax, self.values = part, product(), nn.Softmax(-1), product()
+        if not isinstance(part.mixer, Softmax):
+            kind = type(part.mixer).__name__.lower()
+            raise ValueError(f"a network of modules must have mixer 'softmax', got {kind!r}: explain it by attnlrp or by substitution")
+        self.part, self.pattern = part, part.mixer.pattern
+        self.scores, self.softmax, self.values = product(), nn.Softmax(-1), product()
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         q, k, v = self.part.qkv(x)
-        asked = prepared(q, k, v, self.part.pattern, self.part.position)
+        asked = prepared(q, k, v, self.pattern, self.part.position)
         scale, terms, allowed = 1 / math.sqrt(q.shape[-1]), asked.terms, asked.setting.dense_mask()
         scores = self.scores(asked.q * scale, asked.k.transpose(-2, -1))  # (B, H, L, L)
         if terms.bias is not None:

@@ -33,7 +33,7 @@ class OnCuda:
 
 def test_doctor_says_what_the_default_dropout_changes(capsys, monkeypatch):
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().out.endswith("With model.dropout = 0.3, the default, the same runs, but for:\n\n  none\n")
+    assert "With model.dropout = 0.3, the default, the same runs, but for:\n\n  none\n" in capsys.readouterr().out
     on_cuda = {
         pattern: {position: replace(asked, q=OnCuda(asked.q)) for position, asked in by_position.items()}
         for pattern, by_position in doctor._requests().items()
@@ -70,6 +70,13 @@ def test_doctor_lists_kernels_and_what_serves_what(capsys):
     assert "joint: a position with keys of its own" in line
     (line,) = [line for line in out.splitlines() if line.startswith("  full, causal") and "shaw" in line]
     assert "sdpa: a causal or sparse pattern" in line
+
+
+def test_doctor_lists_mixers_with_their_positions(capsys):
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.split("\nOther kinds of attention")[1].splitlines()[2:]
+    assert {line.split()[0] for line in lines} == kinds(config.Mixer) - {"softmax"}
+    assert "  dynamic          none, sinusoidal, learned, t5, alibi, rotary" in lines
 
 
 def test_doctor_lists_what_may_be_missing_and_nothing_that_is_always_there(capsys, monkeypatch):

@@ -258,7 +258,7 @@ def test_proposals_are_their_formulas_on_dense_weights(pattern):
     with torch.no_grad():
         for number, (module, x, mask) in enumerate(kept[::2]):
             q, k, v = module.qkv(x)
-            found = weights(q, k, pattern=module.pattern, position=module.position, mask=mask)
+            found = weights(q, k, pattern=module.mixer.pattern, position=module.position, mask=mask)
             v = v.expand(-1, 2, -1, -1)
             projected = torch.einsum("bhld,ohd->bhlo", v, module.out.weight.unflatten(1, (2, -1))).norm(dim=-1)
             scaled = found * projected[:, :, None]

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from selfattn_bio import config
-from selfattn_bio.attention.patterns import Full, Global, Window
+from selfattn_bio.attention.patterns import Full, Global, Window, num_pairs
 from selfattn_bio.model.encoder import Encoder
-from selfattn_bio.training.throughput import FlopCounter, gemm_peak, num_pairs
+from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 
 
 def test_pairs_of_a_pattern():

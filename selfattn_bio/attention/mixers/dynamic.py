@@ -1,0 +1,127 @@
+"""Dynamic attention: each query attends to the blocks of keys that should have most of its weight, and to its own.
+
+Hides: how queries are brought to the blocks that they chose. A block is summed up by the number n of its keys, their mean m and variance
+s^2 in each dimension; the log of the sum of exp(scores) of a query over it is then about
+
+    log n + q . m / sqrt(Dh) + sum over d of (q_d s_d)^2 / (2 Dh)
+
+which is right to the second order in the scores if dimensions vary by themselves. Ranked by the mean alone, a single key that fits was
+found less often, and by the bound of Quest (Tang et al. 2024), of the smallest and largest in each dimension, a faint one
+(docs/decisions.md). Source of blocks chosen in training: Lu et al. 2025 (MoBA), by means.
+
+The choice has no gradient; scores and values of what is chosen have theirs. Queries are sorted by the blocks that they chose and cut into
+tiles of one block each, so that work and memory are L top block, beside the L^2 / block estimates.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from selfattn_bio.attention.attend import Asked
+from selfattn_bio.attention.dropout import dropout as dropped
+from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
+from selfattn_bio.attention.positions import entry
+
+
+class Dynamic(FullMixer):
+    """Softmax over `top` blocks of `block` tokens, chosen by each query and head: `top` of all blocks is full attention."""
+
+    def __init__(self, block: int, top: int) -> None:
+        super().__init__()
+        self.block, self.top = block, top
+
+    def mix(self, asked: Asked) -> Tensor:
+        """As `FullMixer.mix`."""
+        (batch, heads, length, dim), size = asked.q.shape, self.block
+        sequences, num_blocks = batch * heads, -(-length // size)
+        padded = num_blocks * size
+        k, v = (
+            torch.nn.functional.pad(x, (0, 0, 0, padded - length)).reshape(sequences * num_blocks, size, dim) for x in (asked.k, asked.v)
+        )
+        real = torch.ones(batch, length, dtype=torch.bool, device=k.device) if asked.setting.mask is None else asked.setting.mask
+        real = torch.nn.functional.pad(real, (0, padded - length))[:, None].expand(-1, heads, -1).reshape(sequences * num_blocks, size)
+        with torch.no_grad():
+            chosen = self.chosen(asked.q.reshape(sequences, length, dim), k, real)  # (S, L, T)
+            tiles = _Tiles(chosen, num_blocks, size)
+        # (n, c, Dh) queries and (n, size, Dh) keys of each tile.
+        rows = asked.q.reshape(sequences * length, dim).index_select(0, tiles.queries.flatten()).unflatten(0, tiles.queries.shape)
+        scores = (rows * (1 / math.sqrt(dim)) @ k.index_select(0, tiles.blocks).transpose(-1, -2)).to(work_dtype(rows))  # (n, c, size)
+        if (bias := asked.terms.bias) is not None:
+            scores = scores + self._bias(bias, tiles, length, num_blocks).to(scores.dtype)
+        keys = real[tiles.blocks][:, None]  # (n, 1, size)
+        scores = scores.masked_fill(~keys, torch.finfo(scores.dtype).min)
+        weights = dropped(scores.softmax(-1).masked_fill(~keys, 0.0), asked.dropout)
+        out = (weights.to(v.dtype) @ v.index_select(0, tiles.blocks)).flatten(0, 1)  # (n c, Dh): of each query by its own sum in the block
+        log_sums = scores.logsumexp(-1).flatten().index_select(0, tiles.places).view(chosen.shape)
+        shares = log_sums.softmax(-1)  # (S, L, T)
+        found = (out.index_select(0, tiles.places).unflatten(0, chosen.shape) * shares[..., None]).sum(2)
+        return found.view(batch, heads, length, dim)
+
+    def chosen(self, q: Tensor, k: Tensor, real: Tensor) -> Tensor:
+        """The blocks of each query.
+
+        Parameters
+        ----------
+        q
+            (S, L, Dh), of S sequences and heads.
+        k
+            (S num_blocks, block, Dh).
+        real
+            (S num_blocks, block) bool: where there is a token.
+
+        Returns
+        -------
+        (S, L, T) int64, T = min(top, num_blocks), of each query its own block first; blocks of padding alone come last.
+        """
+        sequences, length, dim = q.shape
+        num_blocks = len(k) // sequences
+        q, k = (x.to(work_dtype(x)) / dim**0.25 for x in (q, k))
+        inside = real[..., None].to(k.dtype)  # (S num_blocks, block, 1)
+        count = inside.sum(1)
+        mean = (k * inside).sum(1) / count.clamp(min=1)
+        variance = ((k - mean[:, None]).square() * inside).sum(1) / count.clamp(min=1)
+        of_blocks = torch.cat((mean, variance / 2, count.log()), 1).unflatten(0, (sequences, num_blocks))
+        of_queries = torch.cat((q, q.square(), torch.ones_like(q[..., :1])), 2)
+        estimate = of_queries @ of_blocks.transpose(-1, -2)  # (S, L, num_blocks)
+        own = torch.arange(length, device=q.device)[:, None] // self.block
+        estimate.scatter_(2, own.expand(sequences, -1, -1), float("inf"))
+        # Stable, so that of equal blocks (a repeat has some) the first is taken, however many stand behind.
+        return estimate.sort(dim=-1, descending=True, stable=True).indices[..., : self.top]
+
+    def num_pairs(self, length: int) -> int:
+        """Pairs of the chosen blocks, and the estimates of all blocks, each of 2 Dh + 1 multiplications."""
+        num_blocks = -(-length // self.block)
+        return length * (min(self.top, num_blocks) * self.block + num_blocks)
+
+    def _bias(self, bias: Tensor, tiles: _Tiles, length: int, num_blocks: int) -> Tensor:
+        """(n, c, size) what the position adds for the distance of each query and key of a tile."""
+        queries = tiles.queries % length
+        sequence, block = tiles.blocks // num_blocks, tiles.blocks % num_blocks
+        keys = block[:, None] * self.block + torch.arange(self.block, device=bias.device)
+        at = entry(keys[:, None, :] - queries[..., None], bias.shape[1])
+        return bias.flatten().index_select(0, (at + (sequence % len(bias) * bias.shape[1])[:, None, None]).flatten()).view(at.shape)
+
+
+class _Tiles:
+    """Pairs of a query and a block that it chose, sorted by block, each block's filled up to whole tiles.
+
+    `queries` (n, c) the query at each place, counted over all sequences; where no pair stands, any. `blocks` (n,) the block of each tile,
+    counted likewise; `places` (pairs,) where each pair stands.
+    """
+
+    def __init__(self, chosen: Tensor, num_blocks: int, width: int) -> None:
+        sequences = torch.arange(len(chosen), device=chosen.device)[:, None, None]
+        block_of = (chosen + sequences * num_blocks).flatten()
+        order = block_of.argsort(stable=True)
+        counts = block_of.bincount(minlength=len(chosen) * num_blocks)
+        tiles = -(-counts // width)
+        first = tiles.cumsum(0) - tiles  # tile of each block
+        rank = torch.arange(len(order), device=chosen.device) - (counts.cumsum(0) - counts)[block_of[order]]
+        place = first[block_of[order]] * width + rank
+        self.places = torch.empty_like(order).scatter_(0, order, place)
+        self.blocks = torch.arange(len(counts), device=chosen.device).repeat_interleave(tiles)
+        at = place.new_zeros(len(self.blocks) * width).scatter_(0, place, order // chosen.shape[-1])
+        self.queries = at.view(-1, width)

@@ -1,0 +1,63 @@
+"""Two levels of attention: a window over the tokens, and all pairs over means of `pool` of them, joined by a learned share of each head.
+
+Hides: the coarse sequence. Both levels go through `attend`. Queries, keys and values of a coarse token are the means of its tokens', not of
+padding; what it takes is what each of its tokens takes of the far. At the coarse level a distance counts from first token to first token,
+and rotary turns tokens before they are pooled. After Zhu and Soricut 2021 (H-Transformer-1D), there with more levels, of which the coarse
+ones leave out what the finer ones see.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.mixers.base import Mixer, work_dtype
+from selfattn_bio.attention.patterns import Full, Window, num_pairs
+from selfattn_bio.attention.positions import NoPosition, Terms, entry
+
+
+class Hierarchical(Mixer):
+    """out = (1 - s) near + s far: near from `window` tokens on each side, far from all coarse tokens; s = sigmoid(share) of each head."""
+
+    def __init__(self, num_heads: int, window: int, pool: int) -> None:
+        super().__init__()
+        self.window, self.pool = Window(window), pool
+        self.share = nn.Parameter(torch.zeros(num_heads))
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+        """As `Mixer.forward`."""
+        near = attend(q, k, v, pattern=self.window, position=position, mask=mask, dropout=dropout)
+        if 0 in q.shape:
+            return near
+        length = q.shape[2]
+        real = torch.ones(q.shape[0], length, dtype=torch.bool, device=q.device) if mask is None else mask
+        q, k = position.rotate(q, k)
+        count = self._pooled(real[:, None, :, None].to(work_dtype(q)))  # (B, 1, M, 1)
+        q, k, v = ((self._pooled(x * real[:, None, :, None]) / count.clamp(min=1)).to(x.dtype) for x in (q, k, v))  # (B, H, M, Dh)
+        coarse = count[:, 0, :, 0] > 0
+        far = attend(q, k, v, pattern=Full(), position=_Coarse(position, self.pool), mask=coarse, dropout=dropout)
+        far = far.repeat_interleave(self.pool, dim=2)[:, :, :length]
+        return near + self.share.sigmoid().to(near.dtype)[:, None, None] * (far - near)
+
+    def num_pairs(self, length: int) -> int:
+        """Those of the window, and all of the coarse tokens."""
+        return num_pairs(self.window, length) + (-(-length // self.pool)) ** 2
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """(B, H, L, n) -> the sums of each `pool` tokens (B, H, ceil(L / pool), n), in float32 at least."""
+        return pad(x, (0, 0, 0, -x.shape[2] % self.pool)).unflatten(2, (-1, self.pool)).sum(3, dtype=work_dtype(x))
+
+
+class _Coarse(NoPosition):
+    """What a position adds between tokens that stand `pool` apart; it has turned them already."""
+
+    def __init__(self, position: NoPosition, pool: int) -> None:
+        super().__init__()
+        self.position, self.pool = position, pool
+
+    def terms(self, q: Tensor, reach: int) -> Terms:
+        bias = self.position.terms(q, reach * self.pool).bias
+        at = torch.arange(-reach, reach + 1, device=q.device) * self.pool
+        return Terms(bias=None if bias is None else bias[:, entry(at, bias.shape[1])])

@@ -1,0 +1,48 @@
+"""Low-rank attention: keys and values of up to `max_length` tokens become `rank` learned sums of them, which every query attends to.
+
+Hides: that padding must not count, and the check of the length. Source: Wang et al. 2020 (Linformer), with matrices of each layer shared by
+its heads, one for keys and one for values.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from selfattn_bio.attention.attend import Asked
+from selfattn_bio.attention.dropout import dropout as dropped
+from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
+from selfattn_bio.errors import SelfAttnBioError
+
+
+class Linformer(FullMixer):
+    """out = softmax(q (E k)^T / sqrt(Dh)) F v with E and F (rank, max_length), of which a shorter sequence takes the first columns."""
+
+    def __init__(self, max_length: int, rank: int) -> None:
+        super().__init__()
+        self.keys, self.values = (nn.Parameter(torch.randn(rank, max_length) / math.sqrt(max_length)) for _ in range(2))
+
+    def mix(self, asked: Asked) -> Tensor:
+        """As `FullMixer.mix`.
+
+        Raises
+        ------
+        SelfAttnBioError
+            If L is more than `max_length`.
+        """
+        length, most = asked.q.shape[2], self.keys.shape[1]
+        if length > most:
+            raise SelfAttnBioError(f"sequences must have at most {most} tokens (model.mixer.max_length), got {length}")
+        k, v = asked.k, asked.v
+        if asked.setting.mask is not None:
+            k, v = (x.masked_fill(~asked.setting.mask[:, None, :, None], 0.0) for x in (k, v))
+        k, v = self.keys[:, :length].to(k.dtype) @ k, self.values[:, :length].to(v.dtype) @ v  # (B, H, rank, Dh)
+        scores = asked.q / math.sqrt(asked.q.shape[-1]) @ k.transpose(-1, -2)  # (B, H, L, rank)
+        weights = dropped(scores.to(work_dtype(scores)).softmax(-1), asked.dropout)
+        return weights.to(v.dtype) @ v
+
+    def num_pairs(self, length: int) -> int:
+        """Sums of keys and of values, and their pairs with the queries."""
+        return 2 * length * len(self.keys)

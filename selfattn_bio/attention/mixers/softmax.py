@@ -1,0 +1,29 @@
+"""Softmax attention under a pattern, through the one door `attend`: the kind that all others are measured by.
+
+Hides: nothing. The pattern is the rule of the run file; position and kernel are as `attend` takes them.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.mixers.base import Mixer
+from selfattn_bio.attention.patterns import Pattern, num_pairs
+from selfattn_bio.attention.positions import NoPosition
+
+
+class Softmax(Mixer):
+    """The weighted mean of the values under a softmax over the pairs that a pattern allows."""
+
+    def __init__(self, pattern: Pattern, kernel: str = "auto") -> None:
+        super().__init__()
+        self.pattern, self.kernel = pattern, kernel
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+        """As `Mixer.forward`."""
+        return attend(q, k, v, pattern=self.pattern, position=position, mask=mask, dropout=dropout, kernel=self.kernel)
+
+    def num_pairs(self, length: int) -> int:
+        """Those of the pattern."""
+        return num_pairs(self.pattern, length)

@@ -1,0 +1,416 @@
+"""Kinds of attention against their formulas written densely, in float64: outputs and gradients; what every kind must keep to."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from selfattn_bio.attention.attend import attend
+from selfattn_bio.attention.mixers import Dynamic, Hierarchical, Linear, Linformer, Performer, Reformer, Softmax
+from selfattn_bio.attention.patterns import Full, Window
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, T5Bias
+from selfattn_bio.errors import SelfAttnBioError
+
+B, H, DH = 2, 3, 6
+LENGTHS = (1, 2, 7, 19)
+MIXERS = {  # that every kind must keep to the same rules with
+    "softmax": lambda: Softmax(Window(3)),
+    "dynamic": lambda: Dynamic(block=4, top=2),
+    "linear": lambda: Linear(DH),
+    "reformer": lambda: Reformer(DH, num_buckets=4, chunk=3, hashes=2),
+    "performer": lambda: Performer(H, DH, 32),
+    "hierarchical": lambda: Hierarchical(H, window=2, pool=4),
+    "linformer": lambda: Linformer(max_length=1800, rank=5),
+}
+POSITIONS = {"none": NoPosition, "t5": lambda: T5Bias(H, 8, 16), "alibi": lambda: Alibi(H), "rotary": lambda: Rotary(DH)}
+
+
+def make(kinds, name):
+    torch.manual_seed(1)
+    module = kinds[name]().double()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    return module
+
+
+def make_inputs(length, padded=True, dtype=torch.float64):
+    torch.manual_seed(length)
+    q, k, v = (torch.randn(B, H, length, DH, dtype=torch.float64).to(dtype).requires_grad_() for _ in range(3))
+    mask = torch.ones(B, length, dtype=torch.bool)
+    if padded:
+        mask[1, length // 2 :] = False  # for length 1: a sequence of padding alone
+        if length > 2:
+            mask[0, 1] = False  # a hole: the sequence is as long as before
+    return q, k, v, mask
+
+
+def assert_equal_with_gradients(found, expected, leaves):
+    assert_close(found, expected, rtol=1e-9, atol=1e-11)
+    upstream = torch.randn(found.shape, dtype=found.dtype)
+    each = [torch.autograd.grad(out, leaves, upstream, allow_unused=True, materialize_grads=True) for out in (found, expected)]
+    for one, other in zip(*each, strict=True):
+        assert_close(one, other, rtol=1e-8, atol=1e-10)
+
+
+def dense(q, k, v, position, allowed):
+    """Softmax over the allowed pairs, (B, H, L, L) bool; 0 where a query has none."""
+    length = q.shape[2]
+    bias, (q, k) = position.terms(q, length).bias, position.rotate(q, k)
+    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+    if bias is not None:
+        distance = torch.arange(length) - torch.arange(length)[:, None]
+        most = bias.shape[1] // 2
+        scores = scores + bias[:, distance.clamp(-most, most) + most]
+    return scores.masked_fill(~allowed, -1e300).softmax(-1).masked_fill(~allowed, 0.0) @ v
+
+
+# --------------------------------------------------------------------------------------------------- what all keep to
+@pytest.mark.parametrize("name", MIXERS)
+def test_padding_changes_nothing(name):
+    mixer = make(MIXERS, name)
+    q, k, v, _ = make_inputs(7, padded=False)
+    alone = mixer(q, k, v, position=NoPosition())
+    for more in (1, 5, 30):
+        longer = [torch.cat((x.detach(), 9 * torch.randn(B, H, more, DH, dtype=x.dtype)), 2).requires_grad_() for x in (q, k, v)]
+        mask = torch.arange(7 + more).expand(B, -1) < 7
+        padded = mixer(*longer, position=NoPosition(), mask=mask)
+        assert_close(padded[:, :, :7], alone, rtol=1e-10, atol=1e-12)
+        upstream = torch.randn(alone.shape, dtype=alone.dtype)
+        wanted = torch.autograd.grad(alone, (q, k, v), upstream, retain_graph=True, allow_unused=True, materialize_grads=True)
+        got = torch.autograd.grad(padded[:, :, :7], longer, upstream, allow_unused=True, materialize_grads=True)
+        for one, other in zip(got, wanted, strict=True):
+            assert_close(one[:, :, :7], other, rtol=1e-9, atol=1e-11)
+            assert float(one[:, :, 7:].abs().amax().detach()) == 0
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_a_sequence_of_padding_alone_gives_nothing(name):
+    mixer = make(MIXERS, name)
+    q, k, v, mask = make_inputs(7)
+    mask[1] = False
+    out = mixer(q, k, v, position=NoPosition(), mask=mask)
+    assert float(out[1].abs().amax().detach()) == 0
+    gradients = torch.autograd.grad(out.sum(), (q, k, v), allow_unused=True, materialize_grads=True)
+    assert all(bool(x.isfinite().all()) and float(x[1].abs().amax().detach()) == 0 for x in gradients)
+
+
+@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("shape", [(0, H, 5, DH), (B, H, 0, DH)])
+def test_nothing_gives_nothing(name, shape):
+    x = torch.zeros(shape, dtype=torch.float64)
+    assert make(MIXERS, name)(x, x, x, position=NoPosition()).shape == shape
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_two_runs_are_equal_bit_by_bit(name):
+    mixer = make(MIXERS, name)
+    outs = []
+    for _ in range(2):
+        q, k, v, mask = make_inputs(40)
+        torch.manual_seed(3)
+        out = mixer(q, k, v, position=NoPosition(), mask=mask, dropout=0.2)
+        outs.append((out, *torch.autograd.grad(out.square().sum(), (q, k, v), allow_unused=True, materialize_grads=True)))
+    assert all(torch.equal(one, other) for one, other in zip(*outs, strict=True))
+
+
+@pytest.mark.parametrize("name", MIXERS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_low_precision_is_near(name, dtype):
+    """Both ways to it: autocast, as in training, and tensors of that precision; in a sequence so long that float16 cannot count it."""
+    mixer = make(MIXERS, name).float()
+    q, k, v, mask = make_inputs(1800, dtype=torch.float32)
+    v = (v + 40).detach().requires_grad_()  # a sum over 1,800 of them is more than float16 holds
+    expected = mixer(q, k, v, position=NoPosition(), mask=mask)
+    low = [x.detach().to(dtype).requires_grad_() for x in (q, k, v)]
+    tolerance = float(expected.detach().abs().median()) * (2**-7 if dtype == torch.float16 else 2**-5)
+    with torch.autocast("cpu", dtype):
+        cast = mixer(*low, position=NoPosition(), mask=mask)
+    plain = mixer.to(dtype)(*low, position=NoPosition(), mask=mask)
+    for out in (cast, plain):
+        assert out.dtype == dtype
+        assert float((out.float() - expected).detach().abs().median()) < tolerance
+        gradients = torch.autograd.grad(out.float().mean(), low, retain_graph=True, allow_unused=True, materialize_grads=True)
+        assert all(bool(x.isfinite().all()) for x in gradients)
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_heads_share_keys_and_values(name):
+    mixer = make(MIXERS, name)
+    q, k, v, mask = make_inputs(19)
+    shared = mixer(q, k[:, :1], v[:, :1], position=NoPosition(), mask=mask)
+    assert_close(shared, mixer(q, k[:, :1].expand_as(k), v[:, :1].expand_as(v), position=NoPosition(), mask=mask))
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_shapes_are_checked(name):
+    q, k, v, mask = make_inputs(7)
+    with pytest.raises(ValueError, match=r"mask must be \(B, L\) = \(2, 7\), got \(2, 6\)"):
+        make(MIXERS, name)(q, k, v, position=NoPosition(), mask=mask[:, :6])
+
+
+# ------------------------------------------------------------------------------------------------------------- dynamic
+def chosen_blocks(q, k, mask, block, top):
+    """(B, H, L, L) bool: by what the weight of a block should be, one query and one block at a time."""
+    (q, k), length = (q.detach(), k.detach()), q.shape[2]
+    allowed = torch.zeros(B, H, length, length, dtype=torch.bool)
+    for b, h, i in torch.cartesian_prod(torch.arange(B), torch.arange(H), torch.arange(length)).tolist():
+        ranked = []
+        for number, start in enumerate(range(0, length, block)):
+            keys = k[b, h, start : start + block][mask[b, start : start + block]]
+            if len(keys):
+                x = q[b, h, i] / DH**0.5
+                weight = len(keys) * torch.exp(x @ keys.mean(0) + (x.square() * keys.var(0, correction=0)).sum() / 2)
+                ranked.append((number != i // block, -float(weight), start))
+            elif number == i // block:  # padding, and so are its own keys: nothing to take, but a choice
+                ranked.append((False, 0.0, start))
+        for _, _, start in sorted(ranked)[:top]:
+            allowed[b, h, i, start : start + block] = True
+    return allowed & mask[:, None, None]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_dynamic_attends_to_the_blocks_that_should_weigh_most(kind, padded):
+    position = make(POSITIONS, kind)
+    for length in LENGTHS:
+        q, k, v, mask = make_inputs(length, padded)
+        allowed = chosen_blocks(*position.rotate(q, k), mask, 4, 2)
+        found = Dynamic(block=4, top=2)(q, k, v, position=position, mask=mask)
+        assert_equal_with_gradients(found, dense(q, k, v, position, allowed), [q, k, v, *position.parameters()])
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_dynamic_of_all_blocks_is_full_attention(kind, padded):
+    position = make(POSITIONS, kind)
+    for length in LENGTHS:
+        q, k, v, mask = make_inputs(length, padded)
+        found = Dynamic(block=3, top=100)(q, k, v, position=position, mask=mask)
+        expected = attend(q, k, v, pattern=Full(), position=position, mask=mask, kernel="reference")
+        assert_equal_with_gradients(found, expected, [q, k, v, *position.parameters()])
+
+
+def test_dynamic_gives_no_gradient_to_what_is_not_chosen():
+    q, k, v, mask = make_inputs(19, padded=False)
+    used = chosen_blocks(q, k, mask, 4, 2)[0, 0, 5]
+    out = Dynamic(block=4, top=2)(q, k, v, position=NoPosition())
+    _, d_k, d_v = torch.autograd.grad(out[0, 0, 5].sum(), (q, k, v))
+    assert torch.equal(d_v[0, 0].abs().sum(-1) > 0, used)
+    assert torch.equal(d_k[0, 0].abs().sum(-1) > 0, used)
+
+
+def test_dynamic_takes_the_first_of_equal_blocks_however_many_stand_behind():
+    q, k, v, _ = make_inputs(2, padded=False)
+    repeated = [x.detach().repeat(1, 1, 8, 1) for x in (k, v)]
+    queries = q.detach()[:, :, :1].expand(-1, -1, 16, -1)
+    mixer = Dynamic(block=2, top=3)
+    for length in (16, 10):
+        chosen = mixer.chosen(queries[0, :, :length], repeated[0][0, :, :length].reshape(-1, 2, DH), torch.ones(H * length // 2, 2).bool())
+        assert chosen[:, 8].tolist() == [[4, 0, 1]] * H
+
+
+def test_dynamic_drops_a_share_of_the_weights_and_keeps_the_mean():
+    q, k, v, mask = make_inputs(19)
+    mixer = Dynamic(block=4, top=2)
+    whole = mixer(q, k, v, position=NoPosition(), mask=mask).detach()
+    drawn = torch.stack([mixer(q, k, v, position=NoPosition(), mask=mask, dropout=0.3).detach() for _ in range(400)])
+    assert float((drawn.mean(0) - whole).abs().max()) < 0.3
+    assert float(drawn.std(0).max()) > 0.3
+
+
+def test_dynamic_finds_a_key_wherever_it_stands():
+    """One key of 4,096 fits a query, in one of 128 blocks of which 8 are taken: chance is 0.06."""
+    torch.manual_seed(0)
+    mixer, length, found = Dynamic(block=32, top=8), 4096, []
+    for at in torch.linspace(32, length - 1, 64).long().tolist():
+        query, k = torch.randn(1, 1, 32), torch.randn(length, 32)
+        k[at] = 3 * query
+        found.append(at // 32 in mixer.chosen(query, k.view(-1, 32, 32), torch.ones(128, 32, dtype=torch.bool)))
+    assert sum(found) > 0.9 * len(found)
+
+
+# ------------------------------------------------------------------------------------------------- linear and performer
+def by_features(phi_q, phi_k, v, mask):
+    """Weights that are products of features, pair by pair, each row divided by its sum."""
+    products = (phi_q @ phi_k.transpose(-1, -2)) * mask[:, None, None]  # (B, H, L, L)
+    total = products.sum(-1, keepdim=True)
+    return products / total.masked_fill(total == 0, 1.0) @ v
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_linear_equals_its_weights_written_out(padded):
+    for length in LENGTHS:
+        q, k, v, mask = make_inputs(length, padded)
+        phi_q, phi_k = (torch.where(x > 0, x + 1, x.exp()) for x in (q, k))
+        found = Linear(DH)(q, k, v, position=NoPosition(), mask=mask)
+        assert_equal_with_gradients(found, by_features(phi_q, phi_k, v, mask), [q, k, v])
+
+
+@pytest.mark.parametrize("kind", ["none", "rotary"])
+@pytest.mark.parametrize("padded", [False, True])
+def test_performer_equals_its_weights_written_out(kind, padded):
+    position, mixer = make(POSITIONS, kind), make(MIXERS, "performer")
+    for length in LENGTHS:
+        q, k, v, mask = make_inputs(length, padded)
+        found = mixer(q, k, v, position=position, mask=mask)
+        turned = [x / DH**0.25 for x in position.rotate(q, k)]
+        phi = [(torch.einsum("bhld,hrd->bhlr", x, mixer.directions) - x.norm(dim=-1, keepdim=True) ** 2 / 2).exp() for x in turned]
+        assert_equal_with_gradients(found, by_features(*phi, v, mask), [q, k, v])
+
+
+def test_directions_are_orthogonal_and_point_everywhere():
+    torch.manual_seed(0)
+    directions = Performer(500, 4, 8).directions  # (500, 8, 4), two groups
+    first = torch.nn.functional.normalize(directions, dim=-1)[:, :4]
+    assert_close(first @ first.transpose(-1, -2), torch.eye(4).expand(500, -1, -1), atol=1e-5, rtol=0)
+    assert float(first.mean(0).abs().max()) < 0.1  # of unit vectors: 0.5 / sqrt(500) = 0.02 is their noise
+    assert 3.7 < float(directions.square().sum(-1).mean()) < 4.3  # as of normal vectors of 4 dimensions
+
+
+def test_performer_nears_softmax_with_more_features():
+    q, k, v, mask = make_inputs(40)
+    q, k = q / 2, k / 2  # the estimate varies with exp(q^2 + k^2)
+    exact = dense(q, k, v, NoPosition(), mask[:, None, None].expand(-1, H, 40, -1)).detach()
+    errors = []
+    for features in (16, 256, 4096):
+        torch.manual_seed(0)
+        found = Performer(H, DH, features).double()(q, k, v, position=NoPosition(), mask=mask).detach()
+        errors.append(float((found - exact).square().mean().sqrt() / exact.std()))
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]  # falls as 1 / sqrt(features)
+    assert errors[2] < 0.05
+
+
+@pytest.mark.parametrize("name", ["linear", "performer"])
+def test_large_scores_stay_finite(name):
+    """Of keys with features far below the largest: in float32 their products are 0, and no 0 / 0."""
+    mixer = make(MIXERS, name).float()
+    q, k, v = (x.detach().float().mul(60).requires_grad_() for x in make_inputs(19)[:3])
+    out = mixer(q, k, v, position=NoPosition())
+    assert all(bool(x.isfinite().all()) for x in (out, *torch.autograd.grad(out.sum(), (q, k, v))))
+
+
+# ----------------------------------------------------------------------------------------------------------- linformer
+@pytest.mark.parametrize("padded", [False, True])
+def test_linformer_attends_to_its_sums_of_keys(padded):
+    mixer = make({"": lambda: Linformer(max_length=19, rank=5)}, "")
+    for length in LENGTHS:
+        q, k, v, mask = make_inputs(length, padded)
+        sums = [torch.zeros(B, H, 5, DH, dtype=q.dtype) for _ in range(2)]
+        for b, j in mask.nonzero().tolist():
+            for rows, x, weights in zip(sums, (k, v), (mixer.keys, mixer.values), strict=True):
+                rows[b] = rows[b] + weights[:, j, None] * x[b, :, None, j]
+        expected = (q @ sums[0].transpose(-1, -2) / DH**0.5).softmax(-1) @ sums[1]
+        found = mixer(q, k, v, position=NoPosition(), mask=mask)
+        assert_equal_with_gradients(found, expected, [q, k, v, *mixer.parameters()])
+
+
+def test_linformer_refuses_a_sequence_longer_than_it_was_made_for():
+    q, k, v, _ = make_inputs(19)
+    message = r"sequences must have at most 18 tokens \(model.mixer.max_length\), got 19"
+    with pytest.raises(SelfAttnBioError, match=message):
+        Linformer(max_length=18, rank=5).double()(q, k, v, position=NoPosition())
+
+
+# -------------------------------------------------------------------------------------------------------- hierarchical
+def two_levels(q, k, v, position, mask, window, pool, shares):
+    """Near and far attention, each coarse token made by itself."""
+    length = q.shape[2]
+    at = torch.arange(length)
+    allowed = ((at - at[:, None]).abs() <= window) & mask[:, None, None]
+    near = dense(q, k, v, position, allowed.expand(-1, H, -1, -1))
+    bias, (q, k) = position.terms(q, length).bias, position.rotate(q, k)
+    starts, blocks, coarse = range(0, length, pool), mask.split(pool, 1), []
+    for x in (q, k, v):
+        sums = [(part * real[:, None, :, None]).sum(2) for part, real in zip(x.split(pool, 2), blocks, strict=True)]
+        counts = [real.sum(1).clamp(min=1)[:, None, None] for real in blocks]
+        coarse.append(torch.stack(sums, 2) / torch.stack(counts, 2))
+    some = torch.stack([real.any(1) for real in blocks], 1)[:, None, None]  # (B, 1, 1, M)
+    scores = coarse[0] @ coarse[1].transpose(-1, -2) / DH**0.5
+    if bias is not None:
+        distance = torch.tensor([[(j - i) for j in starts] for i in starts])
+        most = bias.shape[1] // 2
+        scores = scores + bias[:, distance.clamp(-most, most) + most]
+    far = scores.masked_fill(~some, -1e300).softmax(-1).masked_fill(~some, 0.0) @ coarse[2]
+    far = torch.stack([far[:, :, i // pool] for i in range(length)], 2)
+    return (1 - shares) * near + shares * far
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_hierarchical_is_a_window_and_attention_of_means(kind, padded):
+    position, mixer = make(POSITIONS, kind), make(MIXERS, "hierarchical")
+    for length in LENGTHS:
+        q, k, v, mask = make_inputs(length, padded)
+        shares = 1 / (1 + (-mixer.share).exp())[:, None, None]
+        expected = two_levels(q, k, v, position, mask, 2, 4, shares)
+        found = mixer(q, k, v, position=position, mask=mask)
+        assert_equal_with_gradients(found, expected, [q, k, v, *position.parameters(), *mixer.parameters()])
+
+
+def test_hierarchical_of_single_tokens_is_full_attention_where_it_looks_far_alone():
+    q, k, v, mask = make_inputs(19)
+    mixer, position = Hierarchical(H, window=1, pool=1).double(), make(POSITIONS, "t5")
+    torch.nn.init.constant_(mixer.share, 100.0)
+    found = mixer(q, k, v, position=position, mask=mask)
+    expected = attend(q, k, v, pattern=Full(), position=position, mask=mask, kernel="reference")
+    assert_close(*(x.transpose(1, 2)[mask] for x in (found, expected)))  # padding has no queries here
+
+
+# ------------------------------------------------------------------------------------------------------------ reformer
+def meeting(q, mask, mixer):
+    """(B, H, L, L) bool: who meets in any round, each round sorted and cut by itself."""
+    length = q.shape[2]
+    allowed = torch.zeros(B, H, length, length, dtype=torch.bool)
+    for b in range(B):
+        real = mask[b].nonzero().flatten().tolist()
+        for h in range(H):
+            for rotation in mixer.rotations:
+                numbers = [[float(x) for x in q[b, h, i].detach() @ rotation] for i in range(length)]
+                bucket = [(row + [-x for x in row]).index(max(row + [-x for x in row])) if row else 0 for row in numbers]
+                chunk = {token: place // mixer.chunk for place, token in enumerate(sorted(real, key=lambda i: (bucket[i], i)))}
+                for i in real:
+                    allowed[b, h, i, [j for j in real if bucket[i] == bucket[j] and abs(chunk[i] - chunk[j]) <= 1]] = True
+    return allowed
+
+
+def of_shared(q, v, position, allowed):
+    """Softmax over the allowed pairs with keys that are queries at length 1; a token takes from itself only where it meets no other."""
+    length = q.shape[2]
+    itself = torch.eye(length, dtype=torch.bool)
+    lonely = (allowed & ~itself).sum(-1, keepdim=True) == 0
+    return dense(q, q / q.norm(dim=-1, keepdim=True), v, position, allowed & (~itself | lonely))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", POSITIONS)
+@pytest.mark.parametrize(("num_buckets", "chunk", "hashes"), [(4, 3, 1), (4, 3, 3), (2, 2, 2), (1, 4, 2)])
+def test_reformer_attends_to_what_meets_in_any_round(kind, padded, num_buckets, chunk, hashes):
+    torch.manual_seed(0)
+    position, mixer = make(POSITIONS, kind), Reformer(DH, num_buckets, chunk, hashes).double()
+    for length in LENGTHS:
+        q, _, v, mask = make_inputs(length, padded)
+        turned, _ = position.rotate(q, q)
+        expected = of_shared(q, v, position, meeting(turned, mask, mixer))
+        found = mixer(q, q, v, position=position, mask=mask)
+        assert_equal_with_gradients(found, expected, [q, v, *position.parameters()])
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_reformer_of_one_bucket_in_two_chunks_is_full_attention(padded):
+    q, _, v, mask = make_inputs(19, padded)
+    found = Reformer(DH, num_buckets=1, chunk=10, hashes=2).double()(q, q, v, position=NoPosition(), mask=mask)
+    full = (mask[:, None, None] & mask[:, None, :, None]).expand(-1, H, -1, -1)
+    assert_equal_with_gradients(found, of_shared(q, v, NoPosition(), full), [q, v])
+
+
+def test_reformer_finds_more_of_the_nearest_with_more_rounds():
+    torch.manual_seed(0)
+    q = torch.randn(B, H, 100, DH)
+    scores = torch.nn.functional.normalize(q, dim=-1) @ torch.nn.functional.normalize(q, dim=-1).transpose(-1, -2)
+    nearest = (scores - 2 * torch.eye(100)).topk(5).indices
+    recalls = []
+    for hashes in (1, 3, 8):
+        torch.manual_seed(1)
+        met = meeting(q, torch.ones(B, 100, dtype=torch.bool), Reformer(DH, num_buckets=8, chunk=8, hashes=hashes))
+        recalls.append(float(met.gather(-1, nearest).float().mean()))
+    assert recalls[0] > 0.3  # chance: 24 of 100 at most
+    assert recalls[0] + 0.2 < recalls[1] < recalls[2]

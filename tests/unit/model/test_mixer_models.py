@@ -1,0 +1,259 @@
+"""Every kind of attention in a model: chosen in the run file, saved, trained, counted, explained, or refused by name."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.testing import assert_close
+
+from selfattn_bio import config
+from selfattn_bio.attention.mixers.reformer import UnitLength
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.interpret.methods import METHODS, AttnLRP, Gradient
+from selfattn_bio.interpret.methods.modules import with_modules
+from selfattn_bio.interpret.readout import has_attention, read_attention
+from selfattn_bio.interpret.relevance import ATTNLRP, relevance_rules
+from selfattn_bio.model.card import _words
+from selfattn_bio.model.checkpoint import load_model, save_model
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.encoder import Encoder, QKVProjection
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.tiling import reach_of
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.training.probe import grows_squared
+from selfattn_bio.training.throughput import FlopCounter
+from selfattn_bio.training.transfer import start_from
+
+SETTINGS = {
+    "dynamic": {"block": 4, "top": 4},
+    "performer": {"features": 64},
+    "linformer": {"max_length": 64, "rank": 16},
+    "hierarchical": {"window": 4, "pool": 4},
+    "reformer": {"num_buckets": 8, "chunk": 8, "hashes": 4},
+}
+MIXERS = {
+    kind: section(**SETTINGS.get(kind, {}))
+    for section in get_args(get_args(config.Mixer)[0])
+    if (kind := section.model_fields["kind"].default) != "softmax"
+}
+SMALL = {"members": 1, "embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0, "stem": config.NoStem()}
+CALIBRATED = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
+
+
+def model(kind, **settings):
+    return config.AttentionModel(**{**SMALL, "position": config.NoPosition(), "mixer": MIXERS[kind], **settings})
+
+
+def run_of(section, **sections):
+    data = config.Data(positives=("a.fa",), negatives=("b.fa",))
+    return config.RunFile(data=data, tokens=config.Tokens(k=1), model=section, variants={}, **sections)
+
+
+def scorer_of(section):
+    run = run_of(section)
+    torch.manual_seed(0)
+    return Scorer(run, KmerTokenizer(DNA, 1), build_network(run).double().eval())
+
+
+def sequences(*lengths):
+    return ["".join(np.random.default_rng(length).choice(list("ACGT"), length)) for length in lengths]
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+def test_a_model_comes_back_as_saved(kind, tmp_path):
+    run = run_of(model(kind))
+    torch.manual_seed(0)
+    network = build_network(run).eval()
+    save_model(tmp_path, run, network.state_dict(), {"calibration": CALIBRATED})
+    torch.manual_seed(1)
+    read, loaded, _ = load_model(tmp_path)
+    tokens = torch.randint(4, 8, (2, 30))
+    assert read.model == run.model
+    assert torch.equal(loaded.eval()(tokens), network(tokens))
+
+
+def test_softmax_is_left_out_of_what_is_written():
+    """Folders and checkpoints of before the key was known stay as they are."""
+    assert "mixer" not in run_of(config.AttentionModel()).model.model_dump()
+    assert run_of(model("dynamic")).model.model_dump()["mixer"] == {"kind": "dynamic", "block": 4, "top": 4}
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+def test_a_score_is_the_same_alone_and_beside_a_longer_sequence(kind):
+    scorer = scorer_of(model(kind))
+    short, long = (np.frombuffer(letters.encode(), dtype=np.uint8) for letters in sequences(21, 50))
+    assert_close(scorer.logits([short, long])[0], scorer.logits([short])[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+def test_each_position_that_a_kind_names_can_be_built(kind):
+    settings = {"learned": {"max_length": 40}}
+    for section in get_args(get_args(config.Position)[0]):
+        name = section.model_fields["kind"].default
+        position = section(**settings.get(name, {}))
+        if name in MIXERS[kind].positions:
+            encoder = Encoder(model(kind, position=position))
+            assert bool(encoder(torch.randn(2, 30, 16), torch.ones(2, 30, dtype=torch.bool)).isfinite().all())
+        else:
+            with pytest.raises(ValueError, match=f"mixer '{kind}' must go with a position of kind 'none', .*, got '{name}'"):
+                model(kind, position=position)
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+def test_what_a_kind_does_not_go_with(kind):
+    with pytest.raises(ValueError, match=rf"mixer '{kind}' must go with pattern = .*'full'.*, got .*'window'"):
+        model(kind, pattern=config.WindowPattern())
+    with pytest.raises(ValueError, match=rf"mixer '{kind}' must go with pattern = .*, got .*'causal': True"):
+        model(kind, pattern=config.FullPattern(causal=True))
+    with pytest.raises(ValueError, match=f"mixer '{kind}' must go with kernel = auto, got slab"):
+        model(kind, kernel="slab")
+    for method in ("received", "rollout", "deep_lift_shap"):
+        with pytest.raises(
+            ValueError, match=rf"\[interpret\] method '{method}' must go with mixer 'softmax', whose weights it reads, got '{kind}'"
+        ):
+            run_of(model(kind), interpret={"method": {"kind": method}})
+
+
+def test_methods_that_read_weights_are_named():
+    reading = {name for name, method in METHODS.items() if not hasattr(method, "scores")} | {"deep_lift_shap"}
+    assert set(config.OF_WEIGHTS) == reading
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+def test_weights_are_not_read_and_gradients_are_explained(kind):
+    scorer = scorer_of(model(kind))
+    assert not has_attention(scorer)
+    with pytest.raises(ValueError, match=f"network must have attention to be read, got mixer '{kind}', whose weights are not kept"):
+        read_attention(scorer, sequences(30))
+    with pytest.raises(ValueError, match=f"a network of modules must have mixer 'softmax', got '{kind}'"):
+        with_modules(scorer.network)
+    gradient, lrp = (explain(scorer, sequences(30, 20), method=method()) for method in (Gradient, AttnLRP))
+    for one, other in zip(gradient.hypothetical, lrp.hypothetical, strict=True):
+        assert np.isfinite(one).all()
+        assert np.abs(one).max() > 0
+        assert not np.allclose(one, other)
+    assert not gradient.attention.any()  # as of a CNN
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+def test_operations_are_counted(kind):
+    section = model(kind, num_layers=1)
+    encoder = Encoder(section)
+    counter = FlopCounter(encoder)
+    encoder.train()(torch.zeros(3, 20, 16), torch.ones(3, 20, dtype=torch.bool))
+    projected = 32 if kind == "reformer" else 48  # its queries are keys
+    linear = 3 * 20 * 16 * (projected + 16 + 16 + 16)  # qkv, out, feed-forward
+    pairs = encoder.blocks[0].attention.mixer.num_pairs(20)
+    assert counter.total == 2 * 3 * (linear + 3 * 16 * 2 * pairs)
+    assert pairs > 0
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+def test_a_plan_draws_out_by_the_work_of_the_kind(kind):
+    section = model(kind)
+    pairs = Encoder(section).blocks[0].attention.mixer.num_pairs
+    doubled = pairs(4_000_000) / pairs(2_000_000)
+    assert grows_squared(section) == (doubled > 3)
+    assert reach_of(run_of(section)) is None
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+def test_a_child_takes_the_weights_of_its_own_kind_alone(kind, tmp_path):
+    softmax = config.AttentionModel(**{**SMALL, "position": config.NoPosition()})
+    for number, (parent, child) in enumerate([(model(kind), softmax), (softmax, model(kind)), (model(kind), model(kind))]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        save_model(folder, run_of(parent), build_network(run_of(parent)).state_dict(), {"calibration": CALIBRATED})
+        run = run_of(child)
+        transfer = config.Transfer(parent=f"{folder}/")
+        if number == 2:
+            start_from(build_network(run), run, transfer, "here")
+            continue
+        with pytest.raises(RunFileError, match=r"parent must have model.mixer = \{'kind': '\w+'.*\}, got \{'kind': '\w+'"):
+            start_from(build_network(run), run, transfer, "here")
+
+
+@pytest.mark.parametrize("kind", MIXERS)
+def test_the_card_names_the_kind(kind):
+    assert _words(run_of(model(kind))) == f"self-attention encoder (2 layers of 16, mixer {kind})"
+
+
+def test_buckets_come_in_pairs_and_queries_that_are_keys_have_as_many_heads():
+    with pytest.raises(ValueError, match="num_buckets must be even or 1, got 7"):
+        config.ReformerMixer(num_buckets=7)
+    with pytest.raises(ValueError, match="mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got 1"):
+        model("reformer", num_kv_heads=1)
+
+
+def test_relevance_of_queries_that_are_keys_has_the_share_of_each():
+    projection = QKVProjection(4, 2, (2, 2)).double()
+    x = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
+    with relevance_rules(projection, ATTNLRP):
+        q, k, v = projection(x)
+    assert torch.equal(q, k)
+    of_query, of_key = torch.randn_like(q), torch.randn_like(k)
+    found = torch.autograd.grad((q * of_query + k * of_key + 0 * v).sum(), x)[0]
+    both = (of_query + of_key).transpose(1, 2).flatten(2) / 4
+    assert_close(found, both @ projection.linear.weight[:4])
+
+
+def test_the_length_of_keys_is_a_constant_to_relevance():
+    unit = UnitLength()
+    x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    above = torch.randn(5, 4, dtype=torch.float64)
+    with relevance_rules(unit, ATTNLRP):
+        out = unit(x)
+    assert_close(out, unit(x))
+    assert_close(torch.autograd.grad((out * above).sum(), x)[0], above / x.detach().norm(dim=-1, keepdim=True))
+
+
+CUED, VOCABULARY = 64, 12
+
+
+def cued(number, generator):
+    """Tokens (n, 64) with a query in the first quarter and a cue 32 to 47 tokens behind it, where the query is, and which cue it is."""
+    tokens = torch.randint(4, VOCABULARY, (number, CUED), generator=generator)
+    query = torch.randint(0, CUED // 4, (number,), generator=generator)
+    cue = query + CUED // 2 + torch.randint(0, CUED // 4, (number,), generator=generator)
+    label = torch.randint(0, 2, (number,), generator=generator)
+    rows = torch.arange(number)
+    tokens[rows, query], tokens[rows, cue] = 1, 2 + label
+    return tokens, query, label.float()
+
+
+def accuracy_of_far_cues(section, steps):
+    torch.manual_seed(0)
+    encoder, embedding, out = Encoder(section), nn.Embedding(VOCABULARY, 32), nn.Linear(32, 1)
+
+    def logits(tokens, query):
+        found = encoder(embedding(tokens), torch.ones_like(tokens, dtype=torch.bool))
+        return out(found[torch.arange(len(tokens)), query])[:, 0]
+
+    optimizer = torch.optim.Adam([*encoder.parameters(), *embedding.parameters(), *out.parameters()], lr=3e-3)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        tokens, query, label = cued(16, generator)
+        optimizer.zero_grad()
+        binary_cross_entropy_with_logits(logits(tokens, query), label).backward()
+        optimizer.step()
+    tokens, query, label = cued(400, generator)
+    with torch.no_grad():
+        return float(((logits(tokens, query) > 0) == (label > 0)).float().mean())
+
+
+FAR = {"embed_dim": 32, "num_heads": 2, "num_layers": 1, "feedforward_dim": 64, "dropout": 0.0, "position": config.NoPosition()}
+STEPS = {"dynamic": 60, "linear": 100, "performer": 100, "linformer": 300, "hierarchical": 300, "reformer": 120}
+
+
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_cue_is_found_farther_away_than_a_window_reaches(kind):
+    assert accuracy_of_far_cues(config.AttentionModel(**FAR, mixer=MIXERS[kind]), STEPS[kind]) > 0.95
+
+
+def test_a_window_does_not_find_it():
+    assert accuracy_of_far_cues(config.AttentionModel(**FAR, pattern=config.WindowPattern(window=31)), 60) < 0.6
