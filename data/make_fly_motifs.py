@@ -1,4 +1,4 @@
-"""Make data/fly_promoters/jaspar_insects_and_TBP.meme: the insect motifs of JASPAR that ship, and TBP, which JASPAR has among the vertebrates alone.
+"""Make data/fly_promoters/jaspar_insects_and_TBP.meme: the insect motifs of JASPAR that ship, and TBP of its vertebrates.
 
     python data/make_fly_motifs.py
 
