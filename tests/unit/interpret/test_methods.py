@@ -172,12 +172,12 @@ def test_sequences_of_unequal_lengths_are_as_they_are_alone(method, model):
     np.testing.assert_allclose(explanation.relevance[1], found[1], atol=1e-6)
 
 
-def test_the_default_is_what_it_was_to_the_last_bit():
+def test_guided_is_what_it_was_to_the_last_bit():
     """AttnLRP of the batch, then the best .15 of each sequence mutated by itself, its mutants and at last itself in one array."""
     scorer, rng = scorer_of(), np.random.default_rng(0)
     letters = rng.choice(ascii_of("ACGT"), (3, 240))
     guessed = gradient_scores(scorer, letters)
-    found = explain(scorer, [row.tobytes().decode() for row in letters]).hypothetical
+    found = explain(scorer, [row.tobytes().decode() for row in letters], method=Guided()).hypothetical
     for row, guess, scores in zip(letters, guessed, found, strict=True):
         positions = np.sort(np.argsort(-np.linalg.norm(guess, axis=-1), kind="stable")[:36])
         at, letter = np.nonzero(row[positions][:, None] != ascii_of("ACGT"))

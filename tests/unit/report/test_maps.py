@@ -45,7 +45,7 @@ def test_sequences_stand_by_falling_score(results: Results) -> None:
     ("model", "said"),
     [
         ({"kind": "attention"}, "No map was written: run <code>selfattn-bio explain</code>."),
-        ({"kind": "cnn"}, "The model is of the kind cnn, which has no attention: there are no maps of it."),
+        ({"kind": "cnn"}, "The model is of the kind cnn, which has no attention weights to be read: there are no maps of it."),
     ],
 )
 def test_why_there_is_no_map_is_said(results: Results, model: dict, said: str, tmp_path) -> None:
