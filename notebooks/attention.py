@@ -46,7 +46,7 @@ plt.rcParams.update(plots.STYLE)
 
 # %%
 model = scorer.run.model
-display(Markdown(words.attention_sentence(getattr(model, "mixer", model).kind, len(readings) > 0)))
+display(Markdown(words.attention_sentence(model, len(readings) > 0)))
 
 # %% [markdown]
 # ## Attention received beside relevance

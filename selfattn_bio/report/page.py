@@ -67,7 +67,7 @@ def render(results: Results, plots_folder: Path) -> str:
         slice_figures=figures.slices(results, plots_folder),
         interpretation=figures.interpretation(results, plots_folder),
         maps=(maps := attention_figures(results)),
-        attention_sentence=words.attention_sentence(results.run.model.kind, len(maps) > 0),
+        attention_sentence=words.attention_sentence(results.run.model, len(maps) > 0),
         audit=results.audit,
         leaks=[] if results.audit is None else leak_rows(results.audit),
         corpus=results.corpus,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import AttentionModel, Model, RunFile
 from selfattn_bio.interpret.matching import SHIPPED, match_label
 
 MISSING, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
@@ -109,11 +109,12 @@ def ensemble_sentence(run: RunFile) -> str:
     return " ".join(sentences)
 
 
-def attention_sentence(kind: str, has_attention: bool) -> str:
+def attention_sentence(model: Model, has_attention: bool) -> str:
     """Whether a model of this kind, or mixer, has attention to be looked at."""
     if has_attention:
         return "Attention says where the model looks, not what its score hangs on: a proposal. No motif or verdict rests on it."
-    return f"The model is of the kind {kind}, which has no attention weights to be read: there are no maps of it."
+    kind = f"mixer {model.mixer.kind}" if isinstance(model, AttentionModel) else f"kind {model.kind}"
+    return f"The model is of the {kind}, which has no attention weights to be read: there are no maps of it."
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:

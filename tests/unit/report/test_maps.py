@@ -46,6 +46,10 @@ def test_sequences_stand_by_falling_score(results: Results) -> None:
     [
         ({"kind": "attention"}, "No map was written: run <code>selfattn-bio explain</code>."),
         ({"kind": "cnn"}, "The model is of the kind cnn, which has no attention weights to be read: there are no maps of it."),
+        (
+            {"kind": "attention", "position": {"kind": "none"}, "mixer": {"kind": "linear"}},
+            "The model is of the mixer linear, which has no attention weights to be read: there are no maps of it.",
+        ),
     ],
 )
 def test_why_there_is_no_map_is_said(results: Results, model: dict, said: str, tmp_path) -> None:
