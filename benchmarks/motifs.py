@@ -16,7 +16,7 @@ interactions   pairs of called sites on positives of test that are no farther ap
 controls       motifs "supported" of models of a grammar without signal and of shuffled labels; AUPR once parameters are random
 
 Run: `make bench-motifs`, or `python benchmarks/motifs.py --grammars development --only five --seeds 2`; `--quick` is a check of a few
-steps.
+steps. It is long because the table is printed from one place: models, five measurements, and what is said of each.
 """
 
 from __future__ import annotations

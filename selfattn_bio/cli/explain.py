@@ -3,8 +3,8 @@
 Takes [interpret] max_sequences of those positives of train and valid that the model calls positive, evenly from the most to the
 least confident: the most confident alone are alike, and show one motif. Where the model calls fewer, it takes all of them and the
 positives of the next highest scores, and says how many were not called. Test is left for the evidence. Writes the
-relevance folder: the score of every letter at every position by [interpret] method (if not given: AttnLRP, measured by substitution at
-the most relevant positions), and raw attention beside it, as a proposal only: what each letter receives, and of the records with the
+relevance folder: the score of every letter at every position by [interpret] method (if not given: the mean of AttnLRP over copies with
+some letters drawn anew), and raw attention beside it, as a proposal only: what each letter receives, and of the records with the
 highest, the middle and the lowest score the attention map of each layer.
 
 example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine/relevance

@@ -1,6 +1,7 @@
 """The grammar of made sequences: one TOML of which motifs positives carry, how they stand, and what negatives have instead.
 
 Hides: TOML, ranges, and how sites, pairs and negatives become blocks of sites. `simulation` draws letters for the blocks and places them.
+It is long because all of what a grammar may say, and what goes with what, stands in one place, as in `config`.
 """
 
 from __future__ import annotations

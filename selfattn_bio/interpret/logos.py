@@ -139,6 +139,7 @@ def _style(ax: Axes, width: int, limits: tuple[float, float], start: int = 0) ->
 
 
 def checked(values: ArrayLike, name: str, letters: str | None = None) -> np.ndarray:
+    """The values as (positions, letters) float64; ValueError where they are of another shape, or not finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or (letters is not None and array.shape[1] != len(letters)):
         raise ValueError(f"{name} must have the shape (positions, {len(letters) if letters else 'letters'}), got {array.shape}")

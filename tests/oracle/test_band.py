@@ -1,4 +1,7 @@
-"""The fused band kernel against dense attention in float64: output and all gradients; bits by threads; what it says when it cannot run."""
+"""The fused band kernel against dense attention in float64: output and all gradients; bits by threads; what it says when it cannot run.
+
+Long, as one kernel is held to the oracle on every build, pattern and position, and to what it says of compilers and folders.
+"""
 
 import math
 import os

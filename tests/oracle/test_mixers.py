@@ -1,4 +1,7 @@
-"""Kinds of attention against their formulas written densely, in float64: outputs and gradients; what every kind must keep to."""
+"""Kinds of attention against their formulas written densely, in float64: outputs and gradients; what every kind must keep to.
+
+Long, as the formulas of all kinds stand side by side, and each rule is asked of all of them.
+"""
 
 import pytest
 import torch

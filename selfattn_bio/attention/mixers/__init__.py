@@ -39,7 +39,7 @@ def build_mixer(section: config.AttentionModel) -> Mixer:
             return Hierarchical(section.num_heads, mixer.window, mixer.pool)
         case config.ReformerMixer() as mixer:
             return Reformer(head_dim, mixer.num_buckets, mixer.chunk, mixer.hashes)
-        case _:
+        case config.SoftmaxMixer():
             return Softmax(build_pattern(section.pattern), section.kernel)
 
 

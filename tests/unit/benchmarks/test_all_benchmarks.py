@@ -12,4 +12,6 @@ SCRIPTS = sorted((Path(__file__).parents[3] / "benchmarks").glob("*.py"))
 def test_what_a_benchmark_takes_from_the_package_is_there(script):
     for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "selfattn_bio":
-            exec(ast.unparse(node), {})
+            names: dict[str, object] = {}
+            exec(ast.unparse(node), names)
+            assert {each.asname or each.name for each in node.names} <= names.keys()
