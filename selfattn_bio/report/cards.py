@@ -132,11 +132,11 @@ def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alph
 
 
 def window_name(row: Mapping[Any, Any]) -> str:
-    """`letters 99 to 109`, `31 to 25 letters before the end`; `one place` where there is no window."""
+    """`letters 100 to 109`, counted from 1; `31 to 25 letters before the end`; `one place` where there is no window."""
     start, end = row["window_start"], row["window_end"]
     if pd.isna(start):
         return "one place"
-    return f"{-start:.0f} to {-end:.0f} letters before the end" if start < 0 else f"letters {start:.0f} to {end:.0f}"
+    return f"{-start:.0f} to {abs(end):.0f} letters before the end" if start < 0 else f"letters {start + 1:.0f} to {end:.0f}"
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:

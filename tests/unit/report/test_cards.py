@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.report.cards import NO, REVERSE, YES, Finding, aligned, findings, motif_rows
+from selfattn_bio.report import figures
+from selfattn_bio.report.cards import NO, REVERSE, YES, Finding, aligned, findings, motif_rows, window_name
 from selfattn_bio.report.results import Results, read_results
 
 TIMES, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
@@ -51,6 +52,20 @@ def test_what_could_not_be_told_is_named(results: Results) -> None:
     _, untold = findings(last, (40, 40), results.run, "protein")
     assert "Does it keep to a strand?" not in untold
     assert "Also than in negatives of the same length?" in untold
+
+
+def test_a_window_is_named_as_a_reader_counts() -> None:
+    windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (np.nan, np.nan)]
+    assert [window_name({"window_start": start, "window_end": end}) for start, end in windows] == [
+        *("letters 1 to 10", "letters 100 to 109", "31 to 25 letters before the end", "31 to 0 letters before the end", "one place")
+    ]
+
+
+def test_where_sites_stand_is_told_by_their_middle_as_the_window_is(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[list[int]] = []
+    monkeypatch.setattr(figures, "_bare_profile", lambda positions, length, window, ax: shown.append(sorted(set(positions))))
+    figures.motif_profiles(results, results.motifs)
+    assert shown == [[12, 47], [12, 47]]  # [10, 15) of the chromosome's strand: letters 10 to 14 of a record, or 45 to 49 of a turned one
 
 
 def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
