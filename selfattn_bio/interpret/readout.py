@@ -21,6 +21,7 @@ from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attention.reading import Layer, between, binned, gradient_rollout, received, rollout, top_edges, value_rollout
 from selfattn_bio.config import AttentionModel
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
@@ -274,14 +275,14 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the network has no weights of attention, as the CNN and mixers other than softmax.
     """
     members = scorer.network.members
     if not has_attention(scorer):
         model = scorer.run.model
         got = f"kind {model.kind!r}" if not isinstance(model, AttentionModel) else f"mixer {model.mixer.kind!r}, whose weights are not kept"
-        raise ValueError(f"network must have attention to be read, got {got}")
+        raise ArgumentError(f"network must have attention to be read, got {got}")
     tokens = scorer.tokens(letters)
     layers: dict[Any, Layer] = {}
     values: dict[Any, Tensor] = {}
