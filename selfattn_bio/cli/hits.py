@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.errors import OutputError, SelfAttnBioError
+from selfattn_bio.errors import OutputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.output.suffix not in (".bed", ".tsv", ".parquet"):
         raise OutputError("output must end with .bed, .tsv or .parquet", place=str(arguments.output), cure="Choose another --output")
-    try:
-        tables = [hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet) for path in arguments.fasta]
-    except ValueError as error:
-        raise SelfAttnBioError(str(error)) from error
+    tables = [hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet) for path in arguments.fasta]
     found = pd.concat(tables, ignore_index=True)
     if arguments.output.suffix == ".bed":
         with whole_file(arguments.output) as temporary:

@@ -74,6 +74,8 @@ def test_what_is_refused(fasta, tmp_path, capsys):
         selfattn_bio.hits({"m": PPM}, fasta, hit_p=1.5)
     with pytest.raises(ValueError, match=r"motifs must be of shape \(width, 20\) for protein, got \(9, 4\) of 'm'"):
         selfattn_bio.hits({"m": PPM}, fasta, alphabet="protein")
+    with pytest.raises(ValueError, match="sequences must be a list of strings or the path of a FASTA file, got 'ACGTACGTACGT"):
+        selfattn_bio.hits({"m": PPM}, "ACGT" * 200)
     with pytest.raises(DatabaseError, match="got no such file"):
         selfattn_bio.hits(tmp_path / "none.meme", fasta)
     command = ["hits", "--motifs", "m.meme", "--fasta", str(fasta), "--output"]
