@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.interpret.formats import BED_COLUMNS, read_meme
+from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 TEXT = (
@@ -73,9 +73,9 @@ class Results:
     Parameters
     ----------
     motifs
-        motifs.tsv, or None if `motifs` has not run or does not search such sequences (protein); no row if it found none.
+        motifs.tsv, or None if `motifs` has not run; no row if it found none.
     ppms
-        Motif name -> probabilities (width, 4).
+        Motif name -> probabilities (width, A).
     controls
         Name of a control -> its motifs.tsv, of those that were searched.
     sites
@@ -135,8 +135,8 @@ def read_results(run: RunFile, folder: Path) -> Results:
         motifs=motifs,
         ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"])) if has_motifs else {},
         controls={name: read_file(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
-        sites=read_file(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
-        discovery=read_file(folder / "discovery_seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
+        sites=read_file(folder / "seqlets.bed", read_bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
+        discovery=read_file(folder / "discovery_seqlets.bed", read_bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
         interactions=read_file(pairs, read_table, "interactions") if (pairs := folder / "interactions.tsv").exists() else None,
         explained=read_explained(folder / "relevance", corpus["alphabet"]) if (folder / "relevance").exists() else None,
         audit=read_audit(folder),
@@ -224,12 +224,6 @@ def read_table(path: Path) -> pd.DataFrame:
     # Ids such as "NA" or "007" are text; only in the other columns does an empty cell mean a missing number.
     missing = {column: ["", "nan"] for column in pd.read_csv(path, sep="\t", nrows=0).columns if column not in TEXT}
     return pd.read_csv(path, sep="\t", dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=missing)
-
-
-def _bed(path: Path) -> pd.DataFrame:
-    if path.stat().st_size == 0:
-        return pd.DataFrame(columns=BED_COLUMNS)
-    return pd.read_csv(path, sep="\t", names=BED_COLUMNS, dtype={"chrom": "str", "name": "str", "strand": "str"}, keep_default_na=False)
 
 
 def read_json(path: Path) -> dict[str, Any]:
