@@ -177,12 +177,13 @@ def agreement(hits: pd.DataFrame, one: Mapping[int, NDArray[np.float32]], other:
 
     Returns
     -------
-    Motif -> rho; of motifs with at least `MIN_RECORDS` hits.
+    Motif -> rho; of motifs with at least `MIN_RECORDS` hits, to which neither method gives all the same rank: that has no correlation.
     """
     both = hits[hits["record"].isin(one.keys() & other.keys())]
     first, second = relevance_ranks(both, one), relevance_ranks(both, other)
     groups = [(name, (both["name"] == name).to_numpy()) for name in both["name"].unique()]
-    return {name: float(spearmanr(first[mine], second[mine]).statistic) for name, mine in groups if mine.sum() >= MIN_RECORDS}
+    told = [(name, first[mine], second[mine]) for name, mine in groups if mine.sum() >= MIN_RECORDS]
+    return {name: float(spearmanr(*ranks).statistic) for name, *ranks in told if min(map(np.ptp, ranks)) > 0}
 
 
 def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -328,6 +328,9 @@ def test_agreement_of_two_methods():
     assert agreement(hits, one, noisy)["m"] > 0.7
     assert abs(agreement(hits, one, other)["m"]) < 0.4
     assert agreement(hits, one, {row: other[row] for row in range(9)}) == {}
+    best = {row: np.where(np.arange(60) == start, 1, 0).astype(np.float32) for row, start in enumerate(hits["start"])}
+    there = hits.assign(end=hits["start"] + 1)  # each the most relevant letter of its record: all ranks are one
+    assert agreement(there, best, one) == agreement(there, one, best) == {}
 
 
 def test_found_again_in_other_searches():
