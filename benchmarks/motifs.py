@@ -50,7 +50,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
 from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.formats import read_meme
+from selfattn_bio.interpret.formats import read_bed, read_meme
 from selfattn_bio.interpret.grammar import Grammar, read_grammar
 from selfattn_bio.interpret.interactions import model_sites
 from selfattn_bio.interpret.matching import open_database
@@ -291,7 +291,7 @@ def motifs(run: Run) -> Result:
     if run.is_control:
         return result
     explained = pd.read_parquet(relevance / "records.parquet")["id"].tolist()
-    seqlets = pd.read_csv(found / "discovery_seqlets.bed", sep="\t", names=["id", "start", "end", "name", "score", "strand"])
+    seqlets = read_bed(found / "discovery_seqlets.bed").rename(columns={"chrom": "id"})
     ppms = read_meme(found / "motifs.meme") if len(table) else {}
     return result | called_sites(seqlets, run.truth[run.truth["id"].isin(explained)]) | matrices(ppms, run.rules)
 
