@@ -97,7 +97,8 @@ def _counts(of_records: Numbers, num: int) -> Numbers:
 
 
 def _excess(counts: Numbers) -> tuple[int, float, float]:
-    """The class in most excess of the permutations' mean; how many fold; and p. The first row is what was seen, the others permutations.
+    """The class in most excess of the permutations' mean, of several the fullest; how many fold; and p. The first row is what was seen, the
+    others permutations.
 
     The statistic is the largest (seen - expected) / sqrt(expected + 1) of the classes, where rows are brought to the same sum: a
     permutation may have fewer pairs within reach.
@@ -106,6 +107,6 @@ def _excess(counts: Numbers) -> tuple[int, float, float]:
     rows = counts * (totals[0] / np.maximum(totals, 1))
     expected = rows[1:].mean(0)
     excess = (rows - expected) / np.sqrt(expected + 1)
-    best = int(excess[0].argmax())
+    best = int(np.lexsort((rows[0], excess[0]))[-1])
     p = (1 + np.sum(excess[1:].max(1) >= excess[0, best] - 1e-12)) / len(rows)
     return best, float((rows[0, best] + 0.5) / (expected[best] + 0.5)), float(p)

@@ -226,3 +226,10 @@ def test_places_that_both_motifs_prefer_are_no_kept_distance():
     assert found["spacing_p"] > 0.05
     assert found["orientation_p"] > 0.05
     assert spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), rng) == {}
+
+
+def test_what_no_permutation_can_change_is_told_where_it_is_and_is_no_excess():
+    a, b = ([(name, record, start, start + 6, "-") for record in range(30)] for name, start in (("a", 10), ("b", 29)))
+    found = spacing(sites_of(*a), sites_of(*b), np.random.default_rng(0))
+    assert (found["spacing_start"], found["spacing_end"], found["spacing_p"]) == (10, 15, 1.0)
+    assert (found["orientation"], found["orientation_p"]) == ("--", 1.0)
