@@ -124,7 +124,7 @@ def weigh_evidence(
                 **_against_shuffled(in_shuffled, labels),
                 **sufficiency(of_positives, held_out.sequences, log_odds, rng),
                 **position_profile(of_positives, lengths, window, rng),
-                **strand_bias(of_positives, ppm),
+                **strand_bias(of_positives, ppm, rng),
             }
         )
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
+from selfattn_bio.interpret.associations import best_hits
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
@@ -64,7 +65,7 @@ def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogO
     The sequence is a dinucleotide shuffle of the record that the site is from, and the site stands where it stood; its letters as they
     were in one copy, in random order in the other.
     """
-    best = hits.sort_values("p_value", kind="stable").drop_duplicates("record")
+    best = best_hits(hits, rng)
     with_site, without = [], []
     for number in rng.permutation(len(best))[:MAX_INSERTED]:
         record, start, end = (int(best[column].iloc[number]) for column in ("record", "start", "end"))

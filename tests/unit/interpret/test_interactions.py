@@ -208,7 +208,7 @@ def spaced(rng, gap, strand="+", num=120):
     starts = rng.integers(0, 60, num)
     a = sites_of(*(("a", record, start, start + 6, "+") for record, start in enumerate(starts)))
     b = sites_of(*(("b", record, at := start + 6 + gap(start), at + 6, strand) for record, start in enumerate(starts)))
-    return spacing(a, b, rng)
+    return spacing(a, b, np.full(num, 160), rng)
 
 
 def test_a_kept_distance_and_orientation_are_found():
@@ -225,4 +225,15 @@ def test_places_that_both_motifs_prefer_are_no_kept_distance():
     found = spaced(rng, lambda start: 80 - start + rng.integers(0, 5))  # b at 86 to 90, wherever a stands
     assert found["spacing_p"] > 0.05
     assert found["orientation_p"] > 0.05
-    assert spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), rng) == {}
+    assert spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), np.full(2, 160), rng) == {}
+
+
+def test_records_of_other_lengths_are_no_chance():
+    rng = np.random.default_rng(0)
+    lengths = np.where(np.arange(200) % 2, 40, 400)  # so half of the sites are closer than in any two records
+    a, b = (
+        sites_of(*((name, record, at := rng.integers(0, length - 6), at + 6, "+") for record, length in enumerate(lengths)))
+        for name in "ab"
+    )
+    assert spacing(a, b, lengths, rng)["spacing_p"] > 0.05
+    assert spacing(a, b, np.full(200, 400), rng)["spacing_p"] < 0.01
