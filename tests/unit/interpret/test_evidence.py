@@ -72,6 +72,23 @@ def test_a_motif_that_makes_the_model_doubt_is_contradicted():
     assert weigh(planted(), counting(WORDS["used"], -2.0)).loc["used", "verdict"] == "contradicted"
 
 
+@pytest.mark.parametrize("weight", [2.0, -2.0])
+def test_what_stands_beside_motifs_of_the_model_is_neither_contradicted_nor_supported(weight):
+    """Sites near a motif that means nothing fall on those that do, whose effect would be taken for its own, turned."""
+    held_out = planted()
+    for row in held_out.sequences:
+        if WORDS["ignored"] in bytes(row):  # its hits stand between two sites that the model uses
+            at = bytes(row).index(WORDS["ignored"])
+            for start in (at - 12, at + 12):
+                if 0 <= start <= len(row) - 8:
+                    row[start : start + 8] = np.frombuffer(WORDS["used"], dtype=np.uint8)
+    ignored = weigh(held_out, counting(WORDS["used"], weight)).loc["ignored"]
+    assert ignored["effect"] * weight < -0.5
+    assert ignored["effect_q"] < 0.01
+    assert abs(ignored["fall"]) < 0.1
+    assert ignored["verdict"] == "proposal"
+
+
 def test_a_model_that_held_out_labels_do_not_bear_out_supports_nothing():
     raw, slope = counting(WORDS["used"], 2.0), 0.02  # what chance gives a network of such a spread on 5,000 records of valid
     table = weigh(planted(), lambda sequences: raw(sequences) * slope)
@@ -157,7 +174,9 @@ def test_shuffling_keeps_letters_and_surroundings():
     assert bytes(shuffled) != bytes(letters)
 
 
-SUPPORTED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "effect_q": 0.01, "enrichment_q": 0.01, "matched_q": 0.01}
+USED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "fall": 0.3, "fall_low": 0.2, "fall_high": 0.4}
+DOUBTED = {"effect": -0.3, "effect_low": -0.4, "effect_high": -0.2, "fall": -0.3, "fall_low": -0.4, "fall_high": -0.2}
+SUPPORTED = USED | {"effect_q": 0.01, "enrichment_q": 0.01, "matched_q": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -170,9 +189,13 @@ SUPPORTED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "effect_q": 0
         ({"effect_low": -0.1}, "proposal"),
         ({"effect": 0.09}, "proposal"),
         ({"effect": float("nan"), "effect_q": float("nan")}, "proposal"),
-        ({"effect": -0.3, "effect_low": -0.4, "effect_high": -0.2}, "contradicted"),
-        ({"effect": -0.3, "effect_low": -0.4, "effect_high": 0.1}, "proposal"),
-        ({"effect": -0.3, "effect_low": -0.4, "effect_high": -0.2, "effect_q": 0.2}, "proposal"),
+        ({"fall": 0.09}, "proposal"),
+        ({"fall_low": -0.1}, "proposal"),
+        (DOUBTED, "contradicted"),
+        (DOUBTED | {"effect_high": 0.1}, "proposal"),
+        (DOUBTED | {"fall_high": 0.1}, "proposal"),
+        (DOUBTED | {"fall": -0.09}, "proposal"),
+        (DOUBTED | {"effect_q": 0.2}, "proposal"),
     ],
 )
 def test_each_condition_of_the_verdict(change, expected):
