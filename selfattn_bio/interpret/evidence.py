@@ -178,12 +178,16 @@ def agreement(hits: pd.DataFrame, one: Mapping[int, NDArray[np.float32]], other:
 
     Returns
     -------
-    Motif -> rho; of motifs with at least `MIN_RECORDS` hits.
+    Motif -> rho; of motifs with at least `MIN_RECORDS` hits that do not all rank alike.
     """
     both = hits[hits["record"].isin(one.keys() & other.keys())]
     first, second = relevance_ranks(both, one), relevance_ranks(both, other)
-    groups = [(name, (both["name"] == name).to_numpy()) for name in both["name"].unique()]
-    return {name: float(spearmanr(first[mine], second[mine]).statistic) for name, mine in groups if mine.sum() >= MIN_RECORDS}
+    found = {}
+    for name in both["name"].unique():
+        mine = (both["name"] == name).to_numpy()
+        if mine.sum() >= MIN_RECORDS and min(np.ptp(first[mine]), np.ptp(second[mine])) > 0:
+            found[name] = float(spearmanr(first[mine], second[mine]).statistic)
+    return found
 
 
 def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:

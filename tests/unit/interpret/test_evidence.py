@@ -14,7 +14,7 @@ from selfattn_bio.interpret.associations import (
 )
 from selfattn_bio.interpret.evidence import COLUMNS, HeldOut, agreement, found_again, q_values, verdict, weigh_evidence
 from selfattn_bio.interpret.hits import find_hits
-from selfattn_bio.interpret.interventions import effect, matched_sites, merged_spans, shuffled_at, sufficiency
+from selfattn_bio.interpret.interventions import effect, matched_sites, mean_effect, merged_spans, shuffled_at, sufficiency
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORDS = {"used": b"TATCGATA", "ignored": b"GGTCACAC"}
@@ -111,6 +111,25 @@ def test_random_models_support_nothing():
         table = weigh(planted(seed=seed), lambda sequences, w=weights: np.array([w[np.arange(120), row].sum() for row in sequences]))
         supported += (table["verdict"] == "supported").sum()
     assert supported == 0
+
+
+def test_strands_are_those_of_positives():
+    held_out = planted()
+    word = np.frombuffer(WORDS["ignored"], dtype=np.uint8)
+    for row, label in zip(held_out.sequences, held_out.labels, strict=True):
+        at = bytes(row).find(WORDS["ignored"])
+        if at >= 0 and not label:
+            row[at : at + 8] = DNA.reverse_complement(word)
+    ignored = weigh(held_out, counting(WORDS["used"], 2.0)).loc["ignored"]
+    assert ignored["negatives_with_hit"] >= 10
+    assert ignored["strand_plus"] > 0.95
+
+
+def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
+    rng = np.random.default_rng(0)
+    found = [mean_effect(rng.normal(0.3, 1, 60), rng) for _ in range(60)]
+    assert 0.85 <= np.mean([one["_low"] < 0.3 < one["_high"] for one in found]) <= 1
+    assert np.mean([one["_high"] - one["_low"] for one in found]) == pytest.approx(2 * 1.96 / np.sqrt(60), rel=0.1)
 
 
 def test_same_seed_same_table():
@@ -310,6 +329,8 @@ def test_hits_anywhere_prefer_no_place():
     other = position_profile(places(rng.integers(0, 40, 60)), rng.integers(60, 100, 60), None, rng)
     assert list(other) == ["position_p"]  # of records of many lengths no window is looked for
     assert position_profile(places([1] * 9), np.full(9, 100), None, rng) == {}
+    found = position_profile(places(rng.integers(50, 60, 60)), np.full(60, 100), None, rng)
+    assert (found["window_start"], found["window_end"]) == (54, 64)  # of middles, of hits that begin at 50 to 59
 
 
 def test_one_hit_a_record_counts():
@@ -351,6 +372,7 @@ def test_agreement_of_two_methods():
     assert agreement(hits, one, noisy)["m"] > 0.7
     assert abs(agreement(hits, one, other)["m"]) < 0.4
     assert agreement(hits, one, {row: other[row] for row in range(9)}) == {}
+    assert agreement(hits, one, {row: np.ones(60, dtype=np.float32) for row in one}) == {}  # all rank alike
 
 
 def test_found_again_in_other_searches():
