@@ -1,7 +1,8 @@
 """How often the tests of evidence and of interactions say p < .05 where there is nothing: 5 % or less, or they are wrong.
 
 Each null is a small world in which what the test asks about is absent by construction, and all else is there: records of unequal GC and
-length, motifs with many sites a record, models that use other motifs. The tests are called as the commands call them.
+length, motifs with many sites a record, models that use other motifs. The tests are called as the commands call them. Motifs of one trial
+share its records, so that the intervals that are printed are too narrow for them.
 
 labels         random motifs, scanned for, in random records; labels by lot, a tenth of them positive
 gc             the same, and positives are richer in GC: only `matched` has to withstand that
