@@ -70,14 +70,14 @@ def matched_enrichment(hits: pd.DataFrame, labels: NDArray[np.int64], strata: ND
 def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> NDArray[np.int64]:
     """Records that are alike: of DNA by GC and length, of protein by length; (n,) numbers from 0."""
     lengths = np.array([len(row) for row in sequences])
-    groups = [_quantiles(lengths, min(LENGTH_GROUPS, max(1, len(lengths) // MIN_IN_GROUP)))]
+    groups = [quantile_groups(lengths, min(LENGTH_GROUPS, max(1, len(lengths) // MIN_IN_GROUP)))]
     if alphabet.has_complement:
         gc = np.array([np.isin(row, (ord("G"), ord("C"))).mean() if len(row) else 0.0 for row in sequences])
-        groups.append(_quantiles(gc, min(GROUPS, max(1, len(gc) // MIN_IN_GROUP))))
+        groups.append(quantile_groups(gc, min(GROUPS, max(1, len(gc) // MIN_IN_GROUP))))
     return np.unique(np.stack(groups), axis=1, return_inverse=True)[1].reshape(-1)
 
 
-def _quantiles(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
+def quantile_groups(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
     """Which of `number` groups of about equal size each value is in."""
     return np.searchsorted(np.unique(np.quantile(values, np.arange(1, number) / number)), values, side="right")
 
@@ -142,7 +142,7 @@ def position_profile(
 
 
 def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """The hit of least p of each record; of several any one, for the first of them would stand near the record's start by that alone."""
+    """The hit of least p of each record; of those that fit as well any, for the first of them would always be the leftmost."""
     return hits.iloc[rng.permutation(len(hits))].sort_values("p_value", kind="stable").drop_duplicates("record")
 
 

@@ -78,12 +78,13 @@ def weigh_interactions(
     drawn = nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
     drawn = drawn.join(epistasis(drawn, sites, sequences, log_odds, rng, draws=1))
     by_name: dict[Any, pd.DataFrame] = dict(list(sites.groupby("name")))
+    lengths = np.array([len(row) for row in sequences])
     rows: list[dict[Any, Any]] = []
     for (name_a, name_b), group in nearest.groupby(NAMES):
         mine = drawn[(drawn["name_a"] == name_a) & (drawn["name_b"] == name_b)]
         about = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(mine)}
         about |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
-        rows.append(about | _tests(mine, rng) | spacing(by_name[name_a], by_name[name_b], rng))
+        rows.append(about | _tests(mine, rng) | spacing(by_name[name_a], by_name[name_b], lengths, rng))
     table = pd.DataFrame(rows, columns=COLUMNS)
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))

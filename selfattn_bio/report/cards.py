@@ -105,8 +105,8 @@ def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alph
             f"{words.times(row['shuffled_odds_ratio'])} odds against the same positives with their letters {order}, of which "
             f"{row['shuffled_with_hit']:.0f} of {positives} hold a hit; {q('shuffled')}.")),
         ("effect_q", "Does the model use it?", lambda: (
-            answer("effect", row["effect"], MIN_EFFECT),
-            f"Shuffling its sites changes the log-odds of a positive by {words.figure(-row['effect'], 2, sign=True)}, so they are worth "
+            answer("effect", min(row["effect"], row["fall"], key=abs), MIN_EFFECT),
+            f"Shuffling its sites changes the log-odds of a positive by {words.figure(-row['fall'], 2, sign=True)}; they are worth "
             f"{words.figure(row['effect'], 2, sign=True)} ({span('effect')}) beyond sites nearby, in {row['effect_records']:.0f} records; "
             f"{q('effect')}.")),
         ("sufficiency_q", "Is one site enough by itself?", lambda: (

@@ -115,6 +115,7 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     pd.DataFrame(history).to_csv(folder / "model" / "history.csv", index=False)
 
     table = pd.DataFrame(motifs, columns=COLUMNS)
+    table = table.assign(fall=table["effect"] + 0.1, fall_low=table["effect_low"], fall_high=table["effect_high"])
     more = pd.DataFrame([MORE_EVIDENCE], index=table.index[:1]).reindex(table.index)
     table.join(more).to_csv(folder / "motifs.tsv", sep="\t", index=False)
     pd.DataFrame(INTERACTIONS, columns=PAIRS).to_csv(folder / "interactions.tsv", sep="\t", index=False)

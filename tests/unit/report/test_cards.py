@@ -26,7 +26,8 @@ def test_each_test_is_a_question_with_its_answer_interval_and_q(results: Results
         ),
         Finding("Also than in negatives of the same GC content and length?", YES, f"{TIMES}17 odds; q = 2e-18."),
     ]
-    assert "worth +0.81 (+0.62 to +1.01) beyond sites nearby, in 32 records; q = 0.002." in found["Does the model use it?"].figures
+    used = found["Does the model use it?"].figures
+    assert f"by {MINUS}0.91; they are worth +0.81 (+0.62 to +1.01) beyond sites nearby, in 32 records; q = 0.002." in used
     enough = found["Is one site enough by itself?"]
     assert (enough.answer, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4." in enough.figures) == (NO, True)
     window = found["Is it gathered at 31 to 25 letters before the end?"]
@@ -38,11 +39,12 @@ def test_each_test_is_a_question_with_its_answer_interval_and_q(results: Results
 def test_an_effect_that_is_small_is_not_shown_and_a_negative_one_is_the_reverse(results: Results) -> None:
     row = motif_rows(results)[0]
 
-    def answer(effect: float) -> str:
-        lines, _ = findings(row | {"effect": effect}, (40, 40), results.run)
+    def answer(effect: float, fall: float | None = None) -> str:
+        lines, _ = findings(row | {"effect": effect, "fall": effect if fall is None else fall}, (40, 40), results.run)
         return next(line.answer for line in lines if line.question == "Does the model use it?")
 
     assert [answer(value) for value in (0.3, 0.05, -0.3)] == [YES, NO, REVERSE]
+    assert answer(-0.3, 0.01) == NO  # of the sites nearby
 
 
 def test_what_could_not_be_told_is_named(results: Results) -> None:
