@@ -1,9 +1,12 @@
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selfattn_bio.config import RunFile
+from selfattn_bio.errors import DatabaseError
 from selfattn_bio.report.cards import NO, REVERSE, YES, Finding, aligned, findings, motif_rows
 from selfattn_bio.report.results import Results, read_results
 
@@ -66,3 +69,13 @@ def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
 
 def test_only_a_match_that_counts_has_its_logo_beside(results: Results) -> None:
     assert [(row["name"], len(row["pair"])) for row in motif_rows(results)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 2)]
+
+
+def test_the_match_of_a_database_of_ones_own_has_its_logo_beside(results: Results, tmp_path: Path) -> None:
+    assert results.motifs is not None
+    run = RunFile.model_validate(results.run.model_dump() | {"interpret": {"database": str(tmp_path / "own.meme")}})
+    own = replace(results, run=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}}))
+    with pytest.raises(DatabaseError, match="must be an existing MEME, JASPAR or TRANSFAC file"):
+        motif_rows(own)
+    (tmp_path / "own.meme").write_text((results.folder / "motifs.meme").read_text().replace("motif_01", "1 mine"))
+    assert [(row["name"], len(row["pair"])) for row in motif_rows(own)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 0)]
