@@ -11,7 +11,7 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.errors import OutputError, ResultsError
 from selfattn_bio.interpret.callers import Modisco
-from selfattn_bio.interpret.explanation import Explanation, attention_maps, explain
+from selfattn_bio.interpret.explanation import Explanation, MappedSequence, attention_maps, explain
 from selfattn_bio.interpret.methods import AttnLRP, Guided, Received
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
@@ -127,10 +127,10 @@ def test_maps_come_back_with_the_relevance_folder(tmp_path):
         np.testing.assert_array_equal(found.weights, reading.map(layer=layer, bins=5).weights)
     explanation = explain(scorer, SEQUENCES)
     assert explanation.maps == {}
-    dataclasses.replace(explanation, maps={2: maps}).save(tmp_path / "relevance")
-    (loaded,) = Explanation.load(tmp_path / "relevance").maps.items()
-    assert loaded[0] == 2
-    for found, saved in zip(loaded[1], maps, strict=True):
+    dataclasses.replace(explanation, maps={"not explained": MappedSequence(letters, -1.5, maps)}).save(tmp_path / "relevance")
+    ((name, loaded),) = Explanation.load(tmp_path / "relevance").maps.items()
+    assert (name, loaded.logit, loaded.letters.tobytes()) == ("not explained", -1.5, letters.tobytes())
+    for found, saved in zip(loaded.layers, maps, strict=True):
         np.testing.assert_array_equal(found.edges, saved.edges)
         np.testing.assert_array_equal(found.weights, saved.weights)
     (tmp_path / "relevance" / "maps.npz").write_bytes(b"PK")
