@@ -7,6 +7,7 @@ import pytest
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import DatabaseError
+from selfattn_bio.report import plots
 from selfattn_bio.report.cards import NO, REVERSE, YES, Finding, aligned, findings, motif_rows
 from selfattn_bio.report.results import Results, read_results
 
@@ -65,6 +66,13 @@ def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
     np.testing.assert_allclose(ours[2:], motif)
     np.testing.assert_allclose(ours[:2], 0.25)
     np.testing.assert_allclose(theirs, longer)
+
+
+def test_sites_are_drawn_by_their_middle_as_the_window_counts_them(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[set[int]] = []
+    monkeypatch.setattr(plots, "draw_position_profile", lambda positions, length, ax: drawn.append(set(positions)))
+    motif_rows(results)
+    assert drawn == [{12, 47}, {12, 47}]  # [10, 15) of 60 letters on the + strand is [45, 50) of a record of the - strand
 
 
 def test_only_a_match_that_counts_has_its_logo_beside(results: Results) -> None:
