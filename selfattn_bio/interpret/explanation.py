@@ -329,9 +329,11 @@ def explain(
     SequenceFileError
         If the file is malformed, a letter is outside the alphabet, or a record is shorter than the model's k.
     ValueError
-        If there is no sequence, one of a list is shorter than the model's k, the model is several or lacks the target, or the
-        method cannot be asked of it: a form of attention of a network that has none.
+        If there is no sequence, one of a list is shorter than the model's k, the model is several or lacks the target, the method is
+        none, such as a kind of the run file, or cannot be asked of the model: a form of attention of a network that has none.
     """
+    if method is not None and not isinstance(method, Method):
+        raise ValueError(f"method must be one of selfattn_bio.interpret.methods, such as Guided(), got {method!r}")
     scorer = load_single(model)
     ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
     return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), method=method or AttnLRPCopies(), target=target or Target(), say=say)

@@ -12,7 +12,7 @@ from selfattn_bio import config
 from selfattn_bio.errors import OutputError, ResultsError
 from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.explanation import Explanation, MappedSequence, attention_maps, explain
-from selfattn_bio.interpret.methods import AttnLRP, Guided, Received
+from selfattn_bio.interpret.methods import AttnLRP, Guided, Received, Rollout
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import Pattern
@@ -115,6 +115,12 @@ def test_a_relevance_folder_comes_back(tmp_path):
     assert loaded.alphabet == "dna"
     for field in ("letters", "hypothetical", "attention"):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(explanation, field))
+
+
+@pytest.mark.parametrize("method", ["guided", Rollout], ids=["a kind of the run file", "a class"])
+def test_a_method_is_an_object(method):
+    with pytest.raises(ValueError, match=r"^method must be one of selfattn_bio.interpret.methods, such as Guided\(\), got "):
+        explain(scorer_of(), SEQUENCES, method=method)
 
 
 def test_maps_come_back_with_the_relevance_folder(tmp_path):
