@@ -1237,6 +1237,13 @@ class Interpret(Section):
 
     database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME, JASPAR or TRANSFAC text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
+    maps: Listed[tuple[str, ...] | None] = Field(
+        None,
+        min_length=1,
+        max_length=20,
+        description="ids of records whose attention maps the report shows, of any label and side; those explained with the highest, the "
+        "middle and the lowest score if not given",
+    )
     method: Method = AttnLRPCopiesMethod()
     caller: Caller | None = Field(None, description="what finds motifs in relevance; modisco for DNA and clusters for protein if not given")
     max_motifs: Positive = 25
@@ -1260,6 +1267,13 @@ class Interpret(Section):
             return values
         others = {key: value for key, value in values.items() if key != "mutated_fraction"}
         return others | {"method": {"kind": "guided", "fraction": values["mutated_fraction"]}}
+
+    @field_validator("maps")
+    @classmethod
+    def _maps_differ(cls, maps: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if maps is not None and len(set(maps)) < len(maps):
+            raise ValueError(f"must name each record once, got {list(maps)}")
+        return maps
 
     @field_validator("window")
     @classmethod
@@ -1712,7 +1726,8 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
 _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
     **{"split": Split, "objective": Objective, "model": Model},
-    **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "method": Method},
+    **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head},
+    **{"method": Method, "caller": Caller},
 }
 _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
 

@@ -16,7 +16,8 @@ from selfattn_bio.errors import OutputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio hits`."""
-    parser.add_argument("--motifs", required=True, type=Path, metavar="FILE", help="MEME, JASPAR or TRANSFAC text, plain or gz")
+    motifs_help = "MEME, JASPAR or TRANSFAC text, plain or gz; or as [interpret] database one that ships, such as jaspar:insects"
+    parser.add_argument("--motifs", required=True, metavar="FILE", help=motifs_help)
     parser.add_argument("--fasta", required=True, type=Path, nargs="+", metavar="FILE", help="files of sequences, plain, gz or bgzip")
     parser.add_argument("--alphabet", choices=("dna", "protein"), default="dna", help="of motifs and sequences (%(default)s)")
     parser.add_argument("--hit-p", type=float, default=2.5e-4, metavar="P", help="p below which a match is a hit (%(default)s)")
@@ -40,4 +41,5 @@ def run(arguments: argparse.Namespace) -> None:
             write_bed(temporary, found, ["p_value"])
     else:
         write_table(arguments.output, found)
-    print(f"hits: {len(found)} of {found['name'].nunique()} motifs: {arguments.output}")
+    num_motifs = found["name"].nunique()
+    print(f"hits: wrote {len(found)} hits of {num_motifs} motif{'s' * (num_motifs != 1)} to {arguments.output}")

@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import ArgumentError
-from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome, read_motifs
+from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits
+from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.motifs import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
@@ -42,7 +43,8 @@ def hits(
     Parameters
     ----------
     motifs
-        A `MotifSet`; name -> (width, A) probabilities; or the path of MEME, JASPAR or TRANSFAC text.
+        A `MotifSet`; name -> (width, A) probabilities; or as `open_database` takes: `jaspar:GROUP`, or the path of MEME, JASPAR or TRANSFAC
+        text.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p
@@ -84,7 +86,7 @@ def _motifs(
     if isinstance(motifs, MotifSet):
         ppms, num_sites = motifs.ppms, motifs.num_sites
     else:
-        ppms = dict(motifs) if isinstance(motifs, Mapping) else read_motifs(motifs, alphabet)
+        ppms = dict(motifs) if isinstance(motifs, Mapping) else open_database(str(motifs), alphabet)
         num_sites = dict.fromkeys(ppms, NUM_SITES)
     for name, ppm in ppms.items():
         if ppm.ndim != 2 or ppm.shape[1] != len(alphabet.letters):

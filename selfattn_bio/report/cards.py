@@ -18,7 +18,7 @@ from scipy.signal import correlate2d
 from selfattn_bio.config import RunFile
 from selfattn_bio.interpret.evidence import COLUMNS
 from selfattn_bio.interpret.interventions import MIN_EFFECT
-from selfattn_bio.interpret.matching import SHIPPED, match_label, open_database
+from selfattn_bio.interpret.matching import match_label, open_database
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.examples import example_sites
 from selfattn_bio.report.results import Results
@@ -140,12 +140,17 @@ def window_name(row: Mapping[Any, Any]) -> str:
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:
-    """Motif name -> its logo and that of its match in one frame, of motifs whose match counts and is of a database that ships."""
-    database = results.run.interpret.database
+    """Motif name -> its logo and that of its match in one frame, of motifs whose match counts.
+
+    Raises
+    ------
+    DatabaseError
+        If a match counts, and the database of the run file cannot be read any more.
+    """
     known = {row["name"]: row["match"] for row in rows if match_label(row)}
-    if not known or not database.startswith(SHIPPED):
+    if not known:
         return {}
-    motifs = open_database(database)
+    motifs = open_database(results.run.interpret.database)
     found = {name: aligned(results.ppms[name], motifs[label]) for name, label in known.items() if label in motifs}
     return figures.logo_pairs(found)
 

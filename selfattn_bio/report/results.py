@@ -39,6 +39,26 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
+class Mapped:
+    """The attention maps of one record.
+
+    Parameters
+    ----------
+    letters
+        (L,) ASCII.
+    edges
+        (S + 1,) int64 letters, 0-based.
+    weights
+        Of each layer (layers, S, S) in [0, 1], from row to column.
+    """
+
+    letters: NDArray[np.uint8]
+    logit: float
+    edges: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Explained:
     """What `explain` found on some positives of train and valid.
 
@@ -54,8 +74,7 @@ class Explained:
         (records, L, letters of the alphabet) float32, logits: the score of each letter in its own column, else 0; (records, L, 0) of a
         method that is a proposal.
     maps
-        Row of a record -> edges (S + 1,) int64 letters, 0-based, and the weights of each layer (layers, S, S) in [0, 1], from row to
-        column; none of a model without attention.
+        Id of a record -> its attention maps; none of a model without attention.
     """
 
     records: pd.DataFrame
@@ -63,7 +82,7 @@ class Explained:
     relevance: NDArray[np.float64]
     attention: NDArray[np.float64]
     tracks: NDArray[np.float32]
-    maps: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]
+    maps: dict[str, Mapped]
 
 
 @dataclass(frozen=True)
@@ -151,8 +170,6 @@ def read_audit(folder: Path) -> dict[str, Any] | None:
 def read_explained(folder: Path, alphabet: str) -> Explained:
     """The relevance folder, without what `interpret.explanation`, which writes it, brings along (torch)."""
     arrays = read_file(folder / "relevance.npz", _arrays, "explain")
-    maps = read_file(folder / "maps.npz", _arrays, "explain") if (folder / "maps.npz").exists() else {}
-    rows = sorted(int(name.removeprefix("edges_")) for name in maps if name.startswith("edges_"))
     letters, hypothetical = arrays["letters"], arrays["hypothetical"]
     own = letters[:, :, None] == np.frombuffer(get_alphabet(alphabet).letters.encode(), dtype=np.uint8)
     return Explained(
@@ -161,7 +178,7 @@ def read_explained(folder: Path, alphabet: str) -> Explained:
         relevance=np.linalg.norm(hypothetical.astype(np.float64), axis=2),  # as `interpret.relevance.importance`
         attention=arrays["attention"].astype(np.float64),
         tracks=hypothetical * own if hypothetical.shape[2] else hypothetical,
-        maps={row: (maps[f"edges_{row}"], maps[f"weights_{row}"]) for row in rows},
+        maps=read_file(folder / "maps.npz", _maps, "explain") if (folder / "maps.npz").exists() else {},
     )
 
 
@@ -229,6 +246,12 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _maps(path: Path) -> dict[str, Mapped]:
+    arrays = _arrays(path)
+    named = enumerate(zip(arrays["ids"], arrays["logits"], strict=True))
+    return {str(name): Mapped(arrays[f"letters_{i}"], float(of), arrays[f"edges_{i}"], arrays[f"weights_{i}"]) for i, (name, of) in named}
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -20,6 +20,7 @@ from selfattn_bio.interpret.motifs import build_motifs
 from selfattn_bio.interpret.patterns import Pattern
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 
 RUN_FILE = """
@@ -78,8 +79,10 @@ def test_relevance_is_of_the_model_it_is_judged_with(folder, capsys):
     assert motifs_of("relevance", "other") == 1
     message = "relevance must be of this model, corpus and split (weights_sha256 "
     own = Explanation.load("relevance")
-    assert (list(own.maps), own.records["logit"].is_monotonic_decreasing) == ([0, 6, 11], True)  # of the highest, the middle, the lowest
-    assert [len(layers) for layers in own.maps.values()] == [1, 1, 1]
+    assert own.records["logit"].is_monotonic_decreasing
+    assert list(own.maps) == own.records["id"].iloc[[0, 6, 11]].tolist()  # of the highest, the middle, the lowest
+    assert [each.logit for each in own.maps.values()] == pytest.approx(own.records["logit"].iloc[[0, 6, 11]].tolist(), abs=1e-5)
+    assert [len(each.layers) for each in own.maps.values()] == [1, 1, 1]
     assert f"{message}{sha256_of('other/model.safetensors')[:12]}), got {own.source['weights_sha256'][:12]}. Run" in capsys.readouterr().err
     explain("model", folder / "p.fa").save("unknown")  # of whatever records
     assert motifs_of("unknown") == 1
@@ -89,6 +92,29 @@ def test_relevance_is_of_the_model_it_is_judged_with(folder, capsys):
     dataclasses.replace(own, source={**own.source, "split_sha256": "0" * 64}).save("split")
     assert motifs_of("split") == 1
     assert "(split_sha256 " in capsys.readouterr().err
+
+
+def test_maps_are_of_the_records_that_the_run_file_names(folder, capsys):
+    named = RUN_FILE.replace("max_sequences = 12", 'max_sequences = 12\nmaps = ["n3", "p2", "p5"]')
+    (folder / "run.toml").write_text(named)
+    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
+    own = Explanation.load("relevance")
+    assert set(own.maps) == {"n3", "p2", "p5"}  # a negative, and two of test: what motifs are sought in is as it was
+    logits = {name: each.logit for name, each in own.maps.items()}
+    assert list(logits.values()) == sorted(logits.values(), reverse=True)
+    corpus = Corpus.open("corpus")
+    rows = {name: row for row, name in enumerate(corpus.records["id"])}
+    for name, each in own.maps.items():
+        np.testing.assert_array_equal(each.letters, corpus.letters(rows[name]))
+        assert each.logit == pytest.approx(load("model").logits([each.letters])[0], abs=1e-5)
+    assert motifs_of("relevance") == 0
+    (folder / "run.toml").write_text(named.replace('"p5"', '"p50"'))
+    capsys.readouterr()
+    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 1
+    assert capsys.readouterr().err == (
+        "selfattn-bio explain: error: run.toml: [interpret] maps must be ids of records in the corpus, got 'p50' (did you mean 'p5'?). "
+        "Ids are the first column of the split table, such as 'p0'\n"
+    )
 
 
 def test_no_motif_is_sought_where_it_is_judged(folder, capsys):

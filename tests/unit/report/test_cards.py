@@ -1,10 +1,13 @@
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.report import figures
+from selfattn_bio.errors import DatabaseError
+from selfattn_bio.report import plots
 from selfattn_bio.report.cards import NO, REVERSE, YES, Finding, aligned, findings, motif_rows, window_name
 from selfattn_bio.report.results import Results, read_results
 
@@ -63,13 +66,6 @@ def test_a_window_is_named_as_a_reader_counts() -> None:
     ]
 
 
-def test_where_sites_stand_is_told_by_their_middle_as_the_window_is(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[list[int]] = []
-    monkeypatch.setattr(figures, "_bare_profile", lambda positions, length, window, ax: shown.append(sorted(set(positions))))
-    figures.motif_profiles(results, results.motifs)
-    assert shown == [[12, 47], [12, 47]]  # [10, 15) of the chromosome's strand: letters 10 to 14 of a record, or 45 to 49 of a turned one
-
-
 def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
     rng = np.random.default_rng(0)
     motif = rng.dirichlet(np.full(4, 0.1), size=6)
@@ -81,5 +77,22 @@ def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
     np.testing.assert_allclose(theirs, longer)
 
 
+def test_sites_are_drawn_by_their_middle_as_the_window_counts_them(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[set[int]] = []
+    monkeypatch.setattr(plots, "draw_position_profile", lambda positions, length, ax: drawn.append(set(positions)))
+    motif_rows(results)
+    assert drawn == [{12, 47}, {12, 47}]  # [10, 15) of 60 letters on the + strand is [45, 50) of a record of the - strand
+
+
 def test_only_a_match_that_counts_has_its_logo_beside(results: Results) -> None:
     assert [(row["name"], len(row["pair"])) for row in motif_rows(results)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 2)]
+
+
+def test_the_match_of_a_database_of_ones_own_has_its_logo_beside(results: Results, tmp_path: Path) -> None:
+    assert results.motifs is not None
+    run = RunFile.model_validate(results.run.model_dump() | {"interpret": {"database": str(tmp_path / "own.meme")}})
+    own = replace(results, run=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}}))
+    with pytest.raises(DatabaseError, match="must be an existing MEME, JASPAR or TRANSFAC file"):
+        motif_rows(own)
+    (tmp_path / "own.meme").write_text((results.folder / "motifs.meme").read_text().replace("motif_01", "1 mine"))
+    assert [(row["name"], len(row["pair"])) for row in motif_rows(own)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 0)]
