@@ -120,6 +120,7 @@ def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
     assert (table["epistasis"] < -0.1).all()
     assert (table["sites_p"] < 0.01).all()  # unlike random places
     assert (table["specific"].abs() < 0.1).all()  # but like other motifs
+    np.testing.assert_allclose(table["p"], table[["sites_p", "pairs_p"]].max(axis=1))
     assert (table["verdict"] == "proposal").all()
 
 
