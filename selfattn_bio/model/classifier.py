@@ -42,8 +42,9 @@ class AttentionBody(nn.Module):
         before, mask = self.stem(x, mask)  # (B, M, D)
         if isinstance(self.head, PlaceHead):
             return self.head(*self._encoded(before, mask), before)
-        outputs = self.after_stem(before, mask)
-        return outputs[:, :num_tokens] if self.per_token else outputs
+        if self.per_token:
+            return self.head(*self._encoded(before, mask))[:, :num_tokens]
+        return self.after_stem(before, mask)
 
     def after_stem(self, x: Tensor, mask: Tensor) -> Tensor | Readings:
         """`forward` of what the stem made, (B, M, D) and (B, M), of a head with outputs a sequence."""
@@ -86,7 +87,7 @@ class Network(nn.Module):
                 bodies.append(Cnn(section, num_outputs))
         if isinstance(section, config.AttentionModel) and isinstance(section.gates, config.PrunedGates):
             for body, layers in zip(bodies, section.gates.members, strict=True):
-                body.encoder.keep(layers)  # type: ignore[union-attr]
+                body.encoder.keep(layers)  # type: ignore[operator, union-attr]
         self.members = nn.ModuleList(bodies)
         self.gate_penalty = getattr(getattr(section, "gates", None), "penalty", 0.0)
         self.embedding = nn.Embedding(vocabulary_size, bodies[0].token_dim, padding_idx=PAD)

@@ -111,6 +111,11 @@ class Nothing(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feed-forward(norm(x))."""
 
+    attention_norm: nn.LayerNorm | nn.Identity
+    attention: SelfAttention | Nothing
+    feedforward_norm: nn.LayerNorm | nn.Identity
+    feedforward: nn.Sequential | Nothing
+
     def __init__(self, section: config.AttentionModel, depth: float) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(section.embed_dim)
@@ -132,6 +137,8 @@ class Block(nn.Module):
 
     def keep(self, layer: config.KeptLayer) -> None:
         """Cut out all heads, and the feed-forward, but those of `layer`; gates become part of the weights."""
+        assert isinstance(self.attention, SelfAttention)  # what was cut is not cut again
+        assert isinstance(self.feedforward, nn.Sequential)
         if layer.heads:
             self.attention.keep(layer.heads)
         else:
@@ -139,7 +146,7 @@ class Block(nn.Module):
         if not layer.feedforward:
             self.feedforward_norm, self.feedforward = nn.Identity(), Nothing()
         elif isinstance(self.feedforward_gate, HardConcrete):
-            last = self.feedforward[-1]
+            last: nn.Linear = self.feedforward[-1]  # type: ignore[assignment]
             gate = self.feedforward_gate.values().detach()
             last.weight, last.bias = nn.Parameter(last.weight.detach() * gate), nn.Parameter(last.bias.detach() * gate)
         self.feedforward_gate = nn.Identity()
@@ -173,7 +180,7 @@ class Encoder(nn.Module):
     def keep(self, layers: Sequence[config.KeptLayer]) -> None:
         """Cut out all but `layers`, one a block; blocks of which nothing stays go as a whole."""
         for block, layer in zip(self.blocks, layers, strict=True):
-            block.keep(layer)
+            block.keep(layer)  # type: ignore[operator]
         self.blocks = nn.ModuleList(block for block, layer in zip(self.blocks, layers, strict=True) if layer.heads or layer.feedforward)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody, Network
-from selfattn_bio.model.encoder import Block
+from selfattn_bio.model.encoder import Block, SelfAttention
 from selfattn_bio.model.gates import HardConcrete
 
 
@@ -42,6 +42,7 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
 
 def _kept(block: nn.Module) -> config.KeptLayer:
     assert isinstance(block, Block)
+    assert isinstance(block.attention, SelfAttention)
     heads, feedforward = block.attention.gates, block.feedforward_gate
     assert isinstance(heads, HardConcrete)
     assert isinstance(feedforward, HardConcrete)
