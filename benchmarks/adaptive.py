@@ -1,6 +1,6 @@
 """Accuracy of the promoter task against heads and layers: learned by gates, fixed from the start, and left early by exits.
 
-All networks are those of the promoter task with four layers of four heads and one member, but for what the name says.
+All networks are those of the promoter task with four layers of four heads, one member and half of its steps, but for what the name says.
 `gates P` is trained with gates of that penalty and pruned; `fixed A x B` has A layers of B heads from the start, the control: is it the
 search that helps, or the size? `exits` is one training; each D is a threshold by which AUROC of valid may be lower by D.
 
@@ -41,8 +41,9 @@ from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.sequence.splits import read_split
 
 RUNS = FOLDER.with_name("bench_adaptive")
+TRAINING = {"max_steps": 750, "warmup_steps": 100}
 BASE: dict[str, Any] = {"kind": "attention", "members": 1, "num_layers": 4, "num_heads": 4}
-PENALTIES = (0.01, 0.03, 0.1, 0.3)
+PENALTIES = (0.003, 0.01, 0.03, 0.1)
 FIXED = ((2, 4), (1, 4), (1, 1))
 NETWORKS: dict[str, dict[str, Any]] = {
     "full": {},
@@ -70,7 +71,7 @@ def trained(name: str, corpus: Path, split: Path) -> Path:
     run_file = RUNS / name.replace(" ", "_") / "run.toml"
     run_file.parent.mkdir(parents=True, exist_ok=True)
     task = read_run_file(TASK).model_dump(mode="json", exclude_unset=True)
-    run_file.write_text(tomli_w.dumps(task | {"model": BASE | NETWORKS[name]}), encoding="utf-8")
+    run_file.write_text(tomli_w.dumps(task | {"model": BASE | NETWORKS[name], "training": TRAINING}), encoding="utf-8")
     model = run_file.with_name("model")
     if not is_trained(run_file, "", model, corpus, split):
         command("train", "--run-file", run_file, "--corpus", corpus, "--split", split, "--threads", 1, "--output", model)

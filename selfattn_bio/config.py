@@ -1591,6 +1591,8 @@ class RunFile(Section):
         kind, method = getattr(getattr(self.model, "mixer", None), "kind", "softmax"), self.interpret.method.kind
         if kind != "softmax" and method in OF_WEIGHTS:
             raise ValueError(f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {kind!r}")
+        if method == "deep_lift_shap" and (exits := getattr(getattr(self.model, "exits", None), "kind", "none")) != "none":
+            raise ValueError(f"[interpret] method 'deep_lift_shap' must go with exits 'none', got {exits!r}")
         return self
 
     @property

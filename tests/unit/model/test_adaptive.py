@@ -360,6 +360,8 @@ def test_a_run_file_says_it(tmp_path):
         with pytest.raises(RunFileError) as error:
             config.run_file_of(text + wrong, tmp_path)
         assert words in str(error.value)
+    with pytest.raises(RunFileError, match="method 'deep_lift_shap' must go with exits 'none', got 'confidence'"):
+        config.run_file_of(text + 'exits = { kind = "confidence" }\n[interpret]\nmethod = { kind = "deep_lift_shap" }\n', tmp_path)
     with pytest.raises(RunFileError, match="exits 'confidence' must go with objective 'binary' or 'multiclass', got 'masked'"):
         config.run_file_of(
             '[data]\nsequences = "a.fa"\n[objective]\nkind = "masked"\n[model]\nkind = "attention"\nexits = { kind = "confidence" }\n',
