@@ -480,6 +480,9 @@ class Tokens(Section):
         return self
 
 
+PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"
+
+
 class NoStem(Section):
     """Token embeddings go to the encoder as they are."""
 
@@ -494,6 +497,12 @@ class ConvStem(Section):
     kernel: int = Field(9, ge=1, description="tokens; odd")
     pool: Positive = Field(8, description="tokens")
     second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
+    # Left out of what is written where it is batch, as `mixer` is where it is softmax.
+    norm: Literal["batch", "record"] = Field(
+        "batch",
+        exclude_if=lambda norm: norm == "batch",
+        description="by mean and deviation of the batch's detectors, or of each record alone",
+    )
 
     @model_validator(mode="after")
     def _kernels_are_odd(self) -> ConvStem:
@@ -1149,6 +1158,14 @@ class Transfer(Section):
         return Path(self.parent) if "/" in self.parent else Path("results") / self.parent / "model"
 
 
+class Privacy(Section):
+    """[privacy]: weights that tell little of any one training record: (epsilon, delta) differential privacy, by clipping and noise."""
+
+    epsilon: float = Field(gt=0, description="spent by max_steps; 1 is strong, 8 weak")
+    delta: float = Field(gt=0, lt=1, description="chance that more than epsilon is told; below 1 / records of train")
+    max_grad_norm: float = Field(1.0, gt=0, description="length to which the gradient of each record is cut")
+
+
 class Evaluation(Section):
     """[evaluation]: intervals and calibration."""
 
@@ -1388,6 +1405,7 @@ class RunFile(Section):
     model: Model = AttentionModel()
     training: Training = Training()
     transfer: Transfer | None = None
+    privacy: Privacy | None = Field(None, exclude_if=lambda privacy: privacy is None)
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Annotated[Variant, AfterValidator(_is_a_run)]] = Field(
@@ -1406,10 +1424,12 @@ class RunFile(Section):
     @model_validator(mode="before")
     @classmethod
     def _variants_are_of_binary_runs(cls, values: Any) -> Any:
-        """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives."""
+        """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives, not of private runs:
+        a CNN cannot be private, and each variant is one more training on the records."""
         objective = values.get("objective") if isinstance(values, dict) else None
         kind = objective.get("kind", "binary") if isinstance(objective, dict) else getattr(objective, "kind", "binary")
-        return values if kind == "binary" else {"variants": {}, **values}
+        private = isinstance(values, dict) and values.get("privacy") is not None
+        return values if kind == "binary" and not private else {"variants": {}, **values}
 
     @model_validator(mode="after")
     def _objective_fits_the_data(self) -> RunFile:
@@ -1509,6 +1529,46 @@ class RunFile(Section):
         kind, method = getattr(getattr(self.model, "mixer", None), "kind", "softmax"), self.interpret.method.kind
         if kind != "softmax" and method in OF_WEIGHTS:
             raise ValueError(f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {kind!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _run_can_be_private(self) -> RunFile:
+        if self.privacy is None:
+            return self
+        training, model, objective = self.training, self.model, self.objective
+        if not isinstance(model, AttentionModel):
+            raise ValueError(
+                f"model.kind must be 'attention' with [privacy], got {model.kind!r}, whose batch norms mix the records of a batch"
+            )
+        if not isinstance(model.stem, NoStem) and getattr(model.stem, "norm", "batch") == "batch":
+            raise ValueError(
+                f"model.stem must have no batch norm, which mixes records, with [privacy], got kind {model.stem.kind!r}. {PRIVATE_STEM}"
+            )
+        ways = {
+            "training.seeds": (training.seeds, 1, "each further member spends epsilon again; model.members share it"),
+            "training.accumulate": (training.accumulate, 1, "records are taken one at a time; batch_size is those of a step"),
+            "training.clip_norm": (training.clip_norm, Training().clip_norm, "privacy.max_grad_norm clips"),
+            "training.class_weights": (training.class_weights, "none", "weights would tell the counts of labels"),
+            "training.window": (training.window, None, "a record would be in a batch by several windows"),
+        }
+        for name, (got, wanted, why) in ways.items():
+            if got != wanted:
+                raise ValueError(f"{name} must be {'not given' if wanted is None else repr(wanted)} with [privacy], got {got!r}: {why}")
+        if training.precision == "16-mixed":
+            raise ValueError(
+                "training.precision must be '32-true' or 'bf16-mixed' with [privacy], got '16-mixed': a step may overflow and be spent"
+            )
+        if self.transfer and self.transfer.adapt == "gradual":
+            raise ValueError(
+                "transfer.adapt must be 'all', 'frozen' or 'lora' with [privacy], got 'gradual': what is frozen would be clipped too"
+            )
+        if isinstance(objective, SeveralObjective | BinsObjective):
+            raise ValueError(f"objective.kind must be another than 'several' and 'bins' with [privacy], got {objective.kind!r}")
+        for name in ("classes", "center", "scale"):
+            if getattr(objective, name, None) == ():
+                raise ValueError(
+                    f"objective.{name} must be given with [privacy], got nothing: taken from the training records it would tell of them"
+                )
         return self
 
     @property

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.evaluation.summary import SIDES
     from selfattn_bio.files import sha256_of, whole_file
     from selfattn_bio.model.card import model_card
-    from selfattn_bio.model.checkpoint import check_trained_on
+    from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.model.lineage import check_unseen
     from selfattn_bio.sequence.splits import read_split
 
@@ -98,6 +98,8 @@ def run(arguments: argparse.Namespace) -> None:
     judge = judges.get(kind, _judge_targets)
     summary, tables = judge(folders, corpus, rows, letters, run_file.evaluation)
     summary["train"] = _cost(arguments.model)
+    if privacy := read_provenance(arguments.model[0]).get("privacy"):
+        summary["privacy"] = privacy
     if laid:
         summary["window"] = run_file.training.window
     for side, table in tables.items():
@@ -113,6 +115,8 @@ def run(arguments: argparse.Namespace) -> None:
         path.write_text(model_card(arguments.model[0], valid, summary["test"]["model"], arguments.model[1:]), encoding="utf-8")
     {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
+    if privacy:
+        print(f"evaluate: private: epsilon {privacy['epsilon']:.2f} was spent at delta {privacy['delta']:g} (docs/privacy.md)", flush=True)
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
 
 

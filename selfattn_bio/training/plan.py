@@ -256,6 +256,9 @@ def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: C
     SelfAttnBioError
         What the training itself would raise at its start.
     """
+    if run.privacy:  # records are taken one at a time
+        training = run.training.model_copy(update={"batch_size": 1, "accumulate": run.training.batch_size})
+        run = run.model_copy(update={"privacy": None, "training": training})
     size, scored = (lengths.longest, run.training.batch_size), lengths.scored
     probe = measure(run, size, lengths.spread, threads=threads, seconds=seconds, scored=scored, corpus=lengths.corpus, prepare=prepare)
     return Plan(run, lengths, probe, lambda changed: make_plan(changed, lengths, threads=threads, prepare=prepare, seconds=seconds))
