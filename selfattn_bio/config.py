@@ -1098,6 +1098,28 @@ PER_PLACE = ("bins",)  # with one a vector of the encoder
 
 
 # ------------------------------------------------------------------------------------- training, evaluation, motifs
+class BalanceSection(Section):
+    """What the ways to balance groups share: the groups."""
+
+    by: str = Field(min_length=1, description="gc, length, chrom, or a column that came with the records")
+    bins: int = Field(4, ge=2, description="spans of GC content or length, of equal shares of train")
+
+
+class ReweightBalance(BalanceSection):
+    """The losses of each group's records of either label are weighed to count as much as any other's."""
+
+    kind: Literal["reweight"] = "reweight"
+
+
+class SampleBalance(BalanceSection):
+    """Records of each group and label are drawn as often as those of any other."""
+
+    kind: Literal["sample"] = "sample"
+
+
+Balance = Annotated[ReweightBalance | SampleBalance, Field(discriminator="kind")]
+
+
 class Training(Section):
     """[training]: one run of the loop. Steps are optimizer steps."""
 
@@ -1126,6 +1148,10 @@ class Training(Section):
     reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
     substitution: Fraction = Field(0.0, description="share of the letters that are drawn anew, each epoch")
     class_weights: Literal["none", "balanced"] = "none"
+    # Left out of what is written where it is not given, as `seeds` is.
+    balance: Balance | None = Field(
+        None, exclude_if=lambda balance: balance is None, description="groups of records that count alike, however many each has"
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="16-mixed = float16; slow on most CPUs")
     matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
     evaluate_every: Positive = Field(250, description="steps")
@@ -1177,6 +1203,11 @@ class Evaluation(Section):
     confidence: float = Field(0.95, gt=0, lt=1)
     calibration_bins: Positive = 15
     gc_slices: Positive = 4
+    groups: Listed[tuple[Column, ...]] = Field(
+        (),
+        exclude_if=lambda groups: not groups,
+        description="columns that came with the records, by whose values metrics are told too; by gc, length and chrom they are",
+    )
     seed: Seed = 0
 
 
@@ -1458,6 +1489,18 @@ class RunFile(Section):
         return self
 
     @model_validator(mode="after")
+    def _groups_are_of_two_classes(self) -> RunFile:
+        kind = self.objective.kind
+        if kind != "binary" and self.evaluation.groups:
+            raise ValueError(f"evaluation.groups must go with objective 'binary', got {kind!r}")
+        for run in (self, *map(self.variant, self.variants)):
+            if run.training.balance and kind != "binary":
+                raise ValueError(f"training.balance must go with objective 'binary', got {kind!r}")
+            if run.training.balance and run.training.class_weights == "balanced":
+                raise ValueError("training.class_weights must be 'none' with balance, which weighs labels in each group, got 'balanced'")
+        return self
+
+    @model_validator(mode="after")
     def _members_have_a_score(self) -> RunFile:
         if self.objective.kind in ("masked", "causal") and self.training.seeds > 1:
             raise ValueError(f"training.seeds must be 1 with objective {self.objective.kind!r}, which gives no scores to average")
@@ -1549,6 +1592,11 @@ class RunFile(Section):
             "training.accumulate": (training.accumulate, 1, "records are taken one at a time; batch_size is those of a step"),
             "training.clip_norm": (training.clip_norm, Training().clip_norm, "privacy.max_grad_norm clips"),
             "training.class_weights": (training.class_weights, "none", "weights would tell the counts of labels"),
+            "training.balance": (
+                training.balance and training.balance.kind,
+                None,
+                "records must be drawn and weighed alike, whatever their group",
+            ),
             "training.window": (training.window, None, "a record would be in a batch by several windows"),
         }
         for name, (got, wanted, why) in ways.items():
@@ -1772,7 +1820,7 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
 _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
     **{"split": Split, "objective": Objective, "model": Model},
-    **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "method": Method},
+    **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "method": Method, "balance": Balance},
 }
 _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
 

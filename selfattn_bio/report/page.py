@@ -63,6 +63,7 @@ def render(results: Results, plots_folder: Path) -> str:
         interactions=None if results.interactions is None else results.interactions.to_dict("records"),
         classifiers=classifier_rows(results.metrics),
         slices=slice_rows(results.metrics),
+        groups=group_tables(results.metrics),
         performance=figures.performance(results, plots_folder),
         slice_figures=figures.slices(results, plots_folder),
         interpretation=figures.interpretation(results, plots_folder),
@@ -89,6 +90,19 @@ def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     valid = {"model": metrics["valid"]["model"], **metrics["valid"]["baselines"], **metrics["valid"]["controls"]}
     return [{"role": role, "name": words.classifier_name(name), "valid": valid[name], **entry} for role, name, entry in roles]
+
+
+def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """A table for each way to group test: what it is by, a row a group (`slice_rows` has the same of slices), worst, best and gap."""
+    best = metrics["differences"]["best_baseline"]
+    return [
+        {
+            "by": words.GROUPS.get(by, by),
+            "rows": [{**entry, "best": entry.get(best), "worst": entry["group"] == found["worst"]} for entry in found["groups"]],
+            **{name: found[name] for name in ("worst", "gap")},
+        }
+        for by, found in metrics.get("groups", {}).items()  # none in results of before there were groups
+    ]
 
 
 def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
     history
         Columns step, train_loss (but for a private run), valid_loss and that of the metric, such as valid_auroc, one row an evaluation.
     """
-    values, name = history[f"valid_{metric}"].to_numpy(dtype=float), metric.upper()
+    values, name = history[f"valid_{metric}"].to_numpy(dtype=float), metric.upper().replace("WORST_", "worst ")
     dots: Any = {"marker": "o", "markersize": 3}  # a single evaluation has no line
     if "train_loss" in history:
         ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss", **dots)

@@ -34,6 +34,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
 from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
+from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
 from selfattn_bio.model.card import CARD, HISTORY, best_figures, write_card
@@ -44,6 +45,7 @@ from selfattn_bio.scoring.reference import REFERENCE, Reference
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.training.balance import Balance
 from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, whole
 from selfattn_bio.training.memory import peak_mb
@@ -202,6 +204,9 @@ class Trainer:
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.scorer = Scorer(self.run, tokenizer_of(self.run), self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
+        self.balance = Balance(run.training.balance, corpus, sides) if run.training.balance else None
+        if self.balance:
+            self.main = "worst_auroc"
         self.private = self._private() if run.privacy else None
         self.stream = self._stream()
         self.board: Board | None = None
@@ -218,6 +223,9 @@ class Trainer:
         return Private(self.run, len(self.train.rows), str(self.output))
 
     def _stream(self) -> Stream:
+        if self.balance:
+            lengths = self.corpus.records["length"].to_numpy()[self.train.rows]
+            return Stream(self.run, self.corpus, self.balance.side(self.train), self.balance.order(lengths, self.run.training))
         return Stream(self.run, self.corpus, self.train, self.private.order if self.private else None)
 
     # --------------------------------------------------------------------------------------------------------------- a step
@@ -378,7 +386,9 @@ class Trainer:
         if isinstance(objective := self.objective, OfTokens):  # each process measures all
             letters = self.letters_of(self.valid)
             return self._unless_stopped(lambda: objective.measure(self.scorer, letters, self.valid.targets))
-        return objective.measure(self.outputs_of(self.valid), self.valid.targets)
+        outputs = self.outputs_of(self.valid)
+        found = objective.measure(outputs, self.valid.targets)
+        return found | {"worst_auroc": worst_auroc(self.balance.valid, self.valid.targets, outputs[:, 0])} if self.balance else found
 
     def letters_of(self, side: Side) -> list[NDArray[np.uint8]]:
         """Of each record of a side, or of windows laid end to end over its records: what is measured, and what inputs look like."""
@@ -541,6 +551,8 @@ class Trainer:
                 f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} by step {self.run.training.max_steps}, "
                 f"with noise of {private.noise_multiplier:.3g} x max_grad_norm and a chance of {private.order.rate:.3g} to be in a batch"
             )
+        if self.balance:
+            self._say(self.balance.words())
         if self.run.is_control():
             self._say("a control, which is meant to fail: its labels are shuffled, so it should end near chance on valid")
         if self.lineage and self.lineage.doubt:

@@ -256,6 +256,8 @@ def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: C
     SelfAttnBioError
         What the training itself would raise at its start.
     """
+    if run.training.balance:  # which takes no memory or time of its own, and made-up records have no groups
+        run = run.model_copy(update={"training": run.training.model_copy(update={"balance": None})})
     if run.privacy:  # records are taken one at a time
         training = run.training.model_copy(update={"batch_size": 1, "accumulate": run.training.batch_size})
         run = run.model_copy(update={"privacy": None, "training": training})

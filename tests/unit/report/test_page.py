@@ -63,7 +63,18 @@ def test_a_private_run_says_what_was_spent_and_what_it_covers(tmp_path: Path, re
     pd.read_csv(history).drop(columns="train_loss").to_csv(history, index=False)
     page = page_of(tmp_path / "private", run)
     assert "Private training: epsilon 2.99 at delta 1e-05 was spent in 1,500 steps. This covers each training record in the weights" in page
+    assert "the loss on train of a private run is not told" in page
     assert "train loss" not in page
+
+
+def test_groups_have_a_table_with_the_worst_and_the_gap(page: str) -> None:
+    section = page.partition('<section id="groups">')[2].partition("</section>")[0]
+    assert "By tissue: gap of AUROC" in section
+    assert section.count("(worst)") == 1
+    for name in ("gut", "liver"):
+        assert f'<th scope="row">{name}' in section
+    assert "one class only" in section
+    assert '<a href="#groups">Groups</a>' in page
 
 
 @pytest.fixture(scope="module")
