@@ -237,10 +237,10 @@ class Trainer:
         loss = self.add_private_gradients(self.private) if self.private else self.add_gradients()
         set_rates(self.optimizer, learning_rate(progress.step, training), self.rate_of)
         if self.private:
-            norm = self.private.finish(self.bare, progress.step)
+            self._check_finite(loss, self.private.finish(self.bare, progress.step))
         else:
             norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
-        self._check_finite(loss, math.nan if norm is None else float(whole(norm)))
+            self._check_finite(loss, math.nan if norm is None else float(whole(norm)))
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
