@@ -29,10 +29,18 @@ from selfattn_bio.scoring.scorer import load
 QUICK = "--quick" in sys.argv[1:]
 FOLDER = Path("results/bench_privacy_quick" if QUICK else "results/bench_privacy")
 FILES = [f"data/fly_promoters/{name}.fa.gz" for name in ("positives", "negatives")]
-SIDES = {"train": 300, "valid": 100, "test": 300, "beside": 300} if QUICK else {"train": 5000, "valid": 1000, "test": 5000, "beside": 5000}
-STEPS = 4 if QUICK else 1000
-PRIVATE_STEPS, PRIVATE_BATCH = (4, 32) if QUICK else (100, 256)
-MODEL = {"kind": "attention", "members": 1, "dropout": 0.1, "stem": {"kind": "conv", "norm": "record"}}
+SIDES = {"train": 300, "valid": 100, "test": 300, "beside": 300} if QUICK else {"train": 4000, "valid": 1000, "test": 4000, "beside": 4000}
+STEPS = 4 if QUICK else 800
+PRIVATE_STEPS, PRIVATE_BATCH = (4, 32) if QUICK else (60, 256)
+MODEL = {
+    "kind": "attention",
+    "members": 1,
+    "embed_dim": 32,
+    "num_layers": 1,
+    "feedforward_dim": 64,
+    "dropout": 0.1,
+    "stem": {"kind": "conv", "norm": "record"},
+}
 PLAIN = {"max_steps": STEPS, "evaluate_every": max(1, STEPS // 8), "patience": 8, "shift": 0, "warmup_steps": STEPS // 10}
 PRIVATE = {"max_steps": PRIVATE_STEPS, "batch_size": PRIVATE_BATCH, "learning_rate": 4e-3, "warmup_steps": 0, "shift": 0, "ema_decay": 0.9}
 PRIVATE |= {"evaluate_every": max(1, PRIVATE_STEPS // 3), "label_smoothing": 0.0, "schedule": "constant"}
