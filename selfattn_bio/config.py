@@ -1187,7 +1187,7 @@ class Transfer(Section):
 class Privacy(Section):
     """[privacy]: weights that tell little of any one training record: (epsilon, delta) differential privacy, by clipping and noise."""
 
-    epsilon: float = Field(gt=0, description="spent by max_steps; 1 is strong, 8 weak")
+    epsilon: float = Field(gt=0, le=50, description="spent by max_steps; 1 is strong, 8 weak")
     delta: float = Field(gt=0, lt=1, description="chance that more than epsilon is told; below 1 / records of train")
     max_grad_norm: float = Field(1.0, gt=0, description="length to which the gradient of each record is cut")
 
