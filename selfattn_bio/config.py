@@ -480,6 +480,9 @@ class Tokens(Section):
         return self
 
 
+PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"
+
+
 class NoStem(Section):
     """Token embeddings go to the encoder as they are."""
 
@@ -494,6 +497,12 @@ class ConvStem(Section):
     kernel: int = Field(9, ge=1, description="tokens; odd")
     pool: Positive = Field(8, description="tokens")
     second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
+    # Left out of what is written where it is batch, as `mixer` is where it is softmax.
+    norm: Literal["batch", "record"] = Field(
+        "batch",
+        exclude_if=lambda norm: norm == "batch",
+        description="by mean and deviation of the batch's detectors, or of each record alone",
+    )
 
     @model_validator(mode="after")
     def _kernels_are_odd(self) -> ConvStem:
@@ -1159,6 +1168,28 @@ PER_PLACE = ("bins",)  # with one a vector of the encoder
 
 
 # ------------------------------------------------------------------------------------- training, evaluation, motifs
+class BalanceSection(Section):
+    """What the ways to balance groups share: the groups."""
+
+    by: str = Field(min_length=1, description="gc, length, chrom, or a column that came with the records")
+    bins: int = Field(4, ge=2, description="spans of GC content or length, of equal shares of train")
+
+
+class ReweightBalance(BalanceSection):
+    """The losses of each group's records of either label are weighed to count as much as any other's."""
+
+    kind: Literal["reweight"] = "reweight"
+
+
+class SampleBalance(BalanceSection):
+    """Records of each group and label are drawn as often as those of any other."""
+
+    kind: Literal["sample"] = "sample"
+
+
+Balance = Annotated[ReweightBalance | SampleBalance, Field(discriminator="kind")]
+
+
 class Training(Section):
     """[training]: one run of the loop. Steps are optimizer steps."""
 
@@ -1187,6 +1218,10 @@ class Training(Section):
     reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
     substitution: Fraction = Field(0.0, description="share of the letters that are drawn anew, each epoch")
     class_weights: Literal["none", "balanced"] = "none"
+    # Left out of what is written where it is not given, as `seeds` is.
+    balance: Balance | None = Field(
+        None, exclude_if=lambda balance: balance is None, description="groups of records that count alike, however many each has"
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="16-mixed = float16; slow on most CPUs")
     matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
     evaluate_every: Positive = Field(250, description="steps")
@@ -1219,6 +1254,14 @@ class Transfer(Section):
         return Path(self.parent) if "/" in self.parent else Path("results") / self.parent / "model"
 
 
+class Privacy(Section):
+    """[privacy]: weights that tell little of any one training record: (epsilon, delta) differential privacy, by clipping and noise."""
+
+    epsilon: float = Field(gt=0, le=50, description="spent by max_steps; 1 is strong, 8 weak")
+    delta: float = Field(gt=0, lt=1, description="chance that more than epsilon is told; below 1 / records of train")
+    max_grad_norm: float = Field(1.0, gt=0, description="length to which the gradient of each record is cut")
+
+
 class Evaluation(Section):
     """[evaluation]: intervals and calibration."""
 
@@ -1230,6 +1273,11 @@ class Evaluation(Section):
     confidence: float = Field(0.95, gt=0, lt=1)
     calibration_bins: Positive = 15
     gc_slices: Positive = 4
+    groups: Listed[tuple[Column, ...]] = Field(
+        (),
+        exclude_if=lambda groups: not groups,
+        description="columns that came with the records, by whose values metrics are told too; by gc, length and chrom they are",
+    )
     seed: Seed = 0
 
 
@@ -1472,6 +1520,7 @@ class RunFile(Section):
     model: Model = AttentionModel()
     training: Training = Training()
     transfer: Transfer | None = None
+    privacy: Privacy | None = Field(None, exclude_if=lambda privacy: privacy is None)
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Annotated[Variant, AfterValidator(_is_a_run)]] = Field(
@@ -1490,10 +1539,12 @@ class RunFile(Section):
     @model_validator(mode="before")
     @classmethod
     def _variants_are_of_binary_runs(cls, values: Any) -> Any:
-        """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives."""
+        """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives, not of private runs:
+        a CNN cannot be private, and each variant is one more training on the records."""
         objective = values.get("objective") if isinstance(values, dict) else None
         kind = objective.get("kind", "binary") if isinstance(objective, dict) else getattr(objective, "kind", "binary")
-        return values if kind == "binary" else {"variants": {}, **values}
+        private = isinstance(values, dict) and values.get("privacy") is not None
+        return values if kind == "binary" and not private else {"variants": {}, **values}
 
     @model_validator(mode="after")
     def _objective_fits_the_data(self) -> RunFile:
@@ -1519,6 +1570,18 @@ class RunFile(Section):
         kinds = {kind, *(part.kind for part in getattr(self.objective, "parts", {}).values())}
         if not kinds & {"binary", "multiclass"} and any(training.class_weights == "balanced" for training in trainings):
             raise ValueError(f"training.class_weights 'balanced' must go with objective 'binary' or 'multiclass', got {kind!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_of_two_classes(self) -> RunFile:
+        kind = self.objective.kind
+        if kind != "binary" and self.evaluation.groups:
+            raise ValueError(f"evaluation.groups must go with objective 'binary', got {kind!r}")
+        for run in (self, *map(self.variant, self.variants)):
+            if run.training.balance and kind != "binary":
+                raise ValueError(f"training.balance must go with objective 'binary', got {kind!r}")
+            if run.training.balance and run.training.class_weights == "balanced":
+                raise ValueError("training.class_weights must be 'none' with balance, which weighs labels in each group, got 'balanced'")
         return self
 
     @model_validator(mode="after")
@@ -1607,6 +1670,51 @@ class RunFile(Section):
             raise ValueError(f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {kind!r}")
         if method == "deep_lift_shap" and (exits := getattr(getattr(self.model, "exits", None), "kind", "none")) != "none":
             raise ValueError(f"[interpret] method 'deep_lift_shap' must go with exits 'none', got {exits!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _run_can_be_private(self) -> RunFile:
+        if self.privacy is None:
+            return self
+        training, model, objective = self.training, self.model, self.objective
+        if not isinstance(model, AttentionModel):
+            raise ValueError(
+                f"model.kind must be 'attention' with [privacy], got {model.kind!r}, whose batch norms mix the records of a batch"
+            )
+        if not isinstance(model.stem, NoStem) and getattr(model.stem, "norm", "batch") == "batch":
+            raise ValueError(
+                f"model.stem must have no batch norm, which mixes records, with [privacy], got kind {model.stem.kind!r}. {PRIVATE_STEM}"
+            )
+        ways = {
+            "training.seeds": (training.seeds, 1, "each further member spends epsilon again; model.members share it"),
+            "training.accumulate": (training.accumulate, 1, "records are taken one at a time; batch_size is those of a step"),
+            "training.clip_norm": (training.clip_norm, Training().clip_norm, "privacy.max_grad_norm clips"),
+            "training.class_weights": (training.class_weights, "none", "weights would tell the counts of labels"),
+            "training.balance": (
+                training.balance and training.balance.kind,
+                None,
+                "records must be drawn and weighed alike, whatever their group",
+            ),
+            "training.window": (training.window, None, "a record would be in a batch by several windows"),
+        }
+        for name, (got, wanted, why) in ways.items():
+            if got != wanted:
+                raise ValueError(f"{name} must be {'not given' if wanted is None else repr(wanted)} with [privacy], got {got!r}: {why}")
+        if training.precision == "16-mixed":
+            raise ValueError(
+                "training.precision must be '32-true' or 'bf16-mixed' with [privacy], got '16-mixed': a step may overflow and be spent"
+            )
+        if self.transfer and self.transfer.adapt == "gradual":
+            raise ValueError(
+                "transfer.adapt must be 'all', 'frozen' or 'lora' with [privacy], got 'gradual': what is frozen would be clipped too"
+            )
+        if isinstance(objective, SeveralObjective | BinsObjective):
+            raise ValueError(f"objective.kind must be another than 'several' and 'bins' with [privacy], got {objective.kind!r}")
+        for name in ("classes", "center", "scale"):
+            if getattr(objective, name, None) == ():
+                raise ValueError(
+                    f"objective.{name} must be given with [privacy], got nothing: taken from the training records it would tell of them"
+                )
         return self
 
     @property
@@ -1811,7 +1919,7 @@ _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
     **{"split": Split, "objective": Objective, "model": Model},
     **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "gates": Gates, "exits": Exits},
-    **{"method": Method, "caller": Caller},
+    **{"method": Method, "caller": Caller, "balance": Balance},
 }
 _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
 

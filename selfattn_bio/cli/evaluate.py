@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.evaluation.summary import SIDES
     from selfattn_bio.files import sha256_of, whole_file
     from selfattn_bio.model.card import model_card
-    from selfattn_bio.model.checkpoint import check_trained_on
+    from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.model.lineage import check_unseen
     from selfattn_bio.sequence.splits import read_split
 
@@ -99,6 +99,8 @@ def run(arguments: argparse.Namespace) -> None:
     summary, tables = judge(folders, corpus, rows, letters, run_file.evaluation)
     summary["train"] = _cost(arguments.model)
     _add_layers(summary, arguments.model, letters)
+    if privacy := read_provenance(arguments.model[0]).get("privacy"):
+        summary["privacy"] = privacy
     if laid:
         summary["window"] = run_file.training.window
     for side, table in tables.items():
@@ -114,6 +116,8 @@ def run(arguments: argparse.Namespace) -> None:
         path.write_text(model_card(arguments.model[0], valid, summary["test"]["model"], arguments.model[1:]), encoding="utf-8")
     {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
+    if privacy:
+        print(f"evaluate: private: epsilon {privacy['epsilon']:.2f} was spent at delta {privacy['delta']:g} (docs/privacy.md)", flush=True)
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
 
 
@@ -150,7 +154,8 @@ def _judge_binary(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters
     labels = {side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64") for side, of_side in rows.items()}
     classifiers = {name: _network(name, members, letters, labels) for name, members in folders.items()}
     classifiers |= _fitted_baselines(corpus, letters, labels)
-    summary = summarise(classifiers, labels, _properties(corpus, letters), settings)
+    groups = _groups(folders["model"][0], corpus, rows, settings)
+    summary = summarise(classifiers, labels, _properties(corpus, letters), settings, groups)
     return summary, {side: predictions_table(_ids(corpus, rows[side]), labels[side], classifiers, side) for side in SIDES}
 
 
@@ -353,6 +358,25 @@ def _properties(corpus: Corpus, letters: Letters) -> dict[str, dict[str, NDArray
     }
 
 
+def _groups(folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation) -> dict[str, NDArray[np.object_]]:
+    """What groups test has: of GC content (DNA), length and chromosome where there are several (but thousands of contigs), of columns that
+    are asked for, and of what the model was balanced by."""
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.evaluation.groups import MOST, groups_of
+    from selfattn_bio.model.checkpoint import RUN
+
+    balance = read_run_file(folder / RUN).training.balance
+    known = {"gc": corpus.alphabet.name == "dna", "length": True, "chrom": len(set(corpus.records["chrom"].dropna())) < MOST}
+    asked = {*settings.groups, *([balance.by] if balance else [])}
+    found = {}
+    for by in dict.fromkeys([*(name for name, fits in known.items() if fits), *sorted(asked)]):
+        bins = balance.bins if balance and balance.by == by else settings.gc_slices
+        test = groups_of(by, corpus, rows, bins)["test"]
+        if by in asked or len(set(test)) > 1:
+            found[by] = test
+    return found
+
+
 def _cost(folders: list[Path]) -> dict[str, Any]:
     """What training took; of several members seconds are the sum, memory the most, speed the mean."""
     each = [_read_json(folder / "train.json") for folder in folders]
@@ -401,6 +425,12 @@ def _say(summary: dict[str, Any]) -> None:
         auroc = entry["auroc"]
         meant = " (a control, meant to fail: 0.5 is chance)" if name in test["controls"] else ""
         print(f"evaluate: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})  {name}{meant}", flush=True)
+    for by, found in summary["groups"].items():
+        if gap := found["gap"]:
+            auroc = {entry["group"]: entry["model"]["auroc"]["value"] for entry in found["groups"] if entry["model"]}
+            low, high = gap["auroc"]["low"], gap["auroc"]["high"]
+            told = f"worst {found['worst']!r} {auroc[found['worst']]:.3f}, gap {gap['auroc']['value']:.3f} ({low:.3f} to {high:.3f})"
+            print(f"evaluate: AUROC by {by}: {told}", flush=True)
     best = summary["differences"]["best_baseline"]
     lead = summary["differences"]["baselines"][best]["auroc"]
     print(f"evaluate: model - {best}: {lead['value']:+.3f} ({lead['low']:+.3f} to {lead['high']:+.3f}), p {lead['p']:.2g}")

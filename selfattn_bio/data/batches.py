@@ -141,7 +141,7 @@ class BatchOrder:
     def epoch(self, number: int) -> Epoch:
         """Row numbers into `lengths`, batch by batch."""
         rng = np.random.default_rng((self.seed, number))
-        order = rng.permutation(len(self.lengths))
+        order = self.drawn(rng)
         if np.ptp(self.lengths):  # else there is nothing to sort
             as_sorted, pool = rng.uniform(1, 1 + NOISE, len(order)), POOL * self.batch_size
             as_sorted *= self.lengths
@@ -150,12 +150,17 @@ class BatchOrder:
                 order[start : start + pool] = part[np.argsort(as_sorted[part])]
         return Epoch(order, self.batch_size, rng.permutation(-(-len(order) // self.batch_size)))
 
+    def drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Row numbers of an epoch in random order."""
+        return rng.permutation(len(self.lengths))
+
     def efficiency(self) -> float:
         """Share of the places of the first epoch's batches that hold letters, not padding."""
         if not np.ptp(self.lengths):
             return 1.0
-        batches = self.epoch(0)
-        return float(self.lengths.sum() / sum(len(rows) * int(self.lengths[rows].max()) for rows in batches))
+        batches = list(self.epoch(0))
+        letters = sum(int(self.lengths[rows].sum()) for rows in batches)
+        return float(letters / sum(len(rows) * int(self.lengths[rows].max()) for rows in batches))
 
 
 class View(NamedTuple):

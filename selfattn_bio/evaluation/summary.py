@@ -5,7 +5,9 @@ Hides: the form of the file. Works on predictions alone, so that a classifier of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import Evaluation
 from selfattn_bio.evaluation.calibration import calibrate
+from selfattn_bio.evaluation.groups import Names, group_metrics
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, differences, intervals
 from selfattn_bio.evaluation.slices import quantile_edges, slice_metrics
 
@@ -74,6 +77,7 @@ def summarise(
     labels: dict[str, NDArray[np.int64]],
     properties: dict[str, dict[str, NDArray[np.float64]]],
     settings: Evaluation,
+    groups: Mapping[str, Names] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Judge every classifier on valid and test.
 
@@ -87,12 +91,15 @@ def summarise(
         What to slice test by: name -> {"train": (n,), "test": (n,)}; edges come from train.
     settings
         The run file's [evaluation].
+    groups
+        By what they are groups of: the group of each record of test, (n,).
 
     Returns
     -------
     The content of metrics.json: `test` and `valid` with `model`, `baselines`, `controls` (each `{metric: {value, low, high}}` with
     `threshold` and `chosen`) and, of what is the mean of several networks, `members`; `differences` on test (model minus
-    baseline; the best baseline is the one with the highest AUROC on test, the hardest to beat), `slices`.
+    baseline; the best baseline is the one with the highest AUROC on test, the hardest to beat), `slices`,
+    `groups` (`groups.group_metrics` of each).
     """
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
     for side in SIDES:
@@ -112,6 +119,9 @@ def summarise(
             settings.confidence,
         )
         for name, values in properties.items()
+    }
+    summary["groups"] = {
+        by: group_metrics(names, labels["test"], predictions, settings.bootstraps, settings.confidence) for by, names in groups.items()
     }
     return summary
 

@@ -8,7 +8,7 @@ Both are gradient x input where some kinds of operation share their relevance ot
 | operation | AttnLRP (Achtibat et al. 2024) | CP-LRP (Ali et al. 2022) | as a hook |
 |---|---|---|---|
 | weights(q, k) @ v | half to the weights (a quarter to q, to k), half to v | all to v | gradients of q, k, v times 1/4, 1/4, 1/2; 0, 0, 1 |
-| LayerNorm | the deviation is a constant | the same | (x - mean) / deviation.detach() |
+| LayerNorm, RecordNorm | the deviation is a constant | the same | (x - mean) / deviation.detach() |
 | keys at length 1 (Reformer; by the same thought, no one's rule) | the length is a constant | the same | x / length.detach() |
 | GELU | the gate act(x) / x is a constant | the same | x * (act(x) / x).detach() |
 
@@ -34,6 +34,7 @@ from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
+from selfattn_bio.model.stem import RecordNorm
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
 from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 
@@ -64,6 +65,11 @@ def _constant_deviation(module: nn.LayerNorm, inputs: tuple[Tensor], output: Ten
     return normal if module.weight is None else normal * module.weight + module.bias
 
 
+def _constant_spread(module: RecordNorm, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    centred, deviation = module.parts(inputs[0], inputs[1] if len(inputs) > 1 else None)
+    return module.scaled(centred / deviation.detach())
+
+
 def _constant_gate(module: nn.GELU, inputs: tuple[Tensor], output: Tensor) -> Tensor:
     x = inputs[0]
     with torch.no_grad():
@@ -77,7 +83,7 @@ def _constant_length(module: UnitLength, inputs: tuple[Tensor], output: Tensor) 
     return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-12).detach()
 
 
-_CONSTANTS: Rules = {nn.LayerNorm: _constant_deviation, nn.GELU: _constant_gate, UnitLength: _constant_length}
+_CONSTANTS: Rules = {nn.LayerNorm: _constant_deviation, RecordNorm: _constant_spread, nn.GELU: _constant_gate, UnitLength: _constant_length}
 ATTNLRP: Rules = {QKVProjection: _share(1 / 4, 1 / 4, 1 / 2), PoolingProjection: _share(1 / 2, 1 / 2), **_CONSTANTS}
 CP_LRP: Rules = {QKVProjection: _share(0.0, 0.0, 1.0), PoolingProjection: _share(0.0, 1.0), **_CONSTANTS}
 PLAIN: Rules = {}  # the gradient as it is

@@ -58,8 +58,8 @@ def model_card(
     """
     run, provenance = read_run_file(folder / RUN), read_provenance(folder)
     members = [_members(folder, others)] if others else []
-    sections = [_title(run), *members, _training(run, provenance), _figures(run, provenance, valid, test), _use(run), _origin(provenance)]
-    return "\n\n".join(sections) + "\n"
+    sections = [_title(run), *members, _training(run, provenance), _figures(run, provenance, valid, test), *_privacy(provenance)]
+    return "\n\n".join([*sections, _use(run), _origin(provenance)]) + "\n"
 
 
 def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
@@ -120,7 +120,8 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
     assembly = f" Coordinates are of {run.data.assembly}." if run.data.assembly else ""
     parents = [f"It started from the weights of {parent.get('folder')}." for parent in provenance.get("parents", [])[:1]]
     trained = f"{counts}; objective `{run.objective.kind}`; split {how}.{assembly} {' '.join(parents)}".rstrip()
-    return f"## What it was trained on\n\n{table}\n\n{trained} `seen.parquet` names every record of train and valid."
+    named = "names the records of valid, and none of train" if "privacy" in provenance else "names every record of train and valid"
+    return f"## What it was trained on\n\n{table}\n\n{trained} `seen.parquet` {named}."
 
 
 def _source(source: Mapping[str, Any]) -> str:
@@ -149,6 +150,23 @@ def _figures(run: RunFile, provenance: dict[str, Any], valid: Mapping[str, float
 def _of_test(name: str, test: Mapping[str, Mapping[str, float]] | None) -> str:
     found = (test or {}).get(name.removeprefix("valid_"))  # among them are single numbers, such as the threshold
     return f"{found['value']:.4g} ({found['low']:.4g} to {found['high']:.4g})" if isinstance(found, Mapping) and "low" in found else ""
+
+
+def _privacy(provenance: dict[str, Any]) -> list[str]:
+    """What a private run spent, and what that covers."""
+    if not (spent := provenance.get("privacy")):
+        return []
+    words = (
+        f"The weights are (epsilon, delta) differentially private: epsilon {spent['epsilon']:.3g} at delta {spent['delta']:.3g}, spent by "
+        f"{spent['steps']:,} steps, each with every training record drawn at {spent['sample_rate']:.3g}, its gradient cut to "
+        f"{spent['max_grad_norm']:g} and noise of {spent['noise_multiplier']:.3g} times that."
+    )
+    lines = [
+        "Covered is each training record by itself: a sequence that is there twice, or relatives of one, are told more of.",
+        "Not covered: records of valid and test, how many records there were, the choice of settings (a sweep is one training a job), "
+        "checksums of the input in `provenance.json`, and what the weights of a parent tell.",
+    ]
+    return ["## Privacy\n\n" + words + "\n\n" + "\n".join(f"- {line}" for line in lines)]
 
 
 def _use(run: RunFile) -> str:

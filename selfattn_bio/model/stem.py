@@ -25,6 +25,42 @@ class NoStem(nn.Module):
         return x, mask
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm, in the form of `RecordNorm`: padding counts, as it does for the running statistics."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, D, M) -> the same shape."""
+        return super().forward(x)
+
+
+class RecordNorm(nn.Module):
+    """Mean 0 and deviation 1 over all detectors and places of a record together, padding left out; then a scale and shift a detector.
+
+    A record is normalised by itself, as private training needs it; and a detector that fires louder than others, or here louder than
+    there, still does. Group norm with one group (Wu and He 2018), which knows no padding in torch.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim)), eps
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, D, M), mask (B, M), all of it if not given -> (B, D, M)."""
+        centred, deviation = self.parts(x, mask)
+        return self.scaled(centred / deviation)
+
+    def parts(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x less its mean (B, D, M), and its deviation (B, 1, 1)."""
+        inside = x.new_ones(len(x), 1, x.shape[-1]) if mask is None else mask[:, None].to(x.dtype)  # (B, 1, M)
+        size = (inside.sum((1, 2), keepdim=True) * x.shape[1]).clamp(min=1)
+        centred = x - (x * inside).sum((1, 2), keepdim=True) / size
+        return centred, ((centred.square() * inside).sum((1, 2), keepdim=True) / size + self.eps).sqrt()
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """(B, D, M) -> the same, each detector by its learned scale and shift."""
+        return x * self.weight[:, None] + self.bias[:, None]
+
+
 class ConvStem(nn.Module):
     """Convolution, max-pooling, convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
 
@@ -37,10 +73,11 @@ class ConvStem(nn.Module):
         super().__init__()
         self.token_dim, self.pool = section.token_dim, section.pool
         self.first = nn.Conv1d(section.token_dim, embed_dim, section.kernel, padding=section.kernel // 2, bias=False)
-        self.first_norm = nn.BatchNorm1d(embed_dim)
+        norm = BatchNorm if section.norm == "batch" else RecordNorm
+        self.first_norm = norm(embed_dim)
         self.first_act = nn.GELU()
         self.second = nn.Conv1d(embed_dim, embed_dim, section.second_kernel, padding=section.second_kernel // 2, bias=False)
-        self.second_norm = nn.BatchNorm1d(embed_dim)
+        self.second_norm = norm(embed_dim)
         self.second_act = nn.GELU()
         self.dropout = Dropout(dropout)
 
@@ -52,11 +89,11 @@ class ConvStem(nn.Module):
         """x (B, N, token_dim), mask (B, N) -> how strongly each detector fires in each `pool` tokens, (B, D, M), and (B, M)."""
         x = x * mask[..., None]  # padding is 0, so that a convolution sees the end of a sequence as it sees the edge
         x, mask = self._pooled(self.first(x.transpose(1, 2)), mask)  # (B, D, M), (B, M)
-        return self.dropout(self.first_act(self.first_norm(x))) * mask[:, None], mask
+        return self.dropout(self.first_act(self.first_norm(x, mask))) * mask[:, None], mask
 
     def combined(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, D, M), mask (B, M) -> each with what its neighbours add, (B, M, D), (B, M)."""
-        y = self.second_act(self.second_norm(self.second(x)))
+        y = self.second_act(self.second_norm(self.second(x), mask))
         return ((x + y) * mask[:, None]).transpose(1, 2), mask
 
     def _pooled(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,6 +64,7 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
     """How well the model tells the classes apart."""
     test, labels = results.test, results.test["label"].to_numpy()
     curves = {classifier_name(name, short=True): test[name] for name in _shown(results)}
+    worst = "valid_worst_auroc" in results.history  # of a balanced run
     drawings = [
         Drawing(
             "comparison",
@@ -89,9 +90,11 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
         Drawing(
             "learning",
             "Learning curves",
-            "Loss and AUROC while training. Dotted: the step with the best AUROC on valid, whose weights were kept.",
-            "Nothing here is test; train loss may hold smoothing and dropout, so it is not comparable with valid loss.",
-            draw("learning", lambda ax: plots.draw_learning_curves(results.history, ax), folder),
+            f"Loss and AUROC{' of the worst group' if worst else ''} in training. Dotted: the best step on valid, whose weights were kept.",
+            "Nothing here is test; train loss may hold smoothing and dropout, so it is not comparable with valid loss."
+            if "train_loss" in results.history
+            else "Nothing here is test; the loss on train of a private run is not told.",
+            draw("learning", lambda ax: plots.draw_learning_curves(results.history, ax, "worst_auroc" if worst else "auroc"), folder),
         ),
     ]
     if "model_calibrated" in test:

@@ -63,6 +63,7 @@ def render(results: Results, plots_folder: Path) -> str:
         interactions=None if results.interactions is None else pair_rows(results.interactions, results.motifs),
         classifiers=classifier_rows(results.metrics),
         slices=slice_rows(results.metrics),
+        groups=group_tables(results.metrics),
         performance=figures.performance(results, plots_folder),
         slice_figures=figures.slices(results, plots_folder),
         interpretation=figures.interpretation(results, plots_folder),
@@ -105,6 +106,19 @@ def pair_rows(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[dict[str
     ranked = pairs.assign(order=order).sort_values(["order", "q"], kind="stable")
     rows = [{str(key): value for key, value in row.items()} for row in ranked.to_dict("records")]
     return [row | {"of": " and ".join(named.get(row[key], row[key]) for key in ("name_a", "name_b"))} for row in rows]
+
+
+def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """A table for each way to group test: what it is by, a row a group (`slice_rows` has the same of slices), worst, best and gap."""
+    best = metrics["differences"]["best_baseline"]
+    return [
+        {
+            "by": words.GROUPS.get(by, by),
+            "rows": [{**entry, "best": entry.get(best), "worst": entry["group"] == found["worst"]} for entry in found["groups"]],
+            **{name: found[name] for name in ("worst", "gap")},
+        }
+        for by, found in metrics.get("groups", {}).items()  # none in results of before there were groups
+    ]
 
 
 def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:

@@ -101,11 +101,12 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
     Parameters
     ----------
     history
-        Columns step, train_loss, valid_loss and that of the metric, such as valid_auroc, one row an evaluation.
+        Columns step, train_loss (but for a private run), valid_loss and that of the metric, such as valid_auroc, one row an evaluation.
     """
-    values, name = history[f"valid_{metric}"].to_numpy(dtype=float), metric.upper()
+    values, name = history[f"valid_{metric}"].to_numpy(dtype=float), metric.upper().replace("WORST_", "worst ")
     dots: Any = {"marker": "o", "markersize": 3}  # a single evaluation has no line
-    ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss", **dots)
+    if "train_loss" in history:
+        ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss", **dots)
     ax.plot(history["step"], history["valid_loss"], color=BASELINE, label="valid loss", **dots)
     ax.set(xlabel="step", ylabel="loss")
     right = ax.twinx()
@@ -115,7 +116,7 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
     right.grid(False)
     if not np.isnan(values).all():
         ax.axvline(history["step"].to_numpy()[np.nanargmax(values)], color=MODEL, linewidth=0.8, linestyle=":")
-    lines = [*ax.get_lines()[:2], right.get_lines()[0]]
+    lines = [*(line for line in ax.get_lines() if str(line.get_label()).endswith("loss")), right.get_lines()[0]]
     ax.legend(lines, [str(line.get_label()) for line in lines], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0)
 
 

@@ -30,6 +30,7 @@ NAMES = {
     "shuffled": "control: shuffled labels",
 }
 SLICES = {"gc": "GC content", "length": "length", "begins_with_m": "first residue (1 = M)"}
+GROUPS = {"gc": "GC content", "length": "length", "chrom": "chromosome"}  # columns are called as they are
 SHORT_NAMES = {
     "model": "this model",
     "kmer6_logistic": "6-mers",

@@ -67,7 +67,7 @@ def reach_of(run: config.RunFile) -> int | None:
     """Tokens to either side that an output can see: those of the stem, and of each layer its window or the taps of its convolution.
 
     None if an output sees the whole input or knows its place in it: full attention, global tokens, random or strided patterns, blocks,
-    absolute positions, outputs of a sequence.
+    absolute positions, a stem normalised by the record, outputs of a sequence.
     """
     if run.objective.kind not in (*config.PER_TOKEN, *config.PER_PLACE):
         return None
@@ -76,6 +76,8 @@ def reach_of(run: config.RunFile) -> int | None:
             reach = sum(model.dilations) * (model.kernel // 2)
         case config.AttentionModel(pattern=config.WindowPattern() as pattern) as model:
             if pattern.num_global or model.position.kind in ABSOLUTE:
+                return None
+            if getattr(model.stem, "norm", "batch") == "record":
                 return None
             reach = model.num_layers * pattern.window * pattern.dilation
         case _:

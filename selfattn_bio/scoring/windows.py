@@ -116,6 +116,8 @@ class SharedStem:
         tokenizer, section = scorer.tokenizer, scorer.run.model
         if not isinstance(section, config.AttentionModel) or not isinstance(section.stem, config.ConvStem) or windows.stride % unit(scorer):
             return None
+        if section.stem.norm == "record":  # each window has a mean of its own
+            return None
         num_tokens, pool = tokenizer.num_tokens(windows.size), section.stem.pool
         half, margin, size = section.stem.kernel // 2, section.stem.second_kernel // 2, -(-num_tokens // pool)
         edges = -(-half // pool), size - (num_tokens - half) // pool

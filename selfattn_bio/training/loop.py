@@ -34,6 +34,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
 from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
 from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
+from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
 from selfattn_bio.model.card import CARD, HISTORY, best_figures, write_card
@@ -45,11 +46,13 @@ from selfattn_bio.scoring.reference import REFERENCE, Reference
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
+from selfattn_bio.training.balance import Balance
 from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, whole
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer, set_rates
+from selfattn_bio.training.private import Private, check_layers
 from selfattn_bio.training.provenance import fingerprint_of, provenance_of
 from selfattn_bio.training.resume import CheckpointFolder, StopSignals, checkpoints_of
 from selfattn_bio.training.sides import Side, Stream, read_sides
@@ -79,6 +82,7 @@ class Progress:
     loss_sum: float = 0.0  # since the last evaluation
     loss_steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    privacy: dict[str, Any] = field(default_factory=dict)  # of a private run: its secret, and what it spent
 
     @property
     def best_step(self) -> int:
@@ -203,11 +207,29 @@ class Trainer:
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.scorer = Scorer(self.run, tokenizer_of(self.run), self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
-        self.stream = Stream(self.run, corpus, self.train)
+        self.balance = Balance(run.training.balance, corpus, sides) if run.training.balance else None
+        if self.balance:
+            self.main = "worst_auroc"
+        self.private = self._private() if run.privacy else None
+        self.stream = self._stream()
         self.board: Board | None = None
         self.progress, self.top = Progress(), dict[int, dict[str, Tensor]]()
         self.started = self.printed = time.monotonic()
         self.network.train()
+
+    def _private(self) -> Private:
+        """What a private run has; refused where it cannot be private."""
+        if (processes := self.fabric.world_size) > 1:
+            message = f"training with [privacy] must be of one process, got {processes}"
+            raise TrainingError(message, place=str(self.output), cure="Start it without torchrun")
+        check_layers(self.bare, str(self.output))
+        return Private(self.run, len(self.train.rows), str(self.output))
+
+    def _stream(self) -> Stream:
+        if self.balance:
+            lengths = self.corpus.records["length"].to_numpy()[self.train.rows]
+            return Stream(self.run, self.corpus, self.balance.side(self.train), self.balance.order(lengths, self.run.training))
+        return Stream(self.run, self.corpus, self.train, self.private.order if self.private else None)
 
     # --------------------------------------------------------------------------------------------------------------- a step
     def take_step(self) -> None:
@@ -215,10 +237,13 @@ class Trainer:
         progress, training = self.progress, self.run.training
         _seed_step(training.seed, progress.step, self.fabric.global_rank)
         still(self.network, self.rate_of)
-        loss = self.add_gradients()
+        loss = self.add_private_gradients(self.private) if self.private else self.add_gradients()
         set_rates(self.optimizer, learning_rate(progress.step, training), self.rate_of)
-        norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
-        self._check_finite(loss, math.nan if norm is None else float(whole(norm)))
+        if self.private:
+            self._check_finite(loss, self.private.finish(self.bare, progress.step))
+        else:
+            norm = self.fabric.clip_gradients(self.network, self.optimizer, max_norm=training.clip_norm, error_if_nonfinite=False)
+            self._check_finite(loss, math.nan if norm is None else float(whole(norm)))
         self.optimizer.step()
         self.optimizer.zero_grad()
         progress.step += 1
@@ -247,6 +272,25 @@ class Trainer:
                 loss += self._backward(batch, share, size)
         self.progress.letters, self.progress.tokens = self.progress.letters + round(letters_seen), self.progress.tokens + round(tokens_seen)
         return float(self._sum_of_all(np.array([loss]))[0])
+
+    def add_private_gradients(self, private: Private) -> float:
+        """Add up the clipped gradients of a step's records, each by itself; the sum of their losses.
+
+        Letters and tokens are counted as if the batch were of its mean size and records as long as those of valid: their number would
+        tell who was drawn.
+        """
+        ((epoch, rows),) = self.stream.batches(self.progress.step)
+        loss = 0.0
+        for row in rows:
+            private.seed_record(self.progress.step, int(self.train.rows[row]))
+            letters, targets = self.stream.examples(epoch, np.array([row]))
+            batch = self.objective.batch(self.scorer.tokens(letters), targets)
+            if batch.size:  # a record without targets moves nothing
+                loss += self._backward(batch, 1.0, batch.size)
+                private.add_record(self.bare)
+        of_valid = self.corpus.records["length"].to_numpy()[self.valid.rows].mean() * self.run.training.batch_size
+        self.progress.letters, self.progress.tokens = self.progress.letters + round(of_valid), self.progress.tokens + round(of_valid)
+        return loss
 
     def _backward(self, batch: Batch, share: float, size: float) -> float:
         of_batch = self.objective.loss(self.network(batch.tokens), batch.wanted) + self.bare.penalty() * batch.size
@@ -305,7 +349,7 @@ class Trainer:
             {
                 "step": progress.step,
                 "epoch": self.stream.epoch_of(progress.step),
-                "train_loss": progress.loss_sum / progress.loss_steps,
+                **({} if self.private else {"train_loss": progress.loss_sum / progress.loss_steps}),
                 **{f"valid_{name}": value for name, value in measured.items()},
                 "learning_rate": learning_rate(progress.step - 1, training),
                 "seconds": seconds,
@@ -346,7 +390,9 @@ class Trainer:
         if isinstance(objective := self.objective, OfTokens):  # each process measures all
             letters = self.letters_of(self.valid)
             return self._unless_stopped(lambda: objective.measure(self.scorer, letters, self.valid.targets))
-        return objective.measure(self.outputs_of(self.valid), self.valid.targets)
+        outputs = self.outputs_of(self.valid)
+        found = objective.measure(outputs, self.valid.targets)
+        return found | {"worst_auroc": worst_auroc(self.balance.valid, self.valid.targets, outputs[:, 0])} if self.balance else found
 
     def letters_of(self, side: Side) -> list[NDArray[np.uint8]]:
         """Of each record of a side, or of windows laid end to end over its records: what is measured, and what inputs look like."""
@@ -389,6 +435,7 @@ class Trainer:
         }
         scaler = self.fabric.strategy.precision.state_dict()
         state = asdict(self.progress) | {"seconds": time.monotonic() - self.started, "flop": self.flop.total, "scaler": scaler}
+        state["privacy"] = self.private.state() if self.private else {}
         return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}, state
 
     def restore(self, checkpoints: CheckpointFolder) -> None:
@@ -410,6 +457,9 @@ class Trainer:
         self.flop.total = self.progress.flop
         self.fabric.strategy.precision.load_state_dict(self.progress.scaler)
         self.top = {int(step): parts[f"top-{int(step)}"] for _, step in self.progress.top}
+        if self.private:
+            self.private.restore(self.progress.privacy)
+            self.stream = self._stream()  # of the secret that this run began with
         self.started = time.monotonic() - self.progress.seconds
         self._say(f"going on from the checkpoint of step {self.progress.step}")
 
@@ -423,11 +473,12 @@ class Trainer:
         calibration = self._calibration(outputs)
         if not self.fabric.is_global_zero:
             return
-        rows = np.concatenate([self.train.rows, self.valid.rows])
+        # Of a private run nothing else than the weights may tell of train.
+        told = [self.valid] if self.private else [self.train, self.valid]
+        rows = np.concatenate([side.rows for side in told])
         alphabet, assembly, num_train = self.corpus.alphabet, self.corpus.assembly, len(self.train.rows)
         conformal = {} if outputs is None else fit_conformal(self.run.objective, outputs, self.valid.targets)
-        letters = {side: self.letters_of(of_side) for side, of_side in (("train", self.train), ("valid", self.valid))}
-        reference = Reference.of(alphabet, letters["train"], letters["valid"], conformal)
+        reference = Reference.of(alphabet, self.letters_of(told[0]), self.letters_of(self.valid), conformal)
         parents_saw = self.lineage.seen if self.lineage else None
         seen = seen_table(self.corpus.records.iloc[rows], self.corpus.each(rows), alphabet, assembly, parents_saw)
         provenance = {
@@ -436,7 +487,8 @@ class Trainer:
             "num_train": num_train,
             "num_valid": len(self.valid.rows),
             "median_length": int(np.median(self.corpus.records["length"].to_numpy()[rows])),
-            **({"num_positive": int(self.train.targets.sum())} if self.run.objective.kind == "binary" else {}),
+            **({"num_positive": int(self.train.targets.sum())} if self.run.objective.kind == "binary" and not self.private else {}),
+            **({"privacy": self.private.spent()} if self.private else {}),
             "best_step": self.progress.best_step,
             **exits,
             **provenance,
@@ -461,7 +513,8 @@ class Trainer:
         steps = self.progress.step
         early = f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought nothing better"
         ended = early if steps < self.run.training.max_steps else ""
-        self._say(f"best valid {self._of_main(self.best)} at step {self.progress.best_step}{ended}; model in {self.output}")
+        spent = f"; epsilon {provenance['privacy']['epsilon']:.2f} was spent" if self.private else ""
+        self._say(f"best valid {self._of_main(self.best)} at step {self.progress.best_step}{ended}{spent}; model in {self.output}")
 
     def _plain(self, step: int) -> dict[str, Tensor]:
         """The weights of one of the best evaluations, as those of a network without LoRA."""
@@ -521,6 +574,13 @@ class Trainer:
             f"{len(self.valid.rows):,} valid records ({self.stream.order.efficiency():.0%} of a batch is letters), "
             f"on {processes}{self.fabric.device.type} with {threads} threads"
         )
+        if private := self.private:
+            self._say(
+                f"private: epsilon {private.section.epsilon:g} at delta {private.section.delta:g} by step {self.run.training.max_steps}, "
+                f"with noise of {private.noise_multiplier:.3g} x max_grad_norm and a chance of {private.order.rate:.3g} to be in a batch"
+            )
+        if self.balance:
+            self._say(self.balance.words())
         if self.run.is_control():
             self._say("a control, which is meant to fail: its labels are shuffled, so it should end near chance on valid")
         if self.lineage and self.lineage.doubt:
@@ -535,12 +595,9 @@ class Trainer:
         self.printed = time.monotonic()
         seconds = self.printed - self.started
         row = progress.history[-1] if evaluated else {}
-        loss = row["train_loss"] if evaluated else progress.loss_sum / progress.loss_steps
-        parts = [
-            f"step {progress.step}/{self.run.training.max_steps}",
-            f"epoch {self.stream.epoch_of(progress.step):.1f}",
-            f"loss {loss:.4f}",
-        ]
+        parts = [f"step {progress.step}/{self.run.training.max_steps}", f"epoch {self.stream.epoch_of(progress.step):.1f}"]
+        if not self.private:
+            parts.append(f"loss {row['train_loss'] if evaluated else progress.loss_sum / progress.loss_steps:.4f}")
         if evaluated:
             parts.append(f"valid {self._of_main(row[f'valid_{self.main}'])} (best {self.best:.4f} at {progress.best_step})")
         left = seconds / progress.step * (self.run.training.max_steps - progress.step)

@@ -81,11 +81,15 @@ class Binary(OfSequences):
         return Batch(tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), len(targets))
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """outputs (B, M, 1), wanted (B,) float 0 or 1."""
+        """The sum of `losses`."""
+        return self.losses(outputs, wanted).sum()
+
+    def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """outputs (B, M, 1), wanted (B,) float 0 or 1 -> (B,)."""
         logits = outputs.squeeze(-1).float()
         weight = torch.where(wanted > 0.5, self.weights[1], self.weights[0])[:, None]
         target = (wanted * (1 - self.smoothing) + self.smoothing / 2)[:, None].expand_as(logits)
-        return binary_cross_entropy_with_logits(logits, target, weight=weight, reduction="none").mean(1).sum()
+        return binary_cross_entropy_with_logits(logits, target, weight=weight, reduction="none").mean(1)
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
         from sklearn.metrics import roc_auc_score
@@ -93,6 +97,18 @@ class Binary(OfSequences):
         logits = outputs[:, 0]
         loss = float(np.mean(np.logaddexp(0, logits) - targets * logits))
         return {"loss": loss, "auroc": float(roc_auc_score(targets, logits))}
+
+
+class WeightedBinary(Binary):
+    """Binary cross-entropy where each record has a weight of its own, which its target brings along: label and weight."""
+
+    def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
+        wanted = np.stack([targets["label"], targets["weight"]], axis=1)
+        return Batch(tokens, torch.from_numpy(wanted).to(tokens.device, torch.float32), len(targets))
+
+    def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
+        """outputs (B, M, 1), wanted (B, 2): label and weight -> (B,)."""
+        return super().losses(outputs, wanted[:, 0]) * wanted[:, 1]
 
 
 class Multiclass(OfSequences):
@@ -382,7 +398,8 @@ def _of_sequences(section: config.Objective, training: config.Training, targets:
             parts = {name: _of_sequences(part, training, targets[name]) for name, part in section.parts.items()}
             return Several(section, parts, targets)
         case _:
-            return Binary(training, targets)
+            kind = WeightedBinary if isinstance(training.balance, config.ReweightBalance) else Binary
+            return kind(training, targets)
 
 
 def build_language_model(section: config.Objective, tokenizer: KmerTokenizer) -> LanguageModel:

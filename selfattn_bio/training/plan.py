@@ -256,9 +256,18 @@ def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: C
     SelfAttnBioError
         What the training itself would raise at its start.
     """
+    run = as_measured(run)
     size, scored = (lengths.longest, run.training.batch_size), lengths.scored
     probe = measure(run, size, lengths.spread, threads=threads, seconds=seconds, scored=scored, corpus=lengths.corpus, prepare=prepare)
     return Plan(run, lengths, probe, lambda changed: make_plan(changed, lengths, threads=threads, prepare=prepare, seconds=seconds))
+
+
+def as_measured(run: config.RunFile) -> config.RunFile:
+    """The run with which steps are measured: without groups, which made-up records have not, and, of a private run, by batches of one."""
+    training = run.training.model_copy(update={"balance": None})
+    if run.privacy:
+        training = training.model_copy(update={"batch_size": 1, "accumulate": training.batch_size})
+    return run.model_copy(update={"privacy": None, "training": training})
 
 
 def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:

@@ -44,6 +44,8 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
     if run.transfer:
         parts += [run.transfer.model_dump_json(), str(read_provenance(run.transfer.folder)["weights_sha256"])]
+    if run.privacy:
+        parts += [run.privacy.model_dump_json(), f"opacus {version('opacus')}"]
     parts += [corpus.fingerprint, split_sha256, f"{processes} processes", *(f"{p} {version(p)}" for p in VERSIONS)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from selfattn_bio.config import BinsObjective, RunFile
 from selfattn_bio.data.batches import Augmentation, BatchOrder, Letters, View, Windows, pad_letters
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.measures import check_known, fitted, objects, targets_of
 from selfattn_bio.evaluation.points import check_judged
@@ -91,13 +92,13 @@ def _labelled(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, 
 
 
 class Stream:
-    """The endless stream of batches, epoch after epoch; any step's batches can be asked for."""
+    """The endless stream of batches, epoch after epoch, of similar lengths or as `order` says; any step's batches can be asked for."""
 
-    def __init__(self, run: RunFile, corpus: Corpus, side: Side) -> None:
+    def __init__(self, run: RunFile, corpus: Corpus, side: Side, order: BatchOrder | PoissonOrder | None = None) -> None:
         training = run.training
         self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
         self.windows = Windows(corpus.records["length"].to_numpy()[side.rows], training.window)
-        self.order = BatchOrder(self.windows.drawn(), training.batch_size, training.seed)
+        self.order = order or BatchOrder(self.windows.drawn(), training.batch_size, training.seed)
         multiple = run.objective.bin if isinstance(run.objective, BinsObjective) else 0
         self.augmentation = Augmentation(
             training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution, multiple, training.window

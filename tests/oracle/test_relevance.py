@@ -32,6 +32,7 @@ SMALL = {"members": 1, "embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedfor
 CONV = config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3)
 ATTENTION = {
     "conv, t5, pooling": config.AttentionModel(**SMALL, stem=CONV),
+    "conv by the record": config.AttentionModel(**SMALL, stem=CONV.model_copy(update={"norm": "record"})),
     "no stem, rotary, window, cls": config.AttentionModel(
         **SMALL,
         stem=config.NoStem(),
@@ -68,6 +69,17 @@ def norm(module, x):
     return (x - x.mean(-1, keepdim=True)) / deviation * module.weight + module.bias
 
 
+def stem_norm(module, x, mask):
+    """Of a batch norm the module; of a record norm each record by its own places."""
+    if isinstance(module, nn.BatchNorm1d):
+        return module(x)
+    normal = torch.zeros_like(x)
+    for row, (record, places) in enumerate(zip(x, mask, strict=True)):
+        known = record[:, places]
+        normal[row][:, places] = (known - known.mean()) / (known.var(unbiased=False) + module.eps).sqrt().detach()
+    return normal * module.weight[:, None] + module.bias[:, None]
+
+
 def gelu(x):
     return x * (torch.nn.functional.gelu(x) / x).detach()
 
@@ -87,8 +99,8 @@ def written_out(network, x, mask, rule=attnlrp_weights):
     if hasattr(body.stem, "first"):
         stem = body.stem
         x, mask = stem._pooled(stem.first((x * mask[..., None]).transpose(1, 2)), mask)
-        x = gelu(stem.first_norm(x)) * mask[:, None]
-        x = ((x + gelu(stem.second_norm(stem.second(x)))) * mask[:, None]).transpose(1, 2)
+        x = gelu(stem_norm(stem.first_norm, x, mask)) * mask[:, None]
+        x = ((x + gelu(stem_norm(stem.second_norm, stem.second(x), mask))) * mask[:, None]).transpose(1, 2)
     x, mask = body.head.add_prefix(x, mask)
     for block in body.encoder.blocks:
         attention = block.attention

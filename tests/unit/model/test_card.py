@@ -37,6 +37,18 @@ def folder(tmp_path):
     return write
 
 
+def test_a_private_model_says_what_was_spent(folder, monkeypatch):
+    spent = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500, "sample_rate": 0.032, "max_grad_norm": 1.0, "noise_multiplier": 1.234}
+    monkeypatch.setitem(PROVENANCE, "privacy", spent)
+    card = model_card(folder(), VALID)
+    assert (
+        "epsilon 2.99 at delta 1e-05, spent by 1,500 steps, each with every training record drawn at 0.032, its gradient cut to 1" in card
+    )
+    assert "names the records of valid, and none of train" in card
+    monkeypatch.delitem(PROVENANCE, "privacy")
+    assert "## Privacy" not in model_card(folder(), VALID)
+
+
 def test_it_says_what_the_folder_holds(folder):
     path = folder(split={"kind": "chromosome", "valid": ["chr2L"], "test": ["chr2R"]})
     before = load_model(path)[2]

@@ -27,6 +27,7 @@ SECTIONS = {
     "tower, t5, pooling": config.AttentionModel(
         **SMALL, stem=config.TowerStem(token_dim=6, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3)
     ),
+    "conv by the record": config.AttentionModel(**SMALL, stem=CONV.model_copy(update={"norm": "record"})),
     "cnn": config.CnnModel(embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=(2, 2, 2), hidden_dim=8),
 }
 

@@ -54,6 +54,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory, results_maker: Maker) -> Pa
     return path
 
 
+def test_a_private_run_says_what_was_spent_and_what_it_covers(tmp_path: Path, results_maker: Maker) -> None:
+    run = results_maker(tmp_path / "private")
+    metrics = json.loads((tmp_path / "private" / "metrics.json").read_text())
+    metrics["privacy"] = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500}
+    (tmp_path / "private" / "metrics.json").write_text(json.dumps(metrics))
+    history = tmp_path / "private" / "model" / "history.csv"
+    pd.read_csv(history).drop(columns="train_loss").to_csv(history, index=False)
+    page = page_of(tmp_path / "private", run)
+    assert "Private training: epsilon 2.99 at delta 1e-05 was spent in 1,500 steps. This covers each training record in the weights" in page
+    assert "the loss on train of a private run is not told" in page
+    assert "train loss" not in page
+
+
+def test_groups_have_a_table_with_the_worst_and_the_gap(page: str) -> None:
+    section = page.partition('<section id="groups">')[2].partition("</section>")[0]
+    assert "By tissue: gap of AUROC" in section
+    assert section.count("(worst)") == 1
+    for name in ("gut", "liver"):
+        assert f'<th scope="row">{name}' in section
+    assert "one class only" in section
+    assert '<a href="#groups">Groups</a>' in page
+
+
 @pytest.fixture(scope="module")
 def page(folder: Path) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")

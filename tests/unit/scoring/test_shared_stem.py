@@ -33,6 +33,7 @@ SHARED = {
 PLAIN = {
     "no stem": (run_file(stem={"kind": "none"}), Windows(60, 10)),
     "a stride off the pooling": (conv(), Windows(150, 12)),
+    "each window with a mean of its own": (conv(norm="record"), Windows(150, 16)),
     "windows as short as their edges": (conv(), Windows(60, 8)),
     "a cnn": (run_file(kind="cnn", channels=(4, 4, 4), hidden_dim=4), Windows(90, 9)),
 }

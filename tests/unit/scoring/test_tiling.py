@@ -88,6 +88,7 @@ WHOLE = [
     labels(pattern={"kind": "window", "window": 5, "num_global": 1}),
     labels(pattern={"kind": "block_local", "block": 8}),
     labels(position={"kind": "sinusoidal"}),
+    labels(stem=CONV | {"norm": "record"}),
     bins(pattern={"kind": "window", "window": 3, "num_global": 1}),
 ]
 

@@ -1,0 +1,39 @@
+"""Batches by independent draws."""
+
+import numpy as np
+import pytest
+
+from selfattn_bio.data.poisson import PoissonOrder
+
+ORDER = PoissonOrder(num_records=200, batch_size=20, secret=12345)
+
+
+def test_any_record_is_in_any_batch_with_the_same_chance_whoever_else_is():
+    batches = [rows for number in range(300) for rows in ORDER.epoch(number)]
+    assert len(batches) == 3000  # 10 an epoch
+    drawn = np.zeros((len(batches), 200))
+    for row, batch in zip(drawn, batches, strict=True):
+        assert (np.diff(batch) > 0).all()
+        row[batch] = 1
+    assert drawn.mean() == pytest.approx(0.1, abs=0.002)  # 4 deviations of 600,000 draws are .0015
+    assert np.abs(drawn.mean(axis=0) - 0.1).max() < 0.028  # 5 deviations of 3,000
+    sizes = drawn.sum(axis=1)
+    assert sizes.var() == pytest.approx(200 * 0.1 * 0.9, rel=0.15)  # binomial: batches of one size would have 0
+    pairs = np.corrcoef(drawn.T)[np.triu_indices(200, 1)]
+    assert np.abs(pairs).max() < 0.1  # without replacement, or sorted by length, some are higher
+
+
+def test_batches_hang_on_the_secret_and_their_place_alone():
+    again = PoissonOrder(200, 20, 12345)
+    assert all(np.array_equal(a, b) for a, b in zip(ORDER.epoch(7), again.epoch(7), strict=True))
+    assert np.array_equal(ORDER.epoch(7)[3], list(ORDER.epoch(7))[3])
+    assert np.array_equal(ORDER.epoch(7)[2:5][1], ORDER.epoch(7)[3])
+    other = PoissonOrder(200, 20, 54321)
+    assert not np.array_equal(ORDER.epoch(7)[3], other.epoch(7)[3])
+    assert not np.array_equal(ORDER.epoch(7)[3], ORDER.epoch(8)[3])
+    with pytest.raises(IndexError):
+        ORDER.epoch(0)[10]
+
+
+def test_a_batch_may_be_empty():
+    assert any(len(batch) == 0 for number in range(50) for batch in PoissonOrder(4, 1, 0).epoch(number))

@@ -1,0 +1,73 @@
+"""Metrics by group, the worst of them and the gap."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.evaluation.groups import UNNAMED, group_metrics, groups_of, worst_auroc
+from selfattn_bio.sequence.alphabet import DNA
+
+ROWS = {"train": np.array([0, 1, 2, 3]), "test": np.array([4, 5])}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("groups")
+    letters = ["A" * 10, "AC" * 10, "ACC" * 10, "C" * 40, "AC" * 8, "C" * 24]
+    table = pd.DataFrame({"sequence": letters, "id": list("abcdef"), "chrom": ["chr1", "chr1", "chr2", None, "chr2", None]})
+    known = table["chrom"].notna()
+    table["start"] = np.where(known, "0", "")
+    table["end"] = table["sequence"].str.len().astype(str).where(known, "")
+    table.assign(tissue=["liver", "kidney", "liver", "", "liver", "gut"]).to_csv(folder / "records.csv", index=False)
+    return build_corpus([(folder / "records.csv", None)], folder / "corpus", Rules(DNA))
+
+
+def test_spans_begin_where_train_says(corpus):
+    assert groups_of("length", corpus, ROWS, 2)["train"].tolist() == ["below 25"] * 2 + ["25 and more"] * 2
+    assert groups_of("length", corpus, ROWS, 2)["test"].tolist() == ["below 25", "below 25"]
+    found = groups_of("gc", corpus, ROWS, 2)
+    assert found["train"].tolist() == ["below 0.583"] * 2 + ["0.583 and more"] * 2
+    assert found["test"].tolist() == ["below 0.583", "0.583 and more"]
+    assert groups_of("length", corpus, ROWS, 4)["train"].tolist() == ["below 17.5", "17.5 to 25", "25 to 32.5", "32.5 and more"]
+
+
+def test_names_are_those_of_a_column_or_chromosome(corpus):
+    assert groups_of("tissue", corpus, ROWS, 4)["train"].tolist() == ["liver", "kidney", "liver", UNNAMED]
+    assert groups_of("tissue", corpus, ROWS, 4)["test"].tolist() == ["liver", "gut"]
+    assert groups_of("chrom", corpus, ROWS, 4)["train"].tolist() == ["chr1", "chr1", "chr2", UNNAMED]
+    with pytest.raises(CorpusError, match="targets must have column 'colour', got "):
+        groups_of("colour", corpus, ROWS, 4)
+
+
+def test_a_column_of_ids_is_no_group(corpus, monkeypatch):
+    monkeypatch.setattr("selfattn_bio.evaluation.groups.MOST", 3)
+    with pytest.raises(CorpusError, match=r"column 'tissue' must hold at most 3 groups, got 4 different values. Name a column with fewer"):
+        groups_of("tissue", corpus, ROWS, 4)
+
+
+def test_the_worst_group_and_the_gap():
+    groups = np.array(["a"] * 40 + ["b"] * 40 + ["c"] * 3, dtype=object)
+    labels = np.tile([0, 1], 42)[:83]
+    labels[80:] = 1
+    p = np.where(labels == 1, 0.9, 0.1)
+    p[40:60] = np.where(labels[40:60] == 1, 0.1, 0.9)  # half of b is told the wrong way
+    found = group_metrics(groups, labels, {"model": (p, 0.5), "gc": (np.full(83, 0.5), 0.5)}, 200, 0.95)
+    a, b, c = found["groups"]
+    assert (a["group"], a["n"], a["positives"], a["model"]["auroc"]["value"]) == ("a", 40, 20, 1.0)
+    assert (b["model"]["auroc"]["value"], b["model"]["accuracy"]["value"], b["gc"]["auroc"]["value"]) == (0.5, 0.5, 0.5)
+    assert (c["n"], c["positives"], c["model"], c["gc"]) == (3, 3, None, None)
+    assert (found["worst"], found["best"]) == ("b", "a")
+    for metric in ("auroc", "accuracy"):
+        gap = found["gap"][metric]
+        assert gap["value"] == 0.5
+        assert 0.3 < gap["low"] < 0.5 < gap["high"] < 0.7
+    assert worst_auroc(groups, labels, p) == 0.5
+    assert np.isnan(worst_auroc(groups[80:], labels[80:], p[80:]))
+
+
+def test_one_group_has_no_gap():
+    labels = np.tile([0, 1], 10)
+    found = group_metrics(np.array(["a"] * 20, dtype=object), labels, {"model": (labels * 0.5, 0.5)}, 10, 0.95)
+    assert (found["worst"], found["best"], found["gap"], len(found["groups"])) == (None, None, None, 1)

@@ -1,0 +1,42 @@
+"""Attacks by the loss."""
+
+import numpy as np
+import pytest
+
+from selfattn_bio.evaluation.membership import attack, record_losses
+
+
+def test_losses_are_those_of_the_labels():
+    found = record_losses([0.0, 3.0, -800.0], [1, 0, 0])
+    assert found == pytest.approx([np.log(2), np.log1p(np.exp(3)), 0.0])
+    assert record_losses([-800.0], [1]).tolist() == [800.0]
+
+
+def test_small_losses_are_taken_for_members():
+    assert attack([0.1, 0.2], [0.3, 0.4], draws=10)["value"] == 1.0
+    assert attack([0.3, 0.4], [0.1, 0.2], draws=10)["value"] == 0.0
+    assert attack([0.5, 0.5], [0.5, 0.5], draws=10)["value"] == 0.5
+    tiny = attack([1e-300], [2e-300], draws=10)
+    assert tiny["value"] == 1.0  # where probabilities would be equal
+
+
+def test_losses_of_one_distribution_are_chance_and_the_interval_says_so():
+    rng = np.random.default_rng(0)
+    found = [attack(rng.exponential(size=400), rng.exponential(size=400), draws=200) for _ in range(40)]
+    assert sum(each["low"] < 0.5 < each["high"] for each in found) >= 34  # 38 are expected
+    assert all(0.06 < each["high"] - each["low"] < 0.1 for each in found)
+
+
+def test_beside_another_model_hard_records_are_told_too():
+    rng = np.random.default_rng(1)
+    hard = rng.exponential(5.0, size=(2, 300))  # what the loss of a record is by any model
+    members, others = hard[0] - 0.5, hard[1]  # a little less where it was trained on
+    assert attack(members, others)["value"] < 0.65
+    assert attack(members, others, beside=(hard[0], hard[1]))["value"] == 1.0
+
+
+def test_sides_must_be_there_and_as_long():
+    with pytest.raises(ValueError, match="members and others must hold losses, got 0 and 2"):
+        attack([], [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"beside must be as long as members and others \(1 and 2\), got \[1, 1\]"):
+        attack([1.0], [1.0, 2.0], beside=([1.0], [1.0]))
