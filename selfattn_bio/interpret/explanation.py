@@ -6,8 +6,8 @@ Hides: padding of unequal lengths, and the files of a relevance folder. The publ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,28 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.matching import open_database
-from selfattn_bio.interpret.methods import AttnLRPCopies, Method, Received, Scoring
+from selfattn_bio.interpret.methods import AttnLRPCopies, ByGradient, DeepLiftShap, Method, Received, Scoring
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.readout import AttentionMap, has_attention, read_letters
 from selfattn_bio.interpret.refine import refine_patterns
-from selfattn_bio.interpret.relevance import BATCH, importance
+from selfattn_bio.interpret.relevance import BATCH, importance, paired_batches
 from selfattn_bio.interpret.svg import track_svg
 from selfattn_bio.interpret.targets import Target
-from selfattn_bio.scoring.inputs import read_sequences
-from selfattn_bio.scoring.scorer import Scorer, load_single
+from selfattn_bio.scoring.inputs import read_inputs
+from selfattn_bio.scoring.partners import Partners, read_partners
+from selfattn_bio.scoring.scorer import PairedScorer, Scorer, load_single
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 PLACE = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "relevance.npz", "records.parquet", "relevance.json", "maps.npz"
+PARTNER = "partner"  # a relevance folder within that of the first input
 MAP_BINS = 150  # stretches along a map's side, at most
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")  # of a model's provenance: whose relevance a folder holds
 SHOWN, SHOWN_LETTERS = 3, 200  # sequences and letters of each that a notebook is shown
@@ -70,6 +73,8 @@ class Explanation:
         What was explained, as text; empty for the one output of positives against negatives.
     maps
         Row of a sequence -> its attention map of each layer, as `attention_maps` reads them; of the few that were chosen for it.
+    partner
+        Of a model of two inputs the same of the second, row by row; of a track the letters are its levels (`sequence.levels`).
     """
 
     records: pd.DataFrame
@@ -81,6 +86,7 @@ class Explanation:
     method: str = AttnLRPCopies.name
     target: str = ""
     maps: Mapping[int, Sequence[AttentionMap]] = field(default_factory=dict)
+    partner: Explanation | None = None
 
     def __repr__(self) -> str:
         return f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, {self.letters.shape[1]} letters at most"
@@ -205,6 +211,8 @@ class Explanation:
             self.records.to_parquet(temporary / RECORDS, index=False)
             about = {"alphabet": self.alphabet, "method": self.method, "target": self.target, **self.source}
             (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
+            if self.partner:
+                self.partner.save(temporary / PARTNER)
 
     @classmethod
     def load(cls, folder: str | Path) -> Explanation:
@@ -227,6 +235,7 @@ class Explanation:
                     about["method"],
                     about["target"],
                     maps=_read_maps(folder / MAPS),
+                    partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
                 )
         except FileNotFoundError as error:
             message = f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no {Path(error.filename).name}"
@@ -242,7 +251,7 @@ class Explanation:
 
 def check_output(folder: str | Path) -> None:
     """Whether a relevance folder may be written there, as `files.check_replaceable`."""
-    check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT, MAPS), ABOUT)
+    check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)
 
 
 def _read_maps(path: Path) -> dict[int, list[AttentionMap]]:
@@ -278,6 +287,7 @@ def explain(
     model: Scorer | str | Path,
     sequences: Sequence[str] | str | Path,
     *,
+    partner: Partners | None = None,
     method: Method | None = None,
     target: Target | None = None,
     say: Callable[[int], None] | None = None,
@@ -292,6 +302,8 @@ def explain(
         A model folder, or what `load` returned of one: of several, explain each of their `members`.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
+    partner
+        Of a model of two inputs the second of each sequence, as of `score_sequences`; its letters are explained too.
     method
         One of `interpret.methods`, such as `Saturation()`; `AttnLRPCopies()` if not given.
     target
@@ -305,11 +317,68 @@ def explain(
         If the file is malformed, a letter is outside the alphabet, or a record is shorter than the model's k.
     ValueError
         If there is no sequence, one of a list is shorter than the model's k, the model is several or lacks the target, or the
-        method cannot be asked of it: a form of attention of a network that has none.
+        method cannot be asked of it: a form of attention of a network that has none; or a partner is missing or too many.
     """
     scorer = load_single(model)
-    ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
-    return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), method=method or AttnLRPCopies(), target=target or Target(), say=say)
+    inputs = list(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k))
+    ids, partner_of = pd.DataFrame({"id": [each.id for each in inputs]}), read_partners(scorer, partner)
+    asked: dict[str, Any] = {"method": method or AttnLRPCopies(), "target": target or Target(), "say": say}
+    if partner_of:
+        return explain_pairs(scorer, [Pair(each.letters, partner_of(each)) for each in inputs], ids, **asked)
+    return explain_letters(scorer, [each.letters for each in inputs], ids, **asked)
+
+
+def explain_pairs(
+    scorer: Scorer,
+    pairs: Sequence[Pair],
+    records: pd.DataFrame,
+    *,
+    method: Method,
+    target: Target = Target(),  # noqa: B008
+    say: Callable[[int], None] | None = None,
+) -> Explanation:
+    """`explain_letters` of both inputs of a model of two, each with the other held as it is.
+
+    What is explained is the same output at the same place, so that by AttnLRP the relevance of both inputs together is kept. A method by
+    gradient is asked for as many pairs as a backward pass holds, another one pair after the other.
+
+    Raises
+    ------
+    ValueError
+        As `explain_letters`; or if the method reads weights of attention, of which those of two inputs are not kept.
+    """
+    assert isinstance(scorer, PairedScorer)
+    if not isinstance(method, Scoring) or isinstance(method, DeepLiftShap):
+        raise ValueError(f"method must be one that can explain two inputs, got {method.name!r}")
+    if not pairs:
+        raise ValueError("sequences must be at least one, got none")
+    whole, done = isinstance(method, ByGradient), 0
+    parts: list[list[Explanation]] = [[], []]
+    first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
+    for batch in paired_batches(first, partner) if whole else (slice(i, i + 1) for i in range(len(pairs))):
+        views = (scorer.of_first(partner[batch]), first), (scorer.of_partner(first[batch]), partner)
+        for found, (view, letters) in zip(parts, views, strict=True):
+            found.append(explain_letters(view, letters[batch], records.iloc[batch], method=method, target=target))
+        done += len(first[batch])
+        if say:
+            say(done)
+    return replace(_joined(parts[0]), partner=_joined(parts[1]))
+
+
+def _joined(parts: Sequence[Explanation]) -> Explanation:
+    """Explanations of the same model one below the other."""
+    length = max(part.letters.shape[1] for part in parts)
+
+    def padded(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate([np.pad(each, [(0, 0), (0, length - each.shape[1])] + [(0, 0)] * (each.ndim - 2)) for each in arrays])
+
+    return replace(
+        parts[0],
+        records=pd.concat([part.records for part in parts], ignore_index=True),
+        letters=padded(part.letters for part in parts),
+        hypothetical=padded(part.hypothetical for part in parts),
+        attention=padded(part.attention for part in parts),
+    )
 
 
 def explain_letters(

@@ -26,7 +26,7 @@ from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.model.heads import ClsHead
 from selfattn_bio.scoring.inputs import read_sequences
-from selfattn_bio.scoring.scorer import Scorer, load_single
+from selfattn_bio.scoring.scorer import Scorer, check_one_input, load_single
 
 T = TypeVar("T")
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
@@ -256,6 +256,7 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
         the network has no attention, as the CNN.
     """
     scorer = load_single(model)
+    check_one_input(scorer, "attention")
     ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
     if not ids:
         raise ValueError("sequences must be at least one, got none")
@@ -265,6 +266,8 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
 def has_attention(scorer: Scorer) -> bool:
     """Whether the network has weights of attention to be read; the CNN and other mixers than softmax have none."""
     member = scorer.network.members[0]  # all have the same form
+    if not isinstance(member, AttentionBody):
+        return False
     mixers = [module.mixer for module in member.modules() if isinstance(module, SelfAttention)]
     return bool(mixers) and all(isinstance(mixer, Softmax) for mixer in mixers)
 
