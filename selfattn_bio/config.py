@@ -1426,6 +1426,11 @@ def _is_a_run(variant: Variant, info: ValidationInfo) -> Variant:
     return variant
 
 
+def _kind_of(section: Any) -> str:
+    """Of a section that is not checked yet."""
+    return section.get("kind", "") if isinstance(section, dict) else getattr(section, "kind", "")
+
+
 def _variants_of_pairs() -> dict[str, Variant]:
     return {
         "first_alone": Variant(training=Training(pairs="first_alone")),
@@ -1516,7 +1521,10 @@ class RunFile(Section):
     split: Split = RandomSplit()
     audit: Audit = Audit()
     tokens: Tokens = Tokens()
-    partner: Partner | None = Field(None, description="the second of two inputs; model kind paired reads both")
+    # Left out of what is written where there is none, as `seeds` of [training] is where it is 1.
+    partner: Partner | None = Field(
+        None, exclude_if=lambda partner: partner is None, description="the second of two inputs; model kind paired reads both"
+    )
     objective: Objective = BinaryObjective()
     model: Model = AttentionModel()
     training: Training = Training()
@@ -1539,10 +1547,11 @@ class RunFile(Section):
     @model_validator(mode="before")
     @classmethod
     def _variants_are_of_binary_runs(cls, values: Any) -> Any:
-        """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives; of pairs each input alone."""
-        objective = values.get("objective") if isinstance(values, dict) else None
-        kind = objective.get("kind", "binary") if isinstance(objective, dict) else getattr(objective, "kind", "binary")
-        if kind == "binary" and isinstance(values, dict) and values.get("partner") is not None:
+        """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives; of pairs either input
+        alone stands in the CNN's place."""
+        kind, model = (_kind_of(values.get(name)) if isinstance(values, dict) else "" for name in ("objective", "model"))
+        kind = kind or "binary"
+        if kind == "binary" and model == "paired":
             return {"variants": _variants_of_pairs(), **values}
         return values if kind == "binary" else {"variants": {}, **values}
 
