@@ -1,15 +1,16 @@
 """Two inputs from run file to explanation: tasks that either input alone cannot solve are solved by both, and what was planted in either is
 found; every command that takes one input refuses such a model by name."""
 
+import importlib
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import two_inputs
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 import selfattn_bio
 from selfattn_bio import config
@@ -19,6 +20,10 @@ from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.methods import CPLRP, METHODS, AttnLRPCopies, Blocks, Guided, IntegratedGradients, Saturation
 from selfattn_bio.scoring.scorer import load
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+two_inputs = importlib.import_module("two_inputs")
+sys.path.pop(0)
 
 SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
 
@@ -54,18 +59,6 @@ def here(task, monkeypatch):
     return task[1]
 
 
-def found_letters(explanation, planted):
-    """AUPR of the relevance of letters for those that were planted, and their share; records without any are left out."""
-    truth, said = [], []
-    for row, place in zip(explanation.relevance, planted, strict=True):
-        if place is not None:
-            of_row = np.zeros(len(row))
-            of_row[place[0] : place[0] + place[1]] = 1
-            truth.append(of_row)
-            said.append(row / row.max())
-    return average_precision_score(np.concatenate(truth), np.concatenate(said)), np.concatenate(truth).mean()
-
-
 def test_both_tell_and_either_alone_is_at_chance(here):
     test = json.loads(Path("metrics.json").read_text())["test"]
     assert test["model"]["auroc"]["value"] > 0.9
@@ -80,7 +73,7 @@ def test_explain_writes_what_was_planted_in_both(here):
     assert explanation.partner.ids == explanation.ids
     assert explanation.partner.sequences == [here[name][2] for name in explanation.ids]
     for found, place in ((explanation, 3), (explanation.partner, 4)):
-        aupr, share = found_letters(found, [here[name][place] for name in found.ids])
+        aupr, share = two_inputs.found_letters(found, [here[name][place] for name in found.ids])
         assert share < 0.3
         assert aupr > 0.7
     motifs = [found.motifs(database=None, say=lambda _: None) for found in (explanation, explanation.partner)]
@@ -208,7 +201,7 @@ def test_a_protein_or_a_track_as_partner(kind, tmp_path, monkeypatch):
     positives = np.flatnonzero(labels)[:64]
     explanation = selfattn_bio.explain("model/", [first[i] for i in positives], partner=[partner[i] for i in positives])
     for found, place in ((explanation, 3), (explanation.partner, 4)):
-        aupr, share = found_letters(found, [records[names[i]][place] for i in positives])
+        aupr, share = two_inputs.found_letters(found, [records[names[i]][place] for i in positives])
         assert aupr > share + 0.3, (kind.__name__, place)
 
 
