@@ -18,6 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from selfattn_bio.config import TrackPartner
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ResultsError
@@ -36,7 +37,7 @@ from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import PairedScorer, Scorer, load_single
-from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
 
 PLACE = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "relevance.npz", "records.parquet", "relevance.json", "maps.npz"
@@ -96,7 +97,7 @@ class Explanation:
         tracks = "".join(
             f"<div>{escape(name)}{f', letters 1 to {SHOWN_LETTERS} of {len(track)}' * (len(track) > SHOWN_LETTERS)}</div>"
             + track_svg(track[:SHOWN_LETTERS], get_alphabet(self.alphabet).letters, label=f"letter track of {name}")
-            for name, track in ((self.ids[row], self.track(row)) for row in range(min(SHOWN, len(self))))
+            for name, track in ((self.ids[row], self.track(row)) for row in range(0 if self.is_track else min(SHOWN, len(self))))
         )
         method = f"{escape(self.method)}{', a proposal' * self.proposal}"
         return f'<div style="overflow-x:auto"><b>{escape(repr(self))}</b> ({method}){tracks}</div>'
@@ -118,6 +119,11 @@ class Explanation:
     def proposal(self) -> bool:
         """Whether it says where to look only: of a form of attention."""
         return not self.hypothetical.shape[2]
+
+    @property
+    def is_track(self) -> bool:
+        """Whether the letters are levels of a track of numbers."""
+        return self.alphabet == LEVELS.name
 
     @property
     def relevance(self) -> list[NDArray[np.float32]]:
@@ -151,12 +157,14 @@ class Explanation:
         Raises
         ------
         ValueError
-            If the method is a proposal, or the caller cannot read the alphabet (modisco and protein).
+            If the method is a proposal, the letters are levels of a track, or the caller cannot read the alphabet (modisco and protein).
         DatabaseError
             If the database cannot be read.
         """
         if self.proposal:
             raise ValueError(f"motifs must be of a method with scores of letters, got {self.method!r}, which is a proposal")
+        if self.is_track:
+            raise ValueError("motifs must be of letters, got the levels of a track")
         alphabet = get_alphabet(self.alphabet)
         known = open_database(database) if database is not None and alphabet.has_complement else {}
         found = (caller or build_caller(None, alphabet)).call(self.letters, self.hypothetical, alphabet)
@@ -175,13 +183,16 @@ class Explanation:
     def plot(self, row: int = 0) -> Figure:
         """Draw one sequence: each letter as tall as its score, upwards where it speaks for what is explained, in units of the output.
 
-        A letter's score is its hypothetical one: how much higher the logit is for it than for the mean of the letters there. Of a proposal
-        it is the attention.
+        A letter's score is its hypothetical one: how much higher the logit is for it than for the mean of the letters there. Of a track the
+        scores are bars; of a proposal they are the attention.
         """
         track = self.track(row)
         figure = Figure(figsize=(1 + 0.12 * len(track), 1.8), layout="constrained")
         axes = figure.subplots()
-        draw_letters(track, axes, get_alphabet(self.alphabet).letters)
+        if self.is_track:
+            axes.bar(np.arange(len(track)), track.sum(axis=1), width=1)
+        else:
+            draw_letters(track, axes, get_alphabet(self.alphabet).letters)
         axes.set(title=self.ids[row], xlabel="letter of the sequence", ylabel=f"{self.method}, a proposal" if self.proposal else "logits")
         return figure
 
@@ -355,10 +366,12 @@ def explain_pairs(
     whole, done = isinstance(method, ByGradient), 0
     parts: list[list[Explanation]] = [[], []]
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
+    # A sequence beside another does not stand where that one does, but a track does.
+    of_partners = records if isinstance(scorer.run.partner, TrackPartner) else records.drop(columns=list(PLACE), errors="ignore")
     for batch in paired_batches(first, partner) if whole else (slice(i, i + 1) for i in range(len(pairs))):
-        views = (scorer.of_first(partner[batch]), first), (scorer.of_partner(first[batch]), partner)
-        for found, (view, letters) in zip(parts, views, strict=True):
-            found.append(explain_letters(view, letters[batch], records.iloc[batch], method=method, target=target))
+        views = (scorer.of_first(partner[batch]), first, records), (scorer.of_partner(first[batch]), partner, of_partners)
+        for found, (view, letters, table) in zip(parts, views, strict=True):
+            found.append(explain_letters(view, letters[batch], table.iloc[batch], method=method, target=target))
         done += len(first[batch])
         if say:
             say(done)

@@ -17,8 +17,9 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.interpret.callers import Clusters
 from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.methods import CPLRP, METHODS, AttnLRPCopies, Blocks, Guided, IntegratedGradients, Saturation
+from selfattn_bio.interpret.methods import CPLRP, METHODS, AttnLRP, AttnLRPCopies, Blocks, Guided, IntegratedGradients, Saturation
 from selfattn_bio.scoring.scorer import load
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -76,8 +77,18 @@ def test_explain_writes_what_was_planted_in_both(here):
         aupr, share = two_inputs.found_letters(found, [here[name][place] for name in found.ids])
         assert share < 0.3
         assert aupr > 0.7
-    motifs = [found.motifs(database=None, say=lambda _: None) for found in (explanation, explanation.partner)]
-    assert all(len(each) for each in motifs)
+
+
+def test_motifs_of_either_input_are_those_that_were_planted(here):
+    both = [of for of in here.values() if of[3] and of[4]][:200]
+    explanation = selfattn_bio.explain("model/", [of[1] for of in both], partner=[of[2] for of in both], method=AttnLRP())
+    for found, planted in zip((explanation, explanation.partner), two_inputs.DNA_MOTIFS, strict=True):
+        consensus = found.motifs(database=None, caller=Clusters(), say=lambda _: None).table["consensus"].tolist()
+        assert any(planted[1:7] in each or planted[1:7] in turned(each) for each in consensus), (planted, consensus)
+
+
+def turned(text):
+    return text[::-1].translate(str.maketrans("ACGT", "TGCA"))
 
 
 def test_scores_are_those_of_evaluate_in_any_order(here):
@@ -200,6 +211,11 @@ def test_a_protein_or_a_track_as_partner(kind, tmp_path, monkeypatch):
     assert 0.4 < roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=others)["logit"]) < 0.6
     positives = np.flatnonzero(labels)[:64]
     explanation = selfattn_bio.explain("model/", [first[i] for i in positives], partner=[partner[i] for i in positives])
+    if kind is two_inputs.dna_and_track:
+        assert len(explanation.partner.plot(0).axes[0].patches) == 64  # a bar a number
+        assert "<svg" not in explanation.partner._repr_html_()
+        with pytest.raises(ValueError, match="motifs must be of letters, got the levels of a track"):
+            explanation.partner.motifs()
     for found, place in ((explanation, 3), (explanation.partner, 4)):
         aupr, share = two_inputs.found_letters(found, [records[names[i]][place] for i in positives])
         assert aupr > share + 0.3, (kind.__name__, place)
