@@ -28,9 +28,11 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    FieldSerializationInfo,
     Tag,
     ValidationError,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -465,6 +467,64 @@ class Audit(Section):
     max_seen: int = Field(0, ge=0, description="test records that a parent of the model saw")
 
 
+# ------------------------------------------------------------------------------------------------- the second of two inputs
+class SequencePartner(Section):
+    """[partner] kind = "sequence": another sequence for each record, DNA or protein, of the same id."""
+
+    kind: Literal["sequence"] = "sequence"
+    alphabet: Literal["dna", "protein"] = "dna"
+    files: Paths | None = Field(None, description="files of sequences, as [data] takes; the ids are those of the records")
+    column: str = Field("", description="of the tables of [data], in place of files: the column that holds the letters")
+    k: int = Field(3, ge=1, le=8, description="letters to a token")
+    stride: int = Field(1, ge=1, description="letters from token to token")
+
+    @property
+    def inputs(self) -> list[str]:
+        """The files that are read, beside those of [data]."""
+        return list(self.files or ())
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> SequencePartner:
+        if bool(self.files) == bool(self.column):
+            raise ValueError(f"files or column must be given, got {'both' if self.files else 'none'}")
+        if self.stride > self.k:
+            raise ValueError(f"stride must be <= k ({self.k}), got {self.stride}")
+        if self.alphabet == "protein" and self.k > MAX_PROTEIN_K:
+            raise ValueError(f"k must be <= {MAX_PROTEIN_K} for protein, got {self.k}")
+        return self
+
+
+class TrackPartner(Section):
+    """[partner] kind = "track": a number for each letter of a record, such as conservation or accessibility."""
+
+    kind: Literal["track"] = "track"
+    path: str = Field(
+        min_length=1,
+        description="bigWig or bedGraph of the records' chrom, start and end (of records without: of their id, from 0), BED and GFF as 1 "
+        "where covered and 0 elsewhere, or .npz with an array of numbers for each id",
+    )
+    low: float = Field(description="number of the lowest level; what is lower is read as it")
+    high: float = Field(description="number of the highest level; what is higher is read as it")
+
+    @model_validator(mode="after")
+    def _low_is_lower(self) -> TrackPartner:
+        if self.low >= self.high:
+            raise ValueError(f"low must be < high ({self.high:g}), got {self.low:g}")
+        return self
+
+    k: ClassVar[int] = 1  # tokens are levels
+    stride: ClassVar[int] = 1
+    alphabet: ClassVar[str] = "levels"
+
+    @property
+    def inputs(self) -> list[str]:
+        """The files that are read."""
+        return [self.path]
+
+
+Partner = Annotated[SequencePartner | TrackPartner, Field(discriminator="kind")]
+
+
 # --------------------------------------------------------------------------------------------------------- the model
 class Tokens(Section):
     """[tokens]: k-mers of `k` letters, one every `stride` letters."""
@@ -851,6 +911,11 @@ class AttentionModel(Section):
     gates: Gates = Field(NoGates(), exclude_if=lambda gates: gates.kind == "none", description="which heads and layers there are, learned")
     exits: Exits = Field(NoExits(), exclude_if=lambda exits: exits.kind == "none", description="how many layers a record goes through")
 
+    @property
+    def token_dim(self) -> int:
+        """Dimension of the token embeddings."""
+        return self.embed_dim if isinstance(self.stem, NoStem) else self.stem.token_dim
+
     @model_validator(mode="after")
     def _heads_divide_the_embedding(self) -> AttentionModel:
         if self.embed_dim % self.num_heads:
@@ -956,7 +1021,62 @@ class DilatedModel(Section):
         return self
 
 
-Model = Annotated[AttentionModel | CnnModel | DilatedModel, Field(discriminator="kind")]
+CROSS_POSITIONS = (
+    "none",
+    "t5",
+    "alibi",
+    "rotary",
+)  # by distance alone; a distance is from a place of the first input to one of the partner
+
+
+class PairedModel(Section):
+    """[model] kind = "paired": an encoder for each of two inputs, then blocks by which places of the first read the partner's."""
+
+    kind: Literal["paired"] = "paired"
+    members: Positive = Field(2, description="networks trained side by side whose logits are averaged")
+    encoder: AttentionModel = Field(AttentionModel(), description="stem, encoder and head of the first input; without members")
+    partner_encoder: AttentionModel | None = Field(
+        None, description="stem and encoder of [partner]; without members and head; as the first's if not given"
+    )
+    cross_layers: Positive = Field(1, description="blocks of cross-attention and feed-forward, of the sizes and the dropout of encoder")
+    cross_position: Position = Field(
+        NoPosition(), description="of a place of the first to one of the partner; for tracks, whose places are those of the letters"
+    )
+
+    @model_validator(mode="after")
+    def _encoders_fit(self) -> PairedModel:
+        for name in ("encoder", "partner_encoder"):
+            if "members" in getattr(getattr(self, name), "model_fields_set", ()):
+                raise ValueError(f"members must be given in [model], got one in [model.{name}]")
+        if self.partner_encoder and "head" in self.partner_encoder.model_fields_set:
+            raise ValueError("head must be given in [model.encoder], whose places are classified, got one in [model.partner_encoder]")
+        first, partner = (each.token_dim for each in (self.encoder, self.of_partner))
+        if first != partner:
+            rule = "have one dimension of token embeddings (token_dim of the stem, else embed_dim)"
+            raise ValueError(f"encoder and partner_encoder must {rule}, got {first} and {partner}")
+        if self.cross_position.kind not in CROSS_POSITIONS:
+            known = ", ".join(map(repr, CROSS_POSITIONS))
+            raise ValueError(f"cross_position must be of kind {known}, got {self.cross_position.kind!r}")
+        if self.cross_position.kind == "rotary" and (self.encoder.embed_dim // self.encoder.num_heads) % 2:
+            raise ValueError("embed_dim / num_heads of encoder must be even for rotary")
+        for name in ("gates", "exits"):
+            if (kind := getattr(self.encoder, name).kind) != "none" or (kind := getattr(self.of_partner, name).kind) != "none":
+                raise ValueError(f"{name} must be 'none' in the encoders of model kind 'paired', got {kind!r}")
+        return self
+
+    @field_serializer("encoder", "partner_encoder")
+    def _as_it_is_given(self, section: AttentionModel | None, info: FieldSerializationInfo) -> dict[str, Any] | None:
+        """Without what must not be given, so that what is written can be read again."""
+        unread = {"members", "head"} if info.field_name == "partner_encoder" else {"members"}
+        return None if section is None else section.model_dump(mode=info.mode, exclude=unread, exclude_none=info.exclude_none)
+
+    @property
+    def of_partner(self) -> AttentionModel:
+        """Settings of the partner's encoder."""
+        return self.partner_encoder or self.encoder
+
+
+Model = Annotated[AttentionModel | CnnModel | DilatedModel | PairedModel, Field(discriminator="kind")]
 
 
 # ---------------------------------------------------------------------------------------------------------- objective
@@ -1194,6 +1314,13 @@ class Training(Section):
     """[training]: one run of the loop. Steps are optimizer steps."""
 
     labels: Literal["given", "shuffled"] = Field("given", description="shuffled = the control")
+    # Left out of what is written where it is given, as `seeds` is where it is 1.
+    pairs: Literal["given", "first_alone", "partner_alone"] = Field(
+        "given",
+        exclude_if=lambda pairs: pairs == "given",
+        description="of model kind paired: first_alone = each record with the partner of another, partner_alone = each partner with the "
+        "letters of another: what one input tells without the other",
+    )
     seed: Seed = 0
     # Left out of what is written where it is 1: folders and checkpoints of a single run are then those of before the key was known.
     seeds: int = Field(1, ge=1, exclude_if=lambda seeds: seeds == 1, description="members, trained with seed, seed + 1 ... and averaged")
@@ -1434,6 +1561,19 @@ def _is_a_run(variant: Variant, info: ValidationInfo) -> Variant:
     return variant
 
 
+def _kind_of(section: Any) -> str:
+    """Of a section that is not checked yet."""
+    return section.get("kind", "") if isinstance(section, dict) else getattr(section, "kind", "")
+
+
+def _variants_of_pairs() -> dict[str, Variant]:
+    return {
+        "first_alone": Variant(training=Training(pairs="first_alone")),
+        "partner_alone": Variant(training=Training(pairs="partner_alone")),
+        "shuffled": Variant(training=Training(labels="shuffled")),
+    }
+
+
 def _default_variants() -> dict[str, Variant]:
     return {"cnn": Variant(model=CnnModel()), "shuffled": Variant(training=Training(labels="shuffled"))}
 
@@ -1516,6 +1656,10 @@ class RunFile(Section):
     split: Split = RandomSplit()
     audit: Audit = Audit()
     tokens: Tokens = Tokens()
+    # Left out of what is written where there is none, as `seeds` of [training] is where it is 1.
+    partner: Partner | None = Field(
+        None, exclude_if=lambda partner: partner is None, description="the second of two inputs; model kind paired reads both"
+    )
     objective: Objective = BinaryObjective()
     model: Model = AttentionModel()
     training: Training = Training()
@@ -1540,11 +1684,13 @@ class RunFile(Section):
     @classmethod
     def _variants_are_of_binary_runs(cls, values: Any) -> Any:
         """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives, not of private runs:
-        a CNN cannot be private, and each variant is one more training on the records."""
-        objective = values.get("objective") if isinstance(values, dict) else None
-        kind = objective.get("kind", "binary") if isinstance(objective, dict) else getattr(objective, "kind", "binary")
+        a CNN cannot be private, and each variant is one more training on the records. Of pairs either input alone stands in the CNN's
+        place."""
+        kind, model = (_kind_of(values.get(name)) if isinstance(values, dict) else "" for name in ("objective", "model"))
         private = isinstance(values, dict) and values.get("privacy") is not None
-        return values if kind == "binary" and not private else {"variants": {}, **values}
+        if (kind or "binary") != "binary" or private:
+            return {"variants": {}, **values}
+        return {"variants": _variants_of_pairs(), **values} if model == "paired" else values
 
     @model_validator(mode="after")
     def _objective_fits_the_data(self) -> RunFile:
@@ -1605,8 +1751,8 @@ class RunFile(Section):
 
     @model_validator(mode="after")
     def _transfer_is_of_attention(self) -> RunFile:
-        if self.transfer and isinstance(self.model, CnnModel):
-            raise ValueError("[transfer] must go with model kind 'attention', got 'cnn'")
+        if self.transfer and isinstance(self.model, CnnModel | PairedModel):
+            raise ValueError(f"[transfer] must go with model kind 'attention', got {self.model.kind!r}")
         if self.transfer and isinstance(self.model, DilatedModel) and self.transfer.adapt != "all":
             raise ValueError(f"[transfer] adapt must be 'all' with model kind 'dilated', got {self.transfer.adapt!r}")
         return self
@@ -1642,7 +1788,9 @@ class RunFile(Section):
                 if isinstance(stem, TowerStem) and self.objective.kind in PER_TOKEN:
                     raise ValueError(f"stem kind 'tower' must go with an objective without an output a token, got {self.objective.kind!r}")
             elif stem is None:
-                raise ValueError("objective 'bins' must go with model kind 'attention' or 'dilated', got 'cnn', which has one output")
+                raise ValueError(
+                    f"objective 'bins' must go with model kind 'attention' or 'dilated', got {run.model.kind!r}, which has one output"
+                )
             elif run.data.alphabet != "dna":
                 raise ValueError(f"objective 'bins' must go with [data] alphabet 'dna', got {run.data.alphabet!r}")
             elif self.objective.bin % (pitch := run.pitch):
@@ -1717,6 +1865,27 @@ class RunFile(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _two_inputs_go_together(self) -> RunFile:
+        if self.partner and not isinstance(self.model, PairedModel):
+            raise ValueError(f"[partner] must go with model kind 'paired', which reads it, got {self.model.kind!r}")
+        column = isinstance(self.partner, SequencePartner) and self.partner.column
+        if column and not self.data.sequences:
+            raise ValueError(f"[partner] column must go with [data] sequences, tables that hold it, got {column!r} and none")
+        for run in (self, *map(self.variant, self.variants)):
+            paired, training = isinstance(run.model, PairedModel), run.training
+            if paired and not self.partner:
+                raise ValueError("model kind 'paired' must go with a section [partner], its second input, got none")
+            if paired and self.objective.kind in (*PER_TOKEN, *PER_PLACE):
+                raise ValueError(f"model kind 'paired' must go with an objective of whole sequences, got {self.objective.kind!r}")
+            if paired and training.reverse_complement:
+                raise ValueError("training.reverse_complement must be false with model kind 'paired': the partner stays as it is, got true")
+            if not paired and training.pairs != "given":
+                raise ValueError(f"training.pairs {training.pairs!r} must go with model kind 'paired', got {run.model.kind!r}")
+        if isinstance(self.model, PairedModel) and self.interpret.method.kind in OF_WEIGHTS:
+            raise ValueError(f"[interpret] method must be one that can read two inputs, got {self.interpret.method.kind!r}")
+        return self
+
     @property
     def parents(self) -> list[Path]:
         """The model folders that the run and its variants start from."""
@@ -1757,6 +1926,8 @@ class RunFile(Section):
         values: dict[str, Any] = {name: getattr(self, name) for name in RunFile.model_fields} | {"variants": {}, "sweep": None}
         values["training"] = self.training.model_dump() | {key: getattr(change.training, key) for key in change.training.model_fields_set}
         values |= {"tokens": change.tokens or self.tokens, "model": change.model or self.model}
+        if not isinstance(values["model"], PairedModel):
+            values["partner"] = None  # a model of one input reads none
         if change.tokens or change.model:
             values["transfer"] = change.transfer  # another network may not take the weights of [transfer]
         return RunFile.model_validate(values)
@@ -1917,7 +2088,7 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
 
 _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
-    **{"split": Split, "objective": Objective, "model": Model},
+    **{"split": Split, "objective": Objective, "model": Model, "cross_position": Position},
     **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "gates": Gates, "exits": Exits},
     **{"method": Method, "caller": Caller, "balance": Balance},
 }

@@ -63,5 +63,5 @@ def reference_attention(
 
 def distances(q: Tensor, k: Tensor, entries: int) -> Tensor:
     """(Lq, L) int64: the entry of each pair's distance key - query in a table of the distances -M..M, 2M + 1 = `entries`."""
-    at = torch.arange(k.shape[-2], device=k.device)
-    return entry(at[None, :] - at[: q.shape[-2], None], entries)
+    queries, keys = (torch.arange(x.shape[-2], device=x.device) for x in (q, k))
+    return entry(keys[None, :] - queries[:, None], entries)

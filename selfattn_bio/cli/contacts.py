@@ -40,9 +40,10 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.files import whole_file
     from selfattn_bio.interpret.contacts import head_maps, precision_at_length, predict_contacts, read_contacts
     from selfattn_bio.scoring.inputs import read_sequences
-    from selfattn_bio.scoring.scorer import load
+    from selfattn_bio.scoring.scorer import check_one_input, load
 
     scorer = load(arguments.model)
+    check_one_input(scorer, "contacts")
     if scorer.tokenizer.k != 1:
         message = f"tokens must be single letters to have contacts, got {scorer.tokenizer.k}"
         raise ModelFolderError(message, place=str(arguments.model), cure="Train with [tokens] k = 1")

@@ -3,7 +3,8 @@
 Scores every labelled record of valid and test with the model and its variants, fits the baselines on the same train records
 (choosing on valid), and writes metrics.json, model_card.md and predictions/{valid,test}.tsv: each metric with a bootstrap interval,
 before and after calibration, within slices, and the paired difference between the model and each baseline. Several models of one name
-are members, whose logits are averaged; how far they differ is said. Test is read once, here.
+are members, whose logits are averaged; how far they differ is said. Test is read once, here. Of a model of two inputs the variants
+first_alone and partner_alone are given what they were trained on, the other input of another record.
 
 example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine
 """
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evaluation.summary import Classifier
     from selfattn_bio.evaluation.targets import Predictions
+    from selfattn_bio.scoring.scorer import Scorer
+    from selfattn_bio.sequence.alphabet import Alphabet
 
     Folders = dict[str, list[Path]]  # by name, those of the members
     Letters = dict[str, list[NDArray[np.uint8]]]  # by side
@@ -152,8 +155,11 @@ def _judge_binary(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters
     from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
 
     labels = {side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64") for side, of_side in rows.items()}
-    classifiers = {name: _network(name, members, letters, labels) for name, members in folders.items()}
-    classifiers |= _fitted_baselines(corpus, letters, labels)
+    classifiers = {name: _network(name, members, corpus, rows, labels) for name, members in folders.items()}
+    classifiers |= _fitted_baselines(corpus.alphabet, letters, labels)
+    if corpus.partner and corpus.partner.alphabet.name != "levels":
+        of_partners = {side: [corpus.partner_letters(int(i)) for i in of_side] for side, of_side in rows.items()}
+        classifiers |= _fitted_baselines(corpus.partner.alphabet, of_partners, labels, "partner_")
     groups = _groups(folders["model"][0], corpus, rows, settings)
     summary = summarise(classifiers, labels, _properties(corpus, letters), settings, groups)
     return summary, {side: predictions_table(_ids(corpus, rows[side]), labels[side], classifiers, side) for side in SIDES}
@@ -177,8 +183,14 @@ def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letter
     predictions: dict[str, dict[str, Any]] = {name: {side: predict(letters[side]) for side in SIDES} for name, predict in fitted.items()}
     each: dict[str, dict[str, list[Predictions]]] = {}  # by name and side the outputs of each member
     for name, model in models.items():
-        outputs = [member.token_outputs if isinstance(section, LabelsObjective) else member.outputs for member in model.members]
-        each[name] = {side: [of_member(letters[side]) for of_member in outputs] for side in SIDES}
+        each[name] = {side: [] for side in SIDES}
+        for member in model.members:
+            inputs, predict = (
+                _inputs(member, corpus, rows),
+                member.token_outputs if isinstance(section, LabelsObjective) else member.outputs,
+            )
+            for side in SIDES:
+                each[name][side].append(predict(inputs[side]))
         predictions[name] = {side: mean_predictions(section, of_members) for side, of_members in each[name].items()}
     summary = summarise_targets(section, predictions, {side: targets[side] for side in SIDES}, settings)
     for side in SIDES:
@@ -306,7 +318,15 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], side: str, split: Path) -
     return rows[labels.notna().to_numpy()]
 
 
-def _network(name: str, folders: list[Path], letters: Letters, labels: Labels) -> Classifier:
+def _inputs(scorer: Scorer, corpus: Corpus, rows: Rows) -> dict[str, list[Any]]:
+    """What a model reads of the records of each side."""
+    from selfattn_bio.data.inputs import inputs_of
+
+    inputs = inputs_of(scorer.run, corpus)
+    return {side: [inputs.of(int(row)) for row in of_side] for side, of_side in rows.items()}
+
+
+def _network(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels: Labels) -> Classifier:
     """The classifier of a model folder, or of the mean logit of several."""
     import numpy as np
 
@@ -317,7 +337,8 @@ def _network(name: str, folders: list[Path], letters: Letters, labels: Labels) -
     start, scorers = time.monotonic(), [load(folder) for folder in folders]
     first = scorers[0]
     role: Role = "model" if name == "model" else "control" if first.run.is_control() else "baseline"
-    logits = {side: np.stack([scorer.logits(letters[side]) for scorer in scorers]) for side in SIDES}  # (M, n)
+    inputs = [_inputs(scorer, corpus, rows) for scorer in scorers]
+    logits = {side: np.stack([scorer.logits(of[side]) for scorer, of in zip(scorers, inputs, strict=True)]) for side in SIDES}  # (M, n)
     print(f"evaluate: {name} ({role}) scored in {time.monotonic() - start:.1f} s", flush=True)
     if len(scorers) == 1:
         return Classifier.of_logits(role, {side: of_side[0] for side, of_side in logits.items()}, first.temperature, first.threshold)
@@ -326,19 +347,19 @@ def _network(name: str, folders: list[Path], letters: Letters, labels: Labels) -
     return Classifier.of_members(role, logits, temperature, threshold)
 
 
-def _fitted_baselines(corpus: Corpus, letters: Letters, labels: Labels) -> dict[str, Classifier]:
+def _fitted_baselines(alphabet: Alphabet, letters: Letters, labels: Labels, prefix: str = "") -> dict[str, Classifier]:
     from selfattn_bio.evaluation.baselines import baselines
     from selfattn_bio.evaluation.calibration import choose_threshold
     from selfattn_bio.evaluation.summary import SIDES, Classifier
 
     found: dict[str, Classifier] = {}
-    for name, baseline in baselines(corpus.alphabet).items():
+    for name, baseline in baselines(alphabet).items():
         start = time.monotonic()
         baseline.fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
         probabilities = {side: baseline.probabilities(letters[side]) for side in SIDES}
         threshold = choose_threshold(probabilities["valid"], labels["valid"])
-        found[name] = Classifier("baseline", probabilities, threshold, chosen=baseline.chosen())
-        print(f"evaluate: {name} (baseline) fitted in {time.monotonic() - start:.1f} s", flush=True)
+        found[prefix + name] = Classifier("baseline", probabilities, threshold, chosen=baseline.chosen())
+        print(f"evaluate: {prefix}{name} (baseline) fitted in {time.monotonic() - start:.1f} s", flush=True)
     return found
 
 

@@ -5,7 +5,8 @@ least confident: the most confident alone are alike, and show one motif. Where t
 positives of the next highest scores, and says how many were not called. Test is left for the evidence. Writes the
 relevance folder: the score of every letter at every position by [interpret] method (if not given: the mean of AttnLRP over copies with
 some letters drawn anew), and raw attention beside it, as a proposal only: what each letter receives, and the attention map of each layer
-of the records that [interpret] maps names (if not given: those of the explained with the highest, the middle and the lowest score).
+of the records that [interpret] maps names (if not given: those of the explained with the highest, the middle and the lowest score). Of a
+model of two inputs the folder `partner` within it holds the same of the second, and there is no attention.
 
 example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine/relevance
 """
@@ -17,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from selfattn_bio.errors import CorpusError, RunFileError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.data.inputs import Inputs
     from selfattn_bio.interpret.explanation import MappedSequence
     from selfattn_bio.scoring.scorer import Scorer
 
@@ -44,12 +46,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Explain positives of train and valid, those that the model calls first; write the relevance folder."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.data.inputs import inputs_of
     from selfattn_bio.files import sha256_of
-    from selfattn_bio.interpret.explanation import SOURCE, check_output, explain_letters
+    from selfattn_bio.interpret.explanation import SOURCE, check_output, explain_letters, explain_pairs
     from selfattn_bio.interpret.methods import build_method
     from selfattn_bio.interpret.relevance import BATCH
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
-    from selfattn_bio.scoring.scorer import load
+    from selfattn_bio.scoring.scorer import PairedScorer, load
 
     start = time.monotonic()
     check_output(arguments.output)
@@ -62,8 +65,9 @@ def run(arguments: argparse.Namespace) -> None:
     scorer = load(arguments.model)
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
     named = _rows_of(settings.maps or (), corpus, arguments.run_file)
-    records = _recognised(scorer, corpus, arguments.split, settings.max_sequences)
-    letters = [corpus.letters(i) for i in records.index]
+    inputs = inputs_of(scorer.run, corpus)
+    records = _recognised(scorer, corpus, inputs, arguments.split, settings.max_sequences)
+    letters = [inputs.of(i) for i in records.index]
     every = max(1, len(letters) // BATCH // LINES) * BATCH
     chosen = time.monotonic()
 
@@ -73,7 +77,8 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"explain: {done} of {len(letters)} sequences, about {left:.0f} s left", flush=True)
 
     columns = ["id", "label", "chrom", "start", "end", "strand", "split", "logit"]
-    explanation = explain_letters(scorer, letters, records[columns], method=build_method(settings.method), say=say)
+    explain: Any = explain_pairs if isinstance(scorer, PairedScorer) else explain_letters
+    explanation = explain(scorer, letters, records[columns], method=build_method(settings.method), say=say)
     provenance = read_provenance(arguments.model)
     of_score = sorted({0, len(records) // 2, len(records) - 1})  # records stand by falling score
     maps = _maps(scorer, corpus, named or records.index[of_score].tolist())
@@ -114,7 +119,7 @@ def _maps(scorer: Scorer, corpus: Corpus, rows: Sequence[int]) -> dict[str, Mapp
     return {name: MappedSequence(own, float(logit), attention_maps(scorer, own)) for name, own, logit in ranked}
 
 
-def _recognised(scorer: Scorer, corpus: Corpus, split: Path, limit: int) -> pd.DataFrame:
+def _recognised(scorer: Scorer, corpus: Corpus, inputs: Inputs, split: Path, limit: int) -> pd.DataFrame:
     """Positives of train and valid, best first: of those called, evenly over their ranks; of too few, with the next best.
 
     The index is the row in the corpus.
@@ -129,7 +134,7 @@ def _recognised(scorer: Scorer, corpus: Corpus, split: Path, limit: int) -> pd.D
         raise CorpusError(
             "train and valid must hold a positive to explain, got none", place=str(split), cure="Change [split] in the run file"
         )
-    positives = positives.assign(logit=scorer.logits([corpus.letters(i) for i in positives.index]))
+    positives = positives.assign(logit=scorer.logits([inputs.of(i) for i in positives.index]))
     ranked = positives.sort_values("logit", ascending=False, kind="stable")
     num_called = int((scorer.probabilities(ranked["logit"].to_numpy()) >= scorer.threshold).sum())
     candidates = ranked.head(max(num_called, limit))  # a control, or a model of small data, may call too few

@@ -4,6 +4,8 @@ Takes FASTA, FASTQ, GenBank, EMBL, CSV, TSV and Parquet, plain, gz, bgzip or zst
 record and writes a corpus folder: letters.bin (one byte a letter), records.parquet (id, label, place, length, sha256) and corpus.json (what
 was read, dropped and noted); targets.parquet where there is something to be learnt of the records, masked.bin with --soft-mask keep.
 
+Of two inputs, [partner] of the run file names the second, which has a corpus of its own in the folder partner; each record must have one.
+
 With --run-file all is said by [data], which may also name BED, narrowPeak, GFF and GTF files over a genome, made negatives, and bigWig or
 bedGraph to learn from; the other options are for files without one. Tables have a column sequence, and where there are any
 id, chrom, start, end, strand, group; their other columns are targets. Headers may carry `chrom= start= end= strand= group= species=`.
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,15 +64,20 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.data.intake import Rules
 
     if arguments.run_file:
+        from selfattn_bio.data.partner import Partners
         from selfattn_bio.data.sources import sources_of
 
-        data = read_run_file(arguments.run_file).data
-        sources, rules, targets = sources_of(data), Rules.of(data), data.targets
+        run_file = read_run_file(arguments.run_file)
+        data, partners = run_file.data, Partners(run_file.partner, run_file.data) if run_file.partner else None
+        # Two records with the same letters are two, as their partners may differ.
+        sources, rules, targets = sources_of(data), replace(Rules.of(data), repeats="keep" if partners else "drop"), data.targets
     else:
-        sources, rules, targets = _sources(arguments), _rules(arguments), arguments.targets
-    corpus = build_corpus(sources, arguments.output, rules, targets)
+        sources, rules, targets, partners = _sources(arguments), _rules(arguments), arguments.targets, None
+    corpus = build_corpus(sources, arguments.output, rules, targets, partners)
     for line in describe(corpus.summary):
         print(f"ingest: {line}", flush=True)
+    for line in describe(corpus.partner.summary) if corpus.partner else ():
+        print(f"ingest: partners: {line}", flush=True)
 
 
 def _sources(arguments: argparse.Namespace) -> list[Source]:

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.interpret.interactions import attention_between, model_sites, weigh_interactions
     from selfattn_bio.model.checkpoint import check_trained_on
     from selfattn_bio.model.lineage import check_unseen
-    from selfattn_bio.scoring.scorer import load
+    from selfattn_bio.scoring.scorer import check_one_input, load
 
     start = time.monotonic()
     run_file = read_run_file(arguments.run_file)
@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         message = f"objective must be binary for its model to be asked for interactions, got {run_file.objective.kind!r}"
         raise RunFileError(message, place=str(arguments.run_file))
     settings, corpus, scorer = run_file.interpret, Corpus.open(arguments.corpus), load(arguments.model)
+    check_one_input(scorer, "interactions")
     if corpus.alphabet.name != "dna":
         raise CorpusError(f"records must be dna to be scanned for motifs, got {corpus.alphabet.name}", place=str(arguments.corpus))
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))

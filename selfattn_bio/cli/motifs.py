@@ -51,11 +51,12 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.interpret.explanation import Explanation
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.model.lineage import check_unseen
-    from selfattn_bio.scoring.scorer import load
+    from selfattn_bio.scoring.scorer import check_one_input, load
 
     start = time.monotonic()
     settings = read_run_file(arguments.run_file).interpret
     corpus, scorer, explanation = Corpus.open(arguments.corpus), load(arguments.model), Explanation.load(arguments.relevance)
+    check_one_input(scorer, "motifs")
     check_trained_on(arguments.model, corpus.fingerprint, sha256_of(arguments.split))
     test = test_records(corpus, arguments.split)
     _check_relevance(explanation, read_provenance(arguments.model), test, arguments.relevance)

@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument("--fasta", type=Path, nargs="+", metavar="FILE", help="files of sequences: FASTA, or any that `ingest` takes")
     inputs.add_argument("--bed", type=Path, nargs="+", metavar="FILE", help="BED files of intervals of --genome, 0-based half-open")
     parser.add_argument("--genome", type=Path, metavar="FILE", help="FASTA (plain, bgzip) that --bed is of; minus strands are turned")
+    parser.add_argument(
+        "--partner", type=Path, metavar="FILE", help="of a model of two inputs the second: sequences of the same ids, or a track's numbers"
+    )
     parser.add_argument("--rc", action="store_true", help="average both strands")
     parser.add_argument("--coverage", type=float, metavar="C", help="also say what holds the truth with this chance, such as 0.9")
     parser.add_argument("--uncalibrated", action="store_true", help="probabilities of the logits as they are, without the temperature")
@@ -86,6 +89,7 @@ def _tables(arguments: argparse.Namespace, scorer: Scorer | Ensemble) -> Iterato
             coverage=arguments.coverage,
             batch_size=arguments.batch_size,
             genome=arguments.genome,
+            partner=arguments.partner,
         ):
             table.insert(0, "file", str(path))
             yield table

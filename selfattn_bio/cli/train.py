@@ -75,7 +75,8 @@ def _out_of_memory(run_file: RunFile, corpus: Corpus, threads: int, said: str, p
     from selfattn_bio.training.memory import give_back
     from selfattn_bio.training.plan import Lengths, make_plan, out_of_memory
 
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # the others of its processes hold their memory still: nothing can be measured beside them
+    # The other processes of torchrun hold their memory still, and of two inputs no plan is made: nothing can be measured.
+    if "TORCHELASTIC_RUN_ID" in os.environ or run_file.model.kind == "paired":
         cure = "Halve training.batch_size and double training.accumulate, or start fewer processes on a machine"
         return TrainingError(f"memory must hold the training, got {said!r}", place=place, cure=cure)
     give_back()

@@ -27,9 +27,11 @@ from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.records import Notes
 
 if TYPE_CHECKING:  # it brings genomes and numba along, which no command that opens a corpus needs
+    from selfattn_bio.data.partner import Partners
     from selfattn_bio.data.sources import Source
 
-SUMMARY = "corpus.json"
+SUMMARY, PARTNER = "corpus.json", "partner"
+NAMED = 8  # ids in a message
 PASSED = 1 << 26  # letters of a pass that are held at most, but for those of a longer record
 
 
@@ -44,11 +46,16 @@ class Corpus:
     alphabet, assembly
         What the letters and the coordinates are.
     fingerprint
-        SHA-256 over ids, labels, coordinates, letters, targets and masks: equal for equal content.
+        SHA-256 over ids, labels, coordinates, letters, targets, masks and partners: equal for equal content.
+    partner
+        Of records with two inputs the corpus of the second, whose ids are the same, in an order of its own; else None.
     """
 
     def __init__(self, path: Path, records: pd.DataFrame, summary: dict[str, Any]) -> None:
         self.path, self.records, self.summary = path, records, summary
+        self.partner = Corpus.open(path / PARTNER) if (path / PARTNER).is_dir() else None
+        if self.partner:
+            self._partners = pd.Index(self.partner.records["id"]).get_indexer(records["id"])
         self.alphabet = get_alphabet(summary["alphabet"])
         self.assembly: str = summary["assembly"]
         self.fingerprint: str = summary["fingerprint"]
@@ -66,6 +73,18 @@ class Corpus:
         """ASCII upper-case letters of record `i` (its row in `records`), (L,): a read-only view of the file."""
         offset = self._offsets[i]
         return self._letters[offset : offset + self._lengths[i]]
+
+    def partner_letters(self, i: int) -> NDArray[np.uint8]:
+        """Letters of the partner of record `i`, as `letters`.
+
+        Raises
+        ------
+        CorpusError
+            If the records have none.
+        """
+        if self.partner is None:
+            raise CorpusError("corpus must hold partners, got none", place=str(self.path), cure="Ingest with [partner] in the run file")
+        return self.partner.letters(int(self._partners[i]))
 
     def window(self, i: int, start: int, end: int) -> NDArray[np.uint8]:
         """Letters [start, end) of record `i`, 0-based: as `letters(i)[start:end]`, but read and not mapped.
@@ -181,7 +200,11 @@ class Corpus:
 
 
 def build_corpus(
-    sources: Iterable[Source | tuple[str | Path, int | None]], output: str | Path, rules: Rules, targets: str | Path | None = None
+    sources: Iterable[Source | tuple[str | Path, int | None]],
+    output: str | Path,
+    rules: Rules,
+    targets: str | Path | None = None,
+    partners: Partners | None = None,
 ) -> Corpus:
     """Read sequences into a corpus folder, which is whole afterwards or as it was before.
 
@@ -200,16 +223,19 @@ def build_corpus(
         Table (TSV, CSV or Parquet) with a column id and what is to be learnt of each record; without one, the columns that the records
         themselves bring are kept.
 
+    partners
+        Where the second input of each record comes from; its own corpus stands in the folder `partner`, below this one.
+
     Raises
     ------
     CorpusError
-        If the targets cannot be read or are of other records.
+        If the targets cannot be read or are of other records, or records have no partner.
     OutputError
         If `output` exists and is not a corpus folder or empty: it would be replaced.
     SequenceFileError
         If a file is malformed (see `sequence.readers`), no record is left, or what is declared protein is DNA from end to end.
     """
-    check_replaceable(output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, SUMMARY), SUMMARY)
+    check_replaceable(output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, PARTNER, SUMMARY), SUMMARY)
     given = [SequenceFile(Path(source[0]), source[1]) if isinstance(source, tuple) else source for source in sources]
     wanted = Targets(None if targets is None else Path(targets), [source for source in given if isinstance(source, SequenceFile)])
     notes, files = Notes(), []
@@ -225,6 +251,9 @@ def build_corpus(
         _check_any_left(intake, notes.read, paths)
         records = pd.read_parquet(folder / RECORDS).astype(TYPES)
         about_targets = wanted.write(folder, records["id"], intake.targets, paths)
+        if partners:
+            beside = build_corpus(partners.sources(records), folder / PARTNER, partners.rules)
+            _check_partners(records["id"], beside)
         summary = {
             "alphabet": rules.alphabet.name,
             "assembly": rules.assembly,
@@ -238,6 +267,17 @@ def build_corpus(
         } | ({"targets": about_targets} if about_targets else {})
         (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return Corpus(Path(output), records, summary)
+
+
+def _check_partners(ids: pd.Series, partner: Corpus) -> None:
+    """Each record has a partner of its id."""
+    alone = ids[~ids.isin(partner.records["id"])]
+    if len(alone):
+        dropped = "".join(f"; dropped {count}: {reason}" for reason, count in partner.summary["dropped"].items())
+        shown = ", ".join(map(repr, alone.iloc[:NAMED])) + f" and {len(alone) - NAMED} more" * (len(alone) > NAMED)
+        place = ", ".join(source["path"] for source in partner.summary["sources"])
+        cure = "Give each record a partner of the same id, or take the record out"
+        raise CorpusError(f"records must have a partner of their id, got none of {shown}{dropped}", place=place, cure=cure)
 
 
 def describe(summary: dict[str, Any]) -> Iterator[str]:
@@ -315,4 +355,6 @@ def _fingerprint(records: pd.DataFrame, folder: Path) -> str:
     if (folder / MASKED).exists():
         with (folder / MASKED).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
+    if (folder / PARTNER).is_dir():
+        digest.update(json.loads((folder / PARTNER / SUMMARY).read_text(encoding="utf-8"))["fingerprint"].encode())
     return digest.hexdigest()

@@ -46,8 +46,8 @@ ROWS = 50_000  # of the table held at once
 
 @dataclass(frozen=True)
 class Rules:
-    """What a corpus takes: its alphabet, the assembly of its coordinates, lengths in letters, both ends included, and how letters are read
-    (see `Spelling`)."""
+    """What a corpus takes: its alphabet, the assembly of its coordinates, lengths in letters, both ends included, how letters are read
+    (see `Spelling`), and whether a record may repeat the letters of another, as one of two inputs may."""
 
     alphabet: Alphabet
     assembly: str = ""
@@ -55,6 +55,7 @@ class Rules:
     max_length: int | None = None
     soft_mask: SoftMask = "ignore"
     gaps: Literal["refuse", "remove"] = "refuse"
+    repeats: Literal["drop", "keep"] = "drop"
 
     @classmethod
     def of(cls, data: Data) -> Rules:
@@ -124,7 +125,7 @@ class Intake:
         unknown = ord(rules.alphabet.unknown)
         if record.letters[0] == unknown and all((record.letters[at : at + BLOCK] == unknown).all() for at in range(0, length, BLOCK)):
             return f"only {rules.alphabet.unknown}"
-        if key in self._labels:
+        if key in self._labels and rules.repeats == "drop":
             return "exact duplicate" if self._labels[key] == record.label else "exact duplicate under another label (the first is kept)"
         return ""
 

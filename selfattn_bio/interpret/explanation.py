@@ -6,8 +6,8 @@ Hides: padding of unequal lengths, and the files of a relevance folder. The publ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,30 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from selfattn_bio.config import TrackPartner
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
 from selfattn_bio.interpret.matching import open_database
-from selfattn_bio.interpret.methods import AttnLRPCopies, Method, Received, Scoring
+from selfattn_bio.interpret.methods import AttnLRPCopies, ByGradient, DeepLiftShap, Method, Received, Scoring
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.readout import AttentionMap, has_attention, read_letters
 from selfattn_bio.interpret.refine import refine_patterns
-from selfattn_bio.interpret.relevance import BATCH, importance
+from selfattn_bio.interpret.relevance import BATCH, importance, paired_batches
 from selfattn_bio.interpret.svg import track_svg
 from selfattn_bio.interpret.targets import Target
-from selfattn_bio.scoring.inputs import read_sequences
-from selfattn_bio.scoring.scorer import Scorer, load_single
-from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.scoring.inputs import read_inputs
+from selfattn_bio.scoring.partners import Partners, read_partners
+from selfattn_bio.scoring.scorer import PairedScorer, Scorer, load_single
+from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
 
 PLACE = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "relevance.npz", "records.parquet", "relevance.json", "maps.npz"
+PARTNER = "partner"  # a relevance folder within that of the first input
 MAP_BINS = 150  # stretches along a map's side, at most
 SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")  # of a model's provenance: whose relevance a folder holds
 SHOWN, SHOWN_LETTERS = 3, 200  # sequences and letters of each that a notebook is shown
@@ -89,6 +93,8 @@ class Explanation:
         What was explained, as text; empty for the one output of positives against negatives.
     maps
         Id of a record -> its attention maps; of the few that were chosen for it, which need not be among those explained.
+    partner
+        Of a model of two inputs the same of the second, row by row; of a track the letters are its levels (`sequence.levels`).
     """
 
     records: pd.DataFrame
@@ -100,6 +106,7 @@ class Explanation:
     method: str = AttnLRPCopies.name
     target: str = ""
     maps: Mapping[str, MappedSequence] = field(default_factory=dict)
+    partner: Explanation | None = None
 
     def __repr__(self) -> str:
         return f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, {self.letters.shape[1]} letters at most"
@@ -109,7 +116,7 @@ class Explanation:
         tracks = "".join(
             f"<div>{escape(name)}{f', letters 1 to {SHOWN_LETTERS} of {len(track)}' * (len(track) > SHOWN_LETTERS)}</div>"
             + track_svg(track[:SHOWN_LETTERS], get_alphabet(self.alphabet).letters, label=f"letter track of {name}")
-            for name, track in ((self.ids[row], self.track(row)) for row in range(min(SHOWN, len(self))))
+            for name, track in ((self.ids[row], self.track(row)) for row in range(0 if self.is_track else min(SHOWN, len(self))))
         )
         method = f"{escape(self.method)}{', a proposal' * self.proposal}"
         return f'<div style="overflow-x:auto"><b>{escape(repr(self))}</b> ({method}){tracks}</div>'
@@ -131,6 +138,11 @@ class Explanation:
     def proposal(self) -> bool:
         """Whether it says where to look only: of a form of attention."""
         return not self.hypothetical.shape[2]
+
+    @property
+    def is_track(self) -> bool:
+        """Whether the letters are levels of a track of numbers."""
+        return self.alphabet == LEVELS.name
 
     @property
     def relevance(self) -> list[NDArray[np.float32]]:
@@ -164,12 +176,14 @@ class Explanation:
         Raises
         ------
         ValueError
-            If the method is a proposal, or the caller cannot read the alphabet (modisco and protein).
+            If the method is a proposal, the letters are levels of a track, or the caller cannot read the alphabet (modisco and protein).
         DatabaseError
             If the database cannot be read.
         """
         if self.proposal:
             raise ValueError(f"motifs must be of a method with scores of letters, got {self.method!r}, which is a proposal")
+        if self.is_track:
+            raise ValueError("motifs must be of letters, got the levels of a track")
         alphabet = get_alphabet(self.alphabet)
         known = open_database(database) if database is not None and alphabet.has_complement else {}
         found = (caller or build_caller(None, alphabet)).call(self.letters, self.hypothetical, alphabet)
@@ -188,13 +202,16 @@ class Explanation:
     def plot(self, row: int = 0) -> Figure:
         """Draw one sequence: each letter as tall as its score, upwards where it speaks for what is explained, in units of the output.
 
-        A letter's score is its hypothetical one: how much higher the logit is for it than for the mean of the letters there. Of a proposal
-        it is the attention.
+        A letter's score is its hypothetical one: how much higher the logit is for it than for the mean of the letters there. Of a track the
+        scores are bars; of a proposal they are the attention.
         """
         track = self.track(row)
         figure = Figure(figsize=(1 + 0.12 * len(track), 1.8), layout="constrained")
         axes = figure.subplots()
-        draw_letters(track, axes, get_alphabet(self.alphabet).letters)
+        if self.is_track:
+            axes.bar(np.arange(len(track)), track.sum(axis=1), width=1)
+        else:
+            draw_letters(track, axes, get_alphabet(self.alphabet).letters)
         axes.set(title=self.ids[row], xlabel="letter of the sequence", ylabel=f"{self.method}, a proposal" if self.proposal else "logits")
         return figure
 
@@ -226,6 +243,8 @@ class Explanation:
             self.records.to_parquet(temporary / RECORDS, index=False)
             about = {"alphabet": self.alphabet, "method": self.method, "target": self.target, **self.source}
             (temporary / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
+            if self.partner:
+                self.partner.save(temporary / PARTNER)
 
     @classmethod
     def load(cls, folder: str | Path) -> Explanation:
@@ -248,6 +267,7 @@ class Explanation:
                     about["method"],
                     about["target"],
                     maps=_read_maps(folder / MAPS),
+                    partner=cls.load(folder / PARTNER) if (folder / PARTNER).is_dir() else None,
                 )
         except FileNotFoundError as error:
             message = f"relevance folder must hold {ARRAYS}, {RECORDS} and {ABOUT}, got no {Path(error.filename).name}"
@@ -263,7 +283,7 @@ class Explanation:
 
 def check_output(folder: str | Path) -> None:
     """Whether a relevance folder may be written there, as `files.check_replaceable`."""
-    check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT, MAPS), ABOUT)
+    check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)
 
 
 def _read_maps(path: Path) -> dict[str, MappedSequence]:
@@ -303,6 +323,7 @@ def explain(
     model: Scorer | str | Path,
     sequences: Sequence[str] | str | Path,
     *,
+    partner: Partners | None = None,
     method: Method | None = None,
     target: Target | None = None,
     say: Callable[[int], None] | None = None,
@@ -317,6 +338,8 @@ def explain(
         A model folder, or what `load` returned of one: of several, explain each of their `members`.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
+    partner
+        Of a model of two inputs the second of each sequence, as of `score_sequences`; its letters are explained too.
     method
         One of `interpret.methods`, such as `Saturation()`; `AttnLRPCopies()` if not given.
     target
@@ -330,13 +353,73 @@ def explain(
         If the file is malformed, a letter is outside the alphabet, or a record is shorter than the model's k.
     ValueError
         If there is no sequence, one of a list is shorter than the model's k, the model is several or lacks the target, the method is
-        none, such as a kind of the run file, or cannot be asked of the model: a form of attention of a network that has none.
+        none, such as a kind of the run file, or cannot be asked of the model: a form of attention of a network that has none; or a
+        partner is missing or too many.
     """
     if method is not None and not isinstance(method, Method):
         raise ValueError(f"method must be one of selfattn_bio.interpret.methods, such as Guided(), got {method!r}")
     scorer = load_single(model)
-    ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
-    return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), method=method or AttnLRPCopies(), target=target or Target(), say=say)
+    inputs = list(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k))
+    ids, partner_of = pd.DataFrame({"id": [each.id for each in inputs]}), read_partners(scorer, partner)
+    asked: dict[str, Any] = {"method": method or AttnLRPCopies(), "target": target or Target(), "say": say}
+    if partner_of:
+        return explain_pairs(scorer, [Pair(each.letters, partner_of(each)) for each in inputs], ids, **asked)
+    return explain_letters(scorer, [each.letters for each in inputs], ids, **asked)
+
+
+def explain_pairs(
+    scorer: Scorer,
+    pairs: Sequence[Pair],
+    records: pd.DataFrame,
+    *,
+    method: Method,
+    target: Target = Target(),  # noqa: B008
+    say: Callable[[int], None] | None = None,
+) -> Explanation:
+    """`explain_letters` of both inputs of a model of two, each with the other held as it is.
+
+    What is explained is the same output at the same place, so that by AttnLRP the relevance of both inputs together is kept. A method by
+    gradient is asked for as many pairs as a backward pass holds, another one pair after the other.
+
+    Raises
+    ------
+    ValueError
+        As `explain_letters`; or if the method reads weights of attention, of which those of two inputs are not kept.
+    """
+    assert isinstance(scorer, PairedScorer)
+    if not isinstance(method, Scoring) or isinstance(method, DeepLiftShap):
+        raise ValueError(f"method must be one that can explain two inputs, got {method.name!r}")
+    if not pairs:
+        raise ValueError("sequences must be at least one, got none")
+    whole, done = isinstance(method, ByGradient), 0
+    parts: list[list[Explanation]] = [[], []]
+    first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
+    # A sequence beside another does not stand where that one does, but a track does.
+    of_partners = records if isinstance(scorer.run.partner, TrackPartner) else records.drop(columns=list(PLACE), errors="ignore")
+    for batch in paired_batches(first, partner) if whole else (slice(i, i + 1) for i in range(len(pairs))):
+        views = (scorer.of_first(partner[batch]), first, records), (scorer.of_partner(first[batch]), partner, of_partners)
+        for found, (view, letters, table) in zip(parts, views, strict=True):
+            found.append(explain_letters(view, letters[batch], table.iloc[batch], method=method, target=target))
+        done += len(first[batch])
+        if say:
+            say(done)
+    return replace(_joined(parts[0]), partner=_joined(parts[1]))
+
+
+def _joined(parts: Sequence[Explanation]) -> Explanation:
+    """Explanations of the same model one below the other."""
+    length = max(part.letters.shape[1] for part in parts)
+
+    def padded(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate([np.pad(each, [(0, 0), (0, length - each.shape[1])] + [(0, 0)] * (each.ndim - 2)) for each in arrays])
+
+    return replace(
+        parts[0],
+        records=pd.concat([part.records for part in parts], ignore_index=True),
+        letters=padded(part.letters for part in parts),
+        hypothetical=padded(part.hypothetical for part in parts),
+        attention=padded(part.attention for part in parts),
+    )
 
 
 def explain_letters(

@@ -28,7 +28,7 @@ from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.model.exits import through_all_layers
 from selfattn_bio.model.heads import ClsHead
 from selfattn_bio.scoring.inputs import read_sequences
-from selfattn_bio.scoring.scorer import Scorer, load_single
+from selfattn_bio.scoring.scorer import Scorer, check_one_input, load_single
 
 T = TypeVar("T")
 EDGE = ["query_start", "query_end", "key_start", "key_end"]
@@ -268,6 +268,7 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
         the network has no attention, as the CNN.
     """
     scorer = load_single(model)
+    check_one_input(scorer, "attention")
     ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
     if not ids:
         raise ValueError("sequences must be at least one, got none")
@@ -275,7 +276,10 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
 
 
 def has_attention(scorer: Scorer) -> bool:
-    """Whether each member has weights of attention to be read; CNNs, mixers other than softmax and members without heads have none."""
+    """Whether each member has weights of attention to be read; CNNs, mixers other than softmax, networks of two inputs and members without
+    heads have none."""
+    if not all(isinstance(member, AttentionBody) for member in scorer.network.members):
+        return False
     of_members = [[module.mixer for module in member.modules() if isinstance(module, SelfAttention)] for member in scorer.network.members]
     return all(mixers and all(isinstance(mixer, Softmax) for mixer in mixers) for mixers in of_members)
 

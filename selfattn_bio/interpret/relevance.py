@@ -34,6 +34,7 @@ from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.encoder import QKVProjection
 from selfattn_bio.model.heads import PoolingProjection
+from selfattn_bio.model.paired import CrossProjection
 from selfattn_bio.model.stem import RecordNorm
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
 from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
@@ -84,8 +85,9 @@ def _constant_length(module: UnitLength, inputs: tuple[Tensor], output: Tensor) 
 
 
 _CONSTANTS: Rules = {nn.LayerNorm: _constant_deviation, RecordNorm: _constant_spread, nn.GELU: _constant_gate, UnitLength: _constant_length}
-ATTNLRP: Rules = {QKVProjection: _share(1 / 4, 1 / 4, 1 / 2), PoolingProjection: _share(1 / 2, 1 / 2), **_CONSTANTS}
-CP_LRP: Rules = {QKVProjection: _share(0.0, 0.0, 1.0), PoolingProjection: _share(0.0, 1.0), **_CONSTANTS}
+_ATTENTION, _WEIGHTS_FIXED = _share(1 / 4, 1 / 4, 1 / 2), _share(0.0, 0.0, 1.0)
+ATTNLRP: Rules = {QKVProjection: _ATTENTION, CrossProjection: _ATTENTION, PoolingProjection: _share(1 / 2, 1 / 2), **_CONSTANTS}
+CP_LRP: Rules = {QKVProjection: _WEIGHTS_FIXED, CrossProjection: _WEIGHTS_FIXED, PoolingProjection: _share(0.0, 1.0), **_CONSTANTS}
 PLAIN: Rules = {}  # the gradient as it is
 
 
@@ -227,6 +229,15 @@ def backward_batches(sequences: Sequence[Letters]) -> Iterator[slice]:
             if end > start and (end + 1 - start) * longest > BATCH_LETTERS:
                 break
             end += 1
+        yield slice(start, end)
+        start = end
+
+
+def paired_batches(first: Sequence[Letters], partner: Sequence[Letters]) -> Iterator[slice]:
+    """`backward_batches` of pairs: a batch of them is one of either input alone, too."""
+    start = 0
+    while start < len(first):
+        end = start + min(next(backward_batches(side[start : start + BATCH])).stop for side in (first, partner))
         yield slice(start, end)
         start = end
 

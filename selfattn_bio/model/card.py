@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.config import ChromosomeSplit, Gates, PrunedGates, RegionSplit, RunFile, read_run_file
+from selfattn_bio.config import ChromosomeSplit, Gates, PrunedGates, RegionSplit, RunFile, TrackPartner, read_run_file
 from selfattn_bio.model.checkpoint import RUN, read_provenance
 
 CARD, HISTORY = "README.md", "history.csv"
@@ -59,7 +59,7 @@ def model_card(
     run, provenance = read_run_file(folder / RUN), read_provenance(folder)
     members = [_members(folder, others)] if others else []
     sections = [_title(run), *members, _training(run, provenance), _figures(run, provenance, valid, test), *_privacy(provenance)]
-    return "\n\n".join([*sections, _use(run), _origin(provenance)]) + "\n"
+    return "\n\n".join([*sections, _use(run), _origin(run, provenance)]) + "\n"
 
 
 def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
@@ -87,6 +87,10 @@ def _words(run: RunFile) -> str:
         mixer = run.model.mixer.kind
         attends = f"pattern {run.model.pattern.kind}" if mixer == "softmax" else f"mixer {mixer}"
         kind = f"self-attention encoder ({layers} of {run.model.embed_dim}, {attends})"
+    elif run.model.kind == "paired":
+        kind = (
+            f"self-attention encoder of each of two inputs, of which the first reads the second ({run.model.cross_layers} cross-attention)"
+        )
     else:
         kind = "convolutional network" if run.model.kind == "cnn" else "dilated convolutional network"
     return f"{members}each a {kind}" if members else kind
@@ -103,7 +107,14 @@ def _pruned(gates: Gates) -> str:
 
 def _letters(run: RunFile) -> str:
     tokens = f"{run.tokens.k}-mers every {run.tokens.stride} letter{'s' * (run.tokens.stride > 1)}"
-    return f"{'DNA' if run.data.alphabet == 'dna' else 'protein'} as {tokens}"
+    first = f"{'DNA' if run.data.alphabet == 'dna' else 'protein'} as {tokens}"
+    match run.partner:
+        case None:
+            return first
+        case TrackPartner(low=low, high=high):
+            return f"{first}, beside a number of each letter from {low:g} to {high:g},"
+        case partner:
+            return f"{first}, beside another sequence of each, {partner.alphabet}, as {partner.k}-mers every {partner.stride},"
 
 
 def _training(run: RunFile, provenance: dict[str, Any]) -> str:
@@ -184,7 +195,7 @@ def _use(run: RunFile) -> str:
     return "## Use and limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def _origin(provenance: dict[str, Any]) -> str:
+def _origin(run: RunFile, provenance: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in provenance.get("versions", {}).items())
     commit = provenance.get("git_commit")
     made = [
@@ -196,7 +207,7 @@ def _origin(provenance: dict[str, Any]) -> str:
         [
             "import selfattn_bio",
             "model = selfattn_bio.load(FOLDER)  # the folder in which this page stands",
-            "selfattn_bio.score_sequences(model, SEQUENCES)",
+            f"selfattn_bio.score_sequences(model, SEQUENCES{', partner=PARTNERS' * (run.partner is not None)})",
         ]
     )
     return f"## How to load it\n\n```python\n{code}\n```\n\n{'; '.join(filter(None, made))}. `run.toml` and `provenance.json` say the rest."

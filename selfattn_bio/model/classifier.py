@@ -17,9 +17,10 @@ from selfattn_bio.model.encoder import Encoder
 from selfattn_bio.model.exits import ConfidenceExits, Readings, build_exits
 from selfattn_bio.model.gates import expected_open
 from selfattn_bio.model.heads import PlaceHead, build_head
+from selfattn_bio.model.paired import FIRST, PARTNER, Graded, PairedBody
 from selfattn_bio.model.stem import build_stem
 from selfattn_bio.sequence.alphabet import get_alphabet
-from selfattn_bio.sequence.kmers import PAD, KmerTokenizer
+from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 
 
 class AttentionBody(nn.Module):
@@ -77,12 +78,14 @@ class Network(nn.Module):
 
     def __init__(self, section: config.Model, vocabulary_size: int, num_outputs: int = 1, kind: str = "binary") -> None:
         super().__init__()
-        bodies: list[AttentionBody | Cnn | Dilated] = []
+        bodies: list[AttentionBody | Cnn | Dilated | PairedBody] = []
         for _ in range(section.members):
             if isinstance(section, config.AttentionModel):
                 bodies.append(AttentionBody(section, num_outputs, kind))
             elif isinstance(section, config.DilatedModel):
                 bodies.append(Dilated(section, num_outputs))
+            elif isinstance(section, config.PairedModel):
+                bodies.append(PairedBody(section, num_outputs, kind))
             else:
                 bodies.append(Cnn(section, num_outputs))
         if isinstance(section, config.AttentionModel) and isinstance(section.gates, config.PrunedGates):
@@ -105,7 +108,11 @@ class Network(nn.Module):
 
         With exits, in training, of each exit of each member.
         """
-        return self._of_members(self.embed(tokens), tokens != PAD)
+        return self._of_members(self.embed(tokens), self.mask_of(tokens))
+
+    def mask_of(self, tokens: Tensor) -> Tensor:
+        """tokens (B, N) int -> (B, N) bool, True = token."""
+        return tokens != PAD
 
     def readings(self, tokens: Tensor) -> Tensor:
         """tokens (B, N) -> (B, M, E, C) what the head of each member says after each of its E blocks; of a network with exits."""
@@ -127,6 +134,29 @@ class Network(nn.Module):
         return 0.0 if share is None else self.gate_penalty * share
 
 
+class PairedNetwork(Network):
+    """A network of two inputs, whose tokens stand side by side as `model.paired` says.
+
+    `classify` takes a mask that says whose each token is: FIRST, PARTNER, or 0 of padding, (B, N) int8.
+    """
+
+    def __init__(self, section: config.PairedModel, first_size: int, partner_size: int, num_outputs: int, kind: str) -> None:
+        super().__init__(section, first_size + partner_size, num_outputs, kind)
+        self.first_size = first_size  # of its vocabulary
+
+    def mask_of(self, tokens: Tensor) -> Tensor:
+        """tokens (B, N) int -> (B, N) int8."""
+        return torch.where(tokens >= self.first_size, PARTNER, torch.where(tokens != PAD, FIRST, 0)).to(torch.int8)
+
+    def of_partner(self, tokens: Tensor) -> Tensor:
+        """Tokens as the partner's tokenizer numbers them -> as they stand in the network."""
+        return torch.where(tokens == PAD, PAD, tokens + self.first_size)
+
+    def joined(self, first: Tensor, partner: Tensor) -> Tensor:
+        """Tokens (B, N1) and (B, N2) of either input, as their tokenizers number them -> (B, N1 + N2)."""
+        return torch.cat((first, self.of_partner(partner)), 1)
+
+
 class SharedByStrands(nn.Module):
     """A k-mer and its reverse complement have one embedding: that of the canonical token."""
 
@@ -143,10 +173,18 @@ class SharedByStrands(nn.Module):
 
 def build_network(run: config.RunFile) -> Network:
     """The network of a run file, freshly initialised from torch's global RNG."""
-    tokenizer = tokenizer_of(run)
-    network = Network(run.model, tokenizer.vocabulary_size, num_outputs(run), run.objective.kind)
+    tokenizer, size = tokenizer_of(run), tokenizer_of(run).vocabulary_size
+    if isinstance(run.model, config.PairedModel):
+        total = size + partner_tokenizer_of(run).vocabulary_size
+        network: Network = PairedNetwork(run.model, size, total - size, num_outputs(run), run.objective.kind)
+    else:
+        total = size
+        network = Network(run.model, size, num_outputs(run), run.objective.kind)
     if run.tokens.canonical:
-        register_parametrization(network.embedding, "weight", SharedByStrands(torch.from_numpy(tokenizer.canonical())))
+        canonical = torch.cat((torch.from_numpy(tokenizer.canonical()), torch.arange(size, total)))
+        register_parametrization(network.embedding, "weight", SharedByStrands(canonical))
+    if isinstance(run.partner, config.TrackPartner):
+        register_parametrization(network.embedding, "weight", Graded(size + len(SPECIAL), total - 1))
     return network
 
 
@@ -164,3 +202,16 @@ def num_outputs(run: config.RunFile) -> int:
 def tokenizer_of(run: config.RunFile) -> KmerTokenizer:
     """The tokenizer that a run file asks for."""
     return KmerTokenizer(get_alphabet(run.data.alphabet), k=run.tokens.k, stride=run.tokens.stride)
+
+
+def partner_tokenizer_of(run: config.RunFile) -> KmerTokenizer:
+    """The tokenizer of the second of two inputs.
+
+    Raises
+    ------
+    ValueError
+        If the run has none.
+    """
+    if run.partner is None:
+        raise ValueError("run must have a section [partner], got none")
+    return KmerTokenizer(get_alphabet(run.partner.alphabet), k=run.partner.k, stride=run.partner.stride)

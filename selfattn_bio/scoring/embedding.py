@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
-from selfattn_bio.scoring.scorer import Models, Scorer, load_single
+from selfattn_bio.scoring.scorer import Models, Scorer, check_one_input, load_single
 from selfattn_bio.scoring.table import chunks
 from selfattn_bio.sequence.kmers import PAD
 
@@ -88,6 +88,7 @@ def embed_batches(
 ) -> Iterator[Embeddings]:
     """What `embed` gives, in parts of some thousand sequences, so that memory does not grow with a file; one part at least."""
     scorer = load_single(model)
+    check_one_input(scorer, "embed")
     if not isinstance(scorer.network.members[0], AttentionBody):
         raise ArgumentError(f"model must have an encoder to embed with, got kind {scorer.run.model.kind!r}")
     for part in chunks(read_inputs(scorer.spelling, sequences, scorer.tokenizer.k, genome)):

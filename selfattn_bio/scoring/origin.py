@@ -16,7 +16,7 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.lineage import SEEN
-from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, load
+from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_input, load
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ def origin_of(model: Model) -> Origin:
     if isinstance(model, Origin):
         return model
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
+    check_one_input(scorer, "a genome's scores")
     folder = scorer.members[0].folder
     if scorer.run.objective.kind != "binary" or not scorer.alphabet.has_complement:
         message = f"a genome's scores must be of an objective 'binary' on dna, got {scorer.run.objective.kind!r} on {scorer.alphabet.name}"

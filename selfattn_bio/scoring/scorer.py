@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -19,9 +19,11 @@ from torch.nn.functional import pad, softplus
 
 from selfattn_bio.config import PER_PLACE, PER_TOKEN, BinsObjective, RunFile
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
 from selfattn_bio.model.checkpoint import CALIBRATION, load_model
-from selfattn_bio.model.classifier import Network, num_outputs, tokenizer_of
+from selfattn_bio.model.classifier import Network, PairedNetwork, num_outputs, partner_tokenizer_of, tokenizer_of
+from selfattn_bio.model.paired import OneInput
 from selfattn_bio.scoring.reference import Reference, load_reference
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
@@ -88,9 +90,22 @@ class Scorer:
         """ASCII letters (B, L), padded with 0 -> token ids (B, N) int64 on the device."""
         return torch.from_numpy(self.tokenizer.encode(self.alphabet.codes(letters)).astype(np.int64)).to(self.device)
 
-    def tokens_of(self, letters: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        """ASCII arrays of any length -> token ids (B, N) int64 on the device, padded with 0."""
-        return self.tokens(pad_letters(list(letters)))
+    def tokens_of(self, letters: Sequence[Any]) -> torch.Tensor:
+        """ASCII arrays of any length, what follows a 0 being padding -> token ids (B, N) int64 on the device, padded with 0."""
+        return self.tokens(pad_letters([row[: np.count_nonzero(row)] for row in letters]))
+
+    def lengths(self, letters: Any) -> NDArray[np.int64]:
+        """Letters of each sequence, (n,).
+
+        Raises
+        ------
+        ValueError
+            If one is shorter than the model's k.
+        """
+        lengths = np.array([np.count_nonzero(row) for row in letters], dtype=np.int64)
+        if len(lengths) and lengths.min() < self.tokenizer.k:
+            raise ValueError(f"sequences must be at least k = {self.tokenizer.k} letters long, got {lengths.min()}")
+        return lengths
 
     def batches(
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None
@@ -104,9 +119,7 @@ class Scorer:
         """
         if batch_size is not None and batch_size < 1:
             raise ArgumentError(f"batch_size must be positive, got {batch_size}")
-        lengths = np.array([np.count_nonzero(row) for row in letters])
-        if len(lengths) and lengths.min() < self.tokenizer.k:
-            raise ValueError(f"sequences must be at least k = {self.tokenizer.k} letters long, got {lengths.min()}")
+        lengths = self.lengths(letters)
         order = np.argsort(-lengths, kind="stable")
         start = 0
         while start < len(order):
@@ -134,8 +147,7 @@ class Scorer:
         outputs = np.empty((len(letters), num_outputs(self.run)))
         with torch.inference_mode():
             for rows in self.batches(letters, batch_size):
-                tokens = self.tokens_of([letters[i][: np.count_nonzero(letters[i])] for i in rows])
-                outputs[rows] = self.network(tokens).mean(1).double().cpu().numpy()
+                outputs[rows] = self.network(self.tokens_of([letters[i] for i in rows])).mean(1).double().cpu().numpy()
         return outputs
 
     def token_outputs(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[NDArray[np.float64]]:
@@ -219,6 +231,102 @@ class Scorer:
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities of label 1."""
         return expit(logits / self.temperature)
+
+
+@dataclass(frozen=True)
+class PairedScorer(Scorer):
+    """A model of two inputs: where one of one input is asked with letters, it is asked with a `Pair` of each record.
+
+    What asks it otherwise is refused. `of_first` and `of_partner` are the same model with one of its inputs held fixed, as a `Scorer` of
+    the other: that is how methods of interpretation, which know one input, explain both.
+    """
+
+    @property
+    def partner_tokenizer(self) -> KmerTokenizer:
+        """Of the second input."""
+        return partner_tokenizer_of(self.run)
+
+    @property
+    def partner_spelling(self) -> Spelling:
+        """How the letters of the second input are read."""
+        return Spelling(self.partner_tokenizer.alphabet)
+
+    def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
+        """Refused.
+
+        Raises
+        ------
+        ArgumentError
+            Always: its letters are those of one input.
+        """
+        raise ArgumentError("model of two inputs must be asked with pairs of sequences, got one of each: " + TAKE_TWO)
+
+    def tokens_of(self, letters: Sequence[Any]) -> torch.Tensor:
+        """Pairs of ASCII arrays of any lengths -> token ids (B, N1 + N2), as `model.paired` says."""
+        network = self.network
+        assert isinstance(network, PairedNetwork)
+        first, partner = _sides(letters)
+        return network.joined(super().tokens(pad_letters(first)), self._encoded_partners(partner))
+
+    def lengths(self, letters: Any) -> NDArray[np.int64]:
+        """Letters of both inputs of each pair, (n,); errors as of `Scorer.lengths`."""
+        first, partner = _sides(letters)
+        lengths, k = np.array([len(row) for row in partner], dtype=np.int64), self.partner_tokenizer.k
+        if len(lengths) and lengths.min() < k:
+            raise ValueError(f"partners must be at least k = {k} letters long, got {lengths.min()}")
+        return super().lengths(first) + lengths
+
+    def of_first(self, partners: Sequence[NDArray[np.uint8]]) -> Scorer:
+        """The model as one of the first input: each row of what it is asked has the partner of that row, or all have the only one."""
+        network = self.network
+        assert isinstance(network, PairedNetwork)
+        return self._of_one(self.tokenizer, OneInput(network, network.of_partner(self._encoded_partners(list(partners))), partner=False))
+
+    def of_partner(self, first: Sequence[NDArray[np.uint8]]) -> Scorer:
+        """The model as one of the second input, as `of_first`."""
+        return self._of_one(self.partner_tokenizer, OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True))
+
+    def _of_one(self, tokenizer: KmerTokenizer, network: OneInput) -> Scorer:
+        return Scorer(self.run, tokenizer, network.eval(), self.temperature, self.threshold, self.slope)  # type: ignore[arg-type]
+
+    def _encoded_partners(self, letters: list[NDArray[np.uint8]]) -> torch.Tensor:
+        """ASCII arrays -> token ids (B, N2), as the partner's tokenizer numbers them."""
+        tokenizer = self.partner_tokenizer
+        return torch.from_numpy(tokenizer.encode(tokenizer.alphabet.codes(pad_letters(letters))).astype(np.int64)).to(self.device)
+
+
+TAKE_TWO = "score, evaluate and explain are what takes two"
+
+
+def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """The first and the second inputs.
+
+    Raises
+    ------
+    ArgumentError
+        If one is no pair.
+    """
+    if any(not isinstance(pair, Pair) for pair in pairs):
+        raise ArgumentError("model of two inputs must be asked with pairs of sequences, got one of each: " + TAKE_TWO)
+    return [pair.first for pair in pairs], [pair.partner for pair in pairs]
+
+
+def scorer_of(run: RunFile, network: Network, **more: Any) -> Scorer:
+    """The scorer of a network, of two inputs or one; `more` are the other attributes of `Scorer`."""
+    kind = PairedScorer if isinstance(network, PairedNetwork) else Scorer
+    return kind(run, tokenizer_of(run), network, **more)
+
+
+def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
+    """Refuse a model of two inputs where one is asked for.
+
+    Raises
+    ------
+    ArgumentError
+        If it is one.
+    """
+    if any(isinstance(member, PairedScorer) for member in scorer.members):
+        raise ArgumentError(f"{what} must be asked of a model of one input, got one of two (kind 'paired'): {TAKE_TWO}")
 
 
 def rates_of_bins(outputs: torch.Tensor, places: int, bins: int) -> torch.Tensor:
@@ -330,6 +438,9 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
         own, wanted = (f"{one.alphabet.name}, {one.run.objective!r}" for one in (member, first))
         message = f"models that are averaged must have the alphabet and objective of the first ({wanted}), got {own}"
         raise ModelFolderError(message, place=str(folder))
+    if member.run.partner != first.run.partner:
+        message = f"models that are averaged must have the second input of the first ({first.run.partner!r}), got {member.run.partner!r}"
+        raise ModelFolderError(message, place=str(folder))
     if member.spelling != first.spelling:
         own, wanted = (f"soft_mask {one.spelling.soft_mask!r}, gaps {one.spelling.gaps!r}" for one in (member, first))
         message = f"models that are averaged must read letters as the first ({wanted}), got {own}"
@@ -340,10 +451,9 @@ def _load_one(path: str | Path) -> Scorer:
     folder = folder_of(path)
     run, network, provenance = load_model(folder)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    tokenizer = tokenizer_of(run)
     calibration = {name: provenance["calibration"][name] for name in CALIBRATION}
-    reference = load_reference(folder, tokenizer.alphabet, provenance["weights_sha256"])
-    return Scorer(run, tokenizer, network.eval(), **calibration, reference=reference, folder=folder)
+    reference = load_reference(folder, tokenizer_of(run).alphabet, provenance["weights_sha256"])
+    return scorer_of(run, network.eval(), **calibration, reference=reference, folder=folder)
 
 
 def folder_of(path: str | Path) -> Path:

@@ -26,14 +26,16 @@ from selfattn_bio.config import (
     RegressionObjective,
     SeveralObjective,
 )
+from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.evaluation.conformal import CONFORMAL, half_widths, names_of, sets_of
 from selfattn_bio.evaluation.measures import predictions_of
 from selfattn_bio.evaluation.points import chance
 from selfattn_bio.evaluation.summary import spread
 from selfattn_bio.scoring.inputs import PLACE, Input, Inputs, read_inputs
+from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.reference import LIKE
-from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, load
+from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_input, load
 from selfattn_bio.scoring.tiling import Tiling
 
 CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # of a table of `score_batches`
@@ -48,6 +50,7 @@ def score_sequences(
     coverage: float | None = None,
     batch_size: int | None = None,
     genome: str | Path | None = None,
+    partner: Partners | None = None,
 ) -> pd.DataFrame:
     """Score sequences with a model of any objective that says something of a sequence or its letters.
 
@@ -74,6 +77,9 @@ def score_sequences(
         Sequences in one pass of the network, at most; as many as 32,768 letters hold if not given.
     genome
         FASTA that intervals are of, plain or bgzip; letters of a minus strand are its reverse complement.
+    partner
+        Of a model of two inputs the second of each sequence: sequences as above, joined by their ids (of strings, by their order); of a
+        track arrays of numbers in order, ids and arrays as a dict, or the path of a file as [partner] names one. All of it is held at once.
 
     Returns
     -------
@@ -101,9 +107,10 @@ def score_sequences(
         As of `load`.
     ValueError
         If one of a list is so, a string is given alone and names no file, `rc` is asked of an alphabet without complement or of labels a
-        letter, or `coverage` is not in (0, 1), is asked of both strands (valid was scored on one), or of a model that has none.
+        letter, a model of two inputs lacks the partner of a sequence, one of one input is given some, or `coverage` is not in (0, 1), is
+        asked of both strands (valid was scored on one), or of a model that has none.
     """
-    asked = {"rc": rc, "calibrated": calibrated, "coverage": coverage, "batch_size": batch_size, "genome": genome}
+    asked = {"rc": rc, "calibrated": calibrated, "coverage": coverage, "batch_size": batch_size, "genome": genome, "partner": partner}
     return pd.concat(score_batches(model, sequences, **asked), ignore_index=True)  # type: ignore[arg-type]
 
 
@@ -116,6 +123,7 @@ def score_batches(
     coverage: float | None = None,
     batch_size: int | None = None,
     genome: str | Path | None = None,
+    partner: Partners | None = None,
 ) -> Iterator[pd.DataFrame]:
     """The table of `score_sequences` in parts of some thousand rows, as they are scored: memory does not grow with a file.
 
@@ -125,13 +133,14 @@ def score_batches(
     scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
     scoring.check()
     inputs = read_inputs(scorer.spelling, sequences, max(map(_shortest, scorer.members)), genome)
+    partner_of = read_partners(scorer.members[0], partner)
     told = False
     for part in chunks(inputs):
         ids, letters = [each.id for each in part], [each.letters for each in part]
         if not told and (text := scoring.in_tiles(ids, letters)):
             print(f"score: {text}", file=sys.stderr, flush=True)
             told = True
-        table = scoring.table(ids, letters)
+        table = scoring.table(ids, letters, [Pair(each.letters, partner_of(each)) for each in part] if partner_of else letters)
         if genome is not None and not isinstance(scorer.run.objective, BinsObjective):  # a row a bin has its own start and end
             places = pd.DataFrame([each.place for each in part], columns=PLACE)
             table = pd.concat([table[["id"]], places, table.drop(columns="id")], axis=1)
@@ -167,6 +176,8 @@ class Scoring:
         objective = self.scorer.run.objective
         if objective.kind in ("masked", "causal"):
             raise ArgumentError(f"objective must be one that says something of a sequence, got {objective.kind!r}")
+        if self.rc:
+            check_one_input(self.scorer, "rc")
         if self.rc and not self.scorer.alphabet.has_complement:
             raise ArgumentError(f"rc must be false for letters without a complement, got true for {self.scorer.alphabet.name}")
         if self.rc and isinstance(objective, LabelsObjective):
@@ -184,8 +195,8 @@ class Scoring:
         if not all(member.reference for member in self.scorer.members):
             raise ArgumentError("coverage must be asked of model folders that hold reference.safetensors, got one without: train it again")
 
-    def table(self, ids: list[str], letters: Sequence[NDArray[np.uint8]]) -> pd.DataFrame:
-        """The rows of these sequences."""
+    def table(self, ids: list[str], letters: Sequence[NDArray[np.uint8]], inputs: Sequence[Any]) -> pd.DataFrame:
+        """The rows of these sequences; `inputs` are what the model reads of them, the letters or pairs."""
         objective = self.scorer.run.objective
         if isinstance(objective, BinsObjective):
             return _bins_said(ids, self.tiling.read(letters, self.log_rates), objective.bin, self.unlike(letters))
@@ -193,7 +204,7 @@ class Scoring:
             texts = self.tiling.read(letters, self.labels)
             columns: dict[str, Any] = {"predicted": [text.tobytes().decode() for text in texts]}
         else:
-            outputs = np.stack([self.outputs(member, letters) for member in self.scorer.members])  # (M, n, C)
+            outputs = np.stack([self.outputs(member, inputs) for member in self.scorer.members])  # (M, n, C)
             columns = self.said(objective, outputs)
         return pd.DataFrame({"id": ids, **columns, **self.unlike(letters)})
 
@@ -223,7 +234,7 @@ class Scoring:
         of_members = [member.token_outputs(letters, self.batch_size) for member in self.scorer.members]
         return [classes[predictions_of(objective, np.mean(rows, axis=0)).argmax(-1)] for rows in zip(*of_members, strict=True)]
 
-    def outputs(self, member: Scorer, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def outputs(self, member: Scorer, letters: Sequence[Any]) -> NDArray[np.float64]:
         """(n, C) outputs, or the mean of both strands'."""
         outputs = member.outputs(letters, self.batch_size)
         if self.rc:

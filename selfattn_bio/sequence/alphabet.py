@@ -22,7 +22,7 @@ class Alphabet:
     Parameters
     ----------
     name
-        "dna" or "protein".
+        "dna", "protein" or "levels".
     letters
         The unambiguous letters; the code of a letter is its index here.
     unknown
@@ -135,6 +135,8 @@ def printable(byte: int) -> str:
 DNA = Alphabet("dna", "ACGT", "N", "RYSWKMBDHVN", synonyms=(("U", "T"),), complements="TGCAYRSWMKVHDBN")
 # B = D or N, Z = E or Q, J = I or L, X = any; U (selenocysteine) and O (pyrrolysine) are letters, but too rare to learn from.
 PROTEIN = Alphabet("protein", "ACDEFGHIKLMNPQRSTVWY", "X", "BZJXUO")
+# Numbers of a track as one byte each: from the lowest level ! to the highest }, and ~ where there is no number (`sequence.levels`).
+LEVELS = Alphabet("levels", "".join(map(chr, range(ord("!"), ord("~")))), "~", "~")
 
 
 def get_alphabet(name: str) -> Alphabet:
@@ -143,9 +145,9 @@ def get_alphabet(name: str) -> Alphabet:
     Raises
     ------
     ValueError
-        If `name` is neither "dna" nor "protein".
+        If `name` is none of "dna", "protein" and "levels".
     """
-    for alphabet in (DNA, PROTEIN):
+    for alphabet in (DNA, PROTEIN, LEVELS):
         if alphabet.name == name:
             return alphabet
     raise ValueError(f"alphabet must be dna or protein, got {name!r}")

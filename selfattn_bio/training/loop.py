@@ -39,11 +39,11 @@ from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
 from selfattn_bio.model.card import CARD, HISTORY, best_figures, write_card
 from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, save_model
-from selfattn_bio.model.classifier import AttentionBody, Network, build_network, tokenizer_of
+from selfattn_bio.model.classifier import AttentionBody, Network, build_network
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
 from selfattn_bio.scoring.reference import REFERENCE, Reference
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import scorer_of
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import Balance
@@ -205,7 +205,7 @@ class Trainer:
         self.network = fabric.setup_module(self.bare)
         optimizer = build_optimizer(self.bare, run.training, lambda name: layer_of(name, self.num_layers) if run.transfer else 0)
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
-        self.scorer = Scorer(self.run, tokenizer_of(self.run), self.average)
+        self.scorer = scorer_of(self.run, self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
         self.balance = Balance(run.training.balance, corpus, sides) if run.training.balance else None
         if self.balance:
@@ -260,10 +260,10 @@ class Trainer:
         batches, counts = [], np.zeros(3)  # of what is wanted, of letters, of tokens
         for epoch, rows in parts:
             mine, share = _share(rows, self.fabric)
-            letters, targets = self.stream.examples(epoch, mine)
-            batch = self.objective.batch(self.scorer.tokens(letters), targets)
+            inputs, targets = self.stream.examples(epoch, mine)
+            batch = self.objective.batch(self.scorer.tokens_of(inputs), targets)
             batches.append((batch, share))
-            counts += share * np.array([batch.size, np.count_nonzero(letters), int((batch.tokens != PAD).sum())])
+            counts += share * np.array([batch.size, self.scorer.lengths(inputs).sum(), int((batch.tokens != PAD).sum())])
         size, letters_seen, tokens_seen = self._sum_of_all(counts)
         size = max(size, 1.0)  # a batch of records without targets moves nothing
         loss = 0.0
@@ -403,7 +403,7 @@ class Trainer:
     def outputs_of(self, side: Side) -> NDArray[np.float64]:
         """(n, C) outputs of a side; each process scores its part."""
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
-        part = self._unless_stopped(lambda: self.scorer.outputs([self.corpus.letters(int(row)) for row in side.rows[mine]]))
+        part = self._unless_stopped(lambda: self.scorer.outputs([self.stream.inputs.of(int(row)) for row in side.rows[mine]]))
         outputs = np.zeros((len(side.rows), part.shape[1]))
         outputs[mine] = part
         return self._sum_of_all(outputs)

@@ -19,7 +19,7 @@ import numpy as np
 from selfattn_bio import config
 from selfattn_bio.data.batches import BatchOrder, Windows
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.errors import TrainingError
+from selfattn_bio.errors import RunFileError, TrainingError
 from selfattn_bio.scoring.scorer import BATCH_LETTERS
 from selfattn_bio.sequence.splits import split_by_region
 from selfattn_bio.training.probe import Probe, grows_squared, measure
@@ -256,6 +256,8 @@ def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: C
     SelfAttnBioError
         What the training itself would raise at its start.
     """
+    if isinstance(run.model, config.PairedModel):
+        raise RunFileError("plan must be asked of a model of one input, got one of two (kind 'paired'): their lengths are not known here")
     run = as_measured(run)
     size, scored = (lengths.longest, run.training.batch_size), lengths.scored
     probe = measure(run, size, lengths.spread, threads=threads, seconds=seconds, scored=scored, corpus=lengths.corpus, prepare=prepare)

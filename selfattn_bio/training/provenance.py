@@ -25,6 +25,7 @@ def provenance_of(run: RunFile, corpus: Corpus, split_sha256: str, *, device: st
     return {
         "data": corpus.summary["sources"],
         "targets": corpus.summary.get("targets"),
+        **({"partners": corpus.partner.summary["sources"]} if corpus.partner else {}),
         "corpus_fingerprint": corpus.fingerprint,
         "split_sha256": split_sha256,
         "seed": run.training.seed,
@@ -42,6 +43,8 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     """SHA-256 of all that the weights of a step depend on."""
     parts = [run.data.alphabet, run.training.model_dump_json(exclude={"tensorboard"})]
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
+    if run.partner:
+        parts.append(run.partner.model_dump_json())
     if run.transfer:
         parts += [run.transfer.model_dump_json(), str(read_provenance(run.transfer.folder)["weights_sha256"])]
     if run.privacy:

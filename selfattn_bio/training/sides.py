@@ -9,14 +9,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.config import BinsObjective, RunFile
-from selfattn_bio.data.batches import Augmentation, BatchOrder, Letters, View, Windows, pad_letters
+from selfattn_bio.data.batches import Augmentation, BatchOrder, View, Windows
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.measures import check_known, fitted, objects, targets_of
@@ -97,6 +99,7 @@ class Stream:
     def __init__(self, run: RunFile, corpus: Corpus, side: Side, order: BatchOrder | PoissonOrder | None = None) -> None:
         training = run.training
         self.corpus, self.side, self.accumulate = corpus, side, training.accumulate
+        self.inputs = inputs_of(run, corpus)
         self.windows = Windows(corpus.records["length"].to_numpy()[side.rows], training.window)
         self.order = order or BatchOrder(self.windows.drawn(), training.batch_size, training.seed)
         multiple = run.objective.bin if isinstance(run.objective, BinsObjective) else 0
@@ -132,15 +135,15 @@ class Stream:
             found += [f"{ids.iloc[record]}:{view.first}-{view.last}" for record, (_, view) in places]
         return found
 
-    def examples(self, epoch: int, windows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray]:
-        """Padded letters (B, L) and targets (B, ...) of windows of the side."""
+    def examples(self, epoch: int, windows: NDArray[np.int64]) -> tuple[list[Any], NDArray]:
+        """What a model reads of windows of the side, B, and their targets (B, ...)."""
         views = self._views(epoch, windows)
         targets = self.side.targets[self.windows.records(windows)[0]]
         if self.move_points:
             targets = objects([points.seen(*view) for points, (_, view) in zip(targets, views, strict=True)])
-        return pad_letters([letters for letters, _ in views]), targets
+        return [seen for seen, _ in views], targets
 
-    def _views(self, epoch: int, windows: NDArray[np.int64]) -> list[tuple[Letters, View]]:
+    def _views(self, epoch: int, windows: NDArray[np.int64]) -> list[tuple[Any, View]]:
         records, numbers = self.windows.records(windows)
         each = zip(self.side.rows[records].tolist(), numbers.tolist(), strict=True)
-        return [self.augmentation.view(self.corpus, record, epoch, number) for record, number in each]
+        return [self.inputs.seen(self.augmentation, record, epoch, number) for record, number in each]

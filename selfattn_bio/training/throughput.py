@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio.model.encoder import SelfAttention
+from selfattn_bio.model.paired import CrossBlock
 
 BACKWARD = 3  # forward and backward take three times the forward: a product a gradient of two
 PROBE = {"cpu": 512, "cuda": 8192}  # rows and columns of the matrices
@@ -33,6 +34,8 @@ class FlopCounter:
                 module.register_forward_hook(self._convolution)
             elif isinstance(module, SelfAttention):
                 module.register_forward_hook(self._attention)
+            elif isinstance(module, CrossBlock):
+                module.register_forward_hook(self._cross)
 
     def _linear(self, module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self._add(module, output.numel() * module.in_features)
@@ -43,6 +46,9 @@ class FlopCounter:
     def _attention(self, module: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         batch, length = output.shape[:2]
         self._add(module, batch * module.out.in_features * 2 * module.mixer.num_pairs(length))  # queries with keys, weights with values
+
+    def _cross(self, module: CrossBlock, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self._add(module, 2 * output.numel() * inputs[1].shape[1])
 
     def _add(self, module: nn.Module, products: int) -> None:
         if module.training:

@@ -166,7 +166,7 @@ def test_byte_order_mark_is_read(tmp_path):
             '[split]\nvalid = ["a"]',
             "task.toml:4: split.kind must be one of 'chromosome', 'region', 'group', 'species', 'random', 'cluster', got nothing",
         ),
-        ("[model]\nembed_dim = 8", "task.toml:4: model.kind must be one of 'attention', 'cnn', 'dilated', got nothing"),
+        ("[model]\nembed_dim = 8", "task.toml:4: model.kind must be one of 'attention', 'cnn', 'dilated', 'paired', got nothing"),
         (
             '[model]\nkind = "attention"\nstem = { pool = 2 }',
             "task.toml:6: model.stem.kind must be one of 'none', 'conv', 'tower', got nothing",

@@ -9,7 +9,7 @@ rule ingest:
         "results/{task}/benchmarks/ingest.tsv"
     params:
         run_file=run_file,
-        sections=sections("data"),
+        sections=sections("data", "partner"),
     message:
         "Reading the sequences of {wildcards.task}"
     shell:

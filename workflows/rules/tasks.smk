@@ -37,13 +37,15 @@ def run_of(task: str) -> RunFile:
 
 def results_of(task: str, wildcards=None) -> list[str]:
     """What a task is done with: report and notebooks of positives against negatives, of DNA also which motifs are read together; report of
-    bins; else metrics; of all the audit.
+    bins; else metrics; of all the audit. Of two inputs, of whose motifs there is no evidence yet, metrics and relevance.
     """
-    match run_of(task).objective.kind:
+    match "two inputs" if run_of(task).partner else run_of(task).objective.kind:
         case "binary":
             return [f"results/{task}/report.html", *(f"results/{task}/{name}.ipynb" for name in NOTEBOOKS)]
         case "bins":
             return [f"results/{task}/report.html", f"results/{task}/audit.json"]
+        case "two inputs" if run_of(task).objective.kind == "binary":
+            return [f"results/{task}/{result}" for result in ("metrics.json", "audit.json", "relevance")]
         case _:
             return [f"results/{task}/metrics.json", f"results/{task}/audit.json"]
 
@@ -126,8 +128,9 @@ def model_of(parent: str, folder: Path, wildcards) -> str:
 
 
 def data_files(wildcards) -> list[str]:
-    """The files of [data] of a task. Checked here: Snakemake would go on from an old corpus in silence if one were gone."""
-    return existing("[data]", run_of(wildcards.task).data.inputs, wildcards)
+    """The files of [data] and [partner] of a task. Checked here: Snakemake would go on from an old corpus in silence if one were gone."""
+    run = run_of(wildcards.task)
+    return [*existing("[data]", run.data.inputs, wildcards), *existing("[partner]", run.partner.inputs if run.partner else [], wildcards)]
 
 
 def points_file(wildcards) -> list[str]:

@@ -14,7 +14,7 @@ from selfattn_bio import config
 from selfattn_bio.interpret.methods.attention import GradientRollout, Received, Rollout, ValueRollout
 from selfattn_bio.interpret.methods.base import Method, Proposal, Scoring
 from selfattn_bio.interpret.methods.deepliftshap import DeepLiftShap
-from selfattn_bio.interpret.methods.gradients import CPLRP, AttnLRP, AttnLRPCopies, Gradient, IntegratedGradients
+from selfattn_bio.interpret.methods.gradients import CPLRP, AttnLRP, AttnLRPCopies, ByGradient, Gradient, IntegratedGradients
 from selfattn_bio.interpret.methods.mutagenesis import Blocks, Guided, Saturation
 
 _CLASSES = (
@@ -35,6 +35,7 @@ __all__ = [
     "AttnLRP",
     "AttnLRPCopies",
     "Blocks",
+    "ByGradient",
     "DeepLiftShap",
     "Gradient",
     "GradientRollout",

@@ -33,7 +33,11 @@ from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.scorer import Scorer
 
 
-class _OneBackward(Scoring):
+class ByGradient(Scoring):
+    """A method whose passes are of the sequences as they come, each in its row."""
+
+
+class _OneBackward(ByGradient):
     """One backward pass under rules."""
 
     rules: ClassVar[Rules]
@@ -56,7 +60,7 @@ class AttnLRP(_OneBackward):
 
 
 @dataclass(frozen=True)
-class AttnLRPCopies(Scoring):
+class AttnLRPCopies(ByGradient):
     """The mean of AttnLRP over copies with some letters replaced, of both strands.
 
     One pass is a line through one point, and jumps with the maxima of the stem and the gates of the network; what a motif means stays where
@@ -132,7 +136,7 @@ class Gradient(_OneBackward):
 
 
 @dataclass(frozen=True)
-class IntegratedGradients(Scoring):
+class IntegratedGradients(ByGradient):
     """The mean gradient on the way from the mean of all k-mers to the sequence.
 
     The scores of the letters that stand there add up to what the output is beside that of the mean k-mer everywhere (but for the error of

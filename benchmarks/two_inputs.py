@@ -1,0 +1,189 @@
+"""Three planted tasks that only a pair of inputs solves: both, either alone, and whether relevance names what was planted in each.
+
+Two sequences of DNA, DNA with a protein, DNA with a track of numbers: 3,000 records, one network of 32 dimensions a task, and the same with
+the other input of another record. Prints test AUROC, the AUPR of relevance by AttnLRP for the planted letters beside their share, and CPU
+seconds. Run: `python benchmarks/two_inputs.py`; about three minutes of one core. The run file of each is printed by `--show KIND`. The
+tests import the tasks from here.
+"""
+
+import argparse
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+import selfattn_bio
+from selfattn_bio.cli.main import main as command
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import inputs_of
+from selfattn_bio.interpret.methods import AttnLRP
+from selfattn_bio.scoring.scorer import load
+
+DNA_MOTIFS, DOMAINS = ("TGACTCAT", "CACGTGGC"), ("HWKCNR", "FYEDQM")
+RUN = """
+[data]
+positives = "positives.fa"
+negatives = "negatives.fa"
+
+[partner]
+{partner}
+
+[tokens]
+k = 1
+
+[model]
+kind = "paired"
+members = 1
+{more}
+
+[model.encoder]
+embed_dim = 32
+num_layers = 1
+num_heads = 2
+feedforward_dim = 64
+dropout = 0.1
+head = {{ kind = "pooling", parts = 1 }}
+
+[training]
+max_steps = {steps}
+warmup_steps = 30
+evaluate_every = 50
+label_smoothing = 0.0
+
+[evaluation]
+bootstraps = 50
+
+[interpret]
+max_sequences = 64
+method = {{ kind = "attnlrp" }}
+"""
+
+
+def planted(rng, length, motif, alphabet="ACGT"):
+    """Random letters with a motif somewhere, or without one; where it begins."""
+    letters, at = rng.choice(list(alphabet), length), int(rng.integers(0, length - len(motif or "") + 1))
+    letters[at : at + len(motif or "")] = list(motif or "")
+    return "".join(letters), at
+
+
+def two_sequences(rng, label):
+    """Label 1 where both hold their motif, or neither does."""
+    first = bool(rng.integers(2))
+    partner = first == bool(label)
+    (one, at), (other, there) = planted(rng, 40, DNA_MOTIFS[0] if first else None), planted(rng, 32, DNA_MOTIFS[1] if partner else None)
+    return one, other, (at, 8) if first else None, (there, 8) if partner else None
+
+
+def dna_and_protein(rng, label):
+    """Each of two domains binds one of two motifs: label 1 where the protein's domain binds the motif that the DNA holds."""
+    motif = int(rng.integers(2))
+    domain = motif if label else 1 - motif
+    one, at = planted(rng, 40, DNA_MOTIFS[motif])
+    other, there = planted(rng, 30, DOMAINS[domain], "ACDEFGHIKLMNPQRSTVWY")
+    return one, other, (at, 8), (there, 6)
+
+
+def dna_and_track(rng, label):
+    """A motif and 16 letters with high numbers: label 1 where the motif lies among them."""
+    one, at = planted(rng, 64, DNA_MOTIFS[0])
+    starts = np.arange(49)
+    inside, apart = (starts <= at) & (at + 8 <= starts + 16), (at + 8 <= starts) | (starts + 16 <= at)
+    there = int(rng.choice(starts[inside if label else apart]))
+    numbers = rng.normal(0, 0.15, 64)
+    numbers[there : there + 16] += 1
+    return one, numbers, (at, 8), (there, 16)
+
+
+PARTNERS = {
+    two_sequences: ('kind = "sequence"\nfiles = "partners.fa"\nk = 1', ""),
+    dna_and_protein: ('kind = "sequence"\nalphabet = "protein"\nfiles = "partners.fa"\nk = 1', ""),
+    dna_and_track: ('kind = "track"\npath = "partners.npz"\nlow = -0.5\nhigh = 1.5', 'cross_position = { kind = "t5" }'),
+}
+
+
+def write_pairs(folder: Path, kind, number: int, steps: int):
+    """run.toml and the files of both inputs; of each record its label, both inputs, and where something was planted (start, letters)."""
+    rng = np.random.default_rng(0)
+    records = {f"r{i}": (i % 2, *kind(rng, i % 2)) for i in range(number)}
+    for label, name in ((1, "positives"), (0, "negatives")):
+        (folder / f"{name}.fa").write_text("".join(f">{key}\n{of[1]}\n" for key, of in records.items() if of[0] == label))
+    turned = list(records)[::-1]  # partners may come in any order
+    if kind is dna_and_track:
+        np.savez(folder / "partners.npz", **{key: records[key][2] for key in turned})
+    else:
+        (folder / "partners.fa").write_text("".join(f">{key}\n{records[key][2]}\n" for key in turned))
+    partner, more = PARTNERS[kind]
+    (folder / "run.toml").write_text(RUN.format(partner=partner, more=more, steps=steps))
+    return records
+
+
+def found_letters(explanation, planted):
+    """AUPR of the relevance of letters for those that were planted, and their share; records without any are left out."""
+    truth, said = [], []
+    for row, place in zip(explanation.relevance, planted, strict=True):
+        if place is not None:
+            of_row = np.zeros(len(row))
+            of_row[place[0] : place[0] + place[1]] = 1
+            truth.append(of_row)
+            said.append(row / row.max())
+    return average_precision_score(np.concatenate(truth), np.concatenate(said)), np.concatenate(truth).mean()
+
+
+def quietly(*words):
+    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+        if command(list(words)):
+            raise SystemExit(f"{words[0]} failed")
+
+
+def judged(kind):
+    """One line of the table, in a folder of its own."""
+    records = write_pairs(Path(), kind, 3000, 200)
+    shared = ("--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv")
+    quietly("ingest", *shared[:2], "--output", "corpus")
+    quietly("split", *shared[:4], "--output", "split.tsv")
+    split, corpus = pd.read_csv("split.tsv", sep="\t"), Corpus.open("corpus")
+    test = np.flatnonzero(split["split"] == "test")
+    labels = corpus.records["label"].iloc[test].to_numpy(dtype=int)
+    aurocs, start = [], time.process_time()
+    for name, variant in (("model", ()), *((name, ("--variant", name)) for name in ("first_alone", "partner_alone"))):
+        quietly("train", *shared, *variant, "--threads", "1", "--output", name)
+        if name == "model":
+            seconds = time.process_time() - start
+        scorer = load(f"{name}/")
+        inputs = inputs_of(scorer.run, corpus)
+        aurocs.append(roc_auc_score(labels, scorer.logits([inputs.of(int(row)) for row in test])))
+    chosen = [split["id"][row] for row, label in zip(test, labels, strict=True) if label and records[split["id"][row]][3]][:64]
+    pairs = [records[name][1:3] for name in chosen]
+    explanation = selfattn_bio.explain("model/", [one for one, _ in pairs], partner=[other for _, other in pairs], method=AttnLRP())
+    found = [found_letters(of, [records[name][at] for name in chosen]) for of, at in ((explanation, 3), (explanation.partner, 4))]
+    told = "  ".join(f"{auroc:.3f}" for auroc in aurocs)
+    shares = "  ".join(f"{aupr:.3f} ({share:.2f})" for aupr, share in found)
+    print(f"{kind.__name__:16}  {told}  {shares}  {seconds:5.1f}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = {kind.__name__: kind for kind in PARTNERS}
+    parser.add_argument("--show", choices=kinds, help="print the run file of a task, and train nothing")
+    show = parser.parse_args().show
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        if show:
+            write_pairs(Path(), kinds[show], 2, 200)
+            read_run_file("run.toml")
+            print(Path("run.toml").read_text())
+            return
+        print("test AUROC: both, first alone, partner alone; AUPR (share planted) in first, in partner; CPU s to train")
+        for name, kind in kinds.items():
+            Path(name).mkdir()
+            with contextlib.chdir(name):
+                judged(kind)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Cross-attention: the places of one input read those of another, which has a length and a mask of its own.
+
+Hides: which kernel runs. `model.paired` calls it; the encoders of both inputs go through `attend`, which is of one sequence with itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from selfattn_bio.attention.positions import NoPosition
+from selfattn_bio.attention.reference import reference_attention
+
+
+def cross_attention(q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    """The weighted mean of the values of one input for each query of another.
+
+    Parameters
+    ----------
+    q
+        (B, H, L, Dh), not yet rotated.
+    k, v
+        (B, G, M, Dh) of the other input, H a multiple of G.
+    position
+        What the distance from place i of the queries' input to place j of the other, j - i, does to the scores: `NoPosition`, `T5Bias`,
+        `Alibi` or `Rotary`.
+    mask
+        (B, M) bool, True = token of the other input, False = padding, which nothing reads; None if there is none.
+    dropout
+        Share of the weights set to 0; 0 outside training.
+
+    Returns
+    -------
+    (B, H, L, Dh); 0 in a row whose other input is padding throughout.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or the position has keys or values of its own.
+
+    References
+    ----------
+    Vaswani et al. 2017, section 3.2.3; checked against the softmax written out (tests/oracle/test_cross.py).
+    """
+    batch, heads, length, head_dim = q.shape
+    if k.shape != v.shape or (k.shape[0], k.shape[3]) != (batch, head_dim) or heads % k.shape[1]:
+        shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+        raise ValueError(f"k and v must be (B, G, M, Dh) of q, H a multiple of G, got {shapes}")
+    if mask is not None and (mask.shape != (batch, k.shape[2]) or mask.dtype != torch.bool):
+        raise ValueError(f"mask must be bool (B, M) = {(batch, k.shape[2])}, got {mask.dtype} {tuple(mask.shape)}")
+    if k.shape[1] != heads:
+        k, v = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (k, v))
+    terms = position.terms(q, max(length, k.shape[2]) - 1)
+    if terms.keys is not None or terms.values is not None:
+        raise ValueError(f"position must be without keys of its own across two inputs, got {type(position).__name__}")
+    q, k = position.rotate(q, q)[0], position.rotate(k, k)[1]  # each by the places of its own input
+    allowed = None if mask is None else mask[:, None, None, :]
+    if terms.bias is not None:
+        return reference_attention(q, k, v, terms=terms, allowed=allowed, dropout=dropout)
+    out = scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
+    return out if mask is None else out.masked_fill(~mask.any(1)[:, None, None, None], 0.0)

@@ -1,0 +1,111 @@
+"""What a model reads of each record of a corpus: its letters, or of a model of two inputs a `Pair`.
+
+Hides: which of two inputs is taken from another record, where one is to be judged alone. Training, evaluation and `explain` ask it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from selfattn_bio.config import PairedModel, RunFile, TrackPartner
+from selfattn_bio.data.batches import Augmentation, Letters, View
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import CorpusError
+
+
+class Pair(NamedTuple):
+    """Both inputs of a record: ASCII letters (L,) and those of its partner (M,)."""
+
+    first: Letters
+    partner: Letters
+
+
+class Inputs(Protocol):
+    """What a model reads of a corpus."""
+
+    def of(self, record: int) -> Any:
+        """Of a record, its row: letters (L,) or a `Pair`."""
+
+    def seen(self, augmentation: Augmentation, record: int, epoch: int, number: int) -> tuple[Any, View]:
+        """As an epoch shows it, and which letters of the first input these are."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """The letters of the records."""
+
+    corpus: Corpus
+
+    def of(self, record: int) -> Letters:
+        """See `Inputs`."""
+        return self.corpus.letters(record)
+
+    def seen(self, augmentation: Augmentation, record: int, epoch: int, number: int) -> tuple[Letters, View]:
+        """See `Inputs`."""
+        return augmentation.view(self.corpus, record, epoch, number)
+
+
+class Pairs:
+    """The letters of the records and of their partners; with [training] `pairs` other than given those of one input are another record's.
+
+    Whose they are then depends on the seed alone. In training a track is moved as its letters are; the sequence of a partner stays as it
+    is.
+    """
+
+    def __init__(self, corpus: Corpus, run: RunFile) -> None:
+        _check(corpus, run)
+        self.corpus, self.is_track = corpus, isinstance(run.partner, TrackPartner)
+        self._first = self._partner = np.arange(len(corpus))
+        drawn = np.random.default_rng((run.training.seed, len(corpus))).permutation(len(corpus))
+        match run.training.pairs:
+            case "first_alone":
+                self._partner = drawn
+            case "partner_alone":
+                self._first = drawn
+
+    def of(self, record: int) -> Pair:
+        """See `Inputs`."""
+        return Pair(self.corpus.letters(int(self._first[record])), self.corpus.partner_letters(int(self._partner[record])))
+
+    def seen(self, augmentation: Augmentation, record: int, epoch: int, number: int) -> tuple[Pair, View]:
+        """See `Inputs`."""
+        whole, partner = self.of(record)
+        first, view = augmentation.view(self.corpus, int(self._first[record]), epoch, number)
+        if self.is_track and len(partner) == len(whole):
+            partner = partner[view.first : view.last]
+        return Pair(first, partner), view
+
+
+def inputs_of(run: RunFile, corpus: Corpus) -> Inputs:
+    """What the model of a run reads.
+
+    Raises
+    ------
+    CorpusError
+        If it is one of two inputs, and the corpus holds no partners or others than the run file names.
+    """
+    return Pairs(corpus, run) if isinstance(run.model, PairedModel) else Alone(corpus)
+
+
+def _check(corpus: Corpus, run: RunFile) -> None:
+    place, cure = str(corpus.path), "Run selfattn-bio ingest again with this run file"
+    if corpus.partner is None:
+        raise CorpusError("corpus must hold partners, as [partner] of the run file says, got none", place=place, cure=cure)
+    assert run.partner is not None  # or the run file was refused
+    there: dict[str, Any] = {"alphabet": corpus.partner.alphabet.name}
+    wanted: dict[str, Any] = {"alphabet": run.partner.alphabet}
+    if isinstance(run.partner, TrackPartner):
+        of_track = corpus.partner.summary["sources"][0]
+        there |= {end: of_track.get(end) for end in ("low", "high")}
+        wanted |= {"low": run.partner.low, "high": run.partner.high}
+    for what, value in wanted.items():
+        if there[what] != value:
+            raise CorpusError(f"partners must have {what} {value} as the run file says, got {there[what]}", place=place, cure=cure)
+    lengths = corpus.partner.records["length"]
+    if lengths.min() < run.partner.k:
+        short = corpus.partner.records["id"].iloc[int(lengths.argmin())]
+        message = f"partners must be at least partner.k = {run.partner.k} letters long, got {lengths.min()} in {short!r}"
+        raise CorpusError(message, place=place, cure="Lower partner.k, or ingest again")

@@ -1,0 +1,160 @@
+"""The second of two inputs: where the partner of each record comes from, a sequence or a track of numbers.
+
+Hides: which files [partner] names, and how numbers become levels. `build_corpus` asks it for the sources of the corpus beside the first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from selfattn_bio.config import Data, Partner, SequencePartner, TrackPartner
+from selfattn_bio.data.intake import Rules
+from selfattn_bio.errors import IntervalError
+from selfattn_bio.files import sha256_of
+from selfattn_bio.sequence.alphabet import get_alphabet
+from selfattn_bio.sequence.levels import NUM_LEVELS, Scale
+from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.records import Notes, Record
+from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.sequence.tracks import read_track
+
+
+@dataclass(frozen=True)
+class Partners:
+    """What [partner] of a run file names, beside its [data]."""
+
+    section: Partner
+    data: Data
+
+    @property
+    def rules(self) -> Rules:
+        """What the corpus of partners takes; several records may have the same one."""
+        return Rules(get_alphabet(self.section.alphabet), self.data.assembly, min_length=self.section.k, repeats="keep")
+
+    def sources(self, records: pd.DataFrame) -> list[SequencesOf | TrackOf]:
+        """The partners of these records of the first corpus."""
+        match self.section:
+            case TrackPartner() as section:
+                return [TrackOf(section, records)]
+            case SequencePartner(files=None) as section:
+                columns = {str(name): column for name, column in self.data.columns.items()} | {"sequence": section.column}
+                files = [SequenceFile(Path(path), None, Fields(columns=columns)) for path, _ in self.data.files]
+            case SequencePartner(files=paths):
+                files = [SequenceFile(Path(path)) for path in paths or ()]
+        wanted = set(records["id"])
+        return [SequencesOf(file, wanted) for file in files]
+
+
+@dataclass
+class SequencesOf:
+    """The records of a file that are partners of some ids; others are counted."""
+
+    file: SequenceFile
+    wanted: set[str]
+    said: Counter[str] = field(default_factory=Counter)
+
+    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+        """The letters alone; see `data.sources.Source`."""
+        self.said.clear()
+        for record in self.file.records(spelling, notes):
+            if record.id in self.wanted:
+                yield Record(record.id, record.letters)
+            else:
+                self.said["partners of no record that is kept were left out"] += 1
+
+    def about(self) -> dict[str, Any]:
+        """Path, hash and what was left out."""
+        return self.file.about() | {"said": dict(self.said)}
+
+
+@dataclass
+class TrackOf:
+    """The numbers of a track along some records, as levels."""
+
+    section: TrackPartner
+    of: pd.DataFrame
+    said: Counter[str] = field(default_factory=Counter)
+
+    def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
+        """A record for each of the first corpus that the track knows, with a level for each letter; see `data.sources.Source`.
+
+        Raises
+        ------
+        IntervalError
+            If the file is missing or malformed, or an array is not of the length of its record.
+        """
+        self.said.clear()
+        scale, numbers_of = Scale(self.section.low, self.section.high), open_numbers(self.section.path)
+        for row in self.of.itertuples():
+            numbers = numbers_of(row)
+            if numbers is None:
+                continue
+            if numbers.shape != (row.length,):
+                message = f"numbers of {row.id!r} must be one a letter ({row.length},), got {numbers.shape}"
+                raise IntervalError(message, place=self.section.path)
+            known = numbers[~np.isnan(numbers)]
+            self.said["letters without a number"] += len(numbers) - len(known)
+            self.said[f"numbers beyond {scale.low:g} to {scale.high:g}, read as the end"] += int(
+                ((known < scale.low) | (known > scale.high)).sum()
+            )
+            notes.claim(str(row.id), self.section.path, 0)
+            yield Record(str(row.id), scale.letters(numbers))
+
+    def about(self) -> dict[str, Any]:
+        """Path, hash, scale, and what was met."""
+        of_scale = {"low": self.section.low, "high": self.section.high, "levels": NUM_LEVELS}
+        said = {what: count for what, count in self.said.items() if count}
+        return {"path": self.section.path, "sha256": sha256_of(self.section.path)} | of_scale | {"said": said}
+
+
+def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
+    """What gives the numbers of a record (id, chrom, start, end, strand, length) on its strand, None where the file does not know it.
+
+    Raises
+    ------
+    IntervalError
+        If the file is missing or malformed.
+    """
+    if path.lower().endswith(".npz"):
+        arrays = read_numbers(path)
+        return lambda row: arrays.get(row.id)
+    track = read_track(path)
+
+    def along(row: Any) -> NDArray[np.float64] | None:
+        has_place = not pd.isna(row.start)
+        chrom, start = (row.chrom, int(row.start)) if has_place else (row.id, 0)
+        if chrom not in track.names:
+            return None
+        found = track.values(chrom, start, start + row.length).astype(np.float64)
+        return found[::-1] if has_place and row.strand == "-" else found
+
+    return along
+
+
+def read_numbers(path: str | Path) -> dict[str, NDArray[np.float64]]:
+    """The arrays of numbers of an .npz file by their ids.
+
+    Raises
+    ------
+    IntervalError
+        If it is missing, damaged, or an array is not one row of numbers.
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise IntervalError(f"track must be a whole .npz file of numbers, got {error}", place=str(path)) from error
+    for name, array in found.items():
+        if array.ndim != 1 or array.dtype.kind not in "fiub":
+            raise IntervalError(f"array {name!r} must be one row of numbers, got {array.dtype} {array.shape}", place=str(path))
+    return {name: array.astype(np.float64) for name, array in found.items()}

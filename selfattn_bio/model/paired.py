@@ -1,0 +1,161 @@
+"""The network of two inputs: an encoder for each, and blocks by which the places of the first read those of its partner.
+
+Hides: how tokens of both stand in one tensor. `build_network` builds one; training and scoring see `Network`, interpretation `OneInput`.
+
+Tokens of two inputs are (B, N), those of the first, padded, before those of the partner, padded; the partner's ids stand above the first's
+vocabulary, so that one table embeds both, and 0 is padding of either.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfattn_bio import config
+from selfattn_bio.attention.cross import cross_attention
+from selfattn_bio.attention.dropout import Dropout
+from selfattn_bio.attention.packing import split_heads
+from selfattn_bio.attention.positions import build_position
+from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.model.heads import build_head
+from selfattn_bio.model.stem import build_stem
+from selfattn_bio.sequence.kmers import PAD
+
+FIRST, PARTNER = 1, 2  # whose a token is, where the mask of a single input says that there is one
+
+
+class CrossProjection(nn.Module):
+    """Queries of the first input, keys and values of its partner; a module of its own, as `QKVProjection` is."""
+
+    def __init__(self, section: config.AttentionModel, partner_dim: int) -> None:
+        super().__init__()
+        self.head_dim, self.num_heads = section.embed_dim // section.num_heads, section.num_heads
+        self.num_kv_heads = section.num_kv_heads or section.num_heads
+        self.query = nn.Linear(section.embed_dim, section.embed_dim)
+        self.key_value = nn.Linear(partner_dim, 2 * self.num_kv_heads * self.head_dim)
+
+    def forward(self, x: Tensor, partner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, L, D), partner (B, M, D2) -> q (B, H, L, Dh), k and v (B, G, M, Dh)."""
+        (q,) = split_heads(self.query(x), (self.num_heads,), self.head_dim)
+        k, v = split_heads(self.key_value(partner), (self.num_kv_heads, self.num_kv_heads), self.head_dim)
+        return q, k, v
+
+
+class CrossBlock(nn.Module):
+    """x + cross-attention(norm(x), partner), then x + feed-forward(norm(x))."""
+
+    def __init__(self, section: config.AttentionModel, partner_dim: int, position: config.Position) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(section.embed_dim)
+        self.project = CrossProjection(section, partner_dim)
+        self.position = build_position(position, section.num_heads, section.embed_dim // section.num_heads)
+        self.out = nn.Linear(section.embed_dim, section.embed_dim)
+        self.feedforward_norm = nn.LayerNorm(section.embed_dim)
+        self.feedforward = nn.Sequential(
+            nn.Linear(section.embed_dim, section.feedforward_dim),
+            nn.GELU(),
+            Dropout(section.dropout),
+            nn.Linear(section.feedforward_dim, section.embed_dim),
+        )
+        self.dropout, self.share = Dropout(section.dropout), section.dropout
+
+    def forward(self, x: Tensor, partner: Tensor, partner_mask: Tensor) -> Tensor:
+        """x (B, L, D), partner (B, M, D2) after its own norm, partner_mask (B, M) -> (B, L, D)."""
+        q, k, v = self.project(self.attention_norm(x), partner)
+        share = self.share if self.training else 0.0
+        y = cross_attention(q, k, v, position=self.position, mask=partner_mask, dropout=share)  # (B, H, L, Dh)
+        x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+
+
+class PairedBody(nn.Module):
+    """Stem and encoder of each input, cross-attention from the first to its partner, head on the places of the first."""
+
+    def __init__(self, section: config.PairedModel, num_outputs: int, kind: str) -> None:
+        super().__init__()
+        first, partner = section.encoder, section.of_partner
+        self.stem = build_stem(first.stem, first.embed_dim, first.dropout)
+        self.encoder = Encoder(first)
+        self.partner_stem = build_stem(partner.stem, partner.embed_dim, partner.dropout)
+        self.partner_encoder = Encoder(partner)
+        self.cross = nn.ModuleList(CrossBlock(first, partner.embed_dim, section.cross_position) for _ in range(section.cross_layers))
+        self.norm = nn.LayerNorm(first.embed_dim)
+        self.head = build_head(first, num_outputs, kind)
+        self.token_dim = self.stem.token_dim
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (B, N, token_dim) of both inputs, mask (B, N) int8, FIRST, PARTNER or 0 of padding -> (B, C)."""
+        start = int((mask == PARTNER).any(0).to(torch.int8).argmax())  # the partner's tokens
+        partner, partner_mask = self.partner_stem(x[:, start:], mask[:, start:] == PARTNER)
+        partner = self.partner_encoder(partner, partner_mask)  # (B, M, D2)
+        x, own_mask = self.head.add_prefix(*self.stem(x[:, :start], mask[:, :start] == FIRST))
+        x = self.encoder(x, own_mask)  # (B, L, D)
+        for block in self.cross:
+            x = block(x, partner, partner_mask)
+        return self.head(self.norm(x), own_mask)
+
+
+class Graded(nn.Module):
+    """Levels of a track are numbers: each one's embedding lies on the line from that of the lowest to that of the highest."""
+
+    def __init__(self, lowest: int, highest: int) -> None:
+        super().__init__()
+        self.lowest, self.highest = lowest, highest
+
+    def forward(self, table: Tensor) -> Tensor:
+        """(V, D) -> (V, D)."""
+        at = torch.linspace(0, 1, self.highest - self.lowest + 1, device=table.device, dtype=table.dtype)[:, None]
+        levels = table[self.lowest] * (1 - at) + table[self.highest] * at
+        return torch.cat((table[: self.lowest], levels, table[self.highest + 1 :]))
+
+
+class OneInput(nn.Module):
+    """A network of two inputs with one of them held fixed: a network of the other alone, which a method can explain as any.
+
+    Parameters
+    ----------
+    network
+        The `PairedNetwork`.
+    held
+        (B, N') tokens of the input that is fixed, with the ids of the network; or (1, N') for all.
+    partner
+        Whether the other, which is asked for, is the partner.
+    """
+
+    network: Any
+
+    def __init__(self, network: nn.Module, held: Tensor, *, partner: bool) -> None:
+        super().__init__()
+        self.network, self.held, self.partner = network, held, partner
+
+    @property
+    def members(self) -> nn.ModuleList:
+        """Those of the network."""
+        return self.network.members
+
+    @property
+    def embedding(self) -> nn.Module:
+        """Of both inputs."""
+        return self.network.embedding
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens (B, N) int of this input, as its own tokenizer numbers them -> (B, N, token_dim)."""
+        return self.network.embed(self.network.of_partner(tokens) if self.partner else tokens)
+
+    def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """embeddings (B, N, token_dim), mask (B, N) bool -> (B, C), the mean over the members."""
+        return self._of_members(embeddings, mask).mean(1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (B, N) int, padded with 0 -> (B, M, C), of each member."""
+        return self._of_members(self.embed(tokens), tokens != PAD)
+
+    def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        if len(self.held) not in (1, len(embeddings)):
+            raise ValueError(f"the input that is held must be one for all or one a row ({len(embeddings)}), got {len(self.held)}")
+        held = self.held.expand(len(embeddings), -1)
+        parts = [(embeddings, mask * (PARTNER if self.partner else FIRST)), (self.network.embed(held), self.network.mask_of(held))]
+        x, masks = zip(*(parts[::-1] if self.partner else parts), strict=True)
+        return self.network._of_members(torch.cat(x, 1), torch.cat([each.to(torch.int8) for each in masks], 1))

@@ -1,0 +1,78 @@
+"""The second input of sequences that are scored or explained: what may be passed, and how it is joined to the first.
+
+Hides: files and lists of sequences, files and arrays of numbers, their order and their ids. `score_sequences` and `explain` ask it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.config import TrackPartner
+from selfattn_bio.data.partner import open_numbers
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.scoring.inputs import Input, Inputs, read_inputs
+from selfattn_bio.scoring.scorer import PairedScorer, Scorer
+from selfattn_bio.sequence.levels import Scale
+
+Letters = NDArray[np.uint8]
+Partners = Inputs | Sequence[Any] | Mapping[str, Any]  # sequences; or arrays of numbers, in order or by id
+
+
+def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input], Letters] | None:
+    """What gives the partner of a sequence, as the ASCII letters that the model reads; None for a model of one input.
+
+    Raises
+    ------
+    ArgumentError
+        If a model of two inputs is given none, or one of one input some. What is returned raises it of a sequence without a partner, and
+        of numbers that are not one a letter.
+    SequenceFileError, IntervalError
+        If a file is missing or malformed.
+    """
+    if not isinstance(scorer, PairedScorer):
+        if partner is not None:
+            raise ArgumentError("partner must go with a model of two inputs (kind 'paired'), got one of one input")
+        return None
+    if partner is None:
+        raise ArgumentError("partner must be given, the second input of this model, got none")
+    section = scorer.run.partner
+    if isinstance(section, TrackPartner):
+        find, scale = _numbers(partner), Scale(section.low, section.high)
+
+        def level(each: Input) -> Letters:
+            numbers = find(each)
+            if numbers is None or numbers.shape != (len(each.letters),):
+                got = "none" if numbers is None else f"{numbers.shape}"
+                raise ArgumentError(f"partner of {each.id!r} must be a number a letter ({len(each.letters)},), got {got}")
+            return scale.letters(numbers)
+
+        return level
+    k = scorer.partner_tokenizer.k
+    known = {each.id: each.letters for each in read_inputs(scorer.partner_spelling, partner, k)}  # type: ignore[arg-type]
+
+    def sequence(each: Input) -> Letters:
+        if each.id not in known:
+            raise ArgumentError(f"partner must be given for each sequence, got none of id {each.id!r}")
+        return known[each.id]
+
+    return sequence
+
+
+def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]:
+    """What gives the numbers of a sequence."""
+    if isinstance(partner, str | Path):
+        of_file = open_numbers(str(partner))
+
+        def along(each: Input) -> NDArray[np.float64] | None:
+            chrom, start, _, strand, _ = each.place or (None, None, None, None, None)
+            return of_file(SimpleNamespace(id=each.id, chrom=chrom, start=start, strand=strand, length=len(each.letters)))
+
+        return along
+    given = partner if isinstance(partner, Mapping) else {str(number): row for number, row in enumerate(partner)}
+    return lambda each: np.asarray(given[each.id], dtype=np.float64) if each.id in given else None

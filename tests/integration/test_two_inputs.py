@@ -1,0 +1,232 @@
+"""Two inputs from run file to explanation: tasks that either input alone cannot solve are solved by both, and what was planted in either is
+found; every command that takes one input refuses such a model by name."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import selfattn_bio
+from selfattn_bio import config
+from selfattn_bio.cli.main import main
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import ArgumentError, ModelFolderError
+from selfattn_bio.interpret.callers import Clusters
+from selfattn_bio.interpret.explanation import Explanation
+from selfattn_bio.interpret.methods import CPLRP, METHODS, AttnLRP, AttnLRPCopies, Blocks, Guided, IntegratedGradients, Saturation
+from selfattn_bio.scoring.scorer import load
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+two_inputs = importlib.import_module("two_inputs")
+sys.path.pop(0)
+
+SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
+
+
+def prepared(folder, kind, number=3000, steps=150):
+    """A task with corpus and split; the planted records."""
+    records = two_inputs.write_pairs(folder, kind, number, steps)
+    assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
+    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    return records
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """Two sequences of DNA, the model and each input alone."""
+    folder = tmp_path_factory.mktemp("pairs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        records = prepared(folder, two_inputs.two_sequences)
+        train = ["train", *SHARED, "--threads", "1"]
+        assert main([*train, "--output", "model"]) == 0
+        for variant in ("first_alone", "partner_alone"):
+            assert main([*train, "--variant", variant, "--output", variant]) == 0
+        variants = [word for name in ("first_alone", "partner_alone") for word in ("--variant", f"{name}={name}")]
+        assert main(["evaluate", *SHARED, "--model", "model", *variants, "--output", "."]) == 0
+        assert main(["explain", *SHARED, "--model", "model", "--output", "relevance"]) == 0
+    return folder, records
+
+
+@pytest.fixture
+def here(task, monkeypatch):
+    monkeypatch.chdir(task[0])
+    return task[1]
+
+
+def test_both_tell_and_either_alone_is_at_chance(here):
+    test = json.loads(Path("metrics.json").read_text())["test"]
+    assert test["model"]["auroc"]["value"] > 0.9
+    alone = test["baselines"]
+    assert {"first_alone", "partner_alone", "kmer6_logistic", "partner_kmer6_logistic"} <= set(alone)
+    for name, entry in alone.items():
+        assert 0.4 < entry["auroc"]["value"] < 0.6, name
+
+
+def test_explain_writes_what_was_planted_in_both(here):
+    explanation = Explanation.load("relevance")
+    assert explanation.partner.ids == explanation.ids
+    assert explanation.partner.sequences == [here[name][2] for name in explanation.ids]
+    for found, place in ((explanation, 3), (explanation.partner, 4)):
+        aupr, share = two_inputs.found_letters(found, [here[name][place] for name in found.ids])
+        assert share < 0.3
+        assert aupr > 0.7
+
+
+def test_motifs_of_either_input_are_those_that_were_planted(here):
+    both = [of for of in here.values() if of[3] and of[4]][:200]
+    explanation = selfattn_bio.explain("model/", [of[1] for of in both], partner=[of[2] for of in both], method=AttnLRP())
+    for found, planted in zip((explanation, explanation.partner), two_inputs.DNA_MOTIFS, strict=True):
+        consensus = found.motifs(database=None, caller=Clusters(), say=lambda _: None).table["consensus"].tolist()
+        assert any(planted[1:7] in each or planted[1:7] in turned(each) for each in consensus), (planted, consensus)
+
+
+def turned(text):
+    return text[::-1].translate(str.maketrans("ACGT", "TGCA"))
+
+
+def test_scores_are_those_of_evaluate_in_any_order(here):
+    assert (
+        main(["score", "--model", "model", "--fasta", "positives.fa", "negatives.fa", "--partner", "partners.fa", "--output", "s.tsv"]) == 0
+    )
+    scored = pd.read_csv("s.tsv", sep="\t").set_index("id")
+    told = pd.read_csv("predictions/test.tsv", sep="\t").set_index("id")
+    assert scored.loc[told.index, "logit"].to_numpy() == pytest.approx(told["model_logit"].to_numpy(), abs=1e-4)
+    names = list(told.index[:5])
+    pairs = [here[name][1:3] for name in names]
+    table = selfattn_bio.score_sequences("model/", [first for first, _ in pairs], partner=[partner for _, partner in pairs])
+    assert table["logit"].to_numpy() == pytest.approx(scored.loc[names, "logit"].to_numpy(), abs=1e-4)
+    both = selfattn_bio.score_sequences(["model/", "model/"], [pairs[0][0]], partner=[pairs[0][1]])
+    assert both["spread"].iloc[0] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "method", [CPLRP(), AttnLRPCopies(copies=2), IntegratedGradients(steps=3), Guided(), Saturation(), Blocks(draws=1)]
+)
+def test_methods_of_one_input_explain_both(here, method):
+    names = ["r0", "r1", "r2"]
+    first, partner = ([here[name][i] for name in names] for i in (1, 2))
+    explanation = selfattn_bio.explain("model/", first, partner=partner, method=method)
+    for found, texts in ((explanation, first), (explanation.partner, partner)):
+        assert [row.shape for row in found.relevance] == [(len(text),) for text in texts]
+        assert all(row.any() for row in found.relevance)
+
+
+def test_a_saved_explanation_is_the_same(here, tmp_path):
+    explanation = Explanation.load("relevance")
+    explanation.save(tmp_path / "again")
+    again = Explanation.load(tmp_path / "again")
+    np.testing.assert_array_equal(again.partner.hypothetical, explanation.partner.hypothetical)
+
+
+@pytest.mark.parametrize("name", ["received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap"])
+def test_methods_that_read_weights_are_refused_by_name(here, name):
+    with pytest.raises(ValueError, match=f"method must be one that can explain two inputs, got '{name}'"):
+        selfattn_bio.explain("model/", ["ACGTACGTAC"], partner=["ACGTACGTAC"], method=METHODS[name]())
+
+
+TAKES_ONE = "must be asked of a model of one input, got one of two"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["scan", "--genome", "positives.fa", "--output", "x"],
+        ["variants", "--genome", "positives.fa", "--vcf", "x.vcf", "--output", "x"],
+        ["embed", "--fasta", "positives.fa", "--output", "x.parquet"],
+        ["contacts", "--fasta", "positives.fa", "--output", "x"],
+        ["motifs", *SHARED, "--relevance", "relevance", "--output", "x"],
+        ["interactions", *SHARED, "--motifs", "x.meme", "--output", "x.tsv"],
+        ["score", "--fasta", "positives.fa", "--partner", "partners.fa", "--rc", "--output", "x.tsv"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_commands_of_one_input_refuse(here, capsys, command):
+    assert main([*command[:1], "--model", "model", *command[1:]]) == 1
+    assert TAKES_ONE in capsys.readouterr().err
+
+
+def test_plan_refuses(here, capsys):
+    assert main(["plan", "--run-file", "run.toml", "--corpus", "corpus"]) == 1
+    assert "plan must be asked of a model of one input" in capsys.readouterr().err
+
+
+def test_what_is_asked_wrongly(here):
+    with pytest.raises(ArgumentError, match="partner must be given, the second input of this model, got none"):
+        selfattn_bio.score_sequences("model/", ["ACGTACGTAC"])
+    with pytest.raises(ArgumentError, match="partner must be given for each sequence, got none of id '1'"):
+        selfattn_bio.score_sequences("model/", ["ACGTACGTAC"] * 2, partner=["ACGTACGTAC"])
+    with pytest.raises(ArgumentError, match=r"partner must go with a model of two inputs \(kind 'paired'\)"):
+        selfattn_bio.score_sequences("promoter", ["ACGTACGTAC" * 30], partner=["ACGTACGTAC"])
+    with pytest.raises(ArgumentError, match="model of two inputs must be asked with pairs of sequences, got one of each"):
+        load("model/").logits([np.frombuffer(b"ACGTACGTAC", np.uint8)])
+    with pytest.raises(ArgumentError, match="attention " + re.escape(TAKES_ONE)):
+        selfattn_bio.read_attention("model/", ["ACGTACGTAC"])
+    with pytest.raises(ModelFolderError):
+        load(["model/", "promoter"])
+
+
+def test_a_training_goes_on_from_its_checkpoint(here, tmp_path):
+    """Bit for bit: stopped after a checkpoint and started again, the losses are those of a training that was not."""
+    run = Path("run.toml").read_text().replace("max_steps = 150", "max_steps = 8\ncheckpoint_every = 4")
+    run = run.replace("evaluate_every = 50", "evaluate_every = 4")
+    (tmp_path / "run.toml").write_text(run)
+    train = ["train", "--run-file", str(tmp_path / "run.toml"), *SHARED[2:], "--threads", "1", "--output"]
+    assert main([*train, str(tmp_path / "whole")]) == 0
+
+    from selfattn_bio.training.loop import Trainer
+
+    with pytest.MonkeyPatch.context() as patch:
+        take = Trainer.take_step
+
+        def stopping(self):
+            if self.progress.step == 6:
+                raise KeyboardInterrupt
+            take(self)
+
+        patch.setattr(Trainer, "take_step", stopping)
+        assert main([*train, str(tmp_path / "parts")]) == 130
+    assert main([*train, str(tmp_path / "parts")]) == 0
+    assert (tmp_path / "parts/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", [two_inputs.dna_and_protein, two_inputs.dna_and_track])
+def test_a_protein_or_a_track_as_partner(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    records = prepared(tmp_path, kind, steps=200)
+    assert main(["train", *SHARED, "--threads", "1", "--output", "model"]) == 0
+    split = pd.read_csv("split.tsv", sep="\t")
+    names = split["id"][split["split"] == "test"].tolist()
+    labels = np.array([records[name][0] for name in names])
+    first, partner = ([records[name][i] for name in names] for i in (1, 2))
+    logits = selfattn_bio.score_sequences("model/", first, partner=partner)["logit"]
+    assert roc_auc_score(labels, logits) > 0.9
+    others = partner[1:] + partner[:1]
+    assert 0.4 < roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=others)["logit"]) < 0.6
+    positives = np.flatnonzero(labels)[:64]
+    explanation = selfattn_bio.explain("model/", [first[i] for i in positives], partner=[partner[i] for i in positives])
+    if kind is two_inputs.dna_and_track:
+        assert len(explanation.partner.plot(0).axes[0].patches) == 64  # a bar a number
+        assert "<svg" not in explanation.partner._repr_html_()
+        with pytest.raises(ValueError, match="motifs must be of letters, got the levels of a track"):
+            explanation.partner.motifs()
+    for found, place in ((explanation, 3), (explanation.partner, 4)):
+        aupr, share = two_inputs.found_letters(found, [records[names[i]][place] for i in positives])
+        assert aupr > share + 0.3, (kind.__name__, place)
+
+
+def test_a_model_folder_says_what_both_inputs_are(here):
+    run = config.read_run_file("model/run.toml")
+    assert (run.model.kind, run.partner.kind) == ("paired", "sequence")
+    card = Path("model/README.md").read_text()
+    assert "of each of two inputs" in card
+    assert "partner=PARTNERS" in card
+    provenance = json.loads(Path("model/provenance.json").read_text())
+    assert [source["path"] for source in provenance["partners"]] == ["partners.fa"]
+    assert Corpus.open("corpus").fingerprint == provenance["corpus_fingerprint"]

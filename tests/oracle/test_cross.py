@@ -1,0 +1,171 @@
+"""Cross-attention against a softmax written as loops over queries and keys, in float64: outputs and all gradients; and the network of two
+inputs: padding of either changes nothing, relevance is kept."""
+
+import math
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from selfattn_bio import config
+from selfattn_bio.attention.cross import cross_attention
+from selfattn_bio.attention.positions import Alibi, NoPosition, Rotary, Shaw, T5Bias
+from selfattn_bio.interpret.relevance import ATTNLRP, CP_LRP, gradient_at, relevance_rules
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.paired import OneInput
+
+B, H, DH = 3, 2, 4
+POSITIONS = {"none": NoPosition, "t5": lambda: T5Bias(H, 8, 16), "alibi": lambda: Alibi(H), "rotary": lambda: Rotary(DH)}
+LENGTHS = [(5, 3), (2, 7), (4, 1)]
+
+
+def oracle(q, k, v, position, mask):
+    """Query by query, key by key; rotations and biases of the positions by their own definitions."""
+    rows = []
+    for b in range(len(q)):
+        for h in range(H):
+            group = h // (H // k.shape[1])
+            for i in range(q.shape[2]):
+                scores = []
+                for j in range(k.shape[2]):
+                    query, key = q[b, h, i], k[b, group, j]
+                    if isinstance(position, Rotary):
+                        query, key = turned(query, i), turned(key, j)
+                    score = (query * key).sum() / math.sqrt(DH)
+                    if isinstance(position, T5Bias):
+                        score = score + position.table.weight[position.buckets(40)[40 + j - i], h]
+                    if isinstance(position, Alibi):
+                        score = score - position.slopes[h] * abs(j - i)
+                    scores.append(score.exp() * mask[b, j])
+                total = sum(scores)
+                rows.append(sum(s / total * v[b, group, j] for j, s in enumerate(scores)) if mask[b].any() else v[b, group, 0] * 0)
+    return torch.stack(rows).view(*q.shape)
+
+
+def turned(x, at):
+    half = DH // 2
+    angles = at * 10_000.0 ** (-torch.arange(half, dtype=torch.float64) * 2 / DH)
+    first, second = x[:half], x[half:]
+    return torch.cat((first * angles.cos() - second * angles.sin(), second * angles.cos() + first * angles.sin()))
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("name", POSITIONS)
+@pytest.mark.parametrize("kv_heads", [H, 1])
+def test_outputs_and_gradients(name, lengths, kv_heads):
+    torch.manual_seed(0)
+    length, others = lengths
+    position = POSITIONS[name]().double()
+    q = torch.randn(B, H, length, DH, dtype=torch.float64, requires_grad=True)
+    k, v = (torch.randn(B, kv_heads, others, DH, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    mask = torch.ones(B, others, dtype=torch.bool)
+    mask[1, max(1, others // 2) :] = False
+    mask[2] = False  # a partner that is padding throughout
+    weighed = torch.randn(B, H, length, DH, dtype=torch.float64)
+    learned = [q, k, v, *position.parameters()]
+    found, wanted = cross_attention(q, k, v, position=position, mask=mask), oracle(q, k, v, position, mask)
+    assert_close(found, wanted)
+    assert not found[2].any()
+    for one, other in zip(
+        *(torch.autograd.grad((out * weighed).sum(), learned, allow_unused=True, materialize_grads=True) for out in (found, wanted)),
+        strict=True,
+    ):
+        assert one.isfinite().all()
+        assert_close(one, other)
+
+
+def test_what_is_refused():
+    q, k = torch.randn(B, H, 4, DH), torch.randn(B, H, 5, DH)
+    with pytest.raises(ValueError, match=r"k and v must be \(B, G, M, Dh\) of q"):
+        cross_attention(q, k[..., :3], k[..., :3], position=NoPosition())
+    with pytest.raises(ValueError, match=r"mask must be bool \(B, M\) = \(3, 5\), got torch.bool \(3, 4\)"):
+        cross_attention(q, k, k, position=NoPosition(), mask=torch.ones(B, 4, dtype=torch.bool))
+    with pytest.raises(ValueError, match="position must be without keys of its own across two inputs, got Shaw"):
+        cross_attention(q, k, k, position=Shaw(DH, 3))
+
+
+# ------------------------------------------------------------------------------------------------------------ the network
+def network_of(cross_position="none", partner="sequence", **encoder):
+    torch.manual_seed(0)
+    model = {"kind": "paired", "members": 2, "cross_layers": 2, "cross_position": {"kind": cross_position}}
+    encoder = {"embed_dim": 16, "num_heads": 2, "num_layers": 1, "feedforward_dim": 16, "dropout": 0.0, **encoder}
+    second = {"kind": "track", "path": "a.npz", "low": 0, "high": 1} if partner == "track" else {"kind": "sequence", "files": "c", "k": 2}
+    sections = {"data": {"positives": "a", "negatives": "b"}, "partner": second, "model": model | {"encoder": encoder}}
+    return build_network(config.RunFile.model_validate(sections)).double().eval()
+
+
+def tokens(network, length=30, others=21):
+    torch.manual_seed(1)
+    first, partner = torch.randint(4, 68, (3, length)), torch.randint(4, 20, (3, others))
+    first[1, 17:] = 0
+    partner[2, 9:] = 0
+    return first, partner
+
+
+@pytest.mark.parametrize("head", [{"kind": "pooling", "parts": 2}, {"kind": "cls"}])
+@pytest.mark.parametrize("position", ["none", "t5"])
+def test_padding_of_either_input_changes_nothing(position, head):
+    network = network_of(position, head=head)
+    first, partner = tokens(network)
+    together = network(network.joined(first, partner))
+    alone = [
+        network(network.joined(first[i : i + 1, : (first[i] > 0).sum()], partner[i : i + 1, : (partner[i] > 0).sum()])) for i in range(3)
+    ]
+    assert_close(together, torch.cat(alone))
+
+
+def test_both_inputs_have_a_say():
+    network = network_of()
+    first, partner = tokens(network)
+    before = network(network.joined(first, partner))
+    assert (network(network.joined(first, partner.roll(1, 0))) - before).abs().min() > 1e-6
+    assert (network(network.joined(first.roll(1, 0), partner)) - before).abs().min() > 1e-6
+
+
+@pytest.mark.parametrize("partner", [False, True])
+def test_with_one_input_held_it_is_a_network_of_the_other(partner):
+    network = network_of()
+    first, second = tokens(network)
+    view = OneInput(network, first if partner else network.of_partner(second), partner=partner)
+    own = second if partner else first
+    assert_close(view(own), network(network.joined(first, second)))
+    assert_close(view.classify(view.embed(own), own != 0), network(network.joined(first, second)).mean(1))
+    with pytest.raises(ValueError, match=r"held must be one for all or one a row \(2\), got 3"):
+        view(own[:2])
+
+
+def relevance_of_each(network, rules, first, partner):
+    """(B, N, D) of the first and of the partner, each explained with the other held."""
+    views = (OneInput(network, network.of_partner(partner), partner=False), first), (OneInput(network, first, partner=True), partner)
+    return [gradient_at(view, view.embed(own), own, rules) * view.embed(own) for view, own in views]
+
+
+def test_relevance_of_both_inputs_adds_up_to_the_output():
+    """By CP-LRP, which shares out no softmax, and without biases, which have relevance of their own, nothing is lost or made."""
+    network = network_of(stem={"kind": "none"}, head={"kind": "pooling", "parts": 1})
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            parameter.data.zero_()
+    first, partner = tokens(network)
+    found = [relevance.sum((1, 2)) for relevance in relevance_of_each(network, CP_LRP, first, partner)]
+    assert_close(sum(found), network(network.joined(first, partner)).mean(1)[:, 0])
+    assert all(relevance.abs().min() > 1e-8 for relevance in found)
+
+
+@pytest.mark.parametrize("rules", [ATTNLRP, CP_LRP])
+def test_each_input_by_itself_has_the_relevance_that_it_has_of_both(rules):
+    network = network_of("t5")
+    first, partner = tokens(network)
+    joined = network.joined(first, partner)
+    embeddings = network.embed(joined).detach().requires_grad_()
+    with relevance_rules(network, rules):
+        value = network.classify(embeddings, network.mask_of(joined)).sum()
+    wanted = torch.autograd.grad(value, embeddings)[0] * embeddings
+    assert_close(torch.cat(relevance_of_each(network, rules, first, partner), 1), wanted)
+
+
+def test_levels_of_a_track_are_numbers():
+    network = network_of(partner="track")
+    levels = network.embedding.weight[network.first_size + 4 :].detach()
+    assert len(levels) == 93
+    assert_close(levels.diff(dim=0), (levels[-1] - levels[0]).expand(92, -1) / 92)

@@ -1,0 +1,229 @@
+"""The second of two inputs: read beside the first, joined by id, numbers as levels; what is missing or does not fit is named."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from selfattn_bio import config
+from selfattn_bio.cli.main import main
+from selfattn_bio.data.batches import Augmentation
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import inputs_of
+from selfattn_bio.data.partner import open_numbers
+from selfattn_bio.errors import CorpusError, IntervalError
+from selfattn_bio.sequence.levels import NUM_LEVELS, Scale
+
+DATA = {"positives": ["p.fa"], "negatives": ["n.fa"]}
+TRACK = {"kind": "track", "path": "t.npz", "low": 0.0, "high": 92.0}
+
+
+def run_of(partner, **sections):
+    return config.RunFile.model_validate({"data": DATA, "partner": partner, "model": {"kind": "paired"}, **sections})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.fa").write_text(">a\nACGTACGT\n>b\nACGTACGT\n")
+    (tmp_path / "n.fa").write_text(">c chrom=x start=2 end=8 strand=-\nTTTTGG\n")
+    return tmp_path
+
+
+def toml(partner, data='positives = "p.fa"\nnegatives = "n.fa"'):
+    lines = "\n".join(f"{key} = {value!r}" for key, value in partner.items())
+    return f'[data]\n{data}\n[partner]\n{lines}\n[model]\nkind = "paired"\n'
+
+
+def ingest(folder, partner, **more):
+    (folder / "run.toml").write_text(toml(partner, **more))
+    return main(["ingest", "--run-file", "run.toml", "--output", "corpus"])
+
+
+def test_partners_of_any_order_stand_beside_their_records(folder):
+    (folder / "s.fa").write_text(">c\nMKWV\n>z\nMMMM\n>a\nMKWV\n>b\nHHHH\n")
+    assert ingest(folder, {"kind": "sequence", "alphabet": "protein", "files": "s.fa", "k": 1}) == 0
+    corpus = Corpus.open("corpus")
+    assert corpus.records["id"].tolist() == ["a", "b", "c"]  # b, of the letters of a, is another record
+    assert [corpus.partner_letters(i).tobytes() for i in range(3)] == [b"MKWV", b"HHHH", b"MKWV"]
+    assert corpus.partner.alphabet.name == "protein"
+
+
+def test_ingest_says_what_it_left_out(folder, capsys):
+    (folder / "s.fa").write_text(">c\nAAAA\n>z\nCCCC\n>a\nGGGG\n>b\nTTTT\n")
+    assert ingest(folder, {"kind": "sequence", "files": "s.fa"}) == 0
+    assert "partners: 1 partners of no record that is kept were left out (s.fa)" in capsys.readouterr().out
+
+
+def test_records_without_a_partner_are_named(folder, capsys):
+    (folder / "s.fa").write_text(">a\nACG\n>c\nAC\n")
+    assert ingest(folder, {"kind": "sequence", "files": "s.fa", "k": 3}) == 1
+    said = capsys.readouterr().err
+    assert "s.fa: records must have a partner of their id, got none of 'b', 'c'; dropped 1: shorter than 3 letters" in said
+    assert not (folder / "corpus").exists()
+
+
+def test_a_column_of_the_table_holds_the_partner(folder):
+    (folder / "t.csv").write_text("id,sequence,peptide,label\na,ACGT,MKW,1\nb,CCCC,HHH,0\n")
+    partner = {"kind": "sequence", "alphabet": "protein", "column": "peptide", "k": 1}
+    assert ingest(folder, partner, data='sequences = "t.csv"\nlabel = "label"') == 0
+    corpus = Corpus.open("corpus")
+    assert [corpus.letters(i).tobytes() + b" " + corpus.partner_letters(i).tobytes() for i in range(2)] == [b"ACGT MKW", b"CCCC HHH"]
+
+
+def test_a_track_of_arrays(folder, capsys):
+    np.savez(folder / "t.npz", a=np.arange(8), b=[np.nan] * 7 + [200], c=np.full(6, 92))
+    assert ingest(folder, TRACK) == 0
+    said = capsys.readouterr().out
+    assert "7 letters without a number (t.npz)" in said
+    assert "1 numbers beyond 0 to 92, read as the end (t.npz)" in said
+    corpus = Corpus.open("corpus")
+    assert [corpus.partner_letters(i).tobytes() for i in range(3)] == [b"!\"#$%&'(", b"~~~~~~~}", b"}" * 6]
+    about = corpus.partner.summary["sources"][0]
+    assert (about["low"], about["high"], about["levels"]) == (0, 92, NUM_LEVELS)
+
+
+def test_a_track_along_the_genome_is_read_on_the_strand(folder):
+    (folder / "t.bedGraph").write_text("a\t0\t8\t1\nb\t0\t4\t2\nx\t0\t4\t10\nx\t4\t8\t20\n")
+    assert ingest(folder, TRACK | {"path": "t.bedGraph"}) == 0
+    corpus, scale = Corpus.open("corpus"), Scale(0, 92)
+    assert scale.numbers(corpus.partner_letters(2)).tolist() == [20, 20, 20, 20, 10, 10]  # c, on the minus strand, x:2-8
+    np.testing.assert_array_equal(scale.numbers(corpus.partner_letters(1)), [2] * 4 + [np.nan] * 4)
+
+
+def test_numbers_that_do_not_fit(folder, capsys):
+    np.savez(folder / "t.npz", a=np.arange(8), b=np.arange(8), c=np.arange(5))
+    assert ingest(folder, TRACK) == 1
+    assert "t.npz: numbers of 'c' must be one a letter (6,), got (5,)" in capsys.readouterr().err
+    np.savez(folder / "t.npz", a=np.array([["x"]]))
+    with pytest.raises(IntervalError, match="array 'a' must be one row of numbers, got <U1"):
+        open_numbers("t.npz")
+    (folder / "t.npz").write_bytes(b"PK no zip")
+    with pytest.raises(IntervalError, match=r"track must be a whole .npz file of numbers"):
+        open_numbers("t.npz")
+    with pytest.raises(IntervalError, match=r"track must be a whole .npz file of numbers, got .*No such file"):
+        open_numbers("absent.npz")
+
+
+def test_a_partner_changes_the_fingerprint(folder):
+    fingerprints = set()
+    for letters in ("AAAA", "CCCC"):
+        (folder / "s.fa").write_text(f">a\n{letters}\n>b\nGGGG\n>c\nTTTT\n")
+        assert ingest(folder, {"kind": "sequence", "files": "s.fa"}) == 0
+        fingerprints.add(Corpus.open("corpus").fingerprint)
+    assert len(fingerprints) == 2
+
+
+def test_an_altered_partner_is_noticed(folder):
+    np.savez(folder / "t.npz", a=np.arange(8), b=np.arange(8), c=np.arange(6))
+    assert ingest(folder, TRACK) == 0
+    path = folder / "corpus/partner/letters.bin"
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(CorpusError, match="letters of record 'a' must have the sha256"):
+        Corpus.open("corpus")
+
+
+def test_the_corpus_must_be_of_the_run_file(folder):
+    np.savez(folder / "t.npz", a=np.arange(8), b=np.arange(8), c=np.arange(6))
+    assert ingest(folder, TRACK) == 0
+    corpus = Corpus.open("corpus")
+    with pytest.raises(CorpusError, match=r"partners must have high 1.0 as the run file says, got 92"):
+        inputs_of(run_of(TRACK | {"high": 1.0}), corpus)
+    with pytest.raises(CorpusError, match="partners must have alphabet dna as the run file says, got levels"):
+        inputs_of(run_of({"kind": "sequence", "files": "s.fa"}), corpus)
+    corpus.partner = None
+    with pytest.raises(CorpusError, match=r"corpus must hold partners, as .partner. of the run file says, got none"):
+        inputs_of(run_of(TRACK), corpus)
+
+
+@pytest.mark.parametrize("pairs", ["given", "first_alone", "partner_alone"])
+def test_an_input_alone_has_the_other_of_another_record(folder, pairs):
+    np.savez(folder / "t.npz", a=np.arange(8), b=np.arange(8) + 8, c=np.arange(6) + 20)
+    assert ingest(folder, TRACK) == 0
+    corpus = Corpus.open("corpus")
+    inputs = inputs_of(run_of(TRACK, training={"pairs": pairs, "seed": 3}), corpus)
+    own = [(corpus.letters(i).tobytes(), corpus.partner_letters(i).tobytes()) for i in range(3)]
+    found = [tuple(side.tobytes() for side in inputs.of(i)) for i in range(3)]
+    for side, stays in enumerate((pairs != "partner_alone", pairs != "first_alone")):
+        assert ([pair[side] for pair in found] == [pair[side] for pair in own]) == stays
+        assert sorted(pair[side] for pair in found) == sorted(pair[side] for pair in own)
+
+
+def test_a_track_moves_with_its_letters(folder):
+    np.savez(folder / "t.npz", a=np.arange(8), b=np.arange(8), c=np.arange(6))
+    assert ingest(folder, TRACK) == 0
+    corpus, seen = Corpus.open("corpus"), set()
+    inputs = inputs_of(run_of(TRACK), corpus)
+    for epoch in range(20):
+        (first, partner), view = inputs.seen(Augmentation(2, False, 3, 0), 0, epoch, 0)
+        assert first.tobytes() == b"ACGTACGT"[view.first : view.last]
+        assert Scale(0, 92).numbers(partner).tolist() == list(range(8))[view.first : view.last]
+        seen.add(view)
+    assert len(seen) == 5
+
+
+def test_levels_are_off_by_half_a_step_at_most():
+    scale, numbers = Scale(-1.0, 3.0), np.random.default_rng(0).uniform(-1, 3, 1000)
+    assert np.abs(scale.numbers(scale.letters(numbers)) - numbers).max() <= 4 / (NUM_LEVELS - 1) / 2 + 1e-12
+    assert scale.letters([-9, 9, np.nan]).tobytes() == b"!}~"
+    assert np.isnan(scale.numbers(np.frombuffer(b"~", np.uint8))).all()
+
+
+def test_numbers_of_a_chromosome_that_the_track_lacks_are_none(folder):
+    (folder / "t.bedGraph").write_text("x\t0\t4\t10\n")
+    row = SimpleNamespace(id="y", chrom=None, start=None, strand=None, length=4)
+    assert open_numbers("t.bedGraph")(row) is None
+
+
+PAIRED = {"kind": "paired"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"partner": TRACK, "model": {"kind": "attention"}}, "partner. must go with model kind 'paired', which reads it, got 'attention'"),
+        ({"model": PAIRED}, "model kind 'paired' must go with a section .partner., its second input, got none"),
+        ({"partner": TRACK, "model": PAIRED, "training": {"reverse_complement": True}}, "training.reverse_complement must be false"),
+        ({"partner": TRACK, "model": PAIRED | {"encoder": {"members": 1}}}, r"members must be given in .model., got one in .model.encoder"),
+        (
+            {"partner": TRACK, "model": PAIRED | {"partner_encoder": {"head": {"kind": "cls"}}}},
+            r"head must be given in .model.encoder., whose places are classified",
+        ),
+        (
+            {"partner": TRACK, "model": PAIRED | {"partner_encoder": {"stem": {"kind": "none"}}}},
+            r"must have one dimension of token embeddings .token_dim of the stem, else embed_dim., got 16 and 64",
+        ),
+        ({"partner": TRACK, "model": PAIRED | {"cross_position": {"kind": "shaw"}}}, "cross_position must be of kind 'none', 't5'"),
+        ({"partner": TRACK, "model": PAIRED, "transfer": {"parent": "x"}}, "must go with model kind 'attention', got 'paired'"),
+        ({"partner": TRACK, "model": PAIRED, "interpret": {"method": {"kind": "rollout"}}}, "must be one that can read two inputs"),
+        (
+            {"training": {"pairs": "first_alone"}, "variants": {}},
+            "training.pairs 'first_alone' must go with model kind 'paired', got 'attention'",
+        ),
+        ({"partner": TRACK | {"low": 92.0}, "model": PAIRED}, r"low must be < high \(92\), got 92"),
+        ({"partner": {"kind": "sequence"}, "model": PAIRED}, "files or column must be given, got none"),
+        ({"partner": {"kind": "sequence", "column": "x"}, "model": PAIRED}, "column must go with .data. sequences"),
+        ({"partner": {"kind": "sequence", "files": "x", "alphabet": "protein", "k": 6}, "model": PAIRED}, "k must be <= 4 for protein"),
+        ({"partner": {"kind": "sequence", "files": "x", "k": 2, "stride": 3}, "model": PAIRED}, r"stride must be <= k \(2\), got 3"),
+        ({"partner": TRACK, "model": PAIRED, "objective": {"kind": "masked"}, "data": {"sequences": "x"}}, "must go with model kind"),
+    ],
+)
+def test_sections_that_do_not_go_together(sections, said):
+    with pytest.raises(ValueError, match=said):
+        config.RunFile.model_validate({"data": DATA} | sections)
+
+
+def test_variants_of_pairs_are_each_input_alone():
+    run = run_of(TRACK)
+    assert list(run.variants) == ["first_alone", "partner_alone", "shuffled"]
+    assert run.variant("first_alone").training.pairs == "first_alone"
+    assert run.variant("shuffled").is_control()
+    alone = run_of(TRACK, variants={"cnn": {"model": {"kind": "cnn"}}}).variant("cnn")
+    assert alone.partner is None  # it reads the first input alone
+
+
+def test_what_is_written_of_a_run_is_the_run():
+    run = run_of(TRACK, model=PAIRED | {"partner_encoder": {"num_layers": 1}}, variants={})
+    assert config.RunFile.model_validate(run.model_dump(mode="json", exclude_none=True)) == run
+    assert "partner" not in config.RunFile.model_validate({"data": DATA}).model_dump()
+    assert "pairs" not in config.RunFile.model_validate({"data": DATA}).model_dump()["training"]
