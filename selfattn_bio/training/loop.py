@@ -284,7 +284,7 @@ class Trainer:
         for row in rows:
             private.seed_record(self.progress.step, int(self.train.rows[row]))
             letters, targets = self.stream.examples(epoch, np.array([row]))
-            batch = self.objective.batch(self.scorer.tokens(letters), targets)
+            batch = self.objective.batch(self.scorer.tokens_of(letters), targets)
             if batch.size:  # a record without targets moves nothing
                 loss += self._backward(batch, 1.0, batch.size)
                 private.add_record(self.bare)

@@ -112,7 +112,7 @@ def test_gradients_are_those_of_a_batch_and_clipped_those_of_a_loop_of_records(t
     assert len(rows) > 4
     # All in one batch, padded, by the plain way.
     letters, targets = trainer.stream.examples(0, rows)
-    batch = trainer.objective.batch(trainer.scorer.tokens(letters), targets)
+    batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
     (trainer.objective.loss(trainer.bare(batch.tokens), batch.wanted) / run.training.batch_size).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
@@ -121,7 +121,7 @@ def test_gradients_are_those_of_a_batch_and_clipped_those_of_a_loop_of_records(t
     wanted = {name: torch.zeros_like(parameter) for name, parameter in trainer.bare.named_parameters()}
     for row in rows:
         letters, targets = trainer.stream.examples(0, np.array([row]))
-        batch = trainer.objective.batch(trainer.scorer.tokens(letters), targets)
+        batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
         loss = trainer.objective.loss(trainer.bare(batch.tokens), batch.wanted)
         each = torch.autograd.grad(loss, list(trainer.bare.parameters()), allow_unused=True)
         length = sum(float((gradient**2).sum()) for gradient in each if gradient is not None) ** 0.5
@@ -145,7 +145,7 @@ def test_where_opacus_knows_all_layers_its_gradients_are_the_same(task):
     trainer = trainer_of(task, run_file(training={"shift": 0}, position=config.NoPosition()))
     ours, rows = steps_gradients(trainer, max_norm=0.3)
     letters, targets = trainer.stream.examples(0, rows)
-    batch = trainer.objective.batch(trainer.scorer.tokens(letters), targets)
+    batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
     module = GradSampleModule(trainer.bare, loss_reduction="sum")
     size = trainer.run.training.batch_size
     optimizer = DPOptimizer(
