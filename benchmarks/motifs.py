@@ -2,8 +2,9 @@
 
 Five grammars (benchmarks/grammars/), of each five models of different seeds. A model whose test AUROC is less than .92 is counted and not
 explained; controls are explained whatever they reach. Grammars of `development` are for choices; those of `final` have other motifs, are
-pinned by their sha256, and give the table docs/motifs_bench.md. What is finished is kept, so an interrupted benchmark goes on; to begin
-anew, remove its folder, results/bench_motifs/.
+pinned by their sha256, and give the table docs/motifs_bench.md. Models of a grammar share its data and their split: intervals over seeds
+say nothing of other data. What is finished is kept, so an interrupted benchmark goes on; to begin anew, as after a change of the code,
+remove its folder, results/bench_motifs/.
 
 letters        AUPR of planted letters by relevance, over 150 confident positives of test together; CPU seconds to 1,000 sequences, of one
                thread, and so of a machine that does nothing else
@@ -50,7 +51,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
 from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.formats import read_meme
+from selfattn_bio.interpret.formats import read_bed, read_meme
 from selfattn_bio.interpret.grammar import Grammar, read_grammar
 from selfattn_bio.interpret.interactions import model_sites
 from selfattn_bio.interpret.matching import open_database
@@ -66,6 +67,7 @@ from selfattn_bio.interpret.methods import (
     Method,
     Received,
     Saturation,
+    Scoring,
 )
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.checkpoint import read_provenance
@@ -84,6 +86,7 @@ EXPLAINED, CONFIDENT = 150, 0.9  # positives of test: how many, and the least pr
 TOLD = 1000  # positives of train and valid that motifs are found in
 COVERED = 0.5  # of a planted site
 MATCH_Q = 0.01
+Letters = NDArray[np.uint8]
 PINNED = {  # sha256 of the final grammars
     "five": "48efd257d6afb1c12c48102ed93375ebb393804c10361b95bb6e9824255b3688",
     "twenty": "5da2377d91a27aa87dd8e4090a39a06bfba8557d4a42d2082cd405d8604dea80",
@@ -91,21 +94,42 @@ PINNED = {  # sha256 of the final grammars
     "unlearnt": "16b9ce65e3951b66b304ba874f6f779cfa8122542cf5afe635ec5b666a35abef",
     "none": "c3ec1c2f20b5e30a8688648e27da2b383ccdca517d2c1b2dbfac5850f21e04bc",
 }
+
+
+@dataclass(frozen=True)
+class BothStrands(Scoring):
+    """The mean of a method's scores over both strands: `AttnLRPCopies` reads both, so others are asked for both, too."""
+
+    method: Scoring
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """Of the method, with what is made of it."""
+        return f"{self.method.name}-both"
+
+    def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[NDArray[np.float32]]:
+        """As `Scoring.scores`."""
+        turned = self.method.scores(scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target)
+        return [(one + other[::-1, ::-1]) / 2 for one, other in zip(self.method.scores(scorer, letters, target), turned, strict=True)]
+
+
 FINAL = AttnLRPCopies()  # chosen on development grammars (docs/decisions.md)
 METHODS: dict[str, Method] = {
     "final: mean of AttnLRP over copies": FINAL,
     "one backward pass: AttnLRP": AttnLRP(),
+    "two backward passes, both strands: AttnLRP": BothStrands(AttnLRP()),
     "one backward pass: CP-LRP": CPLRP(),
     "gradient": Gradient(),
     "guided mutagenesis": Guided(),
     "DeepLIFT/SHAP (tangermeme, 20 shuffles)": DeepLiftShap(shuffles=20),
+    "DeepLIFT/SHAP of both strands, 20 shuffles each": BothStrands(DeepLiftShap(shuffles=20)),
     "integrated gradients, 20 steps": IntegratedGradients(steps=20),
+    "integrated gradients of both strands, 20 steps each": BothStrands(IntegratedGradients(steps=20)),
     "saturation mutagenesis": Saturation(),
     "attention received (as DNABERT)": Received(),
     "gradient-weighted attention": GradientRollout(),
 }
 QUICK = {"max_steps": 4, "warmup_steps": 1, "evaluate_every": 4, "checkpoint_every": 4}
-Letters = NDArray[np.uint8]
 Result = dict[str, Any]
 
 
@@ -186,12 +210,14 @@ class Run:
         rows = np.flatnonzero(sure)[:EXPLAINED]
         return records["id"].iloc[rows].tolist(), [letters[row] for row in rows]
 
-    def kept(self, name: str, measure: Callable[[], Result]) -> Result:
-        """What was measured before with these weights, or is measured now and kept."""
+    def kept(self, name: str, measure: Callable[[], Result], method: Method | None = None) -> Result:
+        """What was measured before with these weights and this method, or is measured now and kept; the code may have changed since."""
         path, weights = self.folder / f"{name}.json", sha256_of(self.folder / "model/model.safetensors")
-        if path.exists() and (before := json.loads(path.read_text(encoding="utf-8")))["weights"] == weights:
-            return before
-        result = measure() | {"weights": weights}
+        if path.exists():
+            before = json.loads(path.read_text(encoding="utf-8"))
+            if before["weights"] == weights and before.get("method", repr(method)) == repr(method):
+                return before
+        result = measure() | {"weights": weights, "method": repr(method)}
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
         return result
@@ -221,11 +247,11 @@ def finished(run: Run) -> Result:
     if result["explained"]:
         if not run.is_control:
             found = {
-                name: run.kept(f"letters-{method_file(name)}", lambda method=method: letters(run, method))
+                name: run.kept(f"letters-{method_file(name)}", lambda method=method: letters(run, method), method)
                 for name, method in METHODS.items()
             }
             result["letters"] = found
-            result["random"] = run.kept("random", lambda: random_parameters(run))
+            result["random"] = run.kept("random", lambda: random_parameters(run), FINAL)
         result["motifs"] = run.kept("motifs", lambda: motifs(run))
         if run.rules.pairs and not run.is_control:
             result["interactions"] = run.kept("interactions", lambda: interactions(run))
@@ -291,7 +317,7 @@ def motifs(run: Run) -> Result:
     if run.is_control:
         return result
     explained = pd.read_parquet(relevance / "records.parquet")["id"].tolist()
-    seqlets = pd.read_csv(found / "discovery_seqlets.bed", sep="\t", names=["id", "start", "end", "name", "score", "strand"])
+    seqlets = read_bed(found / "discovery_seqlets.bed").rename(columns={"chrom": "id"})
     ppms = read_meme(found / "motifs.meme") if len(table) else {}
     return result | called_sites(seqlets, run.truth[run.truth["id"].isin(explained)]) | matrices(ppms, run.rules)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.scanning import hits
     from selfattn_bio.interpret.targets import Target
     from selfattn_bio.scoring.embedding import Embeddings, embed
+    from selfattn_bio.scoring.pruning import prune
     from selfattn_bio.scoring.sampling import sample
     from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
     from selfattn_bio.scoring.table import score_batches, score_sequences
@@ -40,6 +41,7 @@ _HOMES = {
     "read_attention": "interpret.readout",
     "hits": "interpret.scanning",
     "Target": "interpret.targets",
+    "prune": "scoring.pruning",
     "sample": "scoring.sampling",
     "Scan": "scoring.tracks",
     "score_genome": "scoring.tracks",
@@ -61,6 +63,7 @@ __all__ = [
     "explain",
     "hits",
     "load",
+    "prune",
     "read_attention",
     "sample",
     "score_batches",

@@ -771,6 +771,60 @@ class ClsHead(Section):
 Head = Annotated[PoolingHead | ClsHead, Field(discriminator="kind")]
 
 
+class NoGates(Section):
+    """All heads and feed-forwards as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class HardConcreteGates(Section):
+    """Each head (with grouped keys and values each group) and each feed-forward has a gate that is learned to be open or closed, by an
+    expected L0 norm in the loss (Louizos et al. 2018); `selfattn-bio prune` cuts out what is closed."""
+
+    kind: Literal["hard_concrete"] = "hard_concrete"
+    penalty: float = Field(0.05, ge=0, description="what the loss would be less by if all gates closed; each as its share of the weights")
+
+
+class KeptLayer(Section):
+    """What of a layer stayed; of grouped keys and values the groups of heads."""
+
+    heads: Listed[tuple[Annotated[int, Field(ge=0)], ...]] = Field(description="by their numbers in the layer as it was trained, from 0")
+    feedforward: bool
+
+    @field_validator("heads")
+    @classmethod
+    def _each_once(cls, heads: tuple[int, ...]) -> tuple[int, ...]:
+        if sorted(set(heads)) != list(heads):
+            raise ValueError(f"heads must rise, each once, got {list(heads)}")
+        return heads
+
+
+class PrunedGates(Section):
+    """What a model was pruned to, as `selfattn-bio prune` writes it."""
+
+    kind: Literal["pruned"] = "pruned"
+    members: Listed[tuple[Listed[tuple[KeptLayer, ...]], ...]] = Field(description="of each member all num_layers layers")
+
+
+Gates = Annotated[NoGates | HardConcreteGates | PrunedGates, Field(discriminator="kind")]
+
+
+class NoExits(Section):
+    """Every record goes through all layers."""
+
+    kind: Literal["none"] = "none"
+
+
+class ConfidenceExits(Section):
+    """The head reads the encoder after each layer, and a record that it is sure of goes no further (Teerapittayanon et al. 2016)."""
+
+    kind: Literal["confidence"] = "confidence"
+    drop: Fraction = Field(0.002, description="by which the main metric on valid may be lower than with all layers")
+
+
+Exits = Annotated[NoExits | ConfidenceExits, Field(discriminator="kind")]
+
+
 class AttentionModel(Section):
     """[model] kind = "attention": stem, pre-norm attention encoder, head."""
 
@@ -794,6 +848,8 @@ class AttentionModel(Section):
     # Left out of what is written where it is softmax, as `seeds` of [training] is where it is 1.
     mixer: Mixer = Field(SoftmaxMixer(), exclude_if=lambda mixer: mixer.kind == "softmax", description="how queries meet keys")
     head: Head = PoolingHead()
+    gates: Gates = Field(NoGates(), exclude_if=lambda gates: gates.kind == "none", description="which heads and layers there are, learned")
+    exits: Exits = Field(NoExits(), exclude_if=lambda exits: exits.kind == "none", description="how many layers a record goes through")
 
     @model_validator(mode="after")
     def _heads_divide_the_embedding(self) -> AttentionModel:
@@ -825,6 +881,20 @@ class AttentionModel(Section):
             raise ValueError(f"kernel 'flex' must go with dropout 0, got dropout {self.dropout}")
         if pattern.causal and self.head.kind == "cls":
             raise ValueError("head 'cls' must go with a pattern that is not causal: its vector comes first and would see itself alone")
+        return self
+
+    @model_validator(mode="after")
+    def _pruned_fits(self) -> AttentionModel:
+        if not isinstance(self.gates, PrunedGates):
+            return self
+        if len(self.gates.members) != self.members:
+            raise ValueError(f"gates.members must be as many as members ({self.members}), got {len(self.gates.members)}")
+        for layers in self.gates.members:
+            if len(layers) != self.num_layers:
+                raise ValueError(f"layers of gates.members must be as many as num_layers ({self.num_layers}), got {len(layers)}")
+            most, number = max((head for layer in layers for head in layer.heads), default=-1), self.num_kv_heads or self.num_heads
+            if most >= number:
+                raise ValueError(f"heads of gates.members must be below the layer's number of heads ({number}), got {most}")
         return self
 
     @model_validator(mode="after")
@@ -1285,6 +1355,13 @@ class Interpret(Section):
 
     database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME, JASPAR or TRANSFAC text")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
+    maps: Listed[tuple[str, ...] | None] = Field(
+        None,
+        min_length=1,
+        max_length=20,
+        description="ids of records whose attention maps the report shows, of any label and side; those explained with the highest, the "
+        "middle and the lowest score if not given",
+    )
     method: Method = AttnLRPCopiesMethod()
     caller: Caller | None = Field(None, description="what finds motifs in relevance; modisco for DNA and clusters for protein if not given")
     max_motifs: Positive = 25
@@ -1308,6 +1385,13 @@ class Interpret(Section):
             return values
         others = {key: value for key, value in values.items() if key != "mutated_fraction"}
         return others | {"method": {"kind": "guided", "fraction": values["mutated_fraction"]}}
+
+    @field_validator("maps")
+    @classmethod
+    def _maps_differ(cls, maps: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if maps is not None and len(set(maps)) < len(maps):
+            raise ValueError(f"must name each record once, got {list(maps)}")
+        return maps
 
     @field_validator("window")
     @classmethod
@@ -1568,10 +1652,24 @@ class RunFile(Section):
         return self
 
     @model_validator(mode="after")
+    def _exits_can_be_sure(self) -> RunFile:
+        for run in (self, *map(self.variant, self.variants)):
+            if (
+                isinstance(run.model, AttentionModel)
+                and run.model.exits.kind != "none"
+                and self.objective.kind not in ("binary", "multiclass")
+            ):
+                got = f"{self.objective.kind!r}, which calls no class"
+                raise ValueError(f"exits {run.model.exits.kind!r} must go with objective 'binary' or 'multiclass', got {got}")
+        return self
+
+    @model_validator(mode="after")
     def _method_can_read_the_mixer(self) -> RunFile:
         kind, method = getattr(getattr(self.model, "mixer", None), "kind", "softmax"), self.interpret.method.kind
         if kind != "softmax" and method in OF_WEIGHTS:
             raise ValueError(f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {kind!r}")
+        if method == "deep_lift_shap" and (exits := getattr(getattr(self.model, "exits", None), "kind", "none")) != "none":
+            raise ValueError(f"[interpret] method 'deep_lift_shap' must go with exits 'none', got {exits!r}")
         return self
 
     @model_validator(mode="after")
@@ -1820,7 +1918,8 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
 _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
     **{"split": Split, "objective": Objective, "model": Model},
-    **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "method": Method, "balance": Balance},
+    **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "gates": Gates, "exits": Exits},
+    **{"method": Method, "caller": Caller, "balance": Balance},
 }
 _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
 

@@ -17,6 +17,7 @@ distance key - query, neither of them L x L; an absolute one is added to the enc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -64,6 +65,9 @@ class NoPosition(nn.Module):
         """What is added for distances up to `reach`; q (B, H, L, Dh) as it was given to `rotate`."""
         return NO_TERMS
 
+    def keep(self, heads: Sequence[int]) -> None:
+        """Forget all but what is of these heads; here nothing is of a head of its own."""
+
 
 class T5Bias(NoPosition):
     """A learned bias per head and bucket of the signed distance key - query.
@@ -99,6 +103,10 @@ class T5Bias(NoPosition):
         """The bias, in the precision of the table."""
         return Terms(bias=self.table(self.buckets(min(reach, self.max_distance))).T)  # (2M + 1, H) -> (H, 2M + 1)
 
+    def keep(self, heads: Sequence[int]) -> None:
+        """Their columns of the table."""
+        self.table = nn.Embedding.from_pretrained(self.table.weight.detach()[:, list(heads)].clone(), freeze=False)
+
 
 class Alibi(NoPosition):
     """Scores fall by slope x |distance|, the slopes a geometric row over the heads; nothing is learned, both strands score alike.
@@ -117,6 +125,10 @@ class Alibi(NoPosition):
         distance = torch.arange(-reach, reach + 1, device=q.device).abs()
         slopes = torch.tensor(self.slopes, dtype=torch.float64, device=q.device)
         return Terms(bias=(-slopes[:, None] * distance).to(torch.promote_types(q.dtype, torch.float32)))
+
+    def keep(self, heads: Sequence[int]) -> None:
+        """Their slopes."""
+        self.slopes = [self.slopes[head] for head in heads]
 
 
 class Rotary(NoPosition):
@@ -182,6 +194,13 @@ class TransformerXL(NoPosition):
         distance = torch.arange(-reach, reach + 1, device=q.device)
         keys = self.project(sinusoids(distance, self.project.in_features).to(self.project.weight.dtype))  # (2M + 1, D)
         return Terms(queries=q + self.place.to(q.dtype), keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1))
+
+    def keep(self, heads: Sequence[int]) -> None:
+        """Their u and v, and their rows of the projection, which goes on to read whole sinusoids."""
+        rows = self.project.weight.detach().unflatten(0, (len(self.content), -1))[list(heads)].flatten(0, 1)
+        self.content, self.place = (nn.Parameter(each.detach()[list(heads)].clone()) for each in (self.content, self.place))
+        self.project = nn.utils.skip_init(nn.Linear, rows.shape[1], rows.shape[0], bias=False)
+        self.project.weight = nn.Parameter(rows.clone())
 
 
 class Sinusoidal(nn.Module):

@@ -98,6 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
     judge = judges.get(kind, _judge_targets)
     summary, tables = judge(folders, corpus, rows, letters, run_file.evaluation)
     summary["train"] = _cost(arguments.model)
+    _add_layers(summary, arguments.model, letters)
     if privacy := read_provenance(arguments.model[0]).get("privacy"):
         summary["privacy"] = privacy
     if laid:
@@ -260,6 +261,27 @@ def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Lette
             {"id": _ids(corpus, rows[side]), "nats_per_token": mean, "right": right.astype(int), "tokens": tokens.astype(int)}
         )
     return summary, tables
+
+
+def _add_layers(summary: dict[str, Any], folders: list[Path], letters: Letters) -> None:
+    """Of a model with exits how many of its layers records go through, the mean over records and members."""
+    import numpy as np
+
+    from selfattn_bio.config import AttentionModel, NoExits, read_run_file
+    from selfattn_bio.evaluation.summary import SIDES
+    from selfattn_bio.model.checkpoint import RUN
+    from selfattn_bio.scoring.scorer import load
+
+    section = read_run_file(folders[0] / RUN).model
+    if not isinstance(section, AttentionModel) or isinstance(section.exits, NoExits):
+        return
+    members, told = load(folders).members, []
+    of = max(len(body.encoder.blocks) for member in members for body in member.network.members)  # type: ignore[arg-type, union-attr]
+    for side in SIDES:
+        mean = float(np.mean([member.depths(letters[side]).mean() for member in members]))
+        summary[side]["layers"] = {"mean": mean, "of": of}
+        told.append(f"{side} {mean:.2f}")
+    print(f"evaluate: records leave the model after {', '.join(told)} of {of} layers in the mean", flush=True)
 
 
 def _named_folder(text: str) -> tuple[str, Path]:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfattn_bio.errors import OutputError, SelfAttnBioError
+from selfattn_bio.errors import OutputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio hits`."""
-    parser.add_argument("--motifs", required=True, type=Path, metavar="FILE", help="MEME, JASPAR or TRANSFAC text, plain or gz")
+    motifs_help = "MEME, JASPAR or TRANSFAC text, plain or gz; or as [interpret] database one that ships, such as jaspar:insects"
+    parser.add_argument("--motifs", required=True, metavar="FILE", help=motifs_help)
     parser.add_argument("--fasta", required=True, type=Path, nargs="+", metavar="FILE", help="files of sequences, plain, gz or bgzip")
     parser.add_argument("--alphabet", choices=("dna", "protein"), default="dna", help="of motifs and sequences (%(default)s)")
     parser.add_argument("--hit-p", type=float, default=2.5e-4, metavar="P", help="p below which a match is a hit (%(default)s)")
@@ -33,14 +34,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.output.suffix not in (".bed", ".tsv", ".parquet"):
         raise OutputError("output must end with .bed, .tsv or .parquet", place=str(arguments.output), cure="Choose another --output")
-    try:
-        tables = [hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet) for path in arguments.fasta]
-    except ValueError as error:
-        raise SelfAttnBioError(str(error)) from error
+    tables = [hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet) for path in arguments.fasta]
     found = pd.concat(tables, ignore_index=True)
     if arguments.output.suffix == ".bed":
         with whole_file(arguments.output) as temporary:
             write_bed(temporary, found, ["p_value"])
     else:
         write_table(arguments.output, found)
-    print(f"hits: {len(found)} of {found['name'].nunique()} motifs: {arguments.output}")
+    num_motifs = found["name"].nunique()
+    print(f"hits: wrote {len(found)} hits of {num_motifs} motif{'s' * (num_motifs != 1)} to {arguments.output}")

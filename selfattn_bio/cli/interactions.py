@@ -1,8 +1,8 @@
 """Which motifs does the model read together? Pairs of their sites on positives of test, proposed by attention, tested by intervention.
 
-Sites are the hits of MOTIFS that the model looks at (more relevance than 90 % of the windows of their record). Writes a row a pair of
-motifs that share enough records: signed epistasis in log-odds, tests against random places and other pairs at the same distance, preferred
-spacing and orientation, what attention proposed, how often the pair is the closest, and a verdict.
+Sites are the hits of MOTIFS that the model looks at (docs/interpretation_evidence.md says which). Writes a row a pair of motifs that
+share enough records: signed epistasis in log-odds, tests against random places and other pairs at the same distance, preferred spacing
+and orientation, what attention proposed, how often the pair is the closest, and a verdict.
 docs/interpretation_interactions.md says how each is measured. No pair is a result, too: the file then has no row.
 
 example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model model --motifs my.meme --output pairs.tsv

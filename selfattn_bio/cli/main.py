@@ -27,6 +27,7 @@ COMMANDS = (
     "plan",
     "train",
     "sweep",
+    "prune",
     "evaluate",
     "explain",
     "motifs",

@@ -138,7 +138,7 @@ def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame,
     relevance = dict(zip(rows, attnlrp_importance(scorer, [letters[row] for row in rows]), strict=True))
     sites = relevant_hits(in_positives, relevance)
     sites = on_chromosome(sites.assign(score=(sites["rank"] * 1000).round()), test)
-    alike = agreement(in_positives, relevance, _measured(scorer, {row: letters[row] for row in rows[:: 1 + len(rows) // COMPARED]}))
+    alike = agreement(in_positives, relevance, _measured(scorer, {row: letters[row] for row in rows[:: -(-len(rows) // COMPARED) or 1]}))
     evidence = evidence.assign(agreement=evidence["name"].map(alike).astype(float))
     return pd.concat([motifs.table, evidence.drop(columns="name")], axis=1), sites
 
@@ -179,6 +179,7 @@ def _write(motifs: MotifSet, table: pd.DataFrame, sites: pd.DataFrame, output: P
 
 def _report(table: pd.DataFrame) -> None:
     from selfattn_bio.interpret.interventions import MIN_RECORDS
+    from selfattn_bio.report.words import p_value
 
     for row in table.to_dict("records"):
         measured = (
@@ -188,7 +189,7 @@ def _report(table: pd.DataFrame) -> None:
         )
         _say(
             f"{row['name']} {row['consensus']}: {_known(row)}{row['num_sites']} sites, "
-            f"odds x{row['odds_ratio']:.2f} (q {row['enrichment_q']:.1g}), effect {measured}: {row['verdict']}"
+            f"odds x{row['odds_ratio']:.2f} (q {p_value(row['enrichment_q'])}), effect {measured}: {row['verdict']}"
         )
     _say(f"supported: {(table['verdict'] == 'supported').sum()} of {len(table)}")
 
@@ -196,8 +197,9 @@ def _report(table: pd.DataFrame) -> None:
 def _known(row: Mapping[Hashable, Any]) -> str:
     """The match and its q; nothing where there was no database to match with."""
     from selfattn_bio.interpret.matching import match_label
+    from selfattn_bio.report.words import p_value
 
-    return f"{match_label(row) or 'no known motif'} (q {row['match_q']:.1g}), " if row["match"] else ""
+    return f"{match_label(row) or 'no known motif'} (q {p_value(row['match_q'])}), " if row["match"] else ""
 
 
 def _say(line: str) -> None:

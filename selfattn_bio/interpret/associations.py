@@ -70,24 +70,24 @@ def matched_enrichment(hits: pd.DataFrame, labels: NDArray[np.int64], strata: ND
 def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> NDArray[np.int64]:
     """Records that are alike: of DNA by GC and length, of protein by length; (n,) numbers from 0."""
     lengths = np.array([len(row) for row in sequences])
-    groups = [_quantiles(lengths, min(LENGTH_GROUPS, max(1, len(lengths) // MIN_IN_GROUP)))]
+    groups = [quantile_groups(lengths, min(LENGTH_GROUPS, max(1, len(lengths) // MIN_IN_GROUP)))]
     if alphabet.has_complement:
         gc = np.array([np.isin(row, (ord("G"), ord("C"))).mean() if len(row) else 0.0 for row in sequences])
-        groups.append(_quantiles(gc, min(GROUPS, max(1, len(gc) // MIN_IN_GROUP))))
+        groups.append(quantile_groups(gc, min(GROUPS, max(1, len(gc) // MIN_IN_GROUP))))
     return np.unique(np.stack(groups), axis=1, return_inverse=True)[1].reshape(-1)
 
 
-def _quantiles(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
+def quantile_groups(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
     """Which of `number` groups of about equal size each value is in."""
     return np.searchsorted(np.unique(np.quantile(values, np.arange(1, number) / number)), values, side="right")
 
 
-def strand_bias(hits: pd.DataFrame, ppm: NDArray[np.float64]) -> dict[str, float]:
+def strand_bias(hits: pd.DataFrame, ppm: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
     """Share of the records whose best hit is on +, its interval (Clopper-Pearson), and the two-sided binomial p of one half.
 
     Missing for a motif that reads alike on both strands, for which the strand of a hit is chance, and for protein.
     """
-    best = best_hits(hits)
+    best = best_hits(hits, rng)
     if len(best) < MIN_SITES or ppm.shape[1] != 4 or np.abs(ppm - ppm[::-1, ::-1]).mean() < PALINDROME:
         return {}
     test = binomtest(int((best["strand"] == "+").sum()), len(best))
@@ -119,7 +119,7 @@ def position_profile(
     position_p, window_start, window_end, window_hits, window_expected, window_p; nothing with fewer than MIN_SITES records with a hit, and
     no window where none is given and the lengths differ.
     """
-    best = best_hits(hits)
+    best = best_hits(hits, rng)
     if len(best) < MIN_SITES:
         return {}
     length = lengths[best["record"].to_numpy(dtype=int)]
@@ -141,9 +141,9 @@ def position_profile(
     return found | _window(first + width // 2, first + width // 2 + PEAK, most, len(start) * PEAK / float(places[0]), float(p))
 
 
-def best_hits(hits: pd.DataFrame) -> pd.DataFrame:
-    """The hit of least p of each record."""
-    return hits.sort_values("p_value", kind="stable").drop_duplicates("record")
+def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """The hit of least p of each record; of those that fit as well any, for the first of them would always be the leftmost."""
+    return hits.iloc[rng.permutation(len(hits))].sort_values("p_value", kind="stable").drop_duplicates("record")
 
 
 def _window(start: int, end: int, hits: int, expected: float, p: float) -> dict[str, float]:

@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from selfattn_bio.attention.attend import weights
-from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.interpret.readout import read_letters
 from selfattn_bio.scoring.scorer import Scorer
 
@@ -48,14 +48,14 @@ def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the network has no attention, or its places are not single letters.
     """
     reading = read_letters(scorer, letters[None], [""])
     own = np.flatnonzero(reading.spans[:, 0] >= 0)
     if (np.diff(reading.spans[own]) != 1).any() or len(own) != len(letters):
         widest = int(np.diff(reading.spans[own]).max())
-        raise ValueError(f"places of the encoder must be single letters to have contacts, got {widest} letters: set k = 1, pool = 1")
+        raise ArgumentError(f"places of the encoder must be single letters to have contacts, got {widest} letters: set k = 1, pool = 1")
     with torch.inference_mode():
         maps = [
             weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask)[0].float().cpu().numpy()
@@ -112,7 +112,7 @@ def fit_contacts(maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArra
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If no pair that far apart is a contact, or all are.
 
     References
@@ -126,7 +126,7 @@ def fit_contacts(maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArra
         labels.append(touching[above])
     known = np.concatenate(labels)
     if not known.any() or known.all():
-        raise ValueError(f"contacts must be some of the pairs {NEAREST} or more apart, got {known.sum()} of {len(known)}")
+        raise ArgumentError(f"contacts must be some of the pairs {NEAREST} or more apart, got {known.sum()} of {len(known)}")
     return ContactRegression(make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(np.concatenate(features), known))
 
 
@@ -200,7 +200,7 @@ def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDA
         If the file is missing or has other columns, an id is none of the sequences', or i and j are not two residues of it; `path:line`.
     """
     try:
-        table = pd.read_csv(path, sep="\t", dtype={"id": str}, keep_default_na=False)
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise SequenceFileError("contacts must be an existing TSV file, got no such file", place=str(path)) from None
     except (ValueError, UnicodeDecodeError) as error:

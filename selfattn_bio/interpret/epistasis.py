@@ -9,7 +9,7 @@ pairs no better than chance.
 
 Beside it, of the same record and distance: `matched`, each site with a random place in the other's stead, and `swapped`, each site with a
 site of another motif put where the other was. A model that answers to the sum of all its motifs by a curve gives `swapped` as much as it
-gives the pair.
+gives the pair, if the motifs weigh alike; less to lighter ones where the curve rises ever faster.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Hides: which tests are run, and how many are allowed for. The `motifs` command c
 figures, stand in docs/interpretation_evidence.md; the tests in `associations` and `interventions`.
 
 **supported**: hits are more frequent in positives than in negatives (enrichment), also than in negatives of their GC and length (matched);
-and the model uses them: its log-odds fall when they are shuffled (effect), by at least `MIN_EFFECT`, with an interval above 0. Each with
-q < significance. **contradicted**: the effect is as clear, but negative: the hits make the model doubt. All else is a **proposal**.
+and the model uses them: its log-odds fall when they are shuffled (fall), and more than when sites nearby are (effect), both by at least
+`MIN_EFFECT`, with an interval above 0. Each with q < significance. **contradicted**: both are as clear, but negative: the hits make the
+model doubt. All else is a **proposal**. The effect alone would not do: sites near a motif that means nothing fall on others that do.
 
 **The unit of an effect.** A model that learnt nothing still reacts to letters: its own raw score falls when its own motifs are shuffled, so
 any motif that it made up would pass a test on raw scores. Effects are therefore measured in logits times the slope that was fitted on valid
@@ -19,7 +20,6 @@ without that, its proposals show.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,10 +40,11 @@ Letters = NDArray[np.uint8]
 Find = Callable[[Sequence[Letters]], pd.DataFrame]  # sequences -> hits of all motifs, as `find_hits`
 
 TESTS = ("enrichment", "matched", "shuffled", "effect", "sufficiency", "position", "window", "strand")
+USES = ("effect", "fall")  # beside other sites, and by itself
 FOUND_AGAIN_Q = 0.01
 COLUMNS = [
     *("enrichment_p", "enrichment_q", "odds_ratio", "positives_with_hit", "negatives_with_hit", "num_hits"),
-    *("effect", "effect_low", "effect_high", "effect_p", "effect_q", "effect_records", "verdict"),
+    *("effect", "effect_low", "effect_high", "effect_p", "effect_q", "effect_records", "fall", "fall_low", "fall_high", "verdict"),
     *("matched_p", "matched_q", "matched_odds_ratio", "shuffled_p", "shuffled_q", "shuffled_odds_ratio", "shuffled_with_hit"),
     *("sufficiency", "sufficiency_low", "sufficiency_high", "sufficiency_p", "sufficiency_q", "stability"),
     *("position_p", "position_q", "window_start", "window_end", "window_hits", "window_expected", "window_p", "window_q"),
@@ -124,7 +125,7 @@ def weigh_evidence(
                 **_against_shuffled(in_shuffled, labels),
                 **sufficiency(of_positives, held_out.sequences, log_odds, rng),
                 **position_profile(of_positives, lengths, window, rng),
-                **strand_bias(of_positives, ppm),
+                **strand_bias(of_positives, ppm, rng),
             }
         )
     table = pd.DataFrame(rows, columns=["name", *COLUMNS])
@@ -177,12 +178,13 @@ def agreement(hits: pd.DataFrame, one: Mapping[int, NDArray[np.float32]], other:
 
     Returns
     -------
-    Motif -> rho; of motifs with at least `MIN_RECORDS` hits.
+    Motif -> rho; of motifs with at least `MIN_RECORDS` hits, to which neither method gives all the same rank: that has no correlation.
     """
     both = hits[hits["record"].isin(one.keys() & other.keys())]
     first, second = relevance_ranks(both, one), relevance_ranks(both, other)
     groups = [(name, (both["name"] == name).to_numpy()) for name in both["name"].unique()]
-    return {name: float(spearmanr(first[mine], second[mine]).statistic) for name, mine in groups if mine.sum() >= MIN_RECORDS}
+    told = [(name, first[mine], second[mine]) for name, mine in groups if mine.sum() >= MIN_RECORDS]
+    return {name: float(spearmanr(*ranks).statistic) for name, *ranks in told if min(map(np.ptp, ranks)) > 0}
 
 
 def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -196,8 +198,9 @@ def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def verdict(row: Mapping[Any, Any], significance: float) -> str:
     """supported, contradicted or proposal, as the module says."""
-    clear = not math.isnan(row["effect"]) and row["effect_q"] < significance and abs(row["effect"]) >= MIN_EFFECT
-    if clear and row["effect_high"] < 0:
+    if not row["effect_q"] < significance:  # also where it is missing
+        return "proposal"
+    if all(row[name] <= -MIN_EFFECT and row[f"{name}_high"] < 0 for name in USES):
         return "contradicted"
-    enriched = max(row["enrichment_q"], row["matched_q"]) < significance
-    return "supported" if clear and row["effect_low"] > 0 and enriched else "proposal"
+    used = all(row[name] >= MIN_EFFECT and row[f"{name}_low"] > 0 for name in USES)
+    return "supported" if used and max(row["enrichment_q"], row["matched_q"]) < significance else "proposal"

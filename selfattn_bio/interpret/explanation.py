@@ -45,6 +45,25 @@ AGAIN = "Run `selfattn-bio explain` again"
 
 
 @dataclass(frozen=True)
+class MappedSequence:
+    """The attention maps of one sequence, a proposal.
+
+    Attributes
+    ----------
+    letters
+        (L,) ASCII.
+    logit
+        What the model says of it.
+    layers
+        The map of each layer, as `attention_maps` reads them; all have the same edges.
+    """
+
+    letters: NDArray[np.uint8]
+    logit: float
+    layers: Sequence[AttentionMap]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What each letter of some sequences means to a model.
 
@@ -69,7 +88,7 @@ class Explanation:
     target
         What was explained, as text; empty for the one output of positives against negatives.
     maps
-        Row of a sequence -> its attention map of each layer, as `attention_maps` reads them; of the few that were chosen for it.
+        Id of a record -> its attention maps; of the few that were chosen for it, which need not be among those explained.
     """
 
     records: pd.DataFrame
@@ -80,7 +99,7 @@ class Explanation:
     source: Mapping[str, str] = field(default_factory=dict)
     method: str = AttnLRPCopies.name
     target: str = ""
-    maps: Mapping[int, Sequence[AttentionMap]] = field(default_factory=dict)
+    maps: Mapping[str, MappedSequence] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, {self.letters.shape[1]} letters at most"
@@ -199,8 +218,10 @@ class Explanation:
         with whole_folder(folder) as temporary:
             np.savez_compressed(temporary / ARRAYS, letters=self.letters, hypothetical=self.hypothetical, attention=self.attention)
             if self.maps:
-                arrays: dict[str, Any] = {f"edges_{row}": layers[0].edges for row, layers in self.maps.items()}
-                arrays |= {f"weights_{row}": np.stack([layer.weights for layer in layers]) for row, layers in self.maps.items()}
+                arrays: dict[str, Any] = {"ids": np.array(list(self.maps)), "logits": np.array([each.logit for each in self.maps.values()])}
+                for i, each in enumerate(self.maps.values()):
+                    weights = np.stack([layer.weights for layer in each.layers])
+                    arrays |= {f"letters_{i}": each.letters, f"edges_{i}": each.layers[0].edges, f"weights_{i}": weights}
                 np.savez_compressed(temporary / MAPS, **arrays)
             self.records.to_parquet(temporary / RECORDS, index=False)
             about = {"alphabet": self.alphabet, "method": self.method, "target": self.target, **self.source}
@@ -245,12 +266,16 @@ def check_output(folder: str | Path) -> None:
     check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT, MAPS), ABOUT)
 
 
-def _read_maps(path: Path) -> dict[int, list[AttentionMap]]:
+def _read_maps(path: Path) -> dict[str, MappedSequence]:
     if not path.exists():
         return {}
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        rows = [int(name.removeprefix("edges_")) for name in arrays if name.startswith("edges_")]
-        return {row: [AttentionMap(arrays[f"edges_{row}"], layer) for layer in arrays[f"weights_{row}"]] for row in rows}
+        return {
+            str(name): MappedSequence(
+                arrays[f"letters_{i}"], float(logit), [AttentionMap(arrays[f"edges_{i}"], layer) for layer in arrays[f"weights_{i}"]]
+            )
+            for i, (name, logit) in enumerate(zip(arrays["ids"], arrays["logits"], strict=True))
+        }
 
 
 def attention_maps(scorer: Scorer, letters: NDArray[np.uint8], bins: int = MAP_BINS) -> list[AttentionMap]:
@@ -304,9 +329,11 @@ def explain(
     SequenceFileError
         If the file is malformed, a letter is outside the alphabet, or a record is shorter than the model's k.
     ValueError
-        If there is no sequence, one of a list is shorter than the model's k, the model is several or lacks the target, or the
-        method cannot be asked of it: a form of attention of a network that has none.
+        If there is no sequence, one of a list is shorter than the model's k, the model is several or lacks the target, the method is
+        none, such as a kind of the run file, or cannot be asked of the model: a form of attention of a network that has none.
     """
+    if method is not None and not isinstance(method, Method):
+        raise ValueError(f"method must be one of selfattn_bio.interpret.methods, such as Guided(), got {method!r}")
     scorer = load_single(model)
     ids, letters = read_sequences(scorer.spelling, sequences, scorer.tokenizer.k)
     return explain_letters(scorer, letters, pd.DataFrame({"id": ids}), method=method or AttnLRPCopies(), target=target or Target(), say=say)

@@ -301,7 +301,9 @@ class Grammar(Section):
     """A grammar: what stands in positives, what in negatives, and on what background."""
 
     title: str = ""
-    database: str = Field("jaspar:vertebrates", description="of the motifs: jaspar:GROUP of those that ship, or a path to MEME text")
+    database: str = Field(
+        "jaspar:vertebrates", description="of the motifs: jaspar:GROUP of those that ship, or a path to MEME, JASPAR or TRANSFAC text"
+    )
     records: int = Field(24_000, ge=2, description="half of them positives")
     length: Positive = Field(200, description="letters a record")
     elements: Range | None = Field(

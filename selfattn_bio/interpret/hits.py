@@ -64,14 +64,10 @@ def find_hits(
     size = len(alphabet.letters)
     coded = one_hot(pad_letters(list(sequences)), alphabet).transpose(0, 2, 1)
     softened = {name: ((ppm * num_sites[name] + PSEUDO_SITES / size) / (num_sites[name] + PSEUDO_SITES)).T for name, ppm in ppms.items()}
-    found = [_fimo(softened, coded, hit_p, 1.0, alphabet)] if size == 4 else []
-    if (
-        size != 4
-    ):  # memelite draws each letter with a probability of 1/4, whatever their number: of width w, its p is (size / 4)^w too large
-        for width in sorted({len(ppm) for ppm in ppms.values()}):
-            of_width = {name: motif for name, motif in softened.items() if motif.shape[1] == width}
-            found.append(_fimo(of_width, coded, hit_p, (size / 4) ** width, alphabet))
-    hits = pd.concat(found, ignore_index=True)
+    # memelite draws each letter with a probability of 1/4, whatever their number: of width w, its p is (size / 4)^w too large.
+    excess = {name: (size / 4) ** len(ppm) for name, ppm in ppms.items()}
+    groups = [({name: softened[name] for name in ppms if excess[name] == each}, each) for each in sorted(set(excess.values()))]
+    hits = pd.concat([_fimo(group, coded, hit_p, each, alphabet) for group, each in groups], ignore_index=True)
     inside = hits["end"].to_numpy() <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]  # not over padding
     best = hits[inside].sort_values("p_value", kind="stable").drop_duplicates(["name", "record", "start"])
     order = best["name"].map({name: number for number, name in enumerate(ppms)})

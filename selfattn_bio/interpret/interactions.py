@@ -19,11 +19,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.data.batches import pad_letters
-from selfattn_bio.interpret.changes import NUM_SITES
 from selfattn_bio.interpret.epistasis import NAMES, PAIR, SITES, Letters, LogOdds, epistasis, site_pairs
 from selfattn_bio.interpret.evidence import q_values
 from selfattn_bio.interpret.formats import read_meme
-from selfattn_bio.interpret.hits import find_hits, relevant_hits
+from selfattn_bio.interpret.hits import NUM_SITES, find_hits, relevant_hits
 from selfattn_bio.interpret.interventions import MIN_EFFECT, mean_effect
 from selfattn_bio.interpret.readout import has_attention, read_letters
 from selfattn_bio.interpret.relevance import BATCH, attnlrp_importance
@@ -79,12 +78,13 @@ def weigh_interactions(
     drawn = nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
     drawn = drawn.join(epistasis(drawn, sites, sequences, log_odds, rng, draws=1))
     by_name: dict[Any, pd.DataFrame] = dict(list(sites.groupby("name")))
+    lengths = np.array([len(row) for row in sequences])
     rows: list[dict[Any, Any]] = []
     for (name_a, name_b), group in nearest.groupby(NAMES):
         mine = drawn[(drawn["name_a"] == name_a) & (drawn["name_b"] == name_b)]
         about = {"name_a": name_a, "name_b": name_b, "records": len(group), "tested": len(mine)}
         about |= {"attention": group["attention"].mean(), "closest": group["closest"].mean()}
-        rows.append(about | _tests(mine, rng) | spacing(by_name[name_a], by_name[name_b], rng))
+        rows.append(about | _tests(mine, rng) | spacing(by_name[name_a], by_name[name_b], lengths, rng))
     table = pd.DataFrame(rows, columns=COLUMNS)
     for kind in ("", "spacing_", "orientation_"):
         table[f"{kind}q"] = q_values(table[f"{kind}p"].to_numpy(dtype=float))

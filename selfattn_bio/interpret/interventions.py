@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import permutation_test
 
+from selfattn_bio.interpret.associations import best_hits
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
@@ -32,7 +33,8 @@ def effect(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, 
 
     All hits of a record are shuffled together, each within itself, so that composition and all else stays. For each hit a site of the same
     width, within `NEARBY` letters where there is room and overlapping no hit of the motif, is shuffled in a second copy. A record's effect
-    is the mean difference over `DRAWS`; records without room for the sites are left out. stability is the share of members that have an
+    is the mean difference over `DRAWS`; records without room for the sites are left out. fall is what the log-odds lose at the hits, with
+    nothing taken off: where the sites fall on other motifs, an effect is theirs. stability is the share of members that have an
     effect of their own: their mean over the records at least `MIN_EFFECT`, and of the sign of the mean of all.
     """
     records = rng.permutation(np.unique(hits["record"].to_numpy(dtype=int)))[:MAX_RECORDS]
@@ -49,13 +51,14 @@ def effect(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, 
     kept, index = np.unique(np.array(used, dtype=int), return_inverse=True)
     if len(kept) < MIN_RECORDS:
         return {"effect_records": len(kept)}
-    falls = log_odds(at_sites) - log_odds(at_hits)
-    of_members = falls.reshape(len(falls), -1)  # (copies, M)
-    effects = np.bincount(index, weights=of_members.mean(axis=1)) / np.bincount(index)
-    return {f"effect{name}": value for name, value in mean_effect(effects, rng).items()} | {
-        "effect_records": len(effects),
-        "stability": _agreeing(of_members.mean(axis=0)),
-    }
+    shuffled = log_odds(at_hits)
+    of_members = (log_odds(at_sites) - shuffled).reshape(len(used), -1)  # (copies, M)
+    falls = (log_odds([sequences[record] for record in kept])[index] - shuffled).reshape(len(used), -1)
+    found: dict[str, float] = {"effect_records": len(kept), "stability": _agreeing(of_members.mean(axis=0))}
+    for name, of_copies in (("effect", of_members), ("fall", falls)):
+        of_records = np.bincount(index, weights=of_copies.mean(axis=1)) / np.bincount(index)
+        found |= {f"{name}{which}": value for which, value in mean_effect(of_records, rng).items()}
+    return found
 
 
 def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator) -> dict[str, float]:
@@ -64,7 +67,7 @@ def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogO
     The sequence is a dinucleotide shuffle of the record that the site is from, and the site stands where it stood; its letters as they
     were in one copy, in random order in the other.
     """
-    best = hits.sort_values("p_value", kind="stable").drop_duplicates("record")
+    best = best_hits(hits, rng)
     with_site, without = [], []
     for number in rng.permutation(len(best))[:MAX_INSERTED]:
         record, start, end = (int(best[column].iloc[number]) for column in ("record", "start", "end"))

@@ -19,6 +19,7 @@ from scipy.stats import false_discovery_control
 from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret.formats import read_motifs
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 SHIPPED = "jaspar:"
 MAX_OTHERS = 5
@@ -30,17 +31,19 @@ def match_label(row: Mapping[Hashable, Any]) -> str:
     return str(row["match"]).partition(" (")[0] if row["match_q"] < MATCH_Q else ""
 
 
-def open_database(name: str) -> dict[str, NDArray[np.float64]]:
+def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
     """Read a motif database.
 
     Parameters
     ----------
     name
         `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME, JASPAR or TRANSFAC text.
+    alphabet
+        Of a file; those that ship are of DNA.
 
     Returns
     -------
-    Motif label -> (width, 4) probabilities, as `read_motifs`.
+    Motif label -> (width, A) probabilities, as `read_motifs`.
 
     Raises
     ------
@@ -48,7 +51,7 @@ def open_database(name: str) -> dict[str, NDArray[np.float64]]:
         If no such group ships, or the file cannot be read.
     """
     if not name.startswith(SHIPPED):
-        return read_motifs(name)
+        return read_motifs(name, alphabet)
     if name not in MOTIF_DATABASES:
         raise DatabaseError(
             f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {name!r}"

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 
 from selfattn_bio.attention.mixers import Softmax
 from selfattn_bio.attention.reading import Layer, between, binned, gradient_rollout, received, rollout, top_edges, value_rollout
-from selfattn_bio.config import AttentionModel
+from selfattn_bio.config import AttentionModel, SoftmaxMixer
 from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.model.encoder import SelfAttention
+from selfattn_bio.model.exits import through_all_layers
 from selfattn_bio.model.heads import ClsHead
 from selfattn_bio.scoring.inputs import read_sequences
 from selfattn_bio.scoring.scorer import Scorer, load_single
@@ -86,15 +88,25 @@ class AttentionReading:
         return f"AttentionReading of {len(self.ids)} sequences, {len(self.layers)} x {len(self.layers[0])} layers"
 
     def received(self) -> NDArray[np.float32]:
-        """What each letter receives: the mean over members, layers and heads of the mean over its sequence's places; (B, L), 0 in padding.
+        """What each letter receives, (B, L), 0 in padding: the mean over all heads of the mean over its sequence's places.
 
         A letter that several places stand for has their mean; of a [CLS] vector, what it gives counts and what it receives does not.
         """
-        return self._to_letters(self._received().mean((0, 1, 2)))
+        return self._to_letters(torch.cat([heads for layers in self._received() for heads in layers]).mean(0))
 
     def received_by_head(self) -> NDArray[np.float32]:
-        """`received` of each member, layer and head by itself, (members, layers, heads, B, L)."""
-        return self._to_letters(self._received())
+        """`received` of each member, layer and head by itself, (members, layers, heads, B, L).
+
+        Raises
+        ------
+        ValueError
+            If the model was pruned to layers, or heads of a layer, that are not as many everywhere.
+        """
+        received = self._received()
+        shapes = {(len(layers), len(heads)) for layers in received for heads in layers}
+        if len(shapes) > 1:
+            raise ValueError(f"members must have as many layers, and these heads, each, got (layers, heads) of {sorted(shapes)}")
+        return self._to_letters(torch.stack([torch.stack(layers) for layers in received]))
 
     def rollout(self) -> NDArray[np.float32]:
         """Where attention leads from the last layer to the letters, (B, L): from [CLS], or from all places alike; 0 in padding.
@@ -206,10 +218,10 @@ class AttentionReading:
         found[EDGE] = found[EDGE].mask(found[EDGE] < 0)
         return found.sort_values(["id", "member", "layer", "head", "weight"], ascending=[True] * 4 + [False], ignore_index=True)
 
-    def _received(self) -> Tensor:
-        """What each place receives, (members, layers, heads, B, M)."""
-        total = torch.stack([torch.stack([received(layer).movedim(1, 0) for layer in layers]) for layers in self.layers])
-        return total / self._mask().sum(1, keepdim=True).clamp(min=1)
+    def _received(self) -> list[list[Tensor]]:
+        """What each place receives, by member and layer (heads, B, M)."""
+        number = self._mask().sum(1, keepdim=True).clamp(min=1)
+        return [[received(layer).movedim(1, 0) / number for layer in layers] for layers in self.layers]
 
     def _start(self) -> Tensor:
         """(B, M) where a rollout starts: as much at each place of a sequence that the head reads, 1 in all."""
@@ -263,10 +275,9 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
 
 
 def has_attention(scorer: Scorer) -> bool:
-    """Whether the network has weights of attention to be read; the CNN and other mixers than softmax have none."""
-    member = scorer.network.members[0]  # all have the same form
-    mixers = [module.mixer for module in member.modules() if isinstance(module, SelfAttention)]
-    return bool(mixers) and all(isinstance(mixer, Softmax) for mixer in mixers)
+    """Whether each member has weights of attention to be read; CNNs, mixers other than softmax and members without heads have none."""
+    of_members = [[module.mixer for module in member.modules() if isinstance(module, SelfAttention)] for member in scorer.network.members]
+    return all(mixers and all(isinstance(mixer, Softmax) for mixer in mixers) for mixers in of_members)
 
 
 def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], target: Target | None = None) -> AttentionReading:
@@ -274,19 +285,22 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
 
     Raises
     ------
-    ValueError
+    ArgumentError
         If the network has no weights of attention, as the CNN and mixers other than softmax.
     """
     members = scorer.network.members
     if not has_attention(scorer):
         model = scorer.run.model
-        got = f"kind {model.kind!r}" if not isinstance(model, AttentionModel) else f"mixer {model.mixer.kind!r}, whose weights are not kept"
-        raise ValueError(f"network must have attention to be read, got {got}")
+        got = f"kind {model.kind!r}"
+        if isinstance(model, AttentionModel):
+            softmax = isinstance(model.mixer, SoftmaxMixer)
+            got = "a member that was pruned of all heads" if softmax else f"mixer {model.mixer.kind!r}, whose weights are not kept"
+        raise ArgumentError(f"network must have attention to be read, got {got}")
     tokens = scorer.tokens(letters)
     layers: dict[Any, Layer] = {}
     values: dict[Any, Tensor] = {}
     norms: dict[Any, Tensor] = {}
-    above: dict[Any, Tensor] = {}  # of the heads' outputs, by output projection
+    above: dict[Any, Tensor] = {}  # of the heads' outputs, by what gates them
 
     def keep(module: SelfAttention, inputs: tuple[Tensor, Tensor]) -> None:
         x, mask = inputs
@@ -294,7 +308,8 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
         q, k, v = (each.detach() for each in module.qkv(x))
         v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
         out = module.out.weight.detach().unflatten(1, (q.shape[1], -1)).transpose(0, 1)  # (H, D, Dh)
-        squares = (v @ (out.transpose(1, 2) @ out) * v).sum(-1)
+        passed = module.gates(v)
+        squares = (passed @ (out.transpose(1, 2) @ out) * passed).sum(-1)
         layers[module], values[module] = Layer(q, k, module.mixer.pattern, module.position, mask), v
         norms[module] = squares.clamp(min=0).sqrt()
 
@@ -306,19 +321,17 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
 
     attention = [[each for each in member.modules() if isinstance(each, SelfAttention)] for member in members]
     handles = [module.register_forward_pre_hook(keep) for modules in attention for module in modules]
-    handles += [module.out.register_forward_pre_hook(keep_output) for modules in attention for module in modules]
+    handles += [module.gates.register_forward_pre_hook(keep_output) for modules in attention for module in modules]
     try:
         if target is None:
-            with torch.inference_mode():
+            with torch.inference_mode(), through_all_layers(scorer.network):
                 scorer.network(tokens)
         else:
-            with torch.enable_grad():
+            with torch.enable_grad(), through_all_layers(scorer.network):
                 value = target.of(scorer, scorer.network(tokens).mean(1), tokens).sum()
             gradients = torch.autograd.grad(value, list(above.values()))
-            by_projection = dict(zip(above, gradients, strict=True))
-            above = {
-                module: by_projection[module.out].unflatten(-1, (layer.q.shape[1], -1)).transpose(1, 2) for module, layer in layers.items()
-            }
+            by_gates = dict(zip(above, gradients, strict=True))
+            above = {module: by_gates[module.gates] for module in layers}
     finally:
         for handle in handles:
             handle.remove()

@@ -31,7 +31,7 @@ def refine_patterns(
     Parameters
     ----------
     patterns
-        As `find_patterns` returned them.
+        As a caller found them (`patterns.Discovery`).
     sequences
         ASCII letters of the explained records, one array a record.
     relevance

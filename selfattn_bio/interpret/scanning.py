@@ -5,6 +5,7 @@ Hides: how many records are scanned at once, and that a record may know where on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome, read_motifs
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits
+from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.motifs import MotifSet
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
@@ -40,7 +43,8 @@ def hits(
     Parameters
     ----------
     motifs
-        A `MotifSet`; name -> (width, A) probabilities; or the path of MEME, JASPAR or TRANSFAC text.
+        A `MotifSet`; name -> (width, A) probabilities; or as `open_database` takes: `jaspar:GROUP`, or the path of MEME, JASPAR or TRANSFAC
+        text.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p
@@ -56,15 +60,17 @@ def hits(
 
     Raises
     ------
+    ArgumentError
+        If `hit_p` is not in (0, 1).
     ValueError
-        If `hit_p` is not in (0, 1), or the motifs are not of the alphabet.
+        If the motifs are not of the alphabet, or the sequences are neither a list nor a file.
     DatabaseError
         If the file of motifs cannot be read.
     SequenceFileError
         If the FASTA file is malformed, or a letter is outside the alphabet.
     """
     if not 0 < hit_p < 1:
-        raise ValueError(f"hit_p must be in (0, 1), got {hit_p}")
+        raise ArgumentError(f"hit_p must be in (0, 1), got {hit_p}")
     letters = get_alphabet(alphabet)
     ppms, num_sites = _motifs(motifs, letters)
     tables = [_of(chunk, ppms, num_sites, hit_p, letters) for chunk in _chunks(_records(sequences, letters))]
@@ -80,7 +86,7 @@ def _motifs(
     if isinstance(motifs, MotifSet):
         ppms, num_sites = motifs.ppms, motifs.num_sites
     else:
-        ppms = dict(motifs) if isinstance(motifs, Mapping) else read_motifs(motifs, alphabet)
+        ppms = dict(motifs) if isinstance(motifs, Mapping) else open_database(str(motifs), alphabet)
         num_sites = dict.fromkeys(ppms, NUM_SITES)
     for name, ppm in ppms.items():
         if ppm.ndim != 2 or ppm.shape[1] != len(alphabet.letters):
@@ -89,7 +95,7 @@ def _motifs(
 
 
 def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Iterator[Record]:
-    if isinstance(sequences, Path) or (isinstance(sequences, str) and Path(sequences).exists()):
+    if isinstance(sequences, Path) or (isinstance(sequences, str) and os.path.exists(sequences)):
         yield from read_records(sequences, alphabet)
     else:
         yield from (Record(each.id, each.letters) for each in read_inputs(Spelling(alphabet), sequences, 1))

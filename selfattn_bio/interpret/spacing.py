@@ -2,8 +2,9 @@
 
 Hides: the distances of all sites of one motif to all of the other, over all pairs of records. `interactions` calls it. It knows no model.
 
-What chance gives: the sites of the second motif stay together and where they are, but in another record. So both motifs keep their own
-preferred places (before a start, say), and only what one record's sites have to do with each other is lost.
+What chance gives: the sites of the second motif stay together and where they are, but in another record of about the same length. So both
+motifs keep their own preferred places (before a start, say), and only what one record's sites have to do with each other is lost. In a
+record of another length they would stand farther apart, or not at all, for that alone.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.interpret.associations import quantile_groups
+
 MAX_GAP = 150  # letters between two sites of a pair
 BIN = 5  # letters of a bin of gaps
 ORIENTATIONS = ("++", "+-", "-+", "--")
 MAX_RECORDS = 400  # with both motifs, drawn at random: all pairs of them are looked at
 PERMUTATIONS = 1000
+ALIKE = 20  # records of about one length, among which sites are permuted
 FAR = np.iinfo(np.int64).max
 
 Numbers = NDArray[np.int64]
@@ -38,13 +42,15 @@ def orientations(first_is_a: NDArray[np.bool_], minus_a: NDArray[np.bool_], minu
     return 2 * (minus_a ^ turned).astype(np.int64) + (minus_b ^ turned).astype(np.int64)
 
 
-def spacing(a: pd.DataFrame, b: pd.DataFrame, rng: np.random.Generator) -> dict[Hashable, object]:
+def spacing(a: pd.DataFrame, b: pd.DataFrame, lengths: Numbers, rng: np.random.Generator) -> dict[Hashable, object]:
     """Test whether the closest sites of two motifs prefer a gap or an orientation.
 
     Parameters
     ----------
     a, b
         record, start, end (letters, 0-based half-open), strand: the sites of each motif, in any order.
+    lengths
+        (n,) of all records, in letters.
     rng
         Of records and permutations.
 
@@ -60,7 +66,12 @@ def spacing(a: pd.DataFrame, b: pd.DataFrame, rng: np.random.Generator) -> dict[
     own = np.diagonal(code)
     if not len(both) or (own == FAR).all():
         return {}
-    shuffled = code[np.arange(len(both)), np.array([rng.permutation(len(both)) for _ in range(PERMUTATIONS)])]  # (P, R)
+    alike = quantile_groups(lengths[both], max(1, len(both) // ALIKE))
+    places = np.argsort(alike, kind="stable")
+    others = np.empty((PERMUTATIONS, len(both)), dtype=np.int64)
+    for row in others:
+        row[places] = np.lexsort((rng.random(len(both)), alike))  # any order within each group
+    shuffled = code[np.arange(len(both)), others]  # (P, R)
     codes = np.vstack([own, shuffled])
     there = codes != FAR
     bins = _counts(np.where(there, codes // len(ORIENTATIONS) // BIN, -1), MAX_GAP // BIN + 1)
@@ -97,7 +108,8 @@ def _counts(of_records: Numbers, num: int) -> Numbers:
 
 
 def _excess(counts: Numbers) -> tuple[int, float, float]:
-    """The class in most excess of the permutations' mean; how many fold; and p. The first row is what was seen, the others permutations.
+    """The class in most excess of the permutations' mean, of several the fullest; how many fold; and p. The first row is what was seen, the
+    others permutations.
 
     The statistic is the largest (seen - expected) / sqrt(expected + 1) of the classes, where rows are brought to the same sum: a
     permutation may have fewer pairs within reach.
@@ -106,6 +118,6 @@ def _excess(counts: Numbers) -> tuple[int, float, float]:
     rows = counts * (totals[0] / np.maximum(totals, 1))
     expected = rows[1:].mean(0)
     excess = (rows - expected) / np.sqrt(expected + 1)
-    best = int(excess[0].argmax())
+    best = int(np.lexsort((rows[0], excess[0]))[-1])
     p = (1 + np.sum(excess[1:].max(1) >= excess[0, best] - 1e-12)) / len(rows)
     return best, float((rows[0, best] + 0.5) / (expected[best] + 0.5)), float(p)

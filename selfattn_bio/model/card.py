@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.config import ChromosomeSplit, RegionSplit, RunFile, read_run_file
+from selfattn_bio.config import ChromosomeSplit, Gates, PrunedGates, RegionSplit, RunFile, read_run_file
 from selfattn_bio.model.checkpoint import RUN, read_provenance
 
 CARD, HISTORY = "README.md", "history.csv"
@@ -83,13 +83,22 @@ def _title(run: RunFile) -> str:
 def _words(run: RunFile) -> str:
     members = f"mean of {run.model.members} networks, " if run.model.members > 1 else ""
     if run.model.kind == "attention":
-        layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}"
+        layers = f"{run.model.num_layers} layer{'s' * (run.model.num_layers > 1)}" + _pruned(run.model.gates)
         mixer = run.model.mixer.kind
         attends = f"pattern {run.model.pattern.kind}" if mixer == "softmax" else f"mixer {mixer}"
         kind = f"self-attention encoder ({layers} of {run.model.embed_dim}, {attends})"
     else:
         kind = "convolutional network" if run.model.kind == "cnn" else "dilated convolutional network"
     return f"{members}each a {kind}" if members else kind
+
+
+def _pruned(gates: Gates) -> str:
+    """What of all members' layers stayed."""
+    if not isinstance(gates, PrunedGates):
+        return ""
+    layers = [layer for of_member in gates.members for layer in of_member]
+    heads, feedforwards = sum(len(layer.heads) for layer in layers), sum(layer.feedforward for layer in layers)
+    return f", pruned to {heads} heads and {feedforwards} feed-forwards in all,"
 
 
 def _letters(run: RunFile) -> str:
@@ -127,6 +136,11 @@ def _figures(run: RunFile, provenance: dict[str, Any], valid: Mapping[str, float
     chosen = f"The weights are those of step {provenance.get('best_step')}, chosen on valid, whose figures are a little too good for that."
     if not test:
         chosen += " Test was not read for this page: `selfattn-bio evaluate` reads it, and writes this page anew beside metrics.json."
+    if exits := provenance.get("exits"):
+        chosen += (
+            f" A record leaves the encoder once the head is sure of it: on valid after {exits['mean_layers']:.2f} of {exits['layers']} "
+            f"layers in the mean, for {exits['metric']} {exits['worth']:.4g}; the figures of valid above are those of all layers."
+        )
     if run.objective.kind == "binary":
         calibration = provenance["calibration"]
         chosen += f" Temperature {calibration['temperature']:.3f}, threshold {calibration['threshold']:.3f}."

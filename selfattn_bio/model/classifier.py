@@ -14,6 +14,8 @@ from selfattn_bio import config
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.dilated import Dilated
 from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.model.exits import ConfidenceExits, Readings, build_exits
+from selfattn_bio.model.gates import expected_open
 from selfattn_bio.model.heads import PlaceHead, build_head
 from selfattn_bio.model.stem import build_stem
 from selfattn_bio.sequence.alphabet import get_alphabet
@@ -28,17 +30,34 @@ class AttentionBody(nn.Module):
         self.stem = build_stem(section.stem, section.embed_dim, section.dropout)
         self.encoder = Encoder(section)
         self.head = build_head(section, num_outputs, kind)
+        self.exits = build_exits(section.exits)
         self.token_dim, self.per_token = self.stem.token_dim, kind in config.PER_TOKEN
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, N, token_dim), mask (B, N) -> (B, C), or (B, N, C) of a head with outputs a token, (B, M, C) a place."""
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor | Readings:
+        """x (B, N, token_dim), mask (B, N) -> (B, C), or (B, N, C) of a head with outputs a token, (B, M, C) a place.
+
+        With exits, in training, a tuple of those of each exit.
+        """
         num_tokens = x.shape[1]
         before, mask = self.stem(x, mask)  # (B, M, D)
-        x, mask = self._encoded(before, mask)
         if isinstance(self.head, PlaceHead):
-            return self.head(x, mask, before)
-        outputs = self.head(x, mask)
-        return outputs[:, :num_tokens] if self.per_token else outputs
+            return self.head(*self._encoded(before, mask), before)
+        if self.per_token:
+            return self.head(*self._encoded(before, mask))[:, :num_tokens]
+        return self.after_stem(before, mask)
+
+    def after_stem(self, x: Tensor, mask: Tensor) -> Tensor | Readings:
+        """`forward` of what the stem made, (B, M, D) and (B, M), of a head with outputs a sequence."""
+        return self.exits(self.encoder, self.head, *self.head.add_prefix(x, mask))
+
+    def readings(self, x: Tensor, mask: Tensor) -> Readings:
+        """What the head says after each block, as `forward` does after the last; of a network with exits."""
+        assert isinstance(self.exits, ConfidenceExits)
+        return self.exits.readings(self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask)))
+
+    def depths(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B,) blocks that each sequence goes through."""
+        return self.exits.depths(self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask)))
 
     def encode(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, N, token_dim), mask (B, N) -> what the head sees: (B, P + M, D), (B, P + M), P vectors of the head in front."""
@@ -66,7 +85,11 @@ class Network(nn.Module):
                 bodies.append(Dilated(section, num_outputs))
             else:
                 bodies.append(Cnn(section, num_outputs))
+        if isinstance(section, config.AttentionModel) and isinstance(section.gates, config.PrunedGates):
+            for body, layers in zip(bodies, section.gates.members, strict=True):
+                body.encoder.keep(layers)  # type: ignore[operator, union-attr]
         self.members = nn.ModuleList(bodies)
+        self.gate_penalty = getattr(getattr(section, "gates", None), "penalty", 0.0)
         self.embedding = nn.Embedding(vocabulary_size, bodies[0].token_dim, padding_idx=PAD)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -78,11 +101,30 @@ class Network(nn.Module):
         return self._of_members(embeddings, mask).mean(1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int, padded with 0 -> (B, M, C) or (B, M, N, C), of each member: what the loss is taken of."""
+        """tokens (B, N) int, padded with 0 -> (B, M, C) or (B, M, N, C), of each member: what the loss is taken of.
+
+        With exits, in training, of each exit of each member.
+        """
         return self._of_members(self.embed(tokens), tokens != PAD)
 
+    def readings(self, tokens: Tensor) -> Tensor:
+        """tokens (B, N) -> (B, M, E, C) what the head of each member says after each of its E blocks; of a network with exits."""
+        embeddings, mask = self.embed(tokens), tokens != PAD
+        return torch.stack([torch.stack(member.readings(embeddings, mask), 1) for member in self.members], dim=1)  # type: ignore[operator]
+
+    def depths(self, tokens: Tensor) -> Tensor:
+        """tokens (B, N) -> (B, M) blocks that each member goes through; of an attention network."""
+        embeddings, mask = self.embed(tokens), tokens != PAD
+        return torch.stack([member.depths(embeddings, mask) for member in self.members], dim=1)  # type: ignore[operator]
+
     def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        return torch.stack([member(embeddings, mask) for member in self.members], dim=1)
+        found = [member(embeddings, mask) for member in self.members]
+        return torch.stack([each for of in found for each in (of if isinstance(of, tuple) else (of,))], dim=1)
+
+    def penalty(self) -> Tensor | float:
+        """What is added to the mean loss for each gate that may be open."""
+        share = expected_open(self)
+        return 0.0 if share is None else self.gate_penalty * share
 
 
 class SharedByStrands(nn.Module):

@@ -1,9 +1,12 @@
 """The attention encoder: pre-norm blocks of multi-head attention and a GELU feed-forward, read top to bottom.
 
-Hides: how heads are split and joined. The network builds one; `interpret.relevance` hooks `QKVProjection`, `LayerNorm` and `GELU`.
+Hides: how heads are split and joined, and how they are cut out (`keep`). The network builds one; `interpret.relevance` hooks
+`QKVProjection`, `LayerNorm` and `GELU`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,7 @@ from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.mixers import build_mixer
 from selfattn_bio.attention.packing import split_heads
 from selfattn_bio.attention.positions import build_absolute, build_position
+from selfattn_bio.model.gates import HardConcrete, build_gates
 
 
 class QKVProjection(nn.Module):
@@ -30,6 +34,15 @@ class QKVProjection(nn.Module):
             return q, keys[0], v
         return q.view_as(q), q.view_as(q), v  # two tensors, of whose gradients a rule takes its share of each
 
+    def keep(self, heads: Sequence[int], groups: Sequence[int]) -> None:
+        """Cut out all heads of queries but `heads`, and of keys and values but `groups`."""
+        kept, rows, first = (heads, *[groups] * (len(self.heads) - 1)), [], 0
+        for number, of in zip(self.heads, kept, strict=True):
+            rows += [(first + head) * self.head_dim + i for head in of for i in range(self.head_dim)]
+            first += number
+        self.linear = cut(self.linear, rows=rows)
+        self.heads = tuple(map(len, kept))
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention of the kind that the run file names as `mixer`."""
@@ -40,7 +53,10 @@ class SelfAttention(nn.Module):
         num_kv_heads = section.num_kv_heads or section.num_heads
         heads = (section.num_heads, num_kv_heads) if self.mixer.keys_are_queries else (section.num_heads, num_kv_heads, num_kv_heads)
         self.qkv = QKVProjection(section.embed_dim, section.embed_dim // section.num_heads, heads)
-        self.out = nn.Linear(section.embed_dim, section.embed_dim)
+        # Of heads that are gated or pruned without a bias: a layer whose heads are all closed is to add nothing.
+        self.out = nn.Linear(section.embed_dim, section.embed_dim, bias=isinstance(section.gates, config.NoGates))
+        weights = self.qkv.linear.weight.numel() + self.out.weight.numel()
+        self.gates = build_gates(section.gates, num_kv_heads, weights / num_kv_heads)
         self.position = build_position(section.position, section.num_heads, section.embed_dim // section.num_heads)
         self.dropout = section.dropout
 
@@ -49,7 +65,24 @@ class SelfAttention(nn.Module):
         q, k, v = self.qkv(x)
         dropout = self.dropout if self.training else 0.0
         y = self.mixer(q, k, v, position=self.position, mask=mask, dropout=dropout)  # (B, H, L, Dh)
-        return self.out(y.transpose(1, 2).flatten(2))  # (B, L, D)
+        return self.joined(y)
+
+    def joined(self, y: Tensor) -> Tensor:
+        """What the heads took, (B, H, L, Dh) -> (B, L, D)."""
+        return self.out(self.gates(y).transpose(1, 2).flatten(2))
+
+    def keep(self, groups: Sequence[int]) -> None:
+        """Cut out all heads of keys and values but `groups`, with the heads of queries that share them; a gate becomes part of `out`."""
+        shared = self.qkv.heads[0] // self.qkv.heads[-1]
+        heads = [group * shared + i for group in groups for i in range(shared)]
+        if isinstance(self.gates, HardConcrete):
+            gate = self.gates.values().detach().repeat_interleave(shared * self.qkv.head_dim)
+            self.out.weight = nn.Parameter(self.out.weight.detach() * gate)
+            self.gates = nn.Identity()
+        self.qkv.keep(heads, groups)
+        self.out = cut(self.out, columns=[head * self.qkv.head_dim + i for head in heads for i in range(self.qkv.head_dim)])
+        self.position.keep(heads)
+        self.mixer.keep(heads)
 
 
 class StochasticDepth(nn.Module):
@@ -67,8 +100,21 @@ class StochasticDepth(nn.Module):
         return branch * kept / (1 - self.chance)
 
 
+class Nothing(nn.Module):
+    """Stands where a branch was cut out."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, D) -> zeros."""
+        return torch.zeros_like(x)
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+
+    attention_norm: nn.LayerNorm | nn.Identity
+    attention: SelfAttention | Nothing
+    feedforward_norm: nn.LayerNorm | nn.Identity
+    feedforward: nn.Sequential | Nothing
 
     def __init__(self, section: config.AttentionModel, depth: float) -> None:
         super().__init__()
@@ -81,12 +127,29 @@ class Block(nn.Module):
             Dropout(section.dropout),
             nn.Linear(section.feedforward_dim, section.embed_dim),
         )
+        self.feedforward_gate = build_gates(section.gates, 1, 2 * section.embed_dim * section.feedforward_dim)
         self.dropout = nn.Sequential(Dropout(section.dropout), StochasticDepth(section.stochastic_depth * depth))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, L, D), mask (B, L) -> (B, L, D)."""
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
-        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        return x + self.dropout(self.feedforward_gate(self.feedforward(self.feedforward_norm(x))))
+
+    def keep(self, layer: config.KeptLayer) -> None:
+        """Cut out all heads, and the feed-forward, but those of `layer`; gates become part of the weights."""
+        assert isinstance(self.attention, SelfAttention)  # what was cut is not cut again
+        assert isinstance(self.feedforward, nn.Sequential)
+        if layer.heads:
+            self.attention.keep(layer.heads)
+        else:
+            self.attention_norm, self.attention = nn.Identity(), Nothing()
+        if not layer.feedforward:
+            self.feedforward_norm, self.feedforward = nn.Identity(), Nothing()
+        elif isinstance(self.feedforward_gate, HardConcrete):
+            last: nn.Linear = self.feedforward[-1]  # type: ignore[assignment]
+            gate = self.feedforward_gate.values().detach()
+            last.weight, last.bias = nn.Parameter(last.weight.detach() * gate), nn.Parameter(last.bias.detach() * gate)
+        self.feedforward_gate = nn.Identity()
 
 
 class Encoder(nn.Module):
@@ -104,3 +167,31 @@ class Encoder(nn.Module):
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x)
+
+    def each(self, x: Tensor, mask: Tensor) -> Iterator[Tensor]:
+        """x (B, L, D) -> what each block hands on, not yet normed, (B, L, D); without blocks what they would be given."""
+        x = self.place(x)
+        if not self.blocks:
+            yield x
+        for block in self.blocks:
+            x = block(x, mask)
+            yield x
+
+    def keep(self, layers: Sequence[config.KeptLayer]) -> None:
+        """Cut out all but `layers`, one a block; blocks of which nothing stays go as a whole."""
+        for block, layer in zip(self.blocks, layers, strict=True):
+            block.keep(layer)  # type: ignore[operator]
+        self.blocks = nn.ModuleList(block for block, layer in zip(self.blocks, layers, strict=True) if layer.heads or layer.feedforward)
+
+
+def cut(linear: nn.Linear, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None) -> nn.Linear:
+    """The same layer with these outputs, or these inputs, alone."""
+    weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
+    if rows is not None:
+        weight, bias = weight[list(rows)], None if bias is None else bias[list(rows)]
+    if columns is not None:
+        weight = weight[:, list(columns)]
+    smaller = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None)
+    smaller.weight = nn.Parameter(weight.clone())
+    smaller.bias = None if bias is None else nn.Parameter(bias.clone())
+    return smaller

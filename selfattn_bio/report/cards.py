@@ -18,7 +18,7 @@ from scipy.signal import correlate2d
 from selfattn_bio.config import RunFile
 from selfattn_bio.interpret.evidence import COLUMNS
 from selfattn_bio.interpret.interventions import MIN_EFFECT
-from selfattn_bio.interpret.matching import SHIPPED, match_label, open_database
+from selfattn_bio.interpret.matching import match_label, open_database
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.examples import example_sites
 from selfattn_bio.report.results import Results
@@ -105,8 +105,8 @@ def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alph
             f"{words.times(row['shuffled_odds_ratio'])} odds against the same positives with their letters {order}, of which "
             f"{row['shuffled_with_hit']:.0f} of {positives} hold a hit; {q('shuffled')}.")),
         ("effect_q", "Does the model use it?", lambda: (
-            answer("effect", row["effect"], MIN_EFFECT),
-            f"Shuffling its sites changes the log-odds of a positive by {words.figure(-row['effect'], 2, sign=True)}, so they are worth "
+            answer("effect", min(row["effect"], row["fall"], key=abs), MIN_EFFECT),
+            f"Shuffling its sites changes the log-odds of a positive by {words.figure(-row['fall'], 2, sign=True)}; they are worth "
             f"{words.figure(row['effect'], 2, sign=True)} ({span('effect')}) beyond sites nearby, in {row['effect_records']:.0f} records; "
             f"{q('effect')}.")),
         ("sufficiency_q", "Is one site enough by itself?", lambda: (
@@ -132,20 +132,25 @@ def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alph
 
 
 def window_name(row: Mapping[Any, Any]) -> str:
-    """`letters 99 to 109`, `31 to 25 letters before the end`; `one place` where there is no window."""
+    """`letters 100 to 109`, counted from 1; `31 to 25 letters before the end`; `one place` where there is no window."""
     start, end = row["window_start"], row["window_end"]
     if pd.isna(start):
         return "one place"
-    return f"{-start:.0f} to {-end:.0f} letters before the end" if start < 0 else f"letters {start:.0f} to {end:.0f}"
+    return f"{-start:.0f} to {abs(end):.0f} letters before the end" if start < 0 else f"letters {start + 1:.0f} to {end:.0f}"
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:
-    """Motif name -> its logo and that of its match in one frame, of motifs whose match counts and is of a database that ships."""
-    database = results.run.interpret.database
+    """Motif name -> its logo and that of its match in one frame, of motifs whose match counts.
+
+    Raises
+    ------
+    DatabaseError
+        If a match counts, and the database of the run file cannot be read any more.
+    """
     known = {row["name"]: row["match"] for row in rows if match_label(row)}
-    if not known or not database.startswith(SHIPPED):
+    if not known:
         return {}
-    motifs = open_database(database)
+    motifs = open_database(results.run.interpret.database)
     found = {name: aligned(results.ppms[name], motifs[label]) for name, label in known.items() if label in motifs}
     return figures.logo_pairs(found)
 

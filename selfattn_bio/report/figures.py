@@ -175,7 +175,7 @@ def logo_pairs(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, 
 
 
 def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
-    """Motif name -> where its sites stand along the test records, the tested window shaded; no entry for motifs without a site.
+    """Motif name -> where the middles of its sites stand along the test records, the tested window shaded; none for motifs without a site.
 
     Parameters
     ----------
@@ -184,6 +184,8 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
     """
     test = results.records[results.records["split"] == "test"]
     found = site_positions(results.sites, test)
+    widths = (results.sites["end"] - results.sites["start"]).to_numpy(dtype=int)
+    found = found.assign(middle=found["position"] + widths[found["site"].to_numpy(dtype=int)] // 2)
     length = int(test["length"].max())
     windows = motifs.set_index("name")[["window_start", "window_end"]]
     drawings = {}
@@ -191,7 +193,7 @@ def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
         window = windows.loc[name].to_numpy(dtype=float)
         if window[0] < 0:
             window = window + (length if (test["length"] == length).all() else np.nan)
-        paint = lambda ax, p=group["position"], w=window: _bare_profile(p, length, w, ax)  # noqa: E731
+        paint = lambda ax, p=group["middle"], w=window: _bare_profile(p, length, w, ax)  # noqa: E731
         drawings[str(name)] = draw(f"profile_{i}", paint, size=(3.2, 1.0))
     return drawings
 

@@ -21,10 +21,10 @@ LETTERS = 5000  # of longer sequences the page is given no letters
 
 @dataclass(frozen=True)
 class MapFigure:
-    """One sequence: its name, its split, its score, the number of layers, and JSON for the script."""
+    """One sequence: its name, its label and side, its score, the number of layers, and JSON for the script."""
 
     id: str
-    split: str
+    of: str
     logit: float
     layers: int
     data: str
@@ -32,18 +32,20 @@ class MapFigure:
 
 def attention_figures(results: Results) -> list[MapFigure]:
     """The sequences whose maps `explain` wrote, by falling score; with the sites in them that motifs were built from."""
-    explained = results.explained
-    if explained is None:
+    if results.explained is None or not results.explained.maps:
         return []
-    sites = site_positions(results.discovery, explained.records)
+    records = results.records.set_index("id", drop=False).loc[list(results.explained.maps)].reset_index(drop=True)
+    sites = site_positions(results.discovery, records)
     widths = (results.discovery["end"] - results.discovery["start"]).to_numpy(dtype=int)
     figures = []
-    for row, (edges, weights) in explained.maps.items():
-        record, here = explained.records.iloc[row], sites[sites["record"] == row].sort_values("position")
+    for row, (name, mapped) in enumerate(results.explained.maps.items()):
+        here = sites[sites["record"] == row].sort_values("position")
         held = [(str(n), int(p), int(p + widths[s])) for n, s, p in here[["name", "site", "position"]].itertuples(index=False)]
-        letters = explained.letters[row, : record["length"]].tobytes().decode() if record["length"] <= LETTERS else ""
-        data = {"edges": edges.tolist(), "letters": letters, "sites": held, "layers": [_shades(layer) for layer in weights]}
-        figures.append(MapFigure(record["id"], record["split"], float(record["logit"]), len(weights), json.dumps(data)))
+        letters = mapped.letters.tobytes().decode() if len(mapped.letters) <= LETTERS else ""
+        layers = [_shades(layer) for layer in mapped.weights]
+        data = json.dumps({"edges": mapped.edges.tolist(), "letters": letters, "sites": held, "layers": layers})
+        of = f"{'positive' if records['label'].iloc[row] == 1 else 'negative'} of {records['split'].iloc[row]}"
+        figures.append(MapFigure(name, of, mapped.logit, len(layers), data))
     return figures
 
 

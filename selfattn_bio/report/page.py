@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.interpret.interventions import MIN_EFFECT, RESAMPLES
-from selfattn_bio.interpret.matching import MATCH_Q
+from selfattn_bio.interpret.matching import MATCH_Q, match_label
 from selfattn_bio.model.card import used_files
 from selfattn_bio.report import cards, figures, words
 from selfattn_bio.report.maps import attention_figures
@@ -60,7 +60,7 @@ def render(results: Results, plots_folder: Path) -> str:
         min_p=2 / (RESAMPLES + 1),  # two-sided, the sample as it is among its flips
         max_q=MATCH_Q,
         has_motifs=results.motifs is not None,
-        interactions=None if results.interactions is None else results.interactions.to_dict("records"),
+        interactions=None if results.interactions is None else pair_rows(results.interactions, results.motifs),
         classifiers=classifier_rows(results.metrics),
         slices=slice_rows(results.metrics),
         groups=group_tables(results.metrics),
@@ -90,6 +90,22 @@ def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     valid = {"model": metrics["valid"]["model"], **metrics["valid"]["baselines"], **metrics["valid"]["controls"]}
     return [{"role": role, "name": words.classifier_name(name), "valid": valid[name], **entry} for role, name, entry in roles]
+
+
+def pair_rows(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Rows of interactions.tsv, supported ones first, then redundant ones, then by q; `of` names both motifs, with a match that counts.
+
+    Parameters
+    ----------
+    pairs, motifs
+        interactions.tsv and motifs.tsv.
+    """
+    labels = {} if motifs is None else {row["name"]: match_label(row) for row in motifs.to_dict("records")}
+    named = {name: f"{name} ({label})" if label else name for name, label in labels.items()}
+    order = pairs["verdict"].map({"supported": 0, "redundant": 1}).fillna(2)
+    ranked = pairs.assign(order=order).sort_values(["order", "q"], kind="stable")
+    rows = [{str(key): value for key, value in row.items()} for row in ranked.to_dict("records")]
+    return [row | {"of": " and ".join(named.get(row[key], row[key]) for key in ("name_a", "name_b"))} for row in rows]
 
 
 def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:

@@ -221,7 +221,7 @@ def draw_track(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def draw_position_profile(positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30) -> None:
-    """How many sites of a motif start where along the record: a histogram over [0, length) letters, 0 = first letter."""
+    """How many sites of a motif have their middle where along the record: a histogram over [0, length) letters, 0 = first letter."""
     ax.hist(np.asarray(positions), bins=min(bins, length), range=(0, length), color=colour)
     ax.set_xlim(0, length)
     ax.grid(axis="x", visible=False)

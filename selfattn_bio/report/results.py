@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.interpret.formats import BED_COLUMNS, read_meme
+from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 TEXT = (
@@ -39,6 +39,26 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
+class Mapped:
+    """The attention maps of one record.
+
+    Parameters
+    ----------
+    letters
+        (L,) ASCII.
+    edges
+        (S + 1,) int64 letters, 0-based.
+    weights
+        Of each layer (layers, S, S) in [0, 1], from row to column.
+    """
+
+    letters: NDArray[np.uint8]
+    logit: float
+    edges: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Explained:
     """What `explain` found on some positives of train and valid.
 
@@ -54,8 +74,7 @@ class Explained:
         (records, L, letters of the alphabet) float32, logits: the score of each letter in its own column, else 0; (records, L, 0) of a
         method that is a proposal.
     maps
-        Row of a record -> edges (S + 1,) int64 letters, 0-based, and the weights of each layer (layers, S, S) in [0, 1], from row to
-        column; none of a model without attention.
+        Id of a record -> its attention maps; none of a model without attention.
     """
 
     records: pd.DataFrame
@@ -63,7 +82,7 @@ class Explained:
     relevance: NDArray[np.float64]
     attention: NDArray[np.float64]
     tracks: NDArray[np.float32]
-    maps: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]]
+    maps: dict[str, Mapped]
 
 
 @dataclass(frozen=True)
@@ -73,9 +92,9 @@ class Results:
     Parameters
     ----------
     motifs
-        motifs.tsv, or None if `motifs` has not run or does not search such sequences (protein); no row if it found none.
+        motifs.tsv, or None if `motifs` has not run; no row if it found none.
     ppms
-        Motif name -> probabilities (width, 4).
+        Motif name -> probabilities (width, A).
     controls
         Name of a control -> its motifs.tsv, of those that were searched.
     sites
@@ -135,8 +154,8 @@ def read_results(run: RunFile, folder: Path) -> Results:
         motifs=motifs,
         ppms=read_meme(folder / "motifs.meme", get_alphabet(corpus["alphabet"])) if has_motifs else {},
         controls={name: read_file(path, read_table, "motifs") for name, path in control_tables.items() if path.exists()},
-        sites=read_file(folder / "seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
-        discovery=read_file(folder / "discovery_seqlets.bed", _bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
+        sites=read_file(folder / "seqlets.bed", read_bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
+        discovery=read_file(folder / "discovery_seqlets.bed", read_bed, "motifs") if has_motifs else pd.DataFrame(columns=BED_COLUMNS),
         interactions=read_file(pairs, read_table, "interactions") if (pairs := folder / "interactions.tsv").exists() else None,
         explained=read_explained(folder / "relevance", corpus["alphabet"]) if (folder / "relevance").exists() else None,
         audit=read_audit(folder),
@@ -151,8 +170,6 @@ def read_audit(folder: Path) -> dict[str, Any] | None:
 def read_explained(folder: Path, alphabet: str) -> Explained:
     """The relevance folder, without what `interpret.explanation`, which writes it, brings along (torch)."""
     arrays = read_file(folder / "relevance.npz", _arrays, "explain")
-    maps = read_file(folder / "maps.npz", _arrays, "explain") if (folder / "maps.npz").exists() else {}
-    rows = sorted(int(name.removeprefix("edges_")) for name in maps if name.startswith("edges_"))
     letters, hypothetical = arrays["letters"], arrays["hypothetical"]
     own = letters[:, :, None] == np.frombuffer(get_alphabet(alphabet).letters.encode(), dtype=np.uint8)
     return Explained(
@@ -161,7 +178,7 @@ def read_explained(folder: Path, alphabet: str) -> Explained:
         relevance=np.linalg.norm(hypothetical.astype(np.float64), axis=2),  # as `interpret.relevance.importance`
         attention=arrays["attention"].astype(np.float64),
         tracks=hypothetical * own if hypothetical.shape[2] else hypothetical,
-        maps={row: (maps[f"edges_{row}"], maps[f"weights_{row}"]) for row in rows},
+        maps=read_file(folder / "maps.npz", _maps, "explain") if (folder / "maps.npz").exists() else {},
     )
 
 
@@ -226,15 +243,15 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, sep="\t", dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=missing)
 
 
-def _bed(path: Path) -> pd.DataFrame:
-    if path.stat().st_size == 0:
-        return pd.DataFrame(columns=BED_COLUMNS)
-    return pd.read_csv(path, sep="\t", names=BED_COLUMNS, dtype={"chrom": "str", "name": "str", "strand": "str"}, keep_default_na=False)
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _maps(path: Path) -> dict[str, Mapped]:
+    arrays = _arrays(path)
+    named = enumerate(zip(arrays["ids"], arrays["logits"], strict=True))
+    return {str(name): Mapped(arrays[f"letters_{i}"], float(of), arrays[f"edges_{i}"], arrays[f"weights_{i}"]) for i, (name, of) in named}
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -63,10 +63,10 @@ def interval(estimate: Mapping[str, Any], digits: int = 3, sign: bool = False) -
 
 
 def p_value(p: float | None) -> str:
-    """`0.03`, `2e-08`; a dash for a missing one."""
+    """`0.03`, `2e-08`, as it stands after "q ="; a dash for a missing one, and no 0: that is less than a float can say."""
     if p is None or pd.isna(p):
         return MISSING
-    return f"{p:.2g}" if p > 0 else "< 1e-300"
+    return f"{p:.2g}" if p > 0 else "1e-300 or less"
 
 
 def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -198,6 +198,24 @@ class Scorer:
                 logits[rows] = self.network(self.tokens_of([letters[i] for i in rows]))[:, :, 0].double().cpu().numpy()
         return logits * self.slope
 
+    def readings(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Of a model with exits what the head says after each of E blocks, (n, M, E, C), by member."""
+        found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
+        with torch.inference_mode():
+            for rows in self.batches(letters):
+                outputs = self.network.readings(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
+                for row, of_row in zip(rows, outputs, strict=True):
+                    found[row] = of_row
+        return np.stack(found)
+
+    def depths(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Blocks of the encoder that each sequence goes through, the mean over the members, (n,)."""
+        found = np.empty(len(letters))
+        with torch.inference_mode():
+            for rows in self.batches(letters):
+                found[rows] = self.network.depths(self.tokens_of([letters[i] for i in rows])).double().mean(1).cpu().numpy()
+        return found
+
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities of label 1."""
         return expit(logits / self.temperature)

@@ -169,8 +169,7 @@ def _combined(convolve: stem.ConvStem, x: Tensor) -> Tensor:
 
 def _after_stem(member: AttentionBody, x: Tensor) -> Tensor:
     """x (B, M, D) -> (B, C), as in the member's own forward."""
-    x, mask = member.head.add_prefix(x, x.new_ones(x.shape[:2], dtype=torch.bool))
-    return member.head(member.encoder(x, mask), mask)
+    return member.after_stem(x, x.new_ones(x.shape[:2], dtype=torch.bool))  # type: ignore[return-value]
 
 
 def unit(scorer: Scorer | Ensemble) -> int:

@@ -39,7 +39,8 @@ from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
 from selfattn_bio.model.card import CARD, HISTORY, best_figures, write_card
 from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, save_model
-from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
+from selfattn_bio.model.classifier import AttentionBody, Network, build_network, tokenizer_of
+from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
 from selfattn_bio.scoring.reference import REFERENCE, Reference
 from selfattn_bio.scoring.scorer import Scorer
@@ -119,11 +120,13 @@ def train(
     OutputError
         If `output` holds something else than a model.
     TrainingError
-        If another process trains this run, or the loss is not finite.
+        If another process trains this run, the loss is not finite, or a model with gates is to be sharded.
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
     check_replaceable(output, "model", (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, TOP, HISTORY, COST), WEIGHTS)
+    if sharded and (kind := getattr(getattr(run.model, "gates", None), "kind", "none")) == "hard_concrete":
+        raise TrainingError(f"sharded training must go with gates 'none', got {kind!r}", place=str(output), cure="Train without --sharded")
     fabric = open_fabric(run.training.precision, sharded=sharded)
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""  # Trainer says it if there is none
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
@@ -290,7 +293,8 @@ class Trainer:
         return loss
 
     def _backward(self, batch: Batch, share: float, size: float) -> float:
-        loss = self.objective.loss(self.network(batch.tokens), batch.wanted) * share / size
+        of_batch = self.objective.loss(self.network(batch.tokens), batch.wanted) + self.bare.penalty() * batch.size
+        loss = of_batch * share / size
         self.fabric.backward(loss * self.fabric.world_size)  # which then takes the mean over the processes
         return loss.item()
 
@@ -464,6 +468,7 @@ class Trainer:
         """Write the model folder with the best weights, from the first process; `provenance` is what was known at the start."""
         self.progress.seconds = time.monotonic() - self.started
         self.average.load_state_dict(self.top[self.progress.best_step])
+        exits = self._choose_exits()
         outputs = self.outputs_of(self.valid) if self.run.objective.kind in CONFORMAL else None
         calibration = self._calibration(outputs)
         if not self.fabric.is_global_zero:
@@ -485,6 +490,7 @@ class Trainer:
             **({"num_positive": int(self.train.targets.sum())} if self.run.objective.kind == "binary" and not self.private else {}),
             **({"privacy": self.private.spent()} if self.private else {}),
             "best_step": self.progress.best_step,
+            **exits,
             **provenance,
         }
         cost = {
@@ -514,6 +520,28 @@ class Trainer:
         """The weights of one of the best evaluations, as those of a network without LoRA."""
         self.average.load_state_dict(self.top[step])
         return {key: value.contiguous() for key, value in merged(self.average).items()}
+
+    def _choose_exits(self) -> dict[str, Any]:
+        """Of a model with exits set the threshold, chosen on valid, in the weights that are kept; what provenance says of it."""
+        bodies = [member for member in self.average.members if isinstance(member, AttentionBody)]
+        exits = [body.exits for body in bodies if isinstance(body.exits, ConfidenceExits)]
+        if not exits:
+            return {}
+        readings = torch.from_numpy(self._unless_stopped(lambda: self.scorer.readings(self.letters_of(self.valid))))
+
+        def worth(outputs: Tensor) -> float:
+            return self.objective.measure(outputs.numpy(), self.valid.targets)[self.main]  # type: ignore[arg-type, call-arg]
+
+        choice = choose_exits(readings, worth, self.run.model.exits.drop)  # type: ignore[union-attr]
+        for each in exits:
+            each.threshold.fill_(choice.threshold)
+        self.top[self.progress.best_step] = {key: value.detach().cpu().clone() for key, value in self.average.state_dict().items()}
+        self._say(
+            f"exits: records leave at a confidence of {choice.threshold:.4f}, of valid after {choice.mean_layers:.2f} of "
+            f"{readings.shape[2]} layers in the mean; valid {self._of_main(choice.worth)}, of all layers {choice.worth_of_all_layers:.4f}"
+        )
+        threshold = choice.threshold if math.isfinite(choice.threshold) else None
+        return {"exits": asdict(choice) | {"threshold": threshold, "layers": readings.shape[2], "metric": self.main}}
 
     def _calibration(self, outputs: NDArray[np.float64] | None) -> dict[str, float]:
         """Temperature, threshold and slope fitted on the outputs of valid; of other objectives than binary what changes nothing."""

@@ -41,8 +41,8 @@ class FlopCounter:
         self._add(module, output.numel() * module.in_channels // module.groups * module.kernel_size[0])
 
     def _attention(self, module: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        batch, length, embed_dim = output.shape
-        self._add(module, batch * embed_dim * 2 * module.mixer.num_pairs(length))  # queries with keys, weights with values
+        batch, length = output.shape[:2]
+        self._add(module, batch * module.out.in_features * 2 * module.mixer.num_pairs(length))  # queries with keys, weights with values
 
     def _add(self, module: nn.Module, products: int) -> None:
         if module.training:

@@ -20,7 +20,15 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import Network
 
-FREE = {"members", "dropout", "stochastic_depth", "head", "kernel", "pattern"}  # of [model]: a child may have others than its parent
+FREE = {
+    "members",
+    "dropout",
+    "stochastic_depth",
+    "head",
+    "kernel",
+    "pattern",
+    "exits",
+}  # of [model]: a child may have others than its parent
 STEM = {"embed_dim", "stem"}  # of [model] kind "dilated": all that it can take
 
 
@@ -62,7 +70,7 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
     theirs = parent.state_dict()
     ours = network.state_dict()
     for name, weight in ours.items():
-        if ".head." in name or (run.model.kind == "dilated" and not re.search(r"^embedding\.|\.stem\.", name)):
+        if ".head." in name or ".exits." in name or (run.model.kind == "dilated" and not re.search(r"^embedding\.|\.stem\.", name)):
             continue
         source = re.sub(r"^members\.(\d+)", lambda found: f"members.{int(found[1]) % len(parent.members)}", name)
         weight.copy_(theirs[source])
@@ -79,7 +87,8 @@ def _what_must_agree(run: RunFile) -> dict[str, Any]:
     """Keys of the run file that give weights their shape and their meaning."""
     model = run.model.model_dump(include=STEM) if run.model.kind == "dilated" else run.model.model_dump(exclude=FREE)
     if isinstance(run.model, AttentionModel):
-        model["mixer"] = run.model.mixer.model_dump()  # which is left out of what is written where it is softmax
+        # These are left out of what is written where they are softmax and none.
+        model |= {"mixer": run.model.mixer.model_dump(), "gates": run.model.gates.model_dump()}
     return {
         "data.alphabet": run.data.alphabet,
         **{f"tokens.{key}": value for key, value in run.tokens.model_dump().items()},

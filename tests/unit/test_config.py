@@ -145,6 +145,15 @@ def test_byte_order_mark_is_read(tmp_path):
             "got 'lrp'",
         ),
         (
+            '[interpret]\ncaller = { kind = "modisko" }',
+            "task.toml:5: interpret.caller.kind must be one of 'modisco', 'clusters', got 'modisko'",
+        ),
+        (
+            '[interpret.caller]\nkind = "modisco"\n[interpret]\nmaps = ["a", "b", "a"]',
+            "task.toml:7: [interpret.maps] must name each record once, got ['a', 'b', 'a']",
+        ),
+        ("[interpret]\nmaps = []", "task.toml:5: interpret.maps must have at least 1 item after validation, not 0, got []"),
+        (
             '[interpret]\ndatabase = "jaspar:human"',
             "task.toml:5: [interpret.database] must be one of jaspar:fungi, jaspar:insects, jaspar:nematodes, jaspar:plants, "
             "jaspar:vertebrates or a path to MEME, JASPAR or TRANSFAC text, got 'jaspar:human'",

@@ -6,6 +6,7 @@ rule report:
         "results/{task}/model",
         "results/{task}/metrics.json",
         interpreted,
+        database_file,
     output:
         report="results/{task}/report.html",
         plots=directory("results/{task}/plots"),

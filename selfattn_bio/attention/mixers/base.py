@@ -6,6 +6,7 @@ Hides: nothing. `SelfAttention` of the encoder calls a `Mixer`; each kind is one
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -51,6 +52,9 @@ class Mixer(nn.Module, ABC):
     @abstractmethod
     def num_pairs(self, length: int) -> int:
         """As many pairs of query and key, each of 2 Dh multiplications, as its work in `length` tokens equals."""
+
+    def keep(self, heads: Sequence[int]) -> None:
+        """Forget all but what is of these heads of queries; a kind with numbers of each head says how."""
 
 
 class FullMixer(Mixer):

@@ -8,6 +8,8 @@ ones leave out what the finer ones see.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -44,6 +46,10 @@ class Hierarchical(Mixer):
     def num_pairs(self, length: int) -> int:
         """Those of the window, and all of the coarse tokens."""
         return num_pairs(self.window, length) + (-(-length // self.pool)) ** 2
+
+    def keep(self, heads: Sequence[int]) -> None:
+        """Their shares."""
+        self.share = nn.Parameter(self.share.detach()[list(heads)].clone())
 
     def _pooled(self, x: Tensor) -> Tensor:
         """(B, H, L, n) -> the sums of each `pool` tokens (B, H, ceil(L / pool), n), in float32 at least."""

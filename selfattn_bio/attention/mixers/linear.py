@@ -13,6 +13,7 @@ Sources: Katharopoulos et al. 2020; Choromanski et al. 2021, FAVOR+ with positiv
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -99,6 +100,10 @@ class Performer(Features):
     def num_pairs(self, length: int) -> int:
         """Features of query and key, and two products with a matrix of features x Dh, a token."""
         return 2 * length * self.directions.shape[1]
+
+    def keep(self, heads: Sequence[int]) -> None:
+        """Their directions."""
+        self.directions = self.directions[list(heads)].clone()
 
     def _log(self, x: Tensor) -> Tensor:
         x = x * x.shape[-1] ** -0.25

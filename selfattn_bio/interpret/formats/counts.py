@@ -60,6 +60,8 @@ def _read(
     path: Path, format_name: str, begins: str | tuple[str, ...], names: Callable[[Any], tuple[str | None, str | None]]
 ) -> dict[str, NDArray[np.float64]]:
     lines = database_lines(path, format_name)
+    if format_name == "JASPAR" and len(lines) > 1 and len(lines[1]) > 1 and lines[1].isalpha():
+        raise DatabaseError("motif database must be JASPAR text, got sequences, as in FASTA", place=f"{path}:2")
     text = "\n".join(lines) + "\n"
     try:
         found = list(bio.parse(StringIO(text), format_name.lower()))

@@ -63,7 +63,7 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
     """
     path = Path(path)
     lines = database_lines(path, "MEME")
-    if not lines or not lines[0].startswith("MEME version"):
+    if not next((line for line in lines if line.strip()), "").startswith("MEME version"):
         raise DatabaseError("motif database must start with 'MEME version', got something else", place=f"{path}:1")
     motifs: dict[str, NDArray[np.float64]] = {}
     label, at = "", 0
@@ -99,7 +99,7 @@ def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.floa
         except ValueError:
             break
     for number, row in enumerate(rows, start=at + 1):
-        if len(row) != size or min(row) < 0 or abs(sum(row) - 1) > 0.01:
+        if len(row) != size or not (min(row) >= 0 and abs(sum(row) - 1) <= 0.01):
             raise DatabaseError(f"a row of a motif must be {size} probabilities that sum to 1, got {row}", place=f"{path}:{number}")
     if not rows or (stated and int(stated[1]) != len(rows)):
         width = stated[1] if stated else "at least 1"

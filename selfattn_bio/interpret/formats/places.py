@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from csv import QUOTE_NONE
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from selfattn_bio.errors import OutputError, ResultsError
+from selfattn_bio.errors import OutputError
 from selfattn_bio.files import whole_file
 
 BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
+TEXT = {0: "str", 3: "str", 5: "str"}  # of these columns: chrom, name, strand
 
 
 def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
@@ -57,27 +59,28 @@ def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
 def write_bed(path: str | Path, rows: pd.DataFrame, more: Sequence[str] = ()) -> None:
     """Write `rows` (as of `on_chromosome`) as BED6, and the columns `more` after it: tabs, no header."""
-    rows.to_csv(path, sep="\t", header=False, index=False, columns=[*BED_COLUMNS, *more], lineterminator="\n", float_format="%.6g")
+    columns = [*BED_COLUMNS, *more]
+    rows.to_csv(path, sep="\t", header=False, index=False, columns=columns, lineterminator="\n", float_format="%.6g", quoting=QUOTE_NONE)
 
 
 def read_bed(path: str | Path, more: Sequence[str] = ()) -> pd.DataFrame:
-    """Read what `write_bed` wrote; of more columns the rest is named 6, 7, ...
+    """Read what `write_bed` wrote: names as they are, such as 007, 1e5 or one#1#chr1; of more columns the rest is named 6, 7, ...
 
     Raises
     ------
-    ResultsError
+    OSError
+        If it cannot be read.
+    ValueError
         If it is no BED of at least six columns and those of `more`.
     """
     names = [*BED_COLUMNS, *more]
     try:
-        rows = pd.read_csv(path, sep="\t", header=None, comment="#", keep_default_na=False)
+        rows = pd.read_csv(path, sep="\t", header=None, keep_default_na=False, dtype=TEXT, quoting=QUOTE_NONE)
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=names)
-    except (OSError, ValueError) as error:  # pandas' errors of syntax are ValueErrors
-        raise ResultsError(f"BED must be a table of tabs, got {error}", place=str(path)) from error
     if rows.shape[1] < len(names):
-        raise ResultsError(f"BED must have the columns {', '.join(names)}, got {rows.shape[1]} columns", place=str(path))
-    return rows.rename(columns=dict(enumerate(names))).astype({"chrom": str, "name": str})
+        raise ValueError(f"BED must have the columns {', '.join(names)}, got {rows.shape[1]} columns")
+    return rows.rename(columns=dict(enumerate(names)))
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:

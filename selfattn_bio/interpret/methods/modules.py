@@ -20,6 +20,7 @@ from selfattn_bio.attention.reference import distances
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.model.cnn import Cnn
 from selfattn_bio.model.encoder import SelfAttention
+from selfattn_bio.model.exits import ConfidenceExits
 from selfattn_bio.model.heads import PoolingHead, equal_parts
 from selfattn_bio.model.stem import ConvStem, TowerStage
 
@@ -49,7 +50,14 @@ def with_modules(network: Network, product: MakeProduct = Product) -> Network:
         Of any kind; its weights are copied.
     product
         What makes the module of a product.
+
+    Raises
+    ------
+    ValueError
+        If it has exits, by which a sequence and its reference go through different layers, or a mixer other than softmax.
     """
+    if any(isinstance(module, ConfidenceExits) for module in network.modules()):
+        raise ValueError("a network of modules must have no exits, got exits 'confidence': explain it by attnlrp or by substitution")
     copied = copy.deepcopy(network).eval()
     replacements: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
         SelfAttention: lambda part: _Attention(part, product),
@@ -96,7 +104,7 @@ class _Attention(nn.Module):
             index = distances(asked.q, asked.k, terms.values.shape[-2]).expand_as(weights)
             by_distance = weights.new_zeros(*weights.shape[:-1], terms.values.shape[-2]).scatter_add(-1, index, weights)
             y = y + by_distance @ terms.values
-        return self.part.out(y.transpose(1, 2).flatten(2))
+        return self.part.joined(y)
 
 
 class _Pooling(nn.Module):

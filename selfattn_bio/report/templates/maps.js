@@ -57,7 +57,7 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     axis(view.y, function (at, text, away) { pen.fillText(text, LEFT - away + 6, TOP + at); });
     figure.querySelector(".shown").textContent = "letters " + range(view.y, view.y + view.size) + " looking at " + range(view.x, view.x + view.size) +
       "; darkest: " + (100 * data.layers[layer.value].top).toPrecision(2) + " % or more";
-    canvas.style.touchAction = view.size < length ? "none" : "auto";
+    canvas.style.touchAction = view.size < length ? "none" : "pan-x pan-y"; // one finger moves the page, until there is a part to move
   }
   function show(x, y, size) {
     view.size = Math.min(length, Math.max(Math.min(length, 8), size));
@@ -95,10 +95,19 @@ document.querySelectorAll("figure.map").forEach(function (figure) {
     zoom(event.deltaY < 0 ? 0.8 : 1.25, at.across, at.down);
     event.preventDefault();
   }, { passive: false });
-  canvas.addEventListener("pointerdown", function (event) { canvas.setPointerCapture(event.pointerId); });
+  var held = new Map(); // pointer -> its place
+  canvas.addEventListener("pointerdown", function (event) { canvas.setPointerCapture(event.pointerId); held.set(event.pointerId, place(event)); });
+  ["pointerup", "pointercancel"].forEach(function (end) { canvas.addEventListener(end, function (event) { held.delete(event.pointerId); }); });
+  function drag(event, at) {
+    var was = held.get(event.pointerId), other = Array.from(held).filter(function (each) { return each[0] !== event.pointerId; }).map(function (each) { return each[1]; })[0];
+    held.set(event.pointerId, at);
+    if (!other) { show(view.x - (at.across - was.across) * view.size, view.y - (at.down - was.down) * view.size, view.size); return; }
+    function away(place) { return Math.max(0.02, Math.hypot(place.across - other.across, place.down - other.down)); }
+    zoom(away(was) / away(at), other.across, other.down); // what is under the other finger stays there
+  }
   canvas.addEventListener("pointermove", function (event) {
     var at = place(event), pointed = figure.querySelector(".pointed");
-    if (event.buttons) { show(view.x - event.movementX * view.size / plot, view.y - event.movementY * view.size / plot, view.size); }
+    if (held.has(event.pointerId)) { drag(event, at); }
     if (at.across < 0 || at.across >= 1 || at.down < 0 || at.down >= 1) { pointed.textContent = ""; return; }
     var row = bin(view.y + at.down * view.size), column = bin(view.x + at.across * view.size), shade = shades[layer.value].charCodeAt(row * bins + column);
     pointed.textContent = range(edges[row], edges[row + 1]) + heldBy(edges[row], edges[row + 1]) + " give " + (shade === 255 ? "at least " : "") +

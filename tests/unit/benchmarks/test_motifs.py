@@ -1,10 +1,24 @@
 """The benchmark of explanations: its measures by hand, and that the final grammars are those that were pinned and of other motifs."""
 
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from selfattn_bio.interpret.grammar import read_grammar
 from selfattn_bio.interpret.matching import open_database
+from selfattn_bio.sequence.alphabet import DNA
+
+
+@dataclass(frozen=True)
+class Known:
+    """As much of a scorer as is asked for."""
+
+    network: torch.nn.Module
+    run: None = None
 
 
 def places(*rows):
@@ -104,3 +118,71 @@ def test_a_measure_is_kept_until_the_weights_change(tmp_path, monkeypatch):
     assert run.kept("x", lambda: {"value": 2})["value"] == 1
     (run.folder / "model/model.safetensors").write_bytes(b"two")
     assert run.kept("x", lambda: {"value": 2})["value"] == 2
+    few, many = (motifs.DeepLiftShap(shuffles=number) for number in (2, 20))
+    assert run.kept("y", lambda: {"value": 1}, few)["value"] == 1
+    assert run.kept("y", lambda: {"value": 2}, few)["value"] == 1
+    assert run.kept("y", lambda: {"value": 2}, many)["value"] == 2
+
+
+def test_what_is_measured_of_a_model():
+    import motifs
+
+    records = pd.DataFrame({"id": list("abcd"), "label": [1, 0, 1, 1]})
+    sequences = [np.frombuffer(text, dtype=np.uint8) for text in (b"AACGTAAA", b"ACGTAAAA", b"AAAACGTA", b"ACGTACGT")]
+    scorer = SimpleNamespace(logits=lambda rows: np.arange(4.0), probabilities=lambda logits: np.array([0.95, 0.99, 0.9, 0.2]))
+    run = motifs.Run("development", "five", 0)
+    truth = places(("a", 2, 5), ("c", 4, 7), ("b", 0, 4))
+    for name, value in {"test": (records, sequences), "scorer": scorer, "truth": truth}.items():
+        run.__dict__[name] = value  # instead of what is read of a folder
+    assert run.confident[0] == ["a", "c"]  # positives, and sure ones
+
+    class Told(motifs.AttnLRP):
+        def relevance(self, scorer, letters, target):
+            return [np.isin(np.arange(8), np.arange(3) + bytes(row).index(b"CGT")).astype(float) for row in letters]
+
+    found = motifs.letters(run, Told())
+    assert (found["aupr"], found["share"], found["records"]) == (1.0, pytest.approx(6 / 16), 2)
+
+
+def test_random_parameters_are_not_those_trained(monkeypatch):
+    import motifs
+
+    trained = torch.nn.Linear(1, 1)
+    monkeypatch.setattr(motifs, "build_network", lambda run: torch.nn.Linear(1, 1))
+    monkeypatch.setattr(motifs, "letters", lambda run, method, scorer=None: {"method": method, "network": scorer.network})
+    run = motifs.Run("development", "five", 0)
+    run.__dict__["scorer"] = Known(trained)
+    found = motifs.random_parameters(run)
+    assert found["method"] is motifs.FINAL
+    assert found["network"] is not trained
+    assert not found["network"].training
+
+
+@pytest.mark.parametrize(
+    ("auroc", "labels", "explained"),
+    [(0.93, "given", True), (0.91, "given", False), (0.5, "shuffled", True)],
+    ids=["good", "bad", "control"],
+)
+def test_the_gate_is_for_models_and_not_for_controls(monkeypatch, auroc, labels, explained):
+    import motifs
+
+    asked = []
+    monkeypatch.setattr(motifs, "write_run_file", lambda run: None)
+    monkeypatch.setattr(motifs, "is_trained", lambda *given: True)
+    monkeypatch.setattr(motifs.Run, "kept", lambda self, name, *given: asked.append(name) or {"auroc": auroc})
+    run = motifs.Run("development", "five", 0, labels)
+    run.__dict__["rules"] = SimpleNamespace(pairs={"p": None})
+    assert motifs.finished(run)["explained"] == explained
+    assert ("motifs" in asked) == explained
+    assert ("interactions" in asked) == (explained and labels == "given")
+
+
+def test_the_other_strand_is_read_backwards():
+    import motifs
+
+    class Letter(motifs.AttnLRP):
+        def scores(self, scorer, letters, target):
+            return [(row[:, None] == np.frombuffer(b"ACGT", dtype=np.uint8)) * np.arange(1.0, 1 + len(row))[:, None] for row in letters]
+
+    (found,) = motifs.BothStrands(Letter()).scores(SimpleNamespace(alphabet=DNA), [np.frombuffer(b"AAC", dtype=np.uint8)], None)
+    assert found.tolist() == [[2, 0, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0]]  # (1 + 3) / 2, (2 + 2) / 2, (3 + 1) / 2

@@ -4,6 +4,7 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -13,9 +14,14 @@ from selfattn_bio.cli.main import main
 from selfattn_bio.config import Interpret, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of
+from selfattn_bio.interpret import relevance
 from selfattn_bio.interpret.explanation import Explanation, explain
+from selfattn_bio.interpret.motifs import build_motifs
+from selfattn_bio.interpret.patterns import Pattern
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring.scorer import load
+from selfattn_bio.sequence.alphabet import DNA
 
 RUN_FILE = """
 [data]
@@ -73,8 +79,10 @@ def test_relevance_is_of_the_model_it_is_judged_with(folder, capsys):
     assert motifs_of("relevance", "other") == 1
     message = "relevance must be of this model, corpus and split (weights_sha256 "
     own = Explanation.load("relevance")
-    assert (list(own.maps), own.records["logit"].is_monotonic_decreasing) == ([0, 6, 11], True)  # of the highest, the middle, the lowest
-    assert [len(layers) for layers in own.maps.values()] == [1, 1, 1]
+    assert own.records["logit"].is_monotonic_decreasing
+    assert list(own.maps) == own.records["id"].iloc[[0, 6, 11]].tolist()  # of the highest, the middle, the lowest
+    assert [each.logit for each in own.maps.values()] == pytest.approx(own.records["logit"].iloc[[0, 6, 11]].tolist(), abs=1e-5)
+    assert [len(each.layers) for each in own.maps.values()] == [1, 1, 1]
     assert f"{message}{sha256_of('other/model.safetensors')[:12]}), got {own.source['weights_sha256'][:12]}. Run" in capsys.readouterr().err
     explain("model", folder / "p.fa").save("unknown")  # of whatever records
     assert motifs_of("unknown") == 1
@@ -84,6 +92,29 @@ def test_relevance_is_of_the_model_it_is_judged_with(folder, capsys):
     dataclasses.replace(own, source={**own.source, "split_sha256": "0" * 64}).save("split")
     assert motifs_of("split") == 1
     assert "(split_sha256 " in capsys.readouterr().err
+
+
+def test_maps_are_of_the_records_that_the_run_file_names(folder, capsys):
+    named = RUN_FILE.replace("max_sequences = 12", 'max_sequences = 12\nmaps = ["n3", "p2", "p5"]')
+    (folder / "run.toml").write_text(named)
+    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
+    own = Explanation.load("relevance")
+    assert set(own.maps) == {"n3", "p2", "p5"}  # a negative, and two of test: what motifs are sought in is as it was
+    logits = {name: each.logit for name, each in own.maps.items()}
+    assert list(logits.values()) == sorted(logits.values(), reverse=True)
+    corpus = Corpus.open("corpus")
+    rows = {name: row for row, name in enumerate(corpus.records["id"])}
+    for name, each in own.maps.items():
+        np.testing.assert_array_equal(each.letters, corpus.letters(rows[name]))
+        assert each.logit == pytest.approx(load("model").logits([each.letters])[0], abs=1e-5)
+    assert motifs_of("relevance") == 0
+    (folder / "run.toml").write_text(named.replace('"p5"', '"p50"'))
+    capsys.readouterr()
+    assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 1
+    assert capsys.readouterr().err == (
+        "selfattn-bio explain: error: run.toml: [interpret] maps must be ids of records in the corpus, got 'p50' (did you mean 'p5'?). "
+        "Ids are the first column of the split table, such as 'p0'\n"
+    )
 
 
 def test_no_motif_is_sought_where_it_is_judged(folder, capsys):
@@ -133,3 +164,42 @@ def test_a_proposal_of_the_run_file_is_written_and_finds_no_motifs(folder, capsy
     assert (explanation.method, explanation.proposal) == ("rollout", True)
     assert motifs_of("relevance") == 0
     assert "no motifs: they are sought in scores of letters, and method 'rollout' is a proposal, which has none" in capsys.readouterr().out
+
+
+WORD = b"GGTCACAC"
+
+
+def test_evidence_is_of_the_labels_and_letters_of_each_record(monkeypatch):
+    """A word that the model looks at and uses, in most positives and in few negatives; the rows of test are not the first."""
+    rng = np.random.default_rng(0)
+    letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (240, 100))
+    label, at = np.arange(240) % 3 == 0, {}
+    for row in np.flatnonzero(rng.random(240) < np.where(label, 0.9, 0.3)):
+        at[row] = int(rng.integers(0, 92))
+        letters[row, at[row] : at[row] + 8] = np.frombuffer(WORD, dtype=np.uint8)
+    test = pd.DataFrame({"id": [f"r{row}" for row in range(240)], "label": label.astype(int), "chrom": None, "start": pd.NA, "end": pd.NA})
+    test = test.assign(strand="+").iloc[60:]
+
+    def looked_at(scorer, sequences):
+        found = [np.full(100, 0.1, dtype=np.float32) for _ in sequences]
+        for row, sequence in zip(found, sequences, strict=True):
+            where = bytes(sequence).find(WORD)
+            row[where : where + 8] += where >= 0
+        return found
+
+    monkeypatch.setattr(relevance, "attnlrp_importance", looked_at)
+    monkeypatch.setattr(motifs, "_measured", lambda scorer, letters: dict(zip(letters, looked_at(None, letters.values()), strict=True)))
+    pfm = 100 * np.eye(4, dtype=int)[[b"ACGT".index(bytes([letter])) for letter in WORD]]
+    pattern = Pattern(pfm, pd.DataFrame({"record": [0] * 100, "start": 0, "end": 8, "strand": "+"}))
+    one = build_motifs([pattern], pd.DataFrame({"id": ["r0"]}), {})
+    corpus = SimpleNamespace(letters=lambda row: letters[row], alphabet=DNA)
+    scorer = SimpleNamespace(member_log_odds=lambda rows: np.array([[2.0 * (WORD in bytes(row))] for row in rows]))
+    table, sites = motifs._weigh(one, scorer, corpus, test, Interpret(hit_p=1e-4))
+    (row,) = table.to_dict("records")
+    assert row["verdict"] == "supported"
+    assert row["positives_with_hit"] == pytest.approx(54, abs=6)  # 60 positives
+    assert row["effect"] == pytest.approx(2.0, abs=0.2)  # log-odds, not raw logits
+    assert np.isnan(row["agreement"])  # all hits are where the model looks most
+    wanted = {(f"r{row}", start) for row, start in at.items() if label[row] and row >= 60}
+    assert wanted <= set(zip(sites["chrom"], sites["start"], strict=True))
+    assert set(sites["chrom"]) <= {f"r{row}" for row in range(60, 240) if label[row]}

@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_explain_motifs import MODEL, folder  # noqa: F401
+from test_explain_motifs import CALIBRATION, MODEL, folder, save  # noqa: F401
 
 from selfattn_bio.cli.main import main
 from selfattn_bio.interpret import interactions
+from selfattn_bio.interpret.epistasis import strands_log_odds
 from selfattn_bio.interpret.formats import meme_text
+from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 
 
@@ -49,3 +51,17 @@ def test_a_model_without_one_score_is_refused(tmp_path, capsys):
     (tmp_path / "run.toml").write_text(text)
     assert asked("my.meme") == 1
     assert "run.toml: objective must be binary for its model to be asked for interactions, got 'masked'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_model_is_asked_for_calibrated_log_odds_of_both_strands(tmp_path, monkeypatch):
+    monkeypatch.setitem(CALIBRATION, "slope", 0.25)
+    save(tmp_path / "calibrated", 0)
+    (tmp_path / "none.meme").write_text(meme_text({}, {}))
+    asked_for = []
+    weigh = interactions.weigh_interactions
+    monkeypatch.setattr(interactions, "weigh_interactions", lambda *given, **named: asked_for.append(given) or weigh(*given, **named))
+    assert main(["interactions", *MODEL, "--model", "calibrated", "--motifs", "none.meme", "--output", "pairs.tsv"]) == 0
+    ((_, letters, log_odds, _),) = asked_for
+    np.testing.assert_allclose(log_odds(letters), strands_log_odds(load(tmp_path / "calibrated"))(letters))
+    assert abs(log_odds(letters) * 4 - load(tmp_path / "calibrated").logits(letters)).max() > 1e-6

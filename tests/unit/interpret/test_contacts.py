@@ -107,9 +107,11 @@ def test_no_protein_is_predicted_by_its_own_contacts():
         ("id\ti\tj\nA\t1\t10\n", "known.tsv:2: i and j must be two residues of 'A', 0 to 9, got 1 and 10"),
         ("id\ti\tj\nA\t3\t3\n", "i and j must be two residues of 'A', 0 to 9, got 3 and 3"),
         ("id\ti\tj\nA\tx\t3\n", "i and j must be two residues of 'A', 0 to 9, got x and 3"),
+        ("id\ti\tj\nA\t1.7\t9\n", "i and j must be two residues of 'A', 0 to 9, got 1.7 and 9"),
+        ("id\ti\tj\nA\t1\tinf\n", "i and j must be two residues of 'A', 0 to 9, got 1 and inf"),
         (None, "known.tsv: contacts must be an existing TSV file, got no such file"),
     ],
-    ids=["column", "id", "end", "same", "word", "missing"],
+    ids=["column", "id", "end", "same", "word", "part", "infinite", "missing"],
 )
 def test_a_wrong_contact_is_said_with_its_line(tmp_path, text, message):
     if text is not None:
@@ -141,3 +143,8 @@ def test_the_command_writes_maps_pairs_and_precision(tmp_path, monkeypatch, caps
     assert main(["contacts", "--model", "model", "--fasta", "a.fa", "--output", "plain"]) == 0
     assert "the mean over heads" in capsys.readouterr().out
     assert not (tmp_path / "plain.precision.tsv").exists()
+    capsys.readouterr()
+    (tmp_path / "near.tsv").write_text("id\ti\tj\np0\t0\t2\np1\t20\t23\n")
+    assert main(["contacts", "--model", "model", "--fasta", "a.fa", "--contacts", "near.tsv", "--output", "near"]) == 1
+    said = "selfattn-bio contacts: error: contacts must be some of the pairs 6 or more apart, got 0 of 325\n"
+    assert capsys.readouterr().err == said

@@ -14,7 +14,7 @@ from selfattn_bio.interpret.associations import (
 )
 from selfattn_bio.interpret.evidence import COLUMNS, HeldOut, agreement, found_again, q_values, verdict, weigh_evidence
 from selfattn_bio.interpret.hits import find_hits
-from selfattn_bio.interpret.interventions import effect, matched_sites, merged_spans, shuffled_at, sufficiency
+from selfattn_bio.interpret.interventions import effect, matched_sites, mean_effect, merged_spans, shuffled_at, sufficiency
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 WORDS = {"used": b"TATCGATA", "ignored": b"GGTCACAC"}
@@ -72,6 +72,23 @@ def test_a_motif_that_makes_the_model_doubt_is_contradicted():
     assert weigh(planted(), counting(WORDS["used"], -2.0)).loc["used", "verdict"] == "contradicted"
 
 
+@pytest.mark.parametrize("weight", [2.0, -2.0])
+def test_what_stands_beside_motifs_of_the_model_is_neither_contradicted_nor_supported(weight):
+    """Sites near a motif that means nothing fall on those that do, whose effect would be taken for its own, turned."""
+    held_out = planted()
+    for row in held_out.sequences:
+        if WORDS["ignored"] in bytes(row):  # its hits stand between two sites that the model uses
+            at = bytes(row).index(WORDS["ignored"])
+            for start in (at - 12, at + 12):
+                if 0 <= start <= len(row) - 8:
+                    row[start : start + 8] = np.frombuffer(WORDS["used"], dtype=np.uint8)
+    ignored = weigh(held_out, counting(WORDS["used"], weight)).loc["ignored"]
+    assert ignored["effect"] * weight < -0.5
+    assert ignored["effect_q"] < 0.01
+    assert abs(ignored["fall"]) < 0.1
+    assert ignored["verdict"] == "proposal"
+
+
 def test_a_model_that_held_out_labels_do_not_bear_out_supports_nothing():
     raw, slope = counting(WORDS["used"], 2.0), 0.02  # what chance gives a network of such a spread on 5,000 records of valid
     table = weigh(planted(), lambda sequences: raw(sequences) * slope)
@@ -94,6 +111,25 @@ def test_random_models_support_nothing():
         table = weigh(planted(seed=seed), lambda sequences, w=weights: np.array([w[np.arange(120), row].sum() for row in sequences]))
         supported += (table["verdict"] == "supported").sum()
     assert supported == 0
+
+
+def test_strands_are_those_of_positives():
+    held_out = planted()
+    word = np.frombuffer(WORDS["ignored"], dtype=np.uint8)
+    for row, label in zip(held_out.sequences, held_out.labels, strict=True):
+        at = bytes(row).find(WORDS["ignored"])
+        if at >= 0 and not label:
+            row[at : at + 8] = DNA.reverse_complement(word)
+    ignored = weigh(held_out, counting(WORDS["used"], 2.0)).loc["ignored"]
+    assert ignored["negatives_with_hit"] >= 10
+    assert ignored["strand_plus"] > 0.95
+
+
+def test_the_interval_of_an_effect_holds_the_mean_in_95_of_100():
+    rng = np.random.default_rng(0)
+    found = [mean_effect(rng.normal(0.3, 1, 60), rng) for _ in range(60)]
+    assert 0.85 <= np.mean([one["_low"] < 0.3 < one["_high"] for one in found]) <= 1
+    assert np.mean([one["_high"] - one["_low"] for one in found]) == pytest.approx(2 * 1.96 / np.sqrt(60), rel=0.1)
 
 
 def test_same_seed_same_table():
@@ -157,7 +193,9 @@ def test_shuffling_keeps_letters_and_surroundings():
     assert bytes(shuffled) != bytes(letters)
 
 
-SUPPORTED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "effect_q": 0.01, "enrichment_q": 0.01, "matched_q": 0.01}
+USED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "fall": 0.3, "fall_low": 0.2, "fall_high": 0.4}
+DOUBTED = {"effect": -0.3, "effect_low": -0.4, "effect_high": -0.2, "fall": -0.3, "fall_low": -0.4, "fall_high": -0.2}
+SUPPORTED = USED | {"effect_q": 0.01, "enrichment_q": 0.01, "matched_q": 0.01}
 
 
 @pytest.mark.parametrize(
@@ -170,9 +208,13 @@ SUPPORTED = {"effect": 0.3, "effect_low": 0.2, "effect_high": 0.4, "effect_q": 0
         ({"effect_low": -0.1}, "proposal"),
         ({"effect": 0.09}, "proposal"),
         ({"effect": float("nan"), "effect_q": float("nan")}, "proposal"),
-        ({"effect": -0.3, "effect_low": -0.4, "effect_high": -0.2}, "contradicted"),
-        ({"effect": -0.3, "effect_low": -0.4, "effect_high": 0.1}, "proposal"),
-        ({"effect": -0.3, "effect_low": -0.4, "effect_high": -0.2, "effect_q": 0.2}, "proposal"),
+        ({"fall": 0.09}, "proposal"),
+        ({"fall_low": -0.1}, "proposal"),
+        (DOUBTED, "contradicted"),
+        (DOUBTED | {"effect_high": 0.1}, "proposal"),
+        (DOUBTED | {"fall_high": 0.1}, "proposal"),
+        (DOUBTED | {"fall": -0.09}, "proposal"),
+        (DOUBTED | {"effect_q": 0.2}, "proposal"),
     ],
 )
 def test_each_condition_of_the_verdict(change, expected):
@@ -287,23 +329,37 @@ def test_hits_anywhere_prefer_no_place():
     other = position_profile(places(rng.integers(0, 40, 60)), rng.integers(60, 100, 60), None, rng)
     assert list(other) == ["position_p"]  # of records of many lengths no window is looked for
     assert position_profile(places([1] * 9), np.full(9, 100), None, rng) == {}
+    found = position_profile(places(rng.integers(50, 60, 60)), np.full(60, 100), None, rng)
+    assert (found["window_start"], found["window_end"]) == (54, 64)  # of middles, of hits that begin at 50 to 59
 
 
 def test_one_hit_a_record_counts():
     hits = pd.DataFrame({"record": [0, 0, 1], "start": [1, 5, 2], "end": [9, 13, 10], "strand": "+", "p_value": [1e-4, 1e-6, 1e-5]})
-    assert best_hits(hits)[["record", "start"]].to_numpy().tolist() == [[0, 5], [1, 2]]
+    best = best_hits(hits, np.random.default_rng(0)).sort_values("record")
+    assert best[["record", "start"]].to_numpy().tolist() == [[0, 5], [1, 2]]
+
+
+def test_of_hits_that_fit_alike_the_first_is_not_the_best():
+    rng = np.random.default_rng(0)
+    hits = pd.concat([places(rng.integers(0, 93, 200)) for _ in range(3)]).sort_values(["record", "start"], ignore_index=True)
+    found = position_profile(hits, np.full(200, 100), None, rng)
+    assert min(found["position_p"], found["window_p"]) > 0.01
+    both = hits.assign(strand="+")
+    both.loc[both.duplicated("record"), "strand"] = "-"  # one on + before two on -
+    assert strand_bias(both, PPMS["ignored"], rng)["strand_plus"] == pytest.approx(1 / 3, abs=0.1)
 
 
 def test_strand_bias():
+    rng = np.random.default_rng(0)
     hits = places([5] * 40).assign(strand=["+"] * 36 + ["-"] * 4)
-    found = strand_bias(hits, PPMS["ignored"])
+    found = strand_bias(hits, PPMS["ignored"], rng)
     assert found["strand_plus"] == 0.9
     assert found["strand_low"] < 0.9 < found["strand_high"]
     assert found["strand_p"] < 1e-6
     palindrome = np.eye(4)[[0, 1, 2, 3]]  # ACGT
-    assert strand_bias(hits, palindrome) == {}
-    assert strand_bias(hits, np.eye(20)[:8]) == {}
-    assert strand_bias(hits[:9], PPMS["ignored"]) == {}
+    assert strand_bias(hits, palindrome, rng) == {}
+    assert strand_bias(hits, np.eye(20)[:8], rng) == {}
+    assert strand_bias(hits[:9], PPMS["ignored"], rng) == {}
 
 
 def test_agreement_of_two_methods():
@@ -316,6 +372,9 @@ def test_agreement_of_two_methods():
     assert agreement(hits, one, noisy)["m"] > 0.7
     assert abs(agreement(hits, one, other)["m"]) < 0.4
     assert agreement(hits, one, {row: other[row] for row in range(9)}) == {}
+    best = {row: np.where(np.arange(60) == start, 1, 0).astype(np.float32) for row, start in enumerate(hits["start"])}
+    there = hits.assign(end=hits["start"] + 1)  # each the most relevant letter of its record: all ranks are one
+    assert agreement(there, best, one) == agreement(there, one, best) == {}
 
 
 def test_found_again_in_other_searches():

@@ -13,7 +13,7 @@ import pytest
 from Bio import motifs as bio
 from test_clusters_caller import WORDS, planted
 
-from selfattn_bio.errors import DatabaseError, OutputError, ResultsError
+from selfattn_bio.errors import DatabaseError, OutputError
 from selfattn_bio.interpret.callers import Clusters
 from selfattn_bio.interpret.explanation import Explanation
 from selfattn_bio.interpret.formats import (
@@ -200,10 +200,18 @@ def test_bed_has_more_columns_and_comes_back(tmp_path):
     write_bed(tmp_path / "a.bed", rows, ["p_value"])
     assert (tmp_path / "a.bed").read_text() == "1\t0\t6\tm\t1000\t-\t0.0002\na\t3\t9\tm\t5\t+\t1e-05\n"
     pd.testing.assert_frame_equal(read_bed(tmp_path / "a.bed", ["p_value"]), rows, check_dtype=False)
-    with pytest.raises(ResultsError, match=r"BED must have the columns chrom, start, .*, p_value, other, got 7 columns"):
+    with pytest.raises(ValueError, match=r"BED must have the columns chrom, start, .*, p_value, other, got 7 columns"):
         read_bed(tmp_path / "a.bed", ["p_value", "other"])
     (tmp_path / "none.bed").write_text("")
     assert read_bed(tmp_path / "none.bed").empty
+
+
+def test_names_of_a_bed_are_text_whatever_they_look_like(tmp_path):
+    names = ["one#1#chr1", "007", "1e5", "NA", 'a"b', '"c"']
+    rows = pd.DataFrame({"chrom": names, "start": 3, "end": 9, "name": names[::-1], "score": 5, "strand": "+"})
+    write_bed(tmp_path / "a.bed", rows)
+    assert (tmp_path / "a.bed").read_text().splitlines()[4] == 'a"b\t3\t9\t007\t5\t+'
+    pd.testing.assert_frame_equal(read_bed(tmp_path / "a.bed"), rows, check_dtype=False)
 
 
 def test_tables_as_tsv_and_parquet(tmp_path):

@@ -11,8 +11,8 @@ import torch
 from selfattn_bio import config
 from selfattn_bio.errors import OutputError, ResultsError
 from selfattn_bio.interpret.callers import Modisco
-from selfattn_bio.interpret.explanation import Explanation, attention_maps, explain
-from selfattn_bio.interpret.methods import AttnLRP, Guided, Received
+from selfattn_bio.interpret.explanation import Explanation, MappedSequence, attention_maps, explain
+from selfattn_bio.interpret.methods import AttnLRP, Guided, Received, Rollout
 from selfattn_bio.interpret.methods.mutagenesis import joined, most_important, substitution_effects
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.patterns import Pattern
@@ -117,6 +117,12 @@ def test_a_relevance_folder_comes_back(tmp_path):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(explanation, field))
 
 
+@pytest.mark.parametrize("method", ["guided", Rollout], ids=["a kind of the run file", "a class"])
+def test_a_method_is_an_object(method):
+    with pytest.raises(ValueError, match=r"^method must be one of selfattn_bio.interpret.methods, such as Guided\(\), got "):
+        explain(scorer_of(), SEQUENCES, method=method)
+
+
 def test_maps_come_back_with_the_relevance_folder(tmp_path):
     scorer = scorer_of()
     letters = np.frombuffer(SEQUENCES[0].encode(), dtype=np.uint8)
@@ -127,10 +133,10 @@ def test_maps_come_back_with_the_relevance_folder(tmp_path):
         np.testing.assert_array_equal(found.weights, reading.map(layer=layer, bins=5).weights)
     explanation = explain(scorer, SEQUENCES)
     assert explanation.maps == {}
-    dataclasses.replace(explanation, maps={2: maps}).save(tmp_path / "relevance")
-    (loaded,) = Explanation.load(tmp_path / "relevance").maps.items()
-    assert loaded[0] == 2
-    for found, saved in zip(loaded[1], maps, strict=True):
+    dataclasses.replace(explanation, maps={"not explained": MappedSequence(letters, -1.5, maps)}).save(tmp_path / "relevance")
+    ((name, loaded),) = Explanation.load(tmp_path / "relevance").maps.items()
+    assert (name, loaded.logit, loaded.letters.tobytes()) == ("not explained", -1.5, letters.tobytes())
+    for found, saved in zip(loaded.layers, maps, strict=True):
         np.testing.assert_array_equal(found.edges, saved.edges)
         np.testing.assert_array_equal(found.weights, saved.weights)
     (tmp_path / "relevance" / "maps.npz").write_bytes(b"PK")

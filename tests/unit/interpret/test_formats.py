@@ -62,6 +62,15 @@ def test_meme_errors_name_the_line(tmp_path, text, message):
     assert str(error.value) == f"{path}{message}"
 
 
+def test_lines_before_the_first_word_are_left_out_and_no_number_is_nan(tmp_path):
+    text = meme_text({"m": np.eye(4)}, {"m": 10})
+    (tmp_path / "a.meme").write_text(f"\n{text}")
+    np.testing.assert_array_equal(read_meme(tmp_path / "a.meme")["m"], np.eye(4))
+    (tmp_path / "b.meme").write_text(text.replace("1.000000 0.000000", "1.000000 nan", 1))
+    with pytest.raises(DatabaseError, match="must be 4 probabilities that sum to 1"):
+        read_meme(tmp_path / "b.meme")
+
+
 def test_missing_binary_and_truncated_databases(tmp_path):
     with pytest.raises(DatabaseError, match="must be an existing MEME file, got no such file"):
         read_meme(tmp_path / "none.meme")

@@ -6,6 +6,7 @@ import pytest
 from test_explanation import CNN, SMALL, scorer_of
 
 from selfattn_bio.interpret import interactions
+from selfattn_bio.interpret.epistasis import _places as places_of
 from selfattn_bio.interpret.epistasis import epistasis, put, site_pairs, strands_log_odds
 from selfattn_bio.interpret.formats import meme_text
 from selfattn_bio.interpret.interactions import attention_between, verdict, weigh_interactions
@@ -119,6 +120,7 @@ def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
     assert (table["epistasis"] < -0.1).all()
     assert (table["sites_p"] < 0.01).all()  # unlike random places
     assert (table["specific"].abs() < 0.1).all()  # but like other motifs
+    np.testing.assert_allclose(table["p"], table[["sites_p", "pairs_p"]].max(axis=1))
     assert (table["verdict"] == "proposal").all()
 
 
@@ -132,6 +134,34 @@ def test_other_motifs_stand_where_the_site_was():
     assert bytes(letters[record]) in seen
     two = sites[sites["name"].isin(["alpha", "beta"])]
     assert epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))["swapped"].isna().all()
+
+
+def test_random_places_are_as_far_and_overlap_no_site():
+    """On either side, at the distance of the site or nearly so, and where no motif has a site."""
+    before = np.concatenate(([0], np.cumsum(np.isin(np.arange(100), [*range(40, 48), *range(58, 66), *range(20, 24)]))))
+    found = places_of((40, 48), (58, 66), before)  # 10 letters apart: 3 to 17, but not over [58, 66) or [20, 24)
+    assert found.tolist() == list(range(24, 30))
+    assert places_of((40, 48), (70, 78), before).tolist() == [*range(13), *range(66, 81)]  # 22 letters: 12 to 32
+
+
+def test_another_motif_faces_as_the_site_did_and_is_one_that_the_record_lacks():
+    words = {"alpha": A, "beta": B, "gamma": b"CCATGTTGGGG", "delta": WORDS["delta"]}
+    filler = b"TTTTTTTTTTTTTTTTTTTT"
+    texts = [filler + A + filler + B + filler + WORDS["delta"], filler + words["gamma"] + filler]
+    found = [
+        (name, record, text.index(word), text.index(word) + len(word), "+")
+        for record, text in enumerate(texts)
+        for name, word in words.items()
+        if word in text
+    ]
+    sites, seen = sites_of(*found), []
+    pairs = site_pairs(sites)
+    pair = pairs[(pairs["name_a"] == "alpha") & (pairs["name_b"] == "beta")]
+    letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
+    epistasis(pair, sites, letters, lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)), np.random.default_rng(0), draws=8)
+    places = {row.index(words["gamma"]) for row in seen if words["gamma"] in row}
+    assert places == {48, 28 - 11}  # in the stead of beta from its start on, in that of alpha up to its end
+    assert max(row.count(WORDS["delta"]) for row in seen) == 1  # which the record has
 
 
 def test_sites_are_taken_out_by_span():
@@ -200,6 +230,8 @@ def test_attention_is_what_sites_give_each_other_alone_or_among_others():
     assert (together > 0).all()
     for row in (0, 5, len(pairs) - 1):
         np.testing.assert_allclose(attention_between(scorer, letters)(pairs.iloc[[row]]), together[[row]], rtol=1e-4)
+    turned = pairs.rename(columns={f"{column}_{a}": f"{column}_{b}" for column in ("name", "start", "end") for a, b in ("ab", "ba")})
+    np.testing.assert_allclose(attention_between(scorer, letters)(turned), together, rtol=1e-4)  # whichever is the first
     assert not attention_between(scorer_of(CNN), letters)(pairs).any()
 
 
@@ -208,7 +240,7 @@ def spaced(rng, gap, strand="+", num=120):
     starts = rng.integers(0, 60, num)
     a = sites_of(*(("a", record, start, start + 6, "+") for record, start in enumerate(starts)))
     b = sites_of(*(("b", record, at := start + 6 + gap(start), at + 6, strand) for record, start in enumerate(starts)))
-    return spacing(a, b, rng)
+    return spacing(a, b, np.full(num, 160), rng)
 
 
 def test_a_kept_distance_and_orientation_are_found():
@@ -225,4 +257,27 @@ def test_places_that_both_motifs_prefer_are_no_kept_distance():
     found = spaced(rng, lambda start: 80 - start + rng.integers(0, 5))  # b at 86 to 90, wherever a stands
     assert found["spacing_p"] > 0.05
     assert found["orientation_p"] > 0.05
-    assert spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), rng) == {}
+    assert spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), np.full(2, 160), rng) == {}
+
+
+def test_what_no_permutation_can_change_is_told_where_it_is_and_is_no_excess():
+    a, b = ([(name, record, start, start + 6, "-") for record in range(30)] for name, start in (("a", 10), ("b", 29)))
+    found = spacing(sites_of(*a), sites_of(*b), np.full(30, 160), np.random.default_rng(0))
+    assert (found["spacing_start"], found["spacing_end"], found["spacing_p"]) == (10, 15, 1.0)
+    assert (found["orientation"], found["orientation_p"]) == ("--", 1.0)
+
+
+def test_records_of_other_lengths_are_no_chance():
+    lengths = np.where(np.arange(200) % 2, 30, 150)  # the sites of short records are close for that alone
+    ps = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        starts = rng.integers(0, lengths - 6, (2, 200))
+        a, b = (
+            sites_of(*((name, record, start, start + 6, "+") for record, start in enumerate(row)))
+            for name, row in zip("ab", starts, strict=True)
+        )
+        ps.append([spacing(a, b, known, rng)["spacing_p"] for known in (lengths, np.full(200, 150))])
+    known, unknown = (np.array(ps) < 0.05).sum(axis=0)
+    assert known <= 1
+    assert unknown >= 4

@@ -56,10 +56,17 @@ def test_the_command_writes_what_the_function_returns(fasta, tmp_path, capsys, s
     output = tmp_path / f"hits.{suffix}"
     command = ["hits", "--motifs", str(tmp_path / "m.jaspar"), "--fasta", str(fasta), "--hit-p", "1e-5", "--output", str(output)]
     assert main(command) == 0
-    assert capsys.readouterr().out == f"hits: 3 of 1 motifs: {output}\n"
+    assert capsys.readouterr().out == f"hits: wrote 3 hits of 1 motif to {output}\n"
     read = {"bed": lambda path: read_bed(path, ["p_value"]), "tsv": lambda path: pd.read_csv(path, sep="\t"), "parquet": pd.read_parquet}
     expected = selfattn_bio.hits(tmp_path / "m.jaspar", fasta, hit_p=1e-5)
     pd.testing.assert_frame_equal(read[suffix](output), expected, check_dtype=False, rtol=1e-5)
+
+
+def test_a_database_that_ships_is_named_as_in_the_run_file(fasta):
+    found = selfattn_bio.hits("jaspar:insects", fasta, hit_p=1e-5)
+    assert "M1BP (MA1459.2)" in found["name"].tolist()  # TGGTCACACTG
+    with pytest.raises(DatabaseError, match=r"must be one of jaspar:fungi, .*, got 'jaspar:insect'"):
+        selfattn_bio.hits("jaspar:insect", fasta)
 
 
 def test_protein(tmp_path):
@@ -74,8 +81,13 @@ def test_what_is_refused(fasta, tmp_path, capsys):
         selfattn_bio.hits({"m": PPM}, fasta, hit_p=1.5)
     with pytest.raises(ValueError, match=r"motifs must be of shape \(width, 20\) for protein, got \(9, 4\) of 'm'"):
         selfattn_bio.hits({"m": PPM}, fasta, alphabet="protein")
+    with pytest.raises(ValueError, match="sequences must be a list of strings or the path of a FASTA file, got 'ACGTACGTACGT"):
+        selfattn_bio.hits({"m": PPM}, "ACGT" * 200)
     with pytest.raises(DatabaseError, match="got no such file"):
         selfattn_bio.hits(tmp_path / "none.meme", fasta)
+    (tmp_path / "own.fa").write_text(f">r1\n{WORD}\n")
+    with pytest.raises(DatabaseError, match=r"own.fa:2: motif database must be JASPAR text, got sequences, as in FASTA$"):
+        selfattn_bio.hits(tmp_path / "own.fa", fasta)
     command = ["hits", "--motifs", "m.meme", "--fasta", str(fasta), "--output"]
     assert main([*command, "hits.txt"]) == 1
     assert "output must end with .bed, .tsv or .parquet" in capsys.readouterr().err

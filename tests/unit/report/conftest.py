@@ -117,6 +117,7 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     pd.DataFrame(history).to_csv(folder / "model" / "history.csv", index=False)
 
     table = pd.DataFrame(motifs, columns=COLUMNS)
+    table = table.assign(fall=table["effect"] + 0.1, fall_low=table["effect_low"], fall_high=table["effect_high"])
     more = pd.DataFrame([MORE_EVIDENCE], index=table.index[:1]).reindex(table.index)
     table.join(more).to_csv(folder / "motifs.tsv", sep="\t", index=False)
     pd.DataFrame(INTERACTIONS, columns=PAIRS).to_csv(folder / "interactions.tsv", sep="\t", index=False)
@@ -135,8 +136,10 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     attention = rng.gamma(2, 1, (20, LENGTH)).astype(np.float32)
     np.savez(folder / "relevance" / "relevance.npz", letters=letters, hypothetical=relevance, attention=attention)
     edges = np.append(np.arange(0, LENGTH, 4), LENGTH)
-    maps = {f"edges_{row}": edges for row in (0, 10)} | {f"weights_{row}": rng.dirichlet(np.ones(15), (2, 15)) for row in (0, 10)}
-    np.savez(folder / "relevance" / "maps.npz", **maps)
+    mapped, logits = explained["id"].iloc[[0, 10]].tolist(), explained["logit"].iloc[[0, 10]]
+    maps = {f"edges_{i}": edges for i in (0, 1)} | {f"weights_{i}": rng.dirichlet(np.ones(15), (2, 15)) for i in (0, 1)}
+    maps |= {f"letters_{i}": letters[row] for i, row in enumerate((0, 10))}
+    np.savez(folder / "relevance" / "maps.npz", ids=mapped, logits=logits, **maps)
     places = pd.DataFrame({"record": range(20), "start": 20, "end": 25, "strand": "+", "score": 1000})
     built = pd.concat([places.assign(name=m[0]) for m in motifs[:2]] or [places.assign(name="")[:0]])
     write_bed(folder / "discovery_seqlets.bed", on_chromosome(built, explained))

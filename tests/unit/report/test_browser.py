@@ -118,6 +118,34 @@ def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
     assert shown(page) == whole
 
 
+def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, address: str) -> None:
+    context = browser.new_context(viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(address)
+    canvas = page.locator(".map canvas").first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    side = box["width"] - 42  # of the plot, px
+    touch = context.new_cdp_session(page)
+
+    def fingers(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": box["x"] + 34 + x * side, "y": box["y"] + 8 + y * side, "id": i} for i, (x, y) in enumerate(places)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", (0.5, 0.5), (0.6, 0.5))
+    for x in (0.65, 0.7):
+        fingers("touchMove", (0.5, 0.5), (x, 0.5))
+    fingers("touchEnd")
+    assert shown(page) == "letters 16 to 45 looking at 16 to 45"  # twice as far apart: half as many letters, the same in the middle
+    fingers("touchStart", (0.5, 0.5))
+    for y in (0.6, 0.65):
+        fingers("touchMove", (0.5, y))
+    fingers("touchEnd")
+    assert shown(page) == "letters 11 to 41 looking at 16 to 45"
+    context.close()
+
+
 def test_a_map_tells_what_is_pointed_at_and_changes_with_its_layer(page: Page) -> None:
     canvas = page.locator(".map canvas").first
     canvas.scroll_into_view_if_needed()

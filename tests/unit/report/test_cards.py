@@ -1,10 +1,14 @@
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selfattn_bio.config import RunFile
-from selfattn_bio.report.cards import NO, REVERSE, YES, Finding, aligned, findings, motif_rows
+from selfattn_bio.errors import DatabaseError
+from selfattn_bio.report import plots
+from selfattn_bio.report.cards import NO, REVERSE, YES, Finding, aligned, findings, motif_rows, window_name
 from selfattn_bio.report.results import Results, read_results
 
 TIMES, MINUS = "\N{MULTIPLICATION SIGN}", "\N{MINUS SIGN}"
@@ -25,7 +29,8 @@ def test_each_test_is_a_question_with_its_answer_interval_and_q(results: Results
         ),
         Finding("Also than in negatives of the same GC content and length?", YES, f"{TIMES}17 odds; q = 2e-18."),
     ]
-    assert "worth +0.81 (+0.62 to +1.01) beyond sites nearby, in 32 records; q = 0.002." in found["Does the model use it?"].figures
+    used = found["Does the model use it?"].figures
+    assert f"by {MINUS}0.91; they are worth +0.81 (+0.62 to +1.01) beyond sites nearby, in 32 records; q = 0.002." in used
     enough = found["Is one site enough by itself?"]
     assert (enough.answer, f"+0.02 ({MINUS}0.03 to +0.07); q = 0.4." in enough.figures) == (NO, True)
     window = found["Is it gathered at 31 to 25 letters before the end?"]
@@ -37,11 +42,12 @@ def test_each_test_is_a_question_with_its_answer_interval_and_q(results: Results
 def test_an_effect_that_is_small_is_not_shown_and_a_negative_one_is_the_reverse(results: Results) -> None:
     row = motif_rows(results)[0]
 
-    def answer(effect: float) -> str:
-        lines, _ = findings(row | {"effect": effect}, (40, 40), results.run)
+    def answer(effect: float, fall: float | None = None) -> str:
+        lines, _ = findings(row | {"effect": effect, "fall": effect if fall is None else fall}, (40, 40), results.run)
         return next(line.answer for line in lines if line.question == "Does the model use it?")
 
     assert [answer(value) for value in (0.3, 0.05, -0.3)] == [YES, NO, REVERSE]
+    assert answer(-0.3, 0.01) == NO  # of the sites nearby
 
 
 def test_what_could_not_be_told_is_named(results: Results) -> None:
@@ -51,6 +57,13 @@ def test_what_could_not_be_told_is_named(results: Results) -> None:
     _, untold = findings(last, (40, 40), results.run, "protein")
     assert "Does it keep to a strand?" not in untold
     assert "Also than in negatives of the same length?" in untold
+
+
+def test_a_window_is_named_as_a_reader_counts() -> None:
+    windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (np.nan, np.nan)]
+    assert [window_name({"window_start": start, "window_end": end}) for start, end in windows] == [
+        *("letters 1 to 10", "letters 100 to 109", "31 to 25 letters before the end", "31 to 0 letters before the end", "one place")
+    ]
 
 
 def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
@@ -64,5 +77,22 @@ def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
     np.testing.assert_allclose(theirs, longer)
 
 
+def test_sites_are_drawn_by_their_middle_as_the_window_counts_them(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[set[int]] = []
+    monkeypatch.setattr(plots, "draw_position_profile", lambda positions, length, ax: drawn.append(set(positions)))
+    motif_rows(results)
+    assert drawn == [{12, 47}, {12, 47}]  # [10, 15) of 60 letters on the + strand is [45, 50) of a record of the - strand
+
+
 def test_only_a_match_that_counts_has_its_logo_beside(results: Results) -> None:
     assert [(row["name"], len(row["pair"])) for row in motif_rows(results)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 2)]
+
+
+def test_the_match_of_a_database_of_ones_own_has_its_logo_beside(results: Results, tmp_path: Path) -> None:
+    assert results.motifs is not None
+    run = RunFile.model_validate(results.run.model_dump() | {"interpret": {"database": str(tmp_path / "own.meme")}})
+    own = replace(results, run=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}}))
+    with pytest.raises(DatabaseError, match="must be an existing MEME, JASPAR or TRANSFAC file"):
+        motif_rows(own)
+    (tmp_path / "own.meme").write_text((results.folder / "motifs.meme").read_text().replace("motif_01", "1 mine"))
+    assert [(row["name"], len(row["pair"])) for row in motif_rows(own)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 0)]

@@ -9,7 +9,7 @@ import pytest
 from selfattn_bio.config import RunFile
 from selfattn_bio.report.maps import attention_figures
 from selfattn_bio.report.page import render
-from selfattn_bio.report.results import Results, read_results
+from selfattn_bio.report.results import Mapped, Results, read_results
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,9 @@ def test_weights_travel_as_bytes_with_the_letters_and_sites_of_their_record(resu
     explained = results.explained
     assert explained is not None
     weights = np.array([[[0.8, 0.2], [0.1, 0.0]]], dtype=np.float32)
-    some = replace(explained, maps={1: (np.array([0, 30, 60]), weights)})
+    some = replace(explained, maps={"r2": Mapped(explained.letters[1], 1.5, np.array([0, 30, 60]), weights)})
     (figure,) = attention_figures(replace(results, explained=some))
-    assert (figure.id, figure.split, figure.layers) == ("r2", "train", 1)
+    assert (figure.id, figure.of, figure.logit, figure.layers) == ("r2", "positive of train", 1.5, 1)
     data = json.loads(figure.data)
     assert data["edges"] == [0, 30, 60]
     assert data["letters"] == explained.letters[1].tobytes().decode()
@@ -33,6 +33,22 @@ def test_weights_travel_as_bytes_with_the_letters_and_sites_of_their_record(resu
     shades = np.frombuffer(b64decode(layer["shades"]), dtype=np.uint8).reshape(2, 2)
     assert shades[0, 0] == 255
     np.testing.assert_allclose(shades / 255 * layer["top"], weights[0], atol=0.012)  # the darkest are cut at a quantile
+
+
+def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> None:
+    explained = results.explained
+    assert explained is not None
+    (chosen,) = results.records.index[results.records["split"] == "test"][1:2]
+    name = results.records["id"][chosen]
+    assert name not in explained.records["id"].tolist()
+    mapped = Mapped(np.frombuffer(b"ACGT" * 15, dtype=np.uint8), -1.5, np.array([0, 30, 60]), np.full((1, 2, 2), 0.5, dtype=np.float32))
+    run = RunFile.model_validate(results.run.model_dump() | {"interpret": {"maps": [name]}})
+    some = replace(results, run=run, explained=replace(explained, maps={name: mapped}))
+    (figure,) = attention_figures(some)
+    assert (figure.of, json.loads(figure.data)["letters"]) == ("negative of test", "ACGT" * 15)
+    page = render(some, tmp_path)
+    assert "Of the records that <code>maps</code> in [interpret] of the run file names" in page
+    assert f'aria-label="attention map of {name}"' in page
 
 
 def test_sequences_stand_by_falling_score(results: Results) -> None:

@@ -248,8 +248,13 @@ def test_pairs_of_motifs_are_told(tmp_path: Path, results_maker: Maker) -> None:
     pairs = pd.read_csv(tmp_path / "interactions.tsv", sep="\t")
     shown = page.partition('<section id="interactions">')[2].partition("</section>")[0]
     for row in pairs.to_dict("records"):
-        assert f"{row['name_a']} and {row['name_b']}" in shown
         assert f'<span class="verdict {row["verdict"]}">' in shown
+    said = ["motif_01 (Dref) and motif_02", "motif_01 (Dref) and motif_03 (Trl)"]
+    assert re.findall(r'<th scope="row">([^<]*)</th>', shown) == said
+    assert "Of 2 pairs, 1 supported and 0 redundant." in shown
+    pairs.assign(verdict=["proposal", "redundant"]).to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
+    shown = page_of(tmp_path, run).partition('<section id="interactions">')[2]
+    assert re.findall(r'<th scope="row">([^<]*)</th>', shown)[:2] == said[::-1]  # what was found stands first
     pairs[:0].to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
     assert "No two motifs stand together" in page_of(tmp_path, run)
     (tmp_path / "interactions.tsv").unlink()

@@ -1,0 +1,202 @@
+"""Accuracy of the promoter task against heads and layers: learned by gates, fixed from the start, and left early by exits.
+
+All networks are those of the promoter task with four layers of four heads, one member and half of its steps, but for what the name says.
+`gates P` is trained with gates of that penalty and pruned; `fixed A x B` has A layers of B heads from the start, the control: is it the
+search that helps, or the size? `exits` is one training; each D is a threshold by which AUROC of valid may be lower by D.
+
+Of each: heads, feed-forwards and layers (of exits the mean that a test record goes through), parameters, bytes of the weights, letters in a
+second of CPU time of scoring by one thread (300 records of 300 letters; random ones of 8,192), AUROC of valid, and of test with the
+bootstrap's 95 % interval. Steps and thresholds are chosen on valid; test is read once a model, after all were trained. Below the table, of
+each pruned model: the largest difference of a logit on test to the gated one, and how many times as fast it is, in turn in one process.
+
+One training at a time by one thread; what is trained and measured stays in results/bench_adaptive, so that it goes on where it was
+stopped. Run: `python benchmarks/adaptive.py [NAME ...]`, all networks where none is named.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import torch
+from numpy.typing import NDArray
+from promoter import FOLDER, TASK, command, is_trained, prepare
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.evaluation.metrics import Bootstrap
+from selfattn_bio.model.checkpoint import WEIGHTS
+from selfattn_bio.model.classifier import AttentionBody
+from selfattn_bio.model.encoder import Block, Nothing
+from selfattn_bio.model.exits import choose_exits
+from selfattn_bio.scoring.pruning import prune
+from selfattn_bio.scoring.scorer import Scorer, load
+from selfattn_bio.sequence.splits import read_split
+
+RUNS = FOLDER.with_name("bench_adaptive")
+TRAINING = {"max_steps": 750, "warmup_steps": 100}
+BASE: dict[str, Any] = {"kind": "attention", "members": 1, "num_layers": 4, "num_heads": 4}
+PENALTIES = (0.003, 0.01, 0.03, 0.1)
+FIXED = ((2, 4), (1, 4), (1, 1))
+NETWORKS: dict[str, dict[str, Any]] = {
+    "full": {},
+    **{f"gates {penalty}": {"gates": {"kind": "hard_concrete", "penalty": penalty}} for penalty in PENALTIES},
+    # Heads stay as wide as those of the full network: fewer of them are said by what was kept.
+    **{
+        f"fixed {layers} x {heads}": {
+            "gates": {"kind": "pruned", "members": [[{"heads": list(range(heads)), "feedforward": True}] * layers]}
+        }
+        | {"num_layers": layers}
+        for layers, heads in FIXED
+    },
+    "exits": {"exits": {"kind": "confidence"}},
+}
+DROPS = (0.001, 0.002, 0.005, 0.01)
+LONG, ROUNDS = 8_192, 4
+
+Letters = list[NDArray[np.uint8]]
+Sides = dict[str, Letters]
+Labels = dict[str, NDArray[np.int64]]
+
+
+def trained(name: str, corpus: Path, split: Path) -> Path:
+    """The model folder of a network, pruned where it has gates to be learned."""
+    run_file = RUNS / name.replace(" ", "_") / "run.toml"
+    run_file.parent.mkdir(parents=True, exist_ok=True)
+    task = read_run_file(TASK).model_dump(mode="json", exclude_unset=True)
+    run_file.write_text(tomli_w.dumps(task | {"model": BASE | NETWORKS[name], "training": TRAINING}), encoding="utf-8")
+    model = run_file.with_name("model")
+    if not is_trained(run_file, "", model, corpus, split):
+        command("train", "--run-file", run_file, "--corpus", corpus, "--split", split, "--threads", 1, "--output", model)
+    if not name.startswith("gates"):
+        return model
+    prune(model, model.with_name("pruned"))
+    return model.with_name("pruned")
+
+
+def parts_of(scorer: Scorer) -> dict[str, float]:
+    """Heads, feed-forwards and layers that there are."""
+    blocks = [module for module in scorer.network.modules() if isinstance(module, Block)]
+    return {
+        "heads": sum(0 if isinstance(block.attention, Nothing) else block.attention.qkv.heads[0] for block in blocks),
+        "feedforwards": sum(not isinstance(block.feedforward, Nothing) for block in blocks),
+        "layers": len(blocks),
+    }
+
+
+def speeds(scorers: list[Scorer], letters: Letters) -> list[float]:
+    """Letters a second of each, the best of rounds in which they take turns."""
+    best = [float("inf")] * len(scorers)
+    for _ in range(ROUNDS):
+        for number, scorer in enumerate(scorers):
+            start = time.process_time()  # one thread: what else runs on the machine has no part in it
+            scorer.logits(letters)
+            best[number] = min(best[number], time.process_time() - start)
+    return [sum(map(len, letters)) / seconds for seconds in best]
+
+
+def encoder_share(scorer: Scorer, letters: Letters) -> float:
+    """Of the time of scoring, what the encoder takes."""
+    body = scorer.network.members[0]
+    assert isinstance(body, AttentionBody)
+    marks: list[float] = []
+    handles = [
+        body.encoder.register_forward_pre_hook(lambda *_: marks.append(-time.process_time())),
+        body.encoder.register_forward_hook(lambda *_: marks.append(time.process_time())),
+    ]
+    start = time.process_time()
+    scorer.logits(letters)
+    total = time.process_time() - start
+    for handle in handles:
+        handle.remove()
+    return sum(marks) / total
+
+
+def judged(name: str, folder: Path, sides: Sides, labels: Labels) -> list[dict[str, Any]]:
+    """The rows of a network in the table, one of each D of exits; kept beside the model."""
+    path = folder.with_name("rows.json")
+    if path.exists() and path.stat().st_mtime > (folder.with_name("model") / WEIGHTS).stat().st_mtime:
+        return json.loads(path.read_text(encoding="utf-8"))
+    scorer = load(folder)
+    if name != "exits":
+        found = [row_of(name, scorer, folder, sides, labels)]
+    else:
+        readings, found = torch.from_numpy(scorer.readings(sides["valid"])), []
+        for drop in DROPS:
+            choice = choose_exits(readings, lambda outputs: roc_auc_score(labels["valid"], outputs[:, 0].numpy()), drop)
+            for member in scorer.network.members:
+                member.exits.threshold.fill_(choice.threshold)  # type: ignore[operator, union-attr]
+            found.append(row_of(f"exits {drop}", scorer, folder, sides, labels) | {"threshold": choice.threshold})
+    path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    return found
+
+
+def row_of(name: str, scorer: Scorer, folder: Path, sides: Sides, labels: Labels) -> dict[str, Any]:
+    """What the table says of a model."""
+    logits = {side: scorer.logits(letters) for side, letters in sides.items()}
+    auroc = Bootstrap(labels["test"]).metrics(expit(logits["test"]), threshold=0.5)["auroc"].interval()
+    some, rng = sides["valid"][:300], np.random.default_rng(0)
+    long = [rng.choice(np.frombuffer(b"ACGT", np.uint8), LONG) for _ in range(3)]
+    gated = load(folder.with_name("model")) if folder.name == "pruned" else None
+    scorers = [scorer, gated] if gated else [scorer]
+    of_short, of_long = speeds(scorers, some), speeds(scorers, long)
+    row = {
+        "network": name,
+        **parts_of(scorer),
+        "parameters": sum(parameter.numel() for parameter in scorer.network.parameters()),
+        "bytes": (folder / WEIGHTS).stat().st_size,
+        "speed": of_short[0],
+        "speed_long": of_long[0],
+        "valid": roc_auc_score(labels["valid"], logits["valid"]),
+        **auroc,
+        "seconds": json.loads((folder / "train.json").read_text(encoding="utf-8"))["seconds"],
+        "encoder_share": encoder_share(scorer, some),
+    }
+    if name.startswith("exits"):
+        row["layers"] = float(scorer.depths(sides["test"]).mean())
+    if gated:
+        row |= {"as_fast": of_short[0] / of_short[1], "as_fast_long": of_long[0] / of_long[1]}
+        row |= {"difference": float(np.abs(gated.logits(sides["test"]) - logits["test"]).max())}
+        row |= {"bytes_gated": (folder.with_name("model") / WEIGHTS).stat().st_size}
+    return row
+
+
+def say(rows: list[dict[str, Any]]) -> None:
+    """Print the table."""
+    print(f"\n{'network':12} heads  ff layers  parameters      bytes  k letters/s  at {LONG:,}   valid    test  95 % interval   seconds")
+    for row in rows:
+        print(
+            f"{row['network']:12} {row['heads']:5} {row['feedforwards']:3} {row['layers']:6.2f} {row['parameters']:11,} {row['bytes']:10,}"
+            f" {row['speed'] / 1000:12.0f} {row['speed_long'] / 1000:9.0f}   {row['valid']:.4f}  {row['value']:.4f}"
+            f"  {row['low']:.4f} to {row['high']:.4f} {row['seconds']:6.0f}"
+        )
+    for row in rows:
+        if "as_fast" in row:
+            print(
+                f"{row['network']}: pruned, logits differ by {row['difference']:.1e} at most, file {row['bytes'] / row['bytes_gated']:.2f}"
+                f" of the gated one's, {row['as_fast']:.2f} times as fast, at {LONG:,} letters {row['as_fast_long']:.2f} times"
+            )
+    print(f"share of the encoder in the time of scoring records of 300 letters, {rows[0]['network']}: {rows[0]['encoder_share']:.0%}")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    corpus_path, split = prepare()
+    folders = {name: trained(name, corpus_path, split) for name in sys.argv[1:] or NETWORKS}
+    corpus = Corpus.open(corpus_path)
+    of = np.array(read_split(split, corpus.records["id"]))
+    at = {side: np.flatnonzero(of == side) for side in ("valid", "test")}
+    sides = {side: [corpus.letters(int(row)) for row in rows] for side, rows in at.items()}
+    labels = {side: corpus.records["label"].iloc[rows].to_numpy(dtype="int64") for side, rows in at.items()}
+    say([row for name, folder in folders.items() for row in judged(name, folder, sides, labels)])
+
+
+if __name__ == "__main__":
+    main()

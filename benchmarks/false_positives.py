@@ -1,0 +1,221 @@
+"""How often the tests of evidence and of interactions say p < .05 where there is nothing: 5 % or less, or they are wrong.
+
+Each null is a small world in which what the test asks about is absent by construction, and all else is there: records of unequal GC and
+length, motifs with many sites a record, models that use other motifs. The tests are called as the commands call them. Motifs of one trial
+share its records, so that the intervals that are printed are too narrow for them.
+
+labels         random motifs, scanned for, in random records; labels by lot, a tenth of them positive
+gc             the same, and positives are richer in GC: only `matched` has to withstand that
+model          log-odds are a sum over words that the motifs are not; a record holds words and motifs at places of their own
+places         hits of a motif that stands several times a record, anywhere, on either strand
+distances      sites of two motifs, each anywhere in the record without overlap, by records of one length and of many
+interactions   a model that adds up its words, unequal in weight, and reads the sum as it is or by a curve; and what no word has to do with
+tomtom         motifs of JASPAR with their columns in random order, against the database without the motif itself
+
+Run: `python benchmarks/false_positives.py` (some minutes); `--trials 20` for a look.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from selfattn_bio.interpret.associations import enrichment, matched_enrichment, position_profile, strand_bias, strata_of
+from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
+from selfattn_bio.interpret.hits import NUM_SITES, find_hits
+from selfattn_bio.interpret.interactions import weigh_interactions
+from selfattn_bio.interpret.matching import match_motifs, open_database
+from selfattn_bio.interpret.spacing import spacing
+from selfattn_bio.sequence.alphabet import DNA
+
+HIT_P = 2.5e-4
+LIMIT = 0.05
+Letters = NDArray[np.uint8]
+BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
+
+
+def records(rng: np.random.Generator, num: int, length: int = 200, gc: float | NDArray[np.float64] = 0.45) -> list[Letters]:
+    """Random letters with this share of GC, or each record with its own."""
+    return [
+        np.where(rng.random(length) < p, rng.choice(BASES[1:3], length), rng.choice(BASES[[0, 3]], length))
+        for p in np.broadcast_to(gc, num)
+    ]
+
+
+def words(rng: np.random.Generator, num: int, width: int = 8) -> list[Letters]:
+    """Random words; none is near its reverse complement."""
+    found: list[Letters] = []
+    while len(found) < num:
+        word = rng.choice(BASES, width)
+        if (word != DNA.reverse_complement(word)).mean() > 0.6:
+            found.append(word)
+    return found
+
+
+def ppm(word: Letters, sure: float = 1.0) -> NDArray[np.float64]:
+    """(width, 4): the word's letter with this probability."""
+    return np.where(word[:, None] == BASES, sure, (1 - sure) / 3)
+
+
+def planted(rng: np.random.Generator, sequences: list[Letters], some: list[Letters], chance: float | NDArray[np.float64]) -> pd.DataFrame:
+    """Put each word into each record with this chance, or with its own of each (records, words), at places of their own; the sites."""
+    rows = []
+    chances = np.broadcast_to(chance, (len(sequences), len(some)))
+    for record, row in enumerate(sequences):
+        width = len(some[0])
+        slots = rng.permutation((len(row) - width) // width)[: len(some)] * width + rng.integers(0, width)
+        for number, (word, start) in enumerate(zip(some, slots, strict=False)):
+            if rng.random() < chances[record, number]:
+                row[start : start + width] = word
+                rows.append((f"m{number}", record, int(start), int(start) + width, "+", 1e-6))
+    return pd.DataFrame(rows, columns=["name", "record", "start", "end", "strand", "p_value"])
+
+
+def labels(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    sequences = records(rng, 600)
+    label = (rng.random(600) < 0.1).astype(int)
+    yield from associations("labels", rng, sequences, label)
+
+
+def gc(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    for num in (600, 4000):
+        label = np.arange(num) % 2
+        sequences = records(rng, num, 100, np.clip(rng.normal(0.42 + 0.1 * label, 0.08), 0.05, 0.95))
+        yield from ((name, p) for name, p in associations(f"gc, {num} records", rng, sequences, label, rich=True) if "matched" in name)
+
+
+def associations(
+    name: str, rng: np.random.Generator, sequences: list[Letters], label: NDArray[np.int64], rich: bool = False
+) -> Iterator[tuple[str, float]]:
+    some = records(rng, 5, 8, 0.9) if rich else words(rng, 5, 8)
+    ppms = {f"m{number}": ppm(word, 0.85) for number, word in enumerate(some)}
+    hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, 1e-3)
+    strata = strata_of(sequences, DNA)
+    for motif in ppms:
+        mine = hits[hits["name"] == motif]
+        yield f"{name}: enrichment", enrichment(mine, label)["enrichment_p"]
+        yield f"{name}: matched", matched_enrichment(mine, label, strata)["matched_p"]
+
+
+def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    """Of six words the model uses the first three, for or against; the others are motifs, enriched in positives, that it ignores."""
+    sequences, label = records(rng, 240), np.arange(240) % 2
+    some = words(rng, 6)
+    planted(rng, sequences, some, np.where(np.arange(6) < 3, 0.7, np.where(label, 0.8, 0.3)[:, None]))
+    used, weight = [bytes(word) for word in some[:3]], rng.choice([-2.0, 2.0])
+    ppms = {f"m{number}": ppm(word) for number, word in enumerate(some[3:])}
+
+    def find(rows: Sequence[Letters]) -> pd.DataFrame:
+        return find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), rows, 5e-5)
+
+    def log_odds(rows: Sequence[Letters]) -> NDArray[np.float64]:
+        return np.array([weight * sum(word in bytes(row) for word in used) for row in rows])
+
+    for row in weigh_evidence(ppms, find, HeldOut(sequences, label), log_odds).to_dict("records"):
+        yield "model: sufficiency", row["sufficiency_p"]
+        for verdict in ("supported", "contradicted"):
+            yield f"model: {verdict}", float(row["verdict"] != verdict)
+
+
+def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    for number in (1, 3):
+        (word,), sequences = words(rng, 1, 7), records(rng, 150)
+        for row in sequences:
+            for _ in range(number):
+                start = rng.integers(0, len(row) - 6)
+                row[start : start + 7] = word if rng.random() < 0.5 else DNA.reverse_complement(word)
+        hits = find_hits({"m": ppm(word)}, {"m": NUM_SITES}, sequences, HIT_P)
+        found = position_profile(hits, np.full(150, 200), None, rng)
+        given = position_profile(hits, np.full(150, 200), (20, 60), rng)
+        name = f"places, {number} a record"
+        yield f"{name}: position", found["position_p"]
+        yield f"{name}: fullest window", found["window_p"]
+        yield f"{name}: given window", given["window_p"]
+        yield f"{name}: strand", strand_bias(hits, ppm(word), rng)["strand_p"]
+
+
+def distances(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    for name, lengths in (("one length", np.full(120, 150)), ("many lengths", (60 * 8 ** rng.random(120)).astype(int))):
+        tables = [_anywhere(rng, lengths) for _ in "ab"]
+        found = spacing(*tables, lengths, rng)
+        yield f"distances, {name}: spacing", found["spacing_p"]
+        yield f"distances, {name}: orientation", found["orientation_p"]
+
+
+def _anywhere(rng: np.random.Generator, lengths: NDArray[np.int64], width: int = 8) -> pd.DataFrame:
+    """One or two sites a record, of one motif."""
+    record = np.repeat(np.arange(len(lengths)), rng.integers(1, 3, len(lengths)))
+    start = rng.integers(0, lengths[record] - width + 1)
+    return pd.DataFrame({"record": record, "start": start, "end": start + width, "strand": rng.choice(["+", "-"], len(record))})
+
+
+def interactions(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    sequences, some = records(rng, 150), words(rng, 6)
+    sites = planted(rng, sequences, some, 0.7)
+    weights = rng.uniform(0.5, 3, 6)
+    odd = rng.normal(0, 1, (200, 256))
+    curves: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+        "a sum": lambda x: x,
+        "a curve that levels off": lambda x: 4 * np.tanh(x / 4),
+        "a curve that rises": lambda x: np.logaddexp(0, x - weights.sum() / 2),
+    }
+    for name, curve in curves.items():
+
+        def log_odds(rows: Sequence[Letters], curve: Callable[..., NDArray[np.float64]] = curve) -> NDArray[np.float64]:
+            counts = np.array([[bytes(row).count(bytes(word)) for word in some] for row in rows])
+            return curve(counts @ weights) + 0.3 * np.sin([odd[np.arange(len(row)), row].sum() for row in rows])
+
+        table = weigh_interactions(sites, sequences, log_odds, lambda pairs: np.zeros(len(pairs)))
+        for row in table.to_dict("records"):
+            if name == "a sum":
+                yield f"interactions, {name}: sites", row["sites_p"]
+                yield f"interactions, {name}: pairs", row["pairs_p"]
+            for verdict in ("supported", "redundant"):
+                yield f"interactions, {name}: {verdict}", float(row["verdict"] != verdict)
+
+
+def tomtom(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    database = open_database("jaspar:insects")
+    names = rng.choice(list(database), 20, replace=False)
+    mixed = {name: rng.permutation(database[name]) for name in names}
+    for table in (
+        match_motifs({name: matrix}, {other: known for other, known in database.items() if other != name}) for name, matrix in mixed.items()
+    ):
+        yield "tomtom: best match, q", table["match_q"].iloc[0]
+
+
+NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float]]], int]] = {
+    "labels": (labels, 60),
+    "gc": (gc, 20),
+    "model": (model, 40),
+    "places": (places, 200),
+    "distances": (distances, 200),
+    "interactions": (interactions, 10),
+    "tomtom": (tomtom, 5),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=NULLS, default=list(NULLS))
+    parser.add_argument("--trials", type=int, help="of each null")
+    chosen = parser.parse_args()
+    for name in chosen.only:
+        null, usual = NULLS[name]
+        rows = [row for trial in range(chosen.trials or usual) for row in null(np.random.default_rng((trial, len(name))))]
+        for test, group in pd.DataFrame(rows, columns=["test", "p"]).dropna().groupby("test", sort=False):
+            called = int((group["p"] < LIMIT).sum())
+            low, high = binomtest(called, len(group)).proportion_ci()
+            print(
+                f"{test:55s} {called / len(group):.3f} ({low:.3f} to {high:.3f}) of {len(group)}{'  TOO OFTEN' if low > LIMIT else ''}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Cut out of a model what its gates closed: a model folder with fewer heads and layers that scores the same, smaller and faster.
+
+The model is one that was trained with `gates = { kind = "hard_concrete" }` in [model]. Any command reads the folder that is written.
+
+example: selfattn-bio prune --model results/mine/model --output results/mine/pruned
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+WORDS = {"heads": "heads", "feedforwards": "feed-forwards", "layers": "layers", "parameters": "parameters", "file": "bytes"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `selfattn-bio prune`."""
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder with gates, from `train`")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="model folder to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prune, and say what stayed."""
+    from selfattn_bio.scoring.pruning import prune
+
+    before, after = prune(arguments.model, arguments.output)
+    kept = [f"{new:,} of {old:,} {WORDS[name]}" for (name, new), old in zip(asdict(after).items(), asdict(before).values(), strict=True)]
+    print(f"prune: kept {', '.join(kept)}: {arguments.output}")

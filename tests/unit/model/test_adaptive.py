@@ -1,0 +1,369 @@
+"""Gates on heads and feed-forwards, exits by confidence, and what pruning leaves: the same scores of a smaller network."""
+
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.testing import assert_close
+
+from selfattn_bio import config
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import ArgumentError, RunFileError
+from selfattn_bio.interpret.explanation import explain
+from selfattn_bio.interpret.methods import AttnLRP, Gradient, Rollout
+from selfattn_bio.interpret.methods.modules import with_modules
+from selfattn_bio.interpret.readout import has_attention, read_attention
+from selfattn_bio.model.card import CARD
+from selfattn_bio.model.checkpoint import load_model, save_model
+from selfattn_bio.model.classifier import Network, build_network
+from selfattn_bio.model.exits import THRESHOLDS, choose_exits, settled, through_all_layers
+from selfattn_bio.model.gates import HardConcrete, expected_open
+from selfattn_bio.model.pruning import prune_network
+from selfattn_bio.scoring.pruning import prune
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.table import score_sequences
+from selfattn_bio.scoring.windows import Windows, strand_logits
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+V = 20
+SMALL = {"members": 2, "embed_dim": 32, "num_layers": 3, "num_heads": 4, "feedforward_dim": 16, "dropout": 0.0, "stem": config.NoStem()}
+GATES = config.HardConcreteGates()
+EXITS = config.ConfidenceExits()
+POSITIONS = {section.model_fields["kind"].default: section for section in get_args(get_args(config.Position)[0])}
+MIXERS = {section.model_fields["kind"].default: section for section in get_args(get_args(config.Mixer)[0])}
+SETTINGS = {"learned": {"max_length": 40}, "shaw": {"max_distance": 6}, "transformer_xl": {"max_distance": 6}}
+SETTINGS |= {"linformer": {"max_length": 40, "rank": 8}, "dynamic": {"block": 4, "top": 2}, "reformer": {"num_buckets": 4, "chunk": 8}}
+SETTINGS |= {"hierarchical": {"window": 4, "pool": 4}, "performer": {"features": 16}}
+CASES = {
+    **{f"position {kind}": {"position": section(**SETTINGS.get(kind, {}))} for kind, section in POSITIONS.items()},
+    **{f"mixer {kind}": {"mixer": section(**SETTINGS.get(kind, {})), "position": config.NoPosition()} for kind, section in MIXERS.items()},
+    "t5 in hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
+    "grouped": {"num_kv_heads": 2, "position": config.AlibiPosition()},
+    "exits": {"exits": EXITS},
+    "stem": {"stem": config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3)},
+    "cls": {"head": config.ClsHead()},
+}
+# Of three layers of a member: some heads, none, and all; a feed-forward goes with the middle one.
+OPEN = [([1, 0, 0.4, 1], 0.7), ([0, 0, 0, 0], 0), ([1, 1, 1, 1], 1)], [([0, 0, 0, 0], 0.5), ([0, 1, 0, 0], 0), ([0.2, 0, 0, 0], 1)]
+
+
+def section_of(**settings):
+    return config.AttentionModel(**{**SMALL, "gates": GATES, **settings})
+
+
+def run_of(section, **sections):
+    data = config.Data(positives=("a.fa",), negatives=("b.fa",))
+    return config.RunFile(data=data, tokens=config.Tokens(k=1), model=section, variants={}, **sections)
+
+
+def set_gate(gates, values):
+    """Gates whose values after training are these."""
+    gate = torch.tensor(values, dtype=torch.float64)
+    odds = ((gate + 0.1) / 1.2).logit()
+    odds = torch.where(gate == 0, -9.0, torch.where(gate == 1, 9.0, odds))
+    gates.weight.data = ((odds - 2) / 10).to(gates.weight.dtype)
+
+
+def gated_network(section):
+    torch.manual_seed(0)
+    network = build_network(run_of(section)).double().eval()
+    for parameter in network.parameters():  # biases that start at 0 would hide what is done to them
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    for member, layers in zip(network.members, OPEN, strict=True):
+        for block, (heads, feedforward) in zip(member.encoder.blocks, layers, strict=True):
+            set_gate(block.attention.gates, heads[: len(block.attention.gates.weight)])
+            set_gate(block.feedforward_gate, [feedforward])
+        if section.exits.kind == "confidence":
+            member.exits.threshold.fill_(0.6)
+    return network
+
+
+def pruned(section, network):
+    """By the way over the run file: the network is built as it says and takes the weights of the one that was cut."""
+    copied = build_network(run_of(section)).double()
+    copied.load_state_dict(network.state_dict())
+    run = prune_network(run_of(section), copied)
+    rebuilt = build_network(run).double().eval()
+    rebuilt.load_state_dict(copied.state_dict())
+    return run, rebuilt
+
+
+def tokens(rows=5, length=21):
+    found = torch.randint(4, 8, (rows, length), generator=torch.Generator().manual_seed(1))
+    found[1, 9:] = 0
+    return found
+
+
+def write(folder, section, **sections):
+    """A model folder of a gated network."""
+    network = gated_network(section).float()
+    provenance = {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}, "best_step": 5, "seed": 0}
+    folder.mkdir()
+    save_model(folder, run_of(section, **sections), network.state_dict(), provenance)
+    pd.DataFrame({"step": [5], "valid_auroc": [0.8]}).to_csv(folder / "history.csv", index=False)
+    (folder / "train.json").write_text("{}")
+    return folder
+
+
+# ---------------------------------------------------------------------------------------------------------------------- gates
+def test_a_gate_is_drawn_in_training_and_one_number_after_it():
+    gates = HardConcrete(2, cost=1.0)
+    x = torch.ones(2000, 4, 3)
+    torch.manual_seed(0)
+    drawn = gates(x).detach()
+    assert_close(drawn[:, :1], drawn[:, 1:2])  # of a group of heads all by one
+    assert 0 < float((drawn == 0).float().mean()) < 0.1
+    assert_close(float((drawn[:, ::2, 0] > 0).float().mean()), float(gates.chance_open()[0].detach()), atol=0.01, rtol=0)
+    assert len(torch.unique(gates.eval()(x))) == 1
+    assert_close(gates(x)[0, 0, 0], gates.values()[0])
+
+
+def test_the_penalty_is_of_the_share_of_weights_that_may_be_open():
+    section = section_of(gates=config.HardConcreteGates(penalty=0.3), members=1)
+    network = Network(section, V)
+    assert_close(network.penalty(), 0.3 * expected_open(network))
+    for gates in network.modules():
+        if isinstance(gates, HardConcrete):
+            gates.weight.data.fill_(9.0)
+    assert float(network.penalty().detach()) == pytest.approx(0.3)
+    block = network.members[0].encoder.blocks[0]
+    block.feedforward_gate.weight.data.fill_(-9.0)  # 2 x 32 x 16 of 3 x (4 x 32 x 32 + 2 x 32 x 16)
+    assert float(network.penalty().detach()) == pytest.approx(0.3 * (1 - 1024 / (3 * (4096 + 1024))))
+    assert Network(section_of(gates=config.NoGates()), V).penalty() == 0.0
+
+
+def test_a_loss_closes_what_is_of_no_use():
+    """The penalty alone closes every gate; of a network that needs one, that one stays."""
+    torch.manual_seed(0)
+    network = Network(section_of(members=1, num_layers=1), V).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        network.penalty().backward()
+        optimizer.step()
+    assert all(bool((gates.values() == 0).all()) for gates in network.modules() if isinstance(gates, HardConcrete))
+
+
+# -------------------------------------------------------------------------------------------------------------------- pruning
+@pytest.mark.parametrize("case", CASES)
+def test_a_pruned_network_says_what_the_gated_one_says(case):
+    section = section_of(**CASES[case])
+    network = gated_network(section)
+    run, smaller = pruned(section, network)
+    groups = section.num_kv_heads or section.num_heads
+    for member, layers, gates in zip(smaller.members, OPEN, run.model.gates.members, strict=True):
+        heads = [[number for number, gate in enumerate(each[:groups]) if gate] for each, _ in layers]
+        assert [list(layer.heads) for layer in gates] == heads
+        kept = [bool(each or feedforward) for each, (_, feedforward) in zip(heads, layers, strict=True)]
+        assert len(member.encoder.blocks) == sum(kept)
+    x = tokens()
+    assert_close(smaller(x), network(x), rtol=0, atol=1e-10)
+    assert_close(smaller.float()(x), network.float()(x), rtol=0, atol=1e-5)
+    count = [sum(parameter.numel() for parameter in each.parameters()) for each in (smaller, network)]
+    assert count[0] < 0.8 * count[1]
+
+
+def test_a_closed_head_tells_nothing():
+    """Whatever its weights are: what the gates close can be cut out."""
+    section = section_of()
+    network = gated_network(section)
+    before, block = network(tokens()), network.members[0].encoder.blocks[1]
+    for parameter in (*block.attention.qkv.parameters(), *block.feedforward.parameters()):
+        parameter.data += 1.0
+    assert_close(network(tokens()), before, rtol=0, atol=0)
+
+
+def test_a_network_may_be_pruned_to_nothing():
+    for exits in (config.NoExits(), EXITS):
+        section = section_of(exits=exits, num_layers=3)
+        network = gated_network(section)
+        for gates in network.modules():
+            if isinstance(gates, HardConcrete):
+                gates.weight.data.fill_(-9.0)
+        run, smaller = pruned(section, network)
+        assert [len(member.encoder.blocks) for member in smaller.members] == [0, 0]
+        assert_close(smaller(tokens()), network(tokens()), rtol=0, atol=1e-10)
+        assert smaller.depths(tokens()).tolist() == [[0, 0]] * 5
+        smaller.train()(tokens()).sum().backward()  # and trained further
+        scorer = Scorer(run, KmerTokenizer(DNA, 1), smaller.eval())
+        assert not has_attention(scorer)
+        with pytest.raises(ValueError, match="must have attention to be read, got a member that was pruned of all heads"):
+            read_attention(scorer, ["ACGT" * 5])
+        assert explain(scorer, ["ACGT" * 5], method=AttnLRP()).hypothetical[0].any()  # the head reads the tokens
+
+
+def test_a_folder_is_pruned_to_one_that_any_command_reads(tmp_path, capsys):
+    folder = write(tmp_path / "gated", section_of(exits=EXITS))
+    assert main(["prune", "--model", str(folder), "--output", str(tmp_path / "pruned")]) == 0
+    assert "prune: kept 9 of 24 heads, 4 of 6 feed-forwards, 5 of 6 layers" in capsys.readouterr().out
+    (tmp_path / "a.fa").write_text("".join(f">{i}\n{'ACGTTGCA' * (i + 1)}\n" for i in range(4)))
+    tables = [score_sequences(tmp_path / name, tmp_path / "a.fa") for name in ("gated", "pruned")]
+    assert np.abs(tables[0]["logit"] - tables[1]["logit"]).max() < 1e-5
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("gated", "pruned")]
+    assert sizes[1] < 0.8 * sizes[0]
+    run, network, provenance = load_model(tmp_path / "pruned")
+    assert load_model(folder)[2]["weights_sha256"] == provenance["pruned_from"] != provenance["weights_sha256"]
+    assert config.run_file_of((tmp_path / "pruned" / "run.toml").read_text(), tmp_path) == run
+    assert "pruned to 9 heads and 4 feed-forwards in all" in (tmp_path / "pruned" / CARD).read_text()
+    assert (tmp_path / "pruned" / "train.json").exists()
+    before, after = prune(folder, tmp_path / "pruned")  # over it
+    assert (before.heads, after.heads, after.layers, before.layers) == (24, 9, 5, 6)
+    assert after.parameters == sum(parameter.numel() for parameter in network.parameters()) < before.parameters
+    assert main(["prune", "--model", str(tmp_path / "pruned"), "--output", str(tmp_path / "again")]) == 1
+    assert "model must have gates of kind 'hard_concrete' to be pruned, got 'pruned'" in capsys.readouterr().err
+
+
+def test_other_models_have_no_gates():
+    for section in (section_of(gates=config.NoGates()), config.CnnModel()):
+        run = run_of(section)
+        network = build_network(run)
+        with pytest.raises(ArgumentError, match="got 'none': train it with gates in"):
+            prune_network(run, network)
+
+
+# ---------------------------------------------------------------------------------------------------------------------- exits
+def test_in_training_every_exit_is_read():
+    network = Network(section_of(exits=EXITS, gates=config.NoGates()), V)
+    assert network.train()(tokens()).shape == (5, 6, 1)  # of two members of three layers
+    network.eval()
+    readings = network.readings(tokens())
+    assert readings.shape == (5, 2, 3, 1)
+    assert_close(readings[:, :, -1], network(tokens()))  # no threshold yet: the last layer
+    plain = Network(section_of(gates=config.NoGates()), V).eval()
+    weights = network.state_dict()
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
+    assert_close(plain(tokens()), network(tokens()))
+
+
+@pytest.mark.parametrize("num_outputs", [1, 3])
+def test_a_record_leaves_at_the_first_layer_that_is_sure(num_outputs):
+    torch.manual_seed(0)
+    network = Network(section_of(exits=EXITS, gates=config.NoGates()), V, num_outputs).double().eval()
+    for parameter in network.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    readings = network.readings(tokens(40)).detach()
+    threshold = float(torch.sigmoid(readings.abs()).median()) if num_outputs == 1 else float(readings.softmax(-1).amax(-1).median())
+    rows = []
+
+    def count(module, inputs, output):
+        rows.append(len(output))
+
+    for member in network.members:
+        member.exits.threshold.fill_(threshold)
+    handles = [block.register_forward_hook(count) for block in network.members[0].encoder.blocks]
+    outputs, depths = settled(readings, float(network.members[0].exits.threshold))
+    assert_close(network(tokens(40)), outputs)
+    goes_on = [int((depths[:, 0] > done).sum()) for done in range(3)]
+    assert rows == [number for number in goes_on if number]  # those that left are not computed on
+    assert 40 > rows[1] > 0
+    assert_close(network.depths(tokens(40)), depths)
+    for handle in handles:
+        handle.remove()
+    with through_all_layers(network):
+        assert_close(network(tokens(40)), readings[:, :, -1])
+    assert float(network.members[0].exits.threshold) == pytest.approx(threshold)
+
+
+def test_the_threshold_costs_no_more_than_was_said():
+    """The first layer of two is right where it is sure; of the ten records where it is not, it calls each wrongly."""
+    sign = torch.arange(100) % 2 * 2.0 - 1
+    first = 4 * sign
+    first[:10] = -0.5 * sign[:10]
+    readings = torch.stack([first, 5 * sign], 1)[:, None, :, None]
+
+    def accuracy(outputs):
+        return float(((outputs[:, 0] > 0) == (sign > 0)).double().mean())
+
+    choice = choose_exits(readings, accuracy, drop=0.0)
+    assert torch.sigmoid(torch.tensor(0.5)) < choice.threshold < torch.sigmoid(torch.tensor(4.0))
+    assert (choice.worth, choice.worth_of_all_layers, choice.mean_layers) == (1.0, 1.0, pytest.approx(1.1))
+    assert choose_exits(readings, accuracy, drop=0.11).threshold == min(THRESHOLDS)
+    readings[:, 0, 0, 0] = -9 * sign
+    assert choose_exits(readings, accuracy, drop=0.11).threshold == float("inf")
+
+
+def test_a_genome_is_scanned_as_its_windows_are_scored():
+    section = section_of(gates=config.NoGates(), exits=EXITS, stem=config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3))
+    torch.manual_seed(0)
+    network = build_network(run_of(section)).double().eval()
+    for member in network.members:
+        member.exits.threshold.fill_(0.5 + 1e-9)
+    scorer = Scorer(run_of(section), KmerTokenizer(DNA, 1), network)
+    letters = np.frombuffer(("ACGTTGCATTAG" * 20).encode(), np.uint8)[:220]
+    found = strand_logits(scorer, letters, Windows(60, 20))[0]
+    assert found == pytest.approx(scorer.logits([letters[start : start + 60] for start in range(0, 161, 20)]), abs=1e-9)
+    assert 1 <= scorer.depths([letters]).item() <= 3
+
+
+# -------------------------------------------------------------------------------------------------------------- interpretation
+@pytest.mark.parametrize("exits", [config.NoExits(), EXITS])
+def test_gated_and_pruned_models_are_explained_alike(exits):
+    section = section_of(exits=exits)
+    network = gated_network(section)
+    run, smaller = pruned(section, network)
+    scorers = [Scorer(each, KmerTokenizer(DNA, 1), of) for each, of in ((run_of(section), network), (run, smaller))]
+    records = ["ACGTTGCAACGT", "TTTTGACCA"]
+    for method in (AttnLRP(), Gradient()):
+        found = [explain(scorer, records, method=method) for scorer in scorers]
+        for one, other in zip(*(each.hypothetical for each in found), strict=True):
+            assert one == pytest.approx(other, abs=1e-6)
+            assert np.abs(one).max() > 1e-4
+    reading = read_attention(scorers[1], records)
+    assert [layer.q.shape[1] for layers in reading.layers for layer in layers] == [3, 4, 1, 1]
+    whole = read_attention(scorers[0], records)
+    assert whole.received_by_head().shape == (2, 3, 4, 2, 12)
+    with pytest.raises(ValueError, match=r"as many layers, and these heads, each, got .* \[\(2, 1\), \(2, 3\), \(2, 4\)\]"):
+        reading.received_by_head()
+    kept = [whole.received_by_head()[at] for at in ((0, 0, [0, 2, 3]), (0, 2), (1, 1, [1]), (1, 2, [0]))]
+    assert reading.received() == pytest.approx(np.concatenate(kept).mean(0), abs=1e-6)
+    assert explain(scorers[1], records, method=Rollout()).attention is not None
+    if exits.kind == "none":
+        assert_close(with_modules(smaller)(tokens(2, 9)[:1]), network(tokens(2, 9)[:1]))
+    else:
+        with pytest.raises(ValueError, match="must have no exits, got exits 'confidence'"):
+            with_modules(smaller)
+
+
+def test_value_norms_and_gradients_are_of_what_passes_the_gate():
+    section = section_of(members=1)
+    torch.manual_seed(0)
+    run = run_of(section)
+    network = build_network(run).double().eval()
+    scorer = Scorer(run, KmerTokenizer(DNA, 1), network)
+    set_gate(network.members[0].encoder.blocks[0].attention.gates, [1, 1, 1, 1])
+    whole = read_attention(scorer, ["ACGTTGCA"]).norms[0][0]
+    set_gate(network.members[0].encoder.blocks[0].attention.gates, [1, 0.5, 0, 1])
+    scale = torch.tensor([1, 0.5, 0, 1])[:, None]
+    assert_close(read_attention(scorer, ["ACGTTGCA"]).norms[0][0], whole * scale.to(whole))
+
+
+# ------------------------------------------------------------------------------------------------------------------- run file
+def test_a_run_file_says_it(tmp_path):
+    text = '[data]\npositives = "a.fa"\nnegatives = "b.fa"\n[model]\nkind = "attention"\n'
+    run = config.run_file_of(text + 'gates = { kind = "hard_concrete", penalty = 0.1 }\nexits = { kind = "confidence" }\n', tmp_path)
+    assert (run.model.gates.penalty, run.model.exits.drop) == (0.1, 0.002)
+    plain = config.run_file_of(text, tmp_path).model.model_dump()
+    assert not {"gates", "exits"} & set(plain)  # what is written of a model without them is what it was
+    layer, one = "{ heads = [0], feedforward = true }", "members = 1\nnum_layers = 1\ngates ="
+    for wrong, words in {
+        'gates = { kind = "hard" }': "must be one of 'none', 'hard_concrete', 'pruned', got 'hard'",
+        'gates = { kind = "hard_concrete", penalty = -1.0 }': "must be greater than or equal to 0",
+        f'members = 2\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "must be as many as members (2), got 1",
+        f'members = 1\ngates = {{ kind = "pruned", members = [[{layer}]] }}': "must be as many as num_layers (2), got 1",
+        one + ' { kind = "pruned", members = [[{ heads = [4], feedforward = true }]] }': "must be below the layer's number of heads (4)",
+        one + ' { kind = "pruned", members = [[{ heads = [1, 0], feedforward = true }]] }': "heads must rise, each once",
+        'exits = { kind = "patience" }': "must be one of 'none', 'confidence', got 'patience'",
+    }.items():
+        with pytest.raises(RunFileError) as error:
+            config.run_file_of(text + wrong, tmp_path)
+        assert words in str(error.value)
+    with pytest.raises(RunFileError, match="method 'deep_lift_shap' must go with exits 'none', got 'confidence'"):
+        config.run_file_of(text + 'exits = { kind = "confidence" }\n[interpret]\nmethod = { kind = "deep_lift_shap" }\n', tmp_path)
+    with pytest.raises(RunFileError, match="exits 'confidence' must go with objective 'binary' or 'multiclass', got 'masked'"):
+        config.run_file_of(
+            '[data]\nsequences = "a.fa"\n[objective]\nkind = "masked"\n[model]\nkind = "attention"\nexits = { kind = "confidence" }\n',
+            tmp_path,
+        )
