@@ -275,6 +275,12 @@ def test_a_language_model_is_private_too(task, tmp_path):
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 6
 
 
+def test_gates_and_exits_are_learnt_privately(task, tmp_path):
+    run = run_file(training={"max_steps": 2}, num_layers=2, gates=config.HardConcreteGates(), exits=config.ConfidenceExits())
+    fit(task, tmp_path / "model", run)
+    assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
+
+
 def test_bfloat16_steps(task, tmp_path):
     fit(task, tmp_path / "model", run_file(training={"max_steps": 2, "precision": "bf16-mixed"}))
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
