@@ -1,6 +1,6 @@
 """Three planted tasks that only a pair of inputs solves: both, either alone, and whether relevance names what was planted in each.
 
-Two sequences of DNA, DNA with a protein, DNA with a track of numbers: 3,000 records, one network of 32 dimensions a task, and the same with
+Two sequences of DNA, DNA with a protein, DNA with a track of numbers: 4,000 records, one network of 32 dimensions a task, and the same with
 the other input of another record. Prints test AUROC, the AUPR of relevance by AttnLRP for the planted letters beside their share, and CPU
 seconds. Run: `python benchmarks/two_inputs.py`; about three minutes of one core. The run file of each is printed by `--show KIND`. The
 tests import the tasks from here.
@@ -25,6 +25,7 @@ from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.interpret.methods import AttnLRP
 from selfattn_bio.scoring.scorer import load
 
+NUMBER, STEPS = 4000, 400
 DNA_MOTIFS, DOMAINS = ("TGACTCAT", "CACGTGGC"), ("HWKCNR", "FYEDQM")
 RUN = """
 [data]
@@ -143,7 +144,7 @@ def quietly(*words):
 
 def judged(kind):
     """One line of the table, in a folder of its own."""
-    records = write_pairs(Path(), kind, 3000, 200)
+    records = write_pairs(Path(), kind, NUMBER, STEPS)
     shared = ("--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv")
     quietly("ingest", *shared[:2], "--output", "corpus")
     quietly("split", *shared[:4], "--output", "split.tsv")
@@ -174,7 +175,7 @@ def main():
     show = parser.parse_args().show
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         if show:
-            write_pairs(Path(), kinds[show], 2, 200)
+            write_pairs(Path(), kinds[show], 2, STEPS)
             read_run_file("run.toml")
             print(Path("run.toml").read_text())
             return
