@@ -87,16 +87,17 @@ def trainer(folder, moment, count, environment):
             files.os.replace = lambda old, new: dying(replace)(old, new) if new == folder / "model" else replace(old, new)
         case "asked in an evaluation":  # not killed: SIGTERM, at a batch of a valid side that takes a second a batch
             scorer.BATCH_LETTERS = 1
-            tokens_of, calls = scorer.Scorer.tokens_of, itertools.count(1)
+            batches, calls = scorer.Scorer.batches, itertools.count(1)
 
-            def slow(self, letters):
-                if next(calls) == count:
-                    (folder / "asked").write_text(str(time.monotonic()))
-                    os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(1)
-                return tokens_of(self, letters)
+            def slow(self, *asked):
+                for rows in batches(self, *asked):
+                    if next(calls) == count:
+                        (folder / "asked").write_text(str(time.monotonic()))
+                        os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(1)
+                    yield rows
 
-            scorer.Scorer.tokens_of = slow
+            scorer.Scorer.batches = slow
     os.environ |= environment
     torch.set_num_threads(1)
     run, corpus = read_run_file(folder / "run.toml"), Corpus.open(folder / "corpus")

@@ -148,6 +148,7 @@ TAKES_ONE = "must be asked of a model of one input, got one of two"
     ids=lambda command: command[0],
 )
 def test_commands_of_one_input_refuse(here, capsys, command):
+    Path("x.vcf").write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")  # read before the model
     assert main([*command[:1], "--model", "model", *command[1:]]) == 1
     assert TAKES_ONE in capsys.readouterr().err
 
