@@ -13,6 +13,7 @@ from selfattn_bio.cli.explain import _recognised
 from selfattn_bio.cli.main import main
 from selfattn_bio.config import Interpret, read_run_file
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.inputs import Alone
 from selfattn_bio.files import sha256_of
 from selfattn_bio.interpret import relevance
 from selfattn_bio.interpret.explanation import Explanation, explain
@@ -147,7 +148,7 @@ def test_the_called_come_first_and_the_others_are_counted(folder, capsys, called
         threshold=(20.5 - called) / 100,
     )
     capsys.readouterr()
-    assert _recognised(scorer, corpus, folder / "split.tsv", limit).index.tolist() == [positives[rank] for rank in chosen]
+    assert _recognised(scorer, corpus, Alone(corpus), folder / "split.tsv", limit).index.tolist() == [positives[rank] for rank in chosen]
     assert capsys.readouterr().out.endswith(said)
 
 
