@@ -842,7 +842,7 @@ class HardConcreteGates(Section):
     expected L0 norm in the loss (Louizos et al. 2018); `selfattn-bio prune` cuts out what is closed."""
 
     kind: Literal["hard_concrete"] = "hard_concrete"
-    penalty: float = Field(0.05, ge=0, description="what the loss would be less by if all gates closed; each as its share of the weights")
+    penalty: float = Field(0.03, ge=0, description="what the loss would be less by if all gates closed; each as its share of the weights")
 
 
 class KeptLayer(Section):
