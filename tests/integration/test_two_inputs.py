@@ -216,7 +216,8 @@ def test_a_protein_or_a_track_as_partner(kind, tmp_path, monkeypatch):
         assert "<svg" not in explanation.partner._repr_html_()
         with pytest.raises(ValueError, match="motifs must be of letters, got the levels of a track"):
             explanation.partner.motifs()
-    for found, place in ((explanation, 3), (explanation.partner, 4)):
+    # Which numbers of a track count is not found yet (docs/two_inputs.md): of it, the letters alone are asked for.
+    for found, place in ((explanation, 3), (explanation.partner, 4))[: 1 if kind is two_inputs.dna_and_track else 2]:
         aupr, share = two_inputs.found_letters(found, [records[names[i]][place] for i in positives])
         assert aupr > share + 0.3, (kind.__name__, place)
 
