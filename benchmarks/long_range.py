@@ -12,16 +12,16 @@ models train on the same fresh sequences at the same rate, once a seed, while th
 moves away with them; all take the same steps, and the LSTM a second time five times as many. Window + global and BigBird have learned
 vectors in front of the tokens as their global tokens; all pairs is the same encoder without a sparse pattern. Valid chooses between the
 middle and the end of the last stage; what it chose reads test once. Two trainings run at once, each with one thread. Goes on where it was
-stopped, while the code is the same: results/bench_long_range/MODEL_SEED.json. Run: `make bench-long-range`; `--quick` is a check of a few
-steps, into a folder of its own.
+stopped, while the code is the same: results/bench_long_range/MODEL_SEED.json. Run: `make bench-long-range`, or `python
+benchmarks/long_range.py --only BigBird dynamic --seeds 1`; `--quick` is a check of a few steps, into a folder of its own.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -45,7 +45,7 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
 
-FOLDER, SEEDS = Path("results/bench_long_range"), (0, 1, 2)
+FOLDER = Path("results/bench_long_range")
 LENGTH, SLOT, DECOYS = 8192, 64, 4
 TRUE, FALSE, KIND_A, KIND_B, QUERY = np.random.default_rng(7).integers(0, 4, (5, 8), dtype=np.uint8)
 TOKENIZER = KmerTokenizer(DNA, k=6, stride=3)
@@ -246,8 +246,13 @@ def tested(settings: Settings) -> dict[str, Any]:
 
 
 def main() -> None:
-    runs = [settings_of(name, seed) for seed in SEEDS for name in SECTIONS]
-    if "--quick" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="MODEL")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true")
+    chosen = parser.parse_args()
+    runs = [settings_of(name, seed) for seed in range(chosen.seeds) for name in chosen.only]
+    if chosen.quick:
         runs = [replace(run, stages=((256, 4, 2), (LENGTH, 2, 1)), num_valid=20, num_test=20) for run in runs]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(trained, runs))
@@ -258,7 +263,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     lengths = [length for length, _, _ in runs[0].stages]
     by_length = []
-    for name in SECTIONS:
+    for name in chosen.only:
         own = [result for result in results if result["settings"]["model"] == name]
         tests = ", ".join("{value:.3f} ({low:.3f}-{high:.3f})".format(**result["test"]) for result in own)
         value, seconds = mean(result["test"]["value"] for result in own), mean(result["seconds"] for result in own)
