@@ -6,7 +6,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
-.PHONY: help test test-long check bench bench-promoter bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model schema clean
+.PHONY: help test test-long check bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model schema clean
 .DELETE_ON_ERROR:
 
 help:
@@ -54,6 +54,9 @@ bench: .venv/.warm .venv/.bench
 
 bench-promoter: .venv/.warm
 	$(BIN)/python benchmarks/promoter.py
+
+bench-kinds: .venv/.warm
+	$(BIN)/python benchmarks/kinds.py
 
 bench-long-range: .venv/.run
 	$(BIN)/python benchmarks/long_range.py

@@ -12,16 +12,16 @@ models train on the same fresh sequences at the same rate, once a seed, while th
 moves away with them; all take the same steps, and the LSTM a second time five times as many. Window + global and BigBird have learned
 vectors in front of the tokens as their global tokens; all pairs is the same encoder without a sparse pattern. Valid chooses between the
 middle and the end of the last stage; what it chose reads test once. Two trainings run at once, each with one thread. Goes on where it was
-stopped, while the code is the same: results/bench_long_range/MODEL_SEED.json. Run: `make bench-long-range`; `--quick` is a check of a few
-steps, into a folder of its own.
+stopped, while the code is the same: results/bench_long_range/MODEL_SEED.json. Run: `make bench-long-range`, or `python
+benchmarks/long_range.py --only BigBird dynamic --seeds 1`; `--quick` is a check of a few steps, into a folder of its own.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import re
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -45,18 +45,24 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
 
-FOLDER, SEEDS = Path("results/bench_long_range"), (0, 1, 2)
+FOLDER = Path("results/bench_long_range")
 LENGTH, SLOT, DECOYS = 8192, 64, 4
 TRUE, FALSE, KIND_A, KIND_B, QUERY = np.random.default_rng(7).integers(0, 4, (5, 8), dtype=np.uint8)
 TOKENIZER = KmerTokenizer(DNA, k=6, stride=3)
 VALID, TEST = 1_000_001, 1_000_002  # seeds, none of them of a training
 WINDOW, NUM_GLOBAL = 32, 4  # tokens
 LONGER = "LSTM, 5 x the steps"  # as many seconds as the encoders
-PATTERNS: dict[str, config.Pattern | None] = {
-    "window": config.WindowPattern(window=WINDOW),
-    "window + global": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL),
-    "BigBird": config.BigBirdPattern(window=WINDOW, num_global=NUM_GLOBAL, random_blocks=1, block=32),
-    "all pairs": config.FullPattern(),
+SECTIONS: dict[str, dict[str, Any] | None] = {  # of [model]; None: an LSTM
+    "window": {"pattern": config.WindowPattern(window=WINDOW)},
+    "window + global": {"pattern": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL)},
+    "BigBird": {"pattern": config.BigBirdPattern(window=WINDOW, num_global=NUM_GLOBAL, random_blocks=1, block=32)},
+    "all pairs": {"pattern": config.FullPattern()},
+    "dynamic": {"mixer": config.DynamicMixer(block=32, top=8)},
+    "hierarchical": {"mixer": config.HierarchicalMixer(window=WINDOW, pool=32)},
+    "reformer": {"mixer": config.ReformerMixer(num_buckets=64, chunk=32, hashes=2)},
+    "linear": {"mixer": config.LinearMixer(), "position": config.SinusoidalPosition()},
+    "performer": {"mixer": config.PerformerMixer(features=64), "position": config.RotaryPosition()},
+    "linformer": {"mixer": config.LinformerMixer(max_length=2729, rank=64), "position": config.SinusoidalPosition()},
     "LSTM": None,
     LONGER: None,
 }
@@ -147,12 +153,12 @@ class Network(nn.Module):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        pattern, dim = PATTERNS[settings.model], settings.embed_dim
+        chosen, dim = SECTIONS[settings.model], settings.embed_dim
         self.embedding = nn.Embedding(TOKENIZER.vocabulary_size, dim)
-        num_global = pattern.num_global if isinstance(pattern, config.SparsePattern) else 0
+        num_global = getattr((chosen or {}).get("pattern"), "num_global", 0)
         self.first = nn.Parameter(torch.empty(num_global, dim).normal_(std=0.1))
         nn.init.normal_(self.embedding.weight, std=0.1)  # with 1.0 the same was learned in three times the steps
-        if pattern is None:
+        if chosen is None:
             lstm = nn.LSTM(dim, settings.lstm_dim, bidirectional=True, batch_first=True)
             for name, parameter in lstm.named_parameters():
                 if name.startswith("bias_ih"):  # of the input, forget, cell and output gate
@@ -161,8 +167,8 @@ class Network(nn.Module):
         else:
             names = ("embed_dim", "num_layers", "num_heads", "feedforward_dim")
             section = {name: getattr(settings, name) for name in names}
-            self.body = Encoder(config.AttentionModel(**section, dropout=0.0, position=config.T5Position(), pattern=pattern))
-        self.read_out = nn.Linear(2 * settings.lstm_dim if pattern is None else dim, 1)
+            self.body = Encoder(config.AttentionModel(**section, dropout=0.0, **chosen))
+        self.read_out = nn.Linear(2 * settings.lstm_dim if chosen is None else dim, 1)
 
     def forward(self, tokens: Tensor, at: Tensor) -> Tensor:
         """tokens (B, N), at (B,) -> logits (B,)."""
@@ -189,8 +195,8 @@ def auroc(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, f
 # --------------------------------------------------------------------------------------------------------------- training
 def trained(settings: Settings) -> dict[str, Any]:
     """The result of a training, from its file where that is there with equal settings."""
-    pattern = PATTERNS[settings.model]
-    wanted = json.loads(json.dumps(asdict(settings) | {"pattern": pattern and pattern.model_dump()}))
+    chosen = {name: part.model_dump() for name, part in (SECTIONS[settings.model] or {}).items()}
+    wanted = json.loads(json.dumps(asdict(settings) | {"section": chosen}))
     if settings.path.exists() and (done := json.loads(settings.path.read_text(encoding="utf-8")))["settings"] == wanted:
         return done
     torch.set_num_threads(1)
@@ -240,8 +246,13 @@ def tested(settings: Settings) -> dict[str, Any]:
 
 
 def main() -> None:
-    runs = [settings_of(name, seed) for seed in SEEDS for name in PATTERNS]
-    if "--quick" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), metavar="MODEL")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true")
+    chosen = parser.parse_args()
+    runs = [settings_of(name, seed) for seed in range(chosen.seeds) for name in chosen.only]
+    if chosen.quick:
         runs = [replace(run, stages=((256, 4, 2), (LENGTH, 2, 1)), num_valid=20, num_test=20) for run in runs]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(trained, runs))
@@ -252,7 +263,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     lengths = [length for length, _, _ in runs[0].stages]
     by_length = []
-    for name in PATTERNS:
+    for name in chosen.only:
         own = [result for result in results if result["settings"]["model"] == name]
         tests = ", ".join("{value:.3f} ({low:.3f}-{high:.3f})".format(**result["test"]) for result in own)
         value, seconds = mean(result["test"]["value"] for result in own), mean(result["seconds"] for result in own)
