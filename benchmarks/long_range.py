@@ -41,6 +41,7 @@ import selfattn_bio
 from selfattn_bio import config
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.model.stem import build_stem
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
@@ -52,6 +53,7 @@ TOKENIZER = KmerTokenizer(DNA, k=6, stride=3)
 VALID, TEST = 1_000_001, 1_000_002  # seeds, none of them of a training
 WINDOW, NUM_GLOBAL = 32, 4  # tokens
 LONGER = "LSTM, 5 x the steps"  # as many seconds as the encoders
+STEM = config.ConvStem(token_dim=32, pool=1, norm="record")  # words are found before attention; 15 letters to either side
 SECTIONS: dict[str, dict[str, Any] | None] = {  # of [model]; None: an LSTM
     "window": {"pattern": config.WindowPattern(window=WINDOW)},
     "window + global": {"pattern": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL)},
@@ -63,12 +65,23 @@ SECTIONS: dict[str, dict[str, Any] | None] = {  # of [model]; None: an LSTM
     "linear": {"mixer": config.LinearMixer(), "position": config.SinusoidalPosition()},
     "performer": {"mixer": config.PerformerMixer(features=64), "position": config.RotaryPosition()},
     "linformer": {"mixer": config.LinformerMixer(max_length=2729, rank=64), "position": config.SinusoidalPosition()},
+    "window, stem": {"pattern": config.WindowPattern(window=WINDOW), "stem": STEM},
+    "all pairs, stem": {"pattern": config.FullPattern(), "stem": STEM},
+    "dynamic, stem": {"mixer": config.DynamicMixer(block=32, top=8), "stem": STEM},
     "LSTM": None,
     LONGER: None,
 }
 STAGES = ((256, 64, 250), (512, 32, 80), (1024, 16, 80), (2048, 16, 60), (4096, 8, 60), (8192, 8, 80))  # letters, sequences a step, steps
 # What the figures come out of, beside this file with its words, k and seeds.
-SOURCES = ("attention/**/*.py", "attention/*.cpp", "model/encoder.py", "sequence/*.py", "training/optimizer.py", "evaluation/metrics.py")
+SOURCES = (
+    "attention/**/*.py",
+    "attention/*.cpp",
+    "model/encoder.py",
+    "model/stem.py",
+    "sequence/*.py",
+    "training/optimizer.py",
+    "evaluation/metrics.py",
+)
 
 
 def code_hash() -> str:
@@ -167,13 +180,19 @@ class Network(nn.Module):
         else:
             names = ("embed_dim", "num_layers", "num_heads", "feedforward_dim")
             section = {name: getattr(settings, name) for name in names}
-            self.body = Encoder(config.AttentionModel(**section, dropout=0.0, **chosen))
+            model = config.AttentionModel(**section, dropout=0.0, **({"stem": config.NoStem()} | chosen))
+            self.stem, self.body = build_stem(model.stem, dim, 0.0), Encoder(model)
         self.read_out = nn.Linear(2 * settings.lstm_dim if chosen is None else dim, 1)
 
     def forward(self, tokens: Tensor, at: Tensor) -> Tensor:
         """tokens (B, N), at (B,) -> logits (B,)."""
-        x = torch.cat((self.first.expand(len(tokens), -1, -1), self.embedding(tokens)), dim=1)  # (B, G + N, D)
-        y = self.body(x, torch.ones(x.shape[:2], dtype=torch.bool)) if isinstance(self.body, Encoder) else self.body(x)[0]
+        x = self.embedding(tokens)  # (B, N, D)
+        if isinstance(self.body, Encoder):
+            x = self.stem(x, torch.ones(x.shape[:2], dtype=torch.bool))[0]
+            x = torch.cat((self.first.expand(len(tokens), -1, -1), x), dim=1)  # (B, G + N, D)
+            y = self.body(x, torch.ones(x.shape[:2], dtype=torch.bool))
+        else:
+            y = self.body(x)[0]
         return self.read_out(y[torch.arange(len(y)), at + len(self.first)])[:, 0]
 
 
