@@ -43,7 +43,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def load(folder: Path) -> SimpleNamespace:
         weight = {"model": 0.6, "cnn": 0.3, "shuffled": -0.01}[Path(folder).name]
-        run = SimpleNamespace(is_control=lambda: Path(folder).name == "shuffled")
+        run = SimpleNamespace(is_control=lambda: Path(folder).name == "shuffled", model=None)
         noise = np.random.default_rng(len(Path(folder).name))
 
         def logits(letters: list[np.ndarray]) -> np.ndarray:
