@@ -16,6 +16,7 @@ help:
 	@echo "                      SELFATTN_SLURM_TEST=1 make test-long, as root with Slurm installed: the workflow through a Slurm of two nodes"
 	@echo "make check           format, lint, types, layers, workflow rules"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
+	@echo "make bench-kinds      each kind of attention on promoters and transcription starts (an hour and a half on two idle cores)"
 	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (half an hour on two idle cores)"
 	@echo "make bench-equalities a step in one batch, accumulated, by two processes and sharded: the losses side by side"
 	@echo "make bench-motifs     explanations of models of made sequences, beside the truth (hours on two cores; ARGS='--grammars final' for docs)"
