@@ -53,7 +53,8 @@ TOKENIZER = KmerTokenizer(DNA, k=6, stride=3)
 VALID, TEST = 1_000_001, 1_000_002  # seeds, none of them of a training
 WINDOW, NUM_GLOBAL = 32, 4  # tokens
 LONGER = "LSTM, 5 x the steps"  # as many seconds as the encoders
-STEM = config.ConvStem(token_dim=32, pool=1, norm="record")  # words are found before attention; 15 letters to either side
+# Words are found before attention, 24 letters to either side. Not with norm = "record", which tells each place what there is anywhere.
+STEM = config.ConvStem(token_dim=32, pool=1)
 SECTIONS: dict[str, dict[str, Any] | None] = {  # of [model]; None: an LSTM
     "window": {"pattern": config.WindowPattern(window=WINDOW)},
     "window + global": {"pattern": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL)},
@@ -199,9 +200,11 @@ class Network(nn.Module):
 def logits_of(network: Network, seed: int, count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Labels and logits of the sequences that belong to a seed, 50 at a time."""
     codes, sites, labels = sample(np.random.default_rng(seed), count, length)
+    network.eval()
     with torch.inference_mode():
         parts = [slice(at, at + 50) for at in range(0, count, 50)]
         logits = [network(*as_tensors(codes[part], sites[part], labels[part])[:2]) for part in parts]
+    network.train()
     return labels, torch.cat(logits).double().numpy()
 
 
