@@ -2,7 +2,7 @@
 
 Two sequences of DNA, DNA with a protein, DNA with a track of numbers: 4,000 records, one network of 32 dimensions a task, and the same with
 the other input of another record. Prints test AUROC, the AUPR of relevance by AttnLRP for the planted letters beside their share, and CPU
-seconds. Run: `python benchmarks/two_inputs.py`; about three minutes of one core. The run file of each is printed by `--show KIND`. The
+seconds. Run: `python benchmarks/two_inputs.py`. The run file of each is printed by `--show KIND`. The
 tests import the tasks from here.
 """
 
