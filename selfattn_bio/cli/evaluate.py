@@ -9,6 +9,7 @@ first_alone and partner_alone are given what they were trained on, the other inp
 example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine
 """
 
+# Long, as each kind of objective is judged in its own way, and all ways write the same files.
 from __future__ import annotations
 
 import argparse

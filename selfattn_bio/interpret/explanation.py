@@ -1,6 +1,7 @@
 """Explain a model's scores letter by letter: `explain` in, `Explanation` out, to a folder and back, and on to motifs.
 
-Hides: padding of unequal lengths, and the files of a relevance folder. The public door of the room, beside `MotifSet`.
+Hides: padding of unequal lengths, and the files of a relevance folder. The public door of the room, beside `MotifSet`. It is long because
+what is asked, what comes back and its folder are one thing, for models of one input and of two.
 """
 
 from __future__ import annotations

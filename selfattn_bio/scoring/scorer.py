@@ -1,6 +1,7 @@
 """A trained model, or the mean of several: letters in, logits out.
 
 Hides: batching, padding, device, temperature. Training measures valid with it; evaluation, interpretation and `score_sequences` ask it.
+It is long because models of one input, of two, and means of several answer to the same names, each with its errors.
 """
 
 from __future__ import annotations
