@@ -33,7 +33,7 @@ PROMOTER: Kinds = {
     "window": {"pattern": {"kind": "window", "window": 16}},
     "BigBird": {"pattern": {"kind": "bigbird", "window": 16, "num_global": 2, "random_blocks": 1, "block": 16}},
     "hierarchical": {"mixer": {"kind": "hierarchical", "window": 16, "pool": 16}},
-    "dynamic": {"mixer": {"kind": "dynamic", "block": 16, "top": 4}},
+    "dynamic": {"mixer": {"kind": "dynamic", "block": 16, "top": 2}},
     "reformer": {"mixer": {"kind": "reformer", "num_buckets": 16, "chunk": 16, "hashes": 2}},
     "linear": {"mixer": {"kind": "linear"}, "position": SINUSOIDAL},
     "performer": {"mixer": {"kind": "performer", "features": 64}, "position": ROTARY},
@@ -43,7 +43,7 @@ TSS: Kinds = {
     "window + global (the task)": {},
     "BigBird": {"pattern": {"kind": "bigbird", "window": 64, "num_global": 4, "random_blocks": 1, "block": 64}},
     "hierarchical": {"mixer": {"kind": "hierarchical", "window": 64, "pool": 16}},
-    "dynamic": {"mixer": {"kind": "dynamic", "block": 32, "top": 6}},
+    "dynamic": {"mixer": {"kind": "dynamic", "block": 32, "top": 3}},
 }
 
 

@@ -41,9 +41,9 @@ import selfattn_bio
 from selfattn_bio import config
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.model.encoder import Encoder
-from selfattn_bio.model.stem import build_stem
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer
+from selfattn_bio.training.memory import status_mb
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
 
 FOLDER = Path("results/bench_long_range")
@@ -53,22 +53,17 @@ TOKENIZER = KmerTokenizer(DNA, k=6, stride=3)
 VALID, TEST = 1_000_001, 1_000_002  # seeds, none of them of a training
 WINDOW, NUM_GLOBAL = 32, 4  # tokens
 LONGER = "LSTM, 5 x the steps"  # as many seconds as the encoders
-# Words are found before attention, 24 letters to either side. Not with norm = "record", which tells each place what there is anywhere.
-STEM = config.ConvStem(token_dim=32, pool=1)
 SECTIONS: dict[str, dict[str, Any] | None] = {  # of [model]; None: an LSTM
     "window": {"pattern": config.WindowPattern(window=WINDOW)},
     "window + global": {"pattern": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL)},
     "BigBird": {"pattern": config.BigBirdPattern(window=WINDOW, num_global=NUM_GLOBAL, random_blocks=1, block=32)},
     "all pairs": {"pattern": config.FullPattern()},
-    "dynamic": {"mixer": config.DynamicMixer(block=32, top=8)},
+    "dynamic": {"mixer": config.DynamicMixer(block=16, top=1)},
     "hierarchical": {"mixer": config.HierarchicalMixer(window=WINDOW, pool=32)},
     "reformer": {"mixer": config.ReformerMixer(num_buckets=64, chunk=32, hashes=2)},
     "linear": {"mixer": config.LinearMixer(), "position": config.SinusoidalPosition()},
     "performer": {"mixer": config.PerformerMixer(features=64), "position": config.RotaryPosition()},
     "linformer": {"mixer": config.LinformerMixer(max_length=2729, rank=64), "position": config.SinusoidalPosition()},
-    "window, stem": {"pattern": config.WindowPattern(window=WINDOW), "stem": STEM},
-    "all pairs, stem": {"pattern": config.FullPattern(), "stem": STEM},
-    "dynamic, stem": {"mixer": config.DynamicMixer(block=32, top=8), "stem": STEM},
     "LSTM": None,
     LONGER: None,
 }
@@ -78,7 +73,6 @@ SOURCES = (
     "attention/**/*.py",
     "attention/*.cpp",
     "model/encoder.py",
-    "model/stem.py",
     "sequence/*.py",
     "training/optimizer.py",
     "evaluation/metrics.py",
@@ -181,15 +175,13 @@ class Network(nn.Module):
         else:
             names = ("embed_dim", "num_layers", "num_heads", "feedforward_dim")
             section = {name: getattr(settings, name) for name in names}
-            model = config.AttentionModel(**section, dropout=0.0, **({"stem": config.NoStem()} | chosen))
-            self.stem, self.body = build_stem(model.stem, dim, 0.0), Encoder(model)
+            self.body = Encoder(config.AttentionModel(**section, dropout=0.0, **chosen))
         self.read_out = nn.Linear(2 * settings.lstm_dim if chosen is None else dim, 1)
 
     def forward(self, tokens: Tensor, at: Tensor) -> Tensor:
         """tokens (B, N), at (B,) -> logits (B,)."""
         x = self.embedding(tokens)  # (B, N, D)
         if isinstance(self.body, Encoder):
-            x = self.stem(x, torch.ones(x.shape[:2], dtype=torch.bool))[0]
             x = torch.cat((self.first.expand(len(tokens), -1, -1), x), dim=1)  # (B, G + N, D)
             y = self.body(x, torch.ones(x.shape[:2], dtype=torch.bool))
         else:
@@ -223,6 +215,7 @@ def trained(settings: Settings) -> dict[str, Any]:
         return done
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
+    before = status_mb("VmRSS")
     network, rng = Network(settings), np.random.default_rng(settings.seed)
     total = sum(steps for _, _, steps in settings.stages)
     # The cosine is left at three quarters of its way, as the longest sequences come last.
@@ -251,6 +244,7 @@ def trained(settings: Settings) -> dict[str, Any]:
                 torch.save(network.state_dict(), settings.path.with_suffix(".pt"))
     letters = sum(length * batch * steps for length, batch, steps in settings.stages)
     result |= {"best": best, "steps": step, "seconds": seconds, "letters_per_second": letters / seconds}
+    result["peak_mb"] = status_mb("VmHWM") - before  # of a process that does nothing else
     settings.path.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result
 
@@ -276,13 +270,13 @@ def main() -> None:
     runs = [settings_of(name, seed) for seed in range(chosen.seeds) for name in chosen.only]
     if chosen.quick:
         runs = [replace(run, stages=((256, 4, 2), (LENGTH, 2, 1)), num_valid=20, num_test=20) for run in runs]
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
         list(pool.map(trained, runs))
         results = list(pool.map(tested, runs))
     rules = ("{} {value:.3f} ({low:.3f}-{high:.3f})".format(name, **each) for name, each in rules_of_thumb(runs[0].num_test).items())
     print("\ntest AUROC of rules: " + ", ".join(rules))
-    print("\n| model | parameters | test AUROC by seed (95 % interval) | mean | chosen step | CPU seconds | letters/s |")
-    print("|---|---|---|---|---|---|---|")
+    print("\n| model | parameters | test AUROC by seed (95 % interval) | mean | chosen step | CPU seconds | letters/s | peak MB |")
+    print("|---|---|---|---|---|---|---|---|")
     lengths = [length for length, _, _ in runs[0].stages]
     by_length = []
     for name in chosen.only:
@@ -290,9 +284,8 @@ def main() -> None:
         tests = ", ".join("{value:.3f} ({low:.3f}-{high:.3f})".format(**result["test"]) for result in own)
         value, seconds = mean(result["test"]["value"] for result in own), mean(result["seconds"] for result in own)
         speed, steps = mean(result["letters_per_second"] for result in own), ", ".join(str(result["step"]) for result in own)
-        print(
-            f"| {name} | {own[0]['parameters']:,} | {tests} | {value:.3f} | {steps} of {own[0]['steps']} | {seconds:.0f} | {speed:,.0f} |"
-        )
+        cost = f"{seconds:.0f} | {speed:,.0f} | {mean(result['peak_mb'] for result in own):,.0f}"
+        print(f"| {name} | {own[0]['parameters']:,} | {tests} | {value:.3f} | {steps} of {own[0]['steps']} | {cost} |")
         last = [{each["length"]: each["auroc"] for each in result["valid"]} for result in own]  # the last of each length
         by_length.append(f"| {name} | " + " | ".join(f"{mean(each[length] for each in last):.3f}" for length in lengths) + " |")
     print("\n| valid AUROC, mean of seeds, after the stage of | " + " | ".join(f"{length:,}" for length in lengths) + " letters |")

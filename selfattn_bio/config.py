@@ -740,14 +740,14 @@ class SoftmaxMixer(MixerSection):
 
 
 class DynamicMixer(MixerSection):
-    """Each query attends to its own block of tokens and to those that could hold its highest scores, by a summary of each block."""
+    """Each query attends to its own block of tokens, to those beside it and to some that it chooses by a summary of each block."""
 
     positions = (*ABSOLUTE, "t5", "alibi", "rotary")
     grows_squared = True  # each query asks the summary of each block
 
     kind: Literal["dynamic"] = "dynamic"
     block: Positive = Field(32, description="tokens")
-    top: Positive = Field(8, description="blocks that a query attends to, its own among them")
+    top: Positive = Field(4, description="blocks that a query chooses, beside its own and the two next to it")
 
 
 class LinearMixer(MixerSection):

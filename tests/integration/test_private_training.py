@@ -79,7 +79,7 @@ KINDS = {
     "linear": {"mixer": config.LinearMixer(), "position": config.SinusoidalPosition()},
     "performer": {"mixer": config.PerformerMixer(features=8), "position": config.NoPosition()},
     "hierarchical": {"mixer": config.HierarchicalMixer(window=4, pool=4)},
-    "dynamic": {"mixer": config.DynamicMixer(block=4, top=2)},
+    "dynamic": {"mixer": config.DynamicMixer(block=4, top=1)},
     "reformer": {"mixer": config.ReformerMixer(num_buckets=2, chunk=4, hashes=2)},
 }
 

@@ -3,7 +3,7 @@
 | kind | what a token takes | cost in L |
 |---|---|---|
 | `softmax` | a softmax over the pairs of the pattern | as the pattern |
-| `dynamic` | a softmax over the blocks of keys that could fit its query best | L top block + L^2 / block |
+| `dynamic` | a softmax over the blocks of keys near its query and those that could fit it best | L (top + 3) block + L^2 / block |
 | `linear`, `performer` | means by products of features of query and key | L Dh, L features |
 | `linformer` | a softmax over learned sums of all keys | L rank |
 | `hierarchical` | of a window, and of all pooled tokens | L (2 window + 1) + (L / pool)^2 |

@@ -1,4 +1,4 @@
-"""Dynamic attention: each query attends to the blocks of keys that should have most of its weight, and to its own.
+"""Dynamic attention: each query attends to the blocks of keys that should have most of its weight, to its own and to those beside it.
 
 Hides: how queries are brought to the blocks that they chose. A block is summed up by the number n of its keys, their mean m and variance
 s^2 in each dimension; the log of the sum of exp(scores) of a query over it is then about
@@ -6,11 +6,12 @@ s^2 in each dimension; the log of the sum of exp(scores) of a query over it is t
     log n + q . m / sqrt(Dh) + sum over d of (q_d s_d)^2 / (2 Dh)
 
 which is right to the second order in the scores if dimensions vary by themselves. Ranked by the mean alone, a single key that fits was
-found less often, and by the bound of Quest (Tang et al. 2024), of the smallest and largest in each dimension, a faint one
-(docs/decisions.md). Source of blocks chosen in training: Lu et al. 2025 (MoBA), by means.
+found less often, and by the bound of Quest (Tang et al. 2024), of the smallest and largest in each dimension, a faint one. What is near
+is never a matter of choice: words that span two blocks were not learned without (docs/decisions.md). Source of blocks chosen in training:
+Lu et al. 2025 (MoBA), by means and with its own block alone.
 
 The choice has no gradient; scores and values of what is chosen have theirs. Queries are sorted by the blocks that they chose and cut into
-tiles of one block each, so that work and memory are L top block, beside the L^2 / block estimates.
+tiles of one block each, so that work and memory are L (top + 3) block, beside the L^2 / block estimates.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 from selfattn_bio.attention.positions import entry
 
+NEAR = 3  # blocks: a query's own and one on either side
+
 
 class Dynamic(FullMixer):
-    """Softmax over `top` blocks of `block` tokens, chosen by each query and head: `top` of all blocks is full attention."""
+    """Softmax over blocks of `block` tokens: those near a query and `top` that each query and head chooses; of all, full attention."""
 
     def __init__(self, block: int, top: int) -> None:
         super().__init__()
@@ -74,7 +77,7 @@ class Dynamic(FullMixer):
 
         Returns
         -------
-        (S, L, T) int64, T = min(top, num_blocks), of each query its own block first; blocks of padding alone come last.
+        (S, L, T) int64, T = min(top + 3, num_blocks), of each query those near it first; blocks of padding alone come last.
         """
         sequences, length, dim = q.shape
         num_blocks = len(k) // sequences
@@ -87,14 +90,16 @@ class Dynamic(FullMixer):
         of_queries = torch.cat((q, q.square(), torch.ones_like(q[..., :1])), 2)
         estimate = of_queries @ of_blocks.transpose(-1, -2)  # (S, L, num_blocks)
         own = torch.arange(length, device=q.device)[:, None] // self.block
-        estimate.scatter_(2, own.expand(sequences, -1, -1), float("inf"))
+        near = (own + torch.arange(NEAR, device=q.device) - NEAR // 2).clamp(0, num_blocks - 1)
+        estimate.scatter_(2, near.expand(sequences, -1, -1), float("inf"))
+        estimate.masked_fill_((count == 0).view(sequences, 1, num_blocks), -float("inf"))  # padding near a query is no choice
         # Stable, so that of equal blocks (a repeat has some) the first is taken, however many stand behind.
-        return estimate.sort(dim=-1, descending=True, stable=True).indices[..., : self.top]
+        return estimate.sort(dim=-1, descending=True, stable=True).indices[..., : self.top + NEAR]
 
     def num_pairs(self, length: int) -> int:
         """Pairs of the chosen blocks, and the estimates of all blocks, each of 2 Dh + 1 multiplications."""
         num_blocks = -(-length // self.block)
-        return length * (min(self.top, num_blocks) * self.block + num_blocks)
+        return length * (min(self.top + NEAR, num_blocks) * self.block + num_blocks)
 
     def _bias(self, bias: Tensor, tiles: _Tiles, length: int, num_blocks: int) -> Tensor:
         """(n, c, size) what the position adds for the distance of each query and key of a tile."""

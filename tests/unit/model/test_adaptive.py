@@ -35,7 +35,7 @@ EXITS = config.ConfidenceExits()
 POSITIONS = {section.model_fields["kind"].default: section for section in get_args(get_args(config.Position)[0])}
 MIXERS = {section.model_fields["kind"].default: section for section in get_args(get_args(config.Mixer)[0])}
 SETTINGS = {"learned": {"max_length": 40}, "shaw": {"max_distance": 6}, "transformer_xl": {"max_distance": 6}}
-SETTINGS |= {"linformer": {"max_length": 40, "rank": 8}, "dynamic": {"block": 4, "top": 2}, "reformer": {"num_buckets": 4, "chunk": 8}}
+SETTINGS |= {"linformer": {"max_length": 40, "rank": 8}, "dynamic": {"block": 2, "top": 2}, "reformer": {"num_buckets": 4, "chunk": 8}}
 SETTINGS |= {"hierarchical": {"window": 4, "pool": 4}, "performer": {"features": 16}}
 CASES = {
     **{f"position {kind}": {"position": section(**SETTINGS.get(kind, {}))} for kind, section in POSITIONS.items()},

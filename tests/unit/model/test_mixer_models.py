@@ -30,7 +30,7 @@ from selfattn_bio.training.throughput import FlopCounter
 from selfattn_bio.training.transfer import start_from
 
 SETTINGS = {
-    "dynamic": {"block": 4, "top": 4},
+    "dynamic": {"block": 4, "top": 2},
     "performer": {"features": 64},
     "linformer": {"max_length": 64, "rank": 16},
     "hierarchical": {"window": 4, "pool": 4},
@@ -80,7 +80,7 @@ def test_a_model_comes_back_as_saved(kind, tmp_path):
 def test_softmax_is_left_out_of_what_is_written():
     """Folders and checkpoints of before the key was known stay as they are."""
     assert "mixer" not in run_of(config.AttentionModel()).model.model_dump()
-    assert run_of(model("dynamic")).model.model_dump()["mixer"] == {"kind": "dynamic", "block": 4, "top": 4}
+    assert run_of(model("dynamic")).model.model_dump()["mixer"] == {"kind": "dynamic", "block": 4, "top": 2}
 
 
 @pytest.mark.parametrize("kind", MIXERS)
