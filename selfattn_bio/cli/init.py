@@ -142,7 +142,7 @@ def _text(arguments: argparse.Namespace, groups: dict[str, list[str]], found: Fo
     head = [
         f"# Written by `selfattn-bio init {arguments.name}` from what it found in the data; each line is yours to change.",
         f"# It is run by `selfattn-bio run train_{arguments.name}` in the folder from which its paths are seen. What is not named has the",
-        "# default of selfattn_bio/config.py, which names every key and its range.",
+        "# default of selfattn_bio/config/, which names every key and its range.",
         f'title = "{arguments.name}"',
     ]
     objective = _objective(arguments) if arguments.targets else []

@@ -1,0 +1,223 @@
+"""Positions, patterns and mixers of attention, each told by its `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from selfattn_bio.config.section import Positive, Section, Seed
+
+
+class T5Position(Section):
+    """A learned bias per head and distance bucket, added to the attention scores (Raffel et al. 2020)."""
+
+    kind: Literal["t5"] = "t5"
+    num_buckets: int = Field(32, ge=4, multiple_of=2)
+    max_distance: int = Field(128, ge=2, description="tokens; all beyond share a bucket")
+    symmetric: bool = Field(False, description="buckets of |distance|: both directions alike")
+
+    @model_validator(mode="after")
+    def _far_is_beyond_the_single_distances(self) -> T5Position:
+        single = self.num_buckets // 2 if self.symmetric else self.num_buckets // 4
+        if self.max_distance <= single:
+            raise ValueError(f"max_distance must be > {single}, the buckets of a single distance, got {self.max_distance}")
+        return self
+
+
+class AlibiPosition(Section):
+    """Attention scores fall with |distance|, in each head at another rate; nothing is learned (Press et al. 2022)."""
+
+    kind: Literal["alibi"] = "alibi"
+
+
+class RotaryPosition(Section):
+    """Queries and keys are rotated by their position (Su et al. 2021)."""
+
+    kind: Literal["rotary"] = "rotary"
+    base: float = Field(10_000.0, gt=1)
+    interpolation: float = Field(
+        1.0, ge=1, description="s: token p stands at p / s, for inputs s times as long as trained (Chen et al. 2023)"
+    )
+
+
+class ShawPosition(Section):
+    """A learned key and value for each distance (Shaw et al. 2018)."""
+
+    kind: Literal["shaw"] = "shaw"
+    max_distance: Positive = Field(64, description="tokens; all beyond share the last")
+
+
+class TransformerXLPosition(Section):
+    """Scores by content and by a projected sinusoid of the distance (Dai et al. 2019)."""
+
+    kind: Literal["transformer_xl"] = "transformer_xl"
+    max_distance: Positive = Field(128, description="tokens; all beyond count as this")
+
+
+class SinusoidalPosition(Section):
+    """Sines and cosines of the place are added to the encoder's input (Vaswani et al. 2017)."""
+
+    kind: Literal["sinusoidal"] = "sinusoidal"
+
+
+class LearnedPosition(Section):
+    """A learned vector for each place is added to the encoder's input (Devlin et al. 2019)."""
+
+    kind: Literal["learned"] = "learned"
+    max_length: Positive = Field(description="tokens that enter the encoder; a longer sequence is an error")
+
+
+class NoPosition(Section):
+    """The encoder sees no position but through the stem."""
+
+    kind: Literal["none"] = "none"
+
+
+Position = Annotated[
+    T5Position | AlibiPosition | RotaryPosition | ShawPosition | TransformerXLPosition | SinusoidalPosition | LearnedPosition | NoPosition,
+    Field(discriminator="kind"),
+]
+
+
+class FullPattern(Section):
+    """Each token attends to all."""
+
+    kind: Literal["full"] = "full"
+    causal: bool = Field(False, description="only to itself and those before it")
+
+
+class SparsePattern(Section):
+    """What sparse patterns share."""
+
+    causal: bool = Field(False, description="only to itself and those before it")
+    num_global: int = Field(0, ge=0, description="first tokens that attend to and are attended by all")
+
+
+class WindowPattern(SparsePattern):
+    """Each token attends `window` tokens to each side, one every `dilation` (Beltagy et al. 2020, Longformer)."""
+
+    kind: Literal["window"] = "window"
+    window: int = Field(128, ge=1, description="tokens on each side")
+    dilation: Positive = 1
+
+
+class StridedPattern(SparsePattern):
+    """A window, and every `stride`-th token to both sides (Child et al. 2019, Sparse Transformer)."""
+
+    kind: Literal["strided"] = "strided"
+    window: int = Field(128, ge=1, description="tokens on each side")
+    stride: int = Field(128, ge=2)
+
+
+class BlockLocalPattern(SparsePattern):
+    """Each token attends to its own block."""
+
+    kind: Literal["block_local"] = "block_local"
+    block: Positive = Field(128, description="tokens")
+
+
+class BigBirdPattern(SparsePattern):
+    """Window, global tokens and blocks drawn at random for each block (Zaheer et al. 2020)."""
+
+    kind: Literal["bigbird"] = "bigbird"
+    window: int = Field(96, ge=1, description="tokens on each side")
+    random_blocks: Positive = 3
+    block: Positive = Field(64, description="tokens")
+    num_global: int = Field(64, ge=0, description="first tokens that attend to and are attended by all")
+    seed: Seed = 0
+
+
+Pattern = Annotated[FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern, Field(discriminator="kind")]
+
+
+ABSOLUTE = ("none", "sinusoidal", "learned")  # positions that are no matter of the scores
+
+
+class MixerSection(Section):
+    """What kinds of attention share: the positions that they can take, and whether their work grows with the square of the length."""
+
+    positions: ClassVar[tuple[str, ...]]
+    grows_squared: ClassVar[bool]
+
+
+class SoftmaxMixer(MixerSection):
+    """Softmax over the pairs that `pattern` allows, with `position`, by `kernel`."""
+
+    kind: Literal["softmax"] = "softmax"
+
+
+class DynamicMixer(MixerSection):
+    """Each query attends to its own block of tokens, to those beside it and to some that it chooses by a summary of each block."""
+
+    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    grows_squared = True  # each query asks the summary of each block
+
+    kind: Literal["dynamic"] = "dynamic"
+    block: Positive = Field(32, description="tokens")
+    top: Positive = Field(4, description="blocks that a query chooses, beside its own and the two next to it")
+
+
+class LinearMixer(MixerSection):
+    """Weights are products of features elu(x) + 1 of query and key, summed over keys first (Katharopoulos et al. 2020)."""
+
+    positions = ABSOLUTE
+    grows_squared = False
+
+    kind: Literal["linear"] = "linear"
+
+
+class PerformerMixer(MixerSection):
+    """Softmax over all keys, estimated by random features (Choromanski et al. 2021, FAVOR+)."""
+
+    positions = (*ABSOLUTE, "rotary")
+    grows_squared = False
+
+    kind: Literal["performer"] = "performer"
+    features: Positive = Field(128, description="of each head; the more, the nearer to softmax")
+
+
+class LinformerMixer(MixerSection):
+    """Each query attends to `rank` learned sums of the keys (Wang et al. 2020)."""
+
+    positions = ABSOLUTE
+    grows_squared = False
+
+    kind: Literal["linformer"] = "linformer"
+    max_length: Positive = Field(description="tokens that enter the encoder; a longer sequence is an error")
+    rank: Positive = Field(64, description="learned sums of keys, and of values")
+
+
+class HierarchicalMixer(MixerSection):
+    """A window over the tokens, and all pairs over means of `pool` of them (as Zhu and Soricut 2021, H-Transformer-1D, with two levels)."""
+
+    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    grows_squared = True  # the coarse tokens
+
+    kind: Literal["hierarchical"] = "hierarchical"
+    window: Positive = Field(64, description="tokens on each side")
+    pool: int = Field(32, ge=2, description="tokens to a coarse one")
+
+
+class ReformerMixer(MixerSection):
+    """Softmax over tokens that hash alike; keys are the queries at length 1 (Kitaev et al. 2020)."""
+
+    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    grows_squared = False
+
+    kind: Literal["reformer"] = "reformer"
+    num_buckets: Positive = Field(32, description="of a round; even, or 1: then a query attends by place alone")
+    chunk: Positive = Field(64, description="tokens in the order of buckets; a query attends to its own and those beside it")
+    hashes: Positive = Field(4, description="rounds of hashing")
+
+    @model_validator(mode="after")
+    def _buckets_are_pairs(self) -> ReformerMixer:
+        if self.num_buckets > 1 and self.num_buckets % 2:
+            raise ValueError(f"num_buckets must be even or 1, got {self.num_buckets}")
+        return self
+
+
+Mixer = Annotated[
+    SoftmaxMixer | DynamicMixer | LinearMixer | PerformerMixer | LinformerMixer | HierarchicalMixer | ReformerMixer,
+    Field(discriminator="kind"),
+]

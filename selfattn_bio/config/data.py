@@ -1,0 +1,279 @@
+"""[data] and [audit]: where sequences and labels come from, windows and negatives of a genome, tracks."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from selfattn_bio.config.section import Fraction, Names, Paths, Positive, Section, Seed
+from selfattn_bio.files import INTERVAL_FILES
+
+BRINGS_COLUMNS = r"\.(csv|tsv|tab|txt|parquet|gb|gbk|gbff|genbank|embl)(\.(gz|bgz|zst|zstd))?$"
+
+RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "group"]
+
+
+class WindowsSection(Section):
+    """What all ways from intervals to windows share."""
+
+    feature: str = Field(
+        "", description="type of the lines of GFF or GTF files that is taken, such as gene; needed where they have several"
+    )
+    at_ends: Literal["drop", "pad", "error"] = Field(
+        "drop", description="windows off the end of a chromosome: dropped and counted, padded with N and counted, or refused"
+    )
+
+
+class WholeWindows(WindowsSection):
+    """The intervals as they are."""
+
+    kind: Literal["whole"] = "whole"
+
+
+class CenteredWindows(WindowsSection):
+    """Windows of one width about a letter of each interval."""
+
+    kind: Literal["centered"] = "centered"
+    width: Positive = Field(description="letters")
+    center: Literal["middle", "summit", "five_prime"] = Field(
+        "middle", description="letter of the interval; summit = column 10 of narrowPeak"
+    )
+
+
+class FlankedWindows(WindowsSection):
+    """Intervals, or their 5' ends, and what lies before and behind on their strand."""
+
+    kind: Literal["flanked"] = "flanked"
+    upstream: int = Field(0, ge=0, description="letters")
+    downstream: int = Field(0, ge=0, description="letters; about the 5' end, its own letter is the first of them")
+    of: Literal["interval", "five_prime"] = "interval"
+
+    @model_validator(mode="after")
+    def _has_letters(self) -> FlankedWindows:
+        if self.of == "five_prime" and self.upstream + self.downstream == 0:
+            raise ValueError("upstream or downstream must be > 0 about the 5' end, got 0 and 0")
+        return self
+
+
+class TiledWindows(WindowsSection):
+    """Windows of one width, one every `step` letters of each interval."""
+
+    kind: Literal["tiled"] = "tiled"
+    width: Positive = Field(description="letters")
+    step: Positive = Field(description="letters; smaller than the width, windows overlap")
+
+
+Windows = Annotated[WholeWindows | CenteredWindows | FlankedWindows | TiledWindows, Field(discriminator="kind")]
+
+
+class NegativesSection(Section):
+    """What all made negatives share."""
+
+    per_positive: Positive = Field(1, description="negatives to each positive")
+    seed: Seed = 0
+    may_lack: Fraction = Field(0.01, description="share of the negatives that may not be found; more is an error")
+
+
+class GenomeNegatives(NegativesSection):
+    """What negatives from the genome share: none overlaps a positive, another negative, N, or what is excluded."""
+
+    exclude: Paths | None = Field(None, description="BED or GFF files of intervals that no negative may overlap")
+
+
+class MatchedNegatives(GenomeNegatives):
+    """Windows of the length and GC content of each positive, from its chromosome."""
+
+    kind: Literal["matched"] = "matched"
+    tolerance: Fraction = Field(0.02, description="largest difference in GC content, where no window of the very same is drawn")
+
+
+class NeighbourNegatives(GenomeNegatives):
+    """Windows beside each positive, of its length."""
+
+    kind: Literal["neighbours"] = "neighbours"
+    distance: int = Field(0, ge=0, description="letters between a positive and the nearest window")
+    steps: Positive = Field(10, description="windows on either side that are tried, outwards")
+
+
+class ShuffledNegatives(NegativesSection):
+    """The positives shuffled, with the counts of k-lets as they are."""
+
+    kind: Literal["shuffled"] = "shuffled"
+    k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
+
+
+Negatives = Annotated[
+    Annotated[Paths, Tag("files")]
+    | Annotated[MatchedNegatives, Tag("matched")]
+    | Annotated[NeighbourNegatives, Tag("neighbours")]
+    | Annotated[ShuffledNegatives, Tag("shuffled")],
+    Discriminator(lambda value: value.get("kind") if isinstance(value, dict) else getattr(value, "kind", "files")),
+]
+
+
+class ScoreLabels(Section):
+    """Label 1 for intervals with a score from `threshold` up, 0 for others."""
+
+    kind: Literal["score"] = "score"
+    threshold: float = Field(description="of column 5 of BED, column 6 of GFF")
+
+
+class OverlapLabels(Section):
+    """Label 1 for windows that are covered enough by the intervals of other files, 0 for others."""
+
+    kind: Literal["overlap"] = "overlap"
+    files: Paths = Field(description="BED or GFF")
+    feature: str = Field("", description="type of the lines of GFF or GTF files that is taken")
+    bases: Positive = Field(1, description="covered letters, at least")
+    fraction: float = Field(0.0, ge=0, le=1, description="covered share of the window, at least")
+
+
+Label = Annotated[
+    Annotated[str, Tag("column")] | Annotated[ScoreLabels, Tag("score")] | Annotated[OverlapLabels, Tag("overlap")],
+    Discriminator(lambda value: value.get("kind") if isinstance(value, dict) else getattr(value, "kind", "column")),
+]
+
+
+class NumberTrack(Section):
+    """Numbers along the genome as columns of the targets: NAME for a whole window, or NAME_0, NAME_1 ... for its bins on its strand."""
+
+    kind: Literal["number"] = "number"
+    path: str = Field(min_length=1, description="bigWig, bedGraph, or BED and GFF as 1 where covered and 0 elsewhere")
+    feature: str = Field("", description="type of the lines of GFF or GTF files that is taken")
+    bin: Positive | None = Field(None, description="letters; must divide the windows, which then have one width")
+    summary: Literal["mean", "max", "sum"] = Field("mean", description="over the letters that have a number")
+
+
+class LetterTrack(Section):
+    """One label a letter as column NAME of the targets: 1 where the number reaches `threshold`, 0 where not, - where there is none."""
+
+    kind: Literal["letters"] = "letters"
+    path: str = Field(min_length=1, description="bigWig, bedGraph, or BED and GFF as 1 where covered and 0 elsewhere")
+    feature: str = Field("", description="type of the lines of GFF or GTF files that is taken")
+    threshold: float = 0.5
+
+
+class FeatureTrack(Section):
+    """One label a letter as column NAME of the targets: the character of the last of the named GFF types that covers it."""
+
+    kind: Literal["features"] = "features"
+    path: str = Field(min_length=1, description="GFF or GTF")
+    classes: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(pattern=r"^[!-,.-~]$")]] = Field(
+        min_length=1,
+        description="character by type, such as { gene = 'i', exon = 'e' }; of several types that cover a letter the last counts",
+    )
+    other: str = Field("0", pattern=r"^[!-,.-~]$", description="character of all other letters")
+
+
+TrackTarget = Annotated[NumberTrack | LetterTrack | FeatureTrack, Field(discriminator="kind")]
+
+
+class Data(Section):
+    """[data]: which files hold what: FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet, plain, gz, bgzip or zstd. Paths are relative to the
+    folder in which the command runs."""
+
+    alphabet: Literal["dna", "protein"] = "dna"
+    assembly: str = Field("", description="genome assembly of the coordinates in the headers, such as dm3")
+    positives: Paths | None = Field(None, description="files of sequences of label 1")
+    negatives: Negatives | None = Field(None, description="files of sequences of label 0, or a table of how they are made of the positives")
+    sequences: Paths | None = Field(
+        None, description="files of sequences in place of the two: with label, or for another [objective] than binary"
+    )
+    targets: str | None = Field(
+        None, description="table with a column id and those that [objective] names, one row a record; none if sequences bring the columns"
+    )
+    label: Label = Field(
+        "",
+        description="of sequences: column, header attribute (label=1) or group of header with it; of windows a table, by score or overlap",
+    )
+    positive: Names | None = Field(None, description="the labels that are 1, all others being 0; none: labels are 1 and 0")
+    header: str = Field("", description="regular expression found in each header: its group is the column label, or as named")
+    columns: dict[RecordField, str] = Field(default_factory=dict, description="names of a table's columns: { sequence = 'seq' }")
+    soft_mask: Literal["ignore", "keep", "hard"] = Field("ignore", description="lower case; keep: beside the letters; hard: read as N (X)")
+    gaps: Literal["refuse", "remove"] = Field("refuse", description="- and . among the letters")
+    min_length: Positive = Field(1, description="letters; shorter records are dropped and counted")
+    max_length: Positive = Field(100_000, description="letters; longer records are dropped and counted")
+    genome: str | None = Field(None, description="FASTA file (plain or bgzip) that BED, narrowPeak, GFF and GTF files name places of")
+    windows: Windows | None = Field(None, description="how those become windows; kind = whole if not given")
+    tracks: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], TrackTarget] = Field(
+        default_factory=dict, description="columns of the targets of windows of `sequences`, each a table [data.tracks.NAME]"
+    )
+
+    @model_validator(mode="after")
+    def _classes_or_sequences(self) -> Data:
+        given = [name for name in ("positives", "negatives", "sequences") if getattr(self, name)]
+        if given not in (["positives", "negatives"], ["sequences"]):
+            raise ValueError(f"positives and negatives must be given, or sequences in their place, got {' and '.join(given) or 'none'}")
+        for name in ("targets", "label"):
+            if getattr(self, name) and not self.sequences:
+                raise ValueError(f"{name} must go with sequences, got positives and negatives")
+        if self.positive and not self.label:
+            raise ValueError("positive must go with label, what holds the labels, got positive alone")
+        return self
+
+    @field_validator("header")
+    @classmethod
+    def _header_is_a_pattern(cls, header: str) -> str:
+        try:
+            pattern = re.compile(header)
+        except re.error as error:
+            raise ValueError(f"header must be a regular expression, got {header!r}: {error}") from None
+        if header and (pattern.groups == 0 or pattern.groups > max(1, len(pattern.groupindex))):
+            raise ValueError(f"header must have one group, or named groups alone, such as 'class=(\\w+)', got {header!r}")
+        return header
+
+    @property
+    def files(self) -> list[tuple[str, int | None]]:
+        """The files of sequences, each with the label of its records, None where the file does not say it."""
+        negatives = self.negatives if isinstance(self.negatives, tuple) else None
+        labelled: list[tuple[Paths | None, int | None]] = [(self.positives, 1), (negatives, 0), (self.sequences, None)]
+        return [(path, label) for paths, label in labelled for path in paths or ()]
+
+    @property
+    def inputs(self) -> list[str]:
+        """All files that are read."""
+        others = (
+            getattr(self.negatives, "exclude", None),
+            getattr(self.label, "files", None),
+            [track.path for track in self.tracks.values()],
+        )
+        return [
+            *(path for path, _ in self.files),
+            *(path for path in (self.targets, self.genome) if path),
+            *(path for paths in others for path in paths or ()),
+        ]
+
+    @property
+    def may_bring_columns(self) -> bool:
+        """Whether the sequences may bring columns to be learnt, as tables do: told by their names, as the files are not opened here."""
+        return bool(self.header or self.tracks) or any(re.search(BRINGS_COLUMNS, path.lower()) for path in self.sequences or ())
+
+    @model_validator(mode="after")
+    def _genome_and_intervals(self) -> Data:
+        intervals = [path for path, _ in self.files if path.lower().endswith(INTERVAL_FILES)]
+        if intervals and not self.genome:
+            raise ValueError(f"genome must be given, the FASTA file that {intervals[0]} names places of, got none")
+        if self.genome and len(intervals) < len(self.files):
+            other = next(path for path, _ in self.files if path not in intervals)
+            raise ValueError(f"files must be BED, narrowPeak, broadPeak, GFF or GTF beside a genome, got {other!r}")
+        if self.genome and self.alphabet != "dna":
+            raise ValueError(f"alphabet must be dna beside a genome, got {self.alphabet!r}")
+        if self.genome and ((isinstance(self.label, str) and self.label) or self.header or self.columns):
+            raise ValueError("label must be a table beside a genome, and header and columns not given: they are of files of sequences")
+        needs = {"windows": self.windows, "tracks": self.tracks, "a table of labels": isinstance(self.label, Section)}
+        needs["negatives made of the genome"] = isinstance(self.negatives, GenomeNegatives)
+        if missing := [what for what, value in needs.items() if value and not self.genome]:
+            raise ValueError(f"{missing[0]} must go with a genome, got none")
+        if self.tracks and not self.sequences:
+            raise ValueError("tracks must go with sequences, got positives and negatives")
+        if self.tracks and self.targets:
+            raise ValueError("tracks must stand in place of targets, got both")
+        return self
+
+    @model_validator(mode="after")
+    def _lengths_in_order(self) -> Data:
+        if self.min_length > self.max_length:
+            raise ValueError(f"min_length must be <= max_length ({self.max_length}), got {self.min_length}")
+        return self

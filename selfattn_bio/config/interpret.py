@@ -1,0 +1,141 @@
+"""[interpret]: methods of relevance, callers of motifs, and what is shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from selfattn_bio.config.section import Fraction, Listed, Positive, Section, Seed
+
+MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))  # those that ship
+
+
+class PlainMethod(Section):
+    """A method without settings: one backward pass, every substitution, or a form of attention, which is a proposal and finds no motifs."""
+
+    kind: Literal["attnlrp", "cp_lrp", "gradient", "saturation", "received", "rollout", "value_rollout", "gradient_rollout"]
+
+
+class GuidedMethod(Section):
+    """AttnLRP says where to look; the best positions are measured by substitution."""
+
+    kind: Literal["guided"] = "guided"
+    fraction: float = Field(0.15, gt=0, le=1, description="share of the positions that is mutated")
+
+
+class AttnLRPCopiesMethod(Section):
+    """The mean of AttnLRP over copies with some letters replaced, of both strands where the model was trained with both."""
+
+    kind: Literal["attnlrp_copies"] = "attnlrp_copies"
+    copies: Positive = Field(16, description="backward passes")
+    share: Fraction = Field(0.1, description="of the letters that are drawn anew in each copy")
+    seed: Seed = 0
+
+
+class IntegratedGradientsMethod(Section):
+    """The mean gradient on the way from the mean k-mer to the sequence."""
+
+    kind: Literal["integrated_gradients"] = "integrated_gradients"
+    steps: Positive = 20
+
+
+class BlocksMethod(Section):
+    """Each block of letters replaced as a whole, for long sequences."""
+
+    kind: Literal["blocks"] = "blocks"
+    width: Positive = Field(10, description="letters")
+    by: Literal["shuffle", "random"] = Field("shuffle", description="letters of the block in random order, or drawn evenly")
+    draws: Positive = Field(4, description="replacements of each block")
+    seed: Seed = 0
+
+
+class DeepLiftShapMethod(Section):
+    """DeepLIFT/SHAP by tangermeme, an extra; for short sequences."""
+
+    kind: Literal["deep_lift_shap"] = "deep_lift_shap"
+    shuffles: Positive = Field(20, description="references of each sequence")
+    seed: Seed = 0
+
+
+Method = Annotated[
+    PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod,
+    Field(discriminator="kind"),
+]
+OF_WEIGHTS = ("received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap")  # they need the weights of every allowed pair
+
+
+class ModiscoCaller(Section):
+    """TF-MoDISco, by modisco-lite; DNA only."""
+
+    kind: Literal["modisco"] = "modisco"
+
+
+class ClustersCaller(Section):
+    """Recursive seqlets grouped by Tomtom: ours, faster, and for protein too."""
+
+    kind: Literal["clusters"] = "clusters"
+
+
+Caller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
+
+
+class Interpret(Section):
+    """[interpret]: from relevance to motifs with evidence."""
+
+    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME, JASPAR or TRANSFAC text")
+    max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
+    maps: Listed[tuple[str, ...] | None] = Field(
+        None,
+        min_length=1,
+        max_length=20,
+        description="ids of records whose attention maps the report shows, of any label and side; those explained with the highest, the "
+        "middle and the lowest score if not given",
+    )
+    method: Method = AttnLRPCopiesMethod()
+    caller: Caller | None = Field(None, description="what finds motifs in relevance; modisco for DNA and clusters for protein if not given")
+    max_motifs: Positive = 25
+    max_seqlets: Positive = Field(20_000, description="that are grouped, those of highest relevance")
+    significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
+    hit_p: float = Field(
+        2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
+    )
+    window: Listed[tuple[int, int] | None] = Field(
+        None,
+        description="[start, end) of a record where the middles of hits are expected; 0-based letters, or negative ones from the record's "
+        "end, as [-31, -25]; the fullest 10 letters are tested if not given",
+    )
+    seed: Seed = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fraction_is_of_a_method(cls, values: Any) -> Any:
+        """Model folders written before there were several methods name the fraction of the one."""
+        if not isinstance(values, dict) or "mutated_fraction" not in values or "method" in values:
+            return values
+        others = {key: value for key, value in values.items() if key != "mutated_fraction"}
+        return others | {"method": {"kind": "guided", "fraction": values["mutated_fraction"]}}
+
+    @field_validator("maps")
+    @classmethod
+    def _maps_differ(cls, maps: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if maps is not None and len(set(maps)) < len(maps):
+            raise ValueError(f"must name each record once, got {list(maps)}")
+        return maps
+
+    @field_validator("window")
+    @classmethod
+    def _window_is_one(cls, window: tuple[int, int] | None) -> tuple[int, int] | None:
+        if window is not None and not (window[0] < window[1] and (window[0] >= 0 or window[1] <= 0)):
+            raise ValueError(
+                f"must be [start, end) with start < end, both from the record's start or both from its end, got {list(window)}"
+            )
+        return window
+
+    @field_validator("database")
+    @classmethod
+    def _group_ships(cls, database: str) -> str:
+        """Refuse a wrong group here, not after all training; whether a path exists is told by the workflow, or by what reads it."""
+        if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
+            raise ValueError(f"must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {database!r}")
+        return database

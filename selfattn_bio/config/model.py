@@ -1,0 +1,362 @@
+"""[tokens] and [model]: stems, heads, gates, exits, and the models they belong to."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, FieldSerializationInfo, field_serializer, field_validator, model_validator
+
+from selfattn_bio.config.attention import (
+    FullPattern,
+    Mixer,
+    NoPosition,
+    Pattern,
+    Position,
+    ReformerMixer,
+    SoftmaxMixer,
+    T5Position,
+    WindowPattern,
+)
+from selfattn_bio.config.section import Fraction, Listed, Positive, Section
+
+
+class Tokens(Section):
+    """[tokens]: k-mers of `k` letters, one every `stride` letters."""
+
+    k: int = Field(3, ge=1, le=8)
+    stride: int = Field(1, ge=1)
+    canonical: bool = Field(False, description="a k-mer and its reverse complement have one embedding (DNA only)")
+
+    @model_validator(mode="after")
+    def _no_letter_is_skipped(self) -> Tokens:
+        if self.stride > self.k:
+            raise ValueError(f"stride must be <= k ({self.k}), got {self.stride}")
+        return self
+
+
+PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"
+
+
+class NoStem(Section):
+    """Token embeddings go to the encoder as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class ConvStem(Section):
+    """Convolution over the token embeddings, max-pooling, convolution: one vector every `pool` tokens."""
+
+    kind: Literal["conv"] = "conv"
+    token_dim: Positive = Field(16, description="dimension of the token embeddings; the convolution leads to embed_dim")
+    kernel: int = Field(9, ge=1, description="tokens; odd")
+    pool: Positive = Field(8, description="tokens")
+    second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
+    # Left out of what is written where it is batch, as `mixer` is where it is softmax.
+    norm: Literal["batch", "record"] = Field(
+        "batch",
+        exclude_if=lambda norm: norm == "batch",
+        description="by mean and deviation of the batch's detectors, or of each record alone",
+    )
+
+    @model_validator(mode="after")
+    def _kernels_are_odd(self) -> ConvStem:
+        for name in ("kernel", "second_kernel"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} must be odd, got {getattr(self, name)}")
+        return self
+
+
+class TowerStem(Section):
+    """Stages of convolution and max-pooling, for long sequences: one vector every product of `pools` tokens."""
+
+    kind: Literal["tower"] = "tower"
+    token_dim: Positive = Field(8, description="dimension of the token embeddings")
+    channels: Listed[tuple[Positive, ...]] = Field((64, 96), description="of each stage but the last, which leads to embed_dim")
+    kernels: Listed[tuple[Positive, ...]] = Field((15, 7, 5), min_length=1, description="of each stage, in its tokens; odd")
+    pools: Listed[tuple[Positive, ...]] = Field((5, 5, 2), description="of each stage, in its tokens")
+    residual_kernel: Positive = Field(5, description="of the second convolution of each stage but the first; odd")
+
+    @model_validator(mode="after")
+    def _one_a_stage(self) -> TowerStem:
+        stages = len(self.kernels)
+        if (len(self.channels), len(self.pools)) != (stages - 1, stages):
+            got = f"{len(self.channels)} and {len(self.pools)}"
+            raise ValueError(f"channels and pools must be {stages - 1} and {stages}, as kernels are {stages}, got {got}")
+        if even := [kernel for kernel in (*self.kernels, self.residual_kernel) if kernel % 2 == 0]:
+            raise ValueError(f"kernels and residual_kernel must be odd, got {even[0]}")
+        return self
+
+    @property
+    def pool(self) -> int:
+        """Tokens to a vector."""
+        return math.prod(self.pools)
+
+
+Stem = Annotated[NoStem | ConvStem | TowerStem, Field(discriminator="kind")]
+
+
+class PoolingHead(Section):
+    """Learned scores weigh the tokens of each of `parts` equal parts of the sequence; the weighted means are classified."""
+
+    kind: Literal["pooling"] = "pooling"
+    parts: Positive = Field(6, description="1 = the sequence as one: where a token stands is then no matter")
+
+
+class ClsHead(Section):
+    """A [CLS] vector in front of the tokens is classified."""
+
+    kind: Literal["cls"] = "cls"
+
+
+Head = Annotated[PoolingHead | ClsHead, Field(discriminator="kind")]
+
+
+class NoGates(Section):
+    """All heads and feed-forwards as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class HardConcreteGates(Section):
+    """Each head (with grouped keys and values each group) and each feed-forward has a gate that is learned to be open or closed, by an
+    expected L0 norm in the loss (Louizos et al. 2018); `selfattn-bio prune` cuts out what is closed."""
+
+    kind: Literal["hard_concrete"] = "hard_concrete"
+    penalty: float = Field(0.03, ge=0, description="what the loss would be less by if all gates closed; each as its share of the weights")
+
+
+class KeptLayer(Section):
+    """What of a layer stayed; of grouped keys and values the groups of heads."""
+
+    heads: Listed[tuple[Annotated[int, Field(ge=0)], ...]] = Field(description="by their numbers in the layer as it was trained, from 0")
+    feedforward: bool
+
+    @field_validator("heads")
+    @classmethod
+    def _each_once(cls, heads: tuple[int, ...]) -> tuple[int, ...]:
+        if sorted(set(heads)) != list(heads):
+            raise ValueError(f"heads must rise, each once, got {list(heads)}")
+        return heads
+
+
+class PrunedGates(Section):
+    """What a model was pruned to, as `selfattn-bio prune` writes it."""
+
+    kind: Literal["pruned"] = "pruned"
+    members: Listed[tuple[Listed[tuple[KeptLayer, ...]], ...]] = Field(description="of each member all num_layers layers")
+
+
+Gates = Annotated[NoGates | HardConcreteGates | PrunedGates, Field(discriminator="kind")]
+
+
+class NoExits(Section):
+    """Every record goes through all layers."""
+
+    kind: Literal["none"] = "none"
+
+
+class ConfidenceExits(Section):
+    """The head reads the encoder after each layer, and a record that it is sure of goes no further (Teerapittayanon et al. 2016)."""
+
+    kind: Literal["confidence"] = "confidence"
+    drop: Fraction = Field(0.002, description="by which the main metric on valid may be lower than with all layers")
+
+
+Exits = Annotated[NoExits | ConfidenceExits, Field(discriminator="kind")]
+
+BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # what these kernels know, at least
+
+
+class AttentionModel(Section):
+    """[model] kind = "attention": stem, pre-norm attention encoder, head."""
+
+    kind: Literal["attention"] = "attention"
+    members: Positive = Field(2, description="networks trained side by side whose logits are averaged")
+    embed_dim: Positive = 64
+    num_layers: Positive = 2
+    num_heads: Positive = 4
+    num_kv_heads: Positive | None = Field(None, description="heads of keys and values, shared by groups of num_heads; all if not given")
+    feedforward_dim: Positive = 128
+    dropout: Fraction = 0.3
+    stochastic_depth: Fraction = Field(
+        0.0, description="chance that a sequence skips the last block's branches; earlier blocks in proportion"
+    )
+    stem: Stem = ConvStem()
+    position: Position = T5Position()
+    pattern: Pattern = FullPattern()
+    kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
+        "auto", description="auto = as `selfattn-bio doctor` says"
+    )
+    # Left out of what is written where it is softmax, as `seeds` of [training] is where it is 1.
+    mixer: Mixer = Field(SoftmaxMixer(), exclude_if=lambda mixer: mixer.kind == "softmax", description="how queries meet keys")
+    head: Head = PoolingHead()
+    gates: Gates = Field(NoGates(), exclude_if=lambda gates: gates.kind == "none", description="which heads and layers there are, learned")
+    exits: Exits = Field(NoExits(), exclude_if=lambda exits: exits.kind == "none", description="how many layers a record goes through")
+
+    @property
+    def token_dim(self) -> int:
+        """Dimension of the token embeddings."""
+        return self.embed_dim if isinstance(self.stem, NoStem) else self.stem.token_dim
+
+    @model_validator(mode="after")
+    def _heads_divide_the_embedding(self) -> AttentionModel:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"embed_dim must be a multiple of num_heads ({self.num_heads}), got {self.embed_dim}")
+        if self.position.kind == "rotary" and (self.embed_dim // self.num_heads) % 2:
+            raise ValueError(f"embed_dim / num_heads must be even for rotary, got {self.embed_dim // self.num_heads}")
+        if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
+            raise ValueError(f"num_kv_heads must divide num_heads ({self.num_heads}), got {self.num_kv_heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> AttentionModel:
+        kernel, position, pattern = self.kernel, self.position.kind, self.pattern
+        head_dim = self.embed_dim // self.num_heads
+        if kernel in ("sdpa", "band", "joint", "flex") and position in ("shaw", "transformer_xl"):
+            raise ValueError(f"kernel {kernel!r} must go with a position without keys of its own, got position {position!r}")
+        if kernel == "band" and pattern.kind not in ("full", "window"):
+            raise ValueError(f"kernel 'band' must go with pattern 'full' or 'window', got pattern {pattern.kind!r}")
+        if kernel == "band" and isinstance(pattern, WindowPattern) and pattern.dilation > 1:
+            raise ValueError(f"kernel 'band' must go with a window of dilation 1, got dilation {pattern.dilation}")
+        if kernel == "joint" and pattern.kind not in ("strided", "bigbird"):
+            raise ValueError(f"kernel 'joint' must go with pattern 'strided' or 'bigbird', got pattern {pattern.kind!r}")
+        if kernel in ("band", "joint") and head_dim not in BAND_HEAD_DIMS:
+            raise ValueError(f"kernel {kernel!r} must go with embed_dim / num_heads of {BAND_HEAD_DIMS}, got {head_dim}")
+        if kernel == "flex" and head_dim < FLEX_HEAD_DIM:
+            raise ValueError(f"kernel 'flex' must go with embed_dim / num_heads >= {FLEX_HEAD_DIM}, got {head_dim}")
+        if kernel == "flex" and self.dropout:
+            raise ValueError(f"kernel 'flex' must go with dropout 0, got dropout {self.dropout}")
+        if pattern.causal and self.head.kind == "cls":
+            raise ValueError("head 'cls' must go with a pattern that is not causal: its vector comes first and would see itself alone")
+        return self
+
+    @model_validator(mode="after")
+    def _pruned_fits(self) -> AttentionModel:
+        if not isinstance(self.gates, PrunedGates):
+            return self
+        if len(self.gates.members) != self.members:
+            raise ValueError(f"gates.members must be as many as members ({self.members}), got {len(self.gates.members)}")
+        for layers in self.gates.members:
+            if len(layers) != self.num_layers:
+                raise ValueError(f"layers of gates.members must be as many as num_layers ({self.num_layers}), got {len(layers)}")
+            most, number = max((head for layer in layers for head in layer.heads), default=-1), self.num_kv_heads or self.num_heads
+            if most >= number:
+                raise ValueError(f"heads of gates.members must be below the layer's number of heads ({number}), got {most}")
+        return self
+
+    @model_validator(mode="after")
+    def _mixer_stands_alone(self) -> AttentionModel:
+        if isinstance(self.mixer, SoftmaxMixer):
+            return self
+        for name in ("pattern", "kernel"):
+            if (got := getattr(self, name)) != (default := AttentionModel.model_fields[name].default):
+                words = [
+                    each if isinstance(each, str) else each.model_dump(exclude_defaults=True) | {"kind": each.kind}
+                    for each in (default, got)
+                ]
+                raise ValueError(f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}")
+        if isinstance(self.mixer, ReformerMixer) and self.num_kv_heads not in (None, self.num_heads):
+            raise ValueError(f"mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got {self.num_kv_heads}")
+        if self.position.kind not in self.mixer.positions:
+            known = ", ".join(map(repr, self.mixer.positions))
+            raise ValueError(f"mixer {self.mixer.kind!r} must go with a position of kind {known}, got {self.position.kind!r}")
+        return self
+
+
+class CnnModel(Section):
+    """[model] kind = "cnn": three convolutions with batch norm and pooling, then two dense layers (as Basset, Kelley 2016)."""
+
+    kind: Literal["cnn"] = "cnn"
+    members: Positive = Field(1, description="networks trained side by side whose logits are averaged")
+    embed_dim: Positive = 16
+    channels: Listed[tuple[Positive, Positive, Positive]] = (128, 128, 128)
+    kernels: Listed[tuple[Positive, Positive, Positive]] = (19, 11, 7)
+    pools: Listed[tuple[Positive, Positive, Positive]] = (3, 4, 4)
+    bins: Positive = Field(6, description="equal parts of the sequence whose means the dense layers see")
+    hidden_dim: Positive = 128
+    dropout: Fraction = 0.3
+
+    @model_validator(mode="after")
+    def _kernels_are_odd(self) -> CnnModel:
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError(f"kernels must be odd, got {self.kernels}")
+        return self
+
+
+class DilatedModel(Section):
+    """[model] kind = "dilated": stem, then convolutions with taps ever farther apart (as Basenji, Kelley 2018), an output a place."""
+
+    kind: Literal["dilated"] = "dilated"
+    members: Positive = Field(1, description="networks trained side by side whose outputs are averaged")
+    embed_dim: Positive = 128
+    stem: TowerStem = TowerStem()
+    dilations: Listed[tuple[Positive, ...]] = Field(
+        (1, 2, 4, 8, 15), description="places between the taps of each convolution; none: the stem alone"
+    )
+    kernel: Positive = Field(3, description="taps of each; odd")
+    dropout: Fraction = 0.3
+
+    @model_validator(mode="after")
+    def _kernel_is_odd(self) -> DilatedModel:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        return self
+
+
+CROSS_POSITIONS = (
+    "none",
+    "t5",
+    "alibi",
+    "rotary",
+)  # by distance alone; a distance is from a place of the first input to one of the partner
+
+
+class PairedModel(Section):
+    """[model] kind = "paired": an encoder for each of two inputs, then blocks by which places of the first read the partner's."""
+
+    kind: Literal["paired"] = "paired"
+    members: Positive = Field(2, description="networks trained side by side whose logits are averaged")
+    encoder: AttentionModel = Field(AttentionModel(), description="stem, encoder and head of the first input; without members")
+    partner_encoder: AttentionModel | None = Field(
+        None, description="stem and encoder of [partner]; without members and head; as the first's if not given"
+    )
+    cross_layers: Positive = Field(1, description="blocks of cross-attention and feed-forward, of the sizes and the dropout of encoder")
+    cross_position: Position = Field(
+        NoPosition(), description="of a place of the first to one of the partner; for tracks, whose places are those of the letters"
+    )
+
+    @model_validator(mode="after")
+    def _encoders_fit(self) -> PairedModel:
+        for name in ("encoder", "partner_encoder"):
+            if "members" in getattr(getattr(self, name), "model_fields_set", ()):
+                raise ValueError(f"members must be given in [model], got one in [model.{name}]")
+        if self.partner_encoder and "head" in self.partner_encoder.model_fields_set:
+            raise ValueError("head must be given in [model.encoder], whose places are classified, got one in [model.partner_encoder]")
+        first, partner = (each.token_dim for each in (self.encoder, self.of_partner))
+        if first != partner:
+            rule = "have one dimension of token embeddings (token_dim of the stem, else embed_dim)"
+            raise ValueError(f"encoder and partner_encoder must {rule}, got {first} and {partner}")
+        if self.cross_position.kind not in CROSS_POSITIONS:
+            known = ", ".join(map(repr, CROSS_POSITIONS))
+            raise ValueError(f"cross_position must be of kind {known}, got {self.cross_position.kind!r}")
+        if self.cross_position.kind == "rotary" and (self.encoder.embed_dim // self.encoder.num_heads) % 2:
+            raise ValueError("embed_dim / num_heads of encoder must be even for rotary")
+        for name in ("gates", "exits"):
+            if (kind := getattr(self.encoder, name).kind) != "none" or (kind := getattr(self.of_partner, name).kind) != "none":
+                raise ValueError(f"{name} must be 'none' in the encoders of model kind 'paired', got {kind!r}")
+        return self
+
+    @field_serializer("encoder", "partner_encoder")
+    def _as_it_is_given(self, section: AttentionModel | None, info: FieldSerializationInfo) -> dict[str, Any] | None:
+        """Without what must not be given, so that what is written can be read again."""
+        unread = {"members", "head"} if info.field_name == "partner_encoder" else {"members"}
+        return None if section is None else section.model_dump(mode=info.mode, exclude=unread, exclude_none=info.exclude_none)
+
+    @property
+    def of_partner(self) -> AttentionModel:
+        """Settings of the partner's encoder."""
+        return self.partner_encoder or self.encoder
+
+
+Model = Annotated[AttentionModel | CnnModel | DilatedModel | PairedModel, Field(discriminator="kind")]

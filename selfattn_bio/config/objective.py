@@ -1,0 +1,214 @@
+"""[objective]: what is learned."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from selfattn_bio.config.section import Column, Listed, Names, Positive, Section
+
+
+class ObjectiveSection(Section):
+    """What the objectives share."""
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns of [data] targets that it reads."""
+        return ()
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What its outputs stand for, in their order: columns or classes; none while classes are not known."""
+        return self.target_columns
+
+
+class BinaryObjective(ObjectiveSection):
+    """Positives against negatives, by cross-entropy."""
+
+    kind: Literal["binary"] = "binary"
+
+
+class MulticlassObjective(ObjectiveSection):
+    """One of several classes a sequence, by cross-entropy."""
+
+    kind: Literal["multiclass"] = "multiclass"
+    column: Column = Field(description="of [data] targets: the class's name")
+    classes: Listed[tuple[str, ...]] = Field((), description="in the order of the outputs; those of the training records if not given")
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> Self:
+        if len(self.classes) == 1 or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must be two different ones or more, got {', '.join(self.classes)}")
+        return self
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return self.classes
+
+
+class MultilabelObjective(ObjectiveSection):
+    """Any of several labels a sequence, each by binary cross-entropy."""
+
+    kind: Literal["multilabel"] = "multilabel"
+    columns: Names = Field(description="of [data] targets: 0, 1, or empty where it is not known")
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return self.columns
+
+
+class RegressionObjective(ObjectiveSection):
+    """One number a sequence or more."""
+
+    kind: Literal["regression"] = "regression"
+    columns: Names = Field(description="of [data] targets: numbers, or empty where one is not known")
+    loss: Literal["mse", "huber", "poisson"] = Field("mse", description="poisson = the output is a rate, the targets counts")
+    center: Listed[tuple[float, ...]] = Field(
+        (), description="of each column, taken from the output; the training records' mean if not given"
+    )
+    scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = Field(
+        (), description="of each column; the training records' deviation if not given"
+    )
+
+    @model_validator(mode="after")
+    def _one_a_column(self) -> Self:
+        if (len(self.center), len(self.scale)) not in ((0, 0), (len(self.columns), len(self.columns))):
+            rule = f"be one a column ({len(self.columns)}), or both not given"
+            raise ValueError(f"center and scale must {rule}, got {len(self.center)} and {len(self.scale)}")
+        return self
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return self.columns
+
+
+Weight = Annotated[float, Field(gt=0, description="how much its mean loss counts beside the other parts'")]
+
+
+class MulticlassPart(MulticlassObjective):
+    """Classes as a part of objective `several`."""
+
+    weight: Weight = 1.0
+
+
+class MultilabelPart(MultilabelObjective):
+    """Labels as a part of objective `several`."""
+
+    weight: Weight = 1.0
+
+
+class RegressionPart(RegressionObjective):
+    """Numbers as a part of objective `several`."""
+
+    weight: Weight = 1.0
+
+
+Part = Annotated[MulticlassPart | MultilabelPart | RegressionPart, Field(discriminator="kind")]
+
+
+class SeveralObjective(ObjectiveSection):
+    """Several things a sequence at once, each a table [objective.parts.NAME]: one network, by the weighted mean of the parts' losses."""
+
+    kind: Literal["several"] = "several"
+    parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part] = Field(description="two or more; their columns differ")
+
+    @model_validator(mode="after")
+    def _parts_differ(self) -> Self:
+        if len(self.parts) < 2:
+            raise ValueError(f"parts must be two or more, got {', '.join(self.parts) or 'none'}: a single one is an objective of its own")
+        columns = self.target_columns
+        if both := sorted({column for column in columns if columns.count(column) > 1}):
+            raise ValueError(f"parts must share no column, got {', '.join(both)} twice")
+        return self
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return tuple(column for part in self.parts.values() for column in part.target_columns)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(f"{name}.{output}" for name, part in self.parts.items() for output in part.output_names)
+
+    def places(self) -> dict[str, slice]:
+        """Where the outputs of each part stand among all, part after part."""
+        ends = itertools.accumulate(len(part.output_names) for part in self.parts.values())
+        return {name: slice(end - len(part.output_names), end) for (name, part), end in zip(self.parts.items(), ends, strict=True)}
+
+
+class LabelsObjective(ObjectiveSection):
+    """One class a letter, such as secondary structure, by cross-entropy."""
+
+    kind: Literal["labels"] = "labels"
+    column: Column = Field(description="of [data] targets: text as long as the sequence, one label a letter; - where it is not known")
+    classes: Annotated[str, Field(min_length=2)] = Field(description="the labels, one character each")
+
+    @model_validator(mode="after")
+    def _classes_differ(self) -> LabelsObjective:
+        if len(set(self.classes)) < len(self.classes) or "-" in self.classes or not self.classes.isascii():
+            raise ValueError(f"classes must be different ASCII characters other than -, got {self.classes!r}")
+        return self
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(self.classes)
+
+
+class BinsObjective(ObjectiveSection):
+    """Whether each bin of a long sequence holds one of the points of a BED file, such as transcription starts.
+
+    The network says of each of its places how likely one stands there on either strand; the places of a bin are joined as independent
+    chances (noisy-or), so that it learns from bins whereabouts in them.
+    """
+
+    kind: Literal["bins"] = "bins"
+    points: str = Field(
+        min_length=1, description="BED file (plain or gz) of stranded points; of a longer one its first letter on its strand"
+    )
+    bin: Positive = Field(
+        200, description="letters; counted from 0 of the chromosome in evaluation, where records begin at a multiple of it"
+    )
+    points_sha256: str = Field("", description="of the file, as it was when a model was trained")
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return ("+", "-")
+
+
+class MaskedObjective(ObjectiveSection):
+    """Masked-language model: hidden k-mers are told from what stands around them. Whole spans are hidden, so that no k-mer over the same
+    letters tells them (BERT, Devlin et al. 2019; spans as DNABERT, Ji et al. 2021)."""
+
+    kind: Literal["masked"] = "masked"
+    fraction: float = Field(0.15, gt=0, le=0.5, description="share of the letters that is hidden")
+
+
+class CausalObjective(ObjectiveSection):
+    """Causal language model: each token is told from those before it."""
+
+    kind: Literal["causal"] = "causal"
+
+
+Objective = Annotated[
+    BinaryObjective
+    | MulticlassObjective
+    | MultilabelObjective
+    | RegressionObjective
+    | SeveralObjective
+    | LabelsObjective
+    | BinsObjective
+    | MaskedObjective
+    | CausalObjective,
+    Field(discriminator="kind"),
+]
+PER_TOKEN = ("labels", "masked", "causal")  # objectives with an output a token
+PER_PLACE = ("bins",)  # with one a vector of the encoder

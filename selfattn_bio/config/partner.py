@@ -1,0 +1,66 @@
+"""[partner]: the second of two inputs."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from selfattn_bio.config.section import MAX_PROTEIN_K, Paths, Section
+
+
+class SequencePartner(Section):
+    """[partner] kind = "sequence": another sequence for each record, DNA or protein, of the same id."""
+
+    kind: Literal["sequence"] = "sequence"
+    alphabet: Literal["dna", "protein"] = "dna"
+    files: Paths | None = Field(None, description="files of sequences, as [data] takes; the ids are those of the records")
+    column: str = Field("", description="of the tables of [data], in place of files: the column that holds the letters")
+    k: int = Field(3, ge=1, le=8, description="letters to a token")
+    stride: int = Field(1, ge=1, description="letters from token to token")
+
+    @property
+    def inputs(self) -> list[str]:
+        """The files that are read, beside those of [data]."""
+        return list(self.files or ())
+
+    @model_validator(mode="after")
+    def _is_somewhere(self) -> SequencePartner:
+        if bool(self.files) == bool(self.column):
+            raise ValueError(f"files or column must be given, got {'both' if self.files else 'none'}")
+        if self.stride > self.k:
+            raise ValueError(f"stride must be <= k ({self.k}), got {self.stride}")
+        if self.alphabet == "protein" and self.k > MAX_PROTEIN_K:
+            raise ValueError(f"k must be <= {MAX_PROTEIN_K} for protein, got {self.k}")
+        return self
+
+
+class TrackPartner(Section):
+    """[partner] kind = "track": a number for each letter of a record, such as conservation or accessibility."""
+
+    kind: Literal["track"] = "track"
+    path: str = Field(
+        min_length=1,
+        description="bigWig or bedGraph of the records' chrom, start and end (of records without: of their id, from 0), BED and GFF as 1 "
+        "where covered and 0 elsewhere, or .npz with an array of numbers for each id",
+    )
+    low: float = Field(description="number of the lowest level; what is lower is read as it")
+    high: float = Field(description="number of the highest level; what is higher is read as it")
+
+    @model_validator(mode="after")
+    def _low_is_lower(self) -> TrackPartner:
+        if self.low >= self.high:
+            raise ValueError(f"low must be < high ({self.high:g}), got {self.low:g}")
+        return self
+
+    k: ClassVar[int] = 1  # tokens are levels
+    stride: ClassVar[int] = 1
+    alphabet: ClassVar[str] = "levels"
+
+    @property
+    def inputs(self) -> list[str]:
+        """The files that are read."""
+        return [self.path]
+
+
+Partner = Annotated[SequencePartner | TrackPartner, Field(discriminator="kind")]

@@ -1,0 +1,142 @@
+"""TOML files of sections, and the first mistake in one, in words, with its line. The run file is one; others may have their own form."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, get_args, get_origin
+
+from pydantic import ValidationError
+
+from selfattn_bio.config.attention import Mixer, Pattern, Position
+from selfattn_bio.config.data import Label, Negatives, TrackTarget, Windows
+from selfattn_bio.config.interpret import Caller, Method
+from selfattn_bio.config.model import Exits, Gates, Head, Model, Stem
+from selfattn_bio.config.objective import Objective, Part
+from selfattn_bio.config.run import RunFile
+from selfattn_bio.config.section import SectionT
+from selfattn_bio.config.split import Split
+from selfattn_bio.config.training import Balance
+from selfattn_bio.errors import RunFileError, SelfAttnBioError
+
+
+@dataclass(frozen=True)
+class Form(Generic[SectionT]):
+    """A kind of TOML file: its section, what errors call it, the error that is raised, and the unions told apart by `kind`, by key."""
+
+    section: type[SectionT]
+    what: str
+    failure: type[SelfAttnBioError]
+    unions: Mapping[str, Any]
+
+    def read(self, path: str | Path) -> SectionT:
+        """Read and check a file; errors as of `read_run_file`."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark in front
+        except FileNotFoundError:
+            raise self.failure(f"{self.what} must be an existing TOML file, got no such file", place=str(path)) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self.failure(f"{self.what} must be readable UTF-8 text, got {error}", place=str(path)) from error
+        return self.check(text, path)
+
+    def check(self, text: str, path: Path) -> SectionT:
+        """`read` of what stands in a file, or is to stand there: errors name its path."""
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            line = re.search(r"line (\d+)", str(error))
+            lines = text.splitlines()[int(line[1]) - 1 : int(line[1])] if line else []
+            cure = "Write paths with /, or between single quotes: 'C:\\data\\a.fa'" if any("\\" in each for each in lines) else ""
+            place = f"{path}:{line[1]}" if line else str(path)
+            raise self.failure(f"{self.what} must be TOML, got {error}", place=place, cure=cure) from error
+        try:
+            return self.section.model_validate(values)
+        except ValidationError as error:
+            message, keys, cure = _first_mistake(error, self.unions)
+            raise self.failure(message, place=f"{path}:{_line_of(keys, text)}", cure=cure) from error
+
+
+def read_run_file(path: str | Path) -> RunFile:
+    """Read and check a run file.
+
+    Raises
+    ------
+    RunFileError
+        If the file is missing, is not TOML, has an unknown key (the nearest known one is named) or a value out of range;
+        the place is `path:line`.
+    """
+    return _RUN_FILES.read(path)
+
+
+def run_file_of(text: str, path: Path) -> RunFile:
+    """`read_run_file` of what is to stand in a file."""
+    return _RUN_FILES.check(text, path)
+
+
+def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str, list[str], str]:
+    """What is wrong, at which keys, and how many more mistakes there are, in words."""
+    first, more = error.errors()[0], error.error_count() - 1
+    context = first.get("ctx", {})
+    # `kind` unions put their tag into the location ("model", "attention", "embed_dim"): the file has no such key.
+    parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]  # [sweep] has dotted keys
+    named = (["several", "parts"], ["data", "tracks"])  # below these a key of the file's own comes before the tag
+    keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in unions or parts[max(i - 3, 0) : i - 1] in named))]
+    match first["type"]:
+        case "unknown_key":
+            keys = [*keys, context["key"]]
+            message = f"{'.'.join(keys)} must be a known key, got {context['key']!r} ({context['hint']})"
+        case "missing":
+            message = f"{'.'.join(keys)} must be given, got nothing"
+        case "union_tag_not_found":
+            message = f"{'.'.join(keys)}.kind must be one of {_kinds(keys, unions)}, got nothing"
+        case "union_tag_invalid":
+            kinds, keys = _kinds(keys, unions), [*keys, "kind"]
+            message = f"{'.'.join(keys)} must be one of {kinds}, got {context['tag']!r}"
+        case "value_error":
+            message = f"[{'.'.join(keys)}] {context['error']}" if keys else str(context["error"])
+        case _:
+            # "Input should be greater than 0", "Tuple should have at least 1 item"
+            rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
+            rule = rule.replace("be a valid dictionary or object to extract fields from", "be a table such as { kind = ... }")
+            message = f"{'.'.join(keys)} {rule}, got {first['input']!r}"
+    return message, keys, f"{more} more to mend after this one" if more else ""
+
+
+_UNIONS: dict[str, Any] = {
+    **{"windows": Windows, "negatives": Negatives, "label": Label},
+    **{"split": Split, "objective": Objective, "model": Model, "cross_position": Position},
+    **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "gates": Gates, "exits": Exits},
+    **{"method": Method, "caller": Caller, "balance": Balance},
+}
+_RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
+
+
+def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:
+    """The kinds of the union that stands at these keys."""
+    of_own_name = TrackTarget if "tracks" in keys else Part  # tracks and parts of several objectives have names of their own
+    members = get_args(get_args(unions.get(keys[-1], of_own_name))[0])
+    sections = [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
+    kinds = (get_args(section.model_fields["kind"].annotation) for section in sections if hasattr(section, "model_fields"))
+    return ", ".join(map(repr, itertools.chain.from_iterable(kinds)))
+
+
+def _line_of(keys: Sequence[str], text: str) -> int:
+    """The 1-based line of `text` that sets `keys`, or of the nearest table or key above it."""
+    table: list[str] = []
+    best, depth = 1, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = re.match(r"""\s*(?P<table>\[+)?\s*(?P<keys>[\w."'-]+)\s*[\]=]""", line)
+        if not found:
+            continue
+        path = [key.strip("\"'") for key in found["keys"].split(".")]
+        table = path if found["table"] else table
+        path = path if found["table"] else table + path
+        shared = min(len(path), len(keys))
+        if shared > depth and path[:shared] == list(keys[:shared]):
+            best, depth = number, shared
+    return best

@@ -1,0 +1,488 @@
+"""The whole run: its sections beside each other, variants, sweeps; what may stand beside what is checked here."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from selfattn_bio.config.data import Data
+from selfattn_bio.config.interpret import OF_WEIGHTS, Interpret
+from selfattn_bio.config.model import PRIVATE_STEM, AttentionModel, CnnModel, DilatedModel, Model, NoStem, PairedModel, Tokens, TowerStem
+from selfattn_bio.config.objective import PER_PLACE, PER_TOKEN, BinaryObjective, BinsObjective, Objective, SeveralObjective
+from selfattn_bio.config.partner import Partner, SequencePartner
+from selfattn_bio.config.section import MAX_PROTEIN_K, Names, Section
+from selfattn_bio.config.split import Audit, RandomSplit, Split
+from selfattn_bio.config.training import Evaluation, Privacy, Training, Transfer
+
+
+class Variant(Section):
+    """[variants.NAME]: the same run with another model or other training, as a baseline or control beside it."""
+
+    tokens: Tokens | None = None
+    model: Model | None = None
+    training: Training = Field(Training(), description="what differs from [training]; what is not given is as there")
+    transfer: Transfer | None = Field(
+        None, description="what another model starts from; without tokens and model it starts as the run does"
+    )
+
+
+def _is_a_run(variant: Variant, info: ValidationInfo) -> Variant:
+    """Lay a variant over the run here, where the place of a mistake in what comes of it is one in [variants.NAME]."""
+    sections = {**info.data, "variants": {}}
+    if set(sections) | {"sweep"} == set(RunFile.model_fields):  # else another section is wrong, and that is said first
+        try:
+            run = RunFile.model_validate(sections)
+        except ValidationError:  # as is the run itself, and that is said where its sections are checked together
+            return variant
+        run._with(variant)
+    return variant
+
+
+def _kind_of(section: Any) -> str:
+    """Of a section that is not checked yet."""
+    return section.get("kind", "") if isinstance(section, dict) else getattr(section, "kind", "")
+
+
+def _variants_of_pairs() -> dict[str, Variant]:
+    return {
+        "first_alone": Variant(training=Training(pairs="first_alone")),
+        "partner_alone": Variant(training=Training(pairs="partner_alone")),
+        "shuffled": Variant(training=Training(labels="shuffled")),
+    }
+
+
+def _default_variants() -> dict[str, Variant]:
+    return {"cnn": Variant(model=CnnModel()), "shuffled": Variant(training=Training(labels="shuffled"))}
+
+
+class Sweep(Section):
+    """[sweep]: lists in place of single values, each under the dotted name of its key; every combination of values is a job."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
+    of: Names = Field(("model",), description="what is swept, each with the same values: model, names of variants")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, values: Any) -> Any:
+        """Bring [sweep.training] learning_rate to the form "training.learning_rate"; the jobs' runs tell which keys are known."""
+        return dict(_dotted(values)) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _something_is_swept(self) -> Sweep:
+        if not self.__pydantic_extra__:
+            raise ValueError('keys must be one at least, such as "training.learning_rate", got none')
+        return self
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Dotted key -> value of each job; the last key varies fastest."""
+        lists = self.__pydantic_extra__
+        for values in itertools.product(*lists.values()):
+            yield dict(zip(lists, values, strict=True))
+
+
+def _dotted(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{rest}", below) for rest, below in _dotted(value))
+        else:
+            yield key, value
+
+
+SWEPT = ("tokens", "model", "training", "transfer")  # sections that make another run of the same data and the same question
+
+
+def _same_in_jobs(training: Training) -> dict[str, Any]:
+    """Of [training], what no job of a sweep may change: the budget, and what is compared."""
+    same = {name: getattr(training, name) for name in ("max_steps", "evaluate_every", "patience", "labels", "seeds", "window")}
+    return same | {"batch_size * accumulate": training.batch_size * training.accumulate}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes
+    ----------
+    of
+        "model", or the name of the variant that is swept.
+    settings
+        Dotted key of the run file -> the job's value.
+    """
+
+    of: str
+    settings: dict[str, Any]
+    run: RunFile
+
+    @property
+    def name(self) -> str:
+        """Told from its settings alone: a longer list of values trains the new jobs only."""
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
+
+    @property
+    def place(self) -> str:
+        """The folder below results/TASK/ in which it has its model folder."""
+        return f"{'' if self.of == 'model' else f'variants/{self.of}/'}sweep/{self.name}"
+
+
+class RunFile(Section):
+    """A task: its data, how it is split, the model, its training, evaluation and interpretation."""
+
+    title: str = ""
+    data: Data
+    split: Split = RandomSplit()
+    audit: Audit = Audit()
+    tokens: Tokens = Tokens()
+    # Left out of what is written where there is none, as `seeds` of [training] is where it is 1.
+    partner: Partner | None = Field(
+        None, exclude_if=lambda partner: partner is None, description="the second of two inputs; model kind paired reads both"
+    )
+    objective: Objective = BinaryObjective()
+    model: Model = AttentionModel()
+    training: Training = Training()
+    transfer: Transfer | None = None
+    privacy: Privacy | None = Field(None, exclude_if=lambda privacy: privacy is None)
+    evaluation: Evaluation = Evaluation()
+    interpret: Interpret = Interpret()
+    variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Annotated[Variant, AfterValidator(_is_a_run)]] = Field(
+        default_factory=_default_variants
+    )
+    sweep: Sweep | None = None  # the last: its check needs all others
+
+    @field_validator("sweep")
+    @classmethod
+    def _jobs_are_runs(cls, sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
+        """Unfold the sweep once, here, where the place of a mistake in a job's run is one in [sweep]."""
+        if sweep and {*info.data, "sweep"} == set(cls.model_fields):  # else another section is wrong, and that is said first
+            cls.model_construct(**info.data, sweep=sweep).jobs()
+        return sweep
+
+    @model_validator(mode="before")
+    @classmethod
+    def _variants_are_of_binary_runs(cls, values: Any) -> Any:
+        """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives, not of private runs:
+        a CNN cannot be private, and each variant is one more training on the records. Of pairs either input alone stands in the CNN's
+        place."""
+        kind, model = (_kind_of(values.get(name)) if isinstance(values, dict) else "" for name in ("objective", "model"))
+        private = isinstance(values, dict) and values.get("privacy") is not None
+        if (kind or "binary") != "binary" or private:
+            return {"variants": {}, **values}
+        return {"variants": _variants_of_pairs(), **values} if model == "paired" else values
+
+    @model_validator(mode="after")
+    def _objective_fits_the_data(self) -> RunFile:
+        kind, data = self.objective.kind, self.data
+        if (kind == "binary") == bool(data.sequences and not data.label):
+            rule = "positives and negatives, or sequences and label" if kind == "binary" else "sequences"
+            got = (
+                "sequences: say what is learnt of them in [objective] kind"
+                if kind == "binary"
+                else "label"
+                if data.label
+                else "the two classes"
+            )
+            raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {got}")
+        wanted = bool(self.objective.target_columns)
+        if (wanted and not (data.targets or data.may_bring_columns)) or (data.targets and not wanted):
+            raise ValueError(f"[data] of objective {kind!r} must name {'targets' if not data.targets else 'no targets'}")
+        if data.tracks and not wanted:
+            raise ValueError(f"[data] of objective {kind!r} must name no tracks, got {', '.join(data.tracks)}, which it would not learn")
+        trainings = [run.training for run in (self, *map(self.variant, self.variants))]
+        if kind != "binary" and any(training.labels == "shuffled" for training in trainings):
+            raise ValueError(f"training.labels 'shuffled' must go with objective 'binary', got {kind!r}")
+        kinds = {kind, *(part.kind for part in getattr(self.objective, "parts", {}).values())}
+        if not kinds & {"binary", "multiclass"} and any(training.class_weights == "balanced" for training in trainings):
+            raise ValueError(f"training.class_weights 'balanced' must go with objective 'binary' or 'multiclass', got {kind!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_of_two_classes(self) -> RunFile:
+        kind = self.objective.kind
+        if kind != "binary" and self.evaluation.groups:
+            raise ValueError(f"evaluation.groups must go with objective 'binary', got {kind!r}")
+        for run in (self, *map(self.variant, self.variants)):
+            if run.training.balance and kind != "binary":
+                raise ValueError(f"training.balance must go with objective 'binary', got {kind!r}")
+            if run.training.balance and run.training.class_weights == "balanced":
+                raise ValueError("training.class_weights must be 'none' with balance, which weighs labels in each group, got 'balanced'")
+        return self
+
+    @model_validator(mode="after")
+    def _members_have_a_score(self) -> RunFile:
+        if self.objective.kind in ("masked", "causal") and self.training.seeds > 1:
+            raise ValueError(f"training.seeds must be 1 with objective {self.objective.kind!r}, which gives no scores to average")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_need_no_labels(self) -> RunFile:
+        for run in (self, *map(self.variant, self.variants)):
+            if not (window := run.training.window):
+                continue
+            if (kind := self.objective.kind) not in ("masked", "causal"):
+                raise ValueError(
+                    f"training.window must go with objective 'masked' or 'causal', got {kind!r}: its labels are of whole records"
+                )
+            if window < (least := 2 * run.tokens.k):
+                raise ValueError(f"training.window must be >= 2 tokens.k = {least} letters, got {window}")
+        return self
+
+    @model_validator(mode="after")
+    def _transfer_is_of_attention(self) -> RunFile:
+        if self.transfer and isinstance(self.model, CnnModel | PairedModel):
+            raise ValueError(f"[transfer] must go with model kind 'attention', got {self.model.kind!r}")
+        if self.transfer and isinstance(self.model, DilatedModel) and self.transfer.adapt != "all":
+            raise ValueError(f"[transfer] adapt must be 'all' with model kind 'dilated', got {self.transfer.adapt!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _model_has_an_output_a_token(self) -> RunFile:
+        kind = self.objective.kind
+        if kind not in PER_TOKEN:
+            return self
+        for run in (self, *map(self.variant, self.variants)):
+            if not isinstance(run.model, AttentionModel):
+                got = f"{run.model.kind!r}, which has no output a token"
+                raise ValueError(f"objective {kind!r} must go with model kind 'attention', got {got}")
+            if kind == "causal" and run.model.stem.kind != "none":
+                raise ValueError(f"objective 'causal' must go with stem kind 'none', got {run.model.stem.kind!r}, which sees what comes")
+            if kind == "labels" and (run.tokens.k, run.training.shift, run.training.reverse_complement) != (1, 0, False):
+                raise ValueError("objective 'labels' must go with tokens.k 1, training.shift 0 and no reverse_complement: a label a letter")
+            if kind == "causal" and not run.model.pattern.causal:
+                raise ValueError("objective 'causal' must go with a pattern with causal = true, got one that sees what comes")
+            if (kind == "causal") and run.tokens.stride != run.tokens.k:
+                raise ValueError(f"objective 'causal' must go with tokens.stride = tokens.k ({run.tokens.k}), got {run.tokens.stride}")
+            if kind != "causal" and run.model.pattern.causal:
+                raise ValueError(f"objective {kind!r} must go with a pattern that sees both sides, got a causal one")
+        return self
+
+    @model_validator(mode="after")
+    def _bins_are_of_whole_places(self) -> RunFile:
+        for run in (self, *map(self.variant, self.variants)):
+            stem = getattr(run.model, "stem", None)
+            if not isinstance(self.objective, BinsObjective):
+                if isinstance(run.model, DilatedModel):
+                    raise ValueError(f"model kind 'dilated' must go with objective 'bins', got {self.objective.kind!r}")
+                if isinstance(stem, TowerStem) and self.objective.kind in PER_TOKEN:
+                    raise ValueError(f"stem kind 'tower' must go with an objective without an output a token, got {self.objective.kind!r}")
+            elif stem is None:
+                raise ValueError(
+                    f"objective 'bins' must go with model kind 'attention' or 'dilated', got {run.model.kind!r}, which has one output"
+                )
+            elif run.data.alphabet != "dna":
+                raise ValueError(f"objective 'bins' must go with [data] alphabet 'dna', got {run.data.alphabet!r}")
+            elif self.objective.bin % (pitch := run.pitch):
+                raise ValueError(f"bin must be a multiple of the letters to a place of the model ({pitch}), got {self.objective.bin}")
+            elif isinstance(run.model, AttentionModel) and run.model.pattern.causal:
+                raise ValueError("objective 'bins' must go with a pattern that sees both sides, got a causal one")
+        return self
+
+    @model_validator(mode="after")
+    def _exits_can_be_sure(self) -> RunFile:
+        for run in (self, *map(self.variant, self.variants)):
+            if (
+                isinstance(run.model, AttentionModel)
+                and run.model.exits.kind != "none"
+                and self.objective.kind not in ("binary", "multiclass")
+            ):
+                got = f"{self.objective.kind!r}, which calls no class"
+                raise ValueError(f"exits {run.model.exits.kind!r} must go with objective 'binary' or 'multiclass', got {got}")
+        return self
+
+    @model_validator(mode="after")
+    def _method_can_read_the_mixer(self) -> RunFile:
+        kind, method = getattr(getattr(self.model, "mixer", None), "kind", "softmax"), self.interpret.method.kind
+        if kind != "softmax" and method in OF_WEIGHTS:
+            raise ValueError(f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {kind!r}")
+        if method == "deep_lift_shap" and (exits := getattr(getattr(self.model, "exits", None), "kind", "none")) != "none":
+            raise ValueError(f"[interpret] method 'deep_lift_shap' must go with exits 'none', got {exits!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _run_can_be_private(self) -> RunFile:
+        if self.privacy is None:
+            return self
+        training, model, objective = self.training, self.model, self.objective
+        if not isinstance(model, AttentionModel):
+            raise ValueError(
+                f"model.kind must be 'attention' with [privacy], got {model.kind!r}, whose batch norms mix the records of a batch"
+            )
+        if not isinstance(model.stem, NoStem) and getattr(model.stem, "norm", "batch") == "batch":
+            raise ValueError(
+                f"model.stem must have no batch norm, which mixes records, with [privacy], got kind {model.stem.kind!r}. {PRIVATE_STEM}"
+            )
+        ways = {
+            "training.seeds": (training.seeds, 1, "each further member spends epsilon again; model.members share it"),
+            "training.accumulate": (training.accumulate, 1, "records are taken one at a time; batch_size is those of a step"),
+            "training.clip_norm": (training.clip_norm, Training().clip_norm, "privacy.max_grad_norm clips"),
+            "training.class_weights": (training.class_weights, "none", "weights would tell the counts of labels"),
+            "training.balance": (
+                training.balance and training.balance.kind,
+                None,
+                "records must be drawn and weighed alike, whatever their group",
+            ),
+            "training.window": (training.window, None, "a record would be in a batch by several windows"),
+        }
+        for name, (got, wanted, why) in ways.items():
+            if got != wanted:
+                raise ValueError(f"{name} must be {'not given' if wanted is None else repr(wanted)} with [privacy], got {got!r}: {why}")
+        if training.precision == "16-mixed":
+            raise ValueError(
+                "training.precision must be '32-true' or 'bf16-mixed' with [privacy], got '16-mixed': a step may overflow and be spent"
+            )
+        if self.transfer and self.transfer.adapt == "gradual":
+            raise ValueError(
+                "transfer.adapt must be 'all', 'frozen' or 'lora' with [privacy], got 'gradual': what is frozen would be clipped too"
+            )
+        if isinstance(objective, SeveralObjective | BinsObjective):
+            raise ValueError(f"objective.kind must be another than 'several' and 'bins' with [privacy], got {objective.kind!r}")
+        for name in ("classes", "center", "scale"):
+            if getattr(objective, name, None) == ():
+                raise ValueError(
+                    f"objective.{name} must be given with [privacy], got nothing: taken from the training records it would tell of them"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _two_inputs_go_together(self) -> RunFile:
+        if self.partner and not isinstance(self.model, PairedModel):
+            raise ValueError(f"[partner] must go with model kind 'paired', which reads it, got {self.model.kind!r}")
+        column = isinstance(self.partner, SequencePartner) and self.partner.column
+        if column and not self.data.sequences:
+            raise ValueError(f"[partner] column must go with [data] sequences, tables that hold it, got {column!r} and none")
+        for run in (self, *map(self.variant, self.variants)):
+            paired, training = isinstance(run.model, PairedModel), run.training
+            if paired and not self.partner:
+                raise ValueError("model kind 'paired' must go with a section [partner], its second input, got none")
+            if paired and self.objective.kind in (*PER_TOKEN, *PER_PLACE):
+                raise ValueError(f"model kind 'paired' must go with an objective of whole sequences, got {self.objective.kind!r}")
+            if paired and training.reverse_complement:
+                raise ValueError("training.reverse_complement must be false with model kind 'paired': the partner stays as it is, got true")
+            if not paired and training.pairs != "given":
+                raise ValueError(f"training.pairs {training.pairs!r} must go with model kind 'paired', got {run.model.kind!r}")
+        if isinstance(self.model, PairedModel) and self.interpret.method.kind in OF_WEIGHTS:
+            raise ValueError(f"[interpret] method must be one that can read two inputs, got {self.interpret.method.kind!r}")
+        return self
+
+    @property
+    def parents(self) -> list[Path]:
+        """The model folders that the run and its variants start from."""
+        transfers = [run.transfer for run in (self, *map(self.variant, self.variants))]
+        return list(dict.fromkeys(transfer.folder for transfer in transfers if transfer))
+
+    @property
+    def pitch(self) -> int:
+        """Letters to a vector of the encoder."""
+        return self.tokens.stride * getattr(getattr(self.model, "stem", None), "pool", 1)
+
+    @model_validator(mode="after")
+    def _tokens_and_strands_fit_the_alphabet(self) -> RunFile:
+        if self.data.alphabet != "protein":
+            return self
+        if (k := self.tokens.k) > MAX_PROTEIN_K:
+            raise ValueError(f"tokens.k must be <= {MAX_PROTEIN_K} for protein (20 letters: {20**MAX_PROTEIN_K:,} k-mers), got {k}")
+        if self.tokens.canonical:
+            raise ValueError("tokens.canonical must be false for protein, which has no reverse complement, got true")
+        if self.training.reverse_complement:
+            raise ValueError("training.reverse_complement must be false for protein, which has none, got true")
+        return self
+
+    def variant(self, name: str) -> RunFile:
+        """The run file of variant `name`: this one with the variant's model and training laid over it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such variant.
+        """
+        if name not in self.variants:
+            raise ValueError(f"variant must be one of {', '.join(self.variants) or '(none)'}, got {name!r}")
+        return self._with(self.variants[name])
+
+    def _with(self, change: Variant) -> RunFile:
+        """This run with a variant laid over it, checked as a run file is."""
+        values: dict[str, Any] = {name: getattr(self, name) for name in RunFile.model_fields} | {"variants": {}, "sweep": None}
+        values["training"] = self.training.model_dump() | {key: getattr(change.training, key) for key in change.training.model_fields_set}
+        values |= {"tokens": change.tokens or self.tokens, "model": change.model or self.model}
+        if not isinstance(values["model"], PairedModel):
+            values["partner"] = None  # a model of one input reads none
+        if change.tokens or change.model:
+            values["transfer"] = change.transfer  # another network may not take the weights of [transfer]
+        return RunFile.model_validate(values)
+
+    def member(self, number: int) -> RunFile:
+        """The run of one of `seeds` members, counted from 1: the same, with a seed of its own.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member.
+        """
+        if not 1 <= number <= self.training.seeds:
+            raise ValueError(f"member must be from 1 to training.seeds ({self.training.seeds}), got {number}")
+        training = self.training.model_dump() | {"seed": self.training.seed + number - 1, "seeds": 1}
+        return self.model_copy(update={"training": Training.model_validate(training)})
+
+    def part(self, variant: str | None = None, member: int = 1, job: str | None = None) -> RunFile:
+        """The run of one model folder: a member of the model or of a variant, or a job of the sweep of either.
+
+        Raises
+        ------
+        ValueError
+            If there is none such.
+        """
+        if job is None:
+            return (self.variant(variant) if variant else self).member(member)
+        jobs = {each.name: each.run for each in self.jobs() if each.of == (variant or "model")}
+        if job not in jobs:
+            raise ValueError(f"job must be one of {', '.join(jobs) or '(none)'}, got {job!r}")
+        return jobs[job]
+
+    def jobs(self) -> list[Job]:
+        """All runs of [sweep], each checked as a run file of its own, of one seed; none without [sweep].
+
+        Raises
+        ------
+        ValueError
+            If a key or value is none of a run file (a ValidationError), not of what may differ between jobs, or there twice.
+        """
+        if self.sweep is None:
+            return []
+        jobs: list[Job] = []
+        for of in self.sweep.of:
+            values = (self if of == "model" else self.variant(of)).member(1).model_dump(exclude={"variants", "sweep"})
+            jobs += [Job(of, settings, self._job(values, settings)) for settings in self.sweep.combinations()]
+        if len({job.place for job in jobs}) < len(jobs):
+            raise ValueError("of and the values of each key must differ from each other, got one twice")
+        return jobs
+
+    def _job(self, values: dict[str, Any], settings: dict[str, Any]) -> RunFile:
+        """The run of `values` with the settings laid over them."""
+        values = copy.deepcopy(values)
+        for key, value in settings.items():
+            *tables, last = key.split(".")
+            table = values
+            for name in tables:
+                if not isinstance(table.get(name), dict):
+                    table[name] = {}
+                table = table[name]
+            table[last] = value
+        run = RunFile.model_validate(values | {"variants": {}})
+        if other := [key for key in settings if key.partition(".")[0] not in SWEPT]:
+            raise ValueError(f"keys must be of {', '.join(SWEPT)}, got {other[0]!r}")
+        found = _same_in_jobs(run.training)
+        for name, wanted in _same_in_jobs(self.member(1).training).items():
+            if found[name] != wanted:
+                raise ValueError(f"training.{name} must be {wanted!r}, that of [training], in every job, got {found[name]!r}")
+        return run
+
+    def is_control(self) -> bool:
+        """Whether this run is a control (labels shuffled), not a model or baseline."""
+        return self.training.labels == "shuffled"

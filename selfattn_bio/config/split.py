@@ -1,0 +1,133 @@
+"""[split]: how records are kept apart."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from selfattn_bio.config.section import Fraction, Listed, Section, Seed
+
+
+class ChromosomeSplit(Section):
+    """Split by the chromosome in the FASTA header; what neither `valid` nor `test` names is train."""
+
+    kind: Literal["chromosome"] = "chromosome"
+    valid: Listed[tuple[str, ...]] = Field(min_length=1)
+    test: Listed[tuple[str, ...]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sides_are_disjoint(self) -> ChromosomeSplit:
+        if both := sorted(set(self.valid) & set(self.test)):
+            raise ValueError(f"valid and test must share no chromosome, got {', '.join(both)} in both")
+        return self
+
+
+class FractionSplit(Section):
+    """What the splits at random share."""
+
+    valid_fraction: Fraction = Field(0.15, gt=0)
+    test_fraction: Fraction = Field(0.15, gt=0)
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _train_keeps_a_share(self) -> FractionSplit:
+        if (total := self.valid_fraction + self.test_fraction) >= 1:
+            raise ValueError(f"valid_fraction + test_fraction must be < 1, got {total:g}")
+        return self
+
+
+class GroupSplit(FractionSplit):
+    """Split whole groups, at random with `seed`."""
+
+    kind: Literal["group"] = "group"
+    column: str = Field(
+        "group", min_length=1, description="an attribute of the FASTA headers (group, species), or a column of [data] targets"
+    )
+
+
+class SpeciesSplit(FractionSplit):
+    """Split whole species (`species=` in the FASTA header), at random with `seed`."""
+
+    kind: Literal["species"] = "species"
+
+
+class RandomSplit(FractionSplit):
+    """Split records at random with `seed`, stratified by label; duplicates on either strand stay together."""
+
+    kind: Literal["random"] = "random"
+
+
+class ClusterSplit(FractionSplit):
+    """Split whole clusters of similar sequences, at random with `seed`: no record is like one of another side."""
+
+    kind: Literal["cluster"] = "cluster"
+    method: Literal["kmers", "mmseqs2"] = Field("kmers", description="mmseqs2 = the program of that name, which must be installed")
+    similarity: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="from which two records stay together: the share of k-mers, 0.15 in DNA and 0.3 in protein if not "
+        "given; of mmseqs2 the identity",
+    )
+    k: int | None = Field(None, ge=4, le=14, description="letters, of kmers: 12 in DNA, 6 of a reduced alphabet in protein if not given")
+
+    @model_validator(mode="after")
+    def _k_is_of_kmers(self) -> ClusterSplit:
+        if self.k is not None and self.method != "kmers":
+            raise ValueError(f"k must go with method 'kmers', got method {self.method!r}")
+        if self.similarity is None and self.method != "kmers":
+            raise ValueError(f"similarity must be given with method {self.method!r}: it is the identity there, got nothing")
+        return self
+
+
+class RegionSplit(Section):
+    """Split by regions `CHROM:START-END` (0-based half-open); what touches none is train, what is only partly in one is dropped."""
+
+    kind: Literal["region"] = "region"
+    valid: Listed[tuple[str, ...]] = Field(min_length=1)
+    test: Listed[tuple[str, ...]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _regions_are_apart(self) -> RegionSplit:
+        places = sorted((*place, text) for side in (self.valid, self.test) for place, text in zip(regions(side), side, strict=True))
+        for (chrom, _, end, first), (other, start, _, second) in itertools.pairwise(places):
+            if chrom == other and start < end:
+                raise ValueError(f"regions must not overlap, got {first} and {second}")
+        return self
+
+
+def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Read "chr2R:14000000-16500000" as chromosome, start, end (0-based half-open).
+
+    Raises
+    ------
+    ValueError
+        If one has another form, or no letter.
+    """
+    found = [re.fullmatch(r"(\S+):(\d+)-(\d+)", text) for text in texts]
+    for match, text in zip(found, texts, strict=True):
+        if match is None or int(match[2]) >= int(match[3]):
+            raise ValueError(f"regions must be CHROM:START-END with START < END, 0-based half-open, got {text!r}")
+    return [(match[1], int(match[2]), int(match[3])) for match in found if match]
+
+
+Split = Annotated[ChromosomeSplit | RegionSplit | GroupSplit | SpeciesSplit | RandomSplit | ClusterSplit, Field(discriminator="kind")]
+
+
+class Audit(Section):
+    """[audit]: what test may share with what the model learns from; `selfattn-bio audit` fails above a limit and warns below it."""
+
+    similarity: float | None = Field(
+        None, ge=0.05, le=1, description="from which a neighbour is near: share of the k-mers; 0.15 in DNA and 0.3 in protein if not given"
+    )
+    k: int | None = Field(None, ge=4, le=14, description="letters; 12 in DNA, 6 of a reduced alphabet in protein if not given")
+    max_similarity: float = Field(1.0, gt=0, le=1, description="of a test record to its nearest neighbour in train")
+    max_near: float = Field(1.0, ge=0, le=1, description="share of the test records that have a near neighbour")
+    max_duplicates: int = Field(0, ge=0, description="test records with the same letters in train, on either strand")
+    max_overlaps: int = Field(0, ge=0, description="test records whose place overlaps one of train, on either strand")
+    max_shared: int | None = Field(None, ge=0, description="test records whose group or species is in train too; any number if not given")
+    max_seen: int = Field(0, ge=0, description="test records that a parent of the model saw")

@@ -1,0 +1,130 @@
+"""[training], [transfer], [privacy] and [evaluation]: how it is learned and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from selfattn_bio.config.section import Column, Fraction, Listed, Positive, Section, Seed
+
+
+class BalanceSection(Section):
+    """What the ways to balance groups share: the groups."""
+
+    by: str = Field(min_length=1, description="gc, length, chrom, or a column that came with the records")
+    bins: int = Field(4, ge=2, description="spans of GC content or length, of equal shares of train")
+
+
+class ReweightBalance(BalanceSection):
+    """The losses of each group's records of either label are weighed to count as much as any other's."""
+
+    kind: Literal["reweight"] = "reweight"
+
+
+class SampleBalance(BalanceSection):
+    """Records of each group and label are drawn as often as those of any other."""
+
+    kind: Literal["sample"] = "sample"
+
+
+Balance = Annotated[ReweightBalance | SampleBalance, Field(discriminator="kind")]
+
+
+class Training(Section):
+    """[training]: one run of the loop. Steps are optimizer steps."""
+
+    labels: Literal["given", "shuffled"] = Field("given", description="shuffled = the control")
+    # Left out of what is written where it is given, as `seeds` is where it is 1.
+    pairs: Literal["given", "first_alone", "partner_alone"] = Field(
+        "given",
+        exclude_if=lambda pairs: pairs == "given",
+        description="of model kind paired: first_alone = each record with the partner of another, partner_alone = each partner with the "
+        "letters of another: what one input tells without the other",
+    )
+    seed: Seed = 0
+    # Left out of what is written where it is 1: folders and checkpoints of a single run are then those of before the key was known.
+    seeds: int = Field(1, ge=1, exclude_if=lambda seeds: seeds == 1, description="members, trained with seed, seed + 1 ... and averaged")
+    max_steps: Positive = 1500
+    batch_size: Positive = 64
+    accumulate: Positive = Field(1, description="batches to an optimizer step")
+    optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam = the decay is part of the gradient (L2)")
+    learning_rate: float = Field(4e-3, gt=0)
+    warmup_steps: int = Field(200, ge=0)
+    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field("cosine", description="of the rate after the warm-up")
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    ema_decay: Fraction = Field(0.998, description="what is scored is the running mean of the weights; 0 = the weights themselves")
+    label_smoothing: Fraction = 0.05
+    # Left out of what is written where it is not given, as `seeds` is.
+    window: Positive | None = Field(
+        None,
+        exclude_if=lambda window: window is None,
+        description="letters; of a longer record random windows are drawn, ceil(length / window) an epoch (objectives masked and causal)",
+    )
+    shift: int = Field(4, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
+    reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
+    substitution: Fraction = Field(0.0, description="share of the letters that are drawn anew, each epoch")
+    class_weights: Literal["none", "balanced"] = "none"
+    # Left out of what is written where it is not given, as `seeds` is.
+    balance: Balance | None = Field(
+        None, exclude_if=lambda balance: balance is None, description="groups of records that count alike, however many each has"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="16-mixed = float16; slow on most CPUs")
+    matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
+    evaluate_every: Positive = Field(250, description="steps")
+    patience: Positive = Field(4, description="evaluations on valid without a better one before the run stops")
+    top: Positive = Field(1, description="best evaluations whose weights the model folder holds, in top/ beyond the first")
+    checkpoint_every: Positive = Field(250, description="steps")
+    tensorboard: bool = Field(False, description="the history goes to MODEL.checkpoints/tensorboard too (needs the package)")
+
+    @model_validator(mode="after")
+    def _last_seed_is_one(self) -> Training:
+        if self.seed + self.seeds > 2**32:
+            raise ValueError(f"seed + seeds must be <= 2**32, got {self.seed} + {self.seeds}")
+        return self
+
+
+class Transfer(Section):
+    """[transfer]: the run starts from the weights of a trained model; its head is new."""
+
+    parent: str = Field(min_length=1, description="name of the task whose model it is (results/NAME/model), or the path of a model folder")
+    adapt: Literal["all", "frozen", "gradual", "lora"] = Field(
+        "all", description="what is trained: all; the head; the head, then one layer more every unfreeze_every steps; head and LoRA"
+    )
+    unfreeze_every: Positive = Field(200, description="steps, of gradual")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="each layer below the head learns at the rate of the one above times this")
+    lora_rank: Positive = 8
+
+    @property
+    def folder(self) -> Path:
+        """The parent's model folder."""
+        return Path(self.parent) if "/" in self.parent else Path("results") / self.parent / "model"
+
+
+class Privacy(Section):
+    """[privacy]: weights that tell little of any one training record: (epsilon, delta) differential privacy, by clipping and noise."""
+
+    epsilon: float = Field(gt=0, le=50, description="spent by max_steps; 1 is strong, 8 weak")
+    delta: float = Field(gt=0, lt=1, description="chance that more than epsilon is told; below 1 / records of train")
+    max_grad_norm: float = Field(1.0, gt=0, description="length to which the gradient of each record is cut")
+
+
+class Evaluation(Section):
+    """[evaluation]: intervals and calibration."""
+
+    block: Positive = Field(
+        100_000, exclude_if=lambda block: block == 100_000, description="letters of a chromosome that are drawn together, of objective bins"
+    )
+
+    bootstraps: Positive = 1000
+    confidence: float = Field(0.95, gt=0, lt=1)
+    calibration_bins: Positive = 15
+    gc_slices: Positive = 4
+    groups: Listed[tuple[Column, ...]] = Field(
+        (),
+        exclude_if=lambda groups: not groups,
+        description="columns that came with the records, by whose values metrics are told too; by gc, length and chrom they are",
+    )
+    seed: Seed = 0
