@@ -2,13 +2,19 @@
 
 import contextlib
 import multiprocessing
+import os
 import socket
 
 import numpy as np
 import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
 
-from selfattn_bio.data.corpus import Rules, build_corpus
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.hardware import open_fabric, whole
+from selfattn_bio.training.loop import Trainer
 
 PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all trainers
 PROCESSES.set_forkserver_preload(["selfattn_bio.training.loop"])
@@ -43,3 +49,32 @@ def environments(processes):
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
     shared |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0}
     return [{key: str(value) for key, value in {**shared, "RANK": rank, "LOCAL_RANK": rank}.items()} for rank in range(processes)]
+
+
+def write_gradients(folder, environment, sharded, merged, output):
+    """The gradients of the first step, whole, from the first process; `merged` makes one batch of the two that it accumulates."""
+    os.environ |= environment
+    torch.set_num_threads(1)
+    fabric = open_fabric("32-true", sharded=sharded)
+    run, corpus = read_run_file(folder / "run.toml"), Corpus.open(folder / "corpus")
+    trainer = Trainer(fabric, run, corpus, folder / "split.tsv", folder / "none", "model")
+    if merged:
+        (epoch, first), (_, second) = trainer.stream.batches(0)
+        trainer.stream.batches = lambda step: [(epoch, np.concatenate([first, second]))]
+    trainer.add_gradients()
+    gradients = {name: whole(parameter.grad) for name, parameter in trainer.bare.named_parameters()}
+    if fabric.is_global_zero:
+        save_file(gradients, output)
+
+
+def gradients_of(folder, processes=1, *, sharded=False, merged=False):
+    """Those of the first step, by as many processes."""
+    output = folder / f"gradients-{processes}-{sharded}-{merged}.safetensors"
+    each = [(folder, environment, sharded, merged, output) for environment in environments(processes)]
+    started = [PROCESSES.Process(target=write_gradients, args=arguments) for arguments in each]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * processes
+    return load_file(output)

@@ -1,23 +1,17 @@
 """Two processes that torchrun starts train as one with the same batches would."""
 
-import os
 import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pandas as pd
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
-from small_task import PROCESSES, environments, history, write_task
+from safetensors.torch import load_file
+from small_task import gradients_of, history, write_task
 from torch.testing import assert_close
 
-from selfattn_bio.config import read_run_file
-from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.training.hardware import open_fabric, whole
-from selfattn_bio.training.loop import Trainer
+from selfattn_bio.training.hardware import open_fabric
 
 RUN = """
 [data]
@@ -81,34 +75,6 @@ def test_two_processes_have_the_losses_of_one(task, options):
     assert "going on from the checkpoint of step 12" in train(task, "two", *options, launcher=TORCHRUN)
     same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
     shutil.rmtree(task / "two.checkpoints")
-
-
-def write_gradients(folder, environment, sharded, merged, output):
-    """The gradients of the first step, whole, from the first process; `merged` makes one batch of the two that it accumulates."""
-    os.environ |= environment
-    torch.set_num_threads(1)
-    fabric = open_fabric("32-true", sharded=sharded)
-    run, corpus = read_run_file(folder / "run.toml"), Corpus.open(folder / "corpus")
-    trainer = Trainer(fabric, run, corpus, folder / "split.tsv", folder / "none", "model")
-    if merged:
-        (epoch, first), (_, second) = trainer.stream.batches(0)
-        trainer.stream.batches = lambda step: [(epoch, np.concatenate([first, second]))]
-    trainer.add_gradients()
-    gradients = {name: whole(parameter.grad) for name, parameter in trainer.bare.named_parameters()}
-    if fabric.is_global_zero:
-        save_file(gradients, output)
-
-
-def gradients_of(folder, processes=1, *, sharded=False, merged=False):
-    output = folder / f"gradients-{processes}-{sharded}-{merged}.safetensors"
-    each = [(folder, environment, sharded, merged, output) for environment in environments(processes)]
-    started = [PROCESSES.Process(target=write_gradients, args=arguments) for arguments in each]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join()
-    assert [process.exitcode for process in started] == [0] * processes
-    return load_file(output)
 
 
 @pytest.mark.slow
