@@ -6,6 +6,7 @@ by the same groups, `evaluate` judges by them.
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -72,11 +73,18 @@ def _spans(edges: NDArray[np.float64]) -> Names:
     """A name of each span between two edges."""
     names = []
     for low, high in pairwise(edges):
+        first, last = (f"{edge:,.0f}" if edge >= 100 else f"{edge:.3g}" for edge in (low, high))
         if np.isfinite(low) and np.isfinite(high):
-            names.append(f"{low:.3g} to {high:.3g}")
+            names.append(f"{first} to {last}")
         else:
-            names.append(f"below {high:.3g}" if np.isfinite(high) else f"{low:.3g} and more" if np.isfinite(low) else "all")
+            names.append(f"below {last}" if np.isfinite(high) else f"{first} and more" if np.isfinite(low) else "all")
     return np.array(names, dtype=object)
+
+
+def _in_order(name: str) -> tuple[bool, list[float | str]]:
+    """To sort by: "below" first, and numbers by size, so that chr2 stands before chr10."""
+    parts = re.split(r"(\d[\d,]*(?:\.\d+)?)", name)
+    return not name.startswith("below "), [float(part.replace(",", "")) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def group_metrics(
@@ -99,14 +107,14 @@ def group_metrics(
 
     Returns
     -------
-    `groups`: one entry a group in the order of names, with `group`, `n`, `positives` and by classifier `{metric: {value, low, high}}`, None
+    `groups`: one entry a group in the order of names, numbers in them by size, with `group`, `n`, `positives` and by classifier `{metric: {value, low, high}}`, None
     where the group lacks a class. `worst`, `best`: the groups of the model's lowest and highest AUROC. `gap`: of AUROC and accuracy the
     highest less the lowest of any group, `{value, low, high}`; its interval takes those two groups as given. The three are None with less
     than two groups that have both classes.
     """
     entries, sampled = [], dict[str, dict[str, Sampled]]()
     model = next(iter(predictions))
-    for group in sorted(set(groups)):
+    for group in sorted(set(groups), key=_in_order):
         inside = groups == group
         entry: dict[str, Any] = {"group": str(group), "n": int(inside.sum()), "positives": int(labels[inside].sum())}
         if 0 < entry["positives"] < entry["n"]:

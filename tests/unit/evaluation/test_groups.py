@@ -6,7 +6,7 @@ import pytest
 
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.groups import UNNAMED, group_metrics, groups_of, worst_auroc
+from selfattn_bio.evaluation.groups import UNNAMED, _spans, group_metrics, groups_of, worst_auroc
 from selfattn_bio.sequence.alphabet import DNA
 
 ROWS = {"train": np.array([0, 1, 2, 3]), "test": np.array([4, 5])}
@@ -65,6 +65,19 @@ def test_the_worst_group_and_the_gap():
         assert 0.3 < gap["low"] < 0.5 < gap["high"] < 0.7
     assert worst_auroc(groups, labels, p) == 0.5
     assert np.isnan(worst_auroc(groups[80:], labels[80:], p[80:]))
+
+
+@pytest.mark.parametrize(
+    "names", [["below 900", "900 to 1,100", "1,100 to 10,000", "10,000 and more"], ["chr2", "chr10", "chrX"], ["below 0.4", "0.4 and more"]]
+)
+def test_groups_stand_in_the_order_of_their_numbers(names):
+    groups = np.array(sorted(names) * 2, dtype=object)
+    found = group_metrics(groups, np.arange(len(groups)) % 2, {"model": (np.full(len(groups), 0.5), 0.5)}, 5, 0.95)
+    assert [entry["group"] for entry in found["groups"]] == names
+
+
+def test_spans_of_many_letters_are_whole_numbers():
+    assert _spans(np.array([-np.inf, 1234.4, 20_000.0, np.inf])).tolist() == ["below 1,234", "1,234 to 20,000", "20,000 and more"]
 
 
 def test_one_group_has_no_gap():
