@@ -107,10 +107,10 @@ def group_metrics(
 
     Returns
     -------
-    `groups`: one entry a group in the order of names, numbers in them by size, with `group`, `n`, `positives` and by classifier `{metric: {value, low, high}}`, None
-    where the group lacks a class. `worst`, `best`: the groups of the model's lowest and highest AUROC. `gap`: of AUROC and accuracy the
-    highest less the lowest of any group, `{value, low, high}`; its interval takes those two groups as given. The three are None with less
-    than two groups that have both classes.
+    `groups`: one entry a group in the order of names, numbers in them by size, with `group`, `n`, `positives` and by classifier
+    `{metric: {value, low, high}}`, None where the group lacks a class. `worst`, `best`: the groups of the model's lowest and highest AUROC.
+    `gap`: of AUROC and accuracy the highest less the lowest of any group, `{value, low, high}`; its interval takes those two groups as
+    given. The three are None with less than two groups that have both classes.
     """
     entries, sampled = [], dict[str, dict[str, Sampled]]()
     model = next(iter(predictions))
