@@ -92,9 +92,15 @@ class Dynamic(FullMixer):
         own = torch.arange(length, device=q.device)[:, None] // self.block
         near = (own + torch.arange(NEAR, device=q.device) - NEAR // 2).clamp(0, num_blocks - 1)
         estimate.scatter_(2, near.expand(sequences, -1, -1), float("inf"))
-        estimate.masked_fill_((count == 0).view(sequences, 1, num_blocks), -float("inf"))  # padding near a query is no choice
-        # Stable, so that of equal blocks (a repeat has some) the first is taken, however many stand behind.
-        return estimate.sort(dim=-1, descending=True, stable=True).indices[..., : self.top + NEAR]
+        # Padding near a query is no choice: its blocks come after all others.
+        estimate.masked_fill_((count == 0).view(sequences, 1, num_blocks), torch.finfo(estimate.dtype).min)
+        found = []
+        for _ in range(min(self.top + NEAR, num_blocks)):
+            # Of equal blocks (a repeat has some) the first, however many stand behind; a stable sort takes more than all the rest.
+            best = estimate.max(-1, keepdim=True).indices
+            estimate.scatter_(2, best, -float("inf"))
+            found.append(best)
+        return torch.cat(found, -1)
 
     def num_pairs(self, length: int) -> int:
         """Pairs of the chosen blocks, and the estimates of all blocks, each of 2 Dh + 1 multiplications."""
