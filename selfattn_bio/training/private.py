@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfattn_bio.config import PRIVATE_STEM, Privacy, RunFile
-from selfattn_bio.data.poisson import PoissonOrder
+from selfattn_bio.data.poisson import NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
 
 ACCOUNTANT = "prv"  # numerical composition, Gopi et al. 2021: a bound from above, nearer than that of Renyi divergences
 TOLERANCE = 0.01  # share of epsilon that the noise may leave unspent
 BITS = 256
-BATCHES, NOISE, RECORDS = 0, 1, 2  # streams of random numbers, of which no two are the same
+RECORDS = 2  # the stream of what a record draws, of the seed: that is no secret
 
 
 class Private:

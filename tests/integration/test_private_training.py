@@ -194,6 +194,23 @@ def test_the_noise_is_as_large_as_it_says_and_of_the_secret(task):
     assert not torch.equal(first, noise(0))
 
 
+def test_no_noise_is_of_the_numbers_that_drew_a_batch(task, monkeypatch):
+    trainer = trainer_of(task, run_file())
+    seen, default_rng = [], np.random.default_rng
+
+    def recorded(seed):
+        rng = default_rng(seed)
+        seen.append(str(rng.bit_generator.state))
+        return rng
+
+    monkeypatch.setattr(np.random, "default_rng", recorded)
+    for number in range(4):
+        trainer.private.finish(trainer.bare, number)
+        for epoch in range(4):
+            trainer.private.order.batch(epoch, number)
+    assert len(set(seen)) == len(seen) == 20
+
+
 @pytest.mark.parametrize(("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)])
 def test_the_planned_steps_spend_epsilon_and_fewer_spend_less(epsilon, delta, steps):
     run = run_file(training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta))
