@@ -401,7 +401,9 @@ def _groups(folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation) -> d
 
 def _cost(folders: list[Path]) -> dict[str, Any]:
     """What training took; of several members seconds are the sum, memory the most, speed the mean."""
-    each = [_read_json(folder / "train.json") for folder in folders]
+    from selfattn_bio.model.checkpoint import COST
+
+    each = [_read_json(folder / COST) for folder in folders]
     if len(each) == 1:
         return each[0]
     seconds, memory, speed = ([of[key] for of in each] for key in ("seconds", "peak_memory_mb", "letters_per_second"))

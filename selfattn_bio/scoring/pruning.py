@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfattn_bio.config import KeptLayer, PrunedGates
-from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
-from selfattn_bio.model.card import CARD, HISTORY, best_figures, write_card
-from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, load_model, save_model
-from selfattn_bio.model.lineage import SEEN
+from selfattn_bio.files import sha256_of, whole_folder
+from selfattn_bio.model.card import best_figures, write_card
+from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, WEIGHTS, check_model_output, load_model, save_model
 from selfattn_bio.model.pruning import prune_network
-from selfattn_bio.scoring.reference import REFERENCE, load_reference
+from selfattn_bio.scoring.reference import load_reference
 from selfattn_bio.scoring.scorer import folder_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 
-COST = "train.json"
 COPIED = (SEEN, HISTORY, COST)
 
 
@@ -58,7 +56,7 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
         If `output` holds something else than a model.
     """
     folder, output = folder_of(model), Path(output)
-    check_replaceable(output, "model", (WEIGHTS, RUN, PROVENANCE, REFERENCE, CARD, *COPIED), WEIGHTS)
+    check_model_output(output)
     run, network, provenance = load_model(folder)
     reference = load_reference(folder, get_alphabet(run.data.alphabet), provenance["weights_sha256"])
     number = sum(parameter.numel() for parameter in network.parameters())

@@ -36,13 +36,13 @@ from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit
 from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
 from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.evaluation.measures import MAIN
-from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
-from selfattn_bio.model.card import CARD, HISTORY, best_figures, write_card
-from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, save_model
+from selfattn_bio.files import sha256_of, whole_file, whole_folder
+from selfattn_bio.model.card import best_figures, write_card
+from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, TOP, WEIGHTS, check_model_output, save_model
 from selfattn_bio.model.classifier import AttentionBody, Network, build_network
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
-from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
-from selfattn_bio.scoring.reference import REFERENCE, Reference
+from selfattn_bio.model.lineage import lineage_of, seen_table
+from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import scorer_of
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
@@ -60,7 +60,6 @@ from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SECONDS_BETWEEN_LINES = 10.0
-TOP, COST = "top", "train.json"  # of the model folder, beside what scoring needs
 OVERFLOWS = 25  # steps in a row: from the 2^16 by which float16 multiplies at first down to 2^-9
 NAMED = 8  # records in a message; more of them go into a file
 
@@ -124,7 +123,7 @@ def train(
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
-    check_replaceable(output, "model", (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, TOP, HISTORY, COST), WEIGHTS)
+    check_model_output(output)
     if sharded and (kind := getattr(getattr(run.model, "gates", None), "kind", "none")) == "hard_concrete":
         raise TrainingError(f"sharded training must go with gates 'none', got {kind!r}", place=str(output), cure="Train without --sharded")
     fabric = open_fabric(run.training.precision, sharded=sharded)

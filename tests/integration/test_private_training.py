@@ -15,7 +15,7 @@ from selfattn_bio.attention.native import why_not
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.model.lineage import SEEN
+from selfattn_bio.model.checkpoint import SEEN
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private

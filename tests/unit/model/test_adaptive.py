@@ -15,8 +15,7 @@ from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.interpret.methods import AttnLRP, Gradient, Rollout
 from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.interpret.readout import has_attention, read_attention
-from selfattn_bio.model.card import CARD
-from selfattn_bio.model.checkpoint import load_model, save_model
+from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 from selfattn_bio.model.classifier import Network, build_network
 from selfattn_bio.model.exits import THRESHOLDS, choose_exits, settled, through_all_layers
 from selfattn_bio.model.gates import HardConcrete, expected_open
@@ -209,6 +208,7 @@ def test_a_folder_is_pruned_to_one_that_any_command_reads(tmp_path, capsys):
     assert config.run_file_of((tmp_path / "pruned" / "run.toml").read_text(), tmp_path) == run
     assert "pruned to 9 heads and 4 feed-forwards in all" in (tmp_path / "pruned" / CARD).read_text()
     assert (tmp_path / "pruned" / "train.json").exists()
+    (tmp_path / "pruned/top").mkdir()  # as a model with further best evaluations has it
     before, after = prune(folder, tmp_path / "pruned")  # over it
     assert (before.heads, after.heads, after.layers, before.layers) == (24, 9, 5, 6)
     assert after.parameters == sum(parameter.numel() for parameter in network.parameters()) < before.parameters
