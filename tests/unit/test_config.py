@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 
 from selfattn_bio.config import AttentionModel, CnnModel, RandomSplit, RunFile, Transfer, read_run_file
+from selfattn_bio.config.reading import _UNIONS
 from selfattn_bio.errors import RunFileError
 
 DATA = '[data]\npositives = "p.fa"\nnegatives = ["n.fa", "m.fa"]\n'  # three lines: what a test adds starts on line 4
@@ -151,6 +152,11 @@ def test_byte_order_mark_is_read(tmp_path):
         (
             '[interpret.caller]\nkind = "modisco"\n[interpret]\nmaps = ["a", "b", "a"]',
             "task.toml:7: [interpret.maps] must name each record once, got ['a', 'b', 'a']",
+        ),
+        ('[partner]\nkind = "tracks"', "task.toml:5: partner.kind must be one of 'sequence', 'track', got 'tracks'"),
+        (
+            '[partner]\nkind = "sequence"\nfiles = "s.fa"\nk = 9',
+            "task.toml:7: partner.k must be less than or equal to 8, got 9",
         ),
         ("[interpret]\nmaps = []", "task.toml:5: interpret.maps must have at least 1 item after validation, not 0, got []"),
         (
@@ -301,6 +307,13 @@ def test_byte_order_mark_is_read(tmp_path):
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, added, message):
     assert error_of(tmp_path, DATA + added).startswith(message)
+
+
+def test_the_kinds_of_every_table_are_known_to_errors():
+    schema = RunFile.model_json_schema()
+    fields = [field for section in (schema, *schema["$defs"].values()) for field in section.get("properties", {}).items()]
+    of_kinds = {name for name, field in fields if any("discriminator" in each for each in (field, *field.get("anyOf", ())))}
+    assert {"model", "stem", "balance", "partner"} <= of_kinds <= set(_UNIONS)
 
 
 def test_members_differ_in_their_seed_alone(tmp_path):
