@@ -18,7 +18,7 @@ from selfattn_bio.config.attention import (
     T5Position,
     WindowPattern,
 )
-from selfattn_bio.config.section import Fraction, Listed, Positive, Section
+from selfattn_bio.config.section import Fraction, Listed, Positive, Section, left_out
 
 
 class Tokens(Section):
@@ -52,11 +52,8 @@ class ConvStem(Section):
     kernel: int = Field(9, ge=1, description="tokens; odd")
     pool: Positive = Field(8, description="tokens")
     second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
-    # Left out of what is written where it is batch, as `mixer` is where it is softmax.
-    norm: Literal["batch", "record"] = Field(
-        "batch",
-        exclude_if=lambda norm: norm == "batch",
-        description="by mean and deviation of the batch's detectors, or of each record alone",
+    norm: Literal["batch", "record"] = left_out(
+        "batch", description="by mean and deviation of the batch's detectors, or of each record alone"
     )
 
     @model_validator(mode="after")
@@ -188,11 +185,10 @@ class AttentionModel(Section):
     kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
         "auto", description="auto = as `selfattn-bio doctor` says"
     )
-    # Left out of what is written where it is softmax, as `seeds` of [training] is where it is 1.
-    mixer: Mixer = Field(SoftmaxMixer(), exclude_if=lambda mixer: mixer.kind == "softmax", description="how queries meet keys")
+    mixer: Mixer = left_out(SoftmaxMixer(), description="how queries meet keys")
     head: Head = PoolingHead()
-    gates: Gates = Field(NoGates(), exclude_if=lambda gates: gates.kind == "none", description="which heads and layers there are, learned")
-    exits: Exits = Field(NoExits(), exclude_if=lambda exits: exits.kind == "none", description="how many layers a record goes through")
+    gates: Gates = left_out(NoGates(), description="which heads and layers there are, learned")
+    exits: Exits = left_out(NoExits(), description="how many layers a record goes through")
 
     @property
     def token_dim(self) -> int:

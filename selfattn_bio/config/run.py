@@ -18,7 +18,7 @@ from selfattn_bio.config.interpret import OF_WEIGHTS, Interpret
 from selfattn_bio.config.model import PRIVATE_STEM, AttentionModel, CnnModel, DilatedModel, Model, NoStem, PairedModel, Tokens, TowerStem
 from selfattn_bio.config.objective import PER_PLACE, PER_TOKEN, BinaryObjective, BinsObjective, Objective, SeveralObjective
 from selfattn_bio.config.partner import Partner, SequencePartner
-from selfattn_bio.config.section import MAX_PROTEIN_K, Names, Section
+from selfattn_bio.config.section import MAX_PROTEIN_K, Names, Section, left_out
 from selfattn_bio.config.split import Audit, RandomSplit, Split
 from selfattn_bio.config.training import Evaluation, Privacy, Training, Transfer
 
@@ -141,15 +141,12 @@ class RunFile(Section):
     split: Split = RandomSplit()
     audit: Audit = Audit()
     tokens: Tokens = Tokens()
-    # Left out of what is written where there is none, as `seeds` of [training] is where it is 1.
-    partner: Partner | None = Field(
-        None, exclude_if=lambda partner: partner is None, description="the second of two inputs; model kind paired reads both"
-    )
+    partner: Partner | None = left_out(None, description="the second of two inputs; model kind paired reads both")
     objective: Objective = BinaryObjective()
     model: Model = AttentionModel()
     training: Training = Training()
     transfer: Transfer | None = None
-    privacy: Privacy | None = Field(None, exclude_if=lambda privacy: privacy is None)
+    privacy: Privacy | None = left_out(None)
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Annotated[Variant, AfterValidator(_is_a_run)]] = Field(
