@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FieldSerializationInfo, field_serializer, field_validator, model_validator
 
 from selfattn_bio.config.attention import (
+    ABSOLUTE,
+    BY_DISTANCE,
     FullPattern,
     Mixer,
     NoPosition,
@@ -191,6 +193,16 @@ class AttentionModel(Section):
     exits: Exits = left_out(NoExits(), description="how many layers a record goes through")
 
     @property
+    def head_dim(self) -> int:
+        """Dh, the numbers of a head's queries, keys and values each."""
+        return self.embed_dim // self.num_heads
+
+    @property
+    def num_groups(self) -> int:
+        """G, heads of keys and values."""
+        return self.num_kv_heads or self.num_heads
+
+    @property
     def token_dim(self) -> int:
         """Dimension of the token embeddings."""
         return self.embed_dim if isinstance(self.stem, NoStem) else self.stem.token_dim
@@ -199,17 +211,16 @@ class AttentionModel(Section):
     def _heads_divide_the_embedding(self) -> AttentionModel:
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim must be a multiple of num_heads ({self.num_heads}), got {self.embed_dim}")
-        if self.position.kind == "rotary" and (self.embed_dim // self.num_heads) % 2:
-            raise ValueError(f"embed_dim / num_heads must be even for rotary, got {self.embed_dim // self.num_heads}")
+        if self.position.kind == "rotary" and self.head_dim % 2:
+            raise ValueError(f"embed_dim / num_heads must be even for rotary, got {self.head_dim}")
         if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_kv_heads must divide num_heads ({self.num_heads}), got {self.num_kv_heads}")
         return self
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> AttentionModel:
-        kernel, position, pattern = self.kernel, self.position.kind, self.pattern
-        head_dim = self.embed_dim // self.num_heads
-        if kernel in ("sdpa", "band", "joint", "flex") and position in ("shaw", "transformer_xl"):
+        kernel, position, pattern, head_dim = self.kernel, self.position.kind, self.pattern, self.head_dim
+        if kernel in ("sdpa", "band", "joint", "flex") and position not in (*ABSOLUTE, *BY_DISTANCE):
             raise ValueError(f"kernel {kernel!r} must go with a position without keys of its own, got position {position!r}")
         if kernel == "band" and pattern.kind not in ("full", "window"):
             raise ValueError(f"kernel 'band' must go with pattern 'full' or 'window', got pattern {pattern.kind!r}")
@@ -236,7 +247,7 @@ class AttentionModel(Section):
         for layers in self.gates.members:
             if len(layers) != self.num_layers:
                 raise ValueError(f"layers of gates.members must be as many as num_layers ({self.num_layers}), got {len(layers)}")
-            most, number = max((head for layer in layers for head in layer.heads), default=-1), self.num_kv_heads or self.num_heads
+            most, number = max((head for layer in layers for head in layer.heads), default=-1), self.num_groups
             if most >= number:
                 raise ValueError(f"heads of gates.members must be below the layer's number of heads ({number}), got {most}")
         return self
@@ -252,7 +263,7 @@ class AttentionModel(Section):
                     for each in (default, got)
                 ]
                 raise ValueError(f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}")
-        if isinstance(self.mixer, ReformerMixer) and self.num_kv_heads not in (None, self.num_heads):
+        if isinstance(self.mixer, ReformerMixer) and self.num_groups != self.num_heads:
             raise ValueError(f"mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got {self.num_kv_heads}")
         if self.position.kind not in self.mixer.positions:
             known = ", ".join(map(repr, self.mixer.positions))
@@ -300,12 +311,7 @@ class DilatedModel(Section):
         return self
 
 
-CROSS_POSITIONS = (
-    "none",
-    "t5",
-    "alibi",
-    "rotary",
-)  # by distance alone; a distance is from a place of the first input to one of the partner
+CROSS_POSITIONS = ("none", *BY_DISTANCE)  # a distance is from a place of the first input to one of the partner
 
 
 class PairedModel(Section):
@@ -336,8 +342,8 @@ class PairedModel(Section):
         if self.cross_position.kind not in CROSS_POSITIONS:
             known = ", ".join(map(repr, CROSS_POSITIONS))
             raise ValueError(f"cross_position must be of kind {known}, got {self.cross_position.kind!r}")
-        if self.cross_position.kind == "rotary" and (self.encoder.embed_dim // self.encoder.num_heads) % 2:
-            raise ValueError("embed_dim / num_heads of encoder must be even for rotary")
+        if self.cross_position.kind == "rotary" and self.encoder.head_dim % 2:
+            raise ValueError(f"embed_dim / num_heads of encoder must be even for rotary, got {self.encoder.head_dim}")
         for name in ("gates", "exits"):
             if (kind := getattr(self.encoder, name).kind) != "none" or (kind := getattr(self.of_partner, name).kind) != "none":
                 raise ValueError(f"{name} must be 'none' in the encoders of model kind 'paired', got {kind!r}")

@@ -63,7 +63,7 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
     smaller = prune_network(run, network)
     gates = smaller.model.gates  # type: ignore[union-attr]
     assert isinstance(gates, PrunedGates)
-    whole = KeptLayer(heads=tuple(range(run.model.num_kv_heads or run.model.num_heads)), feedforward=True)  # type: ignore[union-attr]
+    whole = KeptLayer(heads=tuple(range(run.model.num_groups)), feedforward=True)  # type: ignore[union-attr]
     before = _size(PrunedGates(members=tuple((whole,) * len(layers) for layers in gates.members)), number, folder)
     of_weights = ("weights_sha256", "vocabulary_sha256")
     rest = {name: value for name, value in provenance.items() if name not in of_weights} | {"pruned_from": provenance["weights_sha256"]}

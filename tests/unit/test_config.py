@@ -153,6 +153,15 @@ def test_byte_order_mark_is_read(tmp_path):
             '[interpret.caller]\nkind = "modisco"\n[interpret]\nmaps = ["a", "b", "a"]',
             "task.toml:7: [interpret.maps] must name each record once, got ['a', 'b', 'a']",
         ),
+        (
+            '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = "paired"\ncross_position = { kind = "rotary" }\n'
+            "[model.encoder]\nembed_dim = 20",
+            "task.toml:7: [model] embed_dim / num_heads of encoder must be even for rotary, got 5",
+        ),
+        (
+            '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = "paired"\ncross_position = { kind = "shaw" }',
+            "task.toml:7: [model] cross_position must be of kind 'none', 't5', 'alibi', 'rotary', got 'shaw'",
+        ),
         ('[partner]\nkind = "tracks"', "task.toml:5: partner.kind must be one of 'sequence', 'track', got 'tracks'"),
         (
             '[partner]\nkind = "sequence"\nfiles = "s.fa"\nk = 9',
