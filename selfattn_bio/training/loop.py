@@ -46,7 +46,7 @@ from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import scorer_of
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
-from selfattn_bio.training.balance import Balance
+from selfattn_bio.training.balance import build_balance
 from selfattn_bio.training.board import Board
 from selfattn_bio.training.hardware import open_fabric, part_of, whole
 from selfattn_bio.training.memory import peak_mb
@@ -206,7 +206,7 @@ class Trainer:
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.scorer = scorer_of(self.run, self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
-        self.balance = Balance(run.training.balance, corpus, sides) if run.training.balance else None
+        self.balance = build_balance(run.training.balance, corpus, sides) if run.training.balance else None
         if self.balance:
             self.main = "worst_auroc"
         self.private = self._private() if run.privacy else None
