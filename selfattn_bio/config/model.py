@@ -37,9 +37,6 @@ class Tokens(Section):
         return self
 
 
-PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"
-
-
 class NoStem(Section):
     """Token embeddings go to the encoder as they are."""
 

@@ -15,12 +15,12 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, Validat
 
 from selfattn_bio.config.data import Data
 from selfattn_bio.config.interpret import OF_WEIGHTS, Interpret
-from selfattn_bio.config.model import PRIVATE_STEM, AttentionModel, CnnModel, DilatedModel, Model, NoStem, PairedModel, Tokens, TowerStem
+from selfattn_bio.config.model import AttentionModel, CnnModel, DilatedModel, Model, NoStem, PairedModel, Tokens, TowerStem
 from selfattn_bio.config.objective import PER_PLACE, PER_TOKEN, BinaryObjective, BinsObjective, Objective, SeveralObjective
 from selfattn_bio.config.partner import Partner, SequencePartner
 from selfattn_bio.config.section import MAX_PROTEIN_K, Names, Section, left_out
 from selfattn_bio.config.split import Audit, RandomSplit, Split
-from selfattn_bio.config.training import Evaluation, Privacy, Training, Transfer
+from selfattn_bio.config.training import PRIVATE_STEM, Evaluation, Privacy, Training, Transfer
 
 
 class Variant(Section):

@@ -95,6 +95,9 @@ class Transfer(Section):
         return Path(self.parent) if "/" in self.parent else Path("results") / self.parent / "model"
 
 
+PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"  # how no layer mixes the records of a batch
+
+
 class Privacy(Section):
     """[privacy]: weights that tell little of any one training record: (epsilon, delta) differential privacy, by clipping and noise."""
 

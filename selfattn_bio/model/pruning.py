@@ -35,7 +35,6 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
         layers = tuple(_kept(block) for block in body.encoder.blocks)
         body.encoder.keep(layers)
         members.append(layers)
-    network.gate_penalty = 0.0
     gates = config.PrunedGates(members=tuple(members))
     return run.model_copy(update={"model": run.model.model_copy(update={"gates": gates})})
 
