@@ -48,7 +48,7 @@ from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
 from selfattn_bio.training.board import Board
-from selfattn_bio.training.hardware import open_fabric, part_of, whole
+from selfattn_bio.training.hardware import open_fabric, part_of, seed_torch, whole
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer, set_rates
@@ -234,7 +234,7 @@ class Trainer:
     def take_step(self) -> None:
         """One step of the optimizer: seed, gradients, clipping, update, the mean of the weights."""
         progress, training = self.progress, self.run.training
-        _seed_step(training.seed, progress.step, self.fabric.global_rank)
+        seed_torch(training.seed, progress.step, self.fabric.global_rank)
         still(self.network, self.rate_of)
         loss = self.add_private_gradients(self.private) if self.private else self.add_gradients()
         set_rates(self.optimizer, learning_rate(progress.step, training), self.rate_of)
@@ -626,10 +626,6 @@ def _share(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], 
     if len(rows) < fabric.world_size:
         return rows, 1 / fabric.world_size
     return rows[fabric.global_rank :: fabric.world_size], 1.0
-
-
-def _seed_step(seed: int, step: int, process: int) -> None:
-    torch.manual_seed(int(np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _move_average(average: Network, network: Network, step: int, decay: float) -> None:

@@ -25,6 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from selfattn_bio.config import PRIVATE_STEM, Privacy, RunFile
 from selfattn_bio.data.poisson import NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
+from selfattn_bio.training.hardware import seed_torch
 
 ACCOUNTANT = "prv"  # numerical composition, Gopi et al. 2021: a bound from above, nearer than that of Renyi divergences
 TOLERANCE = 0.01  # share of epsilon that the noise may leave unspent
@@ -92,7 +93,7 @@ class Private:
     # ------------------------------------------------------------------------------------------------------------- a step
     def seed_record(self, step: int, row: int) -> None:
         """Let dropout and what an objective hides depend on the record and not on those beside it, whose gradients it else would move."""
-        torch.manual_seed(int(np.random.SeedSequence((self.seed, RECORDS, step, row)).generate_state(1, np.uint64)[0] >> 1))
+        seed_torch(self.seed, RECORDS, step, row)
 
     def add_record(self, network: nn.Module) -> None:
         """Take the gradients of one record out of the network, and add them to the sum, together no longer than `max_grad_norm`."""
