@@ -1,4 +1,7 @@
-"""[tokens] and [model]: stems, heads, gates, exits, and the models they belong to."""
+"""[tokens] and [model]: stems, heads, gates, exits, and the models they belong to.
+
+It is long because each key of a model has its range and its words here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The whole run: its sections beside each other, variants, sweeps; what may stand beside what is checked here."""
+"""The whole run: its sections beside each other, variants, sweeps; what may stand beside what is checked here.
+
+It is long because a variant and a job of a sweep are run files themselves, and each rule of what goes together is one of its validators.
+"""
 
 from __future__ import annotations
 
@@ -168,9 +171,10 @@ class RunFile(Section):
         """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives, not of private runs:
         a CNN cannot be private, and each variant is one more training on the records. Of pairs either input alone stands in the CNN's
         place."""
-        kind, model = (_kind_of(values.get(name)) if isinstance(values, dict) else "" for name in ("objective", "model"))
-        private = isinstance(values, dict) and values.get("privacy") is not None
-        if (kind or "binary") != "binary" or private:
+        if not isinstance(values, dict):
+            return values
+        kind, model = (_kind_of(values.get(name)) for name in ("objective", "model"))
+        if (kind or "binary") != "binary" or values.get("privacy") is not None:
             return {"variants": {}, **values}
         return {"variants": _variants_of_pairs(), **values} if model == "paired" else values
 
@@ -294,12 +298,18 @@ class RunFile(Section):
         return self
 
     @model_validator(mode="after")
-    def _method_can_read_the_mixer(self) -> RunFile:
-        kind, method = getattr(getattr(self.model, "mixer", None), "kind", "softmax"), self.interpret.method.kind
-        if kind != "softmax" and method in OF_WEIGHTS:
-            raise ValueError(f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {kind!r}")
-        if method == "deep_lift_shap" and (exits := getattr(getattr(self.model, "exits", None), "kind", "none")) != "none":
-            raise ValueError(f"[interpret] method 'deep_lift_shap' must go with exits 'none', got {exits!r}")
+    def _method_can_read_the_model(self) -> RunFile:
+        model, method = self.model, self.interpret.method.kind
+        if isinstance(model, PairedModel) and method in OF_WEIGHTS:
+            raise ValueError(f"[interpret] method must be one that can read two inputs, got {method!r}")
+        if not isinstance(model, AttentionModel):
+            return self
+        if model.mixer.kind != "softmax" and method in OF_WEIGHTS:
+            raise ValueError(
+                f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {model.mixer.kind!r}"
+            )
+        if model.exits.kind != "none" and method == "deep_lift_shap":
+            raise ValueError(f"[interpret] method 'deep_lift_shap' must go with exits 'none', got {model.exits.kind!r}")
         return self
 
     @model_validator(mode="after")
@@ -364,8 +374,6 @@ class RunFile(Section):
                 raise ValueError("training.reverse_complement must be false with model kind 'paired': the partner stays as it is, got true")
             if not paired and training.pairs != "given":
                 raise ValueError(f"training.pairs {training.pairs!r} must go with model kind 'paired', got {run.model.kind!r}")
-        if isinstance(self.model, PairedModel) and self.interpret.method.kind in OF_WEIGHTS:
-            raise ValueError(f"[interpret] method must be one that can read two inputs, got {self.interpret.method.kind!r}")
         return self
 
     @property

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
 from selfattn_bio.data.batches import Windows, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
@@ -124,8 +124,9 @@ def train(
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
     check_model_output(output)
-    if sharded and (kind := getattr(getattr(run.model, "gates", None), "kind", "none")) == "hard_concrete":
-        raise TrainingError(f"sharded training must go with gates 'none', got {kind!r}", place=str(output), cure="Train without --sharded")
+    if sharded and isinstance(run.model, AttentionModel) and isinstance(run.model.gates, HardConcreteGates):
+        message = f"sharded training must go with gates 'none', got {run.model.gates.kind!r}"
+        raise TrainingError(message, place=str(output), cure="Train without --sharded")
     fabric = open_fabric(run.training.precision, sharded=sharded)
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""  # Trainer says it if there is none
     trainer = Trainer(fabric, run, corpus, split_path, output, name)

@@ -45,9 +45,8 @@ class Reformer(FullMixer):
 
     def mix(self, asked: Asked) -> Tensor:
         """As `FullMixer.mix`."""
-        batch, heads, length, dim = asked.q.shape
-        mask = asked.setting.mask
-        real = torch.ones(batch, length, dtype=torch.bool, device=asked.q.device) if mask is None else mask
+        _, heads, length, dim = asked.q.shape
+        real = asked.setting.tokens()
         k = self.unit(asked.k)
         with torch.no_grad():
             buckets = self.buckets(asked.q, real)  # (B, H, R, L)
