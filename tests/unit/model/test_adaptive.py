@@ -21,7 +21,7 @@ from selfattn_bio.model.exits import THRESHOLDS, choose_exits, settled, through_
 from selfattn_bio.model.gates import HardConcrete, expected_open
 from selfattn_bio.model.pruning import prune_network
 from selfattn_bio.scoring.pruning import prune
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Scorer, scorer_of
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.scoring.windows import Windows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
@@ -225,6 +225,16 @@ def test_other_models_have_no_gates():
 
 
 # ---------------------------------------------------------------------------------------------------------------------- exits
+def test_what_has_no_exits_or_blocks_is_not_asked_for_them():
+    letters = np.frombuffer(b"ACGTACGTACGTACGT", dtype=np.uint8)
+    for section in (section_of(gates=config.NoGates()), config.CnnModel()):
+        scorer = scorer_of(run := run_of(section), build_network(run).eval())
+        with pytest.raises(ValueError, match=r"model must have exits \(model.exits\) to be read after each block, got none"):
+            scorer.readings([letters])
+    with pytest.raises(ValueError, match="model must be of kind 'attention' to have blocks, got 'cnn'"):
+        scorer.depths([letters])
+
+
 def test_in_training_every_exit_is_read():
     network = Network(section_of(exits=EXITS, gates=config.NoGates()), V)
     assert network.train()(tokens()).shape == (5, 6, 1)  # of two members of three layers
