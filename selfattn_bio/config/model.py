@@ -235,7 +235,7 @@ class AttentionModel(Section):
         if kernel == "flex" and self.dropout:
             raise ValueError(f"kernel 'flex' must go with dropout 0, got dropout {self.dropout}")
         if pattern.causal and self.head.kind == "cls":
-            raise ValueError("head 'cls' must go with a pattern that is not causal: its vector comes first and would see itself alone")
+            raise ValueError("head 'cls' must go with a pattern that sees both sides, got a causal one: its vector comes first")
         return self
 
     @model_validator(mode="after")

@@ -219,7 +219,8 @@ class RunFile(Section):
     @model_validator(mode="after")
     def _members_have_a_score(self) -> RunFile:
         if self.objective.kind in ("masked", "causal") and self.training.seeds > 1:
-            raise ValueError(f"training.seeds must be 1 with objective {self.objective.kind!r}, which gives no scores to average")
+            got = f"{self.training.seeds}: it gives no scores to average"
+            raise ValueError(f"training.seeds must be 1 with objective {self.objective.kind!r}, got {got}")
         return self
 
     @model_validator(mode="after")
@@ -254,8 +255,9 @@ class RunFile(Section):
                 raise ValueError(f"objective {kind!r} must go with model kind 'attention', got {got}")
             if kind == "causal" and run.model.stem.kind != "none":
                 raise ValueError(f"objective 'causal' must go with stem kind 'none', got {run.model.stem.kind!r}, which sees what comes")
-            if kind == "labels" and (run.tokens.k, run.training.shift, run.training.reverse_complement) != (1, 0, False):
-                raise ValueError("objective 'labels' must go with tokens.k 1, training.shift 0 and no reverse_complement: a label a letter")
+            if kind == "labels" and (of := (run.tokens.k, run.training.shift, run.training.reverse_complement)) != (1, 0, False):
+                rule = "tokens.k 1, training.shift 0 and training.reverse_complement false"
+                raise ValueError(f"objective 'labels' must go with {rule}, got {of[0]}, {of[1]} and {str(of[2]).lower()}: a label a letter")
             if kind == "causal" and not run.model.pattern.causal:
                 raise ValueError("objective 'causal' must go with a pattern with causal = true, got one that sees what comes")
             if (kind == "causal") and run.tokens.stride != run.tokens.k:

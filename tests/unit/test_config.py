@@ -246,7 +246,7 @@ def test_byte_order_mark_is_read(tmp_path):
         ),
         (
             '[model]\nkind = "attention"\npattern = { kind = "window", causal = true }\nhead = { kind = "cls" }',
-            "task.toml:4: [model] head 'cls' must go with a pattern that is not causal: its vector comes first",
+            "task.toml:4: [model] head 'cls' must go with a pattern that sees both sides, got a causal one: its vector comes first",
         ),
         (
             '[model]\nkind = "attention"\nnum_kv_heads = 3',
@@ -348,7 +348,7 @@ def test_a_single_run_is_written_as_before_members_were_known(tmp_path):
 
 def test_language_models_have_no_members(tmp_path):
     text = '[data]\nsequences = "s.fa"\n[objective]\nkind = "masked"\n[training]\nseeds = 2\n'
-    assert error_of(tmp_path, text).endswith("training.seeds must be 1 with objective 'masked', which gives no scores to average")
+    assert error_of(tmp_path, text).endswith("training.seeds must be 1 with objective 'masked', got 2: it gives no scores to average")
 
 
 SWEEP = '[sweep]\nof = ["model", "cnn"]\n"training.learning_rate" = [1e-3, 4e-3]\n"model.dropout" = [0.1, 0.2, 0.5]\n'
@@ -517,7 +517,7 @@ DILATED = "[model]\nkind = 'dilated'\n"
         (SEQUENCES + "[objective]\nkind = 'masked'\n" + CAUSAL, "objective 'masked' must go with a pattern that sees both sides"),
         (
             TABLE + "[objective]\nkind = 'labels'\ncolumn = 's'\nclasses = 'HE'\n[tokens]\nk = 1\n",
-            "objective 'labels' must go with tokens.k 1, training.shift 0 and no reverse_complement",
+            "objective 'labels' must go with tokens.k 1, training.shift 0 and training.reverse_complement false, got 1, 4 and false",
         ),
         (
             TABLE + "[objective]\nkind = 'labels'\ncolumn = 's'\nclasses = 'HE-'\n",
