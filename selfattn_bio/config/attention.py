@@ -137,10 +137,12 @@ BY_DISTANCE = ("t5", "alibi", "rotary")
 
 
 class MixerSection(Section):
-    """What kinds of attention share: the positions that they can take, and whether their work grows with the square of the length."""
+    """What kinds of attention share: the positions that they can take, whether their work grows with the square of the length, and whether
+    queries are their keys. Softmax has only the last: the other two hang on its pattern and kernel."""
 
     positions: ClassVar[tuple[str, ...]]
     grows_squared: ClassVar[bool]
+    keys_are_queries: ClassVar[bool] = False
 
 
 class SoftmaxMixer(MixerSection):
@@ -206,6 +208,7 @@ class ReformerMixer(MixerSection):
 
     positions = (*ABSOLUTE, *BY_DISTANCE)
     grows_squared = False
+    keys_are_queries = True
 
     kind: Literal["reformer"] = "reformer"
     num_buckets: Positive = Field(32, description="of a round; even, or 1: then a query attends by place alone")

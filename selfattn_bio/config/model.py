@@ -18,7 +18,6 @@ from selfattn_bio.config.attention import (
     NoPosition,
     Pattern,
     Position,
-    ReformerMixer,
     SoftmaxMixer,
     T5Position,
     WindowPattern,
@@ -263,8 +262,9 @@ class AttentionModel(Section):
                     for each in (default, got)
                 ]
                 raise ValueError(f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}")
-        if isinstance(self.mixer, ReformerMixer) and self.num_groups != self.num_heads:
-            raise ValueError(f"mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got {self.num_kv_heads}")
+        if self.mixer.keys_are_queries and self.num_groups != self.num_heads:
+            rule = "num_kv_heads not given, as its queries are keys"
+            raise ValueError(f"mixer {self.mixer.kind!r} must go with {rule}, got {self.num_kv_heads}")
         if self.position.kind not in self.mixer.positions:
             known = ", ".join(map(repr, self.mixer.positions))
             raise ValueError(f"mixer {self.mixer.kind!r} must go with a position of kind {known}, got {self.position.kind!r}")

@@ -50,7 +50,7 @@ class SelfAttention(nn.Module):
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
         self.mixer = build_mixer(section)
-        of_keys = () if self.mixer.keys_are_queries else (section.num_groups,)
+        of_keys = () if section.mixer.keys_are_queries else (section.num_groups,)
         self.qkv = QKVProjection(section.embed_dim, section.head_dim, (section.num_heads, *of_keys, section.num_groups))
         # Of heads that are gated or pruned without a bias: a layer whose heads are all closed is to add nothing.
         self.out = nn.Linear(section.embed_dim, section.embed_dim, bias=isinstance(section.gates, config.NoGates))

@@ -35,7 +35,6 @@ class UnitLength(nn.Module):
 class Reformer(FullMixer):
     """Softmax over the tokens of a query's bucket nearby in the order of buckets, over `hashes` rounds."""
 
-    keys_are_queries = True
     rotations: Tensor
 
     def __init__(self, head_dim: int, num_buckets: int, chunk: int, hashes: int) -> None:
