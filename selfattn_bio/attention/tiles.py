@@ -32,6 +32,11 @@ class Setting:
     mask: Tensor | None = None
     segments: Tensor | None = None
 
+    def tokens(self) -> Tensor:
+        """(B, L) bool: where there is a token; `mask`, also where that is None."""
+        batch, _, length = self.shape
+        return torch.ones(batch, length, dtype=torch.bool, device=self.device) if self.mask is None else self.mask
+
     def lengths(self) -> Tensor:
         """(B,) int64: up to the last token of each sequence; (1,) where all are whole."""
         length = self.shape[2]

@@ -68,8 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evaluation.summary import SIDES
-    from selfattn_bio.files import sha256_of, whole_file
-    from selfattn_bio.model.card import model_card
+    from selfattn_bio.files import sha256_of
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.model.lineage import check_unseen
     from selfattn_bio.sequence.splits import read_split
@@ -107,22 +106,30 @@ def run(arguments: argparse.Namespace) -> None:
         summary["privacy"] = privacy
     if laid:
         summary["window"] = run_file.training.window
-    for side, table in tables.items():
-        if laid:
+        for side, table in tables.items():
             table.insert(1, "start", laid[side].starts)
             table.insert(2, "end", laid[side].ends)
-        with whole_file(arguments.output / "predictions" / f"{side}.tsv") as path:
-            table.to_csv(path, sep="\t", index=False, float_format="%.6g")
-    with whole_file(arguments.output / "metrics.json") as path:
-        path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    valid = {name: of["value"] for name, of in summary["valid"]["model"].items() if isinstance(of, dict) and "low" in of}
-    with whole_file(arguments.output / "model_card.md") as path:
-        path.write_text(model_card(arguments.model[0], valid, summary["test"]["model"], arguments.model[1:]), encoding="utf-8")
+    _write(arguments.output, summary, tables, arguments.model)
     {"binary": _say, "bins": _say_bins}.get(kind, _say_metrics)(summary)
     _say_members(summary["test"])
     if privacy:
         print(f"evaluate: private: epsilon {privacy['epsilon']:.2f} was spent at delta {privacy['delta']:g} (docs/privacy.md)", flush=True)
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
+
+
+def _write(output: Path, summary: dict[str, Any], tables: dict[str, pd.DataFrame], folders: list[Path]) -> None:
+    """predictions/, metrics.json and the card of the model, whose members these folders hold."""
+    from selfattn_bio.files import whole_file
+    from selfattn_bio.model.card import model_card
+
+    for side, table in tables.items():
+        with whole_file(output / "predictions" / f"{side}.tsv") as path:
+            table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+    with whole_file(output / "metrics.json") as path:
+        path.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    valid = {name: of["value"] for name, of in summary["valid"]["model"].items() if isinstance(of, dict) and "low" in of}
+    with whole_file(output / "model_card.md") as path:
+        path.write_text(model_card(folders[0], valid, summary["test"]["model"], folders[1:]), encoding="utf-8")
 
 
 def _laid(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
@@ -401,7 +408,9 @@ def _groups(folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation) -> d
 
 def _cost(folders: list[Path]) -> dict[str, Any]:
     """What training took; of several members seconds are the sum, memory the most, speed the mean."""
-    each = [_read_json(folder / "train.json") for folder in folders]
+    from selfattn_bio.model.checkpoint import COST
+
+    each = [_read_json(folder / COST) for folder in folders]
     if len(each) == 1:
         return each[0]
     seconds, memory, speed = ([of[key] for of in each] for key in ("seconds", "peak_memory_mb", "letters_per_second"))

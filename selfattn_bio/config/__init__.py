@@ -51,7 +51,6 @@ from selfattn_bio.config.interpret import MOTIF_DATABASES, OF_WEIGHTS, BlocksMet
 from selfattn_bio.config.model import (
     BAND_HEAD_DIMS,
     FLEX_HEAD_DIM,
-    PRIVATE_STEM,
     AttentionModel,
     ClsHead,
     CnnModel,
@@ -105,7 +104,7 @@ from selfattn_bio.config.split import (
     Split,
     regions,
 )
-from selfattn_bio.config.training import Balance, Evaluation, Privacy, ReweightBalance, SampleBalance, Training, Transfer
+from selfattn_bio.config.training import PRIVATE_STEM, Balance, Evaluation, Privacy, ReweightBalance, SampleBalance, Training, Transfer
 
 __all__ = [
     "BAND_HEAD_DIMS",

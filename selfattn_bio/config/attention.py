@@ -131,14 +131,18 @@ class BigBirdPattern(SparsePattern):
 Pattern = Annotated[FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern, Field(discriminator="kind")]
 
 
-ABSOLUTE = ("none", "sinusoidal", "learned")  # positions that are no matter of the scores
+# Kinds of positions by what they do to the scores; the others, shaw and transformer_xl, have keys of their own.
+ABSOLUTE = ("none", "sinusoidal", "learned")  # nothing
+BY_DISTANCE = ("t5", "alibi", "rotary")
 
 
 class MixerSection(Section):
-    """What kinds of attention share: the positions that they can take, and whether their work grows with the square of the length."""
+    """What kinds of attention share: the positions that they can take, whether their work grows with the square of the length, and whether
+    queries are their keys. Softmax has only the last: the other two hang on its pattern and kernel."""
 
     positions: ClassVar[tuple[str, ...]]
     grows_squared: ClassVar[bool]
+    keys_are_queries: ClassVar[bool] = False
 
 
 class SoftmaxMixer(MixerSection):
@@ -150,7 +154,7 @@ class SoftmaxMixer(MixerSection):
 class DynamicMixer(MixerSection):
     """Each query attends to its own block of tokens, to those beside it and to some that it chooses by a summary of each block."""
 
-    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    positions = (*ABSOLUTE, *BY_DISTANCE)
     grows_squared = True  # each query asks the summary of each block
 
     kind: Literal["dynamic"] = "dynamic"
@@ -191,7 +195,7 @@ class LinformerMixer(MixerSection):
 class HierarchicalMixer(MixerSection):
     """A window over the tokens, and all pairs over means of `pool` of them (as Zhu and Soricut 2021, H-Transformer-1D, with two levels)."""
 
-    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    positions = (*ABSOLUTE, *BY_DISTANCE)
     grows_squared = True  # the coarse tokens
 
     kind: Literal["hierarchical"] = "hierarchical"
@@ -202,8 +206,9 @@ class HierarchicalMixer(MixerSection):
 class ReformerMixer(MixerSection):
     """Softmax over tokens that hash alike; keys are the queries at length 1 (Kitaev et al. 2020)."""
 
-    positions = (*ABSOLUTE, "t5", "alibi", "rotary")
+    positions = (*ABSOLUTE, *BY_DISTANCE)
     grows_squared = False
+    keys_are_queries = True
 
     kind: Literal["reformer"] = "reformer"
     num_buckets: Positive = Field(32, description="of a round; even, or 1: then a query attends by place alone")

@@ -1,4 +1,7 @@
-"""[tokens] and [model]: stems, heads, gates, exits, and the models they belong to."""
+"""[tokens] and [model]: stems, heads, gates, exits, and the models they belong to.
+
+It is long because each key of a model has its range and its words here.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FieldSerializationInfo, field_serializer, field_validator, model_validator
 
 from selfattn_bio.config.attention import (
+    ABSOLUTE,
+    BY_DISTANCE,
     FullPattern,
     Mixer,
     NoPosition,
     Pattern,
     Position,
-    ReformerMixer,
     SoftmaxMixer,
     T5Position,
     WindowPattern,
 )
-from selfattn_bio.config.section import Fraction, Listed, Positive, Section
+from selfattn_bio.config.section import Fraction, Listed, Positive, Section, left_out
 
 
 class Tokens(Section):
@@ -35,9 +39,6 @@ class Tokens(Section):
         return self
 
 
-PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"
-
-
 class NoStem(Section):
     """Token embeddings go to the encoder as they are."""
 
@@ -52,11 +53,8 @@ class ConvStem(Section):
     kernel: int = Field(9, ge=1, description="tokens; odd")
     pool: Positive = Field(8, description="tokens")
     second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
-    # Left out of what is written where it is batch, as `mixer` is where it is softmax.
-    norm: Literal["batch", "record"] = Field(
-        "batch",
-        exclude_if=lambda norm: norm == "batch",
-        description="by mean and deviation of the batch's detectors, or of each record alone",
+    norm: Literal["batch", "record"] = left_out(
+        "batch", description="by mean and deviation of the batch's detectors, or of each record alone"
     )
 
     @model_validator(mode="after")
@@ -188,11 +186,20 @@ class AttentionModel(Section):
     kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
         "auto", description="auto = as `selfattn-bio doctor` says"
     )
-    # Left out of what is written where it is softmax, as `seeds` of [training] is where it is 1.
-    mixer: Mixer = Field(SoftmaxMixer(), exclude_if=lambda mixer: mixer.kind == "softmax", description="how queries meet keys")
+    mixer: Mixer = left_out(SoftmaxMixer(), description="how queries meet keys")
     head: Head = PoolingHead()
-    gates: Gates = Field(NoGates(), exclude_if=lambda gates: gates.kind == "none", description="which heads and layers there are, learned")
-    exits: Exits = Field(NoExits(), exclude_if=lambda exits: exits.kind == "none", description="how many layers a record goes through")
+    gates: Gates = left_out(NoGates(), description="which heads and layers there are, learned")
+    exits: Exits = left_out(NoExits(), description="how many layers a record goes through")
+
+    @property
+    def head_dim(self) -> int:
+        """Dh, the numbers of a head's queries, keys and values each."""
+        return self.embed_dim // self.num_heads
+
+    @property
+    def num_groups(self) -> int:
+        """G, heads of keys and values."""
+        return self.num_kv_heads or self.num_heads
 
     @property
     def token_dim(self) -> int:
@@ -203,17 +210,16 @@ class AttentionModel(Section):
     def _heads_divide_the_embedding(self) -> AttentionModel:
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim must be a multiple of num_heads ({self.num_heads}), got {self.embed_dim}")
-        if self.position.kind == "rotary" and (self.embed_dim // self.num_heads) % 2:
-            raise ValueError(f"embed_dim / num_heads must be even for rotary, got {self.embed_dim // self.num_heads}")
+        if self.position.kind == "rotary" and self.head_dim % 2:
+            raise ValueError(f"embed_dim / num_heads must be even for rotary, got {self.head_dim}")
         if self.num_kv_heads is not None and self.num_heads % self.num_kv_heads:
             raise ValueError(f"num_kv_heads must divide num_heads ({self.num_heads}), got {self.num_kv_heads}")
         return self
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> AttentionModel:
-        kernel, position, pattern = self.kernel, self.position.kind, self.pattern
-        head_dim = self.embed_dim // self.num_heads
-        if kernel in ("sdpa", "band", "joint", "flex") and position in ("shaw", "transformer_xl"):
+        kernel, position, pattern, head_dim = self.kernel, self.position.kind, self.pattern, self.head_dim
+        if kernel in ("sdpa", "band", "joint", "flex") and position not in (*ABSOLUTE, *BY_DISTANCE):
             raise ValueError(f"kernel {kernel!r} must go with a position without keys of its own, got position {position!r}")
         if kernel == "band" and pattern.kind not in ("full", "window"):
             raise ValueError(f"kernel 'band' must go with pattern 'full' or 'window', got pattern {pattern.kind!r}")
@@ -228,7 +234,7 @@ class AttentionModel(Section):
         if kernel == "flex" and self.dropout:
             raise ValueError(f"kernel 'flex' must go with dropout 0, got dropout {self.dropout}")
         if pattern.causal and self.head.kind == "cls":
-            raise ValueError("head 'cls' must go with a pattern that is not causal: its vector comes first and would see itself alone")
+            raise ValueError("head 'cls' must go with a pattern that sees both sides, got a causal one: its vector comes first")
         return self
 
     @model_validator(mode="after")
@@ -240,7 +246,7 @@ class AttentionModel(Section):
         for layers in self.gates.members:
             if len(layers) != self.num_layers:
                 raise ValueError(f"layers of gates.members must be as many as num_layers ({self.num_layers}), got {len(layers)}")
-            most, number = max((head for layer in layers for head in layer.heads), default=-1), self.num_kv_heads or self.num_heads
+            most, number = max((head for layer in layers for head in layer.heads), default=-1), self.num_groups
             if most >= number:
                 raise ValueError(f"heads of gates.members must be below the layer's number of heads ({number}), got {most}")
         return self
@@ -256,8 +262,9 @@ class AttentionModel(Section):
                     for each in (default, got)
                 ]
                 raise ValueError(f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}")
-        if isinstance(self.mixer, ReformerMixer) and self.num_kv_heads not in (None, self.num_heads):
-            raise ValueError(f"mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got {self.num_kv_heads}")
+        if self.mixer.keys_are_queries and self.num_groups != self.num_heads:
+            rule = "num_kv_heads not given, as its queries are keys"
+            raise ValueError(f"mixer {self.mixer.kind!r} must go with {rule}, got {self.num_kv_heads}")
         if self.position.kind not in self.mixer.positions:
             known = ", ".join(map(repr, self.mixer.positions))
             raise ValueError(f"mixer {self.mixer.kind!r} must go with a position of kind {known}, got {self.position.kind!r}")
@@ -304,12 +311,7 @@ class DilatedModel(Section):
         return self
 
 
-CROSS_POSITIONS = (
-    "none",
-    "t5",
-    "alibi",
-    "rotary",
-)  # by distance alone; a distance is from a place of the first input to one of the partner
+CROSS_POSITIONS = ("none", *BY_DISTANCE)  # a distance is from a place of the first input to one of the partner
 
 
 class PairedModel(Section):
@@ -340,8 +342,8 @@ class PairedModel(Section):
         if self.cross_position.kind not in CROSS_POSITIONS:
             known = ", ".join(map(repr, CROSS_POSITIONS))
             raise ValueError(f"cross_position must be of kind {known}, got {self.cross_position.kind!r}")
-        if self.cross_position.kind == "rotary" and (self.encoder.embed_dim // self.encoder.num_heads) % 2:
-            raise ValueError("embed_dim / num_heads of encoder must be even for rotary")
+        if self.cross_position.kind == "rotary" and self.encoder.head_dim % 2:
+            raise ValueError(f"embed_dim / num_heads of encoder must be even for rotary, got {self.encoder.head_dim}")
         for name in ("gates", "exits"):
             if (kind := getattr(self.encoder, name).kind) != "none" or (kind := getattr(self.of_partner, name).kind) != "none":
                 raise ValueError(f"{name} must be 'none' in the encoders of model kind 'paired', got {kind!r}")

@@ -17,6 +17,7 @@ from selfattn_bio.config.data import Label, Negatives, TrackTarget, Windows
 from selfattn_bio.config.interpret import Caller, Method
 from selfattn_bio.config.model import Exits, Gates, Head, Model, Stem
 from selfattn_bio.config.objective import Objective, Part
+from selfattn_bio.config.partner import Partner
 from selfattn_bio.config.run import RunFile
 from selfattn_bio.config.section import SectionT
 from selfattn_bio.config.split import Split
@@ -109,7 +110,7 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
 
 _UNIONS: dict[str, Any] = {
     **{"windows": Windows, "negatives": Negatives, "label": Label},
-    **{"split": Split, "objective": Objective, "model": Model, "cross_position": Position},
+    **{"partner": Partner, "split": Split, "objective": Objective, "model": Model, "cross_position": Position},
     **{"stem": Stem, "position": Position, "pattern": Pattern, "mixer": Mixer, "head": Head, "gates": Gates, "exits": Exits},
     **{"method": Method, "caller": Caller, "balance": Balance},
 }

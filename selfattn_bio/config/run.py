@@ -1,4 +1,7 @@
-"""The whole run: its sections beside each other, variants, sweeps; what may stand beside what is checked here."""
+"""The whole run: its sections beside each other, variants, sweeps; what may stand beside what is checked here.
+
+It is long because a variant and a job of a sweep are run files themselves, and each rule of what goes together is one of its validators.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, Validat
 
 from selfattn_bio.config.data import Data
 from selfattn_bio.config.interpret import OF_WEIGHTS, Interpret
-from selfattn_bio.config.model import PRIVATE_STEM, AttentionModel, CnnModel, DilatedModel, Model, NoStem, PairedModel, Tokens, TowerStem
+from selfattn_bio.config.model import AttentionModel, CnnModel, DilatedModel, Model, NoStem, PairedModel, Tokens, TowerStem
 from selfattn_bio.config.objective import PER_PLACE, PER_TOKEN, BinaryObjective, BinsObjective, Objective, SeveralObjective
 from selfattn_bio.config.partner import Partner, SequencePartner
-from selfattn_bio.config.section import MAX_PROTEIN_K, Names, Section
+from selfattn_bio.config.section import MAX_PROTEIN_K, Names, Section, left_out
 from selfattn_bio.config.split import Audit, RandomSplit, Split
-from selfattn_bio.config.training import Evaluation, Privacy, Training, Transfer
+from selfattn_bio.config.training import PRIVATE_STEM, Evaluation, Privacy, Training, Transfer
 
 
 class Variant(Section):
@@ -141,15 +144,12 @@ class RunFile(Section):
     split: Split = RandomSplit()
     audit: Audit = Audit()
     tokens: Tokens = Tokens()
-    # Left out of what is written where there is none, as `seeds` of [training] is where it is 1.
-    partner: Partner | None = Field(
-        None, exclude_if=lambda partner: partner is None, description="the second of two inputs; model kind paired reads both"
-    )
+    partner: Partner | None = left_out(None, description="the second of two inputs; model kind paired reads both")
     objective: Objective = BinaryObjective()
     model: Model = AttentionModel()
     training: Training = Training()
     transfer: Transfer | None = None
-    privacy: Privacy | None = Field(None, exclude_if=lambda privacy: privacy is None)
+    privacy: Privacy | None = left_out(None)
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Annotated[Variant, AfterValidator(_is_a_run)]] = Field(
@@ -171,9 +171,10 @@ class RunFile(Section):
         """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives, not of private runs:
         a CNN cannot be private, and each variant is one more training on the records. Of pairs either input alone stands in the CNN's
         place."""
-        kind, model = (_kind_of(values.get(name)) if isinstance(values, dict) else "" for name in ("objective", "model"))
-        private = isinstance(values, dict) and values.get("privacy") is not None
-        if (kind or "binary") != "binary" or private:
+        if not isinstance(values, dict):
+            return values
+        kind, model = (_kind_of(values.get(name)) for name in ("objective", "model"))
+        if (kind or "binary") != "binary" or values.get("privacy") is not None:
             return {"variants": {}, **values}
         return {"variants": _variants_of_pairs(), **values} if model == "paired" else values
 
@@ -218,7 +219,8 @@ class RunFile(Section):
     @model_validator(mode="after")
     def _members_have_a_score(self) -> RunFile:
         if self.objective.kind in ("masked", "causal") and self.training.seeds > 1:
-            raise ValueError(f"training.seeds must be 1 with objective {self.objective.kind!r}, which gives no scores to average")
+            got = f"{self.training.seeds}: it gives no scores to average"
+            raise ValueError(f"training.seeds must be 1 with objective {self.objective.kind!r}, got {got}")
         return self
 
     @model_validator(mode="after")
@@ -253,8 +255,9 @@ class RunFile(Section):
                 raise ValueError(f"objective {kind!r} must go with model kind 'attention', got {got}")
             if kind == "causal" and run.model.stem.kind != "none":
                 raise ValueError(f"objective 'causal' must go with stem kind 'none', got {run.model.stem.kind!r}, which sees what comes")
-            if kind == "labels" and (run.tokens.k, run.training.shift, run.training.reverse_complement) != (1, 0, False):
-                raise ValueError("objective 'labels' must go with tokens.k 1, training.shift 0 and no reverse_complement: a label a letter")
+            if kind == "labels" and (of := (run.tokens.k, run.training.shift, run.training.reverse_complement)) != (1, 0, False):
+                rule = "tokens.k 1, training.shift 0 and training.reverse_complement false"
+                raise ValueError(f"objective 'labels' must go with {rule}, got {of[0]}, {of[1]} and {str(of[2]).lower()}: a label a letter")
             if kind == "causal" and not run.model.pattern.causal:
                 raise ValueError("objective 'causal' must go with a pattern with causal = true, got one that sees what comes")
             if (kind == "causal") and run.tokens.stride != run.tokens.k:
@@ -297,12 +300,18 @@ class RunFile(Section):
         return self
 
     @model_validator(mode="after")
-    def _method_can_read_the_mixer(self) -> RunFile:
-        kind, method = getattr(getattr(self.model, "mixer", None), "kind", "softmax"), self.interpret.method.kind
-        if kind != "softmax" and method in OF_WEIGHTS:
-            raise ValueError(f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {kind!r}")
-        if method == "deep_lift_shap" and (exits := getattr(getattr(self.model, "exits", None), "kind", "none")) != "none":
-            raise ValueError(f"[interpret] method 'deep_lift_shap' must go with exits 'none', got {exits!r}")
+    def _method_can_read_the_model(self) -> RunFile:
+        model, method = self.model, self.interpret.method.kind
+        if isinstance(model, PairedModel) and method in OF_WEIGHTS:
+            raise ValueError(f"[interpret] method must be one that can read two inputs, got {method!r}")
+        if not isinstance(model, AttentionModel):
+            return self
+        if model.mixer.kind != "softmax" and method in OF_WEIGHTS:
+            raise ValueError(
+                f"[interpret] method {method!r} must go with mixer 'softmax', whose weights it reads, got {model.mixer.kind!r}"
+            )
+        if model.exits.kind != "none" and method == "deep_lift_shap":
+            raise ValueError(f"[interpret] method 'deep_lift_shap' must go with exits 'none', got {model.exits.kind!r}")
         return self
 
     @model_validator(mode="after")
@@ -367,8 +376,6 @@ class RunFile(Section):
                 raise ValueError("training.reverse_complement must be false with model kind 'paired': the partner stays as it is, got true")
             if not paired and training.pairs != "given":
                 raise ValueError(f"training.pairs {training.pairs!r} must go with model kind 'paired', got {run.model.kind!r}")
-        if isinstance(self.model, PairedModel) and self.interpret.method.kind in OF_WEIGHTS:
-            raise ValueError(f"[interpret] method must be one that can read two inputs, got {self.interpret.method.kind!r}")
         return self
 
     @property

@@ -24,6 +24,12 @@ Column = Annotated[str, Field(min_length=1)]
 Paths = Names
 
 
+def left_out(default: Any, **field: Any) -> Any:
+    """A field that is left out of what is written where it has its default: folders and checkpoints of runs that do not name it are then
+    those of before the key was known."""
+    return Field(default, exclude_if=lambda value: value == default, **field)
+
+
 class Section(BaseModel):
     """A table of the run file: frozen, no value read as another type than it has (but 1 as 1.0), finite numbers, and an unknown key is an
     error that names the nearest known one."""

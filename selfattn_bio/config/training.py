@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from selfattn_bio.config.section import Column, Fraction, Listed, Positive, Section, Seed
+from selfattn_bio.config.section import Column, Fraction, Listed, Positive, Section, Seed, left_out
 
 
 class BalanceSection(Section):
@@ -36,16 +36,13 @@ class Training(Section):
     """[training]: one run of the loop. Steps are optimizer steps."""
 
     labels: Literal["given", "shuffled"] = Field("given", description="shuffled = the control")
-    # Left out of what is written where it is given, as `seeds` is where it is 1.
-    pairs: Literal["given", "first_alone", "partner_alone"] = Field(
+    pairs: Literal["given", "first_alone", "partner_alone"] = left_out(
         "given",
-        exclude_if=lambda pairs: pairs == "given",
         description="of model kind paired: first_alone = each record with the partner of another, partner_alone = each partner with the "
         "letters of another: what one input tells without the other",
     )
     seed: Seed = 0
-    # Left out of what is written where it is 1: folders and checkpoints of a single run are then those of before the key was known.
-    seeds: int = Field(1, ge=1, exclude_if=lambda seeds: seeds == 1, description="members, trained with seed, seed + 1 ... and averaged")
+    seeds: Positive = left_out(1, description="members, trained with seed, seed + 1 ... and averaged")
     max_steps: Positive = 1500
     batch_size: Positive = 64
     accumulate: Positive = Field(1, description="batches to an optimizer step")
@@ -57,20 +54,15 @@ class Training(Section):
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: Fraction = Field(0.998, description="what is scored is the running mean of the weights; 0 = the weights themselves")
     label_smoothing: Fraction = 0.05
-    # Left out of what is written where it is not given, as `seeds` is.
-    window: Positive | None = Field(
+    window: Positive | None = left_out(
         None,
-        exclude_if=lambda window: window is None,
         description="letters; of a longer record random windows are drawn, ceil(length / window) an epoch (objectives masked and causal)",
     )
     shift: int = Field(4, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
     reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
     substitution: Fraction = Field(0.0, description="share of the letters that are drawn anew, each epoch")
     class_weights: Literal["none", "balanced"] = "none"
-    # Left out of what is written where it is not given, as `seeds` is.
-    balance: Balance | None = Field(
-        None, exclude_if=lambda balance: balance is None, description="groups of records that count alike, however many each has"
-    )
+    balance: Balance | None = left_out(None, description="groups of records that count alike, however many each has")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="16-mixed = float16; slow on most CPUs")
     matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
     evaluate_every: Positive = Field(250, description="steps")
@@ -103,6 +95,9 @@ class Transfer(Section):
         return Path(self.parent) if "/" in self.parent else Path("results") / self.parent / "model"
 
 
+PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"  # how no layer mixes the records of a batch
+
+
 class Privacy(Section):
     """[privacy]: weights that tell little of any one training record: (epsilon, delta) differential privacy, by clipping and noise."""
 
@@ -114,17 +109,13 @@ class Privacy(Section):
 class Evaluation(Section):
     """[evaluation]: intervals and calibration."""
 
-    block: Positive = Field(
-        100_000, exclude_if=lambda block: block == 100_000, description="letters of a chromosome that are drawn together, of objective bins"
-    )
-
+    block: Positive = left_out(100_000, description="letters of a chromosome that are drawn together, of objective bins")
     bootstraps: Positive = 1000
     confidence: float = Field(0.95, gt=0, lt=1)
     calibration_bins: Positive = 15
     gc_slices: Positive = 4
-    groups: Listed[tuple[Column, ...]] = Field(
+    groups: Listed[tuple[Column, ...]] = left_out(
         (),
-        exclude_if=lambda groups: not groups,
         description="columns that came with the records, by whose values metrics are told too; by gc, length and chrom they are",
     )
     seed: Seed = 0

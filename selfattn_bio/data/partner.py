@@ -118,7 +118,8 @@ class TrackOf:
 
 
 def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
-    """What gives the numbers of a record (id, chrom, start, end, strand, length) on its strand, None where the file does not know it.
+    """What gives the numbers of a record (id, chrom, start, strand, length) on its strand, one a letter, NaN where it is unknown; None of a
+    record that the file does not know.
 
     Raises
     ------

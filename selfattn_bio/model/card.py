@@ -13,9 +13,8 @@ from typing import Any
 import pandas as pd
 
 from selfattn_bio.config import ChromosomeSplit, Gates, PrunedGates, RegionSplit, RunFile, TrackPartner, read_run_file
-from selfattn_bio.model.checkpoint import RUN, read_provenance
+from selfattn_bio.model.checkpoint import CARD, HISTORY, RUN, read_provenance
 
-CARD, HISTORY = "README.md", "history.csv"
 SHOWN = 12  # digits of a checksum
 SAYS = {
     "binary": "the log-odds (`logit`) and the probability that a sequence is one of the positives",

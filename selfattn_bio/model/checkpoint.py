@@ -16,13 +16,21 @@ from safetensors.torch import load_file, save
 
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.files import sha256_of
+from selfattn_bio.files import check_replaceable, sha256_of
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
+SEEN, REFERENCE = "seen.parquet", "reference.safetensors"  # what it saw, and what that looked like
+CARD, HISTORY, COST, TOP = "README.md", "history.csv", "train.json", "top"
+PARTS = (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, HISTORY, COST, TOP)
 CALIBRATION = ("temperature", "threshold", "slope")
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the folder whole"
+
+
+def check_model_output(folder: str | Path) -> None:
+    """Whether a model folder may be written there, as `files.check_replaceable`."""
+    check_replaceable(folder, "model", PARTS, WEIGHTS)
 
 
 def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], provenance: dict[str, Any]) -> None:

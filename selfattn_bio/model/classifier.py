@@ -69,6 +69,19 @@ class AttentionBody(nn.Module):
         return self.encoder(x, mask), mask
 
 
+def build_body(section: config.Model, num_outputs: int, kind: str) -> AttentionBody | Cnn | Dilated | PairedBody:
+    """What of a member stands behind the token embeddings, of the kind that the run file names; `kind` is that of the objective."""
+    match section:
+        case config.AttentionModel():
+            return AttentionBody(section, num_outputs, kind)
+        case config.CnnModel():
+            return Cnn(section, num_outputs)
+        case config.DilatedModel():
+            return Dilated(section, num_outputs)
+        case config.PairedModel():
+            return PairedBody(section, num_outputs, kind)
+
+
 class Network(nn.Module):
     """Token ids in, C outputs a sequence or a token out; in two steps where a gradient at the embeddings is wanted.
 
@@ -78,21 +91,13 @@ class Network(nn.Module):
 
     def __init__(self, section: config.Model, vocabulary_size: int, num_outputs: int = 1, kind: str = "binary") -> None:
         super().__init__()
-        bodies: list[AttentionBody | Cnn | Dilated | PairedBody] = []
-        for _ in range(section.members):
-            if isinstance(section, config.AttentionModel):
-                bodies.append(AttentionBody(section, num_outputs, kind))
-            elif isinstance(section, config.DilatedModel):
-                bodies.append(Dilated(section, num_outputs))
-            elif isinstance(section, config.PairedModel):
-                bodies.append(PairedBody(section, num_outputs, kind))
-            else:
-                bodies.append(Cnn(section, num_outputs))
-        if isinstance(section, config.AttentionModel) and isinstance(section.gates, config.PrunedGates):
-            for body, layers in zip(bodies, section.gates.members, strict=True):
+        bodies = [build_body(section, num_outputs, kind) for _ in range(section.members)]
+        gates = section.gates if isinstance(section, config.AttentionModel) else config.NoGates()
+        if isinstance(gates, config.PrunedGates):
+            for body, layers in zip(bodies, gates.members, strict=True):
                 body.encoder.keep(layers)  # type: ignore[operator, union-attr]
         self.members = nn.ModuleList(bodies)
-        self.gate_penalty = getattr(getattr(section, "gates", None), "penalty", 0.0)
+        self.gate_penalty = gates.penalty if isinstance(gates, config.HardConcreteGates) else 0.0
         self.embedding = nn.Embedding(vocabulary_size, bodies[0].token_dim, padding_idx=PAD)
 
     def embed(self, tokens: Tensor) -> Tensor:

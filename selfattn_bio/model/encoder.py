@@ -50,14 +50,13 @@ class SelfAttention(nn.Module):
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
         self.mixer = build_mixer(section)
-        num_kv_heads = section.num_kv_heads or section.num_heads
-        heads = (section.num_heads, num_kv_heads) if self.mixer.keys_are_queries else (section.num_heads, num_kv_heads, num_kv_heads)
-        self.qkv = QKVProjection(section.embed_dim, section.embed_dim // section.num_heads, heads)
+        of_keys = () if section.mixer.keys_are_queries else (section.num_groups,)
+        self.qkv = QKVProjection(section.embed_dim, section.head_dim, (section.num_heads, *of_keys, section.num_groups))
         # Of heads that are gated or pruned without a bias: a layer whose heads are all closed is to add nothing.
         self.out = nn.Linear(section.embed_dim, section.embed_dim, bias=isinstance(section.gates, config.NoGates))
         weights = self.qkv.linear.weight.numel() + self.out.weight.numel()
-        self.gates = build_gates(section.gates, num_kv_heads, weights / num_kv_heads)
-        self.position = build_position(section.position, section.num_heads, section.embed_dim // section.num_heads)
+        self.gates = build_gates(section.gates, section.num_groups, weights / section.num_groups)
+        self.position = build_position(section.position, section.num_heads, section.head_dim)
         self.dropout = section.dropout
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -121,12 +120,7 @@ class Block(nn.Module):
         self.attention_norm = nn.LayerNorm(section.embed_dim)
         self.attention = SelfAttention(section)
         self.feedforward_norm = nn.LayerNorm(section.embed_dim)
-        self.feedforward = nn.Sequential(
-            nn.Linear(section.embed_dim, section.feedforward_dim),
-            nn.GELU(),
-            Dropout(section.dropout),
-            nn.Linear(section.feedforward_dim, section.embed_dim),
-        )
+        self.feedforward = build_feedforward(section)
         self.feedforward_gate = build_gates(section.gates, 1, 2 * section.embed_dim * section.feedforward_dim)
         self.dropout = nn.Sequential(Dropout(section.dropout), StochasticDepth(section.stochastic_depth * depth))
 
@@ -150,6 +144,16 @@ class Block(nn.Module):
             gate = self.feedforward_gate.values().detach()
             last.weight, last.bias = nn.Parameter(last.weight.detach() * gate), nn.Parameter(last.bias.detach() * gate)
         self.feedforward_gate = nn.Identity()
+
+
+def build_feedforward(section: config.AttentionModel) -> nn.Sequential:
+    """(B, L, D) -> (B, L, D), each place by itself."""
+    return nn.Sequential(
+        nn.Linear(section.embed_dim, section.feedforward_dim),
+        nn.GELU(),
+        Dropout(section.dropout),
+        nn.Linear(section.feedforward_dim, section.embed_dim),
+    )
 
 
 class Encoder(nn.Module):

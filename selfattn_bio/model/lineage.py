@@ -15,13 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.model.checkpoint import SEEN, read_provenance
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import common_name
 from selfattn_bio.sequence.splits import strand_keys
 
-SEEN = "seen.parquet"
 PLACE = ["chrom", "start", "end"]  # 0-based half-open
 
 

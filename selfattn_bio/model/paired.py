@@ -18,7 +18,7 @@ from selfattn_bio.attention.cross import cross_attention
 from selfattn_bio.attention.dropout import Dropout
 from selfattn_bio.attention.packing import split_heads
 from selfattn_bio.attention.positions import build_position
-from selfattn_bio.model.encoder import Encoder
+from selfattn_bio.model.encoder import Encoder, build_feedforward
 from selfattn_bio.model.heads import build_head
 from selfattn_bio.model.stem import build_stem
 from selfattn_bio.sequence.kmers import PAD
@@ -31,15 +31,14 @@ class CrossProjection(nn.Module):
 
     def __init__(self, section: config.AttentionModel, partner_dim: int) -> None:
         super().__init__()
-        self.head_dim, self.num_heads = section.embed_dim // section.num_heads, section.num_heads
-        self.num_kv_heads = section.num_kv_heads or section.num_heads
+        self.head_dim, self.num_heads, self.num_groups = section.head_dim, section.num_heads, section.num_groups
         self.query = nn.Linear(section.embed_dim, section.embed_dim)
-        self.key_value = nn.Linear(partner_dim, 2 * self.num_kv_heads * self.head_dim)
+        self.key_value = nn.Linear(partner_dim, 2 * self.num_groups * self.head_dim)
 
     def forward(self, x: Tensor, partner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, L, D), partner (B, M, D2) -> q (B, H, L, Dh), k and v (B, G, M, Dh)."""
         (q,) = split_heads(self.query(x), (self.num_heads,), self.head_dim)
-        k, v = split_heads(self.key_value(partner), (self.num_kv_heads, self.num_kv_heads), self.head_dim)
+        k, v = split_heads(self.key_value(partner), (self.num_groups, self.num_groups), self.head_dim)
         return q, k, v
 
 
@@ -50,15 +49,10 @@ class CrossBlock(nn.Module):
         super().__init__()
         self.attention_norm = nn.LayerNorm(section.embed_dim)
         self.project = CrossProjection(section, partner_dim)
-        self.position = build_position(position, section.num_heads, section.embed_dim // section.num_heads)
+        self.position = build_position(position, section.num_heads, section.head_dim)
         self.out = nn.Linear(section.embed_dim, section.embed_dim)
         self.feedforward_norm = nn.LayerNorm(section.embed_dim)
-        self.feedforward = nn.Sequential(
-            nn.Linear(section.embed_dim, section.feedforward_dim),
-            nn.GELU(),
-            Dropout(section.dropout),
-            nn.Linear(section.feedforward_dim, section.embed_dim),
-        )
+        self.feedforward = build_feedforward(section)
         self.dropout, self.share = Dropout(section.dropout), section.dropout
 
     def forward(self, x: Tensor, partner: Tensor, partner_mask: Tensor) -> Tensor:

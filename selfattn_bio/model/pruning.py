@@ -26,8 +26,9 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
     ArgumentError
         If it has no gates.
     """
-    if not isinstance(run.model, config.AttentionModel) or not isinstance(run.model.gates, config.HardConcreteGates):
-        kind = getattr(getattr(run.model, "gates", None), "kind", "none")
+    model = run.model
+    if not isinstance(model, config.AttentionModel) or not isinstance(model.gates, config.HardConcreteGates):
+        kind = model.gates.kind if isinstance(model, config.AttentionModel) else "none"
         raise ArgumentError(f"model must have gates of kind 'hard_concrete' to be pruned, got {kind!r}: train it with gates in [model]")
     members = []
     for body in network.members:
@@ -35,9 +36,8 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
         layers = tuple(_kept(block) for block in body.encoder.blocks)
         body.encoder.keep(layers)
         members.append(layers)
-    network.gate_penalty = 0.0
     gates = config.PrunedGates(members=tuple(members))
-    return run.model_copy(update={"model": run.model.model_copy(update={"gates": gates})})
+    return run.model_copy(update={"model": model.model_copy(update={"gates": gates})})
 
 
 def _kept(block: nn.Module) -> config.KeptLayer:

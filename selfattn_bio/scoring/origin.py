@@ -14,8 +14,7 @@ from scipy.special import logit
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ArgumentError, ModelFolderError
-from selfattn_bio.model.checkpoint import read_provenance
-from selfattn_bio.model.lineage import SEEN
+from selfattn_bio.model.checkpoint import SEEN, read_provenance
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_input, load
 
 

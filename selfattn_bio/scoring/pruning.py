@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfattn_bio.config import KeptLayer, PrunedGates
-from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
-from selfattn_bio.model.card import CARD, HISTORY, best_figures, write_card
-from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, load_model, save_model
-from selfattn_bio.model.lineage import SEEN
+from selfattn_bio.files import sha256_of, whole_folder
+from selfattn_bio.model.card import best_figures, write_card
+from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, WEIGHTS, check_model_output, load_model, save_model
 from selfattn_bio.model.pruning import prune_network
-from selfattn_bio.scoring.reference import REFERENCE, load_reference
+from selfattn_bio.scoring.reference import load_reference
 from selfattn_bio.scoring.scorer import folder_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 
-COST = "train.json"
 COPIED = (SEEN, HISTORY, COST)
 
 
@@ -58,14 +56,14 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
         If `output` holds something else than a model.
     """
     folder, output = folder_of(model), Path(output)
-    check_replaceable(output, "model", (WEIGHTS, RUN, PROVENANCE, REFERENCE, CARD, *COPIED), WEIGHTS)
+    check_model_output(output)
     run, network, provenance = load_model(folder)
     reference = load_reference(folder, get_alphabet(run.data.alphabet), provenance["weights_sha256"])
     number = sum(parameter.numel() for parameter in network.parameters())
     smaller = prune_network(run, network)
     gates = smaller.model.gates  # type: ignore[union-attr]
     assert isinstance(gates, PrunedGates)
-    whole = KeptLayer(heads=tuple(range(run.model.num_kv_heads or run.model.num_heads)), feedforward=True)  # type: ignore[union-attr]
+    whole = KeptLayer(heads=tuple(range(run.model.num_groups)), feedforward=True)  # type: ignore[union-attr]
     before = _size(PrunedGates(members=tuple((whole,) * len(layers) for layers in gates.members)), number, folder)
     of_weights = ("weights_sha256", "vocabulary_sha256")
     rest = {name: value for name, value in provenance.items() if name not in of_weights} | {"pruned_from": provenance["weights_sha256"]}

@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.model.checkpoint import REFERENCE
 from selfattn_bio.sequence.alphabet import Alphabet
 
-REFERENCE = "reference.safetensors"
 ENTRIES = 8000  # of the chain at most: order 5 of DNA, 2 of protein
 SHARE = 0.01  # of valid, unlike by its composition
 LETTERS = 5_000_000  # that the chain is fitted on, at most

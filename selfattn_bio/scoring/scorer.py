@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch.nn.functional import pad, softplus
 
-from selfattn_bio.config import PER_PLACE, PER_TOKEN, BinsObjective, RunFile
+from selfattn_bio.config import PER_PLACE, PER_TOKEN, AttentionModel, BinsObjective, NoExits, RunFile
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
@@ -31,6 +31,8 @@ from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.spelling import Spelling
 
 UNLIKELY = -30.0  # logit of a place that is not there
+TAKE_TWO = "score, evaluate and explain are what takes two"
+NO_PAIR = f"model of two inputs must be asked with pairs of sequences, got one of each: {TAKE_TWO}"
 BATCH_LETTERS = 32_768  # about 100 sequences of 300 letters: chunks of 256 took twice as long a sequence
 
 
@@ -212,7 +214,16 @@ class Scorer:
         return logits * self.slope
 
     def readings(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Of a model with exits what the head says after each of E blocks, (n, M, E, C), by member."""
+        """Of a model with exits what the head says after each of E blocks, (n, M, E, C), by member.
+
+        Raises
+        ------
+        ValueError
+            If the model has no exits, or a sequence is shorter than its k.
+        """
+        model = self.run.model
+        if not isinstance(model, AttentionModel) or isinstance(model.exits, NoExits):
+            raise ValueError("model must have exits (model.exits) to be read after each block, got none")
         found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters):
@@ -222,7 +233,15 @@ class Scorer:
         return np.stack(found)
 
     def depths(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Blocks of the encoder that each sequence goes through, the mean over the members, (n,)."""
+        """Blocks of the encoder that each sequence goes through, the mean over the members, (n,).
+
+        Raises
+        ------
+        ValueError
+            If the model is of a kind without blocks, or of two inputs, or a sequence is shorter than its k.
+        """
+        if not isinstance(self.run.model, AttentionModel):
+            raise ValueError(f"model must be of kind 'attention' to have blocks, got {self.run.model.kind!r}")
         found = np.empty(len(letters))
         with torch.inference_mode():
             for rows in self.batches(letters):
@@ -260,7 +279,7 @@ class PairedScorer(Scorer):
         ArgumentError
             Always: its letters are those of one input.
         """
-        raise ArgumentError("model of two inputs must be asked with pairs of sequences, got one of each: " + TAKE_TWO)
+        raise ArgumentError(NO_PAIR)
 
     def tokens_of(self, letters: Sequence[Any]) -> torch.Tensor:
         """Pairs of ASCII arrays of any lengths -> token ids (B, N1 + N2), as `model.paired` says."""
@@ -296,9 +315,6 @@ class PairedScorer(Scorer):
         return torch.from_numpy(tokenizer.encode(tokenizer.alphabet.codes(pad_letters(letters))).astype(np.int64)).to(self.device)
 
 
-TAKE_TWO = "score, evaluate and explain are what takes two"
-
-
 def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
     """The first and the second inputs.
 
@@ -308,7 +324,7 @@ def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[
         If one is no pair.
     """
     if any(not isinstance(pair, Pair) for pair in pairs):
-        raise ArgumentError("model of two inputs must be asked with pairs of sequences, got one of each: " + TAKE_TWO)
+        raise ArgumentError(NO_PAIR)
     return [pair.first for pair in pairs], [pair.partner for pair in pairs]
 
 

@@ -1,11 +1,13 @@
 """Groups of records that count alike in training, however many records each has: by weights of their loss, or by how often they are drawn.
 
-Hides: cells, of each group and label one. The loop alone uses it. Which of the two, and by what, says [training] balance.
+Hides: cells, of each group and label one. The loop alone uses it. Which of the two, and by what, says [training] balance; a target with a
+weight is read by `objectives.WeightedBinary`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ WEIGHTED = np.dtype([("label", np.int64), ("weight", np.float64)])
 
 
 class Balance:
-    """What a balanced run has beside a plain one.
+    """What a balanced run has beside a plain one; each kind is a subclass, registered in `build_balance`.
 
     Parameters
     ----------
@@ -43,6 +45,8 @@ class Balance:
         If all training records are in one group, or there is no such column.
     """
 
+    how: ClassVar[str]  # in words, what records of a cell are
+
     def __init__(self, section: config.Balance, corpus: Corpus, sides: dict[str, Side]) -> None:
         self.section = section
         found: dict[str, Names] = groups_of(section.by, corpus, {name: side.rows for name, side in sides.items()}, section.bins)
@@ -54,30 +58,54 @@ class Balance:
         self.groups: list[str] = groups.tolist()
         self.cells: NDArray[np.int64] = np.unique(2 * numbers + sides["train"].targets, return_inverse=True)[1]
 
+    def side(self, train: Side) -> Side:
+        """Train as the objective takes it."""
+        return train
+
+    def order(self, lengths: NDArray[np.int64], training: config.Training) -> BalancedOrder | None:
+        """The batches, of records of so many letters; None where they are those of any run."""
+        return None
+
+    def words(self) -> str:
+        """The groups and the smallest cell, for the screen."""
+        counts, groups = np.bincount(self.cells), f"{len(self.groups)} groups ({', '.join(self.groups)})"
+        return (
+            f"balanced by {self.section.by}: {groups}, those of each with each label {self.how} as any other's; "
+            f"they are {counts.min():,} to {counts.max():,}; the best step is that of the highest AUROC on valid of the worst"
+        )
+
+
+class Reweighted(Balance):
+    """Each record's loss has a weight."""
+
+    how = "weighed as much"
+
     def weights(self) -> NDArray[np.float64]:
         """Of each training record, (n,): together those of a cell are as much as those of any other, and the mean is 1."""
         counts = np.bincount(self.cells)
         return len(self.cells) / (len(counts) * counts[self.cells])
 
     def side(self, train: Side) -> Side:
-        """Train as the objective takes it: of kind reweight its targets are labels with their weights."""
-        if not isinstance(self.section, config.ReweightBalance):
-            return train
+        """Train with labels and their weights for targets."""
         targets = np.empty(len(train.rows), WEIGHTED)
         targets["label"], targets["weight"] = train.targets, self.weights()
         return replace(train, targets=targets)
 
-    def order(self, lengths: NDArray[np.int64], training: config.Training) -> BalancedOrder | None:
-        """The batches of kind sample; None of kind reweight, whose batches are those of any run."""
-        if not isinstance(self.section, config.SampleBalance):
-            return None
+
+class Sampled(Balance):
+    """Records of a small cell are drawn more often."""
+
+    how = "drawn as often"
+
+    def order(self, lengths: NDArray[np.int64], training: config.Training) -> BalancedOrder:
+        """See `BalancedOrder`."""
         return BalancedOrder(lengths, training.batch_size, training.seed, self.cells)
 
-    def words(self) -> str:
-        """The groups and the smallest cell, for the screen."""
-        counts = np.bincount(self.cells)
-        how = "drawn as often" if isinstance(self.section, config.SampleBalance) else "weighed as much"
-        return (
-            f"balanced by {self.section.by}: {len(self.groups)} groups ({', '.join(self.groups)}), those of each with each label {how} as "
-            f"any other's; they are {counts.min():,} to {counts.max():,}; the best step is that of the highest AUROC on valid of the worst"
-        )
+
+def build_balance(section: config.Balance, corpus: Corpus, sides: dict[str, Side]) -> Balance:
+    """The kind that the run file names; arguments and errors as of `Balance`."""
+    match section:
+        case config.ReweightBalance():
+            return Reweighted(section, corpus, sides)
+        case config.SampleBalance():
+            return Sampled(section, corpus, sides)

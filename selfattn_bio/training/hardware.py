@@ -1,6 +1,7 @@
-"""The machine that a run finds: devices, processes, threads, matrix precision.
+"""The machine that a run finds: devices, processes, threads, matrix precision, generators.
 
-Hides: the probes, and how processes that torchrun started find each other. The train command sets it up; the loop opens its Fabric here.
+Hides: the probes, seeds of 64 bits, and how processes that torchrun started find each other. The train command sets it up; the loop opens
+its Fabric here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
@@ -22,6 +24,11 @@ from selfattn_bio.errors import TrainingError
 from selfattn_bio.model.encoder import Block
 
 EXACT = 1e-3  # largest error of a 2,048-term float32 product of normal numbers: 8e-5 to 3e-4 when exact, .1 in bfloat16
+
+
+def seed_torch(*numbers: int) -> None:
+    """Seed torch's generators by all of these numbers, none negative: other numbers or another order draw anew."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
 
 def use_threads(threads: int) -> int:

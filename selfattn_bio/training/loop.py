@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
 from selfattn_bio.data.batches import Windows, laid_windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import TrainingError, TrainingInterrupted
@@ -36,19 +36,19 @@ from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit
 from selfattn_bio.evaluation.conformal import CONFORMAL, fit_conformal
 from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.evaluation.measures import MAIN
-from selfattn_bio.files import check_replaceable, sha256_of, whole_file, whole_folder
-from selfattn_bio.model.card import CARD, HISTORY, best_figures, write_card
-from selfattn_bio.model.checkpoint import PROVENANCE, RUN, WEIGHTS, save_model
+from selfattn_bio.files import sha256_of, whole_file, whole_folder
+from selfattn_bio.model.card import best_figures, write_card
+from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, TOP, WEIGHTS, check_model_output, save_model
 from selfattn_bio.model.classifier import AttentionBody, Network, build_network
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
-from selfattn_bio.model.lineage import SEEN, lineage_of, seen_table
-from selfattn_bio.scoring.reference import REFERENCE, Reference
+from selfattn_bio.model.lineage import lineage_of, seen_table
+from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import scorer_of
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
-from selfattn_bio.training.balance import Balance
+from selfattn_bio.training.balance import build_balance
 from selfattn_bio.training.board import Board
-from selfattn_bio.training.hardware import open_fabric, part_of, whole
+from selfattn_bio.training.hardware import open_fabric, part_of, seed_torch, whole
 from selfattn_bio.training.memory import peak_mb
 from selfattn_bio.training.objectives import Batch, OfTokens, build_objective
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate, optimizer_tensors, restore_optimizer, set_rates
@@ -60,7 +60,6 @@ from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SECONDS_BETWEEN_LINES = 10.0
-TOP, COST = "top", "train.json"  # of the model folder, beside what scoring needs
 OVERFLOWS = 25  # steps in a row: from the 2^16 by which float16 multiplies at first down to 2^-9
 NAMED = 8  # records in a message; more of them go into a file
 
@@ -124,9 +123,10 @@ def train(
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
-    check_replaceable(output, "model", (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, TOP, HISTORY, COST), WEIGHTS)
-    if sharded and (kind := getattr(getattr(run.model, "gates", None), "kind", "none")) == "hard_concrete":
-        raise TrainingError(f"sharded training must go with gates 'none', got {kind!r}", place=str(output), cure="Train without --sharded")
+    check_model_output(output)
+    if sharded and isinstance(run.model, AttentionModel) and isinstance(run.model.gates, HardConcreteGates):
+        message = f"sharded training must go with gates 'none', got {run.model.gates.kind!r}"
+        raise TrainingError(message, place=str(output), cure="Train without --sharded")
     fabric = open_fabric(run.training.precision, sharded=sharded)
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""  # Trainer says it if there is none
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
@@ -207,7 +207,7 @@ class Trainer:
         self.optimizer: Any = fabric.setup_optimizers(optimizer)
         self.scorer = scorer_of(self.run, self.average)
         self.objective = build_objective(self.run, self.scorer.tokenizer, self.train.targets)
-        self.balance = Balance(run.training.balance, corpus, sides) if run.training.balance else None
+        self.balance = build_balance(run.training.balance, corpus, sides) if run.training.balance else None
         if self.balance:
             self.main = "worst_auroc"
         self.private = self._private() if run.privacy else None
@@ -235,7 +235,7 @@ class Trainer:
     def take_step(self) -> None:
         """One step of the optimizer: seed, gradients, clipping, update, the mean of the weights."""
         progress, training = self.progress, self.run.training
-        _seed_step(training.seed, progress.step, self.fabric.global_rank)
+        seed_torch(training.seed, progress.step, self.fabric.global_rank)
         still(self.network, self.rate_of)
         loss = self.add_private_gradients(self.private) if self.private else self.add_gradients()
         set_rates(self.optimizer, learning_rate(progress.step, training), self.rate_of)
@@ -627,10 +627,6 @@ def _share(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], 
     if len(rows) < fabric.world_size:
         return rows, 1 / fabric.world_size
     return rows[fabric.global_rank :: fabric.world_size], 1.0
-
-
-def _seed_step(seed: int, step: int, process: int) -> None:
-    torch.manual_seed(int(np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _move_average(average: Network, network: Network, step: int, decay: float) -> None:

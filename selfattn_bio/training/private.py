@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from selfattn_bio.config import PRIVATE_STEM, Privacy, RunFile
-from selfattn_bio.data.poisson import PoissonOrder
+from selfattn_bio.data.poisson import NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
+from selfattn_bio.training.hardware import seed_torch
 
 ACCOUNTANT = "prv"  # numerical composition, Gopi et al. 2021: a bound from above, nearer than that of Renyi divergences
 TOLERANCE = 0.01  # share of epsilon that the noise may leave unspent
 BITS = 256
-BATCHES, NOISE, RECORDS = 0, 1, 2  # streams of random numbers, of which no two are the same
+RECORDS = 2  # the stream of what a record draws, of the seed: that is no secret
 
 
 class Private:
@@ -92,7 +93,7 @@ class Private:
     # ------------------------------------------------------------------------------------------------------------- a step
     def seed_record(self, step: int, row: int) -> None:
         """Let dropout and what an objective hides depend on the record and not on those beside it, whose gradients it else would move."""
-        torch.manual_seed(int(np.random.SeedSequence((self.seed, RECORDS, step, row)).generate_state(1, np.uint64)[0] >> 1))
+        seed_torch(self.seed, RECORDS, step, row)
 
     def add_record(self, network: nn.Module) -> None:
         """Take the gradients of one record out of the network, and add them to the sum, together no longer than `max_grad_norm`."""

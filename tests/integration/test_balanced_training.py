@@ -14,7 +14,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.evaluation.groups import worst_auroc
 from selfattn_bio.scoring.scorer import load
-from selfattn_bio.training.balance import Balance
+from selfattn_bio.training.balance import Reweighted, build_balance
 from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import Trainer, train
 from selfattn_bio.training.sides import Side
@@ -121,7 +121,8 @@ def test_weights_and_draws_are_even_over_group_and_label(task):
     corpus = Corpus.open(task / "corpus")
     labels = corpus.records["label"].to_numpy(dtype=np.int64)
     sides = {"train": Side(np.arange(800), labels[:800]), "valid": Side(np.arange(800, 2400), labels[800:])}
-    balance = Balance(WAYS["reweight"], corpus, sides)
+    balance = build_balance(WAYS["reweight"], corpus, sides)
+    assert isinstance(balance, Reweighted)
     weights, origin = balance.weights(), corpus.targets(["origin"])["origin"].to_numpy()[:800]
     totals = pd.Series(weights).groupby([origin, labels[:800]]).sum()
     assert len(totals) == 4
@@ -129,7 +130,7 @@ def test_weights_and_draws_are_even_over_group_and_label(task):
     assert weights.mean() == pytest.approx(1.0)
     assert balance.side(sides["train"]).targets["weight"] == pytest.approx(weights)
     assert balance.order(np.full(800, 60), config.Training()) is None
-    order = Balance(WAYS["sample"], corpus, sides).order(np.full(800, 60), config.Training())
+    order = build_balance(WAYS["sample"], corpus, sides).order(np.full(800, 60), config.Training())
     assert isinstance(order, BalancedOrder)
     assert set(pd.Series(np.concatenate(list(order.epoch(0)))).map(lambda row: (origin[row], labels[row])).value_counts()) == {200}
 

@@ -15,7 +15,7 @@ from selfattn_bio.attention.native import why_not
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import TrainingError
-from selfattn_bio.model.lineage import SEEN
+from selfattn_bio.model.checkpoint import SEEN
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private
@@ -192,6 +192,23 @@ def test_the_noise_is_as_large_as_it_says_and_of_the_secret(task):
     assert abs(float(torch.corrcoef(torch.stack([first, noise(1)]))[0, 1])) < 0.1
     own.secret += 1
     assert not torch.equal(first, noise(0))
+
+
+def test_no_noise_is_of_the_numbers_that_drew_a_batch(task, monkeypatch):
+    trainer = trainer_of(task, run_file())
+    seen, default_rng = [], np.random.default_rng
+
+    def recorded(seed):
+        rng = default_rng(seed)
+        seen.append(str(rng.bit_generator.state))
+        return rng
+
+    monkeypatch.setattr(np.random, "default_rng", recorded)
+    for number in range(4):
+        trainer.private.finish(trainer.bare, number)
+        for epoch in range(4):
+            trainer.private.order.batch(epoch, number)
+    assert len(set(seen)) == len(seen) == 20
 
 
 @pytest.mark.parametrize(("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)])

@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 
 from selfattn_bio.config import AttentionModel, CnnModel, RandomSplit, RunFile, Transfer, read_run_file
+from selfattn_bio.config.reading import _UNIONS
 from selfattn_bio.errors import RunFileError
 
 DATA = '[data]\npositives = "p.fa"\nnegatives = ["n.fa", "m.fa"]\n'  # three lines: what a test adds starts on line 4
@@ -152,6 +153,20 @@ def test_byte_order_mark_is_read(tmp_path):
             '[interpret.caller]\nkind = "modisco"\n[interpret]\nmaps = ["a", "b", "a"]',
             "task.toml:7: [interpret.maps] must name each record once, got ['a', 'b', 'a']",
         ),
+        (
+            '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = "paired"\ncross_position = { kind = "rotary" }\n'
+            "[model.encoder]\nembed_dim = 20",
+            "task.toml:7: [model] embed_dim / num_heads of encoder must be even for rotary, got 5",
+        ),
+        (
+            '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = "paired"\ncross_position = { kind = "shaw" }',
+            "task.toml:7: [model] cross_position must be of kind 'none', 't5', 'alibi', 'rotary', got 'shaw'",
+        ),
+        ('[partner]\nkind = "tracks"', "task.toml:5: partner.kind must be one of 'sequence', 'track', got 'tracks'"),
+        (
+            '[partner]\nkind = "sequence"\nfiles = "s.fa"\nk = 9',
+            "task.toml:7: partner.k must be less than or equal to 8, got 9",
+        ),
         ("[interpret]\nmaps = []", "task.toml:5: interpret.maps must have at least 1 item after validation, not 0, got []"),
         (
             '[interpret]\ndatabase = "jaspar:human"',
@@ -231,7 +246,7 @@ def test_byte_order_mark_is_read(tmp_path):
         ),
         (
             '[model]\nkind = "attention"\npattern = { kind = "window", causal = true }\nhead = { kind = "cls" }',
-            "task.toml:4: [model] head 'cls' must go with a pattern that is not causal: its vector comes first",
+            "task.toml:4: [model] head 'cls' must go with a pattern that sees both sides, got a causal one: its vector comes first",
         ),
         (
             '[model]\nkind = "attention"\nnum_kv_heads = 3',
@@ -303,6 +318,13 @@ def test_a_mistake_is_named_with_its_line(tmp_path, added, message):
     assert error_of(tmp_path, DATA + added).startswith(message)
 
 
+def test_the_kinds_of_every_table_are_known_to_errors():
+    schema = RunFile.model_json_schema()
+    fields = [field for section in (schema, *schema["$defs"].values()) for field in section.get("properties", {}).items()]
+    of_kinds = {name for name, field in fields if any("discriminator" in each for each in (field, *field.get("anyOf", ())))}
+    assert {"model", "stem", "balance", "partner"} <= of_kinds <= set(_UNIONS)
+
+
 def test_members_differ_in_their_seed_alone(tmp_path):
     run = read(tmp_path, DATA + "[training]\nseed = 5\nseeds = 3\n[variants.one.training]\nseeds = 1\n[variants.all.training]\nseed = 9\n")
     assert [run.member(number).training.seed for number in (1, 2, 3)] == [5, 6, 7]
@@ -326,7 +348,7 @@ def test_a_single_run_is_written_as_before_members_were_known(tmp_path):
 
 def test_language_models_have_no_members(tmp_path):
     text = '[data]\nsequences = "s.fa"\n[objective]\nkind = "masked"\n[training]\nseeds = 2\n'
-    assert error_of(tmp_path, text).endswith("training.seeds must be 1 with objective 'masked', which gives no scores to average")
+    assert error_of(tmp_path, text).endswith("training.seeds must be 1 with objective 'masked', got 2: it gives no scores to average")
 
 
 SWEEP = '[sweep]\nof = ["model", "cnn"]\n"training.learning_rate" = [1e-3, 4e-3]\n"model.dropout" = [0.1, 0.2, 0.5]\n'
@@ -495,7 +517,7 @@ DILATED = "[model]\nkind = 'dilated'\n"
         (SEQUENCES + "[objective]\nkind = 'masked'\n" + CAUSAL, "objective 'masked' must go with a pattern that sees both sides"),
         (
             TABLE + "[objective]\nkind = 'labels'\ncolumn = 's'\nclasses = 'HE'\n[tokens]\nk = 1\n",
-            "objective 'labels' must go with tokens.k 1, training.shift 0 and no reverse_complement",
+            "objective 'labels' must go with tokens.k 1, training.shift 0 and training.reverse_complement false, got 1, 4 and false",
         ),
         (
             TABLE + "[objective]\nkind = 'labels'\ncolumn = 's'\nclasses = 'HE-'\n",

@@ -25,20 +25,19 @@ from selfattn_bio.attention.patterns import build_pattern
 
 def build_mixer(section: config.AttentionModel) -> Mixer:
     """The kind of attention that the run file names, for one layer."""
-    head_dim = section.embed_dim // section.num_heads
     match section.mixer:
         case config.DynamicMixer() as mixer:
             return Dynamic(mixer.block, mixer.top)
         case config.LinearMixer():
-            return Linear(head_dim)
+            return Linear(section.head_dim)
         case config.PerformerMixer() as mixer:
-            return Performer(section.num_heads, head_dim, mixer.features)
+            return Performer(section.num_heads, section.head_dim, mixer.features)
         case config.LinformerMixer() as mixer:
             return Linformer(mixer.max_length, mixer.rank)
         case config.HierarchicalMixer() as mixer:
             return Hierarchical(section.num_heads, mixer.window, mixer.pool)
         case config.ReformerMixer() as mixer:
-            return Reformer(head_dim, mixer.num_buckets, mixer.chunk, mixer.hashes)
+            return Reformer(section.head_dim, mixer.num_buckets, mixer.chunk, mixer.hashes)
         case config.SoftmaxMixer():
             return Softmax(build_pattern(section.pattern), section.kernel)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,6 @@ from selfattn_bio.attention.positions import NoPosition
 
 class Mixer(nn.Module, ABC):
     """One way in which tokens take from each other."""
-
-    keys_are_queries: ClassVar[bool] = False  # whether the layer projects none of their own
 
     @abstractmethod
     def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:

@@ -20,6 +20,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from selfattn_bio.attention.attend import Asked
 from selfattn_bio.attention.dropout import dropout as dropped
@@ -41,11 +42,8 @@ class Dynamic(FullMixer):
         (batch, heads, length, dim), size = asked.q.shape, self.block
         sequences, num_blocks = batch * heads, -(-length // size)
         padded = num_blocks * size
-        k, v = (
-            torch.nn.functional.pad(x, (0, 0, 0, padded - length)).reshape(sequences * num_blocks, size, dim) for x in (asked.k, asked.v)
-        )
-        real = torch.ones(batch, length, dtype=torch.bool, device=k.device) if asked.setting.mask is None else asked.setting.mask
-        real = torch.nn.functional.pad(real, (0, padded - length))[:, None].expand(-1, heads, -1).reshape(sequences * num_blocks, size)
+        k, v = (pad(x, (0, 0, 0, padded - length)).reshape(sequences * num_blocks, size, dim) for x in (asked.k, asked.v))
+        real = pad(asked.setting.tokens(), (0, padded - length))[:, None].expand(-1, heads, -1).reshape(sequences * num_blocks, size)
         with torch.no_grad():
             chosen = self.chosen(asked.q.reshape(sequences, length, dim), k, real)  # (S, L, T)
             tiles = _Tiles(chosen, num_blocks, size)

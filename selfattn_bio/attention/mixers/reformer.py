@@ -35,7 +35,6 @@ class UnitLength(nn.Module):
 class Reformer(FullMixer):
     """Softmax over the tokens of a query's bucket nearby in the order of buckets, over `hashes` rounds."""
 
-    keys_are_queries = True
     rotations: Tensor
 
     def __init__(self, head_dim: int, num_buckets: int, chunk: int, hashes: int) -> None:
@@ -45,9 +44,8 @@ class Reformer(FullMixer):
 
     def mix(self, asked: Asked) -> Tensor:
         """As `FullMixer.mix`."""
-        batch, heads, length, dim = asked.q.shape
-        mask = asked.setting.mask
-        real = torch.ones(batch, length, dtype=torch.bool, device=asked.q.device) if mask is None else mask
+        _, heads, length, dim = asked.q.shape
+        real = asked.setting.tokens()
         k = self.unit(asked.k)
         with torch.no_grad():
             buckets = self.buckets(asked.q, real)  # (B, H, R, L)

@@ -15,14 +15,13 @@ from selfattn_bio.interpret.explanation import explain
 from selfattn_bio.interpret.methods import AttnLRP, Gradient, Rollout
 from selfattn_bio.interpret.methods.modules import with_modules
 from selfattn_bio.interpret.readout import has_attention, read_attention
-from selfattn_bio.model.card import CARD
-from selfattn_bio.model.checkpoint import load_model, save_model
+from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 from selfattn_bio.model.classifier import Network, build_network
 from selfattn_bio.model.exits import THRESHOLDS, choose_exits, settled, through_all_layers
 from selfattn_bio.model.gates import HardConcrete, expected_open
 from selfattn_bio.model.pruning import prune_network
 from selfattn_bio.scoring.pruning import prune
-from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.scorer import Scorer, scorer_of
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.scoring.windows import Windows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
@@ -209,6 +208,7 @@ def test_a_folder_is_pruned_to_one_that_any_command_reads(tmp_path, capsys):
     assert config.run_file_of((tmp_path / "pruned" / "run.toml").read_text(), tmp_path) == run
     assert "pruned to 9 heads and 4 feed-forwards in all" in (tmp_path / "pruned" / CARD).read_text()
     assert (tmp_path / "pruned" / "train.json").exists()
+    (tmp_path / "pruned/top").mkdir()  # as a model with further best evaluations has it
     before, after = prune(folder, tmp_path / "pruned")  # over it
     assert (before.heads, after.heads, after.layers, before.layers) == (24, 9, 5, 6)
     assert after.parameters == sum(parameter.numel() for parameter in network.parameters()) < before.parameters
@@ -225,6 +225,16 @@ def test_other_models_have_no_gates():
 
 
 # ---------------------------------------------------------------------------------------------------------------------- exits
+def test_what_has_no_exits_or_blocks_is_not_asked_for_them():
+    letters = np.frombuffer(b"ACGTACGTACGTACGT", dtype=np.uint8)
+    for section in (section_of(gates=config.NoGates()), config.CnnModel()):
+        scorer = scorer_of(run := run_of(section), build_network(run).eval())
+        with pytest.raises(ValueError, match=r"model must have exits \(model.exits\) to be read after each block, got none"):
+            scorer.readings([letters])
+    with pytest.raises(ValueError, match="model must be of kind 'attention' to have blocks, got 'cnn'"):
+        scorer.depths([letters])
+
+
 def test_in_training_every_exit_is_read():
     network = Network(section_of(exits=EXITS, gates=config.NoGates()), V)
     assert network.train()(tokens()).shape == (5, 6, 1)  # of two members of three layers

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.model.card import CARD, model_card, write_card
-from selfattn_bio.model.checkpoint import load_model, save_model
+from selfattn_bio.model.card import model_card, write_card
+from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 from selfattn_bio.model.classifier import build_network
 
 PROVENANCE = {

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.checkpoint import PROVENANCE
-from selfattn_bio.model.lineage import SEEN, check_unseen, lineage_of, seen_table
+from selfattn_bio.model.checkpoint import PROVENANCE, SEEN
+from selfattn_bio.model.lineage import check_unseen, lineage_of, seen_table
 from selfattn_bio.sequence.alphabet import DNA
 
 HASHES = {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}

@@ -5,9 +5,8 @@ import pandas as pd
 import torch
 
 from selfattn_bio import config
-from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.checkpoint import SEEN, save_model
 from selfattn_bio.model.classifier import build_network
-from selfattn_bio.model.lineage import SEEN
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.kmers import KmerTokenizer

@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from selfattn_bio import config
 from selfattn_bio.errors import ArgumentError, IntervalError, ModelFolderError, SequenceFileError
-from selfattn_bio.model.lineage import SEEN
+from selfattn_bio.model.checkpoint import SEEN
 from selfattn_bio.scoring import tracks as module
 from selfattn_bio.scoring.origin import origin_of
 from selfattn_bio.scoring.peaks import unsuppressed

@@ -9,9 +9,9 @@ from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.conformal import fit_conformal
 from selfattn_bio.files import sha256_of
-from selfattn_bio.model.checkpoint import save_model
+from selfattn_bio.model.checkpoint import REFERENCE, save_model
 from selfattn_bio.model.classifier import build_network
-from selfattn_bio.scoring.reference import REFERENCE, SHARE, Reference, load_reference
+from selfattn_bio.scoring.reference import SHARE, Reference, load_reference
 from selfattn_bio.scoring.scorer import Ensemble, Scorer, load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
