@@ -110,7 +110,7 @@ def _cpu() -> str:
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     missing = sorted({"avx2", "fma"} - set(fields.get("flags", "").split()))
     if missing:
-        raise _NotHereError(f"the CPU must have AVX2 and FMA, lacks {' and '.join(missing)}")
+        raise _NotHereError(f"the CPU must have AVX2 and FMA, got one without {' and '.join(missing)}")
     return "\n".join(fields.get(name, "") for name in ("model name", "cpu family", "model", "stepping", "flags"))
 
 

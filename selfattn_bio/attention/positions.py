@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from selfattn_bio import config
-from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.errors import ArgumentError
 
 
 class Terms(NamedTuple):
@@ -223,11 +223,14 @@ class Learned(nn.Module):
 
         Raises
         ------
-        SelfAttnBioError
+        ArgumentError
             If L is more than `max_length`.
         """
         if x.shape[1] > len(self.table):
-            raise SelfAttnBioError(f"sequences must have at most {len(self.table)} tokens (model.position.max_length), got {x.shape[1]}")
+            raise ArgumentError(
+                f"sequences must have at most {len(self.table)} tokens (model.position.max_length), got {x.shape[1]}",
+                cure="Take shorter sequences or windows, or train with a larger model.position.max_length",
+            )
         return x + self.table[: x.shape[1]]
 
 

@@ -31,9 +31,12 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.files import whole_file
 
     if arguments.output.suffix not in (".parquet", ".npz"):
-        raise OutputError("output must end with .parquet or .npz", place=str(arguments.output), cure="Choose another --output")
+        found = arguments.output.suffix or "no suffix"
+        raise OutputError(
+            f"output must end with .parquet or .npz, got {found}", place=str(arguments.output), cure="Choose another --output"
+        )
     if bool(arguments.bed) != bool(arguments.genome):
-        raise SelfAttnBioError("--bed and --genome must come together, got one of them")
+        raise SelfAttnBioError(f"--bed and --genome must come together, got {'--bed' if arguments.bed else '--genome'} alone")
     write = _write_parquet if arguments.output.suffix == ".parquet" else _write_npz
     with whole_file(arguments.output) as temporary:
         rows, width = write(arguments, temporary)

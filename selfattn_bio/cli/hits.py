@@ -33,7 +33,10 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.interpret.scanning import hits
 
     if arguments.output.suffix not in (".bed", ".tsv", ".parquet"):
-        raise OutputError("output must end with .bed, .tsv or .parquet", place=str(arguments.output), cure="Choose another --output")
+        found = arguments.output.suffix or "no suffix"
+        raise OutputError(
+            f"output must end with .bed, .tsv or .parquet, got {found}", place=str(arguments.output), cure="Choose another --output"
+        )
     tables = [hits(arguments.motifs, path, hit_p=arguments.hit_p, alphabet=arguments.alphabet) for path in arguments.fasta]
     found = pd.concat(tables, ignore_index=True)
     if arguments.output.suffix == ".bed":

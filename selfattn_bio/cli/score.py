@@ -53,9 +53,10 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.scoring.scorer import load
 
     if arguments.output.suffix != ".tsv":
-        raise OutputError("output must end with .tsv", place=str(arguments.output), cure="Choose another --output")
+        found = arguments.output.suffix or "no suffix"
+        raise OutputError(f"output must end with .tsv, got {found}", place=str(arguments.output), cure="Choose another --output")
     if bool(arguments.bed) != bool(arguments.genome):
-        raise SelfAttnBioError("--bed and --genome must come together, got one of them")
+        raise SelfAttnBioError(f"--bed and --genome must come together, got {'--bed' if arguments.bed else '--genome'} alone")
     scorer, total, reasons = load(arguments.model), 0, Counter[str]()
     with whole_file(arguments.output) as temporary:
         for table in _tables(arguments, scorer):

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from selfattn_bio.config.data import Data
 from selfattn_bio.config.interpret import OF_WEIGHTS, Interpret
 from selfattn_bio.config.model import AttentionModel, CnnModel, DilatedModel, Model, NoStem, PairedModel, Tokens, TowerStem
 from selfattn_bio.config.objective import PER_PLACE, PER_TOKEN, BinaryObjective, BinsObjective, Objective, SeveralObjective
 from selfattn_bio.config.partner import Partner, SequencePartner
-from selfattn_bio.config.section import MAX_PROTEIN_K, Names, Section, left_out
+from selfattn_bio.config.section import MAX_PROTEIN_K, Section, left_out
 from selfattn_bio.config.split import Audit, RandomSplit, Split
+from selfattn_bio.config.sweep import Sweep
 from selfattn_bio.config.training import PRIVATE_STEM, Evaluation, Privacy, Training, Transfer
 
 
@@ -64,40 +63,6 @@ def _variants_of_pairs() -> dict[str, Variant]:
 
 def _default_variants() -> dict[str, Variant]:
     return {"cnn": Variant(model=CnnModel()), "shuffled": Variant(training=Training(labels="shuffled"))}
-
-
-class Sweep(Section):
-    """[sweep]: lists in place of single values, each under the dotted name of its key; every combination of values is a job."""
-
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
-    of: Names = Field(("model",), description="what is swept, each with the same values: model, names of variants")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keys_are_known(cls, values: Any) -> Any:
-        """Bring [sweep.training] learning_rate to the form "training.learning_rate"; the jobs' runs tell which keys are known."""
-        return dict(_dotted(values)) if isinstance(values, dict) else values
-
-    @model_validator(mode="after")
-    def _something_is_swept(self) -> Sweep:
-        if not self.__pydantic_extra__:
-            raise ValueError('keys must be one at least, such as "training.learning_rate", got none')
-        return self
-
-    def combinations(self) -> Iterator[dict[str, Any]]:
-        """Dotted key -> value of each job; the last key varies fastest."""
-        lists = self.__pydantic_extra__
-        for values in itertools.product(*lists.values()):
-            yield dict(zip(lists, values, strict=True))
-
-
-def _dotted(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from ((f"{key}.{rest}", below) for rest, below in _dotted(value))
-        else:
-            yield key, value
 
 
 SWEPT = ("tokens", "model", "training", "transfer")  # sections that make another run of the same data and the same question
@@ -193,7 +158,8 @@ class RunFile(Section):
             raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {got}")
         wanted = bool(self.objective.target_columns)
         if (wanted and not (data.targets or data.may_bring_columns)) or (data.targets and not wanted):
-            raise ValueError(f"[data] of objective {kind!r} must name {'targets' if not data.targets else 'no targets'}")
+            rule, got = ("no targets", ", ".join(data.targets)) if data.targets else ("targets", "none")
+            raise ValueError(f"[data] of objective {kind!r} must name {rule}, got {got}")
         if data.tracks and not wanted:
             raise ValueError(f"[data] of objective {kind!r} must name no tracks, got {', '.join(data.tracks)}, which it would not learn")
         trainings = [run.training for run in (self, *map(self.variant, self.variants))]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from selfattn_bio.attention.attend import Asked
 from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
-from selfattn_bio.errors import SelfAttnBioError
+from selfattn_bio.errors import ArgumentError
 
 
 class Linformer(FullMixer):
@@ -29,12 +29,15 @@ class Linformer(FullMixer):
 
         Raises
         ------
-        SelfAttnBioError
+        ArgumentError
             If L is more than `max_length`.
         """
         length, most = asked.q.shape[2], self.keys.shape[1]
         if length > most:
-            raise SelfAttnBioError(f"sequences must have at most {most} tokens (model.mixer.max_length), got {length}")
+            raise ArgumentError(
+                f"sequences must have at most {most} tokens (model.mixer.max_length), got {length}",
+                cure="Take shorter sequences or windows, or train with a larger model.mixer.max_length",
+            )
         k, v = asked.k, asked.v
         if asked.setting.mask is not None:
             k, v = (x.masked_fill(~asked.setting.mask[:, None, :, None], 0.0) for x in (k, v))

@@ -167,7 +167,7 @@ def test_the_command_scores_intervals_and_ids_that_come_twice(model, genome, tmp
 def test_the_command_writes_no_tabs_under_the_name_of_another_format(model, genome, tmp_path, name, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["score", "--model", str(model), "--fasta", str(genome), "--output", name]) == 1
-    assert f"{name}: output must end with .tsv. Choose another --output" in capsys.readouterr().err
+    assert f"{name}: output must end with .tsv, got {Path(name).suffix or 'no suffix'}. Choose another --output" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
 
 
