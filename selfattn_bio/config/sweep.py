@@ -1,0 +1,45 @@
+"""[sweep]: lists in place of single values, told apart into the settings of each job."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from selfattn_bio.config.section import Names, Section
+
+
+class Sweep(Section):
+    """[sweep]: lists in place of single values, each under the dotted name of its key; every combination of values is a job."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
+    of: Names = Field(("model",), description="what is swept, each with the same values: model, names of variants")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, values: Any) -> Any:
+        """Bring [sweep.training] learning_rate to the form "training.learning_rate"; the jobs' runs tell which keys are known."""
+        return dict(_dotted(values)) if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _something_is_swept(self) -> Sweep:
+        if not self.__pydantic_extra__:
+            raise ValueError('keys must be one at least, such as "training.learning_rate", got none')
+        return self
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Dotted key -> value of each job; the last key varies fastest."""
+        lists = self.__pydantic_extra__
+        for values in itertools.product(*lists.values()):
+            yield dict(zip(lists, values, strict=True))
+
+
+def _dotted(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}.{rest}", below) for rest, below in _dotted(value))
+        else:
+            yield key, value
