@@ -1,6 +1,7 @@
 """What can be scored beside strings and FASTA: records, tables, intervals of a genome; and the embeddings of all of them."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
