@@ -12,6 +12,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+BATCHES = 0  # of the secret's streams of random numbers the one of the draws; `training.private` has that of the noise
+
 
 class Drawn(Sequence[NDArray[np.int64]]):
     """Batches of an epoch, each drawn when it is asked for."""
@@ -66,7 +68,7 @@ class PoissonOrder:
 
     def batch(self, epoch: int, number: int) -> NDArray[np.int64]:
         """Row numbers of one batch."""
-        rng = np.random.default_rng((self.secret, epoch, number))
+        rng = np.random.default_rng((self.secret, BATCHES, epoch, number))
         return np.flatnonzero(rng.random(self.num_records) < self.rate)
 
     def efficiency(self) -> float:

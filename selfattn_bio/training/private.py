@@ -29,7 +29,7 @@ from selfattn_bio.errors import TrainingError
 ACCOUNTANT = "prv"  # numerical composition, Gopi et al. 2021: a bound from above, nearer than that of Renyi divergences
 TOLERANCE = 0.01  # share of epsilon that the noise may leave unspent
 BITS = 256
-BATCHES, NOISE, RECORDS = 0, 1, 2  # streams of random numbers, of which no two are the same
+NOISE, RECORDS = 1, 2  # streams of random numbers beside `poisson.BATCHES`, no two the same: noise must not tell who was drawn
 
 
 class Private:

@@ -194,6 +194,28 @@ def test_the_noise_is_as_large_as_it_says_and_of_the_secret(task):
     assert not torch.equal(first, noise(0))
 
 
+def test_noise_is_scaled_by_the_length_to_which_gradients_are_cut(task):
+    of = []
+    for length in (1.0, 0.25):
+        trainer = trainer_of(task, run_file(privacy=PRIVACY.model_copy(update={"max_grad_norm": length})))
+        trainer.private.secret = 42
+        trainer.private.finish(trainer.bare, 0)
+        of.append(torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()]))
+    assert torch.equal(of[1], of[0] / 4)
+
+
+def test_no_batch_is_drawn_from_the_numbers_that_noise_comes_from(monkeypatch):
+    """Noise of a step that shares a stream with a batch of another is small where a record was in it, and no accountant knows that."""
+    own, draw, seeds = Private(run_file(training={"max_steps": 9}), 36, "here"), np.random.default_rng, []
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: (seeds.append(seed), draw(seed))[1])
+    network = torch.nn.Linear(2, 2)
+    for step in range(9):  # three epochs
+        own.order.epoch(step // 3)[step % 3]
+        own.finish(network, step)
+    states = [draw(seed).bit_generator.state["state"]["state"] for seed in seeds]
+    assert len(set(states)) == len(states) == 18
+
+
 @pytest.mark.parametrize(("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)])
 def test_the_planned_steps_spend_epsilon_and_fewer_spend_less(epsilon, delta, steps):
     run = run_file(training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta))
