@@ -15,6 +15,7 @@ from selfattn_bio.attention.native import why_not
 from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import TrainingError
+from selfattn_bio.model.gates import HardConcrete
 from selfattn_bio.model.lineage import SEEN
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
@@ -295,6 +296,21 @@ def test_a_language_model_is_private_too(task, tmp_path):
     run = config.RunFile(data=data, objective=config.MaskedObjective(), **run_file().model_dump(include={"model", "training", "privacy"}))
     fit(task, tmp_path / "model", run)
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 6
+
+
+def test_the_penalty_of_gates_counts_with_each_record_and_is_cut_with_it(task, monkeypatch):
+    monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)  # the same records in each
+    found = []
+    for penalty, max_norm in ((0.0, 1e6), (0.5, 1e6), (1e6, 0.5)):
+        trainer = trainer_of(task, run_file(training={"shift": 0}, gates=config.HardConcreteGates(penalty=penalty)))
+        gradients, rows = steps_gradients(trainer, max_norm)
+        found.append([gradient for name, gradient in gradients.items() if name.endswith(("gates.weight", "gate.weight"))])
+        share = len(rows) / trainer.run.training.batch_size
+    weights = [module.weight for module in trainer.bare.modules() if isinstance(module, HardConcrete)]
+    wanted = torch.autograd.grad(trainer.bare.penalty() * 0.5 / 1e6, weights)
+    for without, with_it, each in zip(*found[:2], wanted, strict=True):
+        assert torch.allclose(with_it - without, share * each, rtol=1e-3, atol=1e-6)
+    assert float(torch.cat(found[2]).norm()) == pytest.approx(0.5 * share, rel=1e-3)  # of each record nothing but the penalty is left
 
 
 def test_gates_and_exits_are_learnt_privately(task, tmp_path):
