@@ -343,6 +343,13 @@ def test_a_batch_norm_is_refused_by_its_name():
         check_layers(network, "")
 
 
+def test_a_trainer_refuses_a_batch_norm_that_no_section_told_of(task):
+    stem = config.ConvStem(token_dim=4, kernel=5, second_kernel=3)
+    run = run_file().model_copy(update={"model": config.AttentionModel(**MODEL | {"stem": stem})})  # past the run file's own check
+    with pytest.raises(TrainingError, match=r"layers must take each record by itself with .privacy., got BatchNorm in 'members.0.stem"):
+        trainer_of(task, run)
+
+
 REFUSED = {
     "kind must be 'attention' with [privacy], got 'cnn', whose batch norms": {"model": config.CnnModel()},
     "model.stem must have no batch norm, which mixes records, with [privacy], got kind 'conv'. Take": {"model": config.AttentionModel()},
