@@ -3,7 +3,9 @@
 Train, valid, test and a fourth part, on which a model beside is trained, are drawn at random from the same records, so that test is as
 train but for not being trained on. A row a model: epsilon spent, test AUROC with its interval, AUROC of the attack by the loss and of that
 by how much smaller the loss is than the model beside has it (`evaluation.membership`; 0.5 is chance), both on all of train and of test,
-seconds. "plain" is chosen on valid as any run is; "overfitted" has no dropout and keeps its last step. Nothing was tuned on test.
+seconds. "plain" is chosen on valid as any run is; "overfitted" has no dropout and keeps its last step; "as private" has steps, batches and
+all else of the private runs, but neither noise nor clipping by record: what is lost from it to them is the price of privacy, what is lost
+before is that of few steps. Nothing was tuned on test.
 
 Goes on where it was stopped: results/bench_privacy/. Run: `python benchmarks/privacy.py`; `--quick` is a check of a few steps.
 """
@@ -50,6 +52,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "model": MODEL | {"dropout": 0.0},
         "training": PLAIN | {"evaluate_every": STEPS, "label_smoothing": 0.0, "ema_decay": 0.9},
     },
+    "as private": {"model": MODEL | {"dropout": 0.0}, "training": PRIVATE},
     **{
         f"private {epsilon:g}": {
             "model": MODEL | {"dropout": 0.0},

@@ -1,9 +1,9 @@
 """Three planted tasks that only a pair of inputs solves: both, either alone, and whether relevance names what was planted in each.
 
 Two sequences of DNA, DNA with a protein, DNA with a track of numbers: 4,000 records, one network of 32 dimensions a task, and the same with
-the other input of another record. Prints test AUROC, the AUPR of relevance by AttnLRP for the planted letters beside their share, and CPU
-seconds. Run: `python benchmarks/two_inputs.py`. The run file of each is printed by `--show KIND`. The
-tests import the tasks from here.
+the other input of another record. Prints test AUROC, CPU seconds, and the AUPR of relevance for the planted letters beside their share, by
+AttnLRP, its mean over copies, and integrated gradients. Run: `python benchmarks/two_inputs.py [KIND ...]`. The run file of each is printed
+by `--show KIND`. The tests import the tasks from here.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from selfattn_bio.cli.main import main as command
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.data.inputs import inputs_of
-from selfattn_bio.interpret.methods import AttnLRP
+from selfattn_bio.interpret.methods import AttnLRP, AttnLRPCopies, IntegratedGradients
 from selfattn_bio.scoring.scorer import load
 
 NUMBER, STEPS = 4000, 400
@@ -66,9 +66,10 @@ method = {{ kind = "attnlrp" }}
 """
 
 
-def planted(rng, length, motif, alphabet="ACGT"):
-    """Random letters with a motif somewhere, or without one; where it begins."""
-    letters, at = rng.choice(list(alphabet), length), int(rng.integers(0, length - len(motif or "") + 1))
+def planted(rng, length, motif, alphabet="ACGT", at=None):
+    """Random letters with a motif somewhere, or at a place, or without one; where it begins."""
+    letters = rng.choice(list(alphabet), length)
+    at = int(rng.integers(0, length - len(motif or "") + 1)) if at is None else at
     letters[at : at + len(motif or "")] = list(motif or "")
     return "".join(letters), at
 
@@ -91,12 +92,15 @@ def dna_and_protein(rng, label):
 
 
 def dna_and_track(rng, label):
-    """A motif and 16 letters with high numbers: label 1 where the motif lies among them."""
-    one, at = planted(rng, 64, DNA_MOTIFS[0])
-    starts = np.arange(49)
-    inside, apart = (starts <= at) & (at + 8 <= starts + 16), (at + 8 <= starts) | (starts + 16 <= at)
-    there = int(rng.choice(starts[inside if label else apart]))
-    numbers = rng.normal(0, 0.15, 64)
+    """A motif and 16 letters with high numbers: label 1 where the motif lies among them.
+
+    Three spans of 16 stand side by side somewhere in 64; the motif is in any of them, the numbers in the same or in another: where either
+    stands has the same chances with both labels.
+    """
+    start, span = int(rng.integers(17)), int(rng.integers(3))
+    of_numbers = span if label else (span + int(rng.integers(1, 3))) % 3
+    one, at = planted(rng, 64, DNA_MOTIFS[0], at=start + 16 * span + int(rng.integers(9)))
+    there, numbers = start + 16 * of_numbers, rng.normal(0, 0.15, 64)
     numbers[there : there + 16] += 1
     return one, numbers, (at, 8), (there, 16)
 
@@ -161,26 +165,30 @@ def judged(kind):
         aurocs.append(roc_auc_score(labels, scorer.logits([inputs.of(int(row)) for row in test])))
     chosen = [split["id"][row] for row, label in zip(test, labels, strict=True) if label and records[split["id"][row]][3]][:64]
     pairs = [records[name][1:3] for name in chosen]
-    explanation = selfattn_bio.explain("model/", [one for one, _ in pairs], partner=[other for _, other in pairs], method=AttnLRP())
-    found = [found_letters(of, [records[name][at] for name in chosen]) for of, at in ((explanation, 3), (explanation.partner, 4))]
     told = "  ".join(f"{auroc:.3f}" for auroc in aurocs)
-    shares = "  ".join(f"{aupr:.3f} ({share:.2f})" for aupr, share in found)
-    print(f"{kind.__name__:16}  {told}  {shares}  {seconds:5.1f}", flush=True)
+    print(f"{kind.__name__:16}  {told}  {seconds:5.1f}", flush=True)
+    for method in (AttnLRP(), AttnLRPCopies(), IntegratedGradients()):
+        explanation = selfattn_bio.explain("model/", [one for one, _ in pairs], partner=[other for _, other in pairs], method=method)
+        found = [found_letters(of, [records[name][at] for name in chosen]) for of, at in ((explanation, 3), (explanation.partner, 4))]
+        print(f"{'':16}  " + "  ".join(f"{aupr:.3f} ({share:.2f})" for aupr, share in found) + f"  {method.name}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = {kind.__name__: kind for kind in PARTNERS}
     parser.add_argument("--show", choices=kinds, help="print the run file of a task, and train nothing")
-    show = parser.parse_args().show
+    parser.add_argument("kind", nargs="*", help=f"of {', '.join(kinds)}; all where none is named")
+    arguments = parser.parse_args()
+    show, wanted = arguments.show, arguments.kind or list(kinds)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         if show:
             write_pairs(Path(), kinds[show], 2, STEPS)
             read_run_file("run.toml")
             print(Path("run.toml").read_text())
             return
-        print("test AUROC: both, first alone, partner alone; AUPR (share planted) in first, in partner; CPU s to train")
-        for name, kind in kinds.items():
+        print("test AUROC: both, first alone, partner alone; CPU s to train; AUPR (share planted) in first, in partner, by method")
+        for name in wanted:
+            kind = kinds[name]
             Path(name).mkdir()
             with contextlib.chdir(name):
                 judged(kind)

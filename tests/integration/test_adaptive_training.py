@@ -16,6 +16,7 @@ from selfattn_bio.errors import RunFileError, TrainingError, TrainingInterrupted
 from selfattn_bio.model.checkpoint import load_model
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.model.gates import HardConcrete
+from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import Trainer, train
 from selfattn_bio.training.transfer import start_from
 
@@ -124,6 +125,28 @@ def test_a_stopped_training_goes_on_to_the_same_bits(task, monkeypatch):
     train(*arguments, threads=1)
     for name, weight in load_model(task / "again")[1].state_dict().items():
         assert torch.equal(weight, load_model(task / "model")[1].state_dict()[name]), name
+
+
+@pytest.mark.parametrize("sections", [{}, {"accumulate": 3}, {"batch_size": 7}])
+def test_the_penalty_counts_once_a_step(task, sections):
+    """However many records and batches a step has; the gradient of the gates is that of the loss and of `penalty` x what is open."""
+    run, found = config.read_run_file(task / "run.toml"), []
+    for penalty in (0.0, 0.5):
+        gates = config.HardConcreteGates(penalty=penalty)
+        changed = run.model_copy(
+            update={
+                "model": run.model.model_copy(update={"gates": gates}),
+                "training": run.training.model_copy(update=sections | {"matmul": "highest"}),
+            }
+        )
+        trainer = Trainer(open_fabric("32-true"), changed, corpus_of(task), task / "split.tsv", task / "none", "model")
+        torch.manual_seed(0)
+        trainer.add_gradients()
+        weights = [gates.weight for gates in trainer.bare.modules() if isinstance(gates, HardConcrete)]
+        found.append([weight.grad for weight in weights])
+    wanted = torch.autograd.grad(trainer.bare.penalty(), weights)
+    for without, with_it, each in zip(*found, wanted, strict=True):
+        assert_close(with_it - without, each, rtol=1e-3, atol=1e-6)
 
 
 def test_a_run_starts_from_what_was_pruned(task):

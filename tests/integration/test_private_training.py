@@ -16,6 +16,7 @@ from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.model.checkpoint import SEEN
+from selfattn_bio.model.gates import HardConcrete
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training import private
@@ -211,6 +212,16 @@ def test_no_noise_is_of_the_numbers_that_drew_a_batch(task, monkeypatch):
     assert len(set(seen)) == len(seen) == 20
 
 
+def test_noise_is_scaled_by_the_length_to_which_gradients_are_cut(task):
+    of = []
+    for length in (1.0, 0.25):
+        trainer = trainer_of(task, run_file(privacy=PRIVACY.model_copy(update={"max_grad_norm": length})))
+        trainer.private.secret = 42
+        trainer.private.finish(trainer.bare, 0)
+        of.append(torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()]))
+    assert torch.equal(of[1], of[0] / 4)
+
+
 @pytest.mark.parametrize(("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)])
 def test_the_planned_steps_spend_epsilon_and_fewer_spend_less(epsilon, delta, steps):
     run = run_file(training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta))
@@ -292,6 +303,21 @@ def test_a_language_model_is_private_too(task, tmp_path):
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 6
 
 
+def test_the_penalty_of_gates_counts_with_each_record_and_is_cut_with_it(task, monkeypatch):
+    monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)  # the same records in each
+    found = []
+    for penalty, max_norm in ((0.0, 1e6), (0.5, 1e6), (1e6, 0.5)):
+        trainer = trainer_of(task, run_file(training={"shift": 0}, gates=config.HardConcreteGates(penalty=penalty)))
+        gradients, rows = steps_gradients(trainer, max_norm)
+        found.append([gradient for name, gradient in gradients.items() if name.endswith(("gates.weight", "gate.weight"))])
+        share = len(rows) / trainer.run.training.batch_size
+    weights = [module.weight for module in trainer.bare.modules() if isinstance(module, HardConcrete)]
+    wanted = torch.autograd.grad(trainer.bare.penalty() * 0.5 / 1e6, weights)
+    for without, with_it, each in zip(*found[:2], wanted, strict=True):
+        assert torch.allclose(with_it - without, share * each, rtol=1e-3, atol=1e-6)
+    assert float(torch.cat(found[2]).norm()) == pytest.approx(0.5 * share, rel=1e-3)  # of each record nothing but the penalty is left
+
+
 def test_gates_and_exits_are_learnt_privately(task, tmp_path):
     run = run_file(training={"max_steps": 2}, num_layers=2, gates=config.HardConcreteGates(), exits=config.ConfidenceExits())
     fit(task, tmp_path / "model", run)
@@ -320,6 +346,13 @@ def test_a_batch_norm_is_refused_by_its_name():
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
     with pytest.raises(TrainingError, match=r"with \[privacy\], got BatchNorm1d in '1'. Take model.stem"):
         check_layers(network, "")
+
+
+def test_a_trainer_refuses_a_batch_norm_that_no_section_told_of(task):
+    stem = config.ConvStem(token_dim=4, kernel=5, second_kernel=3)
+    run = run_file().model_copy(update={"model": config.AttentionModel(**MODEL | {"stem": stem})})  # past the run file's own check
+    with pytest.raises(TrainingError, match=r"layers must take each record by itself with .privacy., got BatchNorm in 'members.0.stem"):
+        trainer_of(task, run)
 
 
 REFUSED = {

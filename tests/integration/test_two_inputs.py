@@ -211,7 +211,7 @@ def test_a_protein_or_a_track_as_partner(kind, tmp_path, monkeypatch):
     others = partner[1:] + partner[:1]
     assert 0.4 < roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=others)["logit"]) < 0.6
     positives = np.flatnonzero(labels)[:64]
-    # What is planted in a track only integrated gradients found (docs/two_inputs.md).
+    # What is planted in a track integrated gradients find best (docs/two_inputs.md).
     method = IntegratedGradients() if kind is two_inputs.dna_and_track else AttnLRPCopies()
     explained = [first[i] for i in positives], [partner[i] for i in positives]
     explanation = selfattn_bio.explain("model/", explained[0], partner=explained[1], method=method)

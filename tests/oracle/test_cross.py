@@ -122,6 +122,14 @@ def test_both_inputs_have_a_say():
     assert (network(network.joined(first.roll(1, 0), partner)) - before).abs().min() > 1e-6
 
 
+def test_weights_of_cross_attention_are_dropped_in_training_only():
+    block = network_of(dropout=0.5).members[0].cross[0]
+    block.dropout.share = block.feedforward[2].share = 0.0  # of the branches nothing
+    x, partner, mask = torch.randn(1, 9, 16).double(), torch.randn(1, 7, 16).double(), torch.ones(1, 7, dtype=torch.bool)
+    assert not torch.equal(block.train()(x, partner, mask), block(x, partner, mask))
+    assert torch.equal(block.eval()(x, partner, mask), block(x, partner, mask))
+
+
 @pytest.mark.parametrize("partner", [False, True])
 def test_with_one_input_held_it_is_a_network_of_the_other(partner):
     network = network_of()

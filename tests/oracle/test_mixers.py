@@ -135,6 +135,31 @@ def test_low_precision_is_near(name, dtype):
         assert all(bool(x.isfinite().all()) for x in gradients)
 
 
+DROPPING = [("softmax", 0), ("dynamic", 0), ("linformer", 0), ("reformer", 0), ("hierarchical", -99), ("hierarchical", 99)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("name", "share"), DROPPING)
+def test_a_share_of_the_weights_is_dropped_and_the_mean_is_kept(name, share):
+    """Of hierarchical in either level alone. The mean of 400 draws is off by .8 of its standard error on average."""
+    mixer = make(MIXERS, name)
+    if name == "hierarchical":
+        torch.nn.init.constant_(mixer.share, share)
+    q, k, v, _ = make_inputs(19, padded=False)
+    whole = mixer(q, k, v, position=NoPosition())
+    drawn = torch.stack([mixer(q, k, v, position=NoPosition(), dropout=0.3) for _ in range(400)])
+    error = drawn.std(0) / 20
+    assert float(error.min()) > 1e-4
+    assert 0.6 < float(((drawn.mean(0) - whole) / error).abs().mean()) < 1.0
+
+
+@pytest.mark.parametrize("name", ["linear", "performer"])
+def test_a_kind_without_weights_drops_none(name):
+    mixer = make(MIXERS, name)
+    q, k, v, mask = make_inputs(19)
+    assert_close(*(mixer(q, k, v, position=NoPosition(), mask=mask, dropout=dropout) for dropout in (0.0, 0.9)), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("name", MIXERS)
 def test_heads_share_keys_and_values(name):
     mixer = make(MIXERS, name)
@@ -208,15 +233,6 @@ def test_dynamic_takes_the_first_of_equal_blocks_however_many_stand_behind():
     for length in (16, 12):
         chosen = mixer.chosen(queries[0, :, :length], repeated[0][0, :, :length].reshape(-1, 2, DH), torch.ones(H * length // 2, 2).bool())
         assert chosen[:, 8].tolist() == [[3, 4, 5, 0, 1]] * H
-
-
-def test_dynamic_drops_a_share_of_the_weights_and_keeps_the_mean():
-    q, k, v, mask = make_inputs(19)
-    mixer = Dynamic(block=2, top=2)
-    whole = mixer(q, k, v, position=NoPosition(), mask=mask).detach()
-    drawn = torch.stack([mixer(q, k, v, position=NoPosition(), mask=mask, dropout=0.3).detach() for _ in range(400)])
-    assert float((drawn.mean(0) - whole).abs().max()) < 0.3
-    assert float(drawn.std(0).max()) > 0.3
 
 
 def test_dynamic_finds_a_key_wherever_it_stands():

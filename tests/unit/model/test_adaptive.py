@@ -295,6 +295,11 @@ def test_the_threshold_costs_no_more_than_was_said():
     assert choose_exits(readings, accuracy, drop=0.11).threshold == float("inf")
 
 
+def test_the_search_ends_at_the_first_threshold_that_costs_too_much():
+    values = iter([1.0, 1.0, 0.5, *[1.0] * len(THRESHOLDS)])  # of all layers, of the highest threshold, of the next
+    assert choose_exits(torch.randn(8, 1, 2, 1), lambda _: next(values), drop=0.1).threshold == max(THRESHOLDS)
+
+
 def test_a_genome_is_scanned_as_its_windows_are_scored():
     section = section_of(gates=config.NoGates(), exits=EXITS, stem=config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3))
     torch.manual_seed(0)

@@ -1,0 +1,33 @@
+"""The planted tasks of two inputs: either alone tells nothing by where it is planted."""
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+
+@pytest.mark.parametrize("name", ["two_sequences", "dna_and_protein", "dna_and_track"])
+def test_what_is_planted_stands_anywhere_with_the_same_chance_in_both_labels(name):
+    import two_inputs
+
+    rng, counts = np.random.default_rng(0), np.zeros((2, 2, 64))  # by input and label: how often it is planted at a place; 63 is nowhere
+    for label in (0, 1):
+        for _ in range(6000):
+            for i, place in enumerate(getattr(two_inputs, name)(rng, label)[2:]):
+                counts[i, label, 63 if place is None else place[0]] += 1
+    for of_input in counts:
+        both = of_input[:, of_input.sum(0) > 0]
+        expected = np.broadcast_to(both.mean(0), both.shape)
+        assert chisquare(both.ravel(), expected.ravel(), ddof=both.shape[1]).pvalue > 1e-3
+
+
+def test_the_motif_lies_among_the_high_numbers_where_the_label_says_so():
+    from two_inputs import DNA_MOTIFS, dna_and_track
+
+    rng = np.random.default_rng(0)
+    for i in range(400):
+        letters, numbers, (at, length), (there, span) = dna_and_track(rng, i % 2)
+        assert letters[at : at + length] == DNA_MOTIFS[0]
+        assert (len(letters), len(numbers), span) == (64, 64, 16)
+        assert numbers[there : there + span].min() > 0.3
+        inside, apart = there <= at and at + length <= there + span, at + length <= there or there + span <= at
+        assert (inside, apart) == ((True, False) if i % 2 else (False, True))
