@@ -57,7 +57,7 @@ RUNS: dict[str, dict[str, Any]] = {
         f"private {epsilon:g}": {
             "model": MODEL | {"dropout": 0.0},
             "training": PRIVATE,
-            "privacy": {"epsilon": epsilon, "delta": 1e-4, "max_grad_norm": 1.0},
+            "privacy": {"epsilon": epsilon, "delta": 1e-5, "max_grad_norm": 1.0},
         }
         for epsilon in (8.0, 3.0, 1.0)
     },

@@ -71,6 +71,7 @@ class Private:
             message = f"privacy.delta must be < 1 / records of train = {1 / num_records:.2g}, got {self.section.delta:.2g}"
             raise TrainingError(message, place=place, cure="A larger one would allow to publish a record as it is")
         self.num_records, self.batch_size, self.seed = num_records, training.batch_size, training.seed
+        self.max_steps = training.max_steps
         self.secret = secrets.randbits(BITS)
         self.noise_multiplier = _noise_for(self.section, self.order.rate, training.max_steps)
         self.accountant = create_accountant(ACCOUNTANT)
@@ -122,9 +123,16 @@ class Private:
 
     # -------------------------------------------------------------------------------------------------------------- words
     def spent(self) -> dict[str, Any]:
-        """What the steps so far spent, as provenance.json and metrics.json have it."""
+        """What the run spends, as provenance.json and metrics.json have it: all its steps, though `patience` ended it before.
+
+        When it ended hangs on weights that hang on train, and a bound for so many steps holds where their number is fixed beforehand.
+        """
+        from opacus.accountants import create_accountant
+
+        planned = create_accountant(ACCOUNTANT)
+        planned.history = [(self.noise_multiplier, self.order.rate, self.max_steps)]
         with _narrow_orders():
-            epsilon = float(self.accountant.get_epsilon(self.section.delta)) if self.accountant.history else 0.0
+            epsilon = float(planned.get_epsilon(self.section.delta))
         return {
             "epsilon": epsilon,
             "delta": self.section.delta,
