@@ -126,7 +126,7 @@ def main() -> None:
         epsilon = "inf" if spent is None else f"{spent:.2f}"
         table.append([name, epsilon, *shown, f"{told.get('privacy', {}).get('noise_multiplier', 0):.2f}", f"{cost['seconds']:.0f}"])
     columns = ["model", "epsilon", "test AUROC", "attack: loss", "attack: loss beside", "noise", "seconds"]
-    print(f"{len(rows['train']):,} train and {len(rows['test']):,} test records, delta 1e-4")
+    print(f"{len(rows['train']):,} train and {len(rows['test']):,} test records, delta 1e-5")
     print(pd.DataFrame(table, columns=columns).to_string(index=False))
 
 
