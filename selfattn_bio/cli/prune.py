@@ -27,3 +27,5 @@ def run(arguments: argparse.Namespace) -> None:
     before, after = prune(arguments.model, arguments.output)
     kept = [f"{new:,} of {old:,} {WORDS[name]}" for (name, new), old in zip(asdict(after).items(), asdict(before).values(), strict=True)]
     print(f"prune: kept {', '.join(kept)}: {arguments.output}")
+    if (before.heads, before.feedforwards) == (after.heads, after.feedforwards):
+        print("prune: no gate was closed: train with a larger penalty in [model] gates, or longer")

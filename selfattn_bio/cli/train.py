@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.errors import RunFileError
+    from selfattn_bio.evaluation.groups import check_columns
     from selfattn_bio.training.hardware import use_matmul, use_threads
     from selfattn_bio.training.loop import train
     from selfattn_bio.training.memory import is_out_of_memory, words_of
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise RunFileError(str(error), place=str(arguments.run_file)) from error
     corpus = Corpus.open(arguments.corpus)
+    check_columns(task.evaluation.groups, corpus)
     threads = use_threads(arguments.threads)
     use_matmul(run_file.training.matmul)
     part = arguments.job or (arguments.member if arguments.member > 1 else "")

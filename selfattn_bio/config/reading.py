@@ -100,6 +100,7 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
             message = f"{'.'.join(keys)} must be one of {kinds}, got {context['tag']!r}"
         case "value_error":
             message = f"[{'.'.join(keys)}] {context['error']}" if keys else str(context["error"])
+            keys = keys or _named_first(message)
         case _:
             # "Input should be greater than 0", "Tuple should have at least 1 item"
             rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
@@ -115,6 +116,11 @@ _UNIONS: dict[str, Any] = {
     **{"method": Method, "caller": Caller, "balance": Balance},
 }
 _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
+
+
+def _named_first(message: str) -> list[str]:
+    """The keys with which a message about the whole file begins: of "[interpret] method must go with" interpret and method."""
+    return re.findall(r"\w+", re.match(r"\[[\w.]+\](?: \w+)?|[\w.]*", message)[0])  # type: ignore[index]
 
 
 def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:

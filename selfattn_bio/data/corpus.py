@@ -166,7 +166,8 @@ class Corpus:
         found = pd.read_parquet(self.path / TARGETS)
         if absent := [column for column in columns if column not in found]:
             message = f"targets must have column {absent[0]!r}, got {', '.join(map(repr, found.columns))}"
-            raise CorpusError(message, place=self.summary["targets"]["path"])
+            cure = "Name one of them in the run file, or add the column to the table"
+            raise CorpusError(message, place=self.summary["targets"]["path"], cure=cure)
         return found[list(columns)]
 
     @classmethod

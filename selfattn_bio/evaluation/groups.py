@@ -7,6 +7,7 @@ by the same groups, `evaluate` judges by them.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,12 @@ MOST = 50  # groups: more of them are no groups, but another id
 UNNAMED = "(none)"  # of records without a value
 
 Names = NDArray[np.object_]
+
+
+def check_columns(groups: Sequence[str], corpus: Corpus) -> None:
+    """Raise CorpusError where the corpus lacks a column of [evaluation] groups: before the training, not after it."""
+    if columns := [by for by in groups if by not in ("gc", "length", "chrom")]:
+        corpus.targets(columns)
 
 
 def groups_of(by: str, corpus: Corpus, rows: dict[str, NDArray[np.int64]], num_bins: int) -> dict[str, Names]:

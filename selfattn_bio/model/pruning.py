@@ -29,7 +29,8 @@ def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
     model = run.model
     if not isinstance(model, config.AttentionModel) or not isinstance(model.gates, config.HardConcreteGates):
         kind = model.gates.kind if isinstance(model, config.AttentionModel) else "none"
-        raise ArgumentError(f"model must have gates of kind 'hard_concrete' to be pruned, got {kind!r}: train it with gates in [model]")
+        cure = "it is pruned already" if kind == "pruned" else "train it with gates in [model]"
+        raise ArgumentError(f"model must have gates of kind 'hard_concrete' to be pruned, got {kind!r}: {cure}")
     members = []
     for body in network.members:
         assert isinstance(body, AttentionBody)

@@ -142,12 +142,15 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
             )
         )
     if (explained := results.explained) is not None:
+        has_attention = bool(explained.attention.any())  # a model without weights has zeros
+        shown = "Mean over the explained records. Relevance: how far the score hangs on a letter."
+        limit = "Raw attention is no explanation: a model attends to letters that change nothing. No motif or verdict here rests on it."
         drawings.append(
             Drawing(
                 "attention",
-                "Raw attention (a proposal) beside relevance",
-                "Mean over the explained records. Relevance: how far the score hangs on a letter. Attention: how much it was looked at.",
-                "Raw attention is no explanation: a model attends to letters that change nothing. No motif or verdict here rests on it.",
+                "Raw attention (a proposal) beside relevance" if has_attention else "Relevance along the record",
+                f"{shown} Attention: how much it was looked at." if has_attention else shown,
+                limit if has_attention else "A mean by place: what stands at another place in each record is flat here.",
                 draw("attention", lambda ax: plots.draw_attention_and_relevance(explained.attention, explained.relevance, ax), folder),
             )
         )

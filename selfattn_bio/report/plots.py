@@ -234,9 +234,10 @@ def draw_attention_and_relevance(attention: ArrayLike, relevance: ArrayLike, ax:
     Parameters
     ----------
     attention, relevance
-        Shape (records, L), non-negative, 0 where a record is padded.
+        Shape (records, L), non-negative, 0 where a record is padded; attention is 0 throughout of a model without weights, and not drawn.
     """
-    for name, values, colour in (("relevance", relevance, MODEL), ("raw attention (proposal)", attention, BASELINE)):
+    lines = [("relevance", relevance, MODEL), ("raw attention (proposal)", attention, BASELINE)]
+    for name, values, colour in lines if np.any(attention) else lines[:1]:
         mean = np.asarray(values, dtype=np.float64).mean(axis=0)
         ax.plot(np.arange(len(mean)), mean / (mean.sum() or 1.0), color=colour, label=name, linewidth=1.2)
     ax.set_xlim(0, max(len(mean) - 1, 1))

@@ -75,4 +75,14 @@ def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]
 
         return along
     given = partner if isinstance(partner, Mapping) else {str(number): row for number, row in enumerate(partner)}
-    return lambda each: np.asarray(given[each.id], dtype=np.float64) if each.id in given else None
+
+    def of_array(each: Input) -> NDArray[np.float64] | None:
+        if each.id not in given:
+            return None
+        try:
+            return np.asarray(given[each.id], dtype=np.float64)
+        except (TypeError, ValueError):
+            got = type(given[each.id]).__name__
+            raise ArgumentError(f"partner of {each.id!r} must be a number a letter, as the model reads a track, got a {got}") from None
+
+    return of_array

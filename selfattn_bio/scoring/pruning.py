@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from selfattn_bio.config import KeptLayer, PrunedGates
+from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.card import best_figures, write_card
 from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, WEIGHTS, check_model_output, load_model, save_model
@@ -51,11 +52,13 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
     ModelFolderError
         If a part of the model is missing, truncated, or does not belong to the others.
     ArgumentError
-        If the model has no gates.
+        If the model has no gates, or `output` is its own folder: what is cut out would be gone.
     OutputError
         If `output` holds something else than a model.
     """
     folder, output = folder_of(model), Path(output)
+    if output.resolve() == folder.resolve():
+        raise ArgumentError(f"folder of the pruned model must be another than the model's own, got {str(output)!r}")
     check_model_output(output)
     run, network, provenance = load_model(folder)
     reference = load_reference(folder, get_alphabet(run.data.alphabet), provenance["weights_sha256"])

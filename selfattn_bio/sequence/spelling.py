@@ -275,5 +275,5 @@ def _cure(around: bytes, foreign: bytes, alphabet: Alphabet) -> str:
     raw = around.translate(None, BLANKS).upper()
     looks_protein = raw.isalpha() and len(raw.translate(None, b"ACGTUN")) > 0.2 * len(raw)
     if alphabet.name == "dna" and looks_protein:
-        return 'It looks like protein: declare it, --alphabet protein or alphabet = "protein" in [data]'
+        return 'It looks like protein: declare it, --alphabet protein or alphabet = "protein" in [data], of a second input in [partner]'
     return "Mend the letter, or remove the record"

@@ -71,7 +71,7 @@ def test_a_variant_takes_only_the_training_keys_it_names(tmp_path):
         (  # the run itself is wrong: its own place is said, not that of a variant that inherits it
             DATA + '[model]\nkind = "cnn"\n[transfer]\nparent = "p"\n',
             "[variants.slow.training]\nlearning_rate = 1e-5\n",
-            "task.toml:1: [transfer] must go with model kind 'attention', got 'cnn'",
+            "task.toml:6: [transfer] must go with model kind 'attention', got 'cnn'",
         ),
     ],
 )
@@ -120,7 +120,7 @@ def test_byte_order_mark_is_read(tmp_path):
         ),
         (
             "[training]\nwindow = 100",
-            "task.toml:1: training.window must go with objective 'masked' or 'causal', got 'binary': its labels are of whole records",
+            "task.toml:5: training.window must go with objective 'masked' or 'causal', got 'binary': its labels are of whole records",
         ),
         ("[training]\nlearning_rate = -1", "task.toml:5: training.learning_rate must be greater than 0, got -1"),
         ("[training]\nmax_steps = true", "task.toml:5: training.max_steps must be a valid integer, got True"),

@@ -6,7 +6,7 @@ import pytest
 
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.groups import UNNAMED, _spans, group_metrics, groups_of, worst_auroc
+from selfattn_bio.evaluation.groups import UNNAMED, _spans, check_columns, group_metrics, groups_of, worst_auroc
 from selfattn_bio.sequence.alphabet import DNA
 
 ROWS = {"train": np.array([0, 1, 2, 3]), "test": np.array([4, 5])}
@@ -37,6 +37,9 @@ def test_names_are_those_of_a_column_or_chromosome(corpus):
     assert groups_of("tissue", corpus, ROWS, 4)["train"].tolist() == ["liver", "kidney", "liver", UNNAMED]
     assert groups_of("tissue", corpus, ROWS, 4)["test"].tolist() == ["liver", "gut"]
     assert groups_of("chrom", corpus, ROWS, 4)["train"].tolist() == ["chr1", "chr1", "chr2", UNNAMED]
+    check_columns(["gc", "length", "chrom"], corpus)
+    with pytest.raises(CorpusError, match=r"targets must have column 'colour', got .*Name one of them in the run file"):
+        check_columns(["gc", "colour"], corpus)
     with pytest.raises(CorpusError, match="targets must have column 'colour', got "):
         groups_of("colour", corpus, ROWS, 4)
 

@@ -213,7 +213,15 @@ def test_a_folder_is_pruned_to_one_that_any_command_reads(tmp_path, capsys):
     assert (before.heads, after.heads, after.layers, before.layers) == (24, 9, 5, 6)
     assert after.parameters == sum(parameter.numel() for parameter in network.parameters()) < before.parameters
     assert main(["prune", "--model", str(tmp_path / "pruned"), "--output", str(tmp_path / "again")]) == 1
-    assert "model must have gates of kind 'hard_concrete' to be pruned, got 'pruned'" in capsys.readouterr().err
+    assert "model must have gates of kind 'hard_concrete' to be pruned, got 'pruned': it is pruned already" in capsys.readouterr().err
+
+
+def test_a_model_is_not_pruned_onto_itself(tmp_path, capsys):
+    folder = write(tmp_path / "gated", section_of())
+    before = (folder / "run.toml").read_bytes()
+    assert main(["prune", "--model", str(folder), "--output", str(tmp_path / "." / "gated")]) == 1
+    assert "folder of the pruned model must be another than the model's own, got" in capsys.readouterr().err
+    assert (folder / "run.toml").read_bytes() == before
 
 
 def test_other_models_have_no_gates():

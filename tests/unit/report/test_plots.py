@@ -22,6 +22,13 @@ def test_scores_of_either_class_are_counted() -> None:
     assert ax.get_lines()[0].get_xdata()[0] == 0.5
 
 
+def test_a_model_without_weights_has_no_line_of_attention() -> None:
+    for attention, names in ((np.ones((2, 3)), ["relevance", "raw attention (proposal)"]), (np.zeros((2, 3)), ["relevance"])):
+        ax = Figure().subplots()
+        plots.draw_attention_and_relevance(attention, np.ones((2, 3)), ax)
+        assert [line.get_label() for line in ax.get_lines()] == names
+
+
 def test_an_attention_map_stands_on_its_letters() -> None:
     ax = Figure().subplots()
     plots.draw_attention_map(AttentionMap(np.array([0, 4, 6]), np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)), ax)

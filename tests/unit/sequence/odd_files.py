@@ -82,7 +82,7 @@ NO_LETTERS = "record must have letters, got an empty record 'b'. Remove the head
 GAPS = '. Remove the gaps of the alignment, or say gaps = "remove" in [data] (--gaps remove)'
 STOPS = ". Remove the stop signs: only one at the end of a protein goes by itself"
 FORMATS = "sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet, got "
-LOOKS_PROTEIN = '. It looks like protein: declare it, --alphabet protein or alphabet = "protein" in [data]'
+LOOKS_PROTEIN = '. It looks like protein: declare it, --alphabet protein or alphabet = "protein" in [data], of a second input in [partner]'
 FOUR_LINES = ". Records are of four lines: header, letters, +, qualities"
 
 
