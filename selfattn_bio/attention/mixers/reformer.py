@@ -45,6 +45,7 @@ class Reformer(FullMixer):
     def mix(self, asked: Asked) -> Tensor:
         """As `FullMixer.mix`."""
         _, heads, length, dim = asked.q.shape
+        size = min(self.chunk, length)  # tokens that are fewer than a chunk stand in one, however long it may be
         real = asked.setting.tokens()
         k = self.unit(asked.k)
         with torch.no_grad():
@@ -53,7 +54,7 @@ class Reformer(FullMixer):
             places = torch.empty_like(order).scatter_(-1, order, torch.arange(length, device=order.device).expand_as(order))
         outs, log_sums = [], []
         for number in range(buckets.shape[2]):
-            at = pad(order[:, :, number], (0, -length % self.chunk), value=length).unflatten(-1, (-1, self.chunk))  # (B, H, n, c)
+            at = pad(order[:, :, number], (0, -length % size), value=length).unflatten(-1, (-1, size))  # (B, H, n, c)
             near = _with_neighbours(at, length)  # (B, H, n, 3c)
             scores = _taken(asked.q / math.sqrt(dim), at) @ _taken(k, near).transpose(-1, -2)  # (B, H, n, c, 3c)
             scores = scores.to(work_dtype(scores))
@@ -94,7 +95,7 @@ class Reformer(FullMixer):
 
     def num_pairs(self, length: int) -> int:
         """Pairs of three chunks in each round, and its rotations, half a bucket a dimension each."""
-        return len(self.rotations) * length * (3 * self.chunk + self.num_buckets // 4)
+        return len(self.rotations) * length * (3 * min(self.chunk, length) + self.num_buckets // 4)
 
     def _meet(self, bucket: Tensor, place: Tensor, at: Tensor, near: Tensor) -> Tensor:
         """(B, H, n, c, 3c) bool: whether the tokens `at` and `near` meet in a round of these buckets and places, both (B, H, L)."""
