@@ -166,6 +166,12 @@ Exits = Annotated[NoExits | ConfidenceExits, Field(discriminator="kind")]
 BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # what these kernels know, at least
 
 
+def _as_toml(section: Pattern) -> str:
+    """As it would stand in a run file, without what is the default."""
+    keys = {"kind": section.kind} | section.model_dump(exclude_defaults=True)
+    return f"{{ {', '.join(f'{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}' for key, value in keys.items())} }}"
+
+
 class AttentionModel(Section):
     """[model] kind = "attention": stem, pre-norm attention encoder, head."""
 
@@ -257,10 +263,7 @@ class AttentionModel(Section):
             return self
         for name in ("pattern", "kernel"):
             if (got := getattr(self, name)) != (default := AttentionModel.model_fields[name].default):
-                words = [
-                    each if isinstance(each, str) else each.model_dump(exclude_defaults=True) | {"kind": each.kind}
-                    for each in (default, got)
-                ]
+                words = [each if isinstance(each, str) else _as_toml(each) for each in (default, got)]
                 raise ValueError(f"mixer {self.mixer.kind!r} must go with {name} = {words[0]}, got {words[1]}")
         if self.mixer.keys_are_queries and self.num_groups != self.num_heads:
             rule = "num_kv_heads not given, as its queries are keys"
