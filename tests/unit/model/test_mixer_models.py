@@ -108,7 +108,7 @@ def test_each_position_that_a_kind_names_can_be_built(kind):
 def test_what_a_kind_does_not_go_with(kind):
     with pytest.raises(ValueError, match=rf"mixer '{kind}' must go with pattern = .*'full'.*, got .*'window'"):
         model(kind, pattern=config.WindowPattern())
-    with pytest.raises(ValueError, match=rf"mixer '{kind}' must go with pattern = .*, got .* causal = true }"):
+    with pytest.raises(ValueError, match=rf"mixer '{kind}' must go with pattern = .*, got .* causal = true"):
         model(kind, pattern=config.FullPattern(causal=True))
     with pytest.raises(ValueError, match=f"mixer '{kind}' must go with kernel = auto, got slab"):
         model(kind, kernel="slab")
