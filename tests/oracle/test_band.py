@@ -444,7 +444,7 @@ def test_says_what_the_cpu_lacks(fresh, tmp_path):
     info.write_text("processor: 0\nmodel name\t: Old\nflags\t\t: fpu avx avx2\n\nprocessor: 1\n")
     fresh.setattr(native.platform, "machine", lambda: "x86_64")
     fresh.setattr(native, "CPU_INFO", info)
-    assert why_not() == "the CPU must have AVX2 and FMA, lacks fma"
+    assert why_not() == "the CPU must have AVX2 and FMA, got one without fma"
     native._load.cache_clear()
     fresh.setattr(native, "CPU_INFO", tmp_path / "none")
     assert why_not() == f"the features of the CPU cannot be read: there is no {tmp_path / 'none'}"
