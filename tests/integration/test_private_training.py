@@ -1,4 +1,7 @@
-"""Private steps: gradients record by record whatever a network is made of, the noise, what is spent, and what is written and refused."""
+"""Private steps: gradients record by record whatever a network is made of, the noise, what is spent, and what is written and refused.
+
+Long, as gradients are asked of every kind of network, and each promise of docs/privacy.md has a test.
+"""
 
 import json
 

@@ -1,6 +1,7 @@
 """Malformed and odd files, each with the records or the one-line error that is promised for it: a table, run by test_odd_files.py.
 
-Further kinds of files have modules of their own, `odd_KIND.py` beside this one, with a table ODD_FILES of the same form.
+Long, as each odd file is a row with its bytes and its promise. Further kinds of files have modules of their own, `odd_KIND.py` beside this
+one, with a table ODD_FILES of the same form.
 """
 
 from __future__ import annotations
