@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _split(corpus: Corpus, rule: Split) -> pd.DataFrame:
-    from selfattn_bio.config import ChromosomeSplit, ClusterSplit, GroupSplit, RegionSplit, SpeciesSplit, regions
+    from selfattn_bio.config import ChromosomeSplit, ClusterSplit, ColumnSplit, FilesSplit, GroupSplit, RegionSplit, SpeciesSplit, regions
     from selfattn_bio.sequence import splits
 
     keys = splits.strand_keys(corpus.each(range(len(corpus))), corpus.alphabet)
@@ -59,6 +59,9 @@ def _split(corpus: Corpus, rule: Split) -> pd.DataFrame:
         return splits.split_by_chromosome(corpus.records, keys, rule.valid, rule.test)
     if isinstance(rule, RegionSplit):
         return splits.split_by_region(corpus.records, keys, regions(rule.valid), regions(rule.test))
+    if isinstance(rule, ColumnSplit | FilesSplit):
+        values = corpus.column(rule.column)
+        return splits.split_as_given(corpus.records, keys, values, rule.splits, rule.valid_fraction, rule.seed)
     dealt = rule.valid_fraction, rule.test_fraction, rule.seed
     if isinstance(rule, ClusterSplit):
         return splits.split_by_cluster(corpus.records, keys, _clusters(corpus, rule), *dealt, method=rule.method)

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from selfattn_bio.config.section import Fraction, Names, Paths, Positive, Section, Seed
+from selfattn_bio.config.section import Fraction, Names, Paths, Positive, Section, Seed, left_out
 from selfattn_bio.files import INTERVAL_FILES
 
 BRINGS_COLUMNS = r"\.(csv|tsv|tab|txt|parquet|gb|gbk|gbff|genbank|embl)(\.(gz|bgz|zst|zstd))?$"
 
+SPLITS = ("train", "valid", "test")
 RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "group"]
 
 
@@ -181,6 +182,9 @@ class Data(Section):
     sequences: Paths | None = Field(
         None, description="files of sequences in place of the two: with label, or for another [objective] than binary"
     )
+    train: Paths | None = left_out(None, description="training sequences, where train, valid and test are separate files")
+    valid: Paths | None = left_out(None, description="validation sequences; without them [split] valid_fraction of train is used")
+    test: Paths | None = left_out(None, description="test sequences, in the same formats as `sequences`")
     targets: str | None = Field(
         None, description="table with a column id and those that [objective] names, one row a record; none if sequences bring the columns"
     )
@@ -191,6 +195,10 @@ class Data(Section):
     positive: Names | None = Field(None, description="the labels that are 1, all others being 0; none: labels are 1 and 0")
     header: str = Field("", description="regular expression found in each header: its group is the column label, or as named")
     columns: dict[RecordField, str] = Field(default_factory=dict, description="names of a table's columns: { sequence = 'seq' }")
+    ids: Literal["given", "numbered"] = left_out(
+        "given", description="numbered: name the records FILE_1, FILE_2 ... by their order, for files with repeated or missing ids"
+    )
+    keep_duplicates: bool = left_out(False, description="keep records whose sequence occurs before; they are counted either way")
     soft_mask: Literal["ignore", "keep", "hard"] = Field("ignore", description="lower case; keep: beside the letters; hard: read as N (X)")
     gaps: Literal["refuse", "remove"] = Field("refuse", description="- and . among the letters")
     min_length: Positive = Field(1, description="letters; shorter records are dropped and counted")
@@ -203,12 +211,17 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _classes_or_sequences(self) -> Data:
-        given = [name for name in ("positives", "negatives", "sequences") if getattr(self, name)]
-        if given not in (["positives", "negatives"], ["sequences"]):
-            raise ValueError(f"positives and negatives must be given, or sequences in their place, got {' and '.join(given) or 'none'}")
+        given = [name for name in ("positives", "negatives", "sequences", *SPLITS) if getattr(self, name)]
+        if given not in (["positives", "negatives"], ["sequences"], [*SPLITS], ["train", "test"]):
+            got = ", ".join(given) or "none of them"
+            raise ValueError(f"needs positives and negatives, or sequences, or train and test (and valid), got {got}")
         for name in ("targets", "label"):
-            if getattr(self, name) and not self.sequences:
+            if getattr(self, name) and not self.unlabelled:
                 raise ValueError(f"{name} must go with sequences, got positives and negatives")
+        if self.ids == "numbered" and self.targets:
+            raise ValueError(
+                "targets are joined by id, so ids = 'numbered' cannot be used with them; put the columns in the sequence tables"
+            )
         if self.positive and not self.label:
             raise ValueError("positive must go with label, what holds the labels, got positive alone")
         return self
@@ -225,10 +238,20 @@ class Data(Section):
         return header
 
     @property
+    def unlabelled(self) -> Paths:
+        """Files whose records carry their own labels or targets: `sequences`, or `train`, `valid` and `test`."""
+        return self.sequences or tuple(path for files in self.given_splits.values() for path in files)
+
+    @property
+    def given_splits(self) -> dict[str, Paths]:
+        """The files of each split, where the splits are separate files."""
+        return {name: files for name in SPLITS if (files := getattr(self, name))}
+
+    @property
     def files(self) -> list[tuple[str, int | None]]:
         """The files of sequences, each with the label of its records, None where the file does not say it."""
         negatives = self.negatives if isinstance(self.negatives, tuple) else None
-        labelled: list[tuple[Paths | None, int | None]] = [(self.positives, 1), (negatives, 0), (self.sequences, None)]
+        labelled: list[tuple[Paths | None, int | None]] = [(self.positives, 1), (negatives, 0), (self.unlabelled, None)]
         return [(path, label) for paths, label in labelled for path in paths or ()]
 
     @property
@@ -248,7 +271,7 @@ class Data(Section):
     @property
     def may_bring_columns(self) -> bool:
         """Whether the sequences may bring columns to be learnt, as tables do: told by their names, as the files are not opened here."""
-        return bool(self.header or self.tracks) or any(re.search(BRINGS_COLUMNS, path.lower()) for path in self.sequences or ())
+        return bool(self.header or self.tracks) or any(re.search(BRINGS_COLUMNS, path.lower()) for path in self.unlabelled)
 
     @model_validator(mode="after")
     def _genome_and_intervals(self) -> Data:
@@ -266,7 +289,7 @@ class Data(Section):
         needs["negatives made of the genome"] = isinstance(self.negatives, GenomeNegatives)
         if missing := [what for what, value in needs.items() if value and not self.genome]:
             raise ValueError(f"{missing[0]} must go with a genome, got none")
-        if self.tracks and not self.sequences:
+        if self.tracks and not self.unlabelled:
             raise ValueError("tracks must go with sequences, got positives and negatives")
         if self.tracks and self.targets:
             raise ValueError("tracks must stand in place of targets, got both")

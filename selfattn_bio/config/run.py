@@ -18,7 +18,7 @@ from selfattn_bio.config.data import Data
 from selfattn_bio.config.interpret import OF_WEIGHTS, Interpret
 from selfattn_bio.config.model import AttentionModel, CnnModel, DilatedModel, Model, NoStem, PairedModel, Tokens, TowerStem
 from selfattn_bio.config.objective import PER_PLACE, PER_TOKEN, BinaryObjective, BinsObjective, Objective, SeveralObjective
-from selfattn_bio.config.partner import Partner, SequencePartner
+from selfattn_bio.config.partner import Partner, SequencePartner, TrackPartner
 from selfattn_bio.config.section import MAX_PROTEIN_K, Section, left_out
 from selfattn_bio.config.split import Audit, RandomSplit, Split
 from selfattn_bio.config.sweep import Sweep
@@ -143,10 +143,35 @@ class RunFile(Section):
             return {"variants": {}, **values}
         return {"variants": _variants_of_pairs(), **values} if model == "paired" else values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _files_are_the_split(cls, values: Any) -> Any:
+        """Use the files as the split where [data] names train and test and [split] has no kind."""
+        data = values.get("data") if isinstance(values, dict) else None
+        train = data.get("train") if isinstance(data, dict) else getattr(data, "train", None)
+        split = values.get("split", {}) if train else None
+        return {**values, "split": {"kind": "files", **split}} if isinstance(split, dict) else values
+
+    @model_validator(mode="after")
+    def _split_fits_the_data(self) -> RunFile:
+        kind = self.split.kind
+        if kind == "files" and not self.data.train:
+            raise ValueError("[split] kind 'files' needs [data] train and test, the files of each split")
+        if kind != "files" and self.data.train:
+            raise ValueError(f"[data] train, valid and test are the split, so [split] kind {kind!r} cannot be used; remove [split]")
+        return self
+
+    @model_validator(mode="after")
+    def _numbered_ids_join_nothing(self) -> RunFile:
+        by_id = getattr(self.partner, "files", None) or (isinstance(self.partner, TrackPartner) and self.partner.path.endswith(".npz"))
+        if self.data.ids == "numbered" and by_id:
+            raise ValueError("[partner] files and .npz arrays are joined by id, so [data] ids = 'numbered' cannot be used with them")
+        return self
+
     @model_validator(mode="after")
     def _objective_fits_the_data(self) -> RunFile:
         kind, data = self.objective.kind, self.data
-        if (kind == "binary") == bool(data.sequences and not data.label):
+        if (kind == "binary") == bool(data.unlabelled and not data.label):
             rule = "positives and negatives, or sequences and label" if kind == "binary" else "sequences"
             got = (
                 "sequences: say what is learnt of them in [objective] kind"
@@ -330,7 +355,7 @@ class RunFile(Section):
         if self.partner and not isinstance(self.model, PairedModel):
             raise ValueError(f"[partner] must go with model kind 'paired', which reads it, got {self.model.kind!r}")
         column = isinstance(self.partner, SequencePartner) and self.partner.column
-        if column and not self.data.sequences:
+        if column and not self.data.unlabelled:
             raise ValueError(f"[partner] column must go with [data] sequences, tables that hold it, got {column!r} and none")
         for run in (self, *map(self.variant, self.variants)):
             paired, training = isinstance(run.model, PairedModel), run.training

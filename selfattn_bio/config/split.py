@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from selfattn_bio.config.section import Fraction, Listed, Section, Seed
+from selfattn_bio.config.section import Column, Fraction, Listed, Names, Section, Seed
 
 
 class ChromosomeSplit(Section):
@@ -100,6 +100,56 @@ class RegionSplit(Section):
         return self
 
 
+class SplitValues(Section):
+    """Values of the column, where they differ from train, valid (validation, val, dev) and test. Upper and lower case are the same."""
+
+    train: Names = ("train",)
+    valid: Names = ("valid", "validation", "val", "dev")
+    test: Names = ("test",)
+    dropped: Names | None = Field(None, description="records that are used for nothing")
+
+    @model_validator(mode="after")
+    def _values_differ(self) -> SplitValues:
+        seen: dict[str, str] = {}
+        for value, split in self.pairs():
+            if seen.setdefault(value, split) != split:
+                raise ValueError(f"value {value!r} is given for both {seen[value]} and {split}")
+        return self
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each value in lower case, with its split."""
+        named = {"train": self.train, "valid": self.valid, "test": self.test, "dropped": self.dropped or ()}
+        return [(value.lower(), split) for split, values in named.items() for value in values]
+
+
+class GivenSplit(Section):
+    """A split that came with the data. Copies of test records leave train and valid; test is never reduced."""
+
+    valid_fraction: Fraction = Field(0.15, gt=0, description="fraction of train that is sampled as valid if the data name no valid records")
+    seed: Seed = 0
+
+
+class ColumnSplit(GivenSplit):
+    """Use a column of the sequence table, a FASTA header attribute (`split=train`) or a column of [data] targets as the split."""
+
+    kind: Literal["column"] = "column"
+    column: Column = Field("split", description="name of the column or header attribute")
+    values: SplitValues = Field(SplitValues(), description='such as { train = ["fit"], valid = ["tune"], test = ["holdout"] }')
+
+    @property
+    def splits(self) -> dict[str, str]:
+        """Split of each value in lower case."""
+        return dict(self.values.pairs())
+
+
+class FilesSplit(GivenSplit):
+    """Use the files named by [data] train, valid and test. This is the default when they are given."""
+
+    kind: Literal["files"] = "files"
+    column: ClassVar[str] = "split"  # ingest writes the split of each file into this column
+    splits: ClassVar[dict[str, str]] = {name: name for name in ("train", "valid", "test")}
+
+
 def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
     """Read "chr2R:14000000-16500000" as chromosome, start, end (0-based half-open).
 
@@ -115,7 +165,10 @@ def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
     return [(match[1], int(match[2]), int(match[3])) for match in found if match]
 
 
-Split = Annotated[ChromosomeSplit | RegionSplit | GroupSplit | SpeciesSplit | RandomSplit | ClusterSplit, Field(discriminator="kind")]
+Split = Annotated[
+    ChromosomeSplit | RegionSplit | GroupSplit | SpeciesSplit | RandomSplit | ClusterSplit | ColumnSplit | FilesSplit,
+    Field(discriminator="kind"),
+]
 
 
 class Audit(Section):

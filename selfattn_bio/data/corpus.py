@@ -170,6 +170,16 @@ class Corpus:
             raise CorpusError(message, place=self.summary["targets"]["path"], cure=cure)
         return found[list(columns)]
 
+    def column(self, name: str) -> pd.Series:
+        """Return a column of the records or, if they have none of that name, of their targets.
+
+        Raises
+        ------
+        CorpusError
+            If neither has it.
+        """
+        return self.records[name] if name in self.records else self.targets([name])[name]
+
     @classmethod
     def open(cls, path: str | Path) -> Corpus:
         """Open a corpus folder; all of it is read once, letters too, so that no altered one is trained or judged on.

@@ -12,7 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.config import ChromosomeSplit, Gates, PrunedGates, RegionSplit, RunFile, TrackPartner, read_run_file
+from selfattn_bio.config import (
+    ChromosomeSplit,
+    ColumnSplit,
+    FilesSplit,
+    Gates,
+    PrunedGates,
+    RegionSplit,
+    RunFile,
+    TrackPartner,
+    read_run_file,
+)
 from selfattn_bio.model.checkpoint import CARD, HISTORY, RUN, read_provenance
 
 SHOWN = 12  # digits of a checksum
@@ -120,12 +130,15 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
     files = [f"| {_source(each)} | {each['records']:,} | `{each['sha256'][:SHOWN]}` |" for each in provenance.get("data", [])]
     files += [f"| `{each['path']}`, read with these | | `{each['sha256'][:SHOWN]}` |" for each in used_files(provenance.get("data", []))]
     table = "\n".join(["| file | records | sha256 begins |", "|---|---|---|", *files])
-    split = run.split
-    how = (
-        f"by {split.kind}: valid {', '.join(split.valid)}; test {', '.join(split.test)}; all others train"
-        if isinstance(split, ChromosomeSplit | RegionSplit)
-        else f"{split.kind}, valid {split.valid_fraction:.0%} and test {split.test_fraction:.0%}, seed {split.seed}"
-    )
+    match run.split:
+        case ChromosomeSplit(kind=kind, valid=valid, test=test) | RegionSplit(kind=kind, valid=valid, test=test):
+            how = f"by {kind}: valid {', '.join(valid)}; test {', '.join(test)}; all others train"
+        case ColumnSplit(column=column):
+            how = f"given with the data, in column `{column}`"
+        case FilesSplit():
+            how = "given with the data, as separate files"
+        case split:
+            how = f"{split.kind}, valid {split.valid_fraction:.0%} and test {split.test_fraction:.0%}, seed {split.seed}"
     counts = f"{provenance.get('num_train', 0):,} train and {provenance.get('num_valid', 0):,} valid records"
     assembly = f" Coordinates are of {run.data.assembly}." if run.data.assembly else ""
     parents = [f"It started from the weights of {parent.get('folder')}." for parent in provenance.get("parents", [])[:1]]

@@ -7,7 +7,7 @@ table, letters beside it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from selfattn_bio.sequence.genome import common_name
 
 SIDES = ("train", "valid", "test")
 DROPPED = "dropped"
+SHOWN = 10  # unknown values in a message
 PIECE = 1 << 20  # letters of a record that are looked at together
 
 
@@ -198,6 +199,68 @@ def split_at_random(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction
     """
     sides = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
     return _checked(pd.DataFrame({"id": records["id"], "split": sides, "reason": "random"}), records)
+
+
+def split_as_given(
+    records: pd.DataFrame,
+    keys: Sequence[bytes],
+    values: pd.Series,
+    splits: Mapping[str, str],
+    valid_fraction: float,
+    seed: int,
+) -> pd.DataFrame:
+    """Use the split that came with the data.
+
+    If no record is in valid, `valid_fraction` of train is sampled as valid; copies of a sequence stay together.
+
+    Parameters
+    ----------
+    records, keys
+        As for `split_by_chromosome`.
+    values
+        The split of each record as the data name it; the name of the series is that of the column.
+    splits
+        Value in lower case -> train, valid, test or dropped.
+    valid_fraction, seed
+        See above.
+
+    Returns
+    -------
+    As of `split_by_chromosome`; the reason is the value.
+
+    Raises
+    ------
+    CorpusError
+        If a value is unknown or missing, or a split lacks one of the labels.
+    """
+    names = assign_splits(values, splits)
+    reasons = f"{values.name}=" + values.astype("str")
+    if not (names == "valid").any() and (train := (names == "train").to_numpy(bool)).any():
+        sampled = _deal(
+            records[train], _bundles([key for key, is_train in zip(keys, train, strict=True) if is_train]), valid_fraction, 0, seed
+        )
+        valid = names.index[train][sampled == "valid"]
+        names[valid], reasons[valid] = "valid", reasons[valid] + ", sampled as valid"
+    return _checked(_without_twins(pd.DataFrame({"id": records["id"], "split": names, "reason": reasons}), keys), records)
+
+
+def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
+    """Translate the values of a column into train, valid, test and dropped.
+
+    Raises
+    ------
+    CorpusError
+        If a value is unknown or missing.
+    """
+    found = values.astype("str").str.strip().str.lower().map(splits)
+    if found.isna().any():
+        counts = values[found.isna()].astype("object").fillna("(empty)").value_counts()
+        unknown = ", ".join(f"{value!r} ({count:,} records)" for value, count in counts.head(SHOWN).items())
+        more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
+        known = ", ".join(splits)
+        hint = f'Map them in [split], for example values = {{ test = ["{counts.index[0]}"] }}; dropped = [...] leaves records out'
+        raise CorpusError(f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})", cure=hint)
+    return found
 
 
 def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:

@@ -21,7 +21,7 @@ from selfattn_bio.data.batches import BatchOrder, Windows
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import RunFileError, TrainingError
 from selfattn_bio.scoring.scorer import BATCH_LETTERS
-from selfattn_bio.sequence.splits import split_by_region
+from selfattn_bio.sequence.splits import assign_splits, split_by_region
 from selfattn_bio.training.probe import Probe, grows_squared, measure
 
 FILLED = 0.9  # of the available memory: the rest is what others take and what a prediction is wrong by
@@ -311,6 +311,9 @@ def _shares(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.ndarray
         keys = [str(i).encode() for i in range(len(corpus))]
         sides = split_by_region(corpus.records, keys, config.regions(split.valid), config.regions(split.test))["split"]
         return (sides == "valid").to_numpy(bool), (sides == "test").to_numpy(bool)
+    if isinstance(split, config.ColumnSplit | config.FilesSplit):
+        given = assign_splits(corpus.column(split.column), split.splits)
+        return (given == "valid").to_numpy(bool), (given == "test").to_numpy(bool)
     place = np.random.default_rng(split.seed).permutation(len(corpus)) / len(corpus)
     return place < split.valid_fraction, place >= 1 - split.test_fraction
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from selfattn_bio.config import AttentionModel, CnnModel, RandomSplit, RunFile, Transfer, read_run_file
+from selfattn_bio.config import AttentionModel, CnnModel, FilesSplit, RandomSplit, RunFile, Transfer, read_run_file
 from selfattn_bio.config.reading import _UNIONS
 from selfattn_bio.errors import RunFileError
 
@@ -77,6 +77,75 @@ def test_a_variant_takes_only_the_training_keys_it_names(tmp_path):
 )
 def test_what_a_variant_makes_of_the_run_is_checked_as_a_run(tmp_path, base, variant, message):
     assert error_of(tmp_path, base + variant).startswith(message)
+
+
+THREE_FILES = '[data]\ntrain = ["a.csv", "b.csv"]\nvalid = "v.csv"\ntest = "t.csv"\nlabel = "label"\n'
+
+
+def test_files_of_each_split_are_the_split(tmp_path):
+    run = read(tmp_path, THREE_FILES)
+    assert (run.split, run.variant("cnn").split) == (FilesSplit(), FilesSplit())
+    assert run.data.given_splits == {"train": ("a.csv", "b.csv"), "valid": ("v.csv",), "test": ("t.csv",)}
+    assert run.data.files == [("a.csv", None), ("b.csv", None), ("v.csv", None), ("t.csv", None)]
+    assert run.data.inputs == ["a.csv", "b.csv", "v.csv", "t.csv"]
+    without_kind = read(tmp_path, THREE_FILES.replace('valid = "v.csv"\n', "") + "[split]\nvalid_fraction = 0.1\n")
+    assert without_kind.split == FilesSplit(valid_fraction=0.1)
+    again = read(tmp_path, tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
+    assert again == run
+
+
+def test_names_of_split_values_are_read_in_any_case(tmp_path):
+    text = '[data]\nsequences = "a.csv"\nlabel = "label"\n[split]\nkind = "column"\n'
+    assert dict(read(tmp_path, text).split.values.pairs()) == {
+        **{"train": "train", "test": "test"},
+        **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    }
+    named = read(tmp_path, text + 'values = { valid = ["Tune"], test = "1", dropped = "2" }\n').split.values
+    assert dict(named.pairs()) == {"train": "train", "tune": "valid", "1": "test", "2": "dropped"}
+
+
+def test_new_data_keys_are_written_only_where_they_are_set(tmp_path):
+    written = read(tmp_path, DATA).data.model_dump()
+    assert not written.keys() & {"train", "valid", "test", "ids", "keep_duplicates"}
+    assert read(tmp_path, DATA + 'ids = "numbered"\nkeep_duplicates = true\n').data.model_dump()["ids"] == "numbered"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            THREE_FILES + '[split]\nkind = "random"\n',
+            "task.toml:2: [data] train, valid and test are the split, so [split] kind 'random' cannot be used; remove [split]",
+        ),
+        (
+            DATA + '[split]\nkind = "files"\n',
+            "task.toml:5: [split] kind 'files' needs [data] train and test, the files of each split",
+        ),
+        (
+            '[data]\ntrain = "a.csv"\nlabel = "label"\n',
+            "task.toml:1: [data] needs positives and negatives, or sequences, or train and test (and valid), got train",
+        ),
+        (
+            THREE_FILES + 'sequences = "all.csv"\n',
+            "task.toml:1: [data] needs positives and negatives, or sequences, or train and test (and valid), got "
+            "sequences, train, valid, test",
+        ),
+        (
+            DATA + '[split]\nkind = "column"\nvalues = { valid = "test" }\n',
+            "task.toml:6: [split.values] value 'test' is given for both valid and test",
+        ),
+        (
+            '[data]\nsequences = "a.fa"\ntargets = "t.tsv"\nids = "numbered"\n[objective]\nkind = "regression"\ncolumns = ["y"]\n',
+            "task.toml:1: [data] targets are joined by id, so ids = 'numbered' cannot be used with them; put the columns in the sequence",
+        ),
+        (
+            DATA + 'ids = "numbered"\n[model]\nkind = "paired"\n[partner]\nkind = "sequence"\nfiles = "q.fa"\n',
+            "task.toml:9: [partner] files and .npz arrays are joined by id, so [data] ids = 'numbered' cannot be used with them",
+        ),
+    ],
+)
+def test_given_splits_and_numbered_ids_that_contradict_other_keys(tmp_path, text, message):
+    assert error_of(tmp_path, text).startswith(message)
 
 
 def test_unknown_variant_is_a_value_error(tmp_path):
@@ -175,11 +244,13 @@ def test_byte_order_mark_is_read(tmp_path):
         ),
         (
             '[split]\nkind = "chrom"',
-            "task.toml:5: split.kind must be one of 'chromosome', 'region', 'group', 'species', 'random', 'cluster', got 'chrom'",
+            "task.toml:5: split.kind must be one of 'chromosome', 'region', 'group', 'species', 'random', 'cluster', 'column', 'files', "
+            "got 'chrom'",
         ),
         (
             '[split]\nvalid = ["a"]',
-            "task.toml:4: split.kind must be one of 'chromosome', 'region', 'group', 'species', 'random', 'cluster', got nothing",
+            "task.toml:4: split.kind must be one of 'chromosome', 'region', 'group', 'species', 'random', 'cluster', 'column', 'files', "
+            "got nothing",
         ),
         ("[model]\nembed_dim = 8", "task.toml:4: model.kind must be one of 'attention', 'cnn', 'dilated', 'paired', got nothing"),
         (
@@ -432,7 +503,7 @@ def test_protein_words_are_short(tmp_path):
         ("", "task.toml:1: data must be given, got nothing"),
         (
             '[data]\nnegatives = "n"',
-            "task.toml:1: [data] positives and negatives must be given, or sequences in their place, got negatives",
+            "task.toml:1: [data] needs positives and negatives, or sequences, or train and test (and valid), got negatives",
         ),
         ('[data]\npositives = []\nnegatives = "n"', "task.toml:2: data.positives must have at least 1 item"),
         ('[data]\npositives = 3\nnegatives = "n"', "task.toml:2: data.positives must be a valid list, got 3"),
@@ -475,9 +546,12 @@ DILATED = "[model]\nkind = 'dilated'\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[data]\npositives = 'p.fa'\n", "[data] positives and negatives must be given, or sequences in their place, got positives"),
-        ("[data]\n", "[data] positives and negatives must be given, or sequences in their place, got none"),
-        (DATA + "sequences = 's.fa'\n", "in their place, got positives and negatives and sequences"),
+        (
+            "[data]\npositives = 'p.fa'\n",
+            "[data] needs positives and negatives, or sequences, or train and test (and valid), got positives",
+        ),
+        ("[data]\n", "[data] needs positives and negatives, or sequences, or train and test (and valid), got none of them"),
+        (DATA + "sequences = 's.fa'\n", "got positives, negatives, sequences"),
         (DATA + "targets = 't.tsv'\n", "targets must go with sequences, got positives and negatives"),
         (DATA + "label = 'x'\n", "label must go with sequences, got positives and negatives"),
         (SEQUENCES + "positive = 'x'\n", "positive must go with label, what holds the labels, got positive alone"),
