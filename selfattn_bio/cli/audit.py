@@ -161,8 +161,12 @@ def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list
 def _warnings(summary: dict[str, Any]) -> list[str]:
     """What fails by no limit and is worth a look."""
     said = []
-    if summary["near"]:
-        said.append(f"test records with a near neighbour: {summary['near']}; figures on test are a little too good for new sequences")
+    near, other = summary["near"], summary["near_other_label"] or 0
+    if near > other:
+        same = " of the same label" if other else ""
+        said.append(f"test records with a near neighbour{same}: {near - other}; test figures may be optimistic")
+    if other:
+        said.append(f"test records with a near neighbour of another label: {other}; check their labels, they lower the test figures")
     said += [f"test records that share their {column} with train: {count}" for column, count in summary["shared"].items()]
     for what, auroc in summary["tells_label"].items():
         if auroc >= TELLS_LABEL:
@@ -181,8 +185,8 @@ def _lines(summary: dict[str, Any], leaks: pd.DataFrame) -> list[str]:
     share = summary["near"] / len(leaks)
     lines = [
         f"{len(leaks):,} test records against {records}",
-        f"near neighbours ({summary['similarity']:g} of the k-mers or more): {summary['near']} ({share:.2%}), "
-        f"{summary['near_other_label']} of them under another label",
+        f"near neighbours ({summary['similarity']:g} of the k-mers or more): {summary['near']} ({share:.2%})"
+        + ("" if (other := summary["near_other_label"]) is None else f", {other} of them with another label"),
         f"same letters on either strand {summary['duplicates']}, overlapping places {summary['overlaps']}, "
         f"seen by a parent {summary['seen']}, shared groups {sum(summary['shared'].values())}",
     ]

@@ -185,16 +185,17 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
 
     Returns
     -------
-    `near` (`similarity` or more), `near_other_label` (of these, under another label), `duplicates`, `overlaps`, `shared` (by column),
-    `seen`, `nearest` (`from`, `to`, `count` by similarity; the last bin is 1 alone).
+    `near` (`similarity` or more), `near_other_label` (of these, under another label; None where the records have no labels),
+    `duplicates`, `overlaps`, `shared` (by column), `seen`, `nearest` (`from`, `to`, `count` by similarity; the last bin is 1 alone).
     """
     near = leaks["similarity"] >= similarity
-    other = near & leaks["label"].notna() & leaks["neighbour_label"].notna() & (leaks["label"] != leaks["neighbour_label"]).fillna(False)
+    labelled = leaks["label"].notna()
+    other = near & labelled & leaks["neighbour_label"].notna() & (leaks["label"] != leaks["neighbour_label"]).fillna(False)
     columns = leaks["shared"].str.findall(r"(?:^|;)([^=;]+)=").explode().dropna()
     edges = [*EDGES, np.inf]
     return {
         "near": int(near.sum()),
-        "near_other_label": int(other.sum()),
+        "near_other_label": int(other.sum()) if labelled.any() else None,
         "duplicates": int((leaks["duplicate"] != "").sum()),
         "overlaps": int((leaks["overlap"] != "").sum()),
         "shared": {str(column): int(count) for column, count in columns.value_counts().items()},

@@ -148,7 +148,7 @@ def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
         ("seen by a parent of the model", audit["seen"], limits["max_seen"]),
         *((f"{column} shared", count, limits["max_shared"]) for column, count in audit["shared"].items()),
         (f"a near neighbour: {similarity:g} or more of the k-mers shared", audit["near"], near),
-        ("of these, under another label", audit["near_other_label"], None),
+        *([("of these, with another label", other, None)] if (other := audit["near_other_label"]) is not None else []),
     ]
     return [{"what": what, "count": count, "limit": limit} for what, count, limit in rows]
 

@@ -65,13 +65,13 @@ def test_a_line_a_test_record_and_its_counts(audit, tmp_path, texts):
     assert (code, err) == (0, "")
     assert out[:2] == [
         "audit: 20 test records against 20 of train",
-        "audit: near neighbours (0.15 of the k-mers or more): 1 (5.00%), 1 of them under another label",
+        "audit: near neighbours (0.15 of the k-mers or more): 1 (5.00%), 1 of them with another label",
     ]
     assert out[2].startswith("audit: same letters on either strand 0, overlapping places 0, seen by a parent 0, shared groups 0")
     assert out[3].startswith("audit: nearest: p2 shares 0.19 with n0 of train (+)")
     assert any(line.startswith("audit: GC content of train 0.") and "Cohen's d" in line for line in out)
     assert out[-2:] == [
-        "audit: warning: test records with a near neighbour: 1; figures on test are a little too good for new sequences",
+        "audit: warning: test records with a near neighbour of another label: 1; check their labels, they lower the test figures",
         "audit: wrote out/audit.tsv",
     ]
     table = pd.read_csv(tmp_path / "out/audit.tsv", sep="\t", keep_default_na=False)
@@ -80,6 +80,33 @@ def test_a_line_a_test_record_and_its_counts(audit, tmp_path, texts):
     counts = json.loads((tmp_path / "out/audit.json").read_text())
     assert (counts["near"], counts["failed"], counts["records"]) == (1, [], {"test": 20, "train": 20})
     assert counts["worst"][0]["id"] == "p2"
+
+
+def test_neighbours_of_both_labels_are_counted_apart(audit, texts):
+    _, out, _ = audit(p2=near(texts["n0"]), n5=near(texts["n3"]))
+    assert out[1].endswith("2 (10.00%), 1 of them with another label")
+    assert [line for line in out if "near neighbour of" in line] == [
+        "audit: warning: test records with a near neighbour of the same label: 1; test figures may be optimistic",
+        "audit: warning: test records with a near neighbour of another label: 1; check their labels, they lower the test figures",
+    ]
+
+
+def test_unknown_labels_are_not_counted(tmp_path, monkeypatch, capsys, texts):
+    """The labels of a regression are no column of the corpus: nothing is said of them."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{name},{near(texts['p0']) if name == 'p2' else row},{i / 7}\n" for i, (name, row) in enumerate(texts.items())]
+    (tmp_path / "t.csv").write_text("id,sequence,activity\n" + "".join(rows))
+    (tmp_path / "split.tsv").write_text(
+        "id\tsplit\treason\n" + "".join(f"{name}\t{('train', 'valid', 'test')[i % 3]}\t\n" for i, name in enumerate(texts))
+    )
+    (tmp_path / "run.toml").write_text('[data]\nsequences = "t.csv"\n[objective]\nkind = "regression"\ncolumns = ["activity"]\n')
+    assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
+    capsys.readouterr()
+    assert main("audit --run-file run.toml --corpus corpus --split split.tsv --output audit.tsv".split()) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[1] == "audit: near neighbours (0.15 of the k-mers or more): 1 (5.00%)"
+    assert "audit: warning: test records with a near neighbour: 1; test figures may be optimistic" in out
+    assert json.loads((tmp_path / "audit.json").read_text())["near_other_label"] is None
 
 
 @pytest.mark.parametrize(
