@@ -96,6 +96,7 @@ def _check_relevance(explanation: Explanation, provenance: Mapping[str, Any], te
 
 
 def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
+    from selfattn_bio.config import NO_DATABASE
     from selfattn_bio.interpret.callers import build_caller
     from selfattn_bio.interpret.motifs import build_motifs
     from selfattn_bio.sequence.alphabet import get_alphabet
@@ -104,8 +105,12 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
     if explanation.proposal:
         _say(f"no motifs: they are sought in scores of letters, and method {explanation.method!r} is a proposal, which has none")
         return build_motifs([], explanation.records, {})
-    known = f"matched with {settings.database}, the [interpret] database" if alphabet.has_complement else "no database of protein motifs"
-    _say(known)
+    if not alphabet.has_complement:
+        _say("no database of protein motifs")
+    elif settings.database == NO_DATABASE:
+        _say('motifs are not matched with known ones: [interpret] database = "none"')
+    else:
+        _say(f"matched with {settings.database}, the [interpret] database")
     caller = build_caller(settings.caller, alphabet, settings.max_seqlets)
     return explanation.motifs(settings.database, caller=caller, max_motifs=settings.max_motifs, say=_say)
 

@@ -66,15 +66,15 @@ def project_folder() -> Path:
 
 def bring(task: str) -> None:
     """Put a task that ships, and the one that it starts from, into this folder: data and run file, where they are not there."""
-    from selfattn_bio.config import MOTIF_DATABASES, read_run_file
+    from selfattn_bio.config import read_run_file
     from selfattn_bio.files import whole_file
 
     source, name = project_folder(), f"workflows/tasks/{task}.toml"
     run_file = read_run_file(source / name)
     if run_file.transfer:
         bring(run_file.transfer.parent)
-    others = [getattr(run_file.objective, "points", None), run_file.interpret.database]
-    data = [*run_file.data.inputs, *(file for file in others if file and file not in MOTIF_DATABASES)]
+    others = [getattr(run_file.objective, "points", None), run_file.interpret.database_file]
+    data = [*run_file.data.inputs, *filter(None, others)]
     indices = [f"{file}{suffix}" for file in data for suffix in (".fai", ".gzi") if (source / f"{file}{suffix}").is_file()]
     for file in ("data/README.md", *data, *indices, name):  # the run file last: what has one has its data
         if not Path(file).exists():

@@ -47,7 +47,7 @@ from selfattn_bio.config.data import (
     TrackTarget,
     WholeWindows,
 )
-from selfattn_bio.config.interpret import MOTIF_DATABASES, OF_WEIGHTS, BlocksMethod, Caller, GuidedMethod, Interpret, Method
+from selfattn_bio.config.interpret import MOTIF_DATABASES, NO_DATABASE, OF_WEIGHTS, BlocksMethod, Caller, GuidedMethod, Interpret, Method
 from selfattn_bio.config.model import (
     BAND_HEAD_DIMS,
     FLEX_HEAD_DIM,
@@ -113,6 +113,7 @@ __all__ = [
     "BAND_HEAD_DIMS",
     "FLEX_HEAD_DIM",
     "MOTIF_DATABASES",
+    "NO_DATABASE",
     "OF_WEIGHTS",
     "PER_PLACE",
     "PER_TOKEN",

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from selfattn_bio.config.section import Fraction, Listed, Positive, Section, Seed
 
 MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))  # those that ship
+NO_DATABASE = "none"  # motifs are found and tested, but not matched with known ones
 
 
 class PlainMethod(Section):
@@ -83,7 +84,7 @@ Caller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
 class Interpret(Section):
     """[interpret]: from relevance to motifs with evidence."""
 
-    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, or a path to MEME, JASPAR or TRANSFAC text")
+    database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or none")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
     maps: Listed[tuple[str, ...] | None] = Field(
         None,
@@ -137,5 +138,11 @@ class Interpret(Section):
     def _group_ships(cls, database: str) -> str:
         """Refuse a wrong group here, not after all training; whether a path exists is told by the workflow, or by what reads it."""
         if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
-            raise ValueError(f"must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {database!r}")
+            known = f"one of {', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or {NO_DATABASE}"
+            raise ValueError(f"must be {known}, got {database!r}")
         return database
+
+    @property
+    def database_file(self) -> str | None:
+        """The motif database, if it is a file of the user's."""
+        return None if self.database in (*MOTIF_DATABASES, NO_DATABASE) else self.database

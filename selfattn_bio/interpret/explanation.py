@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from selfattn_bio.config import TrackPartner
+from selfattn_bio.config import NO_DATABASE, TrackPartner
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ResultsError
@@ -165,7 +165,8 @@ class Explanation:
         Parameters
         ----------
         database
-            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME, JASPAR or TRANSFAC text; None for no match.
+            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME, JASPAR or TRANSFAC text; None or "none" for
+            no match.
             Protein is matched with none: its motifs have no match, whatever is named here.
         caller
             `Modisco()` or `Clusters()` of `interpret.callers`; without one modisco for DNA and clusters for protein.
@@ -186,7 +187,8 @@ class Explanation:
         if self.is_track:
             raise ValueError("motifs must be of letters, got the levels of a track")
         alphabet = get_alphabet(self.alphabet)
-        known = open_database(database) if database is not None and alphabet.has_complement else {}
+        is_named = database is not None and database != NO_DATABASE
+        known = open_database(database) if is_named and alphabet.has_complement else {}
         found = (caller or build_caller(None, alphabet)).call(self.letters, self.hypothetical, alphabet)
         sequences = [row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)]
         patterns = refine_patterns(found.patterns, sequences, self.relevance)[:max_motifs]

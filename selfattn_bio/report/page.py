@@ -55,7 +55,7 @@ def render(results: Results, plots_folder: Path) -> str:
         supported=[] if results.motifs is None else words.supported(results.motifs),
         num_supported=0 if results.motifs is None else words.num_supported(results.motifs),
         motifs=cards.motif_rows(results),
-        database=words.database_name(results.run.interpret.database),
+        database=words.database_name(results.run.interpret.database) if results.corpus["alphabet"] == "dna" else "",
         min_effect=MIN_EFFECT,
         min_p=2 / (RESAMPLES + 1),  # two-sided, the sample as it is among its flips
         max_q=MATCH_Q,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.config import AttentionModel, Model, RunFile
+from selfattn_bio.config import NO_DATABASE, AttentionModel, Model, RunFile
 from selfattn_bio.interpret.matching import SHIPPED, match_label
 
 MISSING, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
@@ -176,7 +176,9 @@ def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> s
 
 
 def database_name(database: str) -> str:
-    """What a reader calls `[interpret] database`: `JASPAR 2026 CORE, insects`; a file by its name."""
+    """What a reader calls `[interpret] database`: `JASPAR 2026 CORE, insects`; a file by its name; empty for `none`."""
+    if database == NO_DATABASE:
+        return ""
     if database.startswith(SHIPPED):
         return f"JASPAR 2026 CORE, {database.removeprefix(SHIPPED)}"
     return Path(database).name

@@ -240,7 +240,7 @@ def test_byte_order_mark_is_read(tmp_path):
         (
             '[interpret]\ndatabase = "jaspar:human"',
             "task.toml:5: [interpret.database] must be one of jaspar:fungi, jaspar:insects, jaspar:nematodes, jaspar:plants, "
-            "jaspar:vertebrates or a path to MEME, JASPAR or TRANSFAC text, got 'jaspar:human'",
+            "jaspar:vertebrates, a path to MEME, JASPAR or TRANSFAC text, or none, got 'jaspar:human'",
         ),
         (
             '[split]\nkind = "chrom"',

@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from selfattn_bio.config import MOTIF_DATABASES, RunFile, read_run_file
+from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
 
 # Rules call selfattn-bio, jupytext and papermill of the environment in which Snakemake runs, activated or not.
@@ -149,8 +149,8 @@ def interpreted(wildcards) -> list[str]:
 
 def database_file(wildcards) -> list[str]:
     """The motif database, if it is none of those that ship: a wrong path is said before the training, not after it."""
-    database = run_of(wildcards.task).interpret.database
-    return [] if database in MOTIF_DATABASES else existing("[interpret] database", [database], wildcards)
+    database = run_of(wildcards.task).interpret.database_file
+    return existing("[interpret] database", [database], wildcards) if database else []
 
 
 def existing(key: str, files: list[str], wildcards) -> list[str]:

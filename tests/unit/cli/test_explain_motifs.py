@@ -158,6 +158,14 @@ def test_the_database_is_said_first(capsys):
     assert capsys.readouterr().out == "motifs: matched with jaspar:plants, the [interpret] database\n"
 
 
+def test_no_database_is_said_first(capsys):
+    explained = SimpleNamespace(alphabet="dna", proposal=False, motifs=lambda database, **settings: database)
+    assert motifs._discover(explained, Interpret(database="none")) == "none"
+    assert capsys.readouterr().out == 'motifs: motifs are not matched with known ones: [interpret] database = "none"\n'
+    assert Interpret(database="none").database_file is None
+    assert Interpret(database="mine.meme").database_file == "mine.meme"
+
+
 def test_a_proposal_of_the_run_file_is_written_and_finds_no_motifs(folder, capsys):
     (folder / "run.toml").write_text(RUN_FILE + '\n[interpret.method]\nkind = "rollout"\n')
     assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0

@@ -114,7 +114,7 @@ def explained():
     letters, scores, _ = planted(WORDS, num=240)
     records = pd.DataFrame({"id": [f"r{i}" for i in range(len(letters))], "length": letters.shape[1]})
     explanation = Explanation(records, letters, scores, np.zeros(letters.shape, dtype=np.float32), "dna")
-    return explanation, explanation.motifs(None, caller=Clusters())
+    return explanation, explanation.motifs("none", caller=Clusters())
 
 
 def test_a_set_of_motifs_writes_all(explained, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
 from selfattn_bio.report import words
-from selfattn_bio.report.page import write_report
+from selfattn_bio.report.page import leak_rows, write_report
 from selfattn_bio.report.results import read_results
 
 Maker = Callable[..., RunFile]
@@ -122,6 +122,21 @@ def test_a_match_that_is_none_is_not_shown_as_one(tmp_path: Path, results_maker:
     page = page_of(tmp_path, results_maker(tmp_path, motifs=motifs))
     assert 'data-match=""' in page
     assert re.search(r"none known</span><br><small>nearest: Trl \(MA0205.3\), q&nbsp;=&nbsp;1</small>", page)
+
+
+def test_motifs_without_a_database_have_no_names(tmp_path: Path, results_maker: Maker) -> None:
+    motifs = [("motif_01", "TATNC", 9, "", float("nan"), float("nan"), 1.0, 0.5, 3, 6, 9, *[float("nan")] * 5, 9, "proposal")]
+    run = results_maker(tmp_path, motifs=motifs)
+    page = page_of(tmp_path, RunFile.model_validate(run.model_dump() | {"interpret": {"database": "none"}}))
+    assert "No motif database was searched (<code>database = " in page
+    assert '<span class="muted">no database</span>' in page
+    assert "No motif database was searched.</small>" in page
+    assert "Matches were sought" not in page
+
+
+def test_unknown_labels_have_no_row_of_leaks() -> None:
+    rows = [row["what"] for row in leak_rows(AUDIT | {"near_other_label": None})]
+    assert [row["what"] for row in leak_rows(AUDIT)] == [*rows, "of these, with another label"]
 
 
 def test_the_verdicts_are_told_as_they_are_found(page: str) -> None:

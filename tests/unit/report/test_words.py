@@ -71,6 +71,7 @@ def test_odds_have_two_digits_and_none_without_negatives(ratio: float, positives
 def test_the_database_has_the_name_that_a_reader_knows() -> None:
     assert words.database_name("jaspar:vertebrates") == "JASPAR 2026 CORE, vertebrates"
     assert words.database_name("data/mine.meme") == "mine.meme"
+    assert words.database_name("none") == ""
 
 
 def test_a_supported_motif_of_the_control_is_said_loudly() -> None:
