@@ -187,8 +187,7 @@ class Explanation:
         if self.is_track:
             raise ValueError("motifs must be of letters, got the levels of a track")
         alphabet = get_alphabet(self.alphabet)
-        is_named = database is not None and database != NO_DATABASE
-        known = open_database(database) if is_named and alphabet.has_complement else {}
+        known = open_database(database) if database and database != NO_DATABASE and alphabet.has_complement else {}
         found = (caller or build_caller(None, alphabet)).call(self.letters, self.hypothetical, alphabet)
         sequences = [row[:length] for row, length in zip(self.letters, self.records["length"], strict=True)]
         patterns = refine_patterns(found.patterns, sequences, self.relevance)[:max_motifs]

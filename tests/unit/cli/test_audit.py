@@ -102,7 +102,7 @@ def test_unknown_labels_are_not_counted(tmp_path, monkeypatch, capsys, texts):
     (tmp_path / "run.toml").write_text('[data]\nsequences = "t.csv"\n[objective]\nkind = "regression"\ncolumns = ["activity"]\n')
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
     capsys.readouterr()
-    assert main("audit --run-file run.toml --corpus corpus --split split.tsv --output audit.tsv".split()) == 0
+    assert main(["audit", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "audit.tsv"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[1] == "audit: near neighbours (0.15 of the k-mers or more): 1 (5.00%)"
     assert "audit: warning: test records with a near neighbour: 1; test figures may be optimistic" in out
