@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", nargs="+", type=int, choices=(0, 1), help="label of each file, in order (default: unlabelled)")
     parser.add_argument("--label-column", default="", metavar="NAME", help="column or header attribute that holds each record's label")
     parser.add_argument("--positive", nargs="+", default=[], metavar="TEXT", help="labels that are 1, others are 0 (default: 1 and 0)")
+    parser.add_argument("--sequence-column", default="", metavar="NAME", help="column of the sequences in tables (default: sequence)")
+    parser.add_argument("--ids", choices=("given", "numbered"), default="given", help="numbered: name records FILE_1, FILE_2 ...")
+    parser.add_argument("--keep-duplicates", action="store_true", help="keep records whose sequence occurs before; they are counted")
     parser.add_argument("--header", default="", metavar="REGEX", help="found in each header; its group is the column label, or as named")
     parser.add_argument("--alphabet", choices=("dna", "protein"), help="what the letters are")
     parser.add_argument("--assembly", default="", help="genome assembly of the coordinates, such as dm3")
@@ -69,8 +72,8 @@ def run(arguments: argparse.Namespace) -> None:
 
         run_file = read_run_file(arguments.run_file)
         data, partners = run_file.data, Partners(run_file.partner, run_file.data) if run_file.partner else None
-        # Two records with the same letters are two, as their partners may differ.
-        sources, rules, targets = sources_of(data), replace(Rules.of(data), repeats="keep" if partners else "drop"), data.targets
+        rules = replace(Rules.of(data), repeats=run_file.repeats, learnt=run_file.objective.target_columns)
+        sources, targets = sources_of(data, run_file.split), data.targets
     else:
         sources, rules, targets, partners = _sources(arguments), _rules(arguments), arguments.targets, None
     corpus = build_corpus(sources, arguments.output, rules, targets, partners)
@@ -81,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _sources(arguments: argparse.Namespace) -> list[Source]:
-    from selfattn_bio.sequence.readers import SequenceFile
+    from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
     from selfattn_bio.sequence.readers.fields import Fields
 
     files, labels = arguments.sequences, arguments.label or [None] * len(arguments.sequences)
@@ -93,8 +96,11 @@ def _sources(arguments: argparse.Namespace) -> list[Source]:
         re.compile(arguments.header)
     except re.error as error:
         raise SelfAttnBioError(f"--header must be a regular expression, got {arguments.header!r}: {error}") from error
-    fields = Fields(arguments.label_column, tuple(arguments.positive), arguments.header)
-    return [SequenceFile(path, label, fields) for path, label in zip(files, labels, strict=True)]
+    columns = {"sequence": arguments.sequence_column} if arguments.sequence_column else {}
+    numbered = arguments.ids == "numbered"
+    fields = Fields(arguments.label_column, tuple(arguments.positive), arguments.header, columns, numbered=numbered)
+    each = zip(files, labels, distinct_stems(files), strict=True)
+    return [SequenceFile(path, label, fields, stem) for path, label, stem in each]
 
 
 def _rules(arguments: argparse.Namespace) -> Rules:
@@ -104,6 +110,9 @@ def _rules(arguments: argparse.Namespace) -> Rules:
     if arguments.alphabet is None:
         raise SelfAttnBioError("--alphabet must be given with --sequences, got none")
     shortest, longest = arguments.min_length, arguments.max_length
+    labelled = bool(arguments.label or arguments.label_column)
+    learnt: tuple[str, ...] | None = () if labelled else None
     if longest is not None and longest < shortest:
         raise SelfAttnBioError(f"--min-length must be <= --max-length ({longest}), got {shortest}")
-    return Rules(get_alphabet(arguments.alphabet), arguments.assembly, shortest, longest, arguments.soft_mask, arguments.gaps)
+    rules = Rules(get_alphabet(arguments.alphabet), arguments.assembly, shortest, longest, arguments.soft_mask, arguments.gaps)
+    return replace(rules, repeats="count" if arguments.keep_duplicates else "drop", learnt=learnt)

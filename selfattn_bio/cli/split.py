@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from selfattn_bio.config import ClusterSplit, Split
+    from selfattn_bio.config import ClusterSplit, RunFile
     from selfattn_bio.data.corpus import Corpus
 
 
@@ -38,30 +38,37 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.files import whole_file
     from selfattn_bio.sequence.splits import describe
 
-    rule = read_run_file(arguments.run_file).split
+    run_file = read_run_file(arguments.run_file)
     corpus = Corpus.open(arguments.corpus)
     try:
-        table = _split(corpus, rule)
+        table = _split(corpus, run_file)
     except CorpusError as error:
-        raise CorpusError(error.message, place=str(arguments.corpus), cure=error.cure) from error
+        raise CorpusError(error.message, place=error.place or str(arguments.corpus), cure=error.cure) from error
     with whole_file(arguments.output) as path:
         table.to_csv(path, sep="\t", index=False, lineterminator="\n")
     for line in describe(table, corpus.records["label"]):
         print(f"split: {line}", flush=True)
 
 
-def _split(corpus: Corpus, rule: Split) -> pd.DataFrame:
+def _split(corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
     from selfattn_bio.config import ChromosomeSplit, ClusterSplit, ColumnSplit, FilesSplit, GroupSplit, RegionSplit, SpeciesSplit, regions
     from selfattn_bio.sequence import splits
 
+    rule = run_file.split
     keys = splits.strand_keys(corpus.each(range(len(corpus))), corpus.alphabet)
     if isinstance(rule, ChromosomeSplit):
-        return splits.split_by_chromosome(corpus.records, keys, rule.valid, rule.test)
+        return _without_copies(splits.split_by_chromosome(corpus.records, rule.valid, rule.test), keys, corpus, run_file)
     if isinstance(rule, RegionSplit):
-        return splits.split_by_region(corpus.records, keys, regions(rule.valid), regions(rule.test))
+        table = splits.split_by_region(corpus.records, regions(rule.valid), regions(rule.test))
+        return _without_copies(table, keys, corpus, run_file)
     if isinstance(rule, ColumnSplit | FilesSplit):
-        values = corpus.column(rule.column)
-        return splits.split_as_given(corpus.records, keys, values, rule.splits, rule.valid_fraction, rule.seed)
+        _check_all_copies(corpus)
+        if corpus.partner:  # records are copies only if both inputs are
+            keys = [key + partner.encode() for key, partner in zip(keys, corpus.partner_hashes, strict=True)]
+        table = splits.split_as_given(corpus.records, keys, corpus.column(rule.column), rule.splits, rule.valid_fraction, rule.seed)
+        if sampled := int(table["reason"].str.endswith(splits.SAMPLED).sum()):
+            print(f"split: the data have no valid records, {sampled} are {splits.SAMPLED} ([split] valid_fraction)", flush=True)
+        return _without_copies(table, keys, corpus, run_file)
     dealt = rule.valid_fraction, rule.test_fraction, rule.seed
     if isinstance(rule, ClusterSplit):
         return splits.split_by_cluster(corpus.records, keys, _clusters(corpus, rule), *dealt, method=rule.method)
@@ -69,6 +76,31 @@ def _split(corpus: Corpus, rule: Split) -> pd.DataFrame:
         column = rule.column if isinstance(rule, GroupSplit) else "species"
         return splits.split_by_group(_with(corpus, column), keys, *dealt, column=column)
     return splits.split_at_random(corpus.records, keys, *dealt)
+
+
+def _without_copies(table: pd.DataFrame, keys: list[bytes], corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
+    """Remove copies from train and valid unless [data] keeps them, and print their counts. A test set that was given stays complete."""
+    from selfattn_bio.config import ColumnSplit, FilesSplit
+    from selfattn_bio.sequence.splits import SIDES, check_splits, describe_copies, find_copies, remove_copies
+
+    columns = list(run_file.objective.target_columns)
+    answers = corpus.targets(columns) if columns else corpus.records[["label"]]
+    learnt = "targets" if columns else "label"
+    copies = find_copies(table, keys, corpus.records["sha256"] + corpus.partner_hashes, answers)
+    reduced = () if run_file.data.keep_duplicates else SIDES[:2] if isinstance(run_file.split, ColumnSplit | FilesSplit) else SIDES
+    for line in describe_copies(copies, reduced, learnt):
+        print(f"split: {line}", flush=True)
+    return check_splits(remove_copies(table, copies, reduced, learnt), corpus.records)
+
+
+def _check_all_copies(corpus: Corpus) -> None:
+    """Refuse a corpus from which copies were dropped before the split was known: those of test may be among them."""
+    from selfattn_bio.data.intake import DUPLICATE
+
+    dropped = sum(count for reason, count in corpus.summary["dropped"].items() if reason.startswith((DUPLICATE, "same sequence")))
+    if dropped:
+        message = f"{dropped} records with a repeated sequence were dropped by ingest, before the split was known; some may be in test"
+        raise CorpusError(message, place=str(corpus.path), cure="Run ingest with --run-file or --keep-duplicates")
 
 
 def _with(corpus: Corpus, column: str) -> pd.DataFrame:

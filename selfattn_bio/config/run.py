@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -374,6 +374,16 @@ class RunFile(Section):
         """The model folders that the run and its variants start from."""
         transfers = [run.transfer for run in (self, *map(self.variant, self.variants))]
         return list(dict.fromkeys(transfer.folder for transfer in transfers if transfer))
+
+    @property
+    def repeats(self) -> Literal["drop", "count", "keep"]:
+        """Treatment of a record with the letters of an earlier one during ingestion, as in `data.intake.Rules`.
+
+        Splits that name the test records keep all copies here, and drop those outside of test later.
+        """
+        if self.partner:  # records with equal letters may have different partners
+            return "keep"
+        return "count" if self.data.keep_duplicates or self.split.kind in ("chromosome", "region", "column", "files") else "drop"
 
     @property
     def pitch(self) -> int:

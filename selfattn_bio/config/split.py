@@ -146,7 +146,7 @@ class FilesSplit(GivenSplit):
     """Use the files named by [data] train, valid and test. This is the default when they are given."""
 
     kind: Literal["files"] = "files"
-    column: ClassVar[str] = "split"  # ingest writes the split of each file into this column
+    column: ClassVar[str] = "file_split"  # ingest writes the split of each file into this column
     splits: ClassVar[dict[str, str]] = {name: name for name in ("train", "valid", "test")}
 
 

@@ -74,6 +74,13 @@ class Corpus:
         offset = self._offsets[i]
         return self._letters[offset : offset + self._lengths[i]]
 
+    @property
+    def partner_hashes(self) -> list[str]:
+        """Hash of the letters of each record's partner; empty text without partners."""
+        if self.partner is None:
+            return [""] * len(self)
+        return self.partner.records["sha256"].iloc[self._partners].tolist()
+
     def partner_letters(self, i: int) -> NDArray[np.uint8]:
         """Letters of the partner of record `i`, as `letters`.
 
@@ -219,8 +226,8 @@ def build_corpus(
 ) -> Corpus:
     """Read sequences into a corpus folder, which is whole afterwards or as it was before.
 
-    Dropped and counted: records outside the length limits, with only N (X in protein), with the letters of an earlier record of the same
-    label, and with the letters of an earlier record of another label (the first stays).
+    Dropped and counted: records outside the length limits, with only N (X in protein), and, unless `rules.repeats` keeps them, with the
+    letters of an earlier record. Those with another label or other targets than the earlier record are counted apart.
 
     Parameters
     ----------
@@ -251,7 +258,7 @@ def build_corpus(
     wanted = Targets(None if targets is None else Path(targets), [source for source in given if isinstance(source, SequenceFile)])
     notes, files = Notes(), []
     with whole_folder(output) as folder:
-        with Intake(folder, rules) as intake:
+        with Intake(folder, rules, wanted.digests(rules.learnt)) as intake:
             for source in given:
                 before, kept = notes.read, intake.num_records
                 for record in source.records(rules.spelling, notes):
@@ -273,6 +280,7 @@ def build_corpus(
             "fingerprint": _fingerprint(records, folder),
             "read": notes.read,
             "dropped": dict(intake.dropped),
+            "repeated": dict(intake.repeated),
             "noted": {what: count for what, count in notes.counts.items() if count},
             "sources": files,
         } | ({"targets": about_targets} if about_targets else {})
@@ -300,6 +308,8 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
             yield f"{count} {what} ({source['path']})"
     for reason, count in summary["dropped"].items():
         yield f"dropped {count}: {reason}"
+    for reason, count in summary.get("repeated", {}).items():
+        yield f"repeated {count}: {reason} (kept)"
     for what, count in summary["noted"].items():
         yield f"noted {what} in {count} record{'s' * (count != 1)}"
     yield from _uneven(summary)

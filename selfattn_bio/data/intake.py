@@ -40,14 +40,23 @@ TYPES = {
     "offset": "int64",
     "sha256": "str",
 }
+DUPLICATE = "exact duplicate"
 BLOCK = 2**22  # letters looked at at once
 ROWS = 50_000  # of the table held at once
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a corpus takes: its alphabet, the assembly of its coordinates, lengths in letters, both ends included, how letters are read
-    (see `Spelling`), and whether a record may repeat the letters of another, as one of two inputs may."""
+    """What a corpus takes: its alphabet, the assembly of its coordinates, lengths in letters, both ends included, and how letters are read
+    (see `Spelling`).
+
+    Parameters
+    ----------
+    repeats
+        A record with the letters of an earlier one is dropped, or kept and counted, or kept: one of two inputs may repeat.
+    learnt
+        The columns of targets that are learnt. Records with equal letters are counted apart where these or the labels differ. None: all.
+    """
 
     alphabet: Alphabet
     assembly: str = ""
@@ -55,7 +64,8 @@ class Rules:
     max_length: int | None = None
     soft_mask: SoftMask = "ignore"
     gaps: Literal["refuse", "remove"] = "refuse"
-    repeats: Literal["drop", "keep"] = "drop"
+    repeats: Literal["drop", "count", "keep"] = "drop"
+    learnt: tuple[str, ...] | None = ()
 
     @classmethod
     def of(cls, data: Data) -> Rules:
@@ -71,11 +81,14 @@ class Rules:
 class Intake:
     """Takes records one by one into a folder, or counts the reason in `dropped`. To be closed by `with`."""
 
-    def __init__(self, folder: Path, rules: Rules) -> None:
-        self.rules, self.dropped = rules, Counter[str]()
+    def __init__(self, folder: Path, rules: Rules, told: Mapping[str, int] | None = None) -> None:
+        self.rules, self.dropped, self.repeated = rules, Counter[str](), Counter[str]()
+        self._told = told or {}  # by id, the digest of what a table of targets has
         self.looks_dna, self.num_records, self.num_letters = True, 0, 0
         self.targets: dict[int, Mapping[str, str | None]] = {}  # by row
-        self._labels: dict[bytes, int | None] = {}  # by half of the digest of the letters: 16 bytes are never equal by chance
+        self._answers: dict[
+            bytes, int | None
+        ] = {}  # label, or hash of label and targets; by half of the digest of the letters: 16 bytes are never equal by chance
         self._rows: list[tuple[Any, ...]] = []
         self._files = ExitStack()
         self._letters = self._files.enter_context((folder / LETTERS).open("wb"))
@@ -98,7 +111,7 @@ class Intake:
         if reason := self._reason(record, key):
             self.dropped[reason] += 1
             return
-        self._labels[key] = record.label
+        self._answers.setdefault(key, self._answer(record))
         if self.rules.alphabet.name == "protein":
             self.looks_dna = self.looks_dna and not record.letters.tobytes().translate(None, b"ACGTUN")
         self._letters.write(letters)
@@ -125,9 +138,24 @@ class Intake:
         unknown = ord(rules.alphabet.unknown)
         if record.letters[0] == unknown and all((record.letters[at : at + BLOCK] == unknown).all() for at in range(0, length, BLOCK)):
             return f"only {rules.alphabet.unknown}"
-        if key in self._labels and rules.repeats == "drop":
-            return "exact duplicate" if self._labels[key] == record.label else "exact duplicate under another label (the first is kept)"
+        if key in self._answers and rules.repeats != "keep":
+            differs = "" if self._answers[key] == self._answer(record) else f"same sequence, different {self._learnt(record)}"
+            if rules.repeats == "drop":
+                return f"{differs} (the first is kept)" if differs else DUPLICATE
+            self.repeated[differs or DUPLICATE] += 1
         return ""
+
+    def _answer(self, record: Record) -> int | None:
+        if self.rules.learnt == ():
+            return record.label
+        targets = record.targets or {}
+        columns = sorted(targets) if self.rules.learnt is None else self.rules.learnt
+        return hash((record.label, self._told.get(record.id), *map(targets.get, columns)))
+
+    def _learnt(self, record: Record) -> str:
+        if self.rules.learnt == ():
+            return "label"
+        return "targets" if record.label is None else "label or targets"
 
 
 def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
@@ -143,6 +171,13 @@ class Targets:
         self._path = path
         itself = next((source.fields for source in sources if source.path == path), None)  # where it is a table of sequences, too
         self._table = None if path is None else _read(path, itself)
+
+    def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
+        """Digest of these columns of the table by id, of all of them for None; empty without a table."""
+        if self._table is None:
+            return {}
+        table = self._table if columns is None else self._table[[column for column in columns if column in self._table]]
+        return dict(zip(table.index, map(hash, table.fillna("").itertuples(index=False)), strict=True))
 
     def write(self, folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str) -> dict[str, Any]:
         """Write one row a record, in order; what the summary says of them."""

@@ -23,7 +23,7 @@ from selfattn_bio.sequence import windows
 from selfattn_bio.sequence.cover import Cover
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.intervals import read_intervals
-from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
 from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.records import Notes, Record
 from selfattn_bio.sequence.spelling import Spelling
@@ -62,7 +62,8 @@ class GenomeSource:
                 _check_apart(positives, table)
                 self.said["negatives that overlap a positive, kept as they are given"] += int((Cover(positives).bases_of(table) > 0).sum())
             columns = _columns(self.data, table, genome)
-            for row, record in _cut(table, genome, spelling, notes):
+            ids = _numbered(self.data, table) if self.data.ids == "numbered" else None
+            for row, record in _cut(table, genome, spelling, notes, ids):
                 yield record._replace(label=labels[row], targets=columns(record) if columns else None)
 
     def about(self) -> dict[str, Any]:
@@ -73,9 +74,10 @@ class GenomeSource:
 
 @dataclass
 class MadeNegatives:
-    """Negatives that fit the positives of [data], made as `data.negatives` says."""
+    """Negatives that fit the positives of [data], made as `data.negatives` says; `attributes` as for `sequence_files`."""
 
     data: config.Data
+    attributes: tuple[str, ...] = ()
     said: Counter[str] = field(default_factory=Counter)
 
     def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
@@ -85,7 +87,7 @@ class MadeNegatives:
         assert isinstance(asked, config.NegativesSection)
         wanted = made.Wanted(asked.per_positive, asked.seed, asked.may_lack)
         if isinstance(asked, config.ShuffledNegatives):
-            sources = [GenomeSource(self.data, positives, 1)] if self.data.genome else sequence_files(self.data)
+            sources = [GenomeSource(self.data, positives, 1)] if self.data.genome else sequence_files(self.data, self.attributes)
             once = Notes()  # they were counted as positives
             for record in made.shuffled(
                 (record for source in sources for record in source.records(spelling, once)), asked.k, wanted, self.said
@@ -110,15 +112,18 @@ class MadeNegatives:
         return _about(self.data.positives or (), others, self.said) | {"made": self.data.negatives.model_dump(mode="json")}
 
 
-def sequence_files(data: config.Data) -> list[SequenceFile]:
-    """The files of sequences of [data], each with the label of its records."""
+def sequence_files(data: config.Data, attributes: tuple[str, ...] = ()) -> list[SequenceFile]:
+    """The files of sequences of [data], each with the label of its records; `attributes` of their headers are read as columns."""
     fields = Fields(
         data.label if isinstance(data.label, str) else "",
         data.positive or (),
         data.header,
         {str(field): column for field, column in data.columns.items()},
+        attributes,
+        data.ids == "numbered",
     )
-    return [SequenceFile(Path(path), label, fields) for path, label in data.files]
+    stems = distinct_stems(path for path, _ in data.files)
+    return [SequenceFile(Path(path), label, fields, stem) for (path, label), stem in zip(data.files, stems, strict=True)]
 
 
 def windows_of(data: config.Data, paths: Iterable[str], genome: Genome, said: Counter[str]) -> pd.DataFrame:
@@ -156,9 +161,20 @@ def _read(paths: Iterable[str], feature: str) -> pd.DataFrame:
     return pd.concat([read_intervals(path, feature) for path in paths], ignore_index=True)
 
 
-def _cut(table: pd.DataFrame, genome: Genome, spelling: Spelling, notes: Notes) -> Iterator[tuple[int, Record]]:
+def _numbered(data: config.Data, table: pd.DataFrame) -> list[str]:
+    """Ids of windows by file and number, as those of sequences."""
+    paths = [path for path, _ in data.files]
+    stems, numbers = dict(zip(paths, distinct_stems(paths), strict=True)), table.groupby("path").cumcount() + 1
+    return [f"{stems[path]}_{number}" for path, number in zip(table["path"], numbers, strict=True)]
+
+
+def _cut(
+    table: pd.DataFrame, genome: Genome, spelling: Spelling, notes: Notes, ids: Sequence[str] | None = None
+) -> Iterator[tuple[int, Record]]:
     paths, lines = table["path"].tolist(), table["line"].tolist()
     for row, record in windows.cut(table, genome, spelling.soft_mask):
+        if ids:
+            record = record._replace(id=ids[row])
         notes.claim(record.id, paths[row], lines[row])
         yield row, record
 

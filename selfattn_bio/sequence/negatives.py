@@ -119,8 +119,8 @@ def neighbours(
 def shuffled(records: Iterable[Record], k: int, wanted: Wanted, counts: Counter[str]) -> Iterator[Record]:
     """Each positive shuffled with the counts of its k-lets kept; see `shuffle_letters`.
 
-    A shuffle has the id of the positive with `/shuffled1`, its chromosome and group, so that splits keep it by the positive's side, and no
-    coordinates. One that is its positive again is drawn anew; a positive without another arrangement stays without.
+    A shuffle has the id of the positive with `/shuffled1`, its chromosome, group and columns, so that splits keep it with the positive,
+    and no coordinates. One that is its positive again is drawn anew; a positive without another arrangement stays without.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def shuffled(records: Iterable[Record], k: int, wanted: Wanted, counts: Counter[
             if letters is not None:
                 seen.add(letters.tobytes())
                 num_found += 1
-                yield Record(f"{record.id}/shuffled{number}", letters, record.chrom, group=record.group)
+                yield Record(f"{record.id}/shuffled{number}", letters, record.chrom, group=record.group, targets=record.targets)
     cure = f"Lower k ({k}) or per_positive ({wanted.per_positive}), or raise may_lack ({wanted.may_lack:g})"
     _check_enough(num_found, num_records * wanted.per_positive, wanted, "other arrangements", "", cure, counts)
 

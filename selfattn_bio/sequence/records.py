@@ -17,6 +17,8 @@ from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.spelling import Spelling, at
 
+NUMBER_THEM = 'number the records: ids = "numbered" in [data] (--ids numbered)'
+
 
 class Record(NamedTuple):
     """One sequence and what its file says of it.
@@ -80,8 +82,8 @@ class Notes:
         if record in self._places:
             first = self._places[record]
             where = at(self._files[first >> 48], first & 2**48 - 1)
-            message = f"record ids must be unique, got {record!r} again (first in {where})"
-            raise SequenceFileError(message, place=at(name, line), cure="Rename or remove one")
+            message = f"record id {record!r} is used twice (first in {where})"
+            raise SequenceFileError(message, place=at(name, line), cure=f"Rename or remove one, or {NUMBER_THEM}")
         self._places[record] = place
 
 

@@ -22,6 +22,7 @@ from selfattn_bio.sequence.genome import common_name
 
 SIDES = ("train", "valid", "test")
 DROPPED = "dropped"
+SAMPLED = "sampled from train"
 SHOWN = 10  # unknown values in a message
 PIECE = 1 << 20  # letters of a record that are looked at together
 
@@ -55,18 +56,15 @@ def _piece(row: NDArray[np.uint8], start: int, alphabet: Alphabet) -> NDArray[np
     return alphabet.reverse_complement(row[max(0, len(row) - start - PIECE) : len(row) - start])
 
 
-def split_by_chromosome(records: pd.DataFrame, keys: Sequence[bytes], valid: Iterable[str], test: Iterable[str]) -> pd.DataFrame:
-    """Give the chromosomes that `valid` and `test` name to them, with or without "chr", the others to train.
+def split_by_chromosome(records: pd.DataFrame, valid: Iterable[str], test: Iterable[str]) -> pd.DataFrame:
+    """Assign the chromosomes named by `valid` and `test` to these splits, with or without "chr", and all others to train.
 
-    A sequence that stands on two sides, on either strand, stays in test rather than valid and in valid rather than train; its
-    twins are dropped, and the reason names it.
+    Copies of a sequence in several splits are left to `remove_copies`.
 
     Parameters
     ----------
     records
-        Table with `id, label, chrom`, n rows.
-    keys
-        Equal for records that are the same sequence on either strand, n.
+        Table with `id, chrom`, n rows.
 
     Returns
     -------
@@ -75,7 +73,7 @@ def split_by_chromosome(records: pd.DataFrame, keys: Sequence[bytes], valid: Ite
     Raises
     ------
     CorpusError
-        If a record has no chromosome, a named chromosome has no record, or a side lacks one of the labels.
+        If a record has no chromosome, or a named chromosome has no record.
     """
     chrom = _given(records, "chrom")
     common = chrom.map(common_name)
@@ -86,24 +84,19 @@ def split_by_chromosome(records: pd.DataFrame, keys: Sequence[bytes], valid: Ite
             known = ", ".join(sorted(chrom.unique())[:20])
             raise CorpusError(f"[split] {side} must name chromosomes of the corpus ({known}), got {', '.join(absent)}")
         sides[common.isin(wanted)] = side
-    table = pd.DataFrame({"id": records["id"], "split": sides, "reason": "chrom=" + chrom})
-    return _checked(_without_twins(table, keys), records)
+    return pd.DataFrame({"id": records["id"], "split": sides, "reason": "chrom=" + chrom})
 
 
-def split_by_region(
-    records: pd.DataFrame, keys: Sequence[bytes], valid: Iterable[tuple[str, int, int]], test: Iterable[tuple[str, int, int]]
-) -> pd.DataFrame:
-    """Give the records within the regions of `valid` and `test` to them, those that touch none to train.
+def split_by_region(records: pd.DataFrame, valid: Iterable[tuple[str, int, int]], test: Iterable[tuple[str, int, int]]) -> pd.DataFrame:
+    """Assign the records within the regions of `valid` and `test` to these splits, and those that touch none to train.
 
     With test chr2R:100-200, a record of 40 letters that starts at 80 straddles the border and is dropped; one that starts at 100 is test.
-    Twins are dropped as in `split_by_chromosome`.
+    Copies of a sequence in several splits are left to `remove_copies`.
 
     Parameters
     ----------
     records
-        Table with `id, label, chrom, start, end` (0-based half-open), n rows.
-    keys
-        Equal for records that are the same sequence on either strand, n.
+        Table with `id, chrom, start, end` (0-based half-open), n rows.
     valid, test
         Chromosome, start, end of each region, 0-based half-open; they do not overlap.
 
@@ -114,7 +107,7 @@ def split_by_region(
     Raises
     ------
     CorpusError
-        If a record has no coordinates, a region holds no record, or a side lacks one of the labels.
+        If a record has no coordinates, or a region holds no record.
     """
     chrom, start, end = (_given(records, column) for column in ("chrom", "start", "end"))
     start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(common_name)
@@ -128,7 +121,7 @@ def split_by_region(
                 raise CorpusError(f"[split] {side} must name regions that hold records, got none within {region}")
             sides = sides.mask(touches, DROPPED).mask(within, side)
             reasons = reasons.mask(touches, f"straddles the border of {region}").mask(within, f"in {region}")
-    return _checked(_without_twins(pd.DataFrame({"id": records["id"], "split": sides, "reason": reasons}), keys), records)
+    return pd.DataFrame({"id": records["id"], "split": sides, "reason": reasons})
 
 
 def split_by_group(
@@ -142,13 +135,19 @@ def split_by_group(
     Raises
     ------
     CorpusError
-        If a record has no group, or a side lacks one of the labels.
+        If a record has no group, or there are too few groups to give each split records of both labels.
     ValueError
         If the fractions leave nothing to train.
     """
     groups = _given(records, column)
     sides = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
-    return _checked(pd.DataFrame({"id": records["id"], "split": sides, "reason": f"{column}=" + groups}), records)
+    table = pd.DataFrame({"id": records["id"], "split": sides, "reason": f"{column}=" + groups})
+    if lacking := _lacking(table, records["label"]):
+        of_both = "" if records["label"].isna().all() else " of both labels"
+        message = f"the {groups.nunique()} groups of {column!r} cannot be divided so that train, valid and test have records{of_both}"
+        cure = "Use a column with more groups (ten or more), larger valid_fraction and test_fraction, or another [split] kind"
+        raise CorpusError(f"{message}: got {lacking}", cure=cure)
+    return table
 
 
 def split_by_cluster(
@@ -179,7 +178,7 @@ def split_by_cluster(
     names = records["id"].iloc[first[bundles]].to_numpy() + pd.Series([f" ({size})" for size in sizes[bundles]]).to_numpy()
     table = pd.DataFrame({"id": records["id"], "split": sides, "reason": "cluster=" + names + by})
     try:
-        return _checked(table, records)
+        return check_splits(table, records)
     except CorpusError as error:
         large = f"{int(sizes.max())} of {len(bundles)} records are of one cluster: raise similarity, and see docs/leakage.md"
         raise CorpusError(error.message, cure=f"{error.cure}. {large}" if 2 * sizes.max() > len(bundles) else error.cure) from None
@@ -198,7 +197,7 @@ def split_at_random(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction
         If the fractions leave nothing to train.
     """
     sides = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
-    return _checked(pd.DataFrame({"id": records["id"], "split": sides, "reason": "random"}), records)
+    return check_splits(pd.DataFrame({"id": records["id"], "split": sides, "reason": "random"}), records)
 
 
 def split_as_given(
@@ -211,18 +210,19 @@ def split_as_given(
 ) -> pd.DataFrame:
     """Use the split that came with the data.
 
-    If no record is in valid, `valid_fraction` of train is sampled as valid; copies of a sequence stay together.
+    If no record is in valid, `valid_fraction` of train is sampled as valid, in the same proportions per label; copies of a sequence stay
+    together. Copies in several splits are left to `remove_copies`.
 
     Parameters
     ----------
-    records, keys
-        As for `split_by_chromosome`.
+    records
+        Table with `id, label`, n rows.
+    keys
+        As of `strand_keys`, n.
     values
         The split of each record as the data name it; the name of the series is that of the column.
     splits
         Value in lower case -> train, valid, test or dropped.
-    valid_fraction, seed
-        See above.
 
     Returns
     -------
@@ -231,17 +231,17 @@ def split_as_given(
     Raises
     ------
     CorpusError
-        If a value is unknown or missing, or a split lacks one of the labels.
+        If a value is unknown or missing.
     """
     names = assign_splits(values, splits)
     reasons = f"{values.name}=" + values.astype("str")
-    if not (names == "valid").any() and (train := (names == "train").to_numpy(bool)).any():
-        sampled = _deal(
-            records[train], _bundles([key for key, is_train in zip(keys, train, strict=True) if is_train]), valid_fraction, 0, seed
-        )
-        valid = names.index[train][sampled == "valid"]
-        names[valid], reasons[valid] = "valid", reasons[valid] + ", sampled as valid"
-    return _checked(_without_twins(pd.DataFrame({"id": records["id"], "split": names, "reason": reasons}), keys), records)
+    train = names.index[names == "train"]
+    if not (names == "valid").any() and len(train):
+        sampled = _deal(records.loc[train], _bundles([keys[row] for row in train]), valid_fraction, 0, seed)
+        valid = train[sampled == "valid"]
+        names[valid] = "valid"
+        reasons[valid] += f", {SAMPLED}"
+    return pd.DataFrame({"id": records["id"], "split": names, "reason": reasons})
 
 
 def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
@@ -261,6 +261,72 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
         hint = f'Map them in [split], for example values = {{ test = ["{counts.index[0]}"] }}; dropped = [...] leaves records out'
         raise CorpusError(f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})", cure=hint)
     return found
+
+
+def find_copies(table: pd.DataFrame, keys: Sequence[bytes], letters: Sequence[str] | pd.Series, answers: pd.DataFrame) -> pd.DataFrame:
+    """Find records whose sequence is already in a split, or in one that is closer to test.
+
+    A record is a copy of a test record on either strand, of a valid record on either strand if it is in train, or of an earlier record of
+    its own split with the same letters.
+
+    Parameters
+    ----------
+    table
+        Table with `id, split`, n rows.
+    keys
+        As of `strand_keys`, n.
+    letters
+        Equal for records with the same letters on the same strand, n.
+    answers
+        Label and targets of each record, n rows: a copy with other values is marked as different.
+
+    Returns
+    -------
+    One row per copy, whose index is that of its record in `table`: split, id and split of the `original`, different.
+    """
+    rank = table["split"].map({side: number for number, side in enumerate(SIDES)})
+    rows = pd.DataFrame(
+        {"key": pd.factorize(np.asarray(keys, object))[0], "letters": pd.factorize(np.asarray(letters, object))[0], "rank": rank}
+    )
+    rows = rows.assign(row=rank.index)[rank.notna()]
+    closest = rows.sort_values(["rank", "row"], ascending=[False, True]).drop_duplicates("key").set_index("key")
+    of_other = rows["key"].map(closest["rank"]) > rows["rank"]
+    first = rows.groupby(["letters", "rank"])["row"].transform("min")
+    original = first.mask(of_other, rows["key"].map(closest["row"]))
+    original = original[original != original.index]
+    answer = answers.groupby(list(answers), dropna=False).ngroup().to_numpy()
+    return pd.DataFrame(
+        {
+            "split": table["split"][original.index],
+            "original": table["id"][original].to_numpy(),
+            "original_split": table["split"][original].to_numpy(),
+            "different": answer[original.index] != answer[original],
+        }
+    )
+
+
+def remove_copies(table: pd.DataFrame, copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label") -> pd.DataFrame:
+    """Drop the copies in the splits that may be reduced; the reason names the original.
+
+    Parameters
+    ----------
+    table
+        As of `split_by_chromosome`.
+    copies
+        As of `find_copies`.
+    reduced
+        The splits from which copies are removed.
+    learnt
+        What differs between a copy that is marked as different and its original: "label" or "targets".
+    """
+    leaving = copies[copies["split"].isin(list(reduced))]
+    different = np.where(leaving["different"], f", different {learnt}", "")
+    reasons = (
+        "removed from " + leaving["split"] + ": same sequence as " + leaving["original"] + " in " + leaving["original_split"] + different
+    )
+    table = table.copy()
+    table.loc[leaving.index, "split"], table.loc[leaving.index, "reason"] = DROPPED, reasons
+    return table
 
 
 def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
@@ -297,18 +363,6 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
         cure = f"Add {column}= to the FASTA headers or a column {column} to the table, or choose another [split] kind"
         raise CorpusError(f"records must have {column} to be split by it, got none in {missing.iloc[0]!r}{more}", cure=cure)
     return records[column].astype(str)
-
-
-def _without_twins(table: pd.DataFrame, keys: Sequence[bytes]) -> pd.DataFrame:
-    """Drop each record that stands, on either strand, on a side nearer to test too."""
-    best: dict[bytes, tuple[int, str]] = {}
-    ranks = [(DROPPED, *SIDES).index(side) - 1 for side in table["split"]]
-    for key, rank, name in zip(keys, ranks, table["id"], strict=True):
-        if key not in best or rank > best[key][0]:
-            best[key] = (rank, name)
-    twins = np.array([0 <= rank < best[key][0] for key, rank in zip(keys, ranks, strict=True)], bool)
-    reasons = [f"same sequence as {best[key][1]} of {SIDES[best[key][0]]}, on either strand" for key in keys]
-    return table.assign(split=table["split"].mask(twins, DROPPED), reason=table["reason"].mask(twins, pd.Series(reasons, table.index)))
 
 
 def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDArray[np.int64]:
@@ -355,15 +409,25 @@ def _deal(records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test:
     return np.array(SIDES)[side_of[bundles]]
 
 
-def _checked(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """The table, if each side has records, and of both labels unless no record has one."""
-    labels = records["label"]
+def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """Return the table if each split has records, of both labels unless no record has one.
+
+    Raises
+    ------
+    CorpusError
+        If a split lacks records or one of the labels.
+    """
+    if lacking := _lacking(table, records["label"]):
+        of_both = "" if records["label"].isna().all() else " of both labels"
+        raise CorpusError(f"each side of the split must have records{of_both}, got {lacking}", cure="Add records or change [split]")
+    return table
+
+
+def _lacking(table: pd.DataFrame, labels: pd.Series) -> str:
+    """The records of each split if one lacks records or a label, else nothing."""
     if labels.isna().all():
         sizes = table["split"].value_counts().reindex(list(SIDES), fill_value=0)
-        if (sizes == 0).any():
-            got = ", ".join(f"{size} {side}" for side, size in sizes.items())
-            raise CorpusError(f"each side of the split must have records, got {got}", cure="Add records or change [split]")
-        return table
+        return ", ".join(f"{size} {side}" for side, size in sizes.items()) if (sizes == 0).any() else ""
     if labels.isna().any():
         cure = "Ingest with one --label per FASTA file, or with none"
         raise CorpusError(f"all records must have a label or none, got {int(labels.isna().sum())} of {len(labels)} without", cure=cure)
@@ -372,10 +436,8 @@ def _checked(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
             f"corpus must hold both labels, got only label {labels.iloc[0]} ({len(labels)} records)", cure="Add the other class"
         )
     counts = pd.crosstab(table["split"], labels).reindex(index=list(SIDES), columns=[0, 1], fill_value=0)
-    if (counts == 0).to_numpy().any():
-        got = "; ".join(f"{side} {row[0]} of label 0, {row[1]} of label 1" for side, row in counts.iterrows())
-        raise CorpusError(f"each side of the split must have records of both labels, got {got}", cure="Add records or change [split]")
-    return table
+    each = (f"{side} {row[0]} of label 0, {row[1]} of label 1" for side, row in counts.iterrows())
+    return "; ".join(each) if (counts == 0).to_numpy().any() else ""
 
 
 def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
@@ -383,3 +445,19 @@ def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
     masks = {side: table["split"] == side for side in (*SIDES, DROPPED)}
     positive = {side: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)" for side, mask in masks.items()}
     return [f"{side}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[side]}" for side, mask in masks.items()]
+
+
+def describe_copies(copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label") -> list[str]:
+    """Write one line per split that has copies: how many, of records in which split, and how many differ in what is learnt."""
+    lines = []
+    for side in SIDES:
+        own = copies[copies["split"] == side]
+        counts = {other: int((own["original_split"] == other).sum()) for other in reversed(SIDES)}
+        where = ", ".join(f"{count} {'repeated' if other == side else 'also'} in {other}" for other, count in counts.items() if count)
+        different = int(own["different"].sum())
+        other_value = "a different label" if learnt == "label" else "different targets"
+        also = f"; {different} ha{'s' if different == 1 else 've'} the same sequence but {other_value}" if different else ""
+        if where:
+            verb = "removed from" if side in reduced else "kept in"
+            lines.append(f"{verb} {side}: {len(own)} duplicate{'s' * (len(own) != 1)} ({where}){also}")
+    return lines

@@ -308,8 +308,7 @@ def _shares(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.ndarray
         chrom = corpus.records["chrom"]
         return chrom.isin(split.valid).to_numpy(bool), chrom.isin(split.test).to_numpy(bool)
     if isinstance(split, config.RegionSplit):
-        keys = [str(i).encode() for i in range(len(corpus))]
-        sides = split_by_region(corpus.records, keys, config.regions(split.valid), config.regions(split.test))["split"]
+        sides = split_by_region(corpus.records, config.regions(split.valid), config.regions(split.test))["split"]
         return (sides == "valid").to_numpy(bool), (sides == "test").to_numpy(bool)
     if isinstance(split, config.ColumnSplit | config.FilesSplit):
         given = assign_splits(corpus.column(split.column), split.splits)

@@ -6,7 +6,8 @@ Hides: which format a file has, told by its content first, by its name second. W
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -71,11 +72,14 @@ class SequenceFile:
         1 or 0 of all its records; None: unlabelled, or each record says its own (see `Fields`).
     fields
         Where labels and other fields stand.
+    stem
+        Name of records that are numbered; of the file, without its endings, if not given.
     """
 
     path: Path
     label: int | None = None
     fields: Fields = field(default_factory=Fields)
+    stem: str = ""
     _sha256: str = ""
 
     def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
@@ -97,12 +101,31 @@ class SequenceFile:
         with open_blocks(self.path) as blocks:
             kind = kind_of(blocks, self.fields)
             said = "{}" if kind in ("table", "Parquet") else "{}= in the header"
-            yield from READERS[kind](blocks, Reading(blocks.name, spelling, notes, self.fields, said, self.label))
+            stem = self.stem or file_stem(blocks.name)
+            yield from READERS[kind](blocks, Reading(blocks.name, spelling, notes, self.fields, said, self.label, stem))
             self._sha256 = blocks.sha256()
 
     def about(self) -> dict[str, Any]:
         """Its path and hash, once it was read."""
         return {"path": shown(self.path), "sha256": self._sha256}
+
+
+def file_stem(path: str | Path) -> str:
+    """Return the name of a file without its endings: `data/peaks.csv.gz` gives `peaks`."""
+    return Path(path).name.partition(".")[0]
+
+
+def distinct_stems(paths: Iterable[str | Path]) -> list[str]:
+    """Return the stem of each file, numbered where an earlier file has the same.
+
+    `a/train.csv` and `b/train.csv` give `train` and `train.2`.
+    """
+    counts: Counter[str] = Counter()
+    stems = []
+    for stem in map(file_stem, paths):
+        counts[stem] += 1
+        stems.append(stem if counts[stem] == 1 else f"{stem}.{counts[stem]}")
+    return stems
 
 
 def read_records(path: str | Path, alphabet: Alphabet, notes: Notes | None = None) -> Iterator[Record]:

@@ -5,20 +5,21 @@ Hides: attributes and patterns of headers, names of columns, what makes a label 
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from selfattn_bio.errors import SequenceFileError
 from selfattn_bio.sequence.alphabet import printable
 from selfattn_bio.sequence.readers.blocks import fail
-from selfattn_bio.sequence.records import Notes, Record
+from selfattn_bio.sequence.records import NUMBER_THEM, Notes, Record
 from selfattn_bio.sequence.spelling import Body, Spelling, at
 
 PLACES = ("chrom", "start", "end", "strand", "group")
 LABEL = "label"  # what a group without a name in the pattern is called
 SPECIES = "species"  # an attribute that is a column to be learnt, or to be split by
-_ATTRIBUTE = re.compile(rf"(?:^|\s)({'|'.join((*PLACES, SPECIES))})=(\S*)")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _RULES = {"start": ("[0-9]+", "a whole number"), "end": ("[0-9]+", "a whole number"), "strand": ("[+-]", "+ or -")}
 Values = Mapping[str, str | None]
@@ -39,12 +40,23 @@ class Fields:
         `end`, `strand`, `group`, or columns of their names.
     columns
         Names of a table's columns, where they are others than id, sequence, chrom, start, end, strand and group.
+    attributes
+        Further attributes of headers that are read as columns, such as `split` in `split=train`.
+    numbered
+        Replace the ids by the name of the file and the number of the record, from 1.
     """
 
     label: str = ""
     positive: tuple[str, ...] = ()
     header: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
+    numbered: bool = False
+
+    @cached_property
+    def attribute_pattern(self) -> re.Pattern[str]:
+        """Attributes of a header that are read: the name and the value."""
+        return re.compile(rf"(?:^|\s)({'|'.join(map(re.escape, (*PLACES, SPECIES, *self.attributes)))})=(\S*)")
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:
@@ -63,7 +75,8 @@ class Fields:
 
 @dataclass(frozen=True)
 class Reading:
-    """One file that is being read: `name` is that of errors, `said` how they call a field of a record, `label` that of all records."""
+    """One file that is being read: `name` is that of errors, `said` how they call a field of a record, `label` that of all records, `stem`
+    the name of records that are numbered."""
 
     name: str
     spelling: Spelling
@@ -71,18 +84,24 @@ class Reading:
     fields: Fields
     said: str = "{}= in the header"
     label: int | None = None
+    stem: str = "record"
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def entry(self, header: bytes, line: int, mark: str) -> Entry:
         """Begin the record of a header, which `mark` stood before."""
         text = self._text(header, line)
         values = self._values(text, line, mark)
-        name = values.pop("id", None) or (text.split(maxsplit=1)[0] if text[:1].strip() else "")
-        if not name:
-            fail(f"record must have an id right after {mark!r}", f"{mark + text!r}", at(self.name, line))
+        name = values.pop("id", None) or (text.split(maxsplit=1) or [""])[0]
+        if not name and not self.fields.numbered:
+            message = f"record without an id: header {mark + text!r}"
+            raise SequenceFileError(message, place=at(self.name, line), cure=f"Write an id after {mark!r}, or {NUMBER_THEM}")
         return self.row(name, values, line)
 
-    def row(self, record: str, values: dict[str, str | None], line: int) -> Entry:
-        """Begin a record of which `values` are known."""
+    def row(self, record: str | None, values: dict[str, str | None], line: int) -> Entry:
+        """Begin a record of which `values` are known; without a name it is numbered."""
+        number = next(self.numbers)
+        if record is None or self.fields.numbered:
+            record = f"{self.stem}_{number}"
         if not record.isprintable() and (found := _CONTROL.search(record)):
             fail("record id must be text", printable(ord(found[0])), at(self.name, line))
         self.notes.claim(record, self.name, line)
@@ -90,7 +109,7 @@ class Reading:
 
     def _text(self, header: bytes, line: int) -> str:
         try:
-            text = header.decode("utf-8").rstrip()
+            text = header.decode("utf-8").strip()
         except UnicodeDecodeError as error:
             fail("header must be UTF-8 text", printable(header[error.start]), at(self.name, line))
         if "\r" in text:
@@ -100,7 +119,7 @@ class Reading:
 
     def _values(self, text: str, line: int, mark: str) -> dict[str, str | None]:
         fields = self.fields
-        values: dict[str, str | None] = dict(_ATTRIBUTE.findall(text)) if "=" in text else {}
+        values: dict[str, str | None] = dict(fields.attribute_pattern.findall(text)) if "=" in text else {}
         if fields.pattern:
             found = fields.pattern.search(text)
             if not found:

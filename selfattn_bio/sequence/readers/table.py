@@ -17,11 +17,13 @@ import pandas as pd
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.sequence.readers.blocks import Blocks, fail, open_blocks
 from selfattn_bio.sequence.readers.fields import PLACES, Fields, Reading
-from selfattn_bio.sequence.records import Record
+from selfattn_bio.sequence.records import NUMBER_THEM, Record
 from selfattn_bio.sequence.spelling import at
 
 SEPARATORS = ("\t", ",", ";")
 ROWS = 1024  # of Parquet at once
+SEQUENCE_NAMES = ("sequence", "seq", "seqs", "dna", "dna_sequence", "rna", "protein", "protein_sequence", "peptide", "aa_seq", "text")
+LABEL_NAMES = ("label", "labels", "class", "target", "y")
 
 
 def read_table(blocks: Blocks, reading: Reading) -> Iterator[Record]:
@@ -112,8 +114,19 @@ def separator_of(head: bytes, fields: Fields) -> str:
 
 
 def is_table(head: bytes, fields: Fields) -> bool:
-    """Whether the first line names the column of sequences."""
-    return fields.column("sequence") in _cells(_first_line(head), separator_of(head, fields))
+    """Whether the first line names the column of sequences, or has several columns of which one probably holds them."""
+    cells = _cells(_first_line(head), separator_of(head, fields))
+    return fields.column("sequence") in cells or (len(cells) > 1 and bool(likely_columns(cells, SEQUENCE_NAMES)))
+
+
+def likely_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the columns whose names are, or are close to, one of the known names, the closest first.
+
+    `likely_columns(["id", "Seq", "labels"], SEQUENCE_NAMES)` gives `["Seq"]`.
+    """
+    exact = [name for like in known for name in names if name.lower() == like.lower()]
+    close = difflib.get_close_matches(known[0].lower(), [name.lower() for name in names], n=1)
+    return list(dict.fromkeys([*exact, *(name for name in names if name.lower() in close)]))
 
 
 def _first_line(head: bytes) -> str:
@@ -131,7 +144,7 @@ class _Columns:
         self._names, self._reading, self._rows = names, reading, 0
         fields = reading.fields
         for name in ["sequence", *fields.columns, *([fields.label] if fields.label else [])]:
-            self._check(fields.column(name), place)
+            self._check(name, place)
         if twice := [name for name in names if names.count(name) > 1]:
             fail("columns must have different names", f"{twice[0]!r} twice", place)
         theirs = {fields.column(name): name for name in ("id", "sequence", *PLACES)}
@@ -141,10 +154,10 @@ class _Columns:
         """The record of a row; `line` 0 where there are no lines."""
         self._rows += 1
         reading, values = self._reading, dict(zip(self._fields, cells, strict=True))
-        letters, name = values.pop("sequence") or "", values.pop("id", "")
-        if name is None or (name and not name.strip()):
-            fail("id must be given", "an empty cell", at(reading.name, line))
-        entry = reading.row(name or f"{Path(reading.name).name.partition('.')[0]}_{self._rows}", values, line)
+        letters, name = values.pop("sequence") or "", values.pop("id", None)
+        if "id" in self._fields and not reading.fields.numbered and not (name and name.strip()):
+            raise SequenceFileError("record without an id: empty cell", place=at(reading.name, line), cure=f"Fill it, or {NUMBER_THEM}")
+        entry = reading.row(name, values, line)
         entry.body.feed(letters.encode("utf-8"), line)
         return entry.record()
 
@@ -152,13 +165,18 @@ class _Columns:
         if not self._rows:
             fail("sequence file must hold records", "a table without rows", self._reading.name)
 
-    def _check(self, wanted: str, place: str) -> None:
-        if wanted not in self._names:
-            near = difflib.get_close_matches(wanted.lower(), [name.lower() for name in self._names], n=1)
-            like = [name for name in self._names if near and name.lower() == near[0]]
-            got = ", ".join(map(repr, self._names[:20])) or "none"
-            cure = f'Is it {like[0]!r}? Say columns = {{ sequence = "{like[0]}" }} in [data]' if like and wanted == "sequence" else ""
-            fail(f"table must have a column {wanted!r}", got, place, cure)
+    def _check(self, field: str, place: str) -> None:
+        wanted = self._reading.fields.column(field)
+        if wanted in self._names:
+            return
+        known = {"sequence": SEQUENCE_NAMES, self._reading.fields.label: LABEL_NAMES}.get(field, ())
+        likely = likely_columns(self._names, (wanted, *known))
+        key = 'label = "{}"' if field == self._reading.fields.label else f'columns = {{{{ {field} = "{{}}" }}}}'
+        option = {"sequence": " (--sequence-column {})"}.get(field, " (--label-column {})" if field == self._reading.fields.label else "")
+        found = ", ".join(map(repr, self._names[:20])) or "none"
+        hint = "Is it {}? ".format(" or ".join(map(repr, likely))) if likely else ""
+        hint += f"Set {key}{option} in [data]".format(*[likely[0] if likely else "NAME"] * 2)
+        raise SequenceFileError(f"table without a column {wanted!r} (columns: {found})", place=place, cure=hint)
 
 
 def _text(cell: Any, name: str, place: str) -> str | None:

@@ -68,7 +68,11 @@ def test_from_fasta_to_split_table(folder):
             "--header must be a regular expression, got '(': missing ), unterminated subpattern at position 0",
         ),
         (["--fasta", "p.fa", "--min-length", "9", "--max-length", "8"], "--min-length must be <= --max-length (8), got 9"),
-        (["--fasta", "p.fa", "p.fa"], "p.fa:1: record ids must be unique, got 'p0' again (first in p.fa:1). Rename or remove one"),
+        (
+            ["--fasta", "p.fa", "p.fa"],
+            "p.fa:1: record id 'p0' is used twice (first in p.fa:1). Rename or remove one, or number the records: "
+            'ids = "numbered" in [data] (--ids numbered)',
+        ),
     ],
 )
 def test_error_is_one_line_and_nothing_is_written(folder, arguments, error):

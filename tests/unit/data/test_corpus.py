@@ -69,7 +69,7 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
         "only N": 1,
         "shorter than 6 letters": 1,
         "longer than 8 letters": 1,
-        "exact duplicate under another label (the first is kept)": 1,
+        "same sequence, different label (the first is kept)": 1,
     }
     assert summary["noted"] == {"lower case": 1, "U in DNA": 1, "IUPAC codes": 2}
     assert [(source["path"], source["records"]) for source in summary["sources"]] == [(str(files[0]), 6), (str(files[1]), 2)]
@@ -79,7 +79,7 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
         "dropped 1: only N",
         "dropped 1: shorter than 6 letters",
         "dropped 1: longer than 8 letters",
-        "dropped 1: exact duplicate under another label (the first is kept)",
+        "dropped 1: same sequence, different label (the first is kept)",
         "noted lower case in 1 record",
         "noted U in DNA in 1 record",
         "noted IUPAC codes in 2 records",

@@ -75,6 +75,9 @@ class Odd(NamedTuple):
 GOOD, A = b">a\nACGT\n", [("a", "ACGT")]
 RANDOM = np.random.default_rng(0).choice(list(b"ACGT"), 5000).astype(np.uint8).tobytes()
 GZ = gzip.compress(b">a\n" + RANDOM + b"\n", mtime=0)
+numbered = partial(read, fields=Fields(numbered=True))
+NUMBERED = '. Rename or remove one, or number the records: ids = "numbered" in [data] (--ids numbered)'
+NO_ID = "record without an id: header '>'. Write an id after '>', or number the records: ids = \"numbered\" in [data] (--ids numbered)"
 protein = partial(read, spelling=Spelling(PROTEIN))
 DNA_RULE = "letters must be dna (ACGT, ambiguous RYSWKMBDHVN; U is read as T), got "
 PROTEIN_RULE = "letters must be protein (ACDEFGHIKLMNPQRSTVWY, ambiguous BZJXUO), got "
@@ -242,12 +245,14 @@ FASTA = {
     "an empty last record": Odd(b">a\nAC\n\n>b\n\n", error(4, NO_LETTERS)),
     "a header alone": Odd(b">b\n", error(1, NO_LETTERS)),
     "a header without line end": Odd(b">a\nAC\n>b", error(3, NO_LETTERS)),
-    "> alone": Odd(b">", error(1, "record must have an id right after '>', got '>'")),
-    "no id": Odd(b">\nACGT\n", error(1, "record must have an id right after '>', got '>'")),
-    "a blank before the id": Odd(b"> a\nACGT\n", error(1, "record must have an id right after '>', got '> a'")),
+    "> alone": Odd(b">", error(1, NO_ID)),
+    "no id": Odd(b">\nACGT\n", error(1, NO_ID)),
+    "a blank before the id": Odd(b"> a b\nACGT\n", A),
+    "a blank before the id, numbered": Odd(b"> 6400\nACGT\n>\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], numbered),
+    "repeated ids, numbered": Odd(b">DNA\nACGT\n>DNA\nAC\n", [("odd_1", "ACGT"), ("odd_2", "AC")], numbered),
     "the same id": Odd(
         b">a\nAC\n>b\nAC\n>a x\nGG\n",
-        Promised("{path}:5: record ids must be unique, got 'a' again (first in {path}:1). Rename or remove one"),
+        Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED),
     ),
     "a NUL in the id": Odd(b">" + b"x" * 5000 + b"\nA\n>b\x00\nA\n", error(3, "record id must be text, got byte 0x00")),
     "an escape in the id": Odd(b">" + b"x" * 5000 + b"\nA\n>b\x1b\nA\n", error(3, "record id must be text, got byte 0x1B")),
@@ -384,11 +389,9 @@ FASTQ = {
         b"@a\nAC\nGT\n+\nIIII\n", error(3, "third line of a FASTQ record must begin with '+', got 'GT'" + FOUR_LINES)
     ),
     "FASTQ, then FASTA": Odd(FQ + GOOD, error(5, "FASTQ record must begin with an '@' header, got '>a'" + FOUR_LINES)),
-    "FASTQ without id": Odd(b"@\nACGT\n+\nIIII\n", error(1, "record must have an id right after '@', got '@'")),
+    "FASTQ without id": Odd(b"@\nACGT\n+\nIIII\n", error(1, NO_ID.replace(">", "@"))),
     "FASTQ without letters": Odd(b"@b\n\n+\n\n", error(1, NO_LETTERS)),
-    "FASTQ with the same id": Odd(
-        FQ + FQ, Promised("{path}:5: record ids must be unique, got 'a' again (first in {path}:1). Rename or remove one")
-    ),
+    "FASTQ with the same id": Odd(FQ + FQ, Promised("{path}:5: record id 'a' is used twice (first in {path}:1)" + NUMBERED)),
     "FASTQ with a foreign letter": Odd(FQ + b"@b\nAC.T\n+\nIIII\n", error(6, DNA_RULE + "'.' in record 'b'" + GAPS)),
     "letters that are called FASTQ": Odd(
         b"ACGT\n", error(1, "FASTQ record must begin with an '@' header, got 'ACGT'" + FOUR_LINES), name="odd.fq"
@@ -431,7 +434,7 @@ FLAT = {
         GENBANK.partition(b"FEATURES")[0] + b"CONTIG      join(Y:1..20)\n//\n",
         error(None, "record must have letters, got an empty record 'X1.1'. Remove the header or add its sequence"),
     ),
-    "GenBank twice": Odd(GENBANK + GENBANK, raw("record ids must be unique, got 'X1.1' again (first in {path}). Rename or remove one")),
+    "GenBank twice": Odd(GENBANK + GENBANK, raw("record id 'X1.1' is used twice (first in {path})" + NUMBERED)),
     "GenBank with a foreign letter": Odd(GENBANK.replace(b"acgn", b"acgj"), error(None, DNA_RULE + "'J' in record 'X1.1'" + MEND)),
     "GenBank that ends in a feature": Odd(
         GENBANK.partition(b"ORIGIN")[0],
@@ -451,7 +454,8 @@ FLAT = {
 }
 
 # --------------------------------------------------------------------------------------------------------------- tables
-COLUMNS = "table must have a column 'sequence', got "
+NO_SEQUENCE = "table without a column 'sequence' (columns: "
+NAME_IT = ' columns = {{ sequence = "{0}" }} (--sequence-column {0}) in [data]'
 label = Fields("label")
 
 
@@ -512,19 +516,42 @@ TABLES = {
     ),
     "no column of the label": Odd(
         b"id,sequence\na,AC\n",
-        error(1, "table must have a column 'label', got 'id', 'sequence'"),
+        error(1, "table without a column 'label' (columns: 'id', 'sequence'). Set label = \"NAME\" (--label-column NAME) in [data]"),
         partial(said, fields=label),
         name="odd.csv",
     ),
-    "no column of the sequence": Odd(b"id,letters\na,ACGT\n", error(1, COLUMNS + "'id', 'letters'"), name="odd.csv"),
-    "a column Sequence": Odd(
-        b"id,Sequence\na,ACGT\n",
-        error(1, COLUMNS + "'id', 'Sequence'. Is it 'Sequence'? Say columns = { sequence = \"Sequence\" } in [data]"),
+    "a label column of another name": Odd(
+        b"id,sequence,labels\na,AC,1\n",
+        error(
+            1,
+            "table without a column 'label' (columns: 'id', 'sequence', 'labels'). "
+            "Is it 'labels'? Set label = \"labels\" (--label-column labels) in [data]",
+        ),
+        partial(said, fields=label),
         name="odd.csv",
     ),
-    "a table without names": Odd(b"a,ACGT\nb,AC\n", error(1, COLUMNS + "'a', 'ACGT'"), name="odd.csv"),
+    "no column of the sequence": Odd(
+        b"id,letters\na,ACGT\n", error(1, NO_SEQUENCE + "'id', 'letters'). Set" + NAME_IT.format("NAME")), name="odd.csv"
+    ),
+    "a column Sequence": Odd(
+        b"id,Sequence\na,ACGT\n",
+        error(1, NO_SEQUENCE + "'id', 'Sequence'). Is it 'Sequence'? Set" + NAME_IT.format("Sequence")),
+        name="odd.csv",
+    ),
+    "several columns that may be the sequence": Odd(
+        b"text,label,Seq\nACGT,1,AC\n",
+        error(1, NO_SEQUENCE + "'text', 'label', 'Seq'). Is it 'Seq' or 'text'? Set" + NAME_IT.format("Seq")),
+        name="odd.txt",
+    ),
+    "a column of another field": Odd(
+        b"sequence,chr\nACGT,1\n",
+        error(1, "table without a column 'chromosome' (columns: 'sequence', 'chr'). Set columns = { chrom = \"NAME\" } in [data]"),
+        partial(read, fields=Fields(columns={"chrom": "chromosome"})),
+        name="odd.csv",
+    ),
+    "a table without names": Odd(b"a,ACGT\nb,AC\n", error(1, NO_SEQUENCE + "'a', 'ACGT'). Set" + NAME_IT.format("NAME")), name="odd.csv"),
     "names alone": Odd(b"id,sequence\n", error(None, "sequence file must hold records, got a table without rows"), name="odd.csv"),
-    "a blank CSV": Odd(b"\n", error(1, COLUMNS + "none"), name="odd.csv"),
+    "a blank CSV": Odd(b"\n", error(1, NO_SEQUENCE + "none). Set" + NAME_IT.format("NAME")), name="odd.csv"),
     "the same column twice": Odd(
         b"id,sequence,id\na,AC,b\n", error(1, "columns must have different names, got 'id' twice"), name="odd.csv"
     ),
@@ -539,10 +566,15 @@ TABLES = {
         name="odd.csv",
     ),
     "an empty sequence": Odd(b"id,sequence\na,AC\nb,\n", error(3, NO_LETTERS), name="odd.csv"),
-    "an empty id": Odd(b"id,sequence\n,AC\n", error(2, "id must be given, got an empty cell"), name="odd.csv"),
+    "an empty id": Odd(
+        b"id,sequence\n,AC\n", error(2, "record without an id: empty cell. Fill it, or" + NUMBERED.partition(", or")[2]), name="odd.csv"
+    ),
+    "ids of a table, numbered": Odd(
+        b"id,sequence\na,AC\na,GT\n,G\n", [("odd_1", "AC"), ("odd_2", "GT"), ("odd_3", "G")], numbered, "odd.csv"
+    ),
     "the same id in a table": Odd(
         b"id,sequence\na,AC\na,GT\n",
-        Promised("{path}:3: record ids must be unique, got 'a' again (first in {path}:2). Rename or remove one"),
+        Promised("{path}:3: record id 'a' is used twice (first in {path}:2)" + NUMBERED),
         name="odd.csv",
     ),
     "a foreign letter in a table": Odd(b"id,sequence\na,AC\nb,A?\n", error(3, DNA_RULE + "'?' in record 'b'" + MEND), name="odd.csv"),
@@ -574,7 +606,11 @@ TABLES = {
         partial(said, fields=label),
         name="odd.parquet",
     ),
-    "Parquet without the column": Odd(parquet(id=["a"], seq=["ACGT"]), error(None, COLUMNS + "'id', 'seq'"), name="odd.parquet"),
+    "Parquet without the column": Odd(
+        parquet(id=["a"], seq=["ACGT"]),
+        error(None, NO_SEQUENCE + "'id', 'seq'). Is it 'seq'? Set" + NAME_IT.format("seq")),
+        name="odd.parquet",
+    ),
     "Parquet without rows": Odd(
         lambda path: parquet(sequence=pyarrow.array([], pyarrow.string()))(path),
         error(None, "sequence file must hold records, got a table without rows"),

@@ -29,7 +29,7 @@ def test_ids_are_unique_over_files_read_with_the_same_notes(tmp_path):
         (tmp_path / name).write_text(">a\nACGT\n")
     notes = Notes()
     list(read_records(tmp_path / "one.fa", DNA, notes))
-    with pytest.raises(SequenceFileError, match=r"two\.fa:1: record ids must be unique, got 'a' again \(first in .*one\.fa:1\)"):
+    with pytest.raises(SequenceFileError, match=r"two\.fa:1: record id 'a' is used twice \(first in .*one\.fa:1\)"):
         list(read_records(tmp_path / "two.fa", DNA, notes))
 
 

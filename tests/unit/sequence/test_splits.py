@@ -11,7 +11,11 @@ from selfattn_bio.sequence import splits
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.splits import (
     describe,
+    describe_copies,
+    find_copies,
     read_split,
+    remove_copies,
+    split_as_given,
     split_at_random,
     split_by_chromosome,
     split_by_cluster,
@@ -56,21 +60,109 @@ def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
         assert keys_of(text, alphabet=PROTEIN) == [hashlib.sha256(row.tobytes()).digest()]
 
 
-def test_chromosome_split_drops_the_twin_that_is_farther_from_test():
-    records = table([1, 0] * 3 + [1, 0, 1], chrom=["c1", "c1", "c2", "c2", "c3", "c3", "c1", "c2", "c1"])
-    keys = keys_of("AAAA", "AAAC", "AACA", "AAGA", "ACAA", "AGAA", "TTGT", "TTCT", "AAAA")
-    split = split_by_chromosome(records, keys, valid=["c2"], test=["c3"])
-    # r6 TTGT is ACAA (r4, test) turned; r7 TTCT is AGAA (r5, test) turned; r8 is r0 again, on the same side
-    assert split["split"].tolist() == ["train", "train", "valid", "valid", "test", "test", "dropped", "dropped", "train"]
-    assert split["reason"][6] == "same sequence as r4 of test, on either strand"
+def without_copies(split: pd.DataFrame, records: pd.DataFrame, keys: list[bytes], *reduced: str) -> pd.DataFrame:
+    """The split without the copies in these splits, where equal keys are equal letters."""
+    return remove_copies(split, find_copies(split, keys, keys, records[["label"]]), reduced or splits.SIDES)
+
+
+def test_chromosome_split_drops_the_copy_that_is_farther_from_test():
+    records = table([1, 0] * 3 + [1, 0], chrom=["c1", "c1", "c2", "c2", "c3", "c3", "c1", "c2"])
+    keys = keys_of("AAAA", "AAAC", "AACA", "AAGA", "ACAA", "AGAA", "TTGT", "TTCT")
+    split = without_copies(split_by_chromosome(records, valid=["c2"], test=["c3"]), records, keys)
+    # r6 TTGT is the reverse complement of r4 ACAA in test, r7 TTCT that of r5 AGAA in test
+    assert split["split"].tolist() == ["train", "train", "valid", "valid", "test", "test", "dropped", "dropped"]
+    assert split["reason"][6] == "removed from train: same sequence as r4 in test"
+    assert split["reason"][7] == "removed from valid: same sequence as r5 in test"
     assert split["reason"][0] == "chrom=c1"
 
 
-def test_valid_twin_wins_over_train():
+def test_copy_in_train_and_valid_leaves_train():
     records = table([1, 0] * 3 + [0], chrom=["c1", "c1", "c2", "c2", "c3", "c3", "c1"])
     keys = [*unique_keys(6), unique_keys(3)[2]]
-    split = split_by_chromosome(records, keys, valid=["c2"], test=["c3"])
-    assert (split["split"][6], split["reason"][6]) == ("dropped", "same sequence as r2 of valid, on either strand")
+    split = without_copies(split_by_chromosome(records, valid=["c2"], test=["c3"]), records, keys)
+    reason = "removed from train: same sequence as r2 in valid, different label"
+    assert (split["split"][6], split["reason"][6]) == ("dropped", reason)
+
+
+GIVEN = {"train": "train", "dev": "valid", "valid": "valid", "test": "test", "unused": "dropped"}
+
+
+def given(*values: str | None) -> pd.Series:
+    return pd.Series(values, name="set", dtype="str")
+
+
+def test_given_split_is_used_as_it_is():
+    records = table([1, 0] * 3 + [1])
+    values = given("train", "Train", "dev", " VALID ", "test", "TEST", "unused")
+    split = split_as_given(records, unique_keys(7), values, GIVEN, 0.5, 0)
+    assert split["split"].tolist() == ["train", "train", "valid", "valid", "test", "test", "dropped"]
+    assert split["reason"].tolist()[:2] == ["set=train", "set=Train"]
+
+
+def test_given_split_without_valid_samples_train():
+    values = given(*["train"] * 40, *["test"] * 4)
+    keys = unique_keys(44)
+    keys[1] = keys[0]
+    split = split_as_given(table([0, 0, 1, 1] * 11), keys, values, GIVEN, 0.25, 3)
+    assert split["split"].value_counts().to_dict() == {"train": 30, "valid": 10, "test": 4}
+    assert split["split"][0] == split["split"][1]
+    assert split["reason"][(split["split"] == "valid").to_numpy()].unique().tolist() == ["set=train, sampled from train"]
+    labels = pd.crosstab(split["split"], np.array([0, 0, 1, 1] * 11))
+    assert labels.loc["valid"].tolist() == [5, 5]
+
+
+def test_unknown_split_values_are_counted():
+    values = given("train", "fold1", "fold1", None, "test")
+    message = (
+        r"unknown values in the split column 'set': 'fold1' \(2 records\), '\(empty\)' \(1 records\) "
+        r"\(known: train, dev, valid, test, unused\)\. Map them in \[split\], for example values = \{ test = \[\"fold1\"\] \}"
+    )
+    with pytest.raises(CorpusError, match=message):
+        split_as_given(table([0, 1, 0, 1, 0]), unique_keys(5), values, GIVEN, 0.1, 0)
+
+
+def test_copies_leave_train_and_valid_but_never_a_given_test():
+    sides = ["train", "train", "train", "train", "valid", "valid", "valid", "test", "test", "dropped"]
+    texts = ["ACAA", "AACA", "AAAC", "AAAC", "TTGT", "AACA", "AACA", "ACAA", "ACAA", "ACAA"]
+    split = pd.DataFrame({"id": [f"r{i}" for i in range(10)], "split": sides, "reason": "set"})
+    records = table([1, 1, 0, 1, 1, 1, 1, 1, 0, 1])
+    copies = find_copies(split, keys_of(*texts), texts, records[["label"]])
+    assert copies.index.tolist() == [0, 1, 3, 4, 6, 8]
+    removed = remove_copies(split, copies, ["train", "valid"])
+    assert removed["split"].tolist() == [
+        *("dropped", "dropped", "train", "dropped"),
+        *("dropped", "valid", "dropped"),
+        *("test", "test", "dropped"),
+    ]
+    assert removed["reason"][[0, 1, 3, 4, 6, 8]].tolist() == [
+        "removed from train: same sequence as r7 in test",
+        "removed from train: same sequence as r5 in valid",
+        "removed from train: same sequence as r2 in train, different label",
+        "removed from valid: same sequence as r7 in test",  # on the other strand
+        "removed from valid: same sequence as r5 in valid",
+        "set",
+    ]
+    assert describe_copies(copies, ["train", "valid"]) == [
+        "removed from train: 3 duplicates (1 also in test, 1 also in valid, 1 repeated in train); "
+        "1 has the same sequence but a different label",
+        "removed from valid: 2 duplicates (1 also in test, 1 repeated in valid)",
+        "kept in test: 1 duplicate (1 repeated in test); 1 has the same sequence but a different label",
+    ]
+    assert remove_copies(split, copies, []).equals(split)
+
+
+def test_reverse_complement_within_train_is_not_a_copy():
+    split = pd.DataFrame({"id": ["a", "b"], "split": ["train", "train"], "reason": "set"})
+    texts = ["ACAA", "TTGT"]
+    assert find_copies(split, keys_of(*texts), texts, table([1, 1])[["label"]]).empty
+
+
+def test_copies_with_other_targets_are_told_apart():
+    split = pd.DataFrame({"id": list("abcd"), "split": ["train"] * 3 + ["test"], "reason": "set"})
+    answers = pd.DataFrame({"y": ["1", None, None, "2"], "z": ["0"] * 4})
+    copies = find_copies(split, [b"x", b"y", b"y", b"x"], list("xyyx"), answers)
+    assert copies["different"].to_dict() == {0: True, 2: False}
+    assert remove_copies(split, copies, ["train"], "targets")["reason"][0].endswith("same sequence as d in test, different targets")
 
 
 def test_random_split_keeps_proportions_per_label_and_twins_together():
@@ -106,7 +198,7 @@ def test_group_split_keeps_groups_and_groups_that_share_a_sequence_together():
 def test_missing_column_names_the_record_and_the_cure():
     records = table([0, 1, 0], chrom=["c1", None, None])
     with pytest.raises(CorpusError, match=r"records must have chrom to be split by it, got none in 'r1' \(and 1 more of 3\)"):
-        split_by_chromosome(records, unique_keys(3), ["c1"], ["c2"])
+        split_by_chromosome(records, ["c1"], ["c2"])
     with pytest.raises(
         CorpusError,
         match=r"got none in 'r0'\. Add group= to the FASTA headers or a column group to the table, or choose another \[split\] kind",
@@ -116,7 +208,7 @@ def test_missing_column_names_the_record_and_the_cure():
 
 def test_unknown_chromosome_is_named():
     with pytest.raises(CorpusError, match=r"\[split\] test must name chromosomes of the corpus \(c1, c2\), got 2R, 3L"):
-        split_by_chromosome(table([0, 1], chrom=["c1", "c2"]), unique_keys(2), ["c1"], ["3L", "2R"])
+        split_by_chromosome(table([0, 1], chrom=["c1", "c2"]), ["c1"], ["3L", "2R"])
 
 
 def test_one_class_or_no_label_or_too_few_records():
@@ -180,7 +272,7 @@ def placed(*places: tuple[str, int, int]) -> pd.DataFrame:
 def test_region_split_drops_what_straddles_a_border():
     starts = [0, 60, 81, 100, 120, 161, 199, 200, 220, 260, 261, 300]
     records = placed(*(("c", start, start + 40) for start in starts), ("d", 110, 150), ("d", 110, 150))
-    split = split_by_region(records, unique_keys(14), valid=[("c", 100, 200)], test=[("c", 200, 300)])
+    split = split_by_region(records, valid=[("c", 100, 200)], test=[("c", 200, 300)])
     assert split["split"].tolist() == [
         *("train", "train", "dropped", "valid", "valid", "dropped", "dropped"),
         *("test", "test", "test", "dropped", "train", "train", "train"),
@@ -191,8 +283,8 @@ def test_region_split_drops_what_straddles_a_border():
 
 def test_a_chromosome_is_one_by_either_name():
     records = placed(*((name, start, start + 10) for start in (0, 20) for name in ("chr1", "1", "chr2", "2", "chrM", "MT")))
-    by_chromosome = split_by_chromosome(records.assign(label=None), unique_keys(12), valid=["1"], test=["chrMT"])
-    by_region = split_by_region(records.assign(label=None), unique_keys(12), valid=[("1", 0, 99)], test=[("chrMT", 0, 99)])
+    by_chromosome = split_by_chromosome(records, valid=["1"], test=["chrMT"])
+    by_region = split_by_region(records, valid=[("1", 0, 99)], test=[("chrMT", 0, 99)])
     assert (
         by_chromosome["split"].tolist()
         == by_region["split"].tolist()
@@ -209,14 +301,10 @@ def test_a_chromosome_is_one_by_either_name():
     assert (clusters["split"].to_numpy()[::2] == clusters["split"].to_numpy()[1::2]).all()
 
 
-def test_region_split_drops_twins_and_refuses_an_empty_region():
+def test_region_split_refuses_an_empty_region():
     records = placed(*(("c", start, start + 10) for start in (0, 20, 100, 120, 200, 220, 300)))
-    keys = unique_keys(7)
-    keys[6] = keys[4]
-    split = split_by_region(records, keys, valid=[("c", 100, 200)], test=[("c", 200, 300)])
-    assert (split["split"][6], split["reason"][6]) == ("dropped", "same sequence as r4 of test, on either strand")
     with pytest.raises(CorpusError, match=r"\[split\] test must name regions that hold records, got none within e:0-9"):
-        split_by_region(records, keys, valid=[("c", 100, 200)], test=[("e", 0, 9)])
+        split_by_region(records, valid=[("c", 100, 200)], test=[("e", 0, 9)])
 
 
 def test_cluster_split_keeps_clusters_together_in_their_proportions():
@@ -251,6 +339,21 @@ def test_cluster_split_keeps_overlapping_places_together():
 def test_a_cluster_too_large_to_be_dealt_is_named():
     with pytest.raises(CorpusError, match=r"18 of 20 records are of one cluster: raise similarity"):
         split_by_cluster(placed(*[("c", 0, 9)] * 18, ("d", 0, 9), ("e", 0, 9)), unique_keys(20), np.arange(20), 0.2, 0.2, 0)
+
+
+def test_few_groups_are_named_as_the_reason():
+    message = (
+        r"the 3 groups of 'family' cannot be divided so that train, valid and test have records of both labels: got train .*\. "
+        r"Use a column with more groups \(ten or more\), larger valid_fraction and test_fraction, or another \[split\] kind"
+    )
+    families = [f"f{i % 3}" for i in range(60)]
+    records = table([i // 3 % 2 for i in range(60)], family=families)
+    with pytest.raises(CorpusError, match=message):
+        split_by_group(records, unique_keys(60), 0.15, 0.15, 0, column="family")
+    third = split_by_group(records, unique_keys(60), 0.34, 0.33, 0, column="family")
+    assert third.groupby(families)["split"].nunique().eq(1).all()
+    with pytest.raises(CorpusError, match=r"the 3 groups of 'family' cannot be divided .* have records: got 40 train, 20 valid, 0 test"):
+        split_by_group(records.assign(label=None), unique_keys(60), 0.15, 0.15, 0, column="family")
 
 
 def test_groups_are_those_of_any_column():
