@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     others = [sides["train"], *(_pretraining(path, corpus) for path in arguments.pretraining)]
     models = arguments.model or run_file.parents
     limits = run_file.audit
+    if run_file.data.keep_duplicates and "max_duplicates" not in limits.model_fields_set:
+        limits = limits.model_copy(update={"max_duplicates": None})
     similarity = limits.similarity or SIMILARITY[corpus.alphabet.name]
 
     leaks = find_leaks(sides["test"], others, _seen(models), corpus.alphabet, groups=groups, k=limits.k)
@@ -109,7 +111,8 @@ def _part(corpus: Any, name: str, rows: Any, groups: list[str]) -> Part:
     of_targets = [column for column in groups if column not in corpus.records and column in held]
     records = corpus.records.assign(**corpus.targets(of_targets)) if of_targets else corpus.records
     letters = [corpus.letters(int(i)) for i in np.flatnonzero(rows)]
-    return Part(name, records[rows].reset_index(drop=True), letters, corpus.assembly)
+    partners = np.array(corpus.partner_hashes)[rows].tolist()
+    return Part(name, records[rows].reset_index(drop=True), letters, corpus.assembly, partners)
 
 
 def _pretraining(path: Path, corpus: Any) -> Part:
@@ -161,6 +164,8 @@ def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list
 def _warnings(summary: dict[str, Any]) -> list[str]:
     """What fails by no limit and is worth a look."""
     said = []
+    if summary["duplicates"]:
+        said.append(f"test records whose sequence is also in train or pretraining: {summary['duplicates']}; test figures may be optimistic")
     near, other = summary["near"], summary["near_other_label"] or 0
     if near > other:
         same = " of the same label" if other else ""

@@ -11,7 +11,8 @@ bedGraph to learn from; the other options are for files without one. Tables have
 id, chrom, start, end, strand, group; their other columns are targets. Headers may carry `chrom= start= end= strand= group= species=`.
 Coordinates are 0-based half-open.
 Read and counted: lower case, U in DNA, ambiguous letters, CRLF, a stop sign at the end of a protein. Dropped and counted: exact duplicates,
-records with only N (X), records outside the length limits. docs/data.md has an example of each format.
+records with only N (X), records outside the length limits. Duplicates are kept if the split names its test records (docs/own_split.md) or
+with --keep-duplicates. docs/data.md has an example of each format.
 
 example: selfattn-bio ingest --sequences positives.fa negatives.csv --label 1 0 --alphabet dna --output mine/corpus
 """

@@ -1,8 +1,9 @@
 """Split a corpus into train, valid and test without leakage.
 
-Reads [split] of the run file and writes a table (id, split, reason) with one row per record. No sequence stands on two sides, on either
-strand: a split by chromosome or region drops the twin, the other kinds (group, species, cluster, random) keep twins together. `cluster`
-keeps together what shares k-mers, too; `audit` says what is left between the sides.
+Reads [split] of the run file and writes a table (id, split, reason) with one row per record. No sequence is in two splits, on either
+strand. The kinds group, species, cluster and random keep copies together. The kinds chromosome, region, column and files remove copies of
+test records from train and valid, and copies of valid records from train; a test set that came with the data stays complete. The counts
+are printed, and the table has the reason for each removed record. `audit` reports the similarity that is left between the splits.
 
 example: selfattn-bio split --run-file mine.toml --corpus mine/corpus --output mine/split.tsv
 """

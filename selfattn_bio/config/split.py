@@ -180,7 +180,9 @@ class Audit(Section):
     k: int | None = Field(None, ge=4, le=14, description="letters; 12 in DNA, 6 of a reduced alphabet in protein if not given")
     max_similarity: float = Field(1.0, gt=0, le=1, description="of a test record to its nearest neighbour in train")
     max_near: float = Field(1.0, ge=0, le=1, description="share of the test records that have a near neighbour")
-    max_duplicates: int = Field(0, ge=0, description="test records with the same letters in train, on either strand")
+    max_duplicates: int | None = Field(
+        0, ge=0, description="test records with the same letters in train, on either strand; any number with [data] keep_duplicates"
+    )
     max_overlaps: int = Field(0, ge=0, description="test records whose place overlaps one of train, on either strand")
     max_shared: int | None = Field(None, ge=0, description="test records whose group or species is in train too; any number if not given")
     max_seen: int = Field(0, ge=0, description="test records that a parent of the model saw")

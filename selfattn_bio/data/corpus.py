@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from selfattn_bio.config import FilesSplit
 from selfattn_bio.data.intake import BLOCK, LETTERS, MASKED, RECORDS, ROWS, TARGETS, TYPES, Intake, Rules, Targets
 from selfattn_bio.errors import CorpusError, SequenceFileError
 from selfattn_bio.files import check_replaceable, naming, whole_folder
@@ -185,7 +186,14 @@ class Corpus:
         CorpusError
             If neither has it.
         """
-        return self.records[name] if name in self.records else self.targets([name])[name]
+        if name in self.records:
+            return self.records[name]
+        held = self.summary.get("targets", {}).get("columns", ())
+        if name not in held:
+            found = ", ".join(repr(column) for column in held if column != FilesSplit.column) or "none"
+            hint = f"Add it to the table, or {name}=... to the FASTA headers, and run ingest with --run-file again"
+            raise CorpusError(f"no column {name!r} in the corpus (further columns: {found})", place=str(self.path), cure=hint)
+        return self.targets([name])[name]
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:
@@ -315,7 +323,8 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     yield from _uneven(summary)
     if "targets" in summary:
         told = summary["targets"]
-        yield f"targets {', '.join(told['columns'])}; {told['missing']} records have none"
+        if columns := [column for column in told["columns"] if column != FilesSplit.column]:
+            yield f"targets {', '.join(columns)}; {told['missing']} records have none"
         if told["unmatched"]:
             yield f"targets of {told['unmatched']} ids that no kept record has, such as {told['unmatched_such_as'][0]!r}, were left out"
     yield f"kept {kept} record{'s' * (kept != 1)}, {summary['num_letters']} letters of {summary['alphabet']}"

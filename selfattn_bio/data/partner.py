@@ -22,7 +22,7 @@ from selfattn_bio.errors import IntervalError
 from selfattn_bio.files import sha256_of
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.levels import NUM_LEVELS, Scale
-from selfattn_bio.sequence.readers import SequenceFile
+from selfattn_bio.sequence.readers import SequenceFile, distinct_stems
 from selfattn_bio.sequence.readers.fields import Fields
 from selfattn_bio.sequence.records import Notes, Record
 from selfattn_bio.sequence.spelling import Spelling
@@ -48,9 +48,11 @@ class Partners:
                 return [TrackOf(section, records)]
             case SequencePartner(files=None) as section:
                 columns = {str(name): column for name, column in self.data.columns.items()} | {"sequence": section.column}
-                files = [SequenceFile(Path(path), None, Fields(columns=columns)) for path, _ in self.data.files]
-            case SequencePartner(files=paths):
-                files = [SequenceFile(Path(path)) for path in paths or ()]
+                fields, paths = Fields(columns=columns, numbered=self.data.ids == "numbered"), [path for path, _ in self.data.files]
+                stems = distinct_stems(paths)
+                files = [SequenceFile(Path(path), None, fields, stem) for path, stem in zip(paths, stems, strict=True)]
+            case SequencePartner(files=others):
+                files = [SequenceFile(Path(path)) for path in others or ()]
         wanted = set(records["id"])
         return [SequencesOf(file, wanted) for file in files]
 

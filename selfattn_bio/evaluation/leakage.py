@@ -44,12 +44,19 @@ class Part:
         ASCII upper case of each record.
     assembly
         Of the places; empty if unknown, which may be any.
+    partners
+        Hash of each record's second input, where there are two: duplicates have both inputs in common.
     """
 
     name: str
     records: pd.DataFrame
     letters: Sequence[NDArray[np.uint8]]
     assembly: str = ""
+    partners: Sequence[str] = ()
+
+    def pair_keys(self, keys: Sequence[str]) -> list[str]:
+        """Add the second input to the keys of the first."""
+        return [key + partner for key, partner in zip(keys, self.partners or [""] * len(keys), strict=True)]
 
 
 def find_leaks(
@@ -86,8 +93,9 @@ def find_leaks(
     letters = [row for part in others for row in part.letters]
     names = pd.concat([part.records[["id", "label"]].assign(of=part.name) for part in others], ignore_index=True)
     keys = [key.hex()[:32] for key in strand_keys(test.letters, alphabet)]
-    first = {key.hex()[:32]: i for i, key in reversed(list(enumerate(strand_keys(letters, alphabet))))}
-    twins = np.array([first.get(key, -1) for key in keys], np.int64)
+    of_others = [key for part in others for key in part.pair_keys([key.hex()[:32] for key in strand_keys(part.letters, alphabet)])]
+    first = {key: i for i, key in reversed(list(enumerate(of_others)))}
+    twins = np.array([first.get(key, -1) for key in test.pair_keys(keys)], np.int64)
 
     nearest, similarity = _nearest(test.letters, letters, alphabet, k)
     nearest, similarity = np.where(twins >= 0, twins, nearest), np.where(twins >= 0, 1.0, similarity)

@@ -10,6 +10,7 @@ rule ingest:
     params:
         run_file=run_file,
         sections=sections("data", "partner"),
+        rest=read_by_ingest,
     message:
         "Reading the sequences of {wildcards.task}"
     shell:

@@ -103,6 +103,13 @@ def sections(*names: str):
     return lambda wildcards: json.dumps(run_at(wildcards).model_dump(mode="json", include=set(names)), sort_keys=True)
 
 
+def read_by_ingest(wildcards) -> str:
+    """What ingest reads of the other sections, as JSON: the treatment of repeated sequences, and the columns of the split and the targets."""
+    run = run_of(wildcards.task)
+    column = run.split.column if run.split.kind in ("column", "files") else None
+    return json.dumps([run.repeats, column, run.objective.target_columns])
+
+
 def split_table(wildcards) -> str:
     """The split that a training is given: a sweep's has no test side."""
     return f"results/{wildcards.task}/{'sweep/' if 'job' in part_of(wildcards) else ''}split.tsv"

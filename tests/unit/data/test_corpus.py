@@ -87,6 +87,43 @@ def test_summary_counts_what_was_read_dropped_and_noted(corpus, files):
     ]
 
 
+def test_repeated_sequences_are_kept_and_counted(files, tmp_path):
+    rules = Rules(DNA, "", min_length=6, max_length=8, repeats="count")
+    corpus = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "corpus", rules)
+    assert corpus.records["id"].tolist() == ["a", "b", "again", "c", "d"]
+    assert corpus.summary["repeated"] == {"exact duplicate": 1, "same sequence, different label": 1}
+    assert [line for line in describe(corpus.summary) if line.startswith("repeated")] == [
+        "repeated 1: exact duplicate (kept)",
+        "repeated 1: same sequence, different label (kept)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("learnt", "different"),
+    [(("y",), 1), (("z",), 0), (("y", "z"), 1), (None, 2)],
+)
+def test_repeated_sequences_with_other_targets_are_counted_apart(tmp_path, learnt, different):
+    table = "id,sequence,y,z,name\na,ACGT,1,5,first\nb,ACGT,2,5,first\nc,ACGT,1,5,second\n"
+    (tmp_path / "s.csv").write_text(table)
+    (tmp_path / "s.fa").write_text(">a\nACGT\n>b\nACGT\n>c\nACGT\n")
+    rules, expected = Rules(DNA, learnt=learnt), {"same sequence, different targets (the first is kept)": different}
+    own = build_corpus([(tmp_path / "s.csv", None)], tmp_path / "own", rules)
+    joined = build_corpus([(tmp_path / "s.fa", None)], tmp_path / "joined", rules, tmp_path / "s.csv")
+    for corpus in (own, joined):
+        assert corpus.records["id"].tolist() == ["a"]
+        assert corpus.summary["dropped"] == Counter(expected) + Counter({"exact duplicate": 2 - different})
+
+
+def test_column_of_records_or_targets(files, tmp_path):
+    corpus = with_targets(files, tmp_path, "id\tx\na\t1\n")
+    assert corpus.column("group")[0] == "g"
+    assert corpus.column("x")[0] == "1"
+    with pytest.raises(
+        CorpusError, match=r"no column 'split' in the corpus \(further columns: 'x'\)\. Add it to the table, or split=\.\.\. to"
+    ):
+        corpus.column("split")
+
+
 def test_letters_are_a_read_only_view(corpus):
     with pytest.raises(ValueError, match="read-only"):
         corpus.letters(0)[0] = 65

@@ -1,0 +1,197 @@
+"""A split that came with the data, through ingest, split and audit: as a column, a header attribute or separate files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio import config
+from selfattn_bio.cli.main import main
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training.plan import _shares
+
+FILES = {"train": "train", "dev": "valid", "test": "test"}
+COUNTS = {"train": 20, "valid": 10, "test": 12, "dropped": 5}
+
+
+def reverse_complement(text: str) -> str:
+    return DNA.reverse_complement(np.frombuffer(text.encode(), np.uint8)).tobytes().decode()
+
+
+@pytest.fixture
+def table():
+    """20 + 10 + 10 records that differ, and copies of some of them."""
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(40)]
+    rows = [(text, i % 2, "train" if i < 20 else "dev" if i < 30 else "test") for i, text in enumerate(texts)]
+    copies = [
+        (texts[30], 0, "train"),  # of test
+        (reverse_complement(texts[31]), 1, "dev"),  # of test, on the other strand
+        (texts[20], 0, "train"),  # of valid
+        (texts[0], 0, "train"),  # repeated in train
+        (texts[1], 0, "train"),  # repeated in train with another label
+        (texts[32], 0, "test"),  # repeated in test
+        (texts[33], 0, "test"),  # repeated in test with another label
+    ]
+    copies_first = [*copies[:2], *rows, *copies[2:]]  # ingest must not prefer the first copy
+    return pd.DataFrame(copies_first, columns=["sequence", "label", "split"])
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch, capsys):
+    """Run ingest, split and audit with a run file; the lines of split and audit, and the split table with the ids of the corpus."""
+    monkeypatch.chdir(tmp_path)
+
+    def steps(run_file: str, audit: int = 0) -> tuple[list[str], pd.DataFrame]:
+        (tmp_path / "run.toml").write_text(run_file)
+        common = ["--run-file", "run.toml", "--corpus", "corpus"]
+        assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
+        capsys.readouterr()
+        assert main(["split", *common, "--output", "split.tsv"]) == 0
+        assert main(["audit", *common, "--split", "split.tsv", "--output", "audit.tsv"]) == audit
+        out, err = capsys.readouterr()
+        return [*out.splitlines(), *err.splitlines()], pd.read_csv("split.tsv", sep="\t")
+
+    return steps
+
+
+REMOVED = [
+    "split: removed from train: 4 duplicates (1 also in test, 1 also in valid, 2 repeated in train); "
+    "1 has the same sequence but a different label",
+    "split: removed from valid: 1 duplicate (1 also in test)",
+    "split: kept in test: 2 duplicates (2 repeated in test); 1 has the same sequence but a different label",
+]
+
+
+def check(lines: list[str], split: pd.DataFrame) -> None:
+    assert split["split"].value_counts().to_dict() == COUNTS
+    assert lines[:3] == REMOVED
+    assert "split: train: 20 records (10 positive)" in lines
+    assert "split: test: 12 records (5 positive)" in lines
+    assert "audit: 12 test records against 20 of train" in lines
+    reasons = split[split["split"] == "dropped"]["reason"]
+    assert reasons.str.startswith(("removed from train: same sequence as ", "removed from valid: same sequence as ")).all()
+    assert reasons.str.endswith(", different label").sum() == 1
+    audit = json.loads(Path("audit.json").read_text())
+    assert (audit["duplicates"], audit["records"], audit["failed"]) == (0, {"test": 12, "train": 20}, [])
+    corpus, rule = Corpus.open("corpus"), config.read_run_file("run.toml").split
+    valid, test = _shares(rule, corpus)  # of `plan`, before copies are removed
+    assert (valid.sum(), test.sum()) == (11, 12)
+
+
+def test_column_of_the_table(table, steps):
+    table.to_csv("all.csv", index=False)
+    check(*steps('[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n'))
+
+
+def test_column_of_other_values(table, steps):
+    table.assign(fold=table["split"].map({"train": "A", "dev": "B", "test": "C"})).drop(columns="split").to_csv("all.csv", index=False)
+    values = '{ train = "a", valid = ["b"], test = ["c"] }'
+    check(*steps(f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = "fold"\nvalues = {values}\n'))
+
+
+def test_attribute_of_the_headers(table, steps):
+    for label, name in enumerate(("n.fa", "p.fa")):
+        rows = table[table["label"] == label]
+        text = "".join(f">{name[0]}{i} split={row.split}\n{row.sequence}\n" for i, row in enumerate(rows.itertuples()))
+        Path(name).write_text(text)
+    check(*steps('[data]\npositives = "p.fa"\nnegatives = "n.fa"\n[split]\nkind = "column"\n'))
+
+
+def test_column_of_the_targets(table, steps):
+    Path("s.fa").write_text("".join(f">r{i} label={row.label}\n{row.sequence}\n" for i, row in enumerate(table.itertuples())))
+    table.assign(id=[f"r{i}" for i in range(len(table))], y=table["label"] + 0.5)[["id", "split", "y"]].to_csv(
+        "t.tsv", sep="\t", index=False
+    )
+    objective = '[objective]\nkind = "regression"\ncolumns = ["y"]\n'
+    lines, split = steps(f'[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n[split]\nkind = "column"\n{objective}')
+    assert split["split"].value_counts().to_dict() == COUNTS
+    assert lines[:3] == [line.replace("a different label", "different targets") for line in REMOVED]
+
+
+def test_three_files(table, steps):
+    for name, rows in table.groupby("split"):
+        rows.drop(columns="split").to_csv(f"{name}.csv", index=False)
+    check(*steps('[data]\ntrain = "train.csv"\nvalid = "dev.csv"\ntest = "test.csv"\nlabel = "label"\n'))
+
+
+def test_train_and_test_without_valid(table, steps):
+    table[table["split"] == "train"].to_csv("train.csv", index=False)
+    table[table["split"] == "test"].to_csv("test.csv", index=False)
+    lines, split = steps('[data]\ntrain = "train.csv"\ntest = "test.csv"\nlabel = "label"\n[split]\nvalid_fraction = 0.25\n')
+    assert lines[0] == "split: the data have no valid records, 6 are sampled from train ([split] valid_fraction)"
+    assert split["split"].value_counts()["test"] == 12
+    assert set(split["split"]) == {"train", "valid", "test", "dropped"}
+
+
+def test_duplicates_may_be_kept(table, steps):
+    table.to_csv("all.csv", index=False)
+    lines, split = steps('[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind = "column"\n')
+    assert split["split"].value_counts().to_dict() == {"train": 24, "valid": 11, "test": 12}
+    assert lines[:2] == [line.replace("removed from", "kept in") for line in REMOVED[:2]]
+    assert "audit: warning: test records whose sequence is also in train or pretraining: 1; test figures may be optimistic" in lines
+
+
+def test_a_limit_of_duplicates_holds_where_they_are_kept(table, steps):
+    table.to_csv("all.csv", index=False)
+    text = '[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind = "column"\n[audit]\nmax_duplicates = 0\n'
+    lines, _ = steps(text, audit=1)
+    assert "test records with the same letters in train or pretraining must be <= 0 ([audit] max_duplicates), got 1" in lines[-1]
+
+
+def test_pairs_are_copies_if_both_inputs_are(table, steps):
+    table["other"] = [f"{'ACGT'[i % 4] * 8}{'ACGT'[i // 4 % 4] * 8}{'ACGT'[i // 16] * 8}" for i in range(len(table))]
+    table.loc[0, "other"] = table.loc[32, "other"]  # of the copies only the first has the partner of its original
+    table.to_csv("all.csv", index=False)
+    partner = '[partner]\nkind = "sequence"\ncolumn = "other"\n[model]\nkind = "paired"\n'
+    lines, split = steps(f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n{partner}')
+    assert split["split"].value_counts().to_dict() == {"train": 23, "valid": 11, "test": 12, "dropped": 1}
+    assert lines[0] == "split: removed from train: 1 duplicate (1 also in test)"
+    assert json.loads(Path("audit.json").read_text())["duplicates"] == 0
+
+
+def test_chromosomes_keep_the_copy_in_test_too(table, steps):
+    chrom = table["split"].map({"train": "c1", "dev": "c2", "test": "c3"})
+    table.assign(chrom=chrom).drop(columns="split").to_csv("all.csv", index=False)
+    lines, split = steps('[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "chromosome"\nvalid = ["c2"]\ntest = ["c3"]\n')
+    assert split["split"].value_counts().to_dict() == {**COUNTS, "test": 10, "dropped": 7}
+    assert lines[2] == REMOVED[2].replace("kept in", "removed from")
+
+
+@pytest.mark.parametrize(
+    ("column", "error"),
+    [
+        (
+            "fold",
+            "corpus: no column 'fold' in the corpus (further columns: 'split'). Add it to the table, or fold=... to the FASTA headers",
+        ),
+        (
+            "label",
+            "corpus: unknown values in the split column 'label': 0 (26 records), 1 (21 records) (known: train, valid, validation,",
+        ),
+    ],
+)
+def test_a_column_that_is_no_split(table, tmp_path, monkeypatch, capsys, column, error):
+    monkeypatch.chdir(tmp_path)
+    table.to_csv("all.csv", index=False)
+    (tmp_path / "run.toml").write_text(f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = "{column}"\n')
+    assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
+    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 1
+    assert error in capsys.readouterr().err
+
+
+def test_a_corpus_that_lost_copies_before_the_split_was_known(table, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    table.to_csv("all.csv", index=False)
+    (tmp_path / "run.toml").write_text('[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n')
+    options = ["--sequences", "all.csv", "--label-column", "label", "--alphabet", "dna", "--output", "corpus"]
+    split = ["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]
+    assert main(["ingest", *options]) == 0
+    assert main(split) == 1
+    message = "corpus: 6 records with a repeated sequence were dropped by ingest, before the split was known; some may be in test. "
+    assert f"{message}Run ingest with --run-file or --keep-duplicates" in capsys.readouterr().err
+    assert main(["ingest", *options, "--keep-duplicates"]) == 0
+    assert main(split) == 0

@@ -1,0 +1,102 @@
+"""The sources of [data]: files of each split, numbered ids, and the split as an attribute of headers."""
+
+import pandas as pd
+import pytest
+
+from selfattn_bio import config
+from selfattn_bio.cli.main import main
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.sequence.readers import distinct_stems
+
+
+@pytest.fixture
+def ingest(tmp_path, monkeypatch):
+    """Write files and a run file, ingest them in their folder, and open the corpus."""
+    monkeypatch.chdir(tmp_path)
+
+    def ingest(run_file: str, **files: str) -> Corpus:
+        for name, text in files.items():
+            path = tmp_path / name.replace("__", "/").replace("_", ".")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        (tmp_path / "run.toml").write_text(run_file)
+        assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
+        return Corpus.open("corpus")
+
+    return ingest
+
+
+def test_files_of_each_split_may_have_different_formats(ingest, capsys):
+    corpus = ingest(
+        '[data]\ntrain = ["a.csv", "b.fa"]\nvalid = "v.fa"\ntest = "t.tsv"\nlabel = "label"\n',
+        a_csv="sequence,label\nACGT,1\nACGG,0\n",
+        b_fa=">b label=1\nACGC\n",
+        v_fa=">v label=0\nACTT\n",
+        t_tsv="id\tsequence\tlabel\tsplit\nt\tACGT\t1\ttrain\n",  # a column that is not the split
+    )
+    assert corpus.records["id"].tolist() == ["a_1", "a_2", "b", "v", "t"]
+    assert corpus.records["label"].tolist() == [1, 0, 1, 0, 1]
+    assert corpus.column(config.FilesSplit.column).tolist() == ["train", "train", "train", "valid", "test"]
+    assert [source["split"] for source in corpus.summary["sources"]] == ["train", "train", "valid", "test"]
+    assert "repeated 1: exact duplicate (kept)" in capsys.readouterr().out
+
+
+def test_windows_of_each_split(ingest, tmp_path, capsys):
+    genome = "".join("ACGT"[i * i % 7 % 4] for i in range(90))
+    corpus = ingest(
+        '[data]\ngenome = "g.fa"\nids = "numbered"\ntrain = "a.bed"\ntest = "t.bed"\nlabel = { kind = "score", threshold = 5 }\n',
+        g_fa=f">c\n{genome}\n",
+        a_bed="c\t0\t20\tx\t9\t+\nc\t20\t40\ty\t1\t+\n",
+        t_bed="c\t0\t20\tx\t9\t+\nc\t60\t90\tz\t1\t-\n",  # its first window is in train, too
+    )
+    assert corpus.records["id"].tolist() == ["a_1", "a_2", "t_1", "t_2"]
+    assert corpus.column(config.FilesSplit.column).tolist() == ["train", "train", "test", "test"]
+    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 1  # two records of train remain
+    assert "removed from train: 1 duplicate (1 also in test)" in capsys.readouterr().out
+
+
+def test_split_of_headers_is_read_with_any_name(ingest):
+    corpus = ingest(
+        '[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled" }\n[split]\nkind = "column"\ncolumn = "my.set"\n',
+        p_fa=">a my.set=train mymset=no\nACGTACGTTT\n>b my.set=test\nACGTTGCATT\n",
+    )
+    assert corpus.records["id"].tolist() == ["a", "b", "a/shuffled1", "b/shuffled1"]
+    assert corpus.column("my.set").tolist() == ["train", "test", "train", "test"]
+    assert list(corpus.targets(["my.set"])) == corpus.summary["targets"]["columns"]
+
+
+def test_numbered_ids_of_files_with_repeated_and_missing_ids(ingest):
+    corpus = ingest(
+        '[data]\nids = "numbered"\npositives = ["x/s.fa", "y/s.fa"]\nnegatives = "n.csv"\n',
+        x__s_fa=">DNA\nACGT\n>DNA chrom=c\nACGG\n",
+        y__s_fa="> 6400\nACGC\n>\nACCC\n",
+        n_csv="id,sequence\na,TTTT\na,TTTG\n",
+    )
+    assert corpus.records["id"].tolist() == ["s_1", "s_2", "s.2_1", "s.2_2", "n_1", "n_2"]
+    assert corpus.records["chrom"][1] == "c"
+
+
+def test_numbered_ids_of_partners_in_a_column(ingest):
+    corpus = ingest(
+        '[data]\nids = "numbered"\nsequences = ["x/s.csv", "y/s.csv"]\nlabel = "label"\n'
+        '[partner]\nkind = "sequence"\ncolumn = "other"\n[model]\nkind = "paired"\n',
+        x__s_csv="id,sequence,other,label\na,ACGT,AAAA,1\na,ACGT,CCCC,0\n",
+        y__s_csv="id,sequence,other,label\na,ACGT,GGGG,1\n",
+    )
+    assert corpus.records["id"].tolist() == ["s_1", "s_2", "s.2_1"]
+    assert [corpus.partner_letters(row).tobytes() for row in range(3)] == [b"AAAA", b"CCCC", b"GGGG"]
+
+
+def test_ingest_options_without_a_run_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("id\tseq\ty\nx\tACGT\t1\nx\tACGT\t2\n")
+    options = ["--sequences", "a.txt", "--alphabet", "dna", "--sequence-column", "seq", "--output", "corpus"]
+    assert main(["ingest", *options]) == 1
+    assert "a.txt:3: record id 'x' is used twice (first in a.txt:2)" in capsys.readouterr().err
+    assert main(["ingest", *options, "--ids", "numbered", "--keep-duplicates"]) == 0
+    assert pd.read_parquet("corpus/records.parquet")["id"].tolist() == ["a_1", "a_2"]
+    assert "ingest: repeated 1: same sequence, different targets (kept)" in capsys.readouterr().out
+
+
+def test_distinct_stems():
+    assert distinct_stems(["a/train.csv.gz", "b/train.csv", "test.fa"]) == ["train", "train.2", "test"]
