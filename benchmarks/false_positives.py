@@ -29,8 +29,9 @@ from selfattn_bio.interpret.associations import enrichment, matched_enrichment, 
 from selfattn_bio.interpret.evidence import HeldOut, weigh_evidence
 from selfattn_bio.interpret.hits import NUM_SITES, find_hits
 from selfattn_bio.interpret.interactions import weigh_interactions
-from selfattn_bio.interpret.matching import match_motifs, open_database
+from selfattn_bio.interpret.matching import match_motifs
 from selfattn_bio.interpret.spacing import spacing
+from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
 
 HIT_P = 2.5e-4

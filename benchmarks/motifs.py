@@ -51,10 +51,9 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of, whole_file
 from selfattn_bio.interpret.epistasis import epistasis, site_pairs, strands_log_odds
 from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.formats import read_bed, read_meme
+from selfattn_bio.interpret.formats import read_bed
 from selfattn_bio.interpret.grammar import Grammar, read_grammar
 from selfattn_bio.interpret.interactions import model_sites
-from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.methods import (
     CPLRP,
     AttnLRP,
@@ -73,6 +72,7 @@ from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.checkpoint import read_provenance
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.model.lineage import check_unseen
+from selfattn_bio.motifs import open_database, read_meme
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.sequence.splits import read_split
 

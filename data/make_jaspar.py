@@ -1,4 +1,4 @@
-"""Make selfattn_bio/interpret/jaspar/: JASPAR 2026 CORE as MEME text, one gz a taxonomic group.
+"""Make selfattn_bio/motifs/jaspar/: JASPAR 2026 CORE as MEME text, one gz a taxonomic group.
 
     python -m venv throwaway && throwaway/bin/pip install pyjaspar==4.0.0
     throwaway/bin/python data/make_jaspar.py
@@ -32,7 +32,7 @@ def meme(matrix_id: str, name: str, counts: dict[str, list[float]]) -> str:
 def main() -> None:
     """Write each group."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(__file__).parents[1] / "selfattn_bio/interpret/jaspar"
+    default = Path(__file__).parents[1] / "selfattn_bio/motifs/jaspar"
     parser.add_argument("--output", type=Path, default=default, help="folder (default: %(default)s)")
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Check the reference, score, write, and say what was not scored."""
-    from selfattn_bio.interpret.formats import read_motifs
+    from selfattn_bio.motifs import read_motifs
     from selfattn_bio.scoring.annotated import VariantWriter
     from selfattn_bio.scoring.origin import origin_of
     from selfattn_bio.scoring.tracks import assembly_of

@@ -27,7 +27,6 @@ from selfattn_bio.files import check_replaceable, whole_folder
 from selfattn_bio.interpret.callers import Caller, build_caller
 from selfattn_bio.interpret.formats.modisco import write_modisco_h5, write_npz
 from selfattn_bio.interpret.logos import draw_letters
-from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.methods import AttnLRPCopies, ByGradient, DeepLiftShap, Method, Received, Scoring
 from selfattn_bio.interpret.motifs import MotifSet, build_motifs
 from selfattn_bio.interpret.readout import AttentionMap, has_attention, read_letters
@@ -35,6 +34,7 @@ from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.relevance import BATCH, importance, paired_batches
 from selfattn_bio.interpret.svg import track_svg
 from selfattn_bio.interpret.targets import Target
+from selfattn_bio.motifs import open_database
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.scoring.partners import Partners, read_partners
 from selfattn_bio.scoring.scorer import PairedScorer, Scorer, load_single

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from selfattn_bio.config import Form, Listed, Names, Positive, Section
 from selfattn_bio.errors import GrammarError
-from selfattn_bio.interpret.matching import open_database
+from selfattn_bio.motifs import open_database
 
 Generator = np.random.Generator
 Ppms = Mapping[str, NDArray[np.float64]]

@@ -1,14 +1,12 @@
 """Which known motif does a found one look like? Tomtom against a database, with q-values.
 
-Hides: memelite's Tomtom, the databases that ship, and the correction for looking at many. `motifs` calls it.
+Hides: memelite's Tomtom, and the correction for looking at many. `motifs` calls it.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from selfattn_bio.config import MOTIF_DATABASES
-from selfattn_bio.errors import DatabaseError
-from selfattn_bio.interpret.formats import read_motifs
-from selfattn_bio.sequence.alphabet import DNA, Alphabet
-
-SHIPPED = "jaspar:"
 MAX_OTHERS = 5
 MATCH_Q = 0.05  # a best match of more is only the least unlike: to call a TATA box by it would mislead
 
@@ -29,39 +21,6 @@ MATCH_Q = 0.05  # a best match of more is only the least unlike: to call a TATA 
 def match_label(row: Mapping[Hashable, Any]) -> str:
     """The match of a row of motifs.tsv without its database id; empty where q is MATCH_Q or more, and the match none."""
     return str(row["match"]).partition(" (")[0] if row["match_q"] < MATCH_Q else ""
-
-
-def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
-    """Read a motif database.
-
-    Parameters
-    ----------
-    name
-        `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME, JASPAR or TRANSFAC text.
-    alphabet
-        Of a file; those that ship are of DNA.
-
-    Returns
-    -------
-    Motif label -> (width, A) probabilities, as `read_motifs`.
-
-    Raises
-    ------
-    DatabaseError
-        If no such group ships, or the file cannot be read.
-    """
-    if not name.startswith(SHIPPED):
-        return read_motifs(name, alphabet)
-    if name not in MOTIF_DATABASES:
-        raise DatabaseError(
-            f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {name!r}"
-        )
-    return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
-
-
-def shipped() -> Path:
-    """The folder of the databases that ship."""
-    return Path(str(resources.files("selfattn_bio.interpret"))) / "jaspar"
 
 
 def match_motifs(

@@ -17,11 +17,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from selfattn_bio.files import whole_file
-from selfattn_bio.interpret.formats import jaspar_text, meme_text, on_chromosome, transfac_text, write_bed
+from selfattn_bio.interpret.formats import on_chromosome, write_bed
 from selfattn_bio.interpret.logos import draw_logo
 from selfattn_bio.interpret.matching import match_label, match_motifs
 from selfattn_bio.interpret.patterns import Pattern
 from selfattn_bio.interpret.svg import logo_svg
+from selfattn_bio.motifs import jaspar_text, meme_text, transfac_text
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.interpret.formats import BED_COLUMNS, on_chromosome
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits
-from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.motifs import MotifSet
+from selfattn_bio.motifs import open_database
 from selfattn_bio.scoring.inputs import read_inputs
 from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.readers import read_records

@@ -10,7 +10,8 @@ import numpy as np
 
 from selfattn_bio.interpret.callers import Clusters, Modisco
 from selfattn_bio.interpret.hits import HIT_P, find_hits
-from selfattn_bio.interpret.matching import match_motifs, open_database
+from selfattn_bio.interpret.matching import match_motifs
+from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.shuffle import shuffle_letters
 

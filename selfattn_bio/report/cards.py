@@ -18,7 +18,8 @@ from scipy.signal import correlate2d
 from selfattn_bio.config import RunFile
 from selfattn_bio.interpret.evidence import COLUMNS
 from selfattn_bio.interpret.interventions import MIN_EFFECT
-from selfattn_bio.interpret.matching import match_label, open_database
+from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.motifs import open_database
 from selfattn_bio.report import figures, words
 from selfattn_bio.report.examples import example_sites
 from selfattn_bio.report.results import Results

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from selfattn_bio.config import RunFile
 from selfattn_bio.errors import ResultsError
-from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed, read_meme
+from selfattn_bio.interpret.formats import BED_COLUMNS, read_bed
+from selfattn_bio.motifs import read_meme
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 TEXT = (

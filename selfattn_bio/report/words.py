@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from selfattn_bio.config import NO_DATABASE, AttentionModel, Model, RunFile
-from selfattn_bio.interpret.matching import SHIPPED, match_label
+from selfattn_bio.interpret.matching import match_label
+from selfattn_bio.motifs import SHIPPED
 
 MISSING, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 NAMES = {

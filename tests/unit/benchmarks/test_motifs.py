@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from selfattn_bio.interpret.grammar import read_grammar
-from selfattn_bio.interpret.matching import open_database
+from selfattn_bio.motifs import open_database
 from selfattn_bio.sequence.alphabet import DNA
 
 

@@ -8,7 +8,7 @@ from test_explain_motifs import CALIBRATION, MODEL, folder, save  # noqa: F401
 from selfattn_bio.cli.main import main
 from selfattn_bio.interpret import interactions
 from selfattn_bio.interpret.epistasis import strands_log_odds
-from selfattn_bio.interpret.formats import meme_text
+from selfattn_bio.motifs import meme_text
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 

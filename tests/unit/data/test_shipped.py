@@ -19,8 +19,8 @@ from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.config import read_run_file
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.model.checkpoint import read_provenance
+from selfattn_bio.motifs import open_database
 from selfattn_bio.scoring.scorer import folder_of, load
 from selfattn_bio.scoring.table import score_sequences
 from selfattn_bio.sequence.alphabet import DNA
@@ -134,7 +134,7 @@ def test_motifs_of_the_fly_are_those_of_insects_and_tbp():
 @pytest.mark.parametrize(("group", "count"), [("fungi", 193), ("insects", 296), ("nematodes", 103), ("plants", 927), ("vertebrates", 1019)])
 def test_jaspar_is_read_from_the_package(group, count, tmp_path):
     path = tmp_path / "motifs.meme"
-    path.write_bytes(gzip.decompress(resources.files("selfattn_bio").joinpath(f"interpret/jaspar/{group}.meme.gz").read_bytes()))
+    path.write_bytes(gzip.decompress(resources.files("selfattn_bio").joinpath(f"motifs/jaspar/{group}.meme.gz").read_bytes()))
     motifs = read_meme(str(path))
     assert len(motifs) == count
     for ppm in motifs.values():

@@ -16,23 +16,11 @@ from test_clusters_caller import WORDS, planted
 from selfattn_bio.errors import DatabaseError, OutputError
 from selfattn_bio.interpret.callers import Clusters
 from selfattn_bio.interpret.explanation import Explanation
-from selfattn_bio.interpret.formats import (
-    jaspar_text,
-    meme_text,
-    on_chromosome,
-    read_bed,
-    read_jaspar,
-    read_meme,
-    read_motifs,
-    read_transfac,
-    transfac_text,
-    write_bed,
-    write_table,
-)
+from selfattn_bio.interpret.formats import on_chromosome, read_bed, write_bed, write_table
 from selfattn_bio.interpret.formats.modisco import read_modisco_h5
-from selfattn_bio.interpret.matching import open_database
 from selfattn_bio.interpret.motifs import build_motifs
 from selfattn_bio.interpret.patterns import Pattern
+from selfattn_bio.motifs import jaspar_text, meme_text, open_database, read_jaspar, read_meme, read_motifs, read_transfac, transfac_text
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 
 PFMS = {"motif_01": np.array([[7, 0, 1, 2], [0, 10, 0, 0], [3, 3, 3, 1]]), "motif_02": np.array([[120, 4, 0, 0], [1, 1, 1, 121]])}

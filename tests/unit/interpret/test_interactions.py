@@ -8,9 +8,9 @@ from test_explanation import CNN, SMALL, scorer_of
 from selfattn_bio.interpret import interactions
 from selfattn_bio.interpret.epistasis import _places as places_of
 from selfattn_bio.interpret.epistasis import epistasis, put, site_pairs, strands_log_odds
-from selfattn_bio.interpret.formats import meme_text
 from selfattn_bio.interpret.interactions import attention_between, verdict, weigh_interactions
 from selfattn_bio.interpret.spacing import spacing
+from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.alphabet import DNA
 
 WORDS = {"alpha": b"TATCGATA", "beta": b"GGTCACAC", "gamma": b"CCATGTTG", "delta": b"AGCTTCCG"}

@@ -10,7 +10,8 @@ import selfattn_bio
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret import scanning
-from selfattn_bio.interpret.formats import jaspar_text, meme_text, read_bed
+from selfattn_bio.interpret.formats import read_bed
+from selfattn_bio.motifs import jaspar_text, meme_text
 from selfattn_bio.sequence.alphabet import PROTEIN
 
 WORD = "GGTCACACT"

@@ -10,9 +10,10 @@ from selfattn_bio.config import MOTIF_DATABASES
 from selfattn_bio.errors import DatabaseError
 from selfattn_bio.interpret.callers import Modisco
 from selfattn_bio.interpret.hits import find_hits, one_hot, relevant_hits
-from selfattn_bio.interpret.matching import match_motifs, open_database, shipped
+from selfattn_bio.interpret.matching import match_motifs
 from selfattn_bio.interpret.patterns import Pattern, align, count_letters, information, informative_span
 from selfattn_bio.interpret.refine import refine_patterns
+from selfattn_bio.motifs import open_database, shipped
 from selfattn_bio.sequence.alphabet import DNA
 
 WORD = np.frombuffer(b"GGTCACACT", dtype=np.uint8)

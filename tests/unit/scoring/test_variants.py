@@ -12,7 +12,7 @@ from scipy.special import expit
 from selfattn_bio.cli.main import main
 from selfattn_bio.errors import VariantFileError
 from selfattn_bio.evaluation.summary import spread
-from selfattn_bio.interpret.formats import meme_text
+from selfattn_bio.motifs import meme_text
 from selfattn_bio.scoring import variants as module
 from selfattn_bio.scoring.regions import Region
 from selfattn_bio.scoring.scorer import Ensemble

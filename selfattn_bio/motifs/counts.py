@@ -15,7 +15,7 @@ from Bio import motifs as bio
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import DatabaseError
-from selfattn_bio.interpret.formats.text import database_lines
+from selfattn_bio.motifs.text import database_lines
 
 BASES = "ACGT"
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.errors import DatabaseError
-from selfattn_bio.interpret.formats.text import database_lines
+from selfattn_bio.motifs.text import database_lines
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 

@@ -1,0 +1,88 @@
+"""Read and write motif files (MEME, JASPAR, TRANSFAC), and open the motif databases that ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.config import MOTIF_DATABASES
+from selfattn_bio.errors import DatabaseError
+from selfattn_bio.motifs.counts import jaspar_text, read_jaspar, read_transfac, transfac_text
+from selfattn_bio.motifs.meme import meme_text, read_meme
+from selfattn_bio.motifs.text import database_lines
+from selfattn_bio.sequence.alphabet import DNA, Alphabet
+
+__all__ = [
+    "SHIPPED",
+    "jaspar_text",
+    "meme_text",
+    "open_database",
+    "read_jaspar",
+    "read_meme",
+    "read_motifs",
+    "read_transfac",
+    "shipped",
+    "transfac_text",
+]
+
+SHIPPED = "jaspar:"
+TRANSFAC_STARTS = ("VV", "AC", "ID", "NA", "XX", "DE", "P0", "PO")
+
+
+def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
+    """Read a motif database.
+
+    Parameters
+    ----------
+    name
+        `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME, JASPAR or TRANSFAC text.
+    alphabet
+        Of a file; those that ship are of DNA.
+
+    Returns
+    -------
+    Motif label -> (width, A) probabilities, as `read_motifs`.
+
+    Raises
+    ------
+    DatabaseError
+        If no such group ships, or the file cannot be read.
+    """
+    if not name.startswith(SHIPPED):
+        return read_motifs(name, alphabet)
+    if name not in MOTIF_DATABASES:
+        raise DatabaseError(
+            f"motif database must be one of {', '.join(MOTIF_DATABASES)} or a path to MEME, JASPAR or TRANSFAC text, got {name!r}"
+        )
+    return read_motifs(shipped() / f"{name.removeprefix(SHIPPED)}.meme.gz")
+
+
+def shipped() -> Path:
+    """Return the folder of the databases that ship."""
+    return Path(__file__).parent / "jaspar"
+
+
+def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
+    """Read a file of motifs, MEME, JASPAR or TRANSFAC text, plain or gz; its first line says which.
+
+    Returns
+    -------
+    Label -> (width, A) probabilities, in the file's order. JASPAR and TRANSFAC are of DNA.
+
+    Raises
+    ------
+    DatabaseError
+        If the file is missing, of none of the formats, or wrong.
+    """
+    path = Path(path)
+    first = next((line for line in database_lines(path, "MEME, JASPAR or TRANSFAC") if line.strip()), "")
+    if first.startswith("MEME version"):
+        return read_meme(path, alphabet)
+    if first.startswith(">") and alphabet == DNA:
+        return read_jaspar(path)
+    if first.startswith(TRANSFAC_STARTS) and alphabet == DNA:
+        return read_transfac(path)
+    message = "motif database must start as MEME ('MEME version'), JASPAR ('>') or TRANSFAC ('AC', 'ID', ...) does"
+    raise DatabaseError(f"{message}, got {first[:40]!r}", place=f"{path}:1")
