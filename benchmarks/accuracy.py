@@ -25,13 +25,14 @@ import torch
 from published import FOLDER, bench_folder, prepare, said, seconds_of, trained, write_fasta
 from scipy.special import expit
 
+from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.evaluation.baselines import KmerLogistic
 from selfattn_bio.evaluation.metrics import Bootstrap
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.clusters import similar_pairs
+from selfattn_bio.sequence.spelling import Spelling
 from selfattn_bio.sequence.splits import read_split, strand_keys
 
 # Sequences of 101 letters with or without a peak of a factor; chosen on dev, docs/decisions.md.
@@ -90,14 +91,12 @@ def judge_gue(name: str, bench: Path) -> dict[str, str]:
     split = np.array(read_split(run_file.with_name("split.tsv"), corpus.records["id"]))
     letters = {side: [corpus.letters(int(row)) for row in np.flatnonzero(split == side)] for side in ("train", "valid", "test")}
     labels = {side: corpus.records["label"].to_numpy(dtype=np.int64)[split == side] for side in letters}
-    kmers = KmerLogistic(DNA, k=6, positional_k=3)
-    on_both = [*letters["train"], *map(DNA.reverse_complement, letters["train"])]  # the network learns and scores both strands, too
-    kmers.fit(on_both, np.tile(labels["train"], 2), letters["valid"], labels["valid"])
+    kmers = BASELINES["kmer6_positional_logistic"](Setup(Spelling(DNA), "both"))  # the network reads both strands, too
+    kmers.fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
     found = {}
     for side in ("valid", "test"):
         bootstrap = Bootstrap(labels[side])
-        turned = list(map(DNA.reverse_complement, letters[side]))
-        baseline = np.mean([kmers.probabilities(strand) for strand in (letters[side], turned)], axis=0)
+        baseline = expit(kmers.logits(letters[side]))
         model = expit(both_strands(folders, letters[side]))
         found[side] = [bootstrap.metrics(each, threshold=0.5)["mcc"] for each in (model, baseline)]
     (model_dev, _), (model, baseline) = found["valid"], found["test"]

@@ -16,6 +16,8 @@ import argparse
 import itertools
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     Labels = dict[str, NDArray[np.int64]]
     Rows = dict[str, NDArray[np.int64]]  # of the corpus, by side
     Judged = tuple[dict[str, Any], dict[str, pd.DataFrame]]  # metrics.json; by side a row a record of what the model says
+
+
+BASELINES = "baselines"  # the folder of those that are saved, below --output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.evaluation.summary import SIDES
-    from selfattn_bio.files import sha256_of
+    from selfattn_bio.files import sha256_of, whole_folder
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.model.lineage import check_unseen
     from selfattn_bio.sequence.splits import read_split
@@ -97,9 +102,16 @@ def run(arguments: argparse.Namespace) -> None:
     if laid:
         rows, letters = {side: of.rows for side, of in laid.items()}, {side: of.letters for side, of in laid.items()}
 
-    judges = {"binary": _judge_binary, "bins": _judge_bins, "masked": _judge_language, "causal": _judge_language}
-    judge = judges.get(kind, _judge_targets)
-    summary, tables = judge(folders, corpus, rows, letters, run_file.evaluation)
+    origin = {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of(arguments.split)}
+    with whole_folder(arguments.output / BASELINES) as saved:  # empty where the objective has baselines that are not saved
+        binary = partial(_judge_binary, fit=partial(_fitted_baselines, run_file=run_file, folder=saved, origin=origin))
+        judges: dict[str, Callable[..., Judged]] = {
+            "binary": binary,
+            "bins": _judge_bins,
+            "masked": _judge_language,
+            "causal": _judge_language,
+        }
+        summary, tables = judges.get(kind, _judge_targets)(folders, corpus, rows, letters, run_file.evaluation)
     summary["train"] = _cost(arguments.model)
     _add_layers(summary, arguments.model, letters)
     if privacy := read_provenance(arguments.model[0]).get("privacy"):
@@ -158,16 +170,24 @@ def _check_question(folder: Path, objective: Objective) -> None:
         raise ModelFolderError(f"model must be of the objective of the run file ({told[0]}), got {told[1]}", place=str(folder), cure=cure)
 
 
-def _judge_binary(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
-    """Positives against negatives: bootstraps, calibration, differences and slices."""
+def _judge_binary(
+    folders: Folders,
+    corpus: Corpus,
+    rows: Rows,
+    letters: Letters,
+    settings: Evaluation,
+    *,
+    fit: Callable[..., dict[str, Classifier]],
+) -> Judged:
+    """Judge positives against negatives: bootstraps, calibration, differences and slices; `fit` fits the baselines of an alphabet."""
     from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
 
     labels = {side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64") for side, of_side in rows.items()}
     classifiers = {name: _network(name, members, corpus, rows, labels) for name, members in folders.items()}
-    classifiers |= _fitted_baselines(corpus.alphabet, letters, labels)
+    classifiers |= fit(corpus.alphabet, letters, labels)
     if corpus.partner and corpus.partner.alphabet.name != "levels":
         of_partners = {side: [corpus.partner_letters(int(i)) for i in of_side] for side, of_side in rows.items()}
-        classifiers |= _fitted_baselines(corpus.partner.alphabet, of_partners, labels, "partner_")
+        classifiers |= fit(corpus.partner.alphabet, of_partners, labels, prefix="partner_")
     groups = _groups(folders["model"][0], corpus, rows, settings)
     summary = summarise(classifiers, labels, _properties(corpus, letters), settings, groups)
     return summary, {side: predictions_table(_ids(corpus, rows[side]), labels[side], classifiers, side) for side in SIDES}
@@ -355,19 +375,34 @@ def _network(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels:
     return Classifier.of_members(role, logits, temperature, threshold)
 
 
-def _fitted_baselines(alphabet: Alphabet, letters: Letters, labels: Labels, prefix: str = "") -> dict[str, Classifier]:
-    from selfattn_bio.evaluation.baselines import baselines
-    from selfattn_bio.evaluation.calibration import choose_threshold
-    from selfattn_bio.evaluation.summary import SIDES, Classifier
+def _fitted_baselines(
+    alphabet: Alphabet, letters: Letters, labels: Labels, *, run_file: RunFile, folder: Path, origin: dict[str, str], prefix: str = ""
+) -> dict[str, Classifier]:
+    """Fit the baselines that suit the records, and save each to its folder below `folder`.
 
+    Those of a private run are not saved: their weights would tell of its records.
+    """
+    from selfattn_bio.baselines import Setup, suitable
+    from selfattn_bio.evaluation.summary import SIDES, Classifier
+    from selfattn_bio.sequence.spelling import Spelling
+
+    data, both = run_file.data, run_file.training.reverse_complement and alphabet.has_complement
+    spelling = Spelling(alphabet, "hard" if data.soft_mask == "hard" else "ignore", data.gaps)
+    setup = Setup(spelling, "both" if both else "given", run_file.interpret.database)
     found: dict[str, Classifier] = {}
-    for name, baseline in baselines(alphabet).items():
+    for kind, obstacle in suitable(setup, letters["train"]):
+        name = prefix + kind.name
+        if obstacle:
+            print(f"evaluate: {name} (baseline, {kind.title}) left out: {obstacle}", flush=True)
+            continue
         start = time.monotonic()
-        baseline.fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
-        probabilities = {side: baseline.probabilities(letters[side]) for side in SIDES}
-        threshold = choose_threshold(probabilities["valid"], labels["valid"])
-        found[prefix + name] = Classifier("baseline", probabilities, threshold, chosen=baseline.chosen())
-        print(f"evaluate: {prefix}{name} (baseline) fitted in {time.monotonic() - start:.1f} s", flush=True)
+        baseline = kind(setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
+        logits = {side: baseline.logits(letters[side]) for side in SIDES}
+        temperature, threshold = baseline.calibration.temperature, baseline.calibration.threshold
+        found[name] = Classifier.of_logits("baseline", logits, temperature, threshold, chosen=baseline.chosen())
+        if run_file.privacy is None:
+            baseline.save(folder / name, origin)
+        print(f"evaluate: {name} (baseline, {kind.title}) fitted in {time.monotonic() - start:.1f} s", flush=True)
     return found
 
 
@@ -376,7 +411,7 @@ def _properties(corpus: Corpus, letters: Letters) -> dict[str, dict[str, NDArray
     cut out of them does not."""
     import numpy as np
 
-    from selfattn_bio.evaluation.baselines import gc_content
+    from selfattn_bio.evaluation.composition import gc_content
 
     if corpus.alphabet.name == "dna":
         return {"gc": {side: gc_content(letters[side]) for side in ("train", "test")}}

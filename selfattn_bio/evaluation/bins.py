@@ -15,8 +15,8 @@ from sklearn.metrics import average_precision_score
 
 from selfattn_bio.config import Evaluation
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.baselines import KmerCounts, gc_content
 from selfattn_bio.evaluation.calibration import choose_threshold
+from selfattn_bio.evaluation.composition import KmerCounts, gc_content
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, differences, intervals
 from selfattn_bio.evaluation.points import Bins
 from selfattn_bio.evaluation.summary import SIDES, members_entry

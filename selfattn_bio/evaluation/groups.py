@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import CorpusError
-from selfattn_bio.evaluation.baselines import gc_content
+from selfattn_bio.evaluation.composition import gc_content
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, intervals
 from selfattn_bio.evaluation.slices import quantile_edges
 

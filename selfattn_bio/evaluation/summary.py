@@ -55,11 +55,18 @@ class Classifier:
     members: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
-    def of_logits(cls, role: Role, logits: dict[str, NDArray[np.float64]], temperature: float, threshold: float) -> Classifier:
-        """A network's classifier: `threshold` is one of calibrated probabilities, `probabilities` are those before calibration."""
+    def of_logits(
+        cls,
+        role: Role,
+        logits: dict[str, NDArray[np.float64]],
+        temperature: float,
+        threshold: float,
+        chosen: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Classifier:
+        """Make one of logits: `threshold` is one of calibrated probabilities, `probabilities` are those before calibration."""
         before = float(calibrate(_logit(threshold), 1 / temperature))
-        chosen = {"temperature": temperature, "calibrated_threshold": threshold}
-        return cls(role, {side: calibrate(z, 1.0) for side, z in logits.items()}, before, logits, temperature, chosen)
+        fitted = {"temperature": temperature, "calibrated_threshold": threshold}
+        return cls(role, {side: calibrate(z, 1.0) for side, z in logits.items()}, before, logits, temperature, fitted | dict(chosen))
 
     @classmethod
     def of_members(cls, role: Role, members: dict[str, NDArray[np.float64]], temperature: float, threshold: float) -> Classifier:

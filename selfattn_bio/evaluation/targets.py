@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from selfattn_bio import config
-from selfattn_bio.evaluation.baselines import KmerCounts, Letters
+from selfattn_bio.evaluation.composition import KmerCounts, Letters
 from selfattn_bio.evaluation.measures import MAIN, UNKNOWN, confusion, measure, of_confusion, predictions_of
 from selfattn_bio.evaluation.summary import members_entry
 from selfattn_bio.sequence.alphabet import Alphabet

@@ -12,20 +12,15 @@ from typing import Any
 
 import pandas as pd
 
+from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AttentionModel, Model, RunFile
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.motifs import SHIPPED
 
 MISSING, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 NAMES = {
+    **{name: kind.title for name, kind in BASELINES.items()},
     "model": "this model",
-    "gc": "GC content",
-    "kmer6_logistic": "logistic regression on 6-mers",
-    "kmer6_positional_logistic": "logistic regression on 6-mers and positional 3-mers",
-    "length": "length alone",
-    "first_letter": "first residue alone",
-    "composition": "logistic regression on composition",
-    "kmer2_logistic": "logistic regression on 2-mers",
     "cnn": "CNN",
     "kmer5_logistic": "logistic regression on 5-mers",
     "shuffled": "control: shuffled labels",
@@ -33,14 +28,9 @@ NAMES = {
 SLICES = {"gc": "GC content", "length": "length", "begins_with_m": "first residue (1 = M)"}
 GROUPS = {"gc": "GC content", "length": "length", "chrom": "chromosome"}  # columns are called as they are
 SHORT_NAMES = {
+    **{name: kind.short_title for name, kind in BASELINES.items()},
     "model": "this model",
-    "kmer6_logistic": "6-mers",
-    "kmer6_positional_logistic": "6-mers + place",
-    "kmer2_logistic": "2-mers",
     "kmer5_logistic": "5-mers",
-    "composition": "composition",
-    "length": "length",
-    "first_letter": "first residue",
     "shuffled": "shuffled labels",
 }
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch.nn.functional import pad, softplus
 
-from selfattn_bio.config import PER_PLACE, PER_TOKEN, AttentionModel, BinsObjective, NoExits, RunFile
+from selfattn_bio.baselines import is_baseline
+from selfattn_bio.config import PER_PLACE, PER_TOKEN, AttentionModel, BinsObjective, NoExits, Objective, RunFile
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
@@ -83,6 +84,16 @@ class Scorer:
         """How its training records were read, and so how all that it scores is."""
         data = self.run.data
         return Spelling(self.alphabet, "hard" if data.soft_mask == "hard" else "ignore", data.gaps)  # what is kept lies beside the letters
+
+    @property
+    def objective(self) -> Objective:
+        """Return what the model was asked in training."""
+        return self.run.objective
+
+    @property
+    def shortest(self) -> int:
+        """Return the length that a sequence must have."""
+        return self.objective.bin if isinstance(self.objective, BinsObjective) else self.tokenizer.k
 
     @property
     def device(self) -> torch.device:
@@ -374,6 +385,11 @@ class Ensemble:
         return self.members[0].run
 
     @property
+    def objective(self) -> Objective:
+        """Return that of the members."""
+        return self.members[0].objective
+
+    @property
     def alphabet(self) -> Alphabet:
         """Of all members."""
         return self.members[0].alphabet
@@ -407,6 +423,8 @@ def load(path: str | Path) -> Scorer: ...
 def load(path: Sequence[str | Path]) -> Scorer | Ensemble: ...
 def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
     """Load a model folder, on CUDA if there is a device, else on the CPU; several folders are loaded as an ensemble.
+
+    A baseline that `evaluate` saved, as `load("results/promoter/baselines/exact_positions")`, is loaded as a `BaselineScorer`.
 
     The name of a model that ships, as `load("promoter")`, is its folder, unless there is a folder of that name here.
 
@@ -466,6 +484,10 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
 
 def _load_one(path: str | Path) -> Scorer:
     folder = folder_of(path)
+    if is_baseline(folder):
+        from selfattn_bio.scoring.baseline import BaselineScorer  # which is a Scorer
+
+        return BaselineScorer.load(folder)
     run, network, provenance = load_model(folder)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     calibration = {name: provenance["calibration"][name] for name in CALIBRATION}

@@ -132,7 +132,7 @@ def score_batches(
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
     scoring.check()
-    inputs = read_inputs(scorer.spelling, sequences, max(map(_shortest, scorer.members)), genome)
+    inputs = read_inputs(scorer.spelling, sequences, max(member.shortest for member in scorer.members), genome)
     partner_of = read_partners(scorer.members[0], partner)
     told = False
     for part in chunks(inputs):
@@ -141,7 +141,7 @@ def score_batches(
             print(f"score: {text}", file=sys.stderr, flush=True)
             told = True
         table = scoring.table(ids, letters, [Pair(each.letters, partner_of(each)) for each in part] if partner_of else letters)
-        if genome is not None and not isinstance(scorer.run.objective, BinsObjective):  # a row a bin has its own start and end
+        if genome is not None and not isinstance(scorer.objective, BinsObjective):  # a row a bin has its own start and end
             places = pd.DataFrame([each.place for each in part], columns=PLACE)
             table = pd.concat([table[["id"]], places, table.drop(columns="id")], axis=1)
         yield table
@@ -173,7 +173,7 @@ class Scoring:
 
     def check(self) -> None:
         """Refuse what cannot be asked of the model, before a file is read."""
-        objective = self.scorer.run.objective
+        objective = self.scorer.objective
         if objective.kind in ("masked", "causal"):
             raise ArgumentError(f"objective must be one that says something of a sequence, got {objective.kind!r}")
         if self.rc:
@@ -197,7 +197,7 @@ class Scoring:
 
     def table(self, ids: list[str], letters: Sequence[NDArray[np.uint8]], inputs: Sequence[Any]) -> pd.DataFrame:
         """The rows of these sequences; `inputs` are what the model reads of them, the letters or pairs."""
-        objective = self.scorer.run.objective
+        objective = self.scorer.objective
         if isinstance(objective, BinsObjective):
             return _bins_said(ids, self.tiling.read(letters, self.log_rates), objective.bin, self.unlike(letters))
         if isinstance(objective, LabelsObjective):
@@ -215,7 +215,7 @@ class Scoring:
 
     def in_tiles(self, ids: Sequence[str], letters: Sequence[NDArray[np.uint8]]) -> str:
         """What is to be said of sequences whose outputs are not those of one pass; nothing if there is none."""
-        if self.scorer.run.objective.kind not in ("labels", "bins") or self.tiling.exact or not self.tiling.size:
+        if self.scorer.objective.kind not in ("labels", "bins") or self.tiling.exact or not self.tiling.size:
             return ""
         longest, size = self.tiling.longest, self.tiling.size
         long = [name for name, row in zip(ids, letters, strict=True) if len(row) > longest]
@@ -229,7 +229,7 @@ class Scoring:
 
     def labels(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         """Of each sequence (L,) the most probable label of each letter, ASCII, by the mean of the members."""
-        objective = self.scorer.run.objective
+        objective = self.scorer.objective
         classes = np.frombuffer("".join(objective.output_names).encode(), np.uint8)
         of_members = [member.token_outputs(letters, self.batch_size) for member in self.scorer.members]
         return [classes[predictions_of(objective, np.mean(rows, axis=0)).argmax(-1)] for rows in zip(*of_members, strict=True)]
@@ -294,11 +294,6 @@ def _bins_said(ids: Sequence[str], log_rates: Sequence[NDArray[np.float64]], siz
     of_records = {name: np.repeat(np.array(values, object), counts) for name, values in {"id": ids, **unlike}.items()}
     table = pd.DataFrame({"id": of_records.pop("id"), "start": start, "end": start + size, "probability": chance(rates), **strands})
     return table.assign(**of_records)
-
-
-def _shortest(scorer: Scorer) -> int:
-    """Letters that a sequence must have."""
-    return scorer.run.objective.bin if isinstance(scorer.run.objective, BinsObjective) else scorer.tokenizer.k
 
 
 def _spreads(values: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:

@@ -7,8 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
+from selfattn_bio.baselines import load_baseline
 from selfattn_bio.cli.main import main
+from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.files import sha256_of
 
 RUN = """
@@ -62,7 +65,8 @@ ARGUMENTS = ["evaluate", "--run-file", "run.toml", "--corpus", "corpus", "--spli
 def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(ARGUMENTS) == 0
     metrics = json.loads((task / "out" / "metrics.json").read_text())
-    assert set(metrics["test"]["baselines"]) == {"cnn", "gc", "kmer6_logistic", "kmer6_positional_logistic"}
+    fitted = {"gc", "kmer6_logistic", "kmer6_positional_logistic", "exact_positions", "motif_scores"}
+    assert set(metrics["test"]["baselines"]) == {"cnn", *fitted}
     assert set(metrics["test"]["controls"]) == {"shuffled"}
     assert set(metrics["test"]["model"]["auroc"]) == {"value", "low", "high"}
     assert metrics["train"] == {"seconds": 1.0, "peak_memory_mb": 2.0, "letters_per_second": 3.0}
@@ -77,6 +81,26 @@ def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureF
     card = (task / "out" / "model_card.md").read_text(encoding="utf-8")
     valid, test = (metrics[side]["model"]["auroc"] for side in ("valid", "test"))
     assert f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g}) |" in card
+
+
+def test_baselines_are_saved_as_judged(task: Path) -> None:
+    assert main(ARGUMENTS) == 0
+    corpus, split = Corpus.open("corpus"), pd.read_csv("split.tsv", sep="\t")
+    letters = [corpus.letters(int(row)) for row in np.flatnonzero(split["split"] == "test")]
+    table = pd.read_csv(task / "out" / "predictions" / "test.tsv", sep="\t")
+    folders = sorted((task / "out" / "baselines").iterdir())
+    assert [folder.name for folder in folders] == ["exact_positions", "gc", "kmer6_logistic", "kmer6_positional_logistic", "motif_scores"]
+    for folder in folders:
+        baseline = load_baseline(folder)
+        assert expit(baseline.logits(letters)) == pytest.approx(table[folder.name].to_numpy(), rel=1e-5)
+        assert baseline.origin == {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of("split.tsv")}
+
+
+def test_baselines_read_strands_as_the_model(task: Path) -> None:
+    (task / "run.toml").write_text(RUN + "training = { reverse_complement = true }\n")
+    assert main(ARGUMENTS) == 0
+    assert load_baseline("out/baselines/kmer6_logistic").both_strands
+    assert not load_baseline("out/baselines/exact_positions").both_strands
 
 
 def test_several_members_have_a_card_of_their_mean(task: Path) -> None:

@@ -34,10 +34,12 @@ rule evaluate:
         model=own_models,
         variants=variant_models,
         points=points_file,
+        database=database_file,
     output:
         "results/{task}/metrics.json",
         "results/{task}/predictions/valid.tsv",
         "results/{task}/predictions/test.tsv",
+        baselines=directory("results/{task}/baselines"),
     log:
         "results/{task}/logs/evaluate.log",
     benchmark:
@@ -46,6 +48,7 @@ rule evaluate:
     params:
         run_file=run_file,
         sections=sections("evaluation"),
+        database=database_name,
         results="results/{task}",
         variants=variant_options,
     message:

@@ -154,6 +154,10 @@ def interpreted(wildcards) -> list[str]:
     return [f"results/{wildcards.task}/motifs.tsv", f"results/{wildcards.task}/relevance", *pairs, *control_motifs(wildcards)]
 
 
+def database_name(wildcards) -> str:
+    return run_of(wildcards.task).interpret.database
+
+
 def database_file(wildcards) -> list[str]:
     """The motif database, if it is none of those that ship: a wrong path is said before the training, not after it."""
     database = run_of(wildcards.task).interpret.database_file

@@ -1,0 +1,51 @@
+"""Simple models of two classes that are fitted next to a network, saved and scored like it.
+
+`BASELINES` lists them, simplest first. A further one is a subclass of `Baseline` in a file of its own and a line of that list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from selfattn_bio.baselines.base import CARD, Baseline, Calibration, Setup, read_card, restore
+from selfattn_bio.baselines.composition import Composition
+from selfattn_bio.baselines.dipeptides import Dipeptides
+from selfattn_bio.baselines.exact_positions import ExactPositions
+from selfattn_bio.baselines.first_letter import FirstLetter
+from selfattn_bio.baselines.gc import GcContent
+from selfattn_bio.baselines.kmers import Kmers
+from selfattn_bio.baselines.length import Length
+from selfattn_bio.baselines.motif_scores import MotifScores
+from selfattn_bio.baselines.positional_kmers import PositionalKmers
+from selfattn_bio.evaluation.composition import Letters
+
+__all__ = ["BASELINES", "Baseline", "Calibration", "Setup", "is_baseline", "load_baseline", "read_card", "suitable"]
+
+BASELINES: dict[str, type[Baseline]] = {
+    kind.name: kind
+    for kind in (GcContent, Kmers, PositionalKmers, ExactPositions, MotifScores, Length, FirstLetter, Composition, Dipeptides)
+}
+
+
+def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str]]:
+    """Yield the baselines of the alphabet, each with why it cannot be fitted on these records; empty if it can."""
+    for kind in BASELINES.values():
+        if setup.alphabet.name in kind.alphabets:
+            yield kind, kind.obstacle(setup, train)
+
+
+def is_baseline(folder: str | Path) -> bool:
+    """Return whether a folder holds a saved baseline."""
+    return (Path(folder) / CARD).is_file()
+
+
+def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
+    """Load a saved baseline.
+
+    Raises
+    ------
+    ModelFolderError
+        If the folder is none of a baseline, of another version, or a part is missing or altered.
+    """
+    return restore(BASELINES, folder, threads)

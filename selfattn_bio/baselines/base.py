@@ -1,0 +1,286 @@
+"""What every baseline shares: strands, calibration, and the folder it is saved to."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.errors import ModelFolderError
+from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_slope, fit_temperature
+from selfattn_bio.evaluation.composition import Letters
+from selfattn_bio.files import check_replaceable, sha256_of, whole_folder
+from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
+from selfattn_bio.sequence.spelling import Spelling
+
+Labels = NDArray[np.int64]
+Logits = NDArray[np.float64]
+CARD, ARRAYS = "baseline.json", "arrays.safetensors"
+VERSION = 1  # of the folder's form
+REFIT = "Run `selfattn-bio evaluate` again, or copy the complete folder"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the baselines of a task have in common.
+
+    Parameters
+    ----------
+    spelling
+        How the letters of the records were read.
+    strands
+        "given": records are read as they are. "both": fitted on both strands, and the logit is the mean over both.
+    database
+        Motif database, as `motifs.open_database` takes it, or "none".
+    threads
+        To fit with; 0 leaves it to OpenMP.
+    """
+
+    spelling: Spelling
+    strands: Literal["given", "both"] = "given"
+    database: str = NO_DATABASE
+    threads: int = 0
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """Return the alphabet of the records."""
+        return self.spelling.alphabet
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What validation records say about the logits: as of a model folder.
+
+    Attributes
+    ----------
+    temperature
+        probability = sigmoid(logit / temperature).
+    threshold
+        A probability at or above it is a call.
+    slope
+        How many log-odds a logit is worth.
+    """
+
+    temperature: float = 1.0
+    threshold: float = 0.5
+    slope: float = 1.0
+
+    @classmethod
+    def fit(cls, logits: Logits, labels: Labels) -> Calibration:
+        """Fit temperature, threshold and slope to validation records."""
+        temperature = fit_temperature(logits, labels)
+        return cls(temperature, choose_threshold(calibrate(logits, temperature), labels), fit_slope(logits, labels))
+
+
+@dataclass(frozen=True)
+class State:
+    """A fitted baseline as plain data: settings as JSON, arrays by name, and texts by file name."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+class Baseline(ABC):
+    """A simple model of two classes, fitted on train with its settings chosen on valid.
+
+    A new baseline is a subclass in a file of its own, registered in `BASELINES`. It implements `_fit`, `_logits`, `_effects`, `_state` and
+    `_restore`, and `obstacle` if it does not suit all records of its alphabets.
+
+    Attributes
+    ----------
+    name
+        Of its folder and in metrics.json.
+    title, short_title
+        What a reader calls it, in a sentence and in a figure.
+    alphabets
+        Whose records it can read.
+    reads_strands
+        Whether `Setup.strands` matters: False where both strands of a record have one logit, or the direction is the point.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    short_title: ClassVar[str]
+    alphabets: ClassVar[tuple[str, ...]]
+    reads_strands: ClassVar[bool] = False
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.calibration = Calibration()
+        self.origin: dict[str, str] = {}
+
+    @classmethod
+    def obstacle(cls, setup: Setup, train: Letters) -> str:
+        """Return why the baseline cannot be fitted on these records, as the end of a sentence; empty if it can."""
+        return ""
+
+    def fit(self, train: Letters, labels: Labels, valid: Letters, valid_labels: Labels) -> Self:
+        """Fit on train; valid chooses the settings, then the calibration.
+
+        Raises
+        ------
+        ValueError
+            If train or valid lacks one of the two classes.
+        """
+        for split, of_split in (("train", labels), ("valid", valid_labels)):
+            if set(np.unique(of_split)) != {0, 1}:
+                raise ValueError(f"{split} must have records of both classes, got labels {sorted(set(np.unique(of_split).tolist()))}")
+        if self.both_strands:
+            train, labels = [*train, *self._other_strand(train)], np.tile(labels, 2)
+        self._fit(train, np.asarray(labels), self._readings(valid), np.asarray(valid_labels))
+        self.calibration = Calibration.fit(self.logits(valid), valid_labels)
+        return self
+
+    def logits(self, letters: Letters) -> Logits:
+        """Return the log-odds of label 1 of each record, (n,); the mean over the strands it was fitted on."""
+        if not len(letters):
+            return np.empty(0)
+        return self._mean(self._logits, self._readings(letters))
+
+    def substitution_effects(self, letters: Letters) -> list[NDArray[np.float64]]:
+        """Return how each substitution changes the logit of each record: n arrays (L, A), bases in the order of the alphabet.
+
+        Exact: `logits` of the changed record minus `logits` of the record. 0 for the base that is there.
+        """
+        given = self._effects(letters)
+        if not self.both_strands:
+            return given
+        # The other strand counts positions from the other end, and its bases are the complements, which ACGT has in reverse order.
+        other = self._effects(self._other_strand(letters))
+        return [(one + two[::-1, ::-1]) / 2 for one, two in zip(given, other, strict=True)]
+
+    @abstractmethod
+    def chosen(self) -> dict[str, Any]:
+        """Return the settings that valid chose, for the report."""
+
+    @abstractmethod
+    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+        """Fit; `valid` has the records as given and, where both strands are read, those of the other strand."""
+
+    @abstractmethod
+    def _logits(self, letters: Letters) -> Logits:
+        """Return the logits of records as they are, (n,)."""
+
+    @abstractmethod
+    def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
+        """Return the effects of substitutions in records as they are."""
+
+    @abstractmethod
+    def _state(self) -> State:
+        """Return what `_restore` needs."""
+
+    @abstractmethod
+    def _restore(self, state: State) -> None:
+        """Become the fitted baseline that returned this state."""
+
+    @property
+    def both_strands(self) -> bool:
+        """Return whether logits are means over both strands."""
+        return self.reads_strands and self.setup.strands == "both"
+
+    def _readings(self, letters: Letters) -> tuple[Letters, ...]:
+        return (letters, self._other_strand(letters)) if self.both_strands else (letters,)
+
+    def _other_strand(self, letters: Letters) -> Letters:
+        return [self.setup.alphabet.reverse_complement(record) for record in letters]
+
+    @staticmethod
+    def _mean(logits: Callable[[Any], Logits], readings: tuple[Any, ...]) -> Logits:
+        """Return the mean of `logits` over the readings."""
+        return np.mean([logits(reading) for reading in readings], axis=0)
+
+    def save(self, folder: str | Path, origin: Mapping[str, str] | None = None) -> None:
+        """Write the fitted baseline to a folder, which is replaced.
+
+        Parameters
+        ----------
+        origin
+            Where the records came from, such as `corpus_fingerprint` and `split_sha256`.
+
+        Raises
+        ------
+        OutputError
+            If the folder holds something else than a baseline.
+        """
+        state = self._state()
+        check_replaceable(folder, "baseline", (CARD, ARRAYS, *state.texts), CARD)
+        with whole_folder(folder) as temporary:
+            if state.arrays:
+                arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays.items()}
+                (temporary / ARRAYS).write_bytes(save(arrays))
+            for name, text in state.texts.items():
+                (temporary / name).write_text(text, encoding="utf-8")
+            card = {
+                "kind": self.name,
+                "version": VERSION,
+                "title": self.title,
+                "alphabet": self.setup.alphabet.name,
+                "soft_mask": self.setup.spelling.soft_mask,
+                "gaps": self.setup.spelling.gaps,
+                "strands": self.setup.strands,
+                "database": self.setup.database,
+                "calibration": vars(self.calibration),
+                "chosen": self.chosen(),
+                "settings": state.settings,
+                "origin": dict(origin if origin is not None else self.origin),
+                "files": {file.name: sha256_of(file) for file in sorted(temporary.iterdir())},
+            }
+            (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """Read baseline.json and check the files that it names.
+
+    Raises
+    ------
+    ModelFolderError
+        If it is missing or unreadable, of a newer version, or a file is missing or altered.
+    """
+    path = Path(folder) / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        files = dict(card["files"])
+        kind, version = card["kind"], card["version"]
+    except FileNotFoundError:
+        raise ModelFolderError(f"no {CARD}; this is not the folder of a baseline", place=str(folder), cure=REFIT) from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelFolderError(f"not the card of a baseline ({error})", place=str(path), cure=REFIT) from error
+    if version != VERSION:
+        message = f"baseline {kind!r} has version {version}; this version of selfattn-bio reads {VERSION}"
+        raise ModelFolderError(message, place=str(path), cure=REFIT)
+    for name, expected in files.items():
+        file = path.with_name(Path(name).name)
+        if not file.is_file():
+            raise ModelFolderError(f"file {name!r} of the baseline is missing", place=str(folder), cure=REFIT)
+        if sha256_of(file) != expected:
+            raise ModelFolderError(f"the file differs from its sha256 in {CARD}", place=str(file), cure=REFIT)
+    return card
+
+
+def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: int = 0) -> Baseline:
+    """Load a saved baseline of one of `kinds`; errors as of `read_card`."""
+    folder = Path(folder)
+    card = read_card(folder)
+    if card["kind"] not in kinds:
+        raise ModelFolderError(f"unknown baseline {card['kind']!r}; known: {', '.join(kinds)}", place=str(folder / CARD))
+    try:
+        arrays = load_file(folder / ARRAYS) if ARRAYS in card["files"] else {}
+        texts = {name: (folder / name).read_text(encoding="utf-8") for name in card["files"] if name != ARRAYS}
+        spelling = Spelling(get_alphabet(card["alphabet"]), card["soft_mask"], card["gaps"])
+        baseline = kinds[card["kind"]](Setup(spelling, card["strands"], card["database"], threads))
+        baseline.calibration = Calibration(**card["calibration"])
+        baseline.origin = dict(card["origin"])
+        baseline._restore(State(card["settings"], arrays, texts))
+    except (KeyError, TypeError, ValueError, UnicodeDecodeError, SafetensorError) as error:
+        raise ModelFolderError(f"the parts of the baseline do not fit each other ({error!r})", place=str(folder), cure=REFIT) from error
+    return baseline

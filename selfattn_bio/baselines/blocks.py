@@ -1,0 +1,135 @@
+"""k-mers as features: counted in the complete record, in equal parts of it, or at exact positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from selfattn_bio.evaluation.composition import Letters, kmer_windows
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import KmerTokenizer
+
+POSITIONS = 2048  # whose substitutions are compared at once
+
+
+@dataclass(frozen=True)
+class Block:
+    """The k-mers of one length, each counted in its slot of the record.
+
+    With k 1, two parts and ACGT, AACN has two A in the first part and a C in the second.
+
+    Parameters
+    ----------
+    k
+        Letters of a k-mer.
+    slots
+        Parts of equal size that are counted separately, or with `align` positions.
+    align
+        Where the first slot is: "parts" of the record of any length; or exact positions, one slot each, counted from its "start" or up to
+        its "end". k-mers at positions beyond the slots are left out.
+    """
+
+    alphabet: Alphabet
+    k: int
+    slots: int = 1
+    align: Literal["parts", "start", "end"] = "parts"
+
+    @property
+    def size(self) -> int:
+        """Return the number of features."""
+        return self.slots * self.num_kmers
+
+    @property
+    def num_kmers(self) -> int:
+        """Return the number of different k-mers."""
+        return len(self.alphabet.letters) ** self.k
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `Block(alphabet, **settings)` takes."""
+        return {"k": self.k, "slots": self.slots, "align": self.align}
+
+    def slot_of(self, at: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the slot of windows `at` in records that have `windows` of them; -1 for none."""
+        match self.align:
+            case "parts":
+                return np.minimum(at * self.slots // np.maximum(windows, 1), self.slots - 1)
+            case "start":
+                return np.where(at < self.slots, at, -1)
+            case "end":
+                slot = at - windows + self.slots
+                return np.where((slot >= 0) & (slot < self.slots), slot, -1)
+
+    def counts(self, letters: Letters) -> sparse.csr_matrix:
+        """Count the features of each record, (n, size), float32; k-mers with an ambiguous letter are left out."""
+        chunks = []
+        for kmers, windows in kmer_windows(letters, KmerTokenizer(self.alphabet, k=self.k)):
+            slots = self.slot_of(np.arange(kmers.shape[1])[None], windows)
+            rows, at = np.nonzero((kmers >= 0) & (slots >= 0))
+            slots = np.broadcast_to(slots, kmers.shape)
+            columns = slots[rows, at] * self.num_kmers + kmers[rows, at]
+            shape = (len(kmers), self.size)
+            chunks.append(sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape))  # repeats are summed
+        return sparse.csr_matrix(sparse.vstack(chunks))
+
+    def substitutions(self, record: NDArray[np.uint8]) -> Substitutions:
+        """Return which features each substitution in a record removes and adds."""
+        size, unknown = len(self.alphabet.letters), len(self.alphabet.letters)
+        codes = self.alphabet.codes(record).astype(np.int64)
+        codes = np.pad(codes, (0, max(0, self.k - len(codes))), constant_values=unknown)
+        windows = np.lib.stride_tricks.sliding_window_view(codes, self.k)  # (N, k)
+        number = len(windows)
+        slots = self.slot_of(np.arange(number), np.array(number))
+        powers = size ** np.arange(self.k - 1, -1, -1)
+        known = windows < unknown
+        worth = np.where(known, windows, 0) * powers
+        others_known = (~known).sum(axis=1, keepdims=True) - ~known == 0  # (N, k): of all letters but this one
+        there = (slots >= 0)[:, None]
+        old = np.where(known.all(axis=1, keepdims=True) & there, slots[:, None] * self.num_kmers + worth.sum(axis=1, keepdims=True), -1)
+        rest = worth.sum(axis=1, keepdims=True) - worth  # (N, k)
+        new = slots[:, None, None] * self.num_kmers + rest[..., None] + np.arange(size) * powers[:, None]  # (N, k, A)
+        new = np.where((others_known & there)[..., None], new, -1)
+        removed = np.full((len(codes), self.k), -1)
+        added = np.full((len(codes), self.k, size), -1)
+        for offset in range(self.k):  # position i is letter `offset` of window i - offset
+            removed[offset : offset + number, offset] = old[:, 0]
+            added[offset : offset + number, offset] = new[:, offset]
+        return Substitutions(removed[: len(record)], added[: len(record)])
+
+
+@dataclass(frozen=True)
+class Substitutions:
+    """Features that a substitution removes and adds; -1 for none.
+
+    Attributes
+    ----------
+    removed
+        (L, k), by the position that is replaced: the features of the windows over it.
+    added
+        (L, k, A), by position and new letter.
+    """
+
+    removed: NDArray[np.int64]
+    added: NDArray[np.int64]
+
+    def total(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sum `values` (size,) of the added features minus those of the removed, (L, A)."""
+        padded = np.append(values, 0.0)  # feature -1 is worth nothing
+        return padded[self.added].sum(axis=1) - padded[self.removed].sum(axis=1)[:, None]
+
+    def squares(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return by how much the sum of squares of `counts` (size,) changes, (L, A)."""
+        change = 2 * self.total(counts)
+        length, width = self.removed.shape
+        signs = np.repeat([1.0, -1.0], width)
+        weights = signs[:, None] * signs
+        for start in range(0, length, POSITIONS):
+            part = slice(start, start + POSITIONS)
+            added = self.added[part].transpose(0, 2, 1)  # (P, A, k)
+            features = np.concatenate([added, np.broadcast_to(self.removed[part][:, None], added.shape)], axis=2)
+            same = (features[..., None] == features[..., None, :]) & (features >= 0)[..., None]
+            change[part] += (same * weights).sum(axis=(-1, -2))
+        return change

@@ -1,0 +1,20 @@
+"""Composition of proteins."""
+
+from __future__ import annotations
+
+from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.linear import CountedKmers
+
+PROTEIN_PENALTIES = (*CountedKmers.penalties, 50.0, 200.0, 1000.0)  # fractions of 20 residues need large weights
+
+
+class Composition(CountedKmers):
+    """Logistic regression on counts of residues."""
+
+    name, title, short_title = "composition", "logistic regression on composition", "composition"
+    alphabets = ("protein",)
+    penalties = PROTEIN_PENALTIES
+
+    def features(self) -> tuple[Block, ...]:
+        """Return the residues."""
+        return (Block(self.setup.alphabet, 1),)

@@ -1,0 +1,57 @@
+"""1-mers and 3-mers of DNA at exact positions, for records that are aligned, such as promoters around a start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from scipy import sparse
+
+from selfattn_bio.baselines.base import Setup
+from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.linear import LinearKmers, Scaling
+from selfattn_bio.evaluation.composition import Letters
+
+LONGEST = 2_000  # bp of a record
+SHORTEST = 0.9  # of the longest record: below, no end can be aligned
+COUNTS = (1.0, 3.0)  # what counts of 5-mers are divided by
+
+
+class ExactPositions(LinearKmers):
+    """Logistic regression on 1-mers and 3-mers at their exact position, and on counts of 5-mers.
+
+    Reads the given strand alone: positions have a direction. Where lengths differ a little, valid chooses whether positions count from the
+    start or from the end of a record.
+    """
+
+    name, title, short_title = "exact_positions", "logistic regression on exact positions", "exact positions"
+    alphabets = ("dna",)
+    reads_strands = False
+    penalties = (0.01, 0.03, 0.1, 0.3, 1.0)
+    tolerance = 1e-3
+
+    @classmethod
+    def obstacle(cls, setup: Setup, train: Letters) -> str:
+        """Return why records cannot be aligned: they are long, or of different lengths."""
+        lengths = [len(record) for record in train]
+        if max(lengths) > LONGEST:
+            return f"the longest record has {max(lengths):,} bp, more than {LONGEST:,}"
+        if min(lengths) < SHORTEST * max(lengths):
+            return f"records have {min(lengths):,} to {max(lengths):,} bp, so their positions do not correspond"
+        return ""
+
+    def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
+        """Yield alignments and scales of the 5-mers."""
+        alphabet, lengths = self.setup.alphabet, {len(record) for record in train}
+        longest, counted = max(lengths), Block(alphabet, 5)
+        ends: tuple[Literal["start", "end"], ...] = ("start",) if len(lengths) == 1 else ("start", "end")
+        fives = counted.counts(train)
+        for align in ends:
+            placed = [Block(alphabet, k, longest - k + 1, align) for k in (1, 3)]
+            counts = [block.counts(train) for block in placed]
+            for scale in COUNTS:
+                yield (*placed, counted), [*counts, fives], Scaling(False, (1.0, 1.0, scale))
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the penalty, where positions count from, and what counts of 5-mers are divided by."""
+        return {"C": self.penalty, "positions from": self.blocks[0].align, "5-mers divided by": self.scaling.fixed[-1]}

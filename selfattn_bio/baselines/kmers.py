@@ -1,0 +1,17 @@
+"""6-mers of DNA."""
+
+from __future__ import annotations
+
+from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.linear import CountedKmers
+
+
+class Kmers(CountedKmers):
+    """Logistic regression on counts of 6-mers."""
+
+    name, title, short_title = "kmer6_logistic", "logistic regression on 6-mers", "6-mers"
+    alphabets = ("dna",)
+
+    def features(self) -> tuple[Block, ...]:
+        """Return 6-mers of the complete record."""
+        return (Block(self.setup.alphabet, 6),)

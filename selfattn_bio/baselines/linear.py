@@ -1,0 +1,142 @@
+"""Logistic regression on k-mers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from selfattn_bio.baselines.base import Baseline, Labels, Logits, State
+from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.evaluation.composition import Letters, root_of_squares
+
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What the counts of each block are divided by.
+
+    Attributes
+    ----------
+    by_record
+        The Euclidean length of the record's counts, so that its length does not matter; else `fixed`.
+    fixed
+        A number for each block.
+    """
+
+    by_record: bool
+    fixed: tuple[float, ...]
+
+    def of(self, counts: Sequence[sparse.csr_matrix]) -> sparse.csr_matrix:
+        """Return the blocks (n, size) scaled and next to each other."""
+        if self.by_record:
+            scales = [np.maximum(root_of_squares(block), TINY) for block in counts]
+            counts = [sparse.diags_array(1 / scale) @ block for scale, block in zip(scales, counts, strict=True)]
+        else:
+            counts = [block * block.dtype.type(1 / scale) for scale, block in zip(self.fixed, counts, strict=True)]
+        return sparse.csr_matrix(sparse.hstack(counts))
+
+
+class LinearKmers(Baseline):
+    """Logistic regression with an L2 penalty on k-mer features; valid chooses features, scaling and penalty by AUROC."""
+
+    penalties: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # scikit-learn's C: a larger one fits closer
+    tolerance: ClassVar[float] = 1e-4
+    reads_strands = True
+
+    blocks: tuple[Block, ...]
+    scaling: Scaling
+    penalty: float
+    weights: NDArray[np.float64]
+    bias: float
+
+    @abstractmethod
+    def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
+        """Yield features to choose from: blocks, their counts on train, and a scaling."""
+
+    def chosen(self) -> dict[str, Any]:
+        """Return penalty and scaling."""
+        return {"C": self.penalty, "scaling": "by record" if self.scaling.by_record else "by mean of train"}
+
+    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+        best, counted = -1.0, None
+        for blocks, counts, scaling in self.candidates(train):
+            if blocks != counted:
+                on_valid = [[block.counts(reading) for block in blocks] for reading in valid]
+                counted = blocks
+            x, x_valid = scaling.of(counts), tuple(map(scaling.of, on_valid))
+            # Each fit starts from the one before, whose penalty was a little stronger.
+            model = LogisticRegression(max_iter=2000, tol=self.tolerance, warm_start=True)
+            for penalty in self.penalties:
+                model.set_params(C=penalty).fit(x, labels)
+                auroc = roc_auc_score(valid_labels, self._mean(model.decision_function, x_valid))
+                if auroc > best:
+                    best, self.blocks, self.scaling, self.penalty = auroc, blocks, scaling, penalty
+                    self.weights, self.bias = model.coef_[0].astype(np.float64), float(model.intercept_[0])
+
+    def _logits(self, letters: Letters) -> Logits:
+        x = self.scaling.of([block.counts(letters).astype(np.float64) for block in self.blocks])
+        return np.asarray(x @ self.weights, dtype=np.float64) + self.bias
+
+    def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
+        weights = np.split(self.weights, np.cumsum([block.size for block in self.blocks])[:-1])
+        return [
+            sum((self._of_block(*each, record) for each in zip(self.blocks, weights, self.scaling.fixed, strict=True)), np.zeros(1))
+            for record in letters
+        ]
+
+    def _of_block(self, block: Block, weights: NDArray[np.float64], scale: float, record: NDArray[np.uint8]) -> NDArray[np.float64]:
+        substitutions = block.substitutions(record)
+        linear = substitutions.total(weights)
+        if not self.scaling.by_record:
+            return linear / scale
+        counts = block.counts([record]).toarray()[0].astype(np.float64)
+        before, squares = weights @ counts, counts @ counts
+        after = np.sqrt(np.maximum(squares + substitutions.squares(counts), 0))
+        return (before + linear) / np.maximum(after, TINY) - before / max(np.sqrt(squares), TINY)
+
+    def _state(self) -> State:
+        settings = {
+            "blocks": [block.settings() for block in self.blocks],
+            "by_record": self.scaling.by_record,
+            "fixed": list(self.scaling.fixed),
+            "penalty": self.penalty,
+            "bias": self.bias,
+        }
+        return State(settings, {"weights": self.weights})
+
+    def _restore(self, state: State) -> None:
+        settings = state.settings
+        self.blocks = tuple(Block(self.setup.alphabet, **block) for block in settings["blocks"])
+        self.scaling = Scaling(settings["by_record"], tuple(settings["fixed"]))
+        self.penalty, self.bias, self.weights = settings["penalty"], settings["bias"], state.arrays["weights"]
+        if self.weights.shape != (expected := sum(block.size for block in self.blocks),):
+            raise ValueError(f"weights must have shape ({expected},), got {self.weights.shape}")
+
+
+class CountedKmers(LinearKmers):
+    """Logistic regression on counts of k-mers, whose scaling is chosen.
+
+    Counts are divided by the Euclidean length of the record's counts, so that its length does not matter, or by the mean of these lengths
+    on train, so that it does.
+    """
+
+    def features(self) -> tuple[Block, ...]:
+        """Return what is counted."""
+        raise NotImplementedError
+
+    def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
+        """Yield both scalings of the counts."""
+        blocks = self.features()
+        counts = [block.counts(train) for block in blocks]
+        fixed = tuple(float(root_of_squares(block).mean()) or 1.0 for block in counts)
+        for by_record in (True, False):
+            yield blocks, counts, Scaling(by_record, fixed)

@@ -1,0 +1,116 @@
+"""Gradient boosting on the scores of known motifs."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State
+from selfattn_bio.config import NO_DATABASE
+from selfattn_bio.evaluation.composition import Letters
+from selfattn_bio.motifs import open_database
+from selfattn_bio.motifs.scores import ScoreMatrices
+
+SEEDS = 3  # boosters that are averaged
+ROUNDS, PATIENCE = 2000, 100  # trees at most, and trees without a better log loss on valid before it stops
+PARAMETERS: dict[str, Any] = {
+    **{"objective": "binary", "metric": "binary_logloss", "learning_rate": 0.05, "num_leaves": 15},
+    **{"feature_fraction": 0.1, "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 63},
+    **{"deterministic": True, "force_col_wise": True, "verbosity": -1},
+}
+WORK = 10_000_000_000  # bp x motifs of train that are scored at most: minutes on one core
+LONGEST = 20_000  # bp of a record
+
+
+class MotifScores(Baseline):
+    """Gradient boosting on best hit and occupancy of every motif of a database, on both strands.
+
+    LightGBM with early stopping on valid, the mean of three seeds. A large train set is thinned evenly, so that scoring takes minutes.
+    """
+
+    name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"
+    alphabets = ("dna",)
+
+    matrices: ScoreMatrices
+    trees: list[Any]
+    fitted_on: int
+
+    @classmethod
+    def obstacle(cls, setup: Setup, train: Letters) -> str:
+        """Return why there are no motif scores: no database, or long records."""
+        if setup.database == NO_DATABASE:
+            return "the task names no motif database"
+        if (longest := max(len(record) for record in train)) > LONGEST:
+            return f"the longest record has {longest:,} bp, more than {LONGEST:,}"
+        return ""
+
+    def chosen(self) -> dict[str, Any]:
+        """Return the number of trees of each seed, and how many records of train they were fitted on."""
+        return {"trees": [each.num_trees() for each in self.trees], "records": self.fitted_on, "motifs": len(self.matrices)}
+
+    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+        import lightgbm
+
+        self.matrices = ScoreMatrices.of(open_database(self.setup.database))
+        every = -(-sum(len(record) for record in train) * len(self.matrices) // WORK)
+        rows = np.arange(0, len(train), max(1, every))
+        self.fitted_on = len(rows)
+        x, x_valid = self.matrices.scores([train[int(row)] for row in rows]), self.matrices.scores(valid[0])
+        self.trees = []
+        for seed in range(SEEDS):
+            least = min(20, max(1, len(rows) // 50))
+            parameters = PARAMETERS | {"min_data_in_leaf": least, "seed": seed, "num_threads": self.setup.threads}
+            data = lightgbm.Dataset(x, labels[rows], params=parameters)
+            on_valid = lightgbm.Dataset(x_valid, valid_labels, reference=data)
+            stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+            booster = lightgbm.train(parameters, data, ROUNDS, valid_sets=[on_valid], callbacks=[stop])
+            self.trees.append(_booster(booster.model_to_string(num_iteration=booster.best_iteration)))
+
+    def _logits(self, letters: Letters) -> Logits:
+        return self._boosted(self.matrices.scores(letters))
+
+    def _boosted(self, scores: NDArray[Any]) -> Logits:
+        each = [tree.predict(scores, raw_score=True, num_threads=self.setup.threads) for tree in self.trees]
+        return cast(Logits, np.mean(each, axis=0))
+
+    def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
+        number = len(self.matrices)
+        used = np.any([tree.feature_importance() > 0 for tree in self.trees], axis=0)
+        motifs = np.flatnonzero(used[:number] | used[number:])
+        columns = np.concatenate([motifs, motifs + number])
+        effects = []
+        for record in letters:
+            given, changed = self.matrices.substituted(record, motifs)
+            scores = np.zeros((1 + 4 * len(record), 2 * number))
+            scores[0, columns], scores[1:, columns] = given, changed.reshape(-1, len(columns))
+            logits = self._boosted(scores)
+            effects.append((logits[1:] - logits[0]).reshape(len(record), 4))
+        return effects
+
+    def _state(self) -> State:
+        settings = {"labels": list(self.matrices.labels), "fitted_on": self.fitted_on, "seeds": len(self.trees)}
+        texts = {_file(seed): tree.model_to_string() for seed, tree in enumerate(self.trees)}
+        return State(settings, {"values": self.matrices.values, "widths": self.matrices.widths}, texts)
+
+    def _restore(self, state: State) -> None:
+        self.matrices = ScoreMatrices(tuple(state.settings["labels"]), state.arrays["values"], state.arrays["widths"])
+        self.fitted_on = state.settings["fitted_on"]
+        self.trees = [_booster(state.texts[_file(seed)]) for seed in range(state.settings["seeds"])]
+        if any(tree.num_feature() != 2 * len(self.matrices) for tree in self.trees):
+            raise ValueError(f"trees must read {2 * len(self.matrices)} scores")
+
+
+def _file(seed: int) -> str:
+    return f"trees_{seed}.txt"
+
+
+def _booster(text: str) -> Any:
+    """Read trees in LightGBM's text format; its own error is no ValueError."""
+    import lightgbm
+
+    try:
+        return lightgbm.Booster(model_str=text)
+    except lightgbm.basic.LightGBMError as error:
+        raise ValueError(f"not trees of LightGBM: {error}") from error

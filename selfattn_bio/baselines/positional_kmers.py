@@ -1,0 +1,18 @@
+"""6-mers of DNA, and 3-mers by the tenth of the record they are in."""
+
+from __future__ import annotations
+
+from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.linear import CountedKmers
+
+
+class PositionalKmers(CountedKmers):
+    """Logistic regression on counts of 6-mers, and of 3-mers in ten equal parts of the record."""
+
+    name = "kmer6_positional_logistic"
+    title, short_title = "logistic regression on 6-mers and positional 3-mers", "6-mers + position"
+    alphabets = ("dna",)
+
+    def features(self) -> tuple[Block, ...]:
+        """Return 6-mers of the complete record, 3-mers of its tenths."""
+        return Block(self.setup.alphabet, 6), Block(self.setup.alphabet, 3, slots=10)

@@ -1,0 +1,76 @@
+"""Count bases, residues and k-mers of records: what simple models and slices read of a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from selfattn_bio.data.batches import pad_letters
+from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
+
+Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters per record
+PIECE = 1 << 20  # letters of a record that are counted at once, as eight bytes each
+CHUNK = 1024  # records encoded at once, padded to the longest of them
+
+
+def gc_content(letters: Letters) -> NDArray[np.float64]:
+    """Return the fraction of G and C among the A, C, G and T of each record, (n,); ambiguous letters count neither way."""
+    counts = base_counts(letters)
+    return counts[:, 1:3].sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
+
+
+def base_counts(letters: Letters) -> NDArray[np.int64]:
+    """Return how often A, C, G and T occur in each record, (n, 4)."""
+    pieces = ((record[start : start + PIECE] for start in range(0, max(1, len(record)), PIECE)) for record in letters)
+    counts = [sum(np.bincount(piece, minlength=256)[list(b"ACGT")] for piece in of_record) for of_record in pieces]
+    return np.array(counts, dtype=np.int64).reshape(-1, 4)
+
+
+def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Number the k-mers of records, chunk by chunk.
+
+    A record shorter than k is filled up with the unknown letter, and so has one window without a k-mer.
+
+    Yields
+    ------
+    Of each chunk the number of each window's k-mer, (n, N), -1 with an ambiguous letter and past the end, and windows, (n, 1).
+    """
+    unknown = ord(tokenizer.alphabet.unknown)
+    for start in range(0, len(letters), CHUNK):
+        chunk = letters[start : start + CHUNK]
+        filled = [np.pad(record, (0, max(0, tokenizer.k - len(record))), constant_values=unknown) for record in chunk]
+        tokens = tokenizer.encode(tokenizer.alphabet.codes(pad_letters(filled))).astype(np.int64)
+        lengths = np.array([len(record) for record in filled])[:, None] - tokenizer.k + 1
+        yield np.maximum(tokens - len(SPECIAL), -1), lengths
+
+
+def count_kmers(letters: Letters, alphabet: Alphabet, k: int) -> sparse.csr_matrix:
+    """Count the k-mers of each record, (n, k-mers); those with an ambiguous letter are left out."""
+    tokenizer = KmerTokenizer(alphabet, k=k, stride=1)
+    size, chunks = tokenizer.vocabulary_size - len(SPECIAL), []
+    for kmers, _ in kmer_windows(letters, tokenizer):
+        rows, at = np.nonzero(kmers >= 0)
+        chunks.append(sparse.csr_matrix((np.ones(len(rows)), (rows, kmers[rows, at])), shape=(len(kmers), size)))  # repeats are summed
+    return sparse.csr_matrix(sparse.vstack(chunks))
+
+
+def root_of_squares(counts: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Return the Euclidean length of each row, (n,)."""
+    return np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1), dtype=np.float64).ravel())
+
+
+@dataclass(frozen=True)
+class KmerCounts:
+    """Count k-mers and divide each record's counts by their Euclidean length: (n, k-mers)."""
+
+    alphabet: Alphabet
+    k: int
+
+    def __call__(self, letters: Letters) -> sparse.csr_matrix:
+        counts = count_kmers(letters, self.alphabet, self.k)
+        return sparse.csr_matrix(sparse.diags_array(1 / np.maximum(root_of_squares(counts), 1e-12)) @ counts)

@@ -1,0 +1,191 @@
+"""Score sequences with many position weight matrices at once: best hit and total occupancy over both strands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.sequence.alphabet import DNA
+
+Letters = Sequence[NDArray[np.uint8]]
+PSEUDOCOUNT = 0.01  # fraction of even bases that is mixed into each position
+STEP = 256  # log-odds are multiples of 1 / STEP: their float32 sums are exact, whatever the order
+OCCUPANCY_STEP = 64  # occupancies are rounded to multiples of 1 / OCCUPANCY_STEP
+CHUNK = 1 << 14  # bp scored at once, unless a record is longer
+
+
+@dataclass(frozen=True)
+class ScoreMatrices:
+    """Log-odds matrices of DNA motifs against even bases.
+
+    A record has two scores per motif: the best hit, the highest sum of log-odds (natural logarithm) over all windows of both strands; and
+    the occupancy, log(sum(exp(.))) over these windows. Ambiguous bases score 0. A record shorter than a motif has one window, with the
+    motif's first positions over the record's bases.
+
+    Parameters
+    ----------
+    labels
+        Of the motifs.
+    values
+        (M, W, 4) log-odds, float32, W the width of the widest motif; 0 past the end of a narrower one.
+    widths
+        (M,) positions of each.
+    """
+
+    labels: tuple[str, ...]
+    values: NDArray[np.float32]
+    widths: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, ppms: Mapping[str, NDArray[np.float64]]) -> ScoreMatrices:
+        """Turn probabilities (width, 4) into log-odds."""
+        widths = np.array([len(ppm) for ppm in ppms.values()], dtype=np.int64)
+        values = np.zeros((len(ppms), int(widths.max(initial=0)), 4), np.float32)
+        for row, ppm in zip(values, ppms.values(), strict=True):
+            row[: len(ppm)] = np.round(np.log((1 - PSEUDOCOUNT) * ppm * 4 + PSEUDOCOUNT) * STEP) / STEP
+        return cls(tuple(ppms), values, widths)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def groups(self) -> list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
+        """Return the motifs by width: width w, rows of the motifs (m,), and matrices of both strands, (2 m, w, 4)."""
+        found = []
+        for width in np.unique(self.widths):
+            rows = np.flatnonzero(self.widths == width)
+            forward = self.values[rows, :width]
+            found.append((int(width), rows, np.concatenate([forward, forward[:, ::-1, ::-1]])))  # ACGT reversed is its complement
+        return found
+
+    def scores(self, letters: Letters) -> NDArray[np.float32]:
+        """Score records of any lengths.
+
+        Returns
+        -------
+        (n, 2 M): best hits, then occupancies.
+        """
+        scores = np.empty((len(letters), 2 * len(self)), np.float32)
+        for rows in _chunks(letters):
+            lengths = np.array([len(letters[row]) for row in rows])
+            bases = one_hot([letters[row] for row in rows], max(int(lengths.max()), int(self.widths.max(initial=0))))
+            for width, motifs, matrices in self.groups:
+                best, total = _best_and_total(bases, lengths, width, matrices)
+                half = len(motifs)
+                both = np.maximum(best[:, :half], best[:, half:])
+                total = total * np.exp(best - np.tile(both, 2))  # of both strands relative to the one best hit
+                scores[rows[:, None], motifs] = both
+                scores[rows[:, None], motifs + len(self)] = _rounded(both + np.log(total[:, :half] + total[:, half:]))
+        return scores
+
+    def substituted(self, record: NDArray[np.uint8], motifs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Score a record and every record with one base replaced.
+
+        Parameters
+        ----------
+        motifs
+            Rows of the motifs that are scored, (m,).
+
+        Returns
+        -------
+        Scores of the record, (2 m,), and of the substituted ones, (L, 4, 2 m), in the form of `scores`.
+        """
+        wanted = {int(motif): number for number, motif in enumerate(motifs)}
+        given, changed = np.empty(2 * len(motifs)), np.empty((len(record), 4, 2 * len(motifs)))
+        for width, rows, matrices in self.groups:
+            inside = np.array([row in wanted for row in rows.tolist()])
+            if not inside.any():
+                continue
+            columns = np.array([wanted[row] for row in rows[inside].tolist()])
+            (best, occupancy), (new_best, new_occupancy) = _substituted(record, width, matrices[np.tile(inside, 2)])
+            given[columns], given[columns + len(motifs)] = best, occupancy
+            changed[..., columns], changed[..., columns + len(motifs)] = new_best, new_occupancy
+        return given, changed
+
+
+def one_hot(letters: Letters, length: int) -> NDArray[np.float32]:
+    """Return 1 for each base of each record, (n, length, 4); 0 for ambiguous bases and past the end."""
+    table = np.zeros((256, 4), np.float32)
+    table[list(DNA.letters.encode())] = np.eye(4)
+    padded = np.zeros((len(letters), length), np.uint8)
+    for row, record in zip(padded, letters, strict=True):
+        row[: len(record)] = record
+    return table[padded]
+
+
+def _rounded(occupancy: NDArray) -> NDArray:
+    return np.round(occupancy * OCCUPANCY_STEP) / OCCUPANCY_STEP
+
+
+def _chunks(letters: Letters) -> Iterator[NDArray[np.int64]]:
+    """Yield rows of records of similar length, CHUNK bp at once."""
+    lengths = np.array([len(record) for record in letters], dtype=np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        rows = order[start : start + max(1, CHUNK // max(1, int(lengths[order[start]])))]
+        start += len(rows)
+        yield rows
+
+
+def _best_and_total(
+    bases: NDArray[np.float32], lengths: NDArray[np.int64], width: int, matrices: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return per record and matrix the highest score, and the sum of exp(score - highest): (n, 2 m) each."""
+    windows = np.maximum(lengths - width + 1, 1)
+    most = int(windows.max())
+    flat = bases.reshape(len(bases), -1)
+    view = np.lib.stride_tricks.sliding_window_view(flat, 4 * width, axis=1)[:, : 4 * most : 4]  # (n, N, 4 w)
+    scores = np.ascontiguousarray(view).reshape(-1, 4 * width) @ matrices.reshape(len(matrices), -1).T
+    scores = scores.reshape(len(bases), most, -1)
+    if windows.min() < most:
+        scores[np.arange(most)[None] >= windows[:, None]] = -np.inf
+    best = scores.max(axis=1)
+    scores -= best[:, None]
+    return best, np.exp(scores, out=scores).sum(axis=1)
+
+
+def _substituted(
+    record: NDArray[np.uint8], width: int, matrices: NDArray[np.float32]
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Return best hit and occupancy of a record, (m,) each, and of its substituted ones, (L, 4, m) each; matrices (2 m, w, 4)."""
+    length, both = len(record), len(matrices)
+    bases = one_hot([record], max(length, width))[0].astype(np.float64)
+    number = len(bases) - width + 1
+    view = np.lib.stride_tricks.sliding_window_view(bases.ravel(), 4 * width)[::4]
+    scores = matrices.reshape(both, -1).astype(np.float64) @ view.T  # (2 m, N)
+    top = np.maximum(*np.split(scores.max(axis=1), 2))  # (m,), over both strands
+    ceiling = np.tile(top, 2)[:, None]
+    exps = np.exp(scores - ceiling)
+
+    position = np.arange(length)
+    # Windows over position i are i - w + 1 to i; those before and after it keep their scores.
+    before, after = np.clip(position - width + 1, 0, number), np.clip(position + 1, 0, number)
+    none = np.full((both, 1), -np.inf)
+    rest = np.maximum(
+        np.concatenate([none, np.maximum.accumulate(scores, axis=1)], axis=1)[:, before],
+        np.concatenate([np.maximum.accumulate(scores[:, ::-1], axis=1)[:, ::-1], none], axis=1)[:, after],
+    )
+    zero = np.zeros((both, 1))
+    rest_total = (
+        np.concatenate([zero, np.cumsum(exps, axis=1)], axis=1)[:, before]
+        + np.concatenate([np.cumsum(exps[:, ::-1], axis=1)[:, ::-1], zero], axis=1)[:, after]
+    )
+    best = np.repeat(rest[..., None], 4, axis=2)  # (2 m, L, 4)
+    total = np.repeat(rest_total[..., None], 4, axis=2)
+    for offset in range(width):  # position i is column `offset` of window i - offset
+        there = np.flatnonzero((position - offset >= 0) & (position - offset < number))
+        column = matrices[:, offset].astype(np.float64)  # (2 m, 4)
+        old = column @ bases[there].T  # (2 m, P)
+        new = (scores[:, there - offset] - old)[..., None] + column[:, None]
+        best[:, there] = np.maximum(best[:, there], new)
+        total[:, there] += np.exp(new - ceiling[..., None])
+    half = both // 2
+    new_best, new_total = np.maximum(best[:half], best[half:]), total[:half] + total[half:]
+    given = top, _rounded(top + np.log(sum(np.split(exps.sum(axis=1), 2))))
+    changed = new_best.transpose(1, 2, 0), _rounded(top + np.log(new_total).transpose(1, 2, 0))
+    return given, changed

@@ -1,0 +1,193 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from selfattn_bio.baselines import BASELINES, Setup, suitable
+from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.motifs import meme_text
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN
+from selfattn_bio.sequence.spelling import Spelling
+
+DNA_SETUP, PROTEIN_SETUP = Setup(Spelling(DNA)), Setup(Spelling(PROTEIN))
+Records = tuple[list[np.ndarray], np.ndarray]
+
+
+def ascii_of(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+def planted(n: int, seed: int, motif: str = "TATCGATA", at: tuple[int, int] = (0, 40), lengths: tuple[int, int] = (60, 70)) -> Records:
+    """Random records; the positives have the motif at a start within `at`."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    letters = [rng.choice(ascii_of("ACGT"), int(rng.integers(*lengths))) for _ in range(n)]
+    for record in (r for r, label in zip(letters, labels, strict=True) if label):
+        start = rng.integers(*at)
+        record[start : start + len(motif)] = ascii_of(motif)
+    return letters, labels
+
+
+def moved(n: int, seed: int, shift: int) -> Records:
+    """Records of both classes with one motif; that of negatives is `shift` bases further on."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    letters = [rng.choice(ascii_of("ACGT"), 120) for _ in range(n)]
+    for record, label in zip(letters, labels, strict=True):
+        start = 40 if label else 40 + shift
+        record[start : start + 6] = ascii_of("GCGCGC")
+    return letters, labels
+
+
+def auroc(name: str, setup: Setup, train: Records, valid: Records, test: Records) -> float:
+    baseline = BASELINES[name](setup).fit(*train, *valid)
+    return float(roc_auc_score(test[1], baseline.logits(test[0])))
+
+
+@pytest.mark.parametrize("positive", ["poor", "rich"])
+def test_gc_learns_its_direction(positive: str) -> None:
+    poor, rich = [ascii_of("AATTAATTC")] * 5, [ascii_of("GGCCGGCCA")] * 5
+    labels = np.repeat([0, 1], 5) if positive == "rich" else np.repeat([1, 0], 5)
+    low, high = BASELINES["gc"](DNA_SETUP).fit(poor + rich, labels, poor + rich, labels).logits([poor[0], rich[0]])
+    assert (high > low) == (positive == "rich")
+
+
+def test_kmers_find_a_planted_motif() -> None:
+    assert auroc("kmer6_logistic", DNA_SETUP, planted(400, 0), planted(200, 1), planted(200, 2)) > 0.9
+
+
+def test_penalty_and_scaling_are_chosen_on_valid() -> None:
+    (train, labels), (valid, _) = planted(200, 0), planted(60, 1)
+    chosen = set()
+    for seed in range(6):  # train stays the same
+        baseline = BASELINES["kmer6_logistic"](DNA_SETUP)
+        chosen.add(tuple(baseline.fit(train, labels, valid, np.random.default_rng(seed).permutation(np.arange(60) % 2)).chosen().items()))
+    assert len(chosen) > 1
+
+
+def test_positional_kmers_tell_halves_apart() -> None:
+    of_split = [moved(n, seed, 30) for n, seed in ((400, 0), (200, 1), (200, 2))]
+    assert auroc("kmer6_logistic", DNA_SETUP, *of_split) < 0.65
+    assert auroc("kmer6_positional_logistic", DNA_SETUP, *of_split) > 0.95
+
+
+def test_exact_positions_tell_neighbours_apart() -> None:
+    of_split = [moved(n, seed, 1) for n, seed in ((400, 0), (200, 1), (200, 2))]
+    assert auroc("kmer6_positional_logistic", DNA_SETUP, *of_split) < 0.8  # both starts are in the fourth tenth
+    assert auroc("exact_positions", DNA_SETUP, *of_split) > 0.99
+
+
+@pytest.mark.parametrize("end", ["start", "end"])
+def test_exact_positions_choose_the_aligned_end(end: str) -> None:
+    def cut(n: int, seed: int) -> Records:
+        rng = np.random.default_rng(seed)
+        letters, labels = moved(n, seed, 2)
+        return [r[c:] if end == "end" else r[: len(r) - c] for r, c in zip(letters, rng.integers(0, 5, n), strict=True)], labels
+
+    baseline = BASELINES["exact_positions"](DNA_SETUP).fit(*cut(400, 0), *cut(200, 1))
+    test, labels = cut(200, 2)
+    assert baseline.chosen()["positions from"] == end
+    assert roc_auc_score(labels, baseline.logits(test)) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("lengths", "reason"),
+    [
+        ((60, 80), "records have 60 to 79 bp, so their positions do not correspond"),
+        ((2001, 2002), "the longest record has 2,001 bp, more than 2,000"),
+    ],
+)
+def test_exact_positions_need_aligned_records(lengths: tuple[int, int], reason: str) -> None:
+    letters, _ = planted(60, 0, lengths=lengths)
+    assert {kind.name: why for kind, why in suitable(DNA_SETUP, letters)}["exact_positions"] == reason
+
+
+def test_motif_scores_find_the_motif_on_either_strand(tmp_path: Path) -> None:
+    motif = "TATCGACA"
+    ppm = np.full((8, 4), 0.02)
+    ppm[np.arange(8), DNA.codes(ascii_of(motif))] = 0.94
+    (tmp_path / "d.meme").write_text(meme_text({"m": ppm, "other": ppm[:, [1, 2, 3, 0]]}, {"m": 10, "other": 10}))
+    setup = Setup(Spelling(DNA), database=str(tmp_path / "d.meme"), threads=1)
+
+    def turned(n: int, seed: int) -> Records:
+        letters, labels = planted(n, seed, motif)
+        return [DNA.reverse_complement(record) if i % 3 else record for i, record in enumerate(letters)], labels
+
+    baseline = BASELINES["motif_scores"](setup).fit(*turned(400, 0), *turned(200, 1))
+    test, labels = turned(200, 2)
+    assert roc_auc_score(labels, baseline.logits(test)) > 0.97
+    assert baseline.chosen()["motifs"] == 2
+    assert np.array_equal(baseline.logits(test), baseline.logits([DNA.reverse_complement(record) for record in test]))
+
+
+def test_motif_scores_need_a_database() -> None:
+    obstacles = {kind.name: why for kind, why in suitable(DNA_SETUP, planted(4, 0)[0])}
+    assert obstacles["motif_scores"] == "the task names no motif database"
+
+
+def test_both_strands_have_one_logit() -> None:
+    both = Setup(Spelling(DNA), "both")
+    train, valid = planted(200, 0, "TATCGACA"), planted(100, 1, "TATCGACA")
+    turned = [DNA.reverse_complement(record) for record in valid[0]]
+    for name in ("kmer6_logistic", "kmer6_positional_logistic"):
+        baseline = BASELINES[name](both).fit(*train, *valid)
+        assert baseline.logits(valid[0]) == pytest.approx(baseline.logits(turned))
+    one = BASELINES["exact_positions"](both).fit(*planted(200, 0, lengths=(60, 61)), *planted(100, 1, lengths=(60, 61)))
+    assert one.logits(valid[0]) != pytest.approx(one.logits(turned))  # positions have a direction
+
+
+def test_block_counts_of_a_worked_example() -> None:
+    letters = [ascii_of("AACN"), ascii_of("G")]
+    assert Block(DNA, 1).counts(letters).toarray().tolist() == [[2, 1, 0, 0], [0, 0, 1, 0]]
+    parts = Block(DNA, 1, slots=2).counts(letters).toarray()
+    assert parts.tolist() == [[2, 0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 0, 0]]  # AA | CN: padding does not move the middle
+    start = Block(DNA, 1, slots=3, align="start").counts(letters).toarray()
+    assert start.tolist() == [[1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0] + [0] * 8]
+    end = Block(DNA, 1, slots=3, align="end").counts(letters).toarray()
+    assert end.tolist() == [[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], [0] * 8 + [0, 0, 1, 0]]
+
+
+def test_block_counts_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    letters, _ = planted(20, 0)
+    complete = Block(DNA, 2, slots=3).counts(letters).toarray()
+    monkeypatch.setattr("selfattn_bio.evaluation.composition.CHUNK", 7)
+    assert (Block(DNA, 2, slots=3).counts(letters).toarray() == complete).all()
+
+
+def test_each_alphabet_has_its_baselines() -> None:
+    names = {setup.alphabet.name: [kind.name for kind, _ in suitable(setup, [ascii_of("ACG")])] for setup in (DNA_SETUP, PROTEIN_SETUP)}
+    assert names == {
+        "dna": ["gc", "kmer6_logistic", "kmer6_positional_logistic", "exact_positions", "motif_scores"],
+        "protein": ["length", "first_letter", "composition", "kmer2_logistic"],
+    }
+
+
+def test_protein_composition_is_learned() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    letters = [rng.choice(ascii_of("KRLG" if label else "DEAS"), 30) for label in labels]
+    for name in ("composition", "kmer2_logistic"):
+        baseline = BASELINES[name](PROTEIN_SETUP).fit(letters, labels, letters[:20], labels[:20])
+        assert roc_auc_score(labels, baseline.logits(letters)) == 1.0
+
+
+def test_first_residue_and_length_are_read_alone() -> None:
+    mature, complete = ["AKLK", "GKLKKKKKKK", "AKKL", "XKKLKKKKKK"], ["MKLK", "MKLKKKKKKK", "MKKL", "MKKLKKKKKK"]
+    letters, labels = [ascii_of(text) for text in mature + complete], np.repeat([1, 0], 4)
+    logits = {n: BASELINES[n](PROTEIN_SETUP).fit(letters, labels, letters, labels).logits(letters) for n in ("first_letter", "length")}
+    assert roc_auc_score(labels, logits["first_letter"]) == 1
+    assert roc_auc_score(labels, logits["length"]) == 0.5
+
+
+def test_middle_lengths_can_be_the_likeliest() -> None:
+    lengths = np.array([5, 6, 20, 22, 24, 80, 90, 100])
+    letters, labels = [ascii_of("K" * length) for length in lengths], ((lengths > 10) & (lengths < 50)).astype(int)
+    baseline = BASELINES["length"](PROTEIN_SETUP).fit(letters, labels, letters, labels)
+    assert roc_auc_score(labels, baseline.logits(letters)) == 1
+
+
+def test_fit_needs_both_classes() -> None:
+    letters, labels = planted(20, 0)
+    with pytest.raises(ValueError, match=r"valid must have records of both classes, got labels \[1\]"):
+        BASELINES["gc"](DNA_SETUP).fit(letters, labels, letters, np.ones(20, dtype=int))

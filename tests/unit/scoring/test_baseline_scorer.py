@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+import selfattn_bio
+from selfattn_bio.baselines import BASELINES, Setup
+from selfattn_bio.cli.main import main
+from selfattn_bio.errors import ArgumentError
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.spelling import Spelling
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A saved regression on exact positions; positives have TATA at 10."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    letters = rng.choice(np.frombuffer(b"ACGT", np.uint8), (200, 40))
+    letters[1::2, 10:14] = np.frombuffer(b"TATA", np.uint8)
+    BASELINES["exact_positions"](Setup(Spelling(DNA))).fit(letters[:140], labels[:140], letters[140:], labels[140:]).save(tmp_path / "b")
+    return tmp_path / "b"
+
+
+SEQUENCES = ["GC" * 5 + "TATA" + "GC" * 13, "GC" * 20]
+
+
+def test_load_gives_a_scorer(folder: Path) -> None:
+    model = selfattn_bio.load(folder)
+    letters = [np.frombuffer(text.encode(), np.uint8) for text in SEQUENCES]
+    logits = model.logits(letters)
+    assert logits[0] > 0 > logits[1]
+    assert model.logits(np.pad(np.stack(letters), ((0, 0), (0, 3)))).tolist() == logits.tolist()
+    assert (model.alphabet, model.members, model.folder) == (DNA, (model,), folder)
+    assert model.probabilities(logits) == pytest.approx(expit(logits / model.temperature))
+    assert model.log_odds(letters) == pytest.approx(logits * model.slope)
+    assert repr(model) == "BaselineScorer: logistic regression on exact positions"
+
+
+def test_score_sequences_with_a_baseline(folder: Path) -> None:
+    model = selfattn_bio.load(folder)
+    table = selfattn_bio.score_sequences(folder, SEQUENCES)
+    assert table.columns.tolist() == ["id", "logit", "probability", "predicted"]
+    assert table["predicted"].tolist() == (table["probability"] >= model.threshold).astype(int).tolist() == [1, 0]
+    both = selfattn_bio.score_sequences(model, SEQUENCES, rc=True)
+    assert both["logit"].tolist() != table["logit"].tolist()
+
+
+def test_score_command_with_a_baseline(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fasta, output = folder.parent / "new.fa", folder.parent / "scores.tsv"
+    fasta.write_text("".join(f">{i}\n{text}\n" for i, text in enumerate(SEQUENCES)))
+    assert main(["score", "--model", str(folder), "--fasta", str(fasta), "--output", str(output)]) == 0
+    assert [line.split("\t")[-1] for line in output.read_text().splitlines()] == ["predicted", "1", "0"]
+
+
+def test_network_functions_refuse_a_baseline(folder: Path) -> None:
+    message = r"this is a baseline \(logistic regression on exact positions\) without a network; only `load` and `score` accept it"
+    for ask in (selfattn_bio.explain, selfattn_bio.embed, selfattn_bio.read_attention):
+        with pytest.raises(ArgumentError, match=message):
+            ask(folder, SEQUENCES)
+    with pytest.raises(ArgumentError, match=message):
+        selfattn_bio.load([folder, folder])
+    with pytest.raises(ArgumentError, match="coverage"):
+        selfattn_bio.score_sequences(folder, SEQUENCES, coverage=0.9)
