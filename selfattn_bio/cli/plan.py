@@ -4,6 +4,9 @@ Takes a few steps of growing size in a process of its own, about ten to forty se
 the memory that is free now. The time is what all of training.max_steps take with the processors to itself, and is said also for the
 earliest end by training.patience and for a machine that is busy now. Exit code 1 if the training does not fit.
 
+The total covers all trainings of the run file: each seed of the model and of its variants, one after the other. Networks that differ are
+measured one by one. Evaluation, attribution and motifs come on top.
+
 example: selfattn-bio plan --run-file mine.toml --length 8192
 """
 
@@ -16,7 +19,7 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `selfattn-bio plan`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML")
-    parser.add_argument("--variant", metavar="NAME", help="plan this variant of the run file (a baseline or control) instead of the model")
+    parser.add_argument("--variant", metavar="NAME", help="plan this variant of the run file (a baseline or control) alone")
     lengths = parser.add_mutually_exclusive_group(required=True)
     lengths.add_argument("--corpus", type=Path, metavar="DIR", help="corpus folder, from `ingest`, for the lengths of its records")
     lengths.add_argument("--length", type=int, metavar="LETTERS", help="of all records, in the place of a corpus")
@@ -26,22 +29,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure; print memory and time; refuse what does not fit."""
+    """Measure the model and its variants, print memory and time, refuse what does not fit."""
     from selfattn_bio.cli.main import keep_memory
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.errors import RunFileError
-    from selfattn_bio.training.plan import Lengths, make_plan
+    from selfattn_bio.training.plan import Lengths, Trainings, make_plan
 
+    run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus) if arguments.corpus else None
     try:
-        run_file = read_run_file(arguments.run_file).part(arguments.variant)
+        runs = {arguments.variant: run_file.variant(arguments.variant)} if arguments.variant else run_file.trained
     except ValueError as error:
         raise RunFileError(str(error), place=str(arguments.run_file)) from error
-    if arguments.length is not None and arguments.length < run_file.tokens.k:
-        raise RunFileError(f"--length must be >= tokens.k = {run_file.tokens.k}, got {arguments.length}", place=str(arguments.run_file))
-    lengths = Lengths.of(run_file, Corpus.open(arguments.corpus)) if arguments.corpus else Lengths(longest=arguments.length)
-    plan = make_plan(run_file, lengths, threads=arguments.threads, prepare=keep_memory)
-    for line in plan.lines():
+    trainings = Trainings()
+    for name, run in runs.items():
+        if arguments.length is not None and arguments.length < run.tokens.k:
+            raise RunFileError(f"--length must be >= tokens.k = {run.tokens.k}, got {arguments.length}", place=str(arguments.run_file))
+        plan = trainings.known(run)
+        if plan is None:
+            lengths = Lengths.of(run, corpus) if corpus else Lengths(longest=arguments.length)
+            plan = make_plan(run.member(1), lengths, threads=arguments.threads, prepare=keep_memory)
+            for line in plan.lines():
+                print(f"plan: {name + ': ' if name != 'model' else ''}{line}")
+            if not plan.fits:
+                raise plan.refusal(str(arguments.run_file) + (f" ({name})" if name != "model" else ""))
+        trainings.add(name, run, plan)
+    for line in trainings.lines():
         print(f"plan: {line}")
-    if not plan.fits:
-        raise plan.refusal(str(arguments.run_file))

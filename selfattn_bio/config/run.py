@@ -425,6 +425,11 @@ class RunFile(Section):
             values["transfer"] = change.transfer  # another network may not take the weights of [transfer]
         return RunFile.model_validate(values)
 
+    @property
+    def trained(self) -> dict[str, RunFile]:
+        """The run of the model, as `model`, and of each variant by its name."""
+        return {"model": self, **{name: self.variant(name) for name in self.variants}}
+
     def member(self, number: int) -> RunFile:
         """The run of one of `seeds` members, counted from 1: the same, with a seed of its own.
 

@@ -191,7 +191,7 @@ class Scoring:
         if objective.kind not in CONFORMAL:
             raise ArgumentError(f"coverage must be asked of a model of {', '.join(CONFORMAL)}, got one of {objective.kind!r}")
         if self.rc:
-            raise ArgumentError("coverage must go with rc false: valid, which it hangs on, was scored on one strand")
+            raise ArgumentError("rc and coverage cannot be combined: prediction sets are calibrated on one strand. Leave one of them out")
         if not all(member.reference for member in self.scorer.members):
             raise ArgumentError("coverage must be asked of model folders that hold reference.safetensors, got one without: train it again")
 

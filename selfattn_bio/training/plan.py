@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +237,40 @@ class Plan:
         known = [(0, start), *((point.length, getattr(point, what)) for point in alike)]
         one = extended(known, length, squared=grows_squared(self.run.model))
         return start + (one - start) * batch / points[0].batch
+
+
+@dataclass
+class Trainings:
+    """The trainings of a run file, one after the other: each seed of the model and of its variants."""
+
+    plans: dict[str, tuple[int, Plan]] = field(default_factory=dict)  # name -> number of seeds, plan of one of them
+    _by_network: dict[str, Plan] = field(default_factory=dict)
+
+    def known(self, run: config.RunFile) -> Plan | None:
+        """Return the plan of an earlier run that takes the same steps, such as the model of a control with shuffled labels."""
+        return self._by_network.get(_steps_of(run))
+
+    def add(self, name: str, run: config.RunFile, plan: Plan) -> None:
+        """Count the seeds of a run."""
+        self._by_network[_steps_of(run)] = plan
+        self.plans[name] = (run.training.seeds, plan)
+
+    def lines(self) -> Iterator[str]:
+        """Describe the total; nothing for a single training."""
+        number = sum(seeds for seeds, _ in self.plans.values())
+        if number == 1:
+            return
+        named = ", ".join(f"{name} x {seeds}" if seeds > 1 else name for name, (seeds, _) in self.plans.items())
+        seconds = sum(seeds * plan.seconds for seeds, plan in self.plans.values())
+        peak = max(plan.peak for _, plan in self.plans.values())
+        yield f"total of {number} trainings ({named}): {duration(seconds)} at most, peak memory {gigabytes(peak)}"
+
+
+def _steps_of(run: config.RunFile) -> str:
+    """Identify runs whose steps cost the same: they differ in seeds and labels only."""
+    training = run.training.model_copy(update={"seed": 0, "seeds": 1, "labels": "given"})
+    same = run.model_copy(update={"training": training, "variants": {}, "sweep": None, "title": ""})
+    return same.model_dump_json()
 
 
 def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: Callable[[], object], seconds: float = SECONDS) -> Plan:

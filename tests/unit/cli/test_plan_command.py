@@ -43,7 +43,29 @@ def test_memory_and_time_are_said(call):
         "plan: 1,234 parameters, batches of 8 records of at most 2,048 letters, on cpu\n"
         "plan: peak memory 1.9 GB of 9 GB available, drawn out from steps of 2 records of up to 2,048 letters\n"
         "plan: time 0.8 s a step; 100 steps, without evaluations: 80 s at most\n"
+        "plan: cnn: 1,234 parameters, batches of 8 records of at most 2,048 letters, on cpu\n"
+        "plan: cnn: peak memory 1.9 GB of 9 GB available, drawn out from steps of 2 records of up to 2,048 letters\n"
+        "plan: cnn: time 0.8 s a step; 100 steps, without evaluations: 80 s at most\n"
+        "plan: total of 3 trainings (model, cnn, shuffled): 4.0 min at most, peak memory 1.9 GB\n"
     )
+
+
+def test_seeds_and_variants_are_in_the_total(call, tmp_path):
+    (tmp_path / "run.toml").write_text(RUN_FILE + "seeds = 3\n[variants.slow.training]\nmax_steps = 1000\n")
+    out = call(9000.0, "--length", "2048")[1].splitlines()
+    assert out[-1] == "plan: total of 6 trainings (model x 3, slow x 3): 44.0 min at most, peak memory 1.9 GB"
+    assert "plan: slow: time 0.8 s a step; 1,000 steps, without evaluations: 13.3 min at most" in out
+    alone = call(9000.0, "--length", "2048", "--variant", "slow")[1].splitlines()
+    assert alone[-1] == "plan: total of 3 trainings (slow x 3): 40.0 min at most, peak memory 1.9 GB"
+    (tmp_path / "run.toml").write_text(RUN_FILE + "[variants]\n")
+    assert "total" not in call(9000.0, "--length", "2048")[1]
+
+
+def test_a_variant_that_cannot_fit_is_named(call, tmp_path):
+    (tmp_path / "run.toml").write_text(RUN_FILE + "accumulate = 2\n[variants.big.training]\nbatch_size = 16\naccumulate = 1\n")
+    code, _, err = call(3000.0, "--length", "2048")
+    assert code == 1
+    assert err.startswith("selfattn-bio plan: error: run.toml (big): peak memory must be <= 2.7 GB")
 
 
 def test_what_cannot_fit_is_refused_in_one_line(call):

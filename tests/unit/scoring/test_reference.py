@@ -134,7 +134,7 @@ def test_what_has_no_coverage(tmp_path, reference):
     for coverage in (0, 1, 2.5):
         with pytest.raises(ValueError, match=rf"coverage must be in \(0, 1\), got {coverage}"):
             score_sequences(scorer, ["ACGT"], coverage=coverage)
-    with pytest.raises(ValueError, match="coverage must go with rc false"):
+    with pytest.raises(ValueError, match="rc and coverage cannot be combined: prediction sets are calibrated on one strand"):
         score_sequences(scorer, ["ACGT"], coverage=0.9, rc=True)
     with pytest.raises(ValueError, match=r"must hold|model folders that hold reference.safetensors, got one without"):
         score_sequences(folder_of(tmp_path / "old", None), ["ACGT"], coverage=0.9)
