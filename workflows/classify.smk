@@ -51,7 +51,11 @@ rule no_such_task:
 
 
 onsuccess:
-    for task in RUNS:
+    from selfattn_bio.report.closing import closing_lines  # it takes seconds to import, which each job would pay
+
+    for task, run in RUNS.items():
+        for line in closing_lines(run, Path("results") / task):
+            print(f"{task}: {line}", file=sys.stderr)
         for result in (f"results/{task}/sweep.tsv", results_of(task)[0]):
             if Path(result).exists():
                 print(f"{'Report' if result.endswith('.html') else 'Results'}: {result}", file=sys.stderr)

@@ -213,7 +213,10 @@ def test_progress_is_on_the_terminal_and_in_the_log(finished, results):
     assert any("auroc" in line.lower() for line in log)
     assert "Training smoke/variants/cnn" in printed
     assert re.search(r"(\d+) of \1 steps \(100%\) done", printed)
-    assert "Report: results/smoke/report.html" in printed.splitlines()[-3:]
+    closing = printed.splitlines()[-6:]
+    assert "Report: results/smoke/report.html" in closing[-3:]
+    assert any(re.fullmatch(r"smoke: test AUROC 0\.\d{3} \(0\.\d{3} to [01]\.\d{3}\) on \d+ records", line) for line in closing)
+    assert any(line.startswith("smoke: ") and "motif" in line for line in closing)
 
 
 # --------------------------------------------------------------------------------------------------- what runs again

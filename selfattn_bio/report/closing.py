@@ -1,0 +1,49 @@
+"""The last lines of a run: test figures, the best baseline and the supported motifs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from selfattn_bio.config import RunFile
+from selfattn_bio.evaluation.measures import MAIN
+from selfattn_bio.report import words
+from selfattn_bio.report.results import read_file, read_json, read_table
+
+METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "pearson": "Pearson's r", "mean": "mean over the parts"}
+
+
+def closing_lines(run: RunFile, folder: Path) -> Iterator[str]:
+    """Summarise a results folder; yields nothing before `evaluate` has run.
+
+    Raises
+    ------
+    ResultsError
+        If a file cannot be read.
+    """
+    if not (folder / "metrics.json").exists():
+        return
+    metrics = read_file(folder / "metrics.json", read_json, "evaluate")
+    metric, higher_is_better = MAIN[run.objective.kind]
+    test = metrics["test"]
+    name = METRICS.get(metric, metric)
+    yield f"test {name} {_value(test['model'], metric)} on {test['n']:,} {'bins' if run.objective.kind == 'bins' else 'records'}"
+    if run.objective.kind == "binary":
+        yield " ".join(words.comparison(metrics))
+    elif known := {other: entry for other, entry in test["baselines"].items() if _known(entry, metric)}:
+        best = (max if higher_is_better else min)(known, key=lambda other: known[other][metric]["value"])
+        yield f"best baseline: {words.classifier_name(best)}, {name} {_value(known[best], metric)}"
+    if (folder / "motifs.tsv").exists():
+        yield words.motif_sentence(read_file(folder / "motifs.tsv", read_table, "motifs"))
+
+
+def _known(entry: Mapping[str, Any], metric: str) -> bool:
+    return entry.get(metric, {}).get("value") is not None
+
+
+def _value(entry: Mapping[str, Any], metric: str) -> str:
+    """Format a metric with its interval: `0.871 (0.861 to 0.880)`."""
+    estimate = entry[metric]
+    spread = f" ({words.interval(estimate)})" if estimate.get("low") is not None else ""
+    return f"{words.figure(estimate['value'])}{spread}"
