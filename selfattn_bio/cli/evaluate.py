@@ -485,18 +485,28 @@ def _say_bins(summary: dict[str, Any]) -> None:
         print(f"evaluate: {told}, MCC {entry['mcc']['value']:.3f}  {name}{lead}", flush=True)
 
 
+def _say_calls(name: str, entry: dict[str, Any]) -> None:
+    """Print MCC, accuracy and F1 at the threshold from valid and at 0.5."""
+    from selfattn_bio.evaluation.metrics import AT_HALF
+
+    for where, ending in ((f"threshold {entry['threshold']:.3f}, chosen on valid", ""), ("threshold 0.5", AT_HALF)):
+        mcc, accuracy, f1 = (entry[f"{metric}{ending}"]["value"] for metric in ("mcc", "accuracy", "f1"))
+        print(f"evaluate: test MCC {mcc:.3f}, accuracy {accuracy:.3f}, F1 {f1:.3f} at {where}  {name}", flush=True)
+
+
 def _say(summary: dict[str, Any]) -> None:
-    test = summary["test"]
+    test, best = summary["test"], summary["differences"]["best_baseline"]
     for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
         auroc = entry["auroc"]
         meant = " (a control, meant to fail: 0.5 is chance)" if name in test["controls"] else ""
         print(f"evaluate: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})  {name}{meant}", flush=True)
+    for name, entry in {"model": test["model"], best: test["baselines"][best]}.items():
+        _say_calls(name, entry)
     for by, found in summary["groups"].items():
         if gap := found["gap"]:
             auroc = {entry["group"]: entry["model"]["auroc"]["value"] for entry in found["groups"] if entry["model"]}
             low, high = gap["auroc"]["low"], gap["auroc"]["high"]
             told = f"worst {found['worst']!r} {auroc[found['worst']]:.3f}, gap {gap['auroc']['value']:.3f} ({low:.3f} to {high:.3f})"
             print(f"evaluate: AUROC by {by}: {told}", flush=True)
-    best = summary["differences"]["best_baseline"]
     lead = summary["differences"]["baselines"][best]["auroc"]
     print(f"evaluate: model - {best}: {lead['value']:+.3f} ({lead['low']:+.3f} to {lead['high']:+.3f}), p {lead['p']:.2g}")

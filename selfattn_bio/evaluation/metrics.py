@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 CHUNK = 2_000_000  # weights in memory at once, so that a long table of records needs no more than a short one
 RANGES = {"auroc": (0, 1), "auprc": (0, 1), "mcc": (-1, 1), "accuracy": (0, 1), "f1": (0, 1), "brier": (0, 1), "ece": (0, 1)}
+CALLED = ("mcc", "accuracy", "f1")  # metrics of calls, which depend on a threshold
+AT_HALF = "_at_half"  # ending of their names at a threshold of 0.5
+RANGES |= {f"{name}{AT_HALF}": RANGES[name] for name in CALLED}
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Bootstrap:
 
         Returns
         -------
-        By name: auroc, auprc (average precision), mcc, accuracy, f1, brier, ece (expected calibration error).
+        By name: auroc, auprc (average precision), mcc, accuracy, f1, brier, ece (expected calibration error), and mcc_at_half,
+        accuracy_at_half, f1_at_half with 0.5 in place of `threshold`.
 
         Raises
         ------
@@ -147,21 +151,22 @@ class _Metrics:
         ranked = p[self.order]
         self.starts = np.flatnonzero(np.r_[True, ranked[1:] > ranked[:-1]])  # first of each run of equal probabilities
         self.positive = labels[self.order] == 1
-        predicted, actual = p >= threshold, labels == 1
-        cells = [predicted & actual, predicted & ~actual, ~predicted & actual, ~predicted & ~actual]
-        self.confusion = np.stack(cells, axis=1).astype(np.float32)  # (n, 4): tp fp fn tn
+        self.confusion = {"": _confusion(labels, p >= threshold), AT_HALF: _confusion(labels, p >= 0.5)}
         self.squared = ((p - labels) ** 2).astype(np.float32)
         self.excess = np.zeros((len(p), bins), dtype=np.float32)  # label - probability, in the column of the probability's bin
         self.excess[np.arange(len(p)), np.minimum((p * bins).astype(int), bins - 1)] = labels - p
 
     def __call__(self, weights: NDArray[np.float32]) -> dict[str, Array]:
         total = weights.sum(axis=1, dtype=np.float64)
-        tp, fp, fn, tn = (weights @ self.confusion).astype(np.float64).T
+        called = {}
+        for ending, confusion in self.confusion.items():
+            tp, fp, fn, tn = (weights @ confusion).astype(np.float64).T
+            called[f"mcc{ending}"] = _ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
+            called[f"accuracy{ending}"] = (tp + tn) / total
+            called[f"f1{ending}"] = _ratio(2 * tp, 2 * tp + fp + fn)
         return {
             **self._ranking(weights[:, self.order]),
-            "mcc": _ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
-            "accuracy": (tp + tn) / total,
-            "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+            **called,
             "brier": (weights @ self.squared) / total,
             "ece": np.abs(weights @ self.excess).sum(axis=1) / total,
         }
@@ -177,6 +182,13 @@ class _Metrics:
         false = num_negatives[:, None] - below + negatives
         auprc = (positives * _ratio(true, true + false)).sum(axis=1) / num_positives
         return {"auroc": auroc, "auprc": auprc}
+
+
+def _confusion(labels: NDArray[np.int64], predicted: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return (n, 4): whether a record is a true positive, false positive, false negative, true negative."""
+    actual = labels == 1
+    cells = [predicted & actual, predicted & ~actual, ~predicted & actual, ~predicted & ~actual]
+    return np.stack(cells, axis=1).astype(np.float32)
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

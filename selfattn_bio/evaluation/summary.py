@@ -104,7 +104,8 @@ def summarise(
     Returns
     -------
     The content of metrics.json: `test` and `valid` with `model`, `baselines`, `controls` (each `{metric: {value, low, high}}` with
-    `threshold` and `chosen`) and, of what is the mean of several networks, `members`; `differences` on test (model minus
+    `chosen` and `threshold`, which comes from valid: mcc, accuracy and f1 use it, and mcc_at_half, accuracy_at_half and f1_at_half use
+    0.5) and, of what is the mean of several networks, `members`; `differences` on test (model minus
     baseline; the best baseline is the one with the highest AUROC on test, the hardest to beat), `slices`,
     `groups` (`groups.group_metrics` of each).
     """

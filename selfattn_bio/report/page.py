@@ -22,7 +22,8 @@ from selfattn_bio.report.maps import attention_figures
 from selfattn_bio.report.plots import slice_name
 from selfattn_bio.report.results import Results
 
-METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "accuracy": "accuracy", "f1": "F1", "brier": "Brier", "ece": "ECE"}
+METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "accuracy": "accuracy", "f1": "F1", "mcc_at_half": "MCC at 0.5"}
+METRICS |= {"brier": "Brier", "ece": "ECE"}
 
 
 def write_report(results: Results, output: Path) -> None:
@@ -41,7 +42,8 @@ def render(results: Results, plots_folder: Path) -> str:
     environment.filters.update(
         figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup
     )  # our own SVG alone is not escaped
-    environment.globals.update(METRICS=METRICS, classifier_name=words.classifier_name, odds=words.odds)
+    shown = {name: title for name, title in METRICS.items() if name in results.metrics["test"]["model"]}  # MCC at 0.5 is new
+    environment.globals.update(METRICS=shown, classifier_name=words.classifier_name, odds=words.odds)
     return environment.get_template("report.html.j2").render(
         title=results.run.title or results.folder.name,
         task=results.folder.name,

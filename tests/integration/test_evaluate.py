@@ -78,6 +78,18 @@ def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureF
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "evaluate: wrote out/metrics.json"
     assert [line.rpartition("  ")[2] for line in said if "meant to fail" in line] == ["shuffled (a control, meant to fail: 0.5 is chance)"]
+    best, model = metrics["differences"]["best_baseline"], metrics["test"]["model"]
+    called = [line for line in said if line.startswith("evaluate: test MCC ")]
+    assert [line.rpartition("  ")[2] for line in called] == ["model", "model", best, best]
+    values = {name: f"{model[name]['value']:.3f}" for name in ("mcc", "accuracy", "f1", "mcc_at_half", "accuracy_at_half", "f1_at_half")}
+    assert called[0] == (
+        f"evaluate: test MCC {values['mcc']}, accuracy {values['accuracy']}, F1 {values['f1']} "
+        f"at threshold {model['threshold']:.3f}, chosen on valid  model"
+    )
+    assert called[1] == (
+        f"evaluate: test MCC {values['mcc_at_half']}, accuracy {values['accuracy_at_half']}, F1 {values['f1_at_half']} "
+        "at threshold 0.5  model"
+    )
     card = (task / "out" / "model_card.md").read_text(encoding="utf-8")
     valid, test = (metrics[side]["model"]["auroc"] for side in ("valid", "test"))
     assert f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g}) |" in card

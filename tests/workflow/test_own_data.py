@@ -24,6 +24,7 @@ ORIGIN
 """
 MULTICLASS = '[objective]\nkind = "multiclass"\ncolumn = "{}"\n'
 TASKS = {  # [data], and what comes after it
+    "files": ('train = ["a.csv"]\nvalid = "v.csv"\ntest = "t.tsv"\nlabel = "kind"\npositive = "tss"\ncolumns = { sequence = "Seq" }\n', ""),
     "fastq": ('positives = "p.fq"\nnegatives = "n.fq.gz"\n', ""),
     "flat": ('sequences = ["a.gb", "b.gb"]\n', MULTICLASS.format("organism")),
     "csv": ('sequences = "a.csv"\nlabel = "kind"\npositive = "tss"\ncolumns = { sequence = "Seq" }\n', ""),
@@ -40,6 +41,8 @@ def write_files(project: Path) -> None:
     for number, letters in ((1, "acgtacgtac"), (2, "ttgtacgtac")):
         (project / f"{'ab'[number - 1]}.gb").write_text(GENBANK.format(number, letters))
     (project / "a.csv").write_text("Seq,kind\nACGT,tss\nACGG,exon\n")
+    (project / "v.csv").write_text("Seq,kind\nACTT,tss\n")
+    (project / "t.tsv").write_text("Seq\tkind\nACGT\texon\n")
     table = "id\tsequence\tx\na\tACGT\t1.5\nb\tACGG\t\n"
     (project / "a b é.tsv.zst").write_bytes(pyarrow.compress(table.encode(), codec="zstd", asbytes=True))
     pd.DataFrame({"id": ["a", "b"], "sequence": ["ACGT", "ACGG"], "kind": ["u", "v"]}).to_parquet(project / "a.parquet")
@@ -64,9 +67,11 @@ def test_each_kind_of_input_becomes_a_corpus(project):
     records = {name: pd.read_parquet(path / "records.parquet") for name, path in corpora.items()}
     targets = {name: pd.read_parquet(path / "targets.parquet") for name, path in corpora.items() if (path / "targets.parquet").exists()}
     labels = {name: table["label"].tolist() for name, table in records.items() if table["label"].notna().all()}
-    assert labels == {"fastq": [1, 0], "csv": [1, 0], "header": [1, 0]}
+    assert labels == {"files": [1, 0, 1, 0], "fastq": [1, 0], "csv": [1, 0], "header": [1, 0]}
     assert records["csv"]["id"].tolist() == ["a_1", "a_2"]
-    assert {name: list(table.columns) for name, table in targets.items()} == {"flat": ["organism"], "zstd": ["x"], "parquet": ["kind"]}
+    columns = {name: list(table.columns) for name, table in targets.items()}
+    assert columns == {"files": ["file_split"], "flat": ["organism"], "zstd": ["x"], "parquet": ["kind"]}
+    assert targets["files"]["file_split"].tolist() == ["train", "train", "valid", "test"]
     assert targets["zstd"]["x"].isna().tolist() == [False, True]
     summary = json.loads((corpora["protein"] / "corpus.json").read_text())
     assert summary["num_letters"] == 4

@@ -22,6 +22,10 @@ def test_values_are_those_of_scikit_learn(ties: bool) -> None:
     assert found["mcc"] == pytest.approx(sk.matthews_corrcoef(labels, called))
     assert found["accuracy"] == pytest.approx(sk.accuracy_score(labels, called))
     assert found["f1"] == pytest.approx(sk.f1_score(labels, called))
+    assert found["mcc_at_half"] == pytest.approx(sk.matthews_corrcoef(labels, p >= 0.5))
+    assert found["accuracy_at_half"] == pytest.approx(sk.accuracy_score(labels, p >= 0.5))
+    assert found["f1_at_half"] == pytest.approx(sk.f1_score(labels, p >= 0.5))
+    assert found["mcc_at_half"] != pytest.approx(found["mcc"])
     assert found["brier"] == pytest.approx(sk.brier_score_loss(labels, p))
 
 
@@ -36,6 +40,7 @@ def test_draws_are_the_metrics_of_drawn_records(ties: bool) -> None:
         assert found["auroc"].draws[i] == pytest.approx(sk.roc_auc_score(labels[drawn], p[drawn]))
         assert found["auprc"].draws[i] == pytest.approx(sk.average_precision_score(labels[drawn], p[drawn]))
         assert found["f1"].draws[i] == pytest.approx(sk.f1_score(labels[drawn], p[drawn] >= 0.4))
+        assert found["f1_at_half"].draws[i] == pytest.approx(sk.f1_score(labels[drawn], p[drawn] >= 0.5))
 
 
 def test_each_resample_keeps_the_size_of_either_class() -> None:

@@ -67,6 +67,12 @@ def test_a_private_run_says_what_was_spent_and_what_it_covers(tmp_path: Path, re
     assert "train loss" not in page
 
 
+def test_performance_names_both_thresholds(page: str) -> None:
+    section = page.split('id="performance"', 1)[1].split("</section>", 1)[0]
+    assert "<th>MCC</th><th>accuracy</th><th>F1</th><th>MCC at 0.5</th>" in section
+    assert "MCC, accuracy and F1 use these thresholds (0.416 for the model); MCC at 0.5 calls a record positive from" in section
+
+
 def test_groups_have_a_table_with_the_worst_and_the_gap(page: str) -> None:
     section = page.partition('<section id="groups">')[2].partition("</section>")[0]
     assert "By tissue: gap of AUROC" in section
