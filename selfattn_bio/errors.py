@@ -39,6 +39,10 @@ class SequenceFileError(SelfAttnBioError):
     """A sequence file that is missing, malformed, or holds letters outside its alphabet."""
 
 
+class RecordIdError(SequenceFileError):
+    """A record whose id is missing, or is that of another record."""
+
+
 class GenomeError(SequenceFileError):
     """A genome that is missing or cannot be indexed, or that lacks a chromosome or a place asked of it."""
 

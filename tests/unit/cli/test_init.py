@@ -93,16 +93,161 @@ def test_the_objective_is_that_of_the_column(here, values, kind):
         (here / "workflows/tasks/my_task.toml").unlink()
 
 
-def test_one_table_with_labels_is_enough(here, capsys):
+def table(path="all.csv", number=120, letters="ACGT", **columns):
     rng = np.random.default_rng(0)
-    rows = [("".join(rng.choice(list("ACGT"), 40)), i % 3 // 2) for i in range(120)]
-    pd.DataFrame(rows, columns=["sequence", "label"]).to_csv("all.csv", index=False)
-    run = made("--sequences", "all.csv", "--column", "label")
-    assert (run.objective.kind, run.data.sequences, run.data.label) == ("binary", ("all.csv",), "label")
-    assert "40 positives and 80 negatives: figures" in capsys.readouterr().out
-    assert 'label = "label"  # the column with 1 or 0: 40 positives, 80 negatives' in (here / "workflows/tasks/my_task.toml").read_text()
+    rows = ["".join(rng.choice(list(letters), 40)) for _ in range(number)]
+    made_up = {name: [value(i, rows[i]) for i in range(number)] for name, value in columns.items()}
+    pd.DataFrame({"sequence": rows, **made_up}).to_csv(path, index=False, sep="\t" if path.endswith("tsv") else ",")
+    return path
+
+
+def ingested():
+    """The corpus of the run file, and the records of each split."""
     assert main(["ingest", "--run-file", "workflows/tasks/my_task.toml", "--output", "corpus"]) == 0
-    assert pd.read_parquet("corpus/records.parquet")["label"].sum() == 40
+    assert main(["split", "--run-file", "workflows/tasks/my_task.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
+    return pd.read_parquet("corpus/records.parquet"), pd.read_csv("split.tsv", sep="\t")["split"].value_counts().to_dict()
+
+
+def test_one_table_with_labels_is_enough(here, capsys):
+    run = made("--sequences", table(label=lambda i, _: i % 3 // 2))
+    assert (run.objective.kind, run.data.sequences, run.data.label) == ("binary", ("all.csv",), "label")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "init: all.csv: 120 records of DNA, 40 bp; 1 and 0 in column 'label': 40 positives, 80 negatives"
+    assert "init: only 40 positives and 80 negatives: figures on the held-out records will have wide intervals" in lines
+    assert 'label = "label"  # 40 positives, 80 negatives' in (here / "workflows/tasks/my_task.toml").read_text()
+    assert ingested()[0]["label"].sum() == 40
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "words"),
+    [
+        (lambda i, _: ["bound", "unbound"][i % 2], "binary", "bound and unbound in column 'y': 60 positives, 60 negatives; 'bound' is the"),
+        (lambda i, _: ["liver", "brain", "kidney"][i % 3], "multiclass", "3 classes in column 'y'"),
+        (lambda i, _: i % 4, "multiclass", "4 classes in column 'y'"),
+        (lambda i, _: i / 7, "regression", "regression on column 'y'"),
+        (lambda i, _: [0, 1, None][i % 3], "multilabel", "0, 1 and empty cells in column 'y'"),
+        (lambda _, row: row.translate(str.maketrans("ACGT", "0011")), "labels", "one label per base (01) in column 'y'"),
+    ],
+)
+def test_the_objective_is_recognised_from_one_table(here, capsys, value, kind, words):
+    run = made("--sequences", table(y=value))
+    assert run.objective.kind == kind
+    assert f"all.csv: 120 records of DNA, 40 bp; {words}" in capsys.readouterr().out
+    records, splits = ingested()
+    assert len(records) == 120
+    assert set(splits) == {"train", "valid", "test"}
+
+
+def test_labels_of_residues(here):
+    run = made("--sequences", table(letters="ACDEFGHIKLMNPQRSTVWY", ss3=lambda _, row: "".join("HEC"[ord(c) % 3] for c in row)))
+    assert (run.data.alphabet, run.objective.classes, run.tokens.k, run.training.shift, run.model.stem.pool) == ("protein", "CEH", 1, 0, 1)
+    assert run.split.kind == "cluster"
+
+
+def test_several_columns_are_learned_together(here):
+    table(number=40, a=lambda i, _: i / 7, b=lambda i, _: -i / 3, name=lambda i, _: f"gene{i}")
+    assert main(["init", "my_task", "--sequences", "all.csv"]) == 1
+    run = made("--sequences", "all.csv", "--column", "a", "b")
+    assert run.objective.columns == ("a", "b")
+
+
+def test_other_names_of_the_sequence_column(here, capsys):
+    pd.read_csv(table(label=lambda i, _: i % 2)).rename(columns={"sequence": "seq"}).to_csv("seq.csv", index=False)
+    assert made("--sequences", "seq.csv").data.columns == {"sequence": "seq"}
+    assert len(ingested()[0]) == 120
+    (here / "workflows/tasks/my_task.toml").unlink()
+    pd.read_csv("seq.csv").assign(alt=lambda frame: frame["seq"]).rename(columns={"seq": "ref"}).to_csv("both.csv", index=False)
+    assert main(["init", "my_task", "--sequences", "both.csv"]) == 1
+    assert "both.csv: several columns hold sequences: ref, alt. Name the column" in capsys.readouterr().err
+    assert made("--sequences", "both.csv", "--sequence-column", "ref").data.columns == {"sequence": "ref"}
+
+
+@pytest.mark.parametrize("column", ["split", "chrom", "part"])
+def test_a_column_of_the_split_is_used(here, capsys, column):
+    """Also where it is called chrom: a chromosome named test would otherwise become valid."""
+    run = made("--sequences", table(label=lambda i, _: i % 2, **{column: lambda i, _: ("train", "train", "dev", "test")[i // 2 % 4]}))
+    assert (run.split.kind, run.split.column) == ("column", column)
+    assert f"init: split: column {column!r} (60 train, 30 valid, 30 test)" in capsys.readouterr().out
+    assert ingested()[1] == {"train": 60, "valid": 30, "test": 30}
+
+
+def test_a_split_without_validation_and_with_other_words(here, capsys):
+    run = made("--sequences", table(label=lambda i, _: i % 2, set=lambda i, _: ("Training", "Training", "holdout")[i // 2 % 3]))
+    assert (run.split.values.train, run.split.values.test, run.split.valid_fraction) == (("training",), ("holdout",), 0.15)
+    splits = ingested()[1]
+    assert splits["test"] == 40
+    assert splits["valid"] == 12
+
+
+def test_separate_files_are_the_split(here, capsys):
+    for name, number in (("train", 100), ("dev", 40), ("test", 40)):
+        Path("a set").mkdir(exist_ok=True)
+        table(f"a set/{name}.tsv", number=number, label=lambda i, _: i % 2)
+        frame = pd.read_csv(f"a set/{name}.tsv", sep="\t")  # the same seed, so without copies between the files
+        frame.assign(sequence=frame["sequence"].str[::-1] + {"train": "A", "dev": "C", "test": "G"}[name]).to_csv(
+            f"a set/{name}.tsv", sep="\t", index=False
+        )
+    named = made("--train", "a set/train.tsv", "--valid", "a set/dev.tsv", "--test", "a set/test.tsv")
+    (here / "workflows/tasks/my_task.toml").unlink()
+    run = made("--sequences", "a set")
+    assert run == named
+    assert run.split.kind == "files"
+    assert run.data.given_splits == {"train": ("a set/train.tsv",), "valid": ("a set/dev.tsv",), "test": ("a set/test.tsv",)}
+    assert "init: split: the files (100 train, 40 valid, 40 test)" in capsys.readouterr().out
+    assert ingested()[1] == {"train": 100, "valid": 40, "test": 40}
+    (here / "workflows/tasks/my_task.toml").unlink()
+    Path("a set/test.tsv").unlink()
+    assert main(["init", "my_task", "--sequences", "a set"]) == 1
+    assert "a set: no files of train and test by their names in this folder: dev.tsv, train.tsv" in capsys.readouterr().err
+
+
+def test_repeated_and_missing_ids_are_numbered(here, capsys):
+    positives, negatives = write("a.fa"), write("b.fa")
+    Path(positives).write_text("".join(f">DNA\n{line}\n" for line in Path(positives).read_text().splitlines()[1::2]))
+    Path(negatives).write_text("".join(f"> {i}\n{line}\n" for i, line in enumerate(Path(negatives).read_text().splitlines()[1::2])))
+    assert made("--positives", positives, "--negatives", negatives).data.ids == "numbered"
+    assert 'init: ids are repeated or missing, so the records are numbered: ids = "numbered"' in capsys.readouterr().out
+    assert len(ingested()[0]) == 240
+
+
+@pytest.mark.parametrize(("words", "kind"), [(["shuffled"], "shuffled"), (None, "matched"), (["neighbours"], "neighbours")])
+def test_negatives_are_made(here, words, kind):
+    rng = np.random.default_rng(0)
+    Path("genome.fa").write_text("".join(f">chr{i}\n{''.join(rng.choice(list('ACGT'), 20_000))}\n" for i in range(5)))
+    lines = (f"chr{i % 5}\t{(start := 200 * (i + 1))}\t{start + 80 + 10 * (i % 3)}\n" for i in range(60))
+    Path("peaks.bed").write_text("".join(lines))
+    run = made("--positives", "peaks.bed", "--genome", "genome.fa", *(["--negatives", *words] if words else []))
+    assert (run.data.genome, run.data.negatives.kind, run.data.windows.width) == ("genome.fa", kind, 90)
+    assert run.split.kind == "chromosome"
+    records, splits = ingested()
+    assert (len(records), records["label"].sum()) == (120, 60)
+    assert splits["valid"] == splits["test"] == 24
+
+
+def test_positives_alone_are_shuffled(here, capsys):
+    assert made("--positives", write("a.fa"), "--negatives", "shuffled").data.negatives.kind == "shuffled"
+    assert "240 records of DNA, 40 bp; 120 positives, 120 negatives (made: shuffled)" in capsys.readouterr().out
+    assert ingested()[0]["label"].sum() == 120
+
+
+def test_attributes_of_headers_are_columns(here):
+    header = lambda i: f"tissue={('liver', 'brain', 'kidney')[i % 3]} split={('train', 'dev', 'test')[i // 3 % 3]}"  # noqa: E731
+    run = made("--sequences", write("a.fa", header=header), "--column", "tissue")
+    assert (run.objective.kind, run.split.column) == ("multiclass", "split")
+    assert ingested()[1] == {"train": 42, "valid": 39, "test": 39}
+    (here / "workflows/tasks/my_task.toml").unlink()
+    run = made("--sequences", write("b.fa", header=lambda i: f"kind={('promoter', 'background')[i % 2]}"), "--column", "kind")
+    assert (run.data.label, run.data.positive) == ("kind", ("promoter",))
+
+
+def test_the_organism_chooses_the_database(here, capsys):
+    files = ("--positives", write("a.fa"), "--negatives", write("b.fa"))
+    for organism, database in (("bacteria", "none"), ("plants", "jaspar:plants")):
+        assert made(*files, "--organism", organism).interpret.database == database
+        (here / "workflows/tasks/my_task.toml").unlink()
+    capsys.readouterr()
+    assert made(*files).interpret.database == "jaspar:vertebrates"
+    assert "init: motifs are matched with those of vertebrates; choose others with --organism" in capsys.readouterr().out
 
 
 def test_steps_grow_with_the_root_of_the_records(here):
@@ -116,27 +261,50 @@ def test_steps_grow_with_the_root_of_the_records(here):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["my task", "--positives", "a.fa", "--negatives", "a.fa"], "name of a task must be letters, digits, _ and -, got 'my task'"),
-        (["mine", "--positives", "a.fa"], "--positives and --negatives must be given, or --sequences and --targets, or --sequences and"),
-        (["mine", "--sequences", "a.fa"], "or --sequences and --column, got --sequences"),
+        (["my task", "--positives", "a.fa", "--negatives", "a.fa"], "task name 'my task' may only have letters, digits, _ and -"),
+        (["mine", "--positives", "a.fa"], "--positives without --negatives. Give a file, or have them made: --negatives shuffled"),
+        (["mine"], "which sequences to learn from is not clear from none of them. Give --positives and --negatives, or one table"),
+        (["mine", "--train", "a.fa", "--sequences", "b.fa"], "is not clear from --sequences, --train"),
+        (["mine", "--sequences", "a.fa"], "a.fa: sequences without anything to learn. Give a table, or --targets TABLE with ids, or with"),
+        (
+            ["mine", "--positives", "p.fa", "--negatives", "a.fa"],
+            "files of different alphabets: p.fa looks like protein (MKVLAAGIVGLL...), a.fa like DNA (",
+        ),
+        (["mine", "--positives", "a.fa", "--negatives", "matched"], "--negatives matched are windows of a genome. Give it with --genome"),
+        (["mine", "--positives", "a.fa", "--negatives", "b.fa", "--genome", "a.fa"], "a.fa: with --genome all files must be intervals"),
+        (["mine", "--sequences", "a.bed", "--genome", "a.fa"], "with --genome give --positives. Labels by score, overlap or tracks"),
+        (["mine", "--positives", "a.bed", "--genome", "a.fa"], "a.fa: chromosome must be one of the genome's (a0, a1"),
+        (
+            ["mine", "--positives", "a.fa", "--negatives", "b.fa", "--organism", "yeast"],
+            "unknown --organism 'yeast'. Known are vertebrates",
+        ),
+        (["mine", "--positives", "a.fa", "--negatives", "b.fa", "--column", "x"], "--column cannot be used with --positives"),
+        (["mine", "--positives", "a.fa", "--negatives", "b.fa", "--targets", "t.tsv"], "--targets cannot be used with --positives"),
+        (["mine", "--sequences", "no_names.csv"], "no_names.csv:1: the first row holds no column names but data: ACGTACGTACGTACG..., 1."),
+        (["mine", "--sequences", "words.txt"], "words.txt:1: first line must be a '>' header, got 'hello'"),
         (["mine", "--positives", "no.fa", "--negatives", "a.fa"], "no.fa: sequence file must be an existing file"),
         (["mine", "--sequences", "a.fa", "--targets", "no.tsv"], "no.tsv: targets must be an existing table, got no such file"),
         (
             ["mine", "--sequences", "a.fa", "--targets", "t.tsv"],
-            "t.tsv: targets must have a column id and one to learn, got id, x, y. Name one",
+            "t.tsv: several columns could be learned: x (numbers), z (numbers). Choose one with --column NAME",
         ),
-        (
-            ["mine", "--positives", "a.bed", "--negatives", "a.fa"],
-            "a.bed: sequence file must be FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Pa",
-        ),
+        (["mine", "--sequences", "a.fa", "--targets", "u.tsv"], "u.tsv: no id of the sequences, such as 'a0', among the ids"),
+        (["mine", "--sequences", "a.fa", "--targets", "v.tsv"], "v.tsv: no column id and one to learn, but name, x. Tabs separate"),
+        (["mine", "--positives", "a.bed", "--negatives", "a.fa"], "a.bed: intervals without their genome. Give it with --genome GENOME.fa"),
         (["mine", "--positives", "\x7f.fa", "--negatives", "a.fa"], "error: workflows/tasks/mine.toml:"),  # which TOML may not hold
-        (["there", "--positives", "a.fa", "--negatives", "b.fa"], "there.toml: run file must be new, got one that is there"),
+        (["there", "--positives", "a.fa", "--negatives", "b.fa"], "there.toml: run file exists already. Edit it, remove it, or"),
     ],
 )
 def test_what_is_wrong_is_one_line(here, capsys, words, message):
     write("a.fa")
     write("b.fa")
-    Path("t.tsv").write_text("id\tx\ty\n")
+    Path("t.tsv").write_text("id\tx\tz\n" + "".join(f"a{i}\t{i / 7}\t{i / 3}\n" for i in range(120)))
+    Path("u.tsv").write_text("id\tx\nz\t1\n")
+    Path("v.tsv").write_text("name\tx\nz\t1\n")
+    Path("no_names.csv").write_text("ACGTACGTACGTACGTACGT,1\nACGTACGTACGTACGTACGA,0\nACGTACGTACGTACGTACGC,0\n")
+    Path("words.txt").write_text("hello\n")
+    write("p.fa", letters="ACDEFGHIKLMNPQRSTVWY")
+    Path("p.fa").write_text(">p\nMKVLAAGIVGLLLAQWERTY\n" + Path("p.fa").read_text())
     Path("\x7f.fa").write_bytes(Path("b.fa").read_bytes())
     Path("a.bed").write_text("chr1\t0\t30\n")
     Path("workflows/tasks").mkdir(parents=True)

@@ -1,0 +1,160 @@
+"""Propose a run file for the user's data, with messages about each choice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfattn_bio.cli.proposal.columns import SplitColumn, Target, choose_targets, find_split
+from selfattn_bio.cli.proposal.contents import Contents, read_contents
+from selfattn_bio.cli.proposal.recipe import model_lines, training_lines
+from selfattn_bio.cli.proposal.request import Request
+from selfattn_bio.cli.proposal.sections import data_lines, interpret_lines, objective_lines, split_lines, spread
+from selfattn_bio.errors import RunFileError
+
+__all__ = ["Contents", "Proposal", "Request", "propose", "read_contents"]
+
+FEW = 100  # records of a class, below which figures on held-out records have wide intervals
+WIDE = 4  # ratio of the lengths, from which they may tell the classes apart
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A run file.
+
+    Parameters
+    ----------
+    text
+        TOML with a comment on each choice.
+    messages
+        One line per choice, and warnings.
+    """
+
+    text: str
+    messages: tuple[str, ...]
+
+
+def propose(request: Request, contents: Contents) -> Proposal:
+    """Write the run file that fits the data.
+
+    Raises
+    ------
+    RunFileError
+        If no column to learn is obvious.
+    """
+    place = ", ".join(path for files in request.files.values() for path in files)
+    split = None if "train" in request.files else _split(request, contents)
+    targets = () if request.has_classes else _targets(request, contents, split, place)
+    labels = _labels(request, contents, targets)
+    objective = targets[0].kind if targets else "binary"
+    split_text, split_words = split_lines(request, contents, labels, split)
+    head = [
+        f"# Written by `selfattn-bio init {request.name}` from the data; edit it as you need.",
+        f"# Run it with `selfattn-bio run train_{request.name}`, in the folder from which its paths are seen. Keys that are not given have",
+        "# the defaults of selfattn_bio/config/, which describes every key and its range.",
+        f'title = "{request.name}"',
+    ]
+    sections = [
+        head,
+        data_lines(request, contents, targets, split),
+        split_text,
+        objective_lines(targets),
+        model_lines(contents, objective),
+        training_lines(contents, objective),
+        interpret_lines(request, contents, targets),
+    ]
+    text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+    messages = [f"{place}: {_recognised(request, contents, targets)}", f"split: {split_words}"]
+    if contents.is_numbered:
+        messages.append('ids are repeated or missing, so the records are numbered: ids = "numbered"')
+    return Proposal(text, (*messages, *_warnings(request, contents, labels, objective)))
+
+
+def _split(request: Request, contents: Contents) -> SplitColumn | None:
+    """Find the column of the split, which may also be called chrom or group."""
+    columns = dict(contents.columns)
+    for name, values in (("chrom", contents.chromosomes), ("group", contents.groups)):
+        if any(value is not None for value in values):
+            columns[name] = list(values)
+    return find_split(columns, request.split_column)
+
+
+def _targets(request: Request, contents: Contents, split: SplitColumn | None, place: str) -> tuple[Target, ...]:
+    if request.targets:
+        columns, lengths = _table_of_targets(request, contents)
+        place = request.targets
+    else:
+        columns, lengths = {name: texts for name, texts in contents.columns.items() if not split or name != split.column}, contents.lengths
+    if not columns:
+        hint = "Give a table, or --targets TABLE with ids, or with --column NAME an attribute of the headers such as label=1"
+        raise RunFileError("sequences without anything to learn", place=place, cure=hint)
+    targets = choose_targets(columns, lengths, contents.alphabet, request.columns, place)
+    if request.targets:  # labels 0 and 1 are columns of it, not of the sequences
+        return tuple(map(_as_column, targets))
+    unnamable = [target.column for target in targets if not target.column.isidentifier()]
+    if not contents.is_table and targets[0].kind != "binary" and unnamable:
+        raise RunFileError(f"header attribute {unnamable[0]!r} must be letters, digits and _", place=place)
+    return targets
+
+
+def _table_of_targets(request: Request, contents: Contents) -> tuple[dict[str, list[str | None]], list[int]]:
+    """Read --targets: its columns, and the length of the sequence of each row."""
+    from selfattn_bio.sequence.readers.table import targets_table
+
+    table = targets_table(Path(request.targets))
+    if "id" not in table or len(table.columns) < 2:
+        message = f"no column id and one to learn, but {', '.join(map(str, table)) or 'no columns'}"
+        raise RunFileError(message, place=request.targets, cure="Tabs separate the columns of a .tsv, commas those of a .csv")
+    length_of = dict(zip(contents.ids, contents.lengths, strict=True))
+    table = table[table["id"].isin(length_of)]
+    if table.empty:
+        message = f"no id of the sequences, such as {contents.ids[0]!r}, among the ids"
+        raise RunFileError(message, place=request.targets)
+    columns = {str(name): table[name].astype(object).where(table[name].notna(), None).tolist() for name in table if name != "id"}
+    return columns, [length_of[name] for name in table["id"]]
+
+
+def _as_column(target: Target) -> Target:
+    if target.kind != "binary":
+        return target
+    return Target(target.column, "multiclass" if target.positive else "multilabel", target.what)
+
+
+def _labels(request: Request, contents: Contents, targets: Sequence[Target]) -> list[str]:
+    """Name the class of each record, as positives and negatives; one class if there are none."""
+    if request.has_classes:
+        return contents.files
+    if not targets or targets[0].kind != "binary":
+        return ["records"] * len(contents.files)
+    positive = targets[0].positive or ("1",)
+    return ["positives" if (text or "").strip() in positive else "negatives" for text in contents.columns[targets[0].column]]
+
+
+def _recognised(request: Request, contents: Contents, targets: Sequence[Target]) -> str:
+    name = "DNA" if contents.alphabet.name == "dna" else "protein"
+    records = f"{len(contents.lengths):,} records of {name}, {spread(contents)}"
+    if request.has_classes:
+        made = f" (made: {request.made})" if request.made else ""
+        return f"{records}; {contents.counts['positives']:,} positives, {contents.counts['negatives']:,} negatives{made}"
+    column = f"column{'s' * (len(targets) > 1)} {', '.join(repr(target.column) for target in targets)}"
+    found = f"regression on {column}" if targets[0].kind == "regression" else f"{targets[0].what} in {column}"
+    if targets[0].kind == "binary":
+        found += f": {targets[0].num_positive:,} positives, {len(contents.lengths) - targets[0].num_positive:,} negatives"
+        if len(targets[0].positive) == 1:
+            found += f"; {targets[0].positive[0]!r} is the positive class"
+    return f"{records}; {found}"
+
+
+def _warnings(request: Request, contents: Contents, labels: Sequence[str], objective: str) -> list[str]:
+    """Warn of what should be known before a training."""
+    counts = Counter(labels)
+    few = [f"{count} {label}" for label, count in sorted(counts.items(), reverse=True) if count < FEW]
+    warnings = [f"only {' and '.join(few)}: figures on the held-out records will have wide intervals"] if few else []
+    ratio = max(contents.lengths) / min(contents.lengths)
+    if ratio > WIDE and objective == "binary":
+        warnings.append(f"lengths differ {ratio:.0f}-fold: check that length alone does not separate the classes")
+    if interpret_lines(request, contents, ()) and objective == "binary" and not request.organism:
+        warnings.append("motifs are matched with those of vertebrates; choose others with --organism")
+    return warnings

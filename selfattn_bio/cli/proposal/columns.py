@@ -1,0 +1,274 @@
+"""Recognise the columns of a table from their text: the sequence, the split and the targets."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from selfattn_bio.config import SplitValues
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+
+Kind = Literal["binary", "multiclass", "multilabel", "regression", "labels"]
+Texts = Sequence[str | None]
+
+SEQUENCE_NAMES = (
+    *("sequence", "seq", "sequences", "seqs", "dna", "rna", "protein", "peptide", "dna_sequence", "rna_sequence"),
+    *("protein_sequence", "peptide_sequence", "aa_sequence", "aa_seq", "nucleotide_sequence", "text"),
+)
+LEARNT_NAMES = ("label", "labels", "target", "targets", "class", "y")
+NOT_LEARNT_NAMES = ("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source", "weight")
+SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
+SPLIT_WORDS: dict[str, str] = {  # the words of SplitValues, and further ones that [split] values must list
+    **dict(SplitValues().pairs()),
+    **{"training": "train", "development": "valid", "testing": "test", "holdout": "test"},
+}
+POSITIVE_WORDS = ("1", "true", "t", "yes", "y", "pos", "positive", "positives", "active", "bound", "+")
+NEGATIVE_WORDS = (
+    *("0", "false", "f", "no", "n", "neg", "negative", "negatives", "inactive", "unbound", "-"),
+    *("background", "control", "random", "none", "other"),
+)
+MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
+SHORT, LONG = 8, 15  # letters; shorter texts are not taken for sequences; longer column names are
+MOST_CLASSES, MOST_LABELS = 100, 12  # of a sequence; of a residue
+REPEATED = 5  # records of a class, on average, from which whole numbers or words are taken for classes
+
+
+@dataclass(frozen=True)
+class Target:
+    """A column that can be learned.
+
+    Parameters
+    ----------
+    what
+        Its content in words, for messages.
+    positive
+        Values that are label 1, if the values are not 0 and 1.
+    classes
+        The labels of a column with one label per residue.
+    num_positive
+        Records of label 1, where there are two classes.
+    """
+
+    column: str
+    kind: Kind
+    what: str
+    positive: tuple[str, ...] = ()
+    classes: str = ""
+    num_positive: int = 0
+
+    @property
+    def text(self) -> str:
+        """Describe it as messages do: `activity (numbers)`."""
+        return f"{self.column} ({self.what})"
+
+
+@dataclass(frozen=True)
+class SplitColumn:
+    """A column that names the split of each record; `values` are those for [split] values, by split."""
+
+    column: str
+    counts: Counter[str]
+    values: dict[str, list[str]] = field(default_factory=dict)
+
+
+def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
+    """Return the column of the sequences, by its name or else by its content.
+
+    Raises
+    ------
+    RunFileError
+        If there is none, or several.
+    """
+    if any(len(name) > LONG and _are_sequences([name]) for name in columns):
+        shown = ", ".join(f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4])
+        message = f"the first row holds no column names but data: {shown}"
+        raise RunFileError(message, place=f"{place}:1", cure="Add a row of names above it, such as sequence,label")
+    fit = [name for name, texts in columns.items() if _are_sequences(texts)]
+    named = [name for known in SEQUENCE_NAMES for name in columns if name.strip().lower() == known and name in fit]
+    if named or len(fit) == 1:
+        return (named or fit)[0]
+    hint = "Name the column of the sequences with --sequence-column"
+    if fit:
+        raise RunFileError(f"several columns hold sequences: {', '.join(fit)}", place=place, cure=hint)
+    raise RunFileError(f"no column of sequences among {', '.join(columns)}", place=place, cure=hint)
+
+
+def _are_sequences(texts: Texts) -> bool:
+    known = [text.strip().upper() for text in texts if text and text.strip()]
+    if 2 * len(set(known)) <= len(known) or not set("".join(known)) <= set(PROTEIN.letters + PROTEIN.ambiguous + "*-."):
+        return False  # words such as promoter have the letters of a protein, but are repeated
+    return sorted(map(len, known))[len(known) // 2] >= SHORT
+
+
+def find_split(columns: Mapping[str, Texts], wanted: str = "") -> SplitColumn | None:
+    """Return the column whose values are train, test and perhaps valid, under any of their usual names; None if there is none.
+
+    Raises
+    ------
+    RunFileError
+        If the `wanted` column is missing or has other values.
+    """
+    if wanted and wanted not in columns:
+        raise RunFileError(f"no column {wanted!r} for --split-column; there are {', '.join(columns) or 'none'}")
+    found = {name: split for name, texts in columns.items() if (split := _split_of(name, texts)) and wanted in ("", name)}
+    if wanted and not found:
+        shown = ", ".join(repr(value) for value, _ in Counter(columns[wanted]).most_common(5))
+        hint = "Values must include train and test, such as train, valid, test"
+        raise RunFileError(f"column {wanted!r} does not name a split: its values are {shown}", cure=hint)
+    return min(found.values(), key=lambda split: _rank(split.column, SPLIT_NAMES), default=None)
+
+
+def _split_of(name: str, texts: Texts) -> SplitColumn | None:
+    values = Counter((text or "").strip().lower() for text in texts)
+    counts: Counter[str] = Counter()
+    for value, count in values.items():
+        if value not in SPLIT_WORDS:
+            return None
+        counts[SPLIT_WORDS[value]] += count
+    if not counts["train"] or not counts["test"]:
+        return None
+    known = dict(SplitValues().pairs())
+    untold = {SPLIT_WORDS[value] for value in values if value not in known}
+    return SplitColumn(name, counts, {split: [value for value in values if SPLIT_WORDS[value] == split] for split in sorted(untold)})
+
+
+def split_of_file(name: str) -> str | None:
+    """Return the split that the name of a file says: train of `train.csv`, valid of `my_dev.tsv.gz`; None of others."""
+    words = {SPLIT_WORDS[word] for word in re.split(r"[_\-. ]+", name.lower()) if word in SPLIT_WORDS}
+    return words.pop() if len(words) == 1 else None
+
+
+def choose_targets(
+    columns: Mapping[str, Texts], lengths: Sequence[int], alphabet: Alphabet, wanted: Sequence[str], place: str
+) -> tuple[Target, ...]:
+    """Return what is learned: the columns that are wanted, or the only one that can be learned.
+
+    Raises
+    ------
+    RunFileError
+        If a wanted column is missing or cannot be learned, or if none is wanted and there is no obvious one.
+    """
+    if missing := [name for name in wanted if name not in columns]:
+        raise RunFileError(f"no column {missing[0]!r} to learn; there are {', '.join(columns) or 'none'}", place=place)
+    found = {name: target for name in wanted or columns if (target := target_of(name, columns[name], lengths, alphabet))}
+    if unfit := [name for name in wanted if name not in found]:
+        _check_missing({name: columns[name] for name in unfit}, place)
+        shown = ", ".join(repr(text) for text, _ in Counter(columns[unfit[0]]).most_common(3))
+        hint = "Columns of numbers, of a few classes, or of one label per residue can"
+        raise RunFileError(f"column {unfit[0]!r} cannot be learned: its values are {shown}", place=place, cure=hint)
+    if wanted:
+        return _joined([found[name] for name in wanted], place)
+    usual = [target for name, target in found.items() if _rank(name, NOT_LEARNT_NAMES) == len(NOT_LEARNT_NAMES)]
+    named = [target for target in usual if target.column.strip().lower() in LEARNT_NAMES]
+    for candidates in (named, usual):
+        if len(candidates) == 1:
+            return (candidates[0],)
+    if usual:
+        several = ", or several of one kind with --column A B" if len({target.kind for target in usual}) < len(usual) else ""
+        message = f"several columns could be learned: {', '.join(target.text for target in usual)}"
+        raise RunFileError(message, place=place, cure=f"Choose one with --column NAME{several}")
+    _check_missing(columns, place)
+    hint = "Name it with --column, or give a table of targets with --targets"
+    raise RunFileError(f"found no column to learn among {', '.join(columns) or 'none'}", place=place, cure=hint)
+
+
+def _check_missing(columns: Mapping[str, Texts], place: str) -> None:
+    """Refuse numbers with words such as NA among them."""
+    for name, texts in columns.items():
+        words = {text for text in texts if text and text.strip() and _number(text) is None}
+        if words and {word.strip().lower() for word in words} <= set(MISSING) and any(_number(text or "") is not None for text in texts):
+            word = min(words)
+            raise RunFileError(
+                f"column {name!r} has {word!r} among its numbers", place=place, cure="Leave cells empty where they are unknown"
+            )
+
+
+def _joined(targets: list[Target], place: str) -> tuple[Target, ...]:
+    """Return several targets of one kind: numbers, or labels 0 and 1."""
+    if len(targets) == 1:
+        return tuple(targets)
+    kinds = {"multilabel" if target.kind == "binary" and not target.positive else target.kind for target in targets}
+    if kinds not in ({"multilabel"}, {"regression"}):
+        hint = 'Name one column; in a run file objective "several" learns columns of different kinds'
+        message = f"columns of different kinds cannot be learned together: {', '.join(target.text for target in targets)}"
+        raise RunFileError(message, place=place, cure=hint)
+    kind = kinds.pop()
+    return tuple(Target(target.column, kind, target.what) for target in targets)
+
+
+def target_of(name: str, texts: Texts, lengths: Sequence[int], alphabet: Alphabet) -> Target | None:
+    """Recognise what a column holds; None if it cannot be learned, as ids, constants and free text cannot."""
+    known = [(text.strip(), length) for text, length in zip(texts, lengths, strict=True) if text and text.strip()]
+    values = Counter(text for text, _ in known)
+    if len(values) < 2:
+        return None
+    if all(len(text) == length for text, length in known) and max(length for _, length in known) > 1:
+        return _labels(name, values, alphabet)
+    numbers = {text: number for text in values if (number := _number(text)) is not None}
+    if 0 < len(numbers) < len(values) and {text.lower() for text in values if text not in numbers} <= set(MISSING):
+        return None
+    is_complete = len(known) == len(texts)
+    if len(numbers) == len(values):
+        return _numeric(name, values, numbers, is_complete)
+    if len(values) == 2 and is_complete:
+        positive = _positive_word(values)
+        negative = next(value for value in values if value != positive)
+        return Target(name, "binary", f"{positive} and {negative}", (positive,), num_positive=values[positive])
+    if len(values) <= MOST_CLASSES and len(values) * REPEATED <= len(known):
+        return Target(name, "multiclass", f"{len(values)} classes")
+    return None
+
+
+def _labels(name: str, values: Iterable[str], alphabet: Alphabet) -> Target | None:
+    labels = set().union(*map(set, values)) - {"-"}
+    is_sequence = labels <= set("ACGTUNacgtun") if alphabet is DNA else len(labels) > MOST_LABELS
+    if is_sequence or len(labels) < 2 or len(labels) > MOST_LABELS or not "".join(labels).isascii():
+        return None
+    classes, unit = "".join(sorted(labels)), "base" if alphabet is DNA else "residue"
+    return Target(name, "labels", f"one label per {unit} ({classes})", classes=classes)
+
+
+def _numeric(name: str, values: Counter[str], numbers: Mapping[str, float], is_complete: bool) -> Target | None:
+    distinct, total = sorted(set(numbers.values())), values.total()
+    if not all(number.is_integer() for number in distinct):
+        return Target(name, "regression", "numbers")
+    if distinct == [0, 1] and not is_complete:
+        return Target(name, "multilabel", "0, 1 and empty cells")
+    if len(distinct) == 2 and is_complete:
+        positive = tuple(text for text, number in numbers.items() if number == distinct[1])
+        count = sum(values[text] for text in positive)
+        what = f"{distinct[1]:g} and {distinct[0]:g}"
+        return Target(name, "binary", what, () if set(values) == {"0", "1"} else positive, num_positive=count)
+    if len(distinct) == total and distinct[-1] - distinct[0] == total - 1:  # numbers of the rows
+        return None
+    if len(distinct) <= MOST_CLASSES and len(distinct) * REPEATED <= total and distinct[-1] - distinct[0] < 2 * len(distinct):
+        return Target(name, "multiclass", f"{len(distinct)} classes")
+    return Target(name, "regression", "numbers")
+
+
+def _positive_word(values: Counter[str]) -> str:
+    """Return which of two words is the positive class: by its meaning, else the rarer one."""
+    words = sorted(values)
+    for word, other in (words, words[::-1]):
+        is_negated = other.lower().startswith(("non", "not", "no_", "no-", "no ")) and not word.lower().startswith("no")
+        if word.lower() in POSITIVE_WORDS or other.lower() in NEGATIVE_WORDS or is_negated:
+            return word
+    return min(words, key=lambda word: values[word])
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _rank(name: str, names: Sequence[str]) -> int:
+    """Return the place of a name in a list, in upper or lower case; its length if it is not there."""
+    return names.index(name.strip().lower()) if name.strip().lower() in names else len(names)

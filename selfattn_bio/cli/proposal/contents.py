@@ -1,0 +1,219 @@
+"""Read the files of a new task once: alphabet, lengths, ids, coordinates, groups, and the text of their columns."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from selfattn_bio.cli.proposal.columns import find_sequence_column
+from selfattn_bio.cli.proposal.request import Request
+from selfattn_bio.errors import RecordIdError, RunFileError
+from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
+from selfattn_bio.sequence.readers import SequenceFile, kind_of
+from selfattn_bio.sequence.readers.blocks import open_blocks
+from selfattn_bio.sequence.readers.fields import Fields
+from selfattn_bio.sequence.readers.table import separator_of
+from selfattn_bio.sequence.records import Notes, Record
+from selfattn_bio.sequence.spelling import Spelling
+
+DNA_SHARE = 0.9  # of the letters are A, C, G, T, U or N: protein has about a fifth of them
+HEAD = 1000  # records, or rows, by which alphabet and columns are recognised
+SHOWN = 12  # letters in a message
+
+
+@dataclass
+class Contents:
+    """The records of a task, one item per record in each list.
+
+    Parameters
+    ----------
+    files
+        Which group of files each record is of: positives, negatives, sequences, train, valid or test.
+    columns
+        Text by column of tables, or by attribute of headers; None where a record has none.
+    sequence_column
+        Column of the sequences, in tables.
+    is_table
+        Whether the columns are of tables, not of headers.
+    is_numbered
+        Whether ids are repeated or missing, so that the records have to be numbered.
+    windows
+        [data] windows as a TOML table, for intervals.
+    """
+
+    alphabet: Alphabet
+    files: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    chromosomes: list[str | None] = field(default_factory=list)
+    groups: list[str | None] = field(default_factory=list)
+    columns: dict[str, list[str | None]] = field(default_factory=dict)
+    sequence_column: str = "sequence"
+    is_table: bool = False
+    is_numbered: bool = False
+    windows: str = ""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Records of each group of files."""
+        return Counter(self.files)
+
+    def add(self, group: str, record: Record) -> None:
+        """Add a record."""
+        for name, text in (record.targets or {}).items():
+            texts = self.columns.setdefault(name, [])
+            texts.extend([None] * (len(self.files) - len(texts)))
+            texts.append(text)
+        self.files.append(group)
+        self.ids.append(record.id)
+        self.lengths.append(len(record.letters))
+        self.chromosomes.append(record.chrom)
+        self.groups.append(record.group)
+
+    def end(self) -> None:
+        """Fill the columns that the last records lack."""
+        for texts in self.columns.values():
+            texts.extend([None] * (len(self.files) - len(texts)))
+
+
+def read_contents(request: Request) -> Contents:
+    """Read all files of a request.
+
+    Raises
+    ------
+    SelfAttnBioError
+        If a file cannot be read, the files are of different alphabets, or a table has no obvious column of sequences.
+    """
+    contents = _read_intervals(request) if request.genome else _read_sequences(request)
+    if request.made:  # as many as the positives, of their lengths and chromosomes
+        contents.files += ["negatives"] * len(contents.files)
+        for values in (contents.ids, contents.lengths, contents.chromosomes, contents.groups):
+            values *= 2
+    return contents
+
+
+# ---------------------------------------------------------------------------------------------------------- sequences
+def _read_sequences(request: Request) -> Contents:
+    paths = [path for files in request.files.values() for path in files]
+    heads = {path: head for path in paths if (head := table_head(Path(path))) is not None}
+    names = {path: request.sequence_column or find_sequence_column(head, path) for path, head in heads.items()}
+    for path, head in heads.items():
+        if names[path] not in head:
+            raise RunFileError(f"no column {names[path]!r} for --sequence-column; there are {', '.join(head)}", place=path)
+        if names[path] != names[paths[0] if paths[0] in names else path]:
+            message = f"sequences are in column {names[path]!r} here and in {names[paths[0]]!r} in {paths[0]}"
+            raise RunFileError(message, place=path, cure="Give the columns one name")
+    column = next(iter(names.values()), "sequence")
+    attributes = tuple({*request.columns, request.split_column or "split"})
+    fields = Fields(columns={} if column == "sequence" else {"sequence": column}, attributes=attributes)
+    contents = Contents(_one_alphabet(paths, fields), sequence_column=column, is_table=bool(heads))
+    try:
+        return _filled(contents, request.files, fields)
+    except RecordIdError:
+        if request.targets:  # they are joined by id
+            raise
+    numbered = Fields(columns=fields.columns, attributes=attributes, numbered=True)
+    return _filled(Contents(contents.alphabet, sequence_column=column, is_table=bool(heads), is_numbered=True), request.files, numbered)
+
+
+def _filled(contents: Contents, files: Mapping[str, Iterable[str]], fields: Fields) -> Contents:
+    notes = Notes()
+    for group, paths in files.items():
+        for path in paths:
+            source = SequenceFile(Path(path), fields=fields)
+            for record in source.records(Spelling(contents.alphabet), notes):
+                contents.add(group, record)
+    contents.end()
+    return contents
+
+
+def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
+    """Recognise the alphabet of each file.
+
+    Raises
+    ------
+    RunFileError
+        If the files differ.
+    """
+    found: dict[str, tuple[str, str]] = {}  # alphabet -> the first file of it, and how it begins
+    for path in paths:
+        source = SequenceFile(Path(path), fields=Fields(columns=fields.columns, numbered=True), stem="record")
+        rows = [record.letters.tobytes() for record in itertools.islice(source.records(Spelling(PROTEIN), Notes()), HEAD)]
+        letters = b"".join(rows)
+        is_dna = len(letters.translate(None, b"ACGTUN")) <= (1 - DNA_SHARE) * len(letters)
+        found.setdefault("dna" if is_dna else "protein", (path, rows[0][:SHOWN].decode() + "..."))
+    if len(found) > 1:
+        (dna, dna_begins), (protein, protein_begins) = found["dna"], found["protein"]
+        message = f"files of different alphabets: {protein} looks like protein ({protein_begins}), {dna} like DNA ({dna_begins})"
+        raise RunFileError(message, cure="Give all sequences in one alphabet")
+    return DNA if "dna" in found else PROTEIN
+
+
+def table_head(path: Path, rows: int = HEAD) -> dict[str, list[str | None]] | None:
+    """Read the first rows of a table as text by column; None for a file of another kind, such as FASTA.
+
+    Raises
+    ------
+    SequenceFileError
+        If the file is missing, empty, or holds no sequences.
+    """
+    with open_blocks(path) as blocks:
+        kind = kind_of(blocks, Fields())
+        if kind == "Parquet":
+            return _parquet_head(path, rows)
+        if kind != "table" and (kind != "FASTA" or blocks.head.lstrip().startswith(b">")):
+            return None
+        with blocks.text() as text:
+            lines = csv.reader(text, delimiter=separator_of(blocks.head, Fields()))
+            try:
+                names, *cells = itertools.islice(lines, rows + 1)
+            except (csv.Error, ValueError):  # the reader raises the error with its line
+                return None
+    if kind != "table" and len(names) < 2:  # letters without a header: the reader raises the error
+        return None
+    return {name: [row[i] if i < len(row) else None for row in cells] for i, name in enumerate(names)}
+
+
+def _parquet_head(path: Path, rows: int) -> dict[str, list[str | None]] | None:
+    from pyarrow import ArrowException, parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            batch = next(file.iter_batches(rows), None)
+    except (ArrowException, OSError):  # as above
+        return None
+    if batch is None:
+        return None
+    return {name: [None if cell is None else str(cell) for cell in column] for name, column in batch.to_pydict().items()}
+
+
+# ---------------------------------------------------------------------------------------------------------- intervals
+def _read_intervals(request: Request) -> Contents:
+    """Read BED or GFF files; the letters stay in the genome."""
+    from selfattn_bio.sequence.genome import Genome
+    from selfattn_bio.sequence.intervals import read_intervals
+
+    contents, has_summits = Contents(DNA), True
+    tables = {group: [read_intervals(path, request.feature) for path in files] for group, files in request.files.items()}
+    with Genome(request.genome) as genome:
+        for group, table in ((group, table) for group, of_group in tables.items() for table in of_group):
+            names = {str(chrom): genome.resolve(str(chrom)) for chrom in table["chrom"].unique()}
+            has_summits = has_summits and bool((table["summit"] >= 0).all())
+            contents.files += [group] * len(table)
+            contents.lengths += (table["end"] - table["start"]).tolist()
+            contents.chromosomes += table["chrom"].map(names).tolist()
+    widths = sorted(contents.lengths)
+    feature = f', feature = "{request.feature}"' if request.feature else ""
+    if widths[0] != widths[-1]:
+        width = max(10, round(widths[len(widths) // 2], -1))
+        center = ', center = "summit"' if has_summits else ""
+        contents.windows = f'{{ kind = "centered", width = {width}{center}{feature} }}'
+        contents.lengths = [width] * len(contents.lengths)
+    elif feature:
+        contents.windows = f'{{ kind = "whole"{feature} }}'
+    contents.groups = [None] * len(contents.files)
+    return contents

@@ -1,0 +1,49 @@
+"""Text of [tokens], [model] and [training] of a new run file."""
+
+from __future__ import annotations
+
+from selfattn_bio.cli.proposal.contents import Contents
+
+STEP_RECORDS, BATCH_LETTERS = 64, 131_072  # records of a step; letters of a batch, which fits a laptop (docs/attention_speed.md)
+PROMOTERS, PROMOTER_STEPS = 16_754, 1500  # records and steps of the task that was measured, docs/decisions.md
+LONG = 8192  # letters, 1,024 positions after the stem; above, attention uses a window
+UNPOOLED_STEM = 'stem = { kind = "conv", kernel = 5, pool = 1, second_kernel = 3 }'
+
+
+def model_lines(contents: Contents, objective: str) -> list[str]:
+    """Write [tokens] and [model]."""
+    is_dna, longest = contents.alphabet.name == "dna", max(contents.lengths)
+    is_pooled = is_dna and objective != "labels"
+    lines = ["[tokens]", f"k = {3 if is_pooled else 1}  # letters a token"]
+    if is_pooled and longest <= LONG:
+        default = "# [model] is the default: a convolution that pools 8 positions, then full attention"
+        return [*lines, "", default]
+    lines += ["", "[model]", 'kind = "attention"']
+    if not is_pooled:
+        unit = "base" if is_dna else "residue"
+        lines += ["members = 1  # as in the task amp, like the stem", f"{UNPOOLED_STEM}  # one position per {unit}"]
+    if (longest // 8 if is_pooled else longest) > LONG // 8:
+        lines += ['pattern = { kind = "window", window = 128, num_global = 1 }  # time and memory grow with the length, not its square']
+    return lines
+
+
+def training_lines(contents: Contents, objective: str) -> list[str]:
+    """Write [training]."""
+    steps = round(min(PROMOTER_STEPS, max(100.0, PROMOTER_STEPS * (len(contents.lengths) / PROMOTERS) ** 0.5)))
+    every = max(25, round(steps / 6))
+    lines = [
+        "[training]",
+        f"max_steps = {steps}  # of {STEP_RECORDS} records; grows with the square root of the number of records",
+        f"warmup_steps = {min(200, steps // 5)}",
+        f"evaluate_every = {every}",
+        f"checkpoint_every = {every}",
+    ]
+    if contents.alphabet.name == "protein" or objective == "labels":
+        lines += ["shift = 0  # random shift of each sequence, in letters"]
+    batch = max(1, min(STEP_RECORDS, BATCH_LETTERS // max(contents.lengths)))
+    if batch < STEP_RECORDS:
+        lines += [
+            f"batch_size = {batch}  # see `selfattn-bio plan` for memory and time",
+            f"accumulate = {STEP_RECORDS // batch}",
+        ]
+    return lines

@@ -1,0 +1,144 @@
+"""The options of `init`, checked together before any file is read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from selfattn_bio.cli.proposal.columns import split_of_file
+from selfattn_bio.errors import RunFileError
+from selfattn_bio.files import INTERVAL_FILES
+
+SPLITS = ("train", "valid", "test")
+MADE = ("shuffled", "matched", "neighbours")  # kinds of negatives that are made from the positives
+DATABASES = {
+    **{group: f"jaspar:{group}" for group in ("vertebrates", "insects", "plants", "fungi", "nematodes")},
+    "bacteria": "none",
+}
+WAYS = (
+    "Give --positives and --negatives, or one table with --sequences TABLE, or --train, --valid and --test, "
+    "or --sequences with --targets TABLE"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `init`.
+
+    Parameters
+    ----------
+    files
+        Files by group: positives and negatives; or sequences; or train, valid and test.
+    made
+        Kind of negatives that are made from the positives, in place of files.
+    columns
+        Columns to learn; empty for the obvious one.
+    sequence_column, split_column, feature
+        Empty if not named.
+    organism
+        A key of `DATABASES`; empty if not named.
+    """
+
+    name: str
+    files: dict[str, list[str]]
+    made: str = ""
+    targets: str = ""
+    columns: tuple[str, ...] = field(default=())
+    sequence_column: str = ""
+    split_column: str = ""
+    genome: str = ""
+    feature: str = ""
+    organism: str = ""
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Request:
+        """Check the options and collect them.
+
+        Raises
+        ------
+        RunFileError
+            If they do not go together.
+        """
+        given = {key: list(files) for key in ("positives", "negatives", "sequences", *SPLITS) if (files := getattr(arguments, key))}
+        made = given.pop("negatives")[0] if given.get("negatives") in [[kind] for kind in MADE] else ""
+        if arguments.genome and "positives" in given and "negatives" not in given and not made:
+            made = "matched"
+        if "sequences" in given:
+            given = _by_split(given.pop("sequences")) | given
+        _check_genome(given, made, arguments.genome)
+        _check_groups(given, made)
+        if arguments.organism and arguments.organism not in DATABASES:
+            raise RunFileError(f"unknown --organism {arguments.organism!r}", cure=f"Known are {', '.join(DATABASES)}")
+        if arguments.targets and "positives" in given:
+            raise RunFileError("--targets cannot be used with --positives and --negatives", cure=WAYS)
+        if arguments.column and "positives" in given:
+            raise RunFileError("--column cannot be used with --positives and --negatives", cure=WAYS)
+        return cls(
+            arguments.name,
+            given,
+            made,
+            arguments.targets or "",
+            tuple(arguments.column or ()),
+            arguments.sequence_column or "",
+            arguments.split_column or "",
+            arguments.genome or "",
+            arguments.feature or "",
+            arguments.organism or "",
+        )
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the files are the labels: positives and negatives."""
+        return "positives" in self.files
+
+
+def _by_split(paths: Sequence[str]) -> dict[str, list[str]]:
+    """Group files and the files of folders by the split in their names; all are sequences if there is no train and test among them."""
+    files: list[str] = []
+    for path in paths:
+        files += _files_of_folder(Path(path)) if Path(path).is_dir() else [path]
+    found = {split: [path for path in files if split_of_file(Path(path).name) == split] for split in SPLITS}
+    if found["train"] and found["test"] and sum(map(len, found.values())) == len(files):
+        return {split: paths for split, paths in found.items() if paths}
+    return {"sequences": files}
+
+
+def _files_of_folder(folder: Path) -> list[str]:
+    """List the files of a folder that are named after a split."""
+    within = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    named = {str(path): split for path in within if (split := split_of_file(path.name))}
+    if not {"train", "test"} <= set(named.values()):
+        found = ", ".join(path.name for path in within[:8]) or "no files"
+        hint = "Name the files: --sequences FILE, or --train, --valid and --test"
+        raise RunFileError(f"no files of train and test by their names in this folder: {found}", place=str(folder), cure=hint)
+    return list(named)
+
+
+def _check_groups(given: dict[str, list[str]], made: str) -> None:
+    groups = list(given)
+    if groups == ["positives"] and not made:
+        hint = "Give a file, or have them made: --negatives shuffled (dinucleotide shuffles of the positives)"
+        genome = "of BED files with --genome GENOME.fa also --negatives matched (windows of the same length and GC content)"
+        raise RunFileError("--positives without --negatives", cure=f"{hint}; {genome}")
+    if made and groups != ["positives"]:
+        raise RunFileError(f"--negatives {made} are made from --positives alone", cure=WAYS)
+    if groups not in (["positives"], ["positives", "negatives"], ["sequences"], [*SPLITS], ["train", "test"]):
+        got = ", ".join(f"--{group}" for group in groups) or "none of them"
+        raise RunFileError(f"which sequences to learn from is not clear from {got}", cure=WAYS)
+
+
+def _check_genome(given: dict[str, list[str]], made: str, genome: str | None) -> None:
+    paths = [path for files in given.values() for path in files]
+    intervals = [path for path in paths if path.lower().endswith(INTERVAL_FILES)]
+    if intervals and not genome:
+        hint = "Give it with --genome GENOME.fa; negatives may be intervals too, and are made (matched) if there are none"
+        raise RunFileError("intervals without their genome", place=intervals[0], cure=hint)
+    if genome and (other := [path for path in paths if path not in intervals]):
+        raise RunFileError("with --genome all files must be intervals (BED, narrowPeak, broadPeak, GFF, GTF)", place=other[0])
+    if genome and "positives" not in given:
+        hint = "Labels by score, overlap or tracks are written in the run file: docs/data.md"
+        raise RunFileError("with --genome give --positives", cure=hint)
+    if made in ("matched", "neighbours") and not genome:
+        raise RunFileError(f"--negatives {made} are windows of a genome", cure="Give it with --genome, or take --negatives shuffled")
