@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.errors import RecordIdError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.spelling import Spelling, at
 
@@ -73,7 +73,7 @@ class Notes:
 
         Raises
         ------
-        SequenceFileError
+        RecordIdError
             If another record has it.
         """
         if not self._files or self._files[-1] != name:
@@ -83,7 +83,7 @@ class Notes:
             first = self._places[record]
             where = at(self._files[first >> 48], first & 2**48 - 1)
             message = f"record id {record!r} is used twice (first in {where})"
-            raise SequenceFileError(message, place=at(name, line), cure=f"Rename or remove one, or {NUMBER_THEM}")
+            raise RecordIdError(message, place=at(name, line), cure=f"Rename or remove one, or {NUMBER_THEM}")
         self._places[record] = place
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from selfattn_bio.cli.proposal.recipe import model_lines, training_lines
 from selfattn_bio.cli.proposal.request import Request
 from selfattn_bio.cli.proposal.sections import data_lines, interpret_lines, objective_lines, split_lines, spread
 from selfattn_bio.errors import RunFileError
+from selfattn_bio.sequence.readers.table import targets_table
 
 __all__ = ["Contents", "Proposal", "Request", "propose", "read_contents"]
 
@@ -45,8 +46,9 @@ def propose(request: Request, contents: Contents) -> Proposal:
         If no column to learn is obvious.
     """
     place = ", ".join(path for files in request.files.values() for path in files)
-    split = None if "train" in request.files else _split(request, contents)
-    targets = () if request.has_classes else _targets(request, contents, split, place)
+    table = Table.of(request, contents)
+    split = None if "train" in request.files else _split(request, contents, table)
+    targets = () if request.has_classes else _targets(request, contents, table, split)
     labels = _labels(request, contents, targets)
     objective = targets[0].kind if targets else "binary"
     split_text, split_words = split_lines(request, contents, labels, split)
@@ -72,48 +74,52 @@ def propose(request: Request, contents: Contents) -> Proposal:
     return Proposal(text, (*messages, *_warnings(request, contents, labels, objective)))
 
 
-def _split(request: Request, contents: Contents) -> SplitColumn | None:
+@dataclass(frozen=True)
+class Table:
+    """Columns that may be learned, with the length of the sequence of each row: --targets, or those of the sequences."""
+
+    columns: Mapping[str, Sequence[str | None]]
+    lengths: Sequence[int]
+    place: str
+
+    @classmethod
+    def of(cls, request: Request, contents: Contents) -> Table:
+        """Read --targets, if it is given."""
+        if not request.targets:
+            return cls(contents.columns, contents.lengths, ", ".join(path for files in request.files.values() for path in files))
+        table = targets_table(Path(request.targets))
+        if "id" not in table or len(table.columns) < 2:
+            message = f"no column id and one to learn, but {', '.join(map(str, table)) or 'no columns'}"
+            raise RunFileError(message, place=request.targets, cure="Tabs separate the columns of a .tsv, commas those of a .csv")
+        length_of = dict(zip(contents.ids, contents.lengths, strict=True))
+        table = table[table["id"].isin(length_of)]
+        if table.empty:
+            raise RunFileError(f"no id of the sequences, such as {contents.ids[0]!r}, among the ids", place=request.targets)
+        columns = {str(name): table[name].astype(object).where(table[name].notna(), None).tolist() for name in table if name != "id"}
+        return cls(columns, [length_of[name] for name in table["id"]], request.targets)
+
+
+def _split(request: Request, contents: Contents, table: Table) -> SplitColumn | None:
     """Find the column of the split, which may also be called chrom or group."""
-    columns = dict(contents.columns)
+    columns = {**contents.columns, **table.columns}
     for name, values in (("chrom", contents.chromosomes), ("group", contents.groups)):
         if any(value is not None for value in values):
             columns[name] = list(values)
     return find_split(columns, request.split_column)
 
 
-def _targets(request: Request, contents: Contents, split: SplitColumn | None, place: str) -> tuple[Target, ...]:
-    if request.targets:
-        columns, lengths = _table_of_targets(request, contents)
-        place = request.targets
-    else:
-        columns, lengths = {name: texts for name, texts in contents.columns.items() if not split or name != split.column}, contents.lengths
+def _targets(request: Request, contents: Contents, table: Table, split: SplitColumn | None) -> tuple[Target, ...]:
+    columns, place = {name: texts for name, texts in table.columns.items() if not split or name != split.column}, table.place
     if not columns:
         hint = "Give a table, or --targets TABLE with ids, or with --column NAME an attribute of the headers such as label=1"
         raise RunFileError("sequences without anything to learn", place=place, cure=hint)
-    targets = choose_targets(columns, lengths, contents.alphabet, request.columns, place)
+    targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
     if request.targets:  # labels 0 and 1 are columns of it, not of the sequences
         return tuple(map(_as_column, targets))
     unnamable = [target.column for target in targets if not target.column.isidentifier()]
     if not contents.is_table and targets[0].kind != "binary" and unnamable:
         raise RunFileError(f"header attribute {unnamable[0]!r} must be letters, digits and _", place=place)
     return targets
-
-
-def _table_of_targets(request: Request, contents: Contents) -> tuple[dict[str, list[str | None]], list[int]]:
-    """Read --targets: its columns, and the length of the sequence of each row."""
-    from selfattn_bio.sequence.readers.table import targets_table
-
-    table = targets_table(Path(request.targets))
-    if "id" not in table or len(table.columns) < 2:
-        message = f"no column id and one to learn, but {', '.join(map(str, table)) or 'no columns'}"
-        raise RunFileError(message, place=request.targets, cure="Tabs separate the columns of a .tsv, commas those of a .csv")
-    length_of = dict(zip(contents.ids, contents.lengths, strict=True))
-    table = table[table["id"].isin(length_of)]
-    if table.empty:
-        message = f"no id of the sequences, such as {contents.ids[0]!r}, among the ids"
-        raise RunFileError(message, place=request.targets)
-    columns = {str(name): table[name].astype(object).where(table[name].notna(), None).tolist() for name in table if name != "id"}
-    return columns, [length_of[name] for name in table["id"]]
 
 
 def _as_column(target: Target) -> Target:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from selfattn_bio.errors import SequenceFileError
+from selfattn_bio.errors import RecordIdError
 from selfattn_bio.sequence.alphabet import printable
 from selfattn_bio.sequence.readers.blocks import fail
 from selfattn_bio.sequence.records import NUMBER_THEM, Notes, Record
@@ -94,7 +94,7 @@ class Reading:
         name = values.pop("id", None) or (text.split(maxsplit=1) or [""])[0]
         if not name and not self.fields.numbered:
             message = f"record without an id: header {mark + text!r}"
-            raise SequenceFileError(message, place=at(self.name, line), cure=f"Write an id after {mark!r}, or {NUMBER_THEM}")
+            raise RecordIdError(message, place=at(self.name, line), cure=f"Write an id after {mark!r}, or {NUMBER_THEM}")
         return self.row(name, values, line)
 
     def row(self, record: str | None, values: dict[str, str | None], line: int) -> Entry:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfattn_bio.errors import CorpusError, SequenceFileError
+from selfattn_bio.errors import CorpusError, RecordIdError, SequenceFileError
 from selfattn_bio.sequence.readers.blocks import Blocks, fail, open_blocks
 from selfattn_bio.sequence.readers.fields import PLACES, Fields, Reading
 from selfattn_bio.sequence.records import NUMBER_THEM, Record
@@ -156,7 +156,7 @@ class _Columns:
         reading, values = self._reading, dict(zip(self._fields, cells, strict=True))
         letters, name = values.pop("sequence") or "", values.pop("id", None)
         if "id" in self._fields and not reading.fields.numbered and not (name and name.strip()):
-            raise SequenceFileError("record without an id: empty cell", place=at(reading.name, line), cure=f"Fill it, or {NUMBER_THEM}")
+            raise RecordIdError("record without an id: empty cell", place=at(reading.name, line), cure=f"Fill it, or {NUMBER_THEM}")
         entry = reading.row(name, values, line)
         entry.body.feed(letters.encode("utf-8"), line)
         return entry.record()

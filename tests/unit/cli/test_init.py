@@ -108,6 +108,15 @@ def ingested():
     return pd.read_parquet("corpus/records.parquet"), pd.read_csv("split.tsv", sep="\t")["split"].value_counts().to_dict()
 
 
+def test_the_split_of_a_table_of_targets_is_used(here, capsys):
+    sequences = write("s.fa")
+    rows = (f"s{i}\t{i / 7}\t{('train', 'valid', 'test')[i % 3]}\n" for i in range(120))
+    Path("t.tsv").write_text("id\tactivity\tset\n" + "".join(rows))
+    run = made("--sequences", sequences, "--targets", "t.tsv")
+    assert (run.objective.kind, run.split.column) == ("regression", "set")
+    assert ingested()[1] == {"train": 40, "valid": 40, "test": 40}
+
+
 def test_one_table_with_labels_is_enough(here, capsys):
     run = made("--sequences", table(label=lambda i, _: i % 3 // 2))
     assert (run.objective.kind, run.data.sequences, run.data.label) == ("binary", ("all.csv",), "label")
@@ -202,7 +211,7 @@ def test_separate_files_are_the_split(here, capsys):
 
 
 def test_repeated_and_missing_ids_are_numbered(here, capsys):
-    positives, negatives = write("a.fa"), write("b.fa")
+    positives, negatives = write("a.fa"), write("other.fa")
     Path(positives).write_text("".join(f">DNA\n{line}\n" for line in Path(positives).read_text().splitlines()[1::2]))
     Path(negatives).write_text("".join(f"> {i}\n{line}\n" for i, line in enumerate(Path(negatives).read_text().splitlines()[1::2])))
     assert made("--positives", positives, "--negatives", negatives).data.ids == "numbered"
