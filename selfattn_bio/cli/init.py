@@ -4,11 +4,10 @@ Reads the sequences once and recognises the task from them: two classes (files o
 several classes, numbers, or one label per residue. A column of the split (train, valid, test) or separate files for it are used. The
 command prints what it recognised; the run file is checked before it is written, and is yours to edit.
 
-Negatives may be made: --negatives shuffled, or of intervals with --genome also matched (the default there) and neighbours.
+One table is enough: --sequences table.csv. Peaks need their genome: --positives peaks.bed --genome genome.fa. Negatives may be made:
+--negatives shuffled, or with a genome also matched (the default there) and neighbours.
 
 example: selfattn-bio init my_task --positives a.fa --negatives b.fa
-example: selfattn-bio init my_task --sequences table.csv
-example: selfattn-bio init my_task --positives peaks.bed --genome genome.fa
 """
 
 from __future__ import annotations
