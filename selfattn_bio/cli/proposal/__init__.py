@@ -45,7 +45,6 @@ def propose(request: Request, contents: Contents) -> Proposal:
     RunFileError
         If no column to learn is obvious.
     """
-    place = ", ".join(path for files in request.files.values() for path in files)
     table = Table.of(request, contents)
     split = None if "train" in request.files else _split(request, contents, table)
     targets = () if request.has_classes else _targets(request, contents, table, split)
@@ -68,7 +67,7 @@ def propose(request: Request, contents: Contents) -> Proposal:
         interpret_lines(request, contents, targets),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"
-    messages = [f"{place}: {_recognised(request, contents, targets)}", f"split: {split_words}"]
+    messages = [f"{request.place}: {_recognised(request, contents, targets)}", f"split: {split_words}"]
     if contents.is_numbered:
         messages.append('ids are repeated or missing, so the records are numbered: ids = "numbered"')
     return Proposal(text, (*messages, *_warnings(request, contents, labels, objective)))
@@ -86,7 +85,7 @@ class Table:
     def of(cls, request: Request, contents: Contents) -> Table:
         """Read --targets, if it is given."""
         if not request.targets:
-            return cls(contents.columns, contents.lengths, ", ".join(path for files in request.files.values() for path in files))
+            return cls(contents.columns, contents.lengths, request.place)
         table = targets_table(Path(request.targets))
         if "id" not in table or len(table.columns) < 2:
             message = f"no column id and one to learn, but {', '.join(map(str, table)) or 'no columns'}"

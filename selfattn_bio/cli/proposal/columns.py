@@ -21,7 +21,9 @@ SEQUENCE_NAMES = (
     *("protein_sequence", "peptide_sequence", "aa_sequence", "aa_seq", "nucleotide_sequence", "text"),
 )
 LEARNT_NAMES = ("label", "labels", "target", "targets", "class", "y")
-NOT_LEARNT_NAMES = ("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source", "weight")
+NOT_LEARNT_NAMES = (  # also as the last word of a name, such as gene_id
+    *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source", "weight"),
+)
 SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
 SPLIT_WORDS: dict[str, str] = {  # the words of SplitValues, and further ones that [split] values must list
     **dict(SplitValues().pairs()),
@@ -163,7 +165,7 @@ def choose_targets(
         raise RunFileError(f"column {unfit[0]!r} cannot be learned: its values are {shown}", place=place, cure=hint)
     if wanted:
         return _joined([found[name] for name in wanted], place)
-    usual = [target for name, target in found.items() if _rank(name, NOT_LEARNT_NAMES) == len(NOT_LEARNT_NAMES)]
+    usual = [target for name, target in found.items() if re.split(r"[ _]", name.strip().lower())[-1] not in NOT_LEARNT_NAMES]
     named = [target for target in usual if target.column.strip().lower() in LEARNT_NAMES]
     for candidates in (named, usual):
         if len(candidates) == 1:

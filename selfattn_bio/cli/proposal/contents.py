@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from selfattn_bio.cli.proposal.columns import find_sequence_column
+from selfattn_bio.cli.proposal.columns import REPEATED, SPLIT_WORDS, find_sequence_column
 from selfattn_bio.cli.proposal.request import Request
 from selfattn_bio.errors import RecordIdError, RunFileError
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN, Alphabet
@@ -21,6 +22,10 @@ from selfattn_bio.sequence.records import Notes, Record
 from selfattn_bio.sequence.spelling import Spelling
 
 DNA_SHARE = 0.9  # of the letters are A, C, G, T, U or N: protein has about a fifth of them
+HEADERS = (
+    rf"\|(?P<label>[^|\s]+)\|(?P<split>(?i:{'|'.join(SPLIT_WORDS)}))$",  # as iLearn reads them
+    r"\|(?P<label>[^|\s]+)$",
+)
 HEAD = 1000  # records, or rows, by which alphabet and columns are recognised
 SHOWN = 12  # letters in a message
 
@@ -41,6 +46,8 @@ class Contents:
         Whether the columns are of tables, not of headers.
     is_numbered
         Whether ids are repeated or missing, so that the records have to be numbered.
+    header
+        [data] header, the pattern of headers such as `>name|label`.
     windows
         [data] windows as a TOML table, for intervals.
     """
@@ -55,6 +62,7 @@ class Contents:
     sequence_column: str = "sequence"
     is_table: bool = False
     is_numbered: bool = False
+    header: str = ""
     windows: str = ""
 
     @property
@@ -109,15 +117,17 @@ def _read_sequences(request: Request) -> Contents:
             raise RunFileError(message, place=path, cure="Give the columns one name")
     column = next(iter(names.values()), "sequence")
     attributes = tuple({*request.columns, request.split_column or "split"})
-    fields = Fields(columns={} if column == "sequence" else {"sequence": column}, attributes=attributes)
-    contents = Contents(_one_alphabet(paths, fields), sequence_column=column, is_table=bool(heads))
+    has_targets = bool(heads or request.has_classes or request.targets or request.columns)
+    header = "" if has_targets else header_pattern(map(Path, paths))
+    fields = Fields(header=header, columns={} if column == "sequence" else {"sequence": column}, attributes=attributes)
+    contents = Contents(_one_alphabet(paths, fields), sequence_column=column, is_table=bool(heads), header=header)
     try:
         return _filled(contents, request.files, fields)
     except RecordIdError:
         if request.targets:  # they are joined by id
             raise
-    numbered = Fields(columns=fields.columns, attributes=attributes, numbered=True)
-    return _filled(Contents(contents.alphabet, sequence_column=column, is_table=bool(heads), is_numbered=True), request.files, numbered)
+    numbered = Contents(contents.alphabet, sequence_column=column, is_table=bool(heads), is_numbered=True, header=header)
+    return _filled(numbered, request.files, replace(fields, numbered=True))
 
 
 def _filled(contents: Contents, files: Mapping[str, Iterable[str]], fields: Fields) -> Contents:
@@ -151,6 +161,23 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
         message = f"files of different alphabets: {protein} looks like protein ({protein_begins}), {dna} like DNA ({dna_begins})"
         raise RunFileError(message, cure="Give all sequences in one alphabet")
     return DNA if "dna" in found else PROTEIN
+
+
+def header_pattern(paths: Iterable[Path]) -> str:
+    """Return the pattern of FASTA headers that end in `|label` or `|label|split`; empty if they do not, or hardly repeat a label."""
+    headers: list[str] = []
+    for path in paths:
+        with open_blocks(path) as blocks:
+            if not blocks.head.lstrip().startswith(b">"):
+                return ""
+            lines = blocks.head.decode("utf-8", "replace").splitlines()[:-1]  # the last may be cut
+            headers += [line.strip() for line in lines if line.startswith(">")]
+    for pattern in HEADERS:
+        found = [re.search(pattern, header) for header in headers]
+        labels = {match["label"] for match in found if match}
+        if all(found) and len(labels) * REPEATED <= len(headers):
+            return pattern
+    return ""
 
 
 def table_head(path: Path, rows: int = HEAD) -> dict[str, list[str | None]] | None:

@@ -67,6 +67,9 @@ class Request:
             made = "matched"
         if "sequences" in given:
             given = _by_split(given.pop("sequences")) | given
+        paths = [path for files in given.values() for path in files]
+        if twice := sorted({path for path in paths if paths.count(path) > 1}):
+            raise RunFileError("file given twice", place=twice[0], cure="Name each file once")
         _check_genome(given, made, arguments.genome)
         _check_groups(given, made)
         if arguments.organism and arguments.organism not in DATABASES:
@@ -87,6 +90,12 @@ class Request:
             arguments.feature or "",
             arguments.organism or "",
         )
+
+    @property
+    def place(self) -> str:
+        """Name the files in a message."""
+        first, *others = [path for files in self.files.values() for path in files]
+        return f"{first} and {len(others)} more" if len(others) > 1 else ", ".join([first, *others])
 
     @property
     def has_classes(self) -> bool:

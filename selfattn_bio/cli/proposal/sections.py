@@ -35,14 +35,14 @@ def data_lines(request: Request, contents: Contents, targets: Sequence[Target], 
         lines += ['ids = "numbered"  # ids are repeated or missing in the files']
     if request.targets:
         lines += [f"targets = {quoted(request.targets)}"]
-    elif targets and targets[0].kind == "binary":
+    elif targets and not contents.is_table and (contents.header or targets[0].kind != "binary"):
+        attributes = "".join(rf"(?=.*\b{target.column}=(?P<{target.column}>\S+))" for target in targets)
+        lines += [f"header = {quoted(contents.header or attributes)}  # where the headers have the columns"]
+    if targets and targets[0].kind == "binary" and not request.targets:
         positives = targets[0].num_positive
         counts = f"{positives:,} positives, {len(contents.lengths) - positives:,} negatives"
         lines += [f"label = {quoted(targets[0].column)}  # {counts}"]
         lines += [f"positive = {listed(targets[0].positive)}"] if targets[0].positive else []
-    elif targets and not contents.is_table:
-        names = "".join(rf"(?=.*\b{target.column}=(?P<{target.column}>\S+))" for target in targets)
-        lines += [f"header = {quoted(names)}  # attributes of the headers"]
     longest = max(contents.lengths)
     lines += [f"max_length = {longest}  # records have {spread(contents)}; longer ones are dropped and counted"]
     is_placed = None not in contents.chromosomes and not (split and split.column == "chrom")

@@ -249,6 +249,24 @@ def test_attributes_of_headers_are_columns(here):
     assert (run.data.label, run.data.positive) == ("kind", ("promoter",))
 
 
+def test_labels_after_a_bar_are_recognised(here, capsys):
+    """As published in `>chr9:77703978-77704078|1`, and in the format of iLearn, `>name|1|training`."""
+    for pattern in (lambda i: f"|{i % 2}", lambda i: f"|{i % 2}|{('training', 'testing')[i // 2 % 2]}"):
+        write("a.fa")
+        lines = Path("a.fa").read_text().splitlines()
+        Path("a.fa").write_text("".join(f"{lines[2 * i].strip()}{pattern(i)}\n{lines[2 * i + 1]}\n" for i in range(120)))
+        run = made("--sequences", "a.fa")
+        assert (run.objective.kind, run.data.label) == ("binary", "label")
+        records, splits = ingested()
+        assert records["label"].sum() == 60
+        (here / "workflows/tasks/my_task.toml").unlink()
+    assert splits["test"] == 60
+    assert "init: split: column 'split' (60 train, 60 test)" in capsys.readouterr().out
+    write("b.fa", header=lambda i: f"sp|P{i}|NAME{i}")
+    assert main(["init", "my_task", "--sequences", "b.fa"]) == 1
+    assert "b.fa: sequences without anything to learn" in capsys.readouterr().err
+
+
 def test_the_organism_chooses_the_database(here, capsys):
     files = ("--positives", write("a.fa"), "--negatives", write("b.fa"))
     for organism, database in (("bacteria", "none"), ("plants", "jaspar:plants")):
@@ -272,6 +290,7 @@ def test_steps_grow_with_the_root_of_the_records(here):
     [
         (["my task", "--positives", "a.fa", "--negatives", "a.fa"], "task name 'my task' may only have letters, digits, _ and -"),
         (["mine", "--positives", "a.fa"], "--positives without --negatives. Give a file, or have them made: --negatives shuffled"),
+        (["mine", "--positives", "a.fa", "--negatives", "b.fa", "a.fa"], "a.fa: file given twice. Name each file once"),
         (["mine"], "which sequences to learn from is not clear from none of them. Give --positives and --negatives, or one table"),
         (["mine", "--train", "a.fa", "--sequences", "b.fa"], "is not clear from --sequences, --train"),
         (["mine", "--sequences", "a.fa"], "a.fa: sequences without anything to learn. Give a table, or --targets TABLE with ids, or with"),

@@ -127,7 +127,7 @@ def test_choose_the_obvious_target():
     floats = [f"{i / 7:.3f}" for i in range(NUMBER)]
     assert chosen({"id": cycle("a", "b", "c"), "activity": floats}) == [("activity", "regression")]
     assert chosen({"Label": cycle("0", "1"), "activity": floats}) == [("Label", "binary")]
-    assert chosen({"species": cycle("fly", "mouse"), "y": floats}) == [("y", "regression")]
+    assert chosen({"species": cycle("fly", "mouse"), "gene_id": cycle("a", "b"), "score": floats}) == [("score", "regression")]
 
 
 def test_choose_named_targets():
