@@ -83,7 +83,7 @@ class Intake:
 
     def __init__(self, folder: Path, rules: Rules, told: Mapping[str, int] | None = None) -> None:
         self.rules, self.dropped, self.repeated = rules, Counter[str](), Counter[str]()
-        self._told = told or {}  # by id, the digest of what a table of targets has
+        self._told = told or {}  # by id, the digest of the row in the table of targets
         self.looks_dna, self.num_records, self.num_letters = True, 0, 0
         self.targets: dict[int, Mapping[str, str | None]] = {}  # by row
         self._answers: dict[

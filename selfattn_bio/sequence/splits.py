@@ -448,7 +448,7 @@ def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
 
 
 def describe_copies(copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label") -> list[str]:
-    """Write one line per split that has copies: how many, of records in which split, and how many differ in what is learnt."""
+    """Count the copies in each split by the split of their originals: one line per split that has copies."""
     lines = []
     for side in SIDES:
         own = copies[copies["split"] == side]

@@ -98,7 +98,7 @@ class Reading:
         return self.row(name, values, line)
 
     def row(self, record: str | None, values: dict[str, str | None], line: int) -> Entry:
-        """Begin a record of which `values` are known; without a name it is numbered."""
+        """Begin a record with known `values`; without a name it is numbered."""
         number = next(self.numbers)
         if record is None or self.fields.numbered:
             record = f"{self.stem}_{number}"

@@ -114,7 +114,7 @@ def separator_of(head: bytes, fields: Fields) -> str:
 
 
 def is_table(head: bytes, fields: Fields) -> bool:
-    """Whether the first line names the column of sequences, or has several columns of which one probably holds them."""
+    """Whether the first line names the column of sequences, or has several columns and one probably holds them."""
     cells = _cells(_first_line(head), separator_of(head, fields))
     return fields.column("sequence") in cells or (len(cells) > 1 and bool(likely_columns(cells, SEQUENCE_NAMES)))
 

@@ -74,6 +74,17 @@ def test_it_says_what_the_folder_holds(folder):
         assert words in page, words
 
 
+@pytest.mark.parametrize(
+    ("data", "split", "words"),
+    [
+        ({"train": ["a.csv"], "test": ["t.csv"], "label": "label"}, {}, "split given with the data, as separate files."),
+        ({"sequences": ["a.csv"], "label": "label"}, {"split": {"kind": "column"}}, "split given with the data, in column `split`."),
+    ],
+)
+def test_split_that_came_with_the_data(folder, data, split, words):
+    assert words in model_card(folder(data=data, **split), VALID)
+
+
 def test_figures_of_test_stand_beside_those_of_valid(folder):
     page = model_card(
         folder(),
