@@ -107,6 +107,7 @@ from selfattn_bio.config.split import (
     SplitValues,
     regions,
 )
+from selfattn_bio.config.stack import Stack, StackPart
 from selfattn_bio.config.training import PRIVATE_STEM, Balance, Evaluation, Privacy, ReweightBalance, SampleBalance, Training, Transfer
 
 __all__ = [
@@ -209,6 +210,8 @@ __all__ = [
     "SpeciesSplit",
     "Split",
     "SplitValues",
+    "Stack",
+    "StackPart",
     "Stem",
     "StridedPattern",
     "T5Position",

@@ -21,6 +21,7 @@ from selfattn_bio.config.objective import PER_PLACE, PER_TOKEN, BinaryObjective,
 from selfattn_bio.config.partner import Partner, SequencePartner, TrackPartner
 from selfattn_bio.config.section import MAX_PROTEIN_K, Section, left_out
 from selfattn_bio.config.split import Audit, RandomSplit, Split
+from selfattn_bio.config.stack import Stack
 from selfattn_bio.config.sweep import Sweep
 from selfattn_bio.config.training import PRIVATE_STEM, Evaluation, Privacy, Training, Transfer
 
@@ -115,6 +116,7 @@ class RunFile(Section):
     training: Training = Training()
     transfer: Transfer | None = None
     privacy: Privacy | None = left_out(None)
+    stack: Stack = left_out(Stack())
     evaluation: Evaluation = Evaluation()
     interpret: Interpret = Interpret()
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Annotated[Variant, AfterValidator(_is_a_run)]] = Field(
@@ -351,6 +353,37 @@ class RunFile(Section):
         return self
 
     @model_validator(mode="after")
+    def _stack_fits_the_run(self) -> RunFile:
+        if not self.stack.parts:
+            return self
+        if self.objective.kind != "binary":
+            raise ValueError(f"[stack] parts are models of two classes; the objective is {self.objective.kind!r}")
+        if isinstance(self.model, PairedModel):
+            raise ValueError("[stack] cannot be used with model kind 'paired': its parts read one input")
+        if self.privacy:
+            raise ValueError("[stack] cannot be used with [privacy]: its parts are fitted without clipping and noise")
+        if self.training.balance:
+            raise ValueError("[stack] cannot be used with training.balance: its parts are fitted without it")
+        return self
+
+    @model_validator(mode="after")
+    def _both_strands_can_be_read(self) -> RunFile:
+        if self.evaluation.strands != "both":
+            return self
+        if self.data.alphabet != "dna":
+            raise ValueError(f"evaluation.strands 'both' needs DNA; [data] alphabet is {self.data.alphabet!r}")
+        if self.objective.kind in (*PER_TOKEN, *PER_PLACE) or isinstance(self.model, PairedModel):
+            raise ValueError("evaluation.strands 'both' needs one score per sequence and one input")
+        return self
+
+    @property
+    def both_strands(self) -> bool:
+        """Whether a score is the mean over both strands of a sequence."""
+        if self.evaluation.strands is not None:
+            return self.evaluation.strands == "both"
+        return self.training.reverse_complement and self.objective.kind not in (*PER_TOKEN, *PER_PLACE)
+
+    @model_validator(mode="after")
     def _two_inputs_go_together(self) -> RunFile:
         if self.partner and not isinstance(self.model, PairedModel):
             raise ValueError(f"[partner] must go with model kind 'paired', which reads it, got {self.model.kind!r}")
@@ -417,6 +450,7 @@ class RunFile(Section):
     def _with(self, change: Variant) -> RunFile:
         """This run with a variant laid over it, checked as a run file is."""
         values: dict[str, Any] = {name: getattr(self, name) for name in RunFile.model_fields} | {"variants": {}, "sweep": None}
+        values["stack"] = Stack()  # networks are compared with networks
         values["training"] = self.training.model_dump() | {key: getattr(change.training, key) for key in change.training.model_fields_set}
         values |= {"tokens": change.tokens or self.tokens, "model": change.model or self.model}
         if not isinstance(values["model"], PairedModel):

@@ -110,6 +110,10 @@ class Evaluation(Section):
     """[evaluation]: intervals and calibration."""
 
     block: Positive = left_out(100_000, description="letters of a chromosome that are drawn together, of objective bins")
+    strands: Literal["given", "both"] | None = left_out(
+        None,
+        description="both = the score is the mean over both strands; if not given, both where training.reverse_complement is true",
+    )
     bootstraps: Positive = 1000
     confidence: float = Field(0.95, gt=0, lt=1)
     calibration_bins: Positive = 15

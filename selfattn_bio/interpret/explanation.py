@@ -447,7 +447,7 @@ def explain_letters(
         some = letters[start : start + BATCH]
         if isinstance(method, Scoring):
             found = Received().received(scorer, some, target) if has_attention(scorer) else []
-            for row, scores in enumerate(method.scores(scorer, some, target), start):
+            for row, scores in enumerate(_scores(method, scorer, some, target), start):
                 hypothetical[row, : len(scores)] = scores
         else:
             found = method.relevance(scorer, some, target)
@@ -465,3 +465,15 @@ def explain_letters(
         method=method.name,
         target=str(target),
     )
+
+
+def _scores(
+    method: Scoring, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target
+) -> list[NDArray[np.float32]]:
+    """Return the hypothetical scores of a model: of both strands and the stack where it has them."""
+    scores = method.scores(scorer, letters, target)
+    if scorer.run.both_strands:
+        # The other strand counts positions from the other end, and ACGT reversed is its complement.
+        other = method.scores(scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target)
+        scores = [(one + two[::-1, ::-1]) / 2 for one, two in zip(scores, other, strict=True)]
+    return scorer.stack.attributions(scores, letters) if scorer.stack else scores

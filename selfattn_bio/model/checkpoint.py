@@ -22,7 +22,8 @@ from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
 SEEN, REFERENCE = "seen.parquet", "reference.safetensors"  # what it saw, and what that looked like
 CARD, HISTORY, COST, TOP = "README.md", "history.csv", "train.json", "top"
-PARTS = (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, HISTORY, COST, TOP)
+STACK = "stack"  # folder of the simple models that are combined with the network
+PARTS = (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, HISTORY, COST, TOP, STACK)
 CALIBRATION = ("temperature", "threshold", "slope")
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 RETRAIN = "Train it again, or copy the folder whole"

@@ -13,7 +13,7 @@ from selfattn_bio.config import KeptLayer, PrunedGates
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.card import best_figures, write_card
-from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, WEIGHTS, check_model_output, load_model, save_model
+from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, STACK, WEIGHTS, check_model_output, load_model, save_model
 from selfattn_bio.model.pruning import prune_network
 from selfattn_bio.scoring.reference import load_reference
 from selfattn_bio.scoring.scorer import folder_of
@@ -75,6 +75,8 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
         for name in COPIED:
             if (folder / name).exists():
                 shutil.copyfile(folder / name, temporary / name)
+        if (folder / STACK).is_dir():
+            shutil.copytree(folder / STACK, temporary / STACK)
         if reference:
             reference.save(temporary, sha256_of(temporary / WEIGHTS))
         write_card(temporary, best_figures(temporary))

@@ -27,6 +27,7 @@ from selfattn_bio.model.checkpoint import CALIBRATION, load_model
 from selfattn_bio.model.classifier import Network, PairedNetwork, num_outputs, partner_tokenizer_of, tokenizer_of
 from selfattn_bio.model.paired import OneInput
 from selfattn_bio.scoring.reference import Reference, load_reference
+from selfattn_bio.scoring.stack import Stack, load_stack
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.spelling import Spelling
@@ -64,10 +65,12 @@ class Scorer:
     slope: float = 1.0
     reference: Reference | None = None
     folder: Path | None = None
+    stack: Stack | None = None  # simple models that are combined with the network
 
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())
-        return f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters, on {self.device}"
+        stack = f", stacked with {', '.join(part.name for part in self.stack.parts)}" if self.stack else ""
+        return f"Scorer of objective {self.run.objective.kind!r}, {number:,} parameters{stack}, on {self.device}"
 
     @property
     def members(self) -> tuple[Scorer, ...]:
@@ -106,7 +109,7 @@ class Scorer:
 
     def tokens_of(self, letters: Sequence[Any]) -> torch.Tensor:
         """ASCII arrays of any length, what follows a 0 being padding -> token ids (B, N) int64 on the device, padded with 0."""
-        return self.tokens(pad_letters([row[: np.count_nonzero(row)] for row in letters]))
+        return self.tokens(pad_letters(without_padding(letters)))
 
     def lengths(self, letters: Any) -> NDArray[np.int64]:
         """Letters of each sequence, (n,).
@@ -144,6 +147,8 @@ class Scorer:
     def outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> NDArray[np.float64]:
         """Outputs (n, C) of sequences of any lengths, in the order given: logits of classes or labels, numbers as trained.
 
+        The mean over both strands where the run reads both (`RunFile.both_strands`), and of a stacked model the logit of the stack.
+
         Parameters
         ----------
         letters
@@ -158,10 +163,25 @@ class Scorer:
         """
         if self.run.objective.kind in (*PER_TOKEN, *PER_PLACE):
             raise ValueError(f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}")
-        outputs = np.empty((len(letters), num_outputs(self.run)))
+        outputs = self.network_outputs(letters, batch_size).mean(1)
+        if self.stack:
+            outputs[:, 0] = self.stack.logits(outputs[:, 0], without_padding(letters))
+        return outputs
+
+    def network_outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> NDArray[np.float64]:
+        """Outputs (n, M, C) of each member of the network alone; arguments and errors as of `outputs`."""
+        found = self._strand_outputs(letters, batch_size)
+        if not self.run.both_strands:
+            return found
+        other = [self.alphabet.reverse_complement(row) for row in without_padding(letters)]
+        return (found + self._strand_outputs(other, batch_size)) / 2
+
+    def _strand_outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None) -> NDArray[np.float64]:
+        """Outputs (n, M, C) of the strand that is given."""
+        outputs = np.empty((len(letters), self.run.model.members, num_outputs(self.run)))
         with torch.inference_mode():
             for rows in self.batches(letters, batch_size):
-                outputs[rows] = self.network(self.tokens_of([letters[i] for i in rows])).mean(1).double().cpu().numpy()
+                outputs[rows] = self.network(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
         return outputs
 
     def token_outputs(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[NDArray[np.float64]]:
@@ -218,11 +238,8 @@ class Scorer:
 
     def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """`log_odds` of each of the M networks of `[model] members` that are trained side by side, (n, M); `log_odds` is their mean."""
-        logits = np.empty((len(letters), self.run.model.members))
-        with torch.inference_mode():
-            for rows in self.batches(letters):
-                logits[rows] = self.network(self.tokens_of([letters[i] for i in rows]))[:, :, 0].double().cpu().numpy()
-        return logits * self.slope
+        logits = self.network_outputs(letters)[:, :, 0]
+        return (self.stack.logits(logits, without_padding(letters)) if self.stack else logits) * self.slope
 
     def readings(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Of a model with exits what the head says after each of E blocks, (n, M, E, C), by member.
@@ -337,6 +354,11 @@ def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[
     if any(not isinstance(pair, Pair) for pair in pairs):
         raise ArgumentError(NO_PAIR)
     return [pair.first for pair in pairs], [pair.partner for pair in pairs]
+
+
+def without_padding(letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """ASCII arrays of any lengths without the zeros at their ends."""
+    return [row[: np.count_nonzero(row)] for row in letters]
 
 
 def scorer_of(run: RunFile, network: Network, **more: Any) -> Scorer:
@@ -492,7 +514,7 @@ def _load_one(path: str | Path) -> Scorer:
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     calibration = {name: provenance["calibration"][name] for name in CALIBRATION}
     reference = load_reference(folder, tokenizer_of(run).alphabet, provenance["weights_sha256"])
-    return scorer_of(run, network.eval(), **calibration, reference=reference, folder=folder)
+    return scorer_of(run, network.eval(), **calibration, reference=reference, folder=folder, stack=load_stack(folder))
 
 
 def folder_of(path: str | Path) -> Path:

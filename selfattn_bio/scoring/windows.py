@@ -70,8 +70,17 @@ def strand_logits(scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows
     if (number := windows.number(len(letters))) == 0 or windows.reach(number) != len(letters):
         raise ValueError(f"letters must end with a window of {windows.size} at a stride of {windows.stride}, got {len(letters)} letters")
     other = scorer.alphabet.reverse_complement(letters)
-    of_members = [[_logits(member, letters, windows), _logits(member, other, windows)[::-1]] for member in scorer.members]
+    of_members = [_both_logits(member, letters, other, windows) for member in scorer.members]
     return np.mean(of_members, axis=0)
+
+
+def _both_logits(
+    scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: Windows
+) -> NDArray[np.float64]:
+    """Return logits (2, n) of one model's windows on each strand."""
+    strands = np.stack([_logits(scorer, letters, windows), _logits(scorer, other, windows)[::-1]])
+    # A model that reads both strands has one score per window: the mean.
+    return np.broadcast_to(strands.mean(axis=0), strands.shape) if scorer.run.both_strands else strands
 
 
 def _logits(scorer: Scorer, letters: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
@@ -116,7 +125,7 @@ class SharedStem:
         tokenizer, section = scorer.tokenizer, scorer.run.model
         if not isinstance(section, config.AttentionModel) or not isinstance(section.stem, config.ConvStem) or windows.stride % unit(scorer):
             return None
-        if section.stem.norm == "record":  # each window has a mean of its own
+        if section.stem.norm == "record" or scorer.stack:  # each window has a mean of its own, and parts of a stack read complete windows
             return None
         num_tokens, pool = tokenizer.num_tokens(windows.size), section.stem.pool
         half, margin, size = section.stem.kernel // 2, section.stem.second_kernel // 2, -(-num_tokens // pool)

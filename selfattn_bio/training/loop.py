@@ -26,6 +26,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from safetensors.torch import save
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
@@ -44,6 +45,7 @@ from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import lineage_of, seen_table
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import scorer_of
+from selfattn_bio.scoring.stack import Stack, fit_parts, fit_stack
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
@@ -157,7 +159,7 @@ def train(
         if progress.step < training.max_steps:  # out of patience: nothing of it must be trained again if it is stopped now
             checkpoints.save(progress.step, *trainer.state())
         try:
-            trainer.write_model(provenance)
+            trainer.write_model(provenance, threads)
         except GivenUp:
             raise _interrupted(trainer.max_of_all(signals.heard), progress.step, output) from None
         checkpoints.finish()
@@ -464,15 +466,16 @@ class Trainer:
         self._say(f"going on from the checkpoint of step {self.progress.step}")
 
     # -------------------------------------------------------------------------------------------------------------- the end
-    def write_model(self, provenance: dict[str, Any]) -> None:
+    def write_model(self, provenance: dict[str, Any], threads: int) -> None:
         """Write the model folder with the best weights, from the first process; `provenance` is what was known at the start."""
         self.progress.seconds = time.monotonic() - self.started
         self.average.load_state_dict(self.top[self.progress.best_step])
         exits = self._choose_exits()
         outputs = self.outputs_of(self.valid) if self.run.objective.kind in CONFORMAL else None
-        calibration = self._calibration(outputs)
         if not self.fabric.is_global_zero:
             return
+        stack, outputs = self._stacked(outputs, threads)
+        calibration = self._calibration(outputs)
         # Of a private run nothing else than the weights may tell of train.
         told = [self.valid] if self.private else [self.train, self.valid]
         rows = np.concatenate([side.rows for side in told])
@@ -509,6 +512,8 @@ class Trainer:
             seen.to_parquet(folder / SEEN, index=False)
             self._write_history(folder / HISTORY)
             (folder / COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
+            if stack:
+                stack.save(folder)
             write_card(folder, best_figures(folder))
         steps = self.progress.step
         early = f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought nothing better"
@@ -542,6 +547,20 @@ class Trainer:
         )
         threshold = choice.threshold if math.isfinite(choice.threshold) else None
         return {"exits": asdict(choice) | {"threshold": threshold, "layers": readings.shape[2], "metric": self.main}}
+
+    def _stacked(self, outputs: NDArray[np.float64] | None, threads: int) -> tuple[Stack | None, NDArray[np.float64] | None]:
+        """Return the stack that the run asks for, and its held-out logits of valid in place of the network's outputs."""
+        if not self.run.stack.parts or outputs is None:
+            return None, outputs
+        letters = {split: self.letters_of(of) for split, of in (("train", self.train), ("valid", self.valid))}
+        labels = {split: of.targets.astype(np.int64) for split, of in (("train", self.train), ("valid", self.valid))}
+        parts = fit_parts(self.run, letters, labels, self.scorer.spelling, threads, self._say)
+        stack, held_out = fit_stack(outputs[:, 0], parts, letters["valid"], labels["valid"])
+        names = ["network", *(part.name for part in stack.parts)]
+        shown = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, stack.weights, strict=True))
+        network, combined = (roc_auc_score(labels["valid"], each) for each in (outputs[:, 0], held_out))
+        self._say(f"stack: weights {shown}; valid AUROC {combined:.4f} by cross-validation, network alone {network:.4f}")
+        return stack, held_out[:, None]
 
     def _calibration(self, outputs: NDArray[np.float64] | None) -> dict[str, float]:
         """Temperature, threshold and slope fitted on the outputs of valid; of other objectives than binary what changes nothing."""

@@ -16,7 +16,7 @@ rule train:
     threads: workflow.cores
     params:
         run_file=run_file,
-        sections=sections("tokens", "partner", "objective", "model", "training", "transfer", "privacy"),
+        sections=train_sections,
         variant=train_options,
         trainer=trainer,
         threads=threads_each,

@@ -99,8 +99,18 @@ def train_options(wildcards) -> list[str]:
 
 
 def sections(*names: str):
-    """A params function: the named sections of the run of the wildcards, as JSON."""
-    return lambda wildcards: json.dumps(run_at(wildcards).model_dump(mode="json", include=set(names)), sort_keys=True)
+    """A params function: the named sections of the run of the wildcards, or single keys of them (section.key), as JSON."""
+    named = [name.partition(".") for name in names]
+    include = {section: {key} if key else True for section, _, key in named}
+    return lambda wildcards: json.dumps(run_at(wildcards).model_dump(mode="json", include=include), sort_keys=True)
+
+
+def train_sections(wildcards) -> str:
+    """What a training depends on; the motif database only where a part of the stack scans it."""
+    names = ["tokens", "partner", "objective", "model", "training", "transfer", "privacy", "stack", "evaluation.strands"]
+    if "motif_scores" in run_at(wildcards).stack.parts:
+        names.append("interpret.database")
+    return sections(*names)(wildcards)
 
 
 def read_by_ingest(wildcards) -> str:

@@ -1,0 +1,28 @@
+"""[stack]: simple models that are combined with the network into one score."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from selfattn_bio.config.section import Listed, Section
+
+StackPart = Literal[
+    "kmers", "positional_kmers", "exact_positions", "motif_scores", "composition", "dipeptides"
+]
+
+
+class Stack(Section):
+    """[stack]: models that are fitted to the training records and combined with the network."""
+
+    parts: Listed[tuple[StackPart, ...]] = Field(
+        (), description="baselines by name; their logits and the network's are weighted on valid"
+    )
+
+    @field_validator("parts")
+    @classmethod
+    def _each_once(cls, parts: tuple[StackPart, ...]) -> tuple[StackPart, ...]:
+        if len(set(parts)) < len(parts):
+            raise ValueError(f"parts must name each model once, got {', '.join(parts)}")
+        return parts

@@ -1,0 +1,206 @@
+"""Combine a network with simple models into one logit: a stacked model in one model folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+from sklearn.model_selection import StratifiedKFold
+
+from selfattn_bio.baselines import BASELINES, Baseline, Setup, load_baseline
+from selfattn_bio.config import RunFile
+from selfattn_bio.errors import CorpusError, ModelFolderError
+from selfattn_bio.model.checkpoint import STACK
+from selfattn_bio.sequence.spelling import Spelling
+
+Letters = Sequence[NDArray[np.uint8]]
+Logits = NDArray[np.float64]
+
+WEIGHTS = "weights.json"
+NEGLIGIBLE = 0.02  # a part whose weight times its spread is below this share of the sum is left out
+FOLDS = 10
+PENALTY = 1.0  # of the squared weights, as scikit-learn's C = 1
+AGAIN = "train the model again, or copy the complete folder"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A weighted sum of the network's logit and those of simple models.
+
+    Attributes
+    ----------
+    parts
+        Fitted baselines.
+    weights
+        (1 + parts,), none negative: the network's, then those of the parts in their order.
+    bias
+        Added to the sum.
+
+    References
+    ----------
+    Wolpert 1992, Stacked generalization; Breiman 1996, Stacked regressions (weights that are not
+    negative).
+    """
+
+    parts: tuple[Baseline, ...]
+    weights: NDArray[np.float64]
+    bias: float
+
+    def logits(self, network: Logits, letters: Letters) -> Logits:
+        """Combine the network's logits, (n,) or (n, members), with those of the parts."""
+        of_parts = np.full(len(letters), self.bias)
+        for weight, part in zip(self.weights[1:], self.parts, strict=True):
+            of_parts = of_parts + weight * part.logits(letters)
+        return self.weights[0] * network + of_parts.reshape(-1, *[1] * (network.ndim - 1))
+
+    def attributions(self, network: Sequence[NDArray[Any]], letters: Letters) -> list[NDArray[Any]]:
+        """Add the exact effects of substitutions on the parts to the network's attributions.
+
+        Parameters
+        ----------
+        network
+            Hypothetical scores of the network, one array (L, A) per sequence, each position
+            centred over the bases.
+        letters
+            ASCII, one array (L,) per sequence.
+
+        Returns
+        -------
+        Hypothetical scores of the stack, in logits, centred over the bases.
+        """
+        total = [self.weights[0] * scores for scores in network]
+        for weight, part in zip(self.weights[1:], self.parts, strict=True):
+            for scores, effects in zip(total, part.substitution_effects(letters), strict=True):
+                scores += weight * (effects - effects.mean(axis=1, keepdims=True))
+        return [scores.astype(np.float32) for scores in total]
+
+    def save(self, folder: Path) -> None:
+        """Write the parts and their weights into an existing model folder."""
+        (folder / STACK).mkdir()
+        for part in self.parts:
+            part.save(folder / STACK / part.name)
+        weights = dict(zip(["network", *(part.name for part in self.parts)], self.weights.tolist(), strict=True))
+        text = json.dumps({"weights": weights, "bias": self.bias}, indent=1)
+        (folder / STACK / WEIGHTS).write_text(text + "\n", encoding="utf-8")
+
+
+def load_stack(model: str | Path) -> Stack | None:
+    """Read the stack of a model folder; None if the model is a network alone.
+
+    Raises
+    ------
+    ModelFolderError
+        If the weights or a part are missing or damaged.
+    """
+    folder = Path(model) / STACK
+    if not folder.is_dir():
+        return None
+    try:
+        stored = json.loads((folder / WEIGHTS).read_text(encoding="utf-8"))
+        names, weights = zip(*stored["weights"].items(), strict=True)
+        bias = float(stored["bias"])
+        values = np.array(weights, dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        message = f"cannot read the weights of the stack: {error}"
+        raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=AGAIN) from error
+    return Stack(tuple(load_baseline(folder / name) for name in names[1:]), values, bias)
+
+
+def fit_parts(
+    run: RunFile,
+    letters: dict[str, Letters],
+    labels: dict[str, NDArray[np.int64]],
+    spelling: Spelling,
+    threads: int,
+    say: Callable[[str], None],
+) -> list[Baseline]:
+    """Fit the parts that [stack] names.
+
+    Parameters
+    ----------
+    letters, labels
+        Records of `train` and `valid`.
+    say
+        Called with a line about each part.
+
+    Raises
+    ------
+    CorpusError
+        If a part does not suit the records.
+    """
+    setup = Setup(
+        spelling, "both" if run.both_strands else "given", run.interpret.database or "", threads
+    )
+    fitted = []
+    for name in run.stack.parts:
+        kind = BASELINES[name]
+        if setup.alphabet.name not in kind.alphabets:
+            known = " and ".join(kind.alphabets)
+            raise CorpusError(f"[stack] part {name!r} reads {known}; the records are {setup.alphabet.name}")
+        if obstacle := kind.obstacle(setup, letters["train"]):
+            raise CorpusError(f"[stack] part {name!r} cannot be fitted: {obstacle}")
+        part = kind(setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
+        fitted.append(part)
+        say(f"fitted {name} for the stack")
+    return fitted
+
+
+def fit_stack(
+    network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]
+) -> tuple[Stack, Logits]:
+    """Fit the weights of network and parts to validation records.
+
+    A part of next to no weight is left out, so that it need not be computed later.
+
+    Parameters
+    ----------
+    network
+        Logits of the network, (n,).
+    letters, labels
+        The validation records.
+
+    Returns
+    -------
+    The stack, and a logit of each record by weights fitted to the other records (cross-validation):
+    calibration and threshold are fitted to these.
+    """
+    columns = [network, *(part.logits(letters) for part in parts)]
+    x = np.stack(columns, axis=1)
+    weights, _ = _logistic(x, labels)
+    size = weights * x.std(axis=0)
+    kept = [0, *(i for i in range(1, len(columns)) if size[i] > NEGLIGIBLE * size.sum())]
+    x = x[:, kept]
+    weights, bias = _logistic(x, labels)
+    held_out = np.empty(len(labels))
+    folds = min(FOLDS, int(np.bincount(labels, minlength=2).min()))
+    if folds < 2:
+        held_out = x @ weights + bias
+    else:
+        for rest, fold in StratifiedKFold(folds, shuffle=True, random_state=0).split(x, labels):
+            of_rest, bias_of_rest = _logistic(x[rest], labels[rest])
+            held_out[fold] = x[fold] @ of_rest + bias_of_rest
+    return Stack(tuple(parts[i - 1] for i in kept[1:]), weights, bias), held_out
+
+
+def _logistic(x: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+    """Fit a logistic regression whose weights are not negative, (features,), and its intercept."""
+    scale = np.maximum(x.std(axis=0), 1e-9)
+    z = x / scale
+
+    def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        fitted = z @ line[:-1] + line[-1]
+        error = expit(fitted) - labels
+        value = np.sum(np.logaddexp(0, fitted) - labels * fitted) + PENALTY / 2 * (line[:-1] @ line[:-1])
+        return float(value), np.append(z.T @ error + PENALTY * line[:-1], error.sum())
+
+    start = np.append(np.ones(z.shape[1]), 0.0)
+    bounds = [(0, None)] * z.shape[1] + [(None, None)]
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
+    return found[:-1] / scale, float(found[-1])

@@ -1,0 +1,167 @@
+"""A network combined with simple models: weights, logits, attributions, folder."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+
+from selfattn_bio.baselines import BASELINES, Setup
+from selfattn_bio.config import run_file_of
+from selfattn_bio.errors import CorpusError, ModelFolderError
+from selfattn_bio.interpret.explanation import explain_letters
+from selfattn_bio.interpret.methods import Saturation
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.scoring.scorer import scorer_of
+from selfattn_bio.scoring.stack import Stack, fit_parts, fit_stack, load_stack
+from selfattn_bio.scoring.windows import Windows, strand_logits
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.spelling import Spelling
+
+LENGTH = 24
+RUN = """
+tokens = { k = 1 }
+stack = { parts = ["kmers", "exact_positions"] }
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[model]
+kind = "attention"
+members = 2
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+stem = { kind = "conv", token_dim = 4, kernel = 3, pool = 2, second_kernel = 3 }
+[training]
+reverse_complement = REVERSE_COMPLEMENT
+"""
+
+
+def records(number, seed):
+    """Letters with TATA at position 10 in the positives, and labels."""
+    rng = np.random.default_rng(seed)
+    letters = [np.frombuffer(bytes(rng.choice(list(b"ACGT"), LENGTH).tolist()), np.uint8).copy() for _ in range(number)]
+    labels = np.arange(number) % 2
+    for row, label in zip(letters, labels, strict=True):
+        if label:
+            row[10:14] = np.frombuffer(b"TATA", np.uint8)
+    return letters, labels.astype(np.int64)
+
+
+def fitted(*names, strands="given"):
+    """Fitted parts."""
+    train, valid = records(120, 0), records(60, 1)
+    setup = Setup(Spelling(DNA), strands)
+    return [BASELINES[name](setup).fit(*train, *valid) for name in names]
+
+
+def stacked(reverse_complement):
+    """A scorer whose network has random weights, stacked with two parts."""
+    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", str(reverse_complement).lower()), "run.toml")
+    parts = fitted("kmers", "exact_positions", strands="both" if reverse_complement else "given")
+    stack = Stack(tuple(parts), np.array([0.5, 2.0, 1.5]), -0.3)
+    return scorer_of(run, build_network(run).eval(), stack=stack)
+
+
+def test_fit_stack_prefers_the_informative_part():
+    letters, labels = records(200, 2)
+    rng = np.random.default_rng(0)
+    (part,) = fitted("exact_positions")
+    stack, _ = fit_stack(rng.normal(size=200), [part], letters, labels)
+    size = stack.weights * [1, part.logits(letters).std()]
+    assert (stack.weights >= 0).all()
+    assert size[1] > 10 * size[0]
+
+
+def test_fit_stack_leaves_out_a_useless_part():
+    letters, labels = records(400, 2)
+    (useless,) = fitted("gc")
+    network = 4.0 * (labels - 0.5) + np.random.default_rng(0).normal(size=400)
+    stack, _ = fit_stack(network, [useless], letters, labels)
+    assert stack.parts == ()
+    assert len(stack.weights) == 1
+
+
+def test_fit_stack_calibrates():
+    letters, _ = records(2000, 3)
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=2000)
+    labels = (rng.random(2000) < expit(truth)).astype(np.int64)
+    stack, held_out = fit_stack(3 * truth + 1, [], letters, labels)
+    assert stack.weights[0] == pytest.approx(1 / 3, rel=0.2)
+    assert np.corrcoef(held_out, truth)[0, 1] > 0.999
+
+
+def test_held_out_logits_do_not_see_their_label():
+    """A network without information has held-out logits below chance or at it, never above."""
+    letters, labels = records(100, 4)
+    network = np.random.default_rng(5).normal(size=100)
+    _, held_out = fit_stack(network, [], letters, labels)
+    _, swapped = fit_stack(network, [], letters, 1 - labels)
+    assert np.mean(held_out[labels == 1]) - np.mean(held_out[labels == 0]) < 0.5
+    assert np.mean(swapped[labels == 0]) - np.mean(swapped[labels == 1]) < 0.5
+
+
+def test_logits_are_the_weighted_sum():
+    scorer, letters = stacked(False), records(7, 6)[0]
+    network = scorer.network_outputs(letters)[:, :, 0].mean(1)
+    kmers, positions = (part.logits(letters) for part in scorer.stack.parts)
+    expected = 0.5 * network + 2.0 * kmers + 1.5 * positions - 0.3
+    np.testing.assert_allclose(scorer.logits(letters), expected, rtol=1e-6)
+    np.testing.assert_allclose(scorer.member_log_odds(letters).mean(1), scorer.log_odds(letters), rtol=1e-6)
+
+
+@pytest.mark.parametrize("reverse_complement", [False, True])
+def test_attributions_equal_measured_substitutions(reverse_complement):
+    scorer, letters = stacked(reverse_complement), records(3, 7)[0]
+    found = explain_letters(scorer, letters, pd.DataFrame({"id": list("abc")}), method=Saturation())
+    for row, sequence in enumerate(letters):
+        effects = np.zeros((LENGTH, 4))
+        for position in range(LENGTH):
+            for base, letter in enumerate(b"ACGT"):
+                mutant = sequence.copy()
+                mutant[position] = letter
+                effects[position, base] = scorer.logits([mutant])[0] - scorer.logits([sequence])[0]
+        expected = effects - effects.mean(axis=1, keepdims=True)
+        np.testing.assert_allclose(found.hypothetical[row], expected, atol=2e-4)
+
+
+def test_both_strands_have_one_score():
+    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "true").replace('["kmers", "exact_positions"]', "[]"), "run.toml")
+    scorer, letters = scorer_of(run, build_network(run).eval()), records(5, 8)[0]
+    other = [DNA.reverse_complement(row) for row in letters]
+    np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other), rtol=1e-6)
+    assert not np.allclose(scorer._strand_outputs(letters, None), scorer._strand_outputs(other, None))
+
+
+@pytest.mark.parametrize("reverse_complement", [False, True])
+def test_windows_have_the_logits_of_single_sequences(reverse_complement):
+    scorer = stacked(reverse_complement)
+    letters = np.concatenate(records(3, 9)[0])
+    found = strand_logits(scorer, letters, Windows(LENGTH, 8))
+    views = [letters[i : i + LENGTH] for i in range(0, len(letters) - LENGTH + 1, 8)]
+    np.testing.assert_allclose(found[0], scorer.logits(views), rtol=1e-6)
+    np.testing.assert_allclose(found[1], scorer.logits([DNA.reverse_complement(row) for row in views]), rtol=1e-6)
+
+
+def test_a_saved_stack_has_the_same_logits(tmp_path):
+    stack, letters = stacked(False).stack, records(9, 10)[0]
+    stack.save(tmp_path)
+    loaded, network = load_stack(tmp_path), np.linspace(-1, 1, 9)
+    np.testing.assert_allclose(loaded.logits(network, letters), stack.logits(network, letters), rtol=1e-6)
+    assert load_stack(tmp_path / "stack") is None
+
+
+def test_a_stack_without_weights_is_refused(tmp_path):
+    stacked(False).stack.save(tmp_path)
+    (tmp_path / "stack" / "weights.json").write_text("{}")
+    with pytest.raises(ModelFolderError, match="cannot read the weights of the stack"):
+        load_stack(tmp_path)
+
+
+def test_a_part_that_does_not_suit_the_records_is_refused():
+    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "false").replace('"kmers", "exact_positions"', '"composition"'), "run.toml")
+    letters, labels = records(20, 11)
+    both = {"train": letters, "valid": letters}, {"train": labels, "valid": labels}
+    with pytest.raises(CorpusError, match="part 'composition' reads protein; the records are dna"):
+        fit_parts(run, *both, Spelling(DNA), 1, print)
