@@ -16,7 +16,7 @@ import argparse
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from selfattn_bio.baselines import Baseline
     from selfattn_bio.config import Evaluation, Objective, RunFile
     from selfattn_bio.data.batches import Laid
     from selfattn_bio.data.corpus import Corpus
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.files import sha256_of, whole_folder
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.model.lineage import check_unseen
+    from selfattn_bio.scoring.stack import load_stack
     from selfattn_bio.sequence.splits import read_split
 
     run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
@@ -104,7 +106,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     origin = {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of(arguments.split)}
     with whole_folder(arguments.output / BASELINES) as saved:  # empty where the objective has baselines that are not saved
-        binary = partial(_judge_binary, fit=partial(_fitted_baselines, run_file=run_file, folder=saved, origin=origin))
+        stack = load_stack(arguments.model[0])
+        fit = partial(
+            _fitted_baselines, run_file=run_file, folder=saved, origin=origin, parts={p.name: p for p in stack.parts} if stack else {}
+        )
+        binary = partial(_judge_binary, fit=fit)
         judges: dict[str, Callable[..., Judged]] = {
             "binary": binary,
             "bins": _judge_bins,
@@ -180,10 +186,12 @@ def _judge_binary(
     fit: Callable[..., dict[str, Classifier]],
 ) -> Judged:
     """Judge positives against negatives: bootstraps, calibration, differences and slices; `fit` fits the baselines of an alphabet."""
-    from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
+    from selfattn_bio.evaluation.summary import NETWORK, SIDES, predictions_table, summarise
 
     labels = {side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64") for side, of_side in rows.items()}
     classifiers = {name: _network(name, members, corpus, rows, labels) for name, members in folders.items()}
+    if (alone := _network_alone(folders["model"], corpus, rows, labels)) is not None:
+        classifiers[NETWORK] = alone
     classifiers |= fit(corpus.alphabet, letters, labels)
     if corpus.partner and corpus.partner.alphabet.name != "levels":
         of_partners = {side: [corpus.partner_letters(int(i)) for i in of_side] for side, of_side in rows.items()}
@@ -375,18 +383,48 @@ def _network(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels:
     return Classifier.of_members(role, logits, temperature, threshold)
 
 
+def _network_alone(folders: list[Path], corpus: Corpus, rows: Rows, labels: Labels) -> Classifier | None:
+    """Return the classifier of a stacked model's network without the stack; None of a model that is a network."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_temperature
+    from selfattn_bio.evaluation.summary import SIDES, Classifier
+    from selfattn_bio.scoring.scorer import load
+
+    stacked = [load(folder) for folder in folders]
+    if not any(scorer.stack for scorer in stacked):
+        return None
+    scorers = [replace(scorer, stack=None) for scorer in stacked]
+    inputs = [_inputs(scorer, corpus, rows) for scorer in scorers]
+    logits = {side: np.mean([scorer.logits(of[side]) for scorer, of in zip(scorers, inputs, strict=True)], axis=0) for side in SIDES}
+    temperature = fit_temperature(logits["valid"], labels["valid"])
+    threshold = choose_threshold(calibrate(logits["valid"], temperature), labels["valid"])
+    return Classifier.of_logits("baseline", logits, temperature, threshold)
+
+
 def _fitted_baselines(
-    alphabet: Alphabet, letters: Letters, labels: Labels, *, run_file: RunFile, folder: Path, origin: dict[str, str], prefix: str = ""
+    alphabet: Alphabet,
+    letters: Letters,
+    labels: Labels,
+    *,
+    run_file: RunFile,
+    folder: Path,
+    origin: dict[str, str],
+    parts: Mapping[str, Baseline],
+    prefix: str = "",
 ) -> dict[str, Classifier]:
     """Fit the baselines that suit the records, and save each to its folder below `folder`.
 
+    `parts` are those that were fitted to the same records for the model's stack. They are not fitted again.
     Those of a private run are not saved: their weights would tell of its records.
     """
     from selfattn_bio.baselines import Setup, suitable
     from selfattn_bio.evaluation.summary import SIDES, Classifier
     from selfattn_bio.sequence.spelling import Spelling
 
-    data, both = run_file.data, run_file.training.reverse_complement and alphabet.has_complement
+    data, both = run_file.data, run_file.both_strands and alphabet.has_complement
     spelling = Spelling(alphabet, "hard" if data.soft_mask == "hard" else "ignore", data.gaps)
     setup = Setup(spelling, "both" if both else "given", run_file.interpret.database)
     found: dict[str, Classifier] = {}
@@ -396,7 +434,7 @@ def _fitted_baselines(
             print(f"evaluate: {name} (baseline, {kind.title}) left out: {obstacle}", flush=True)
             continue
         start = time.monotonic()
-        baseline = kind(setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
+        baseline = parts.get(name) or kind(setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
         logits = {side: baseline.logits(letters[side]) for side in SIDES}
         temperature, threshold = baseline.calibration.temperature, baseline.calibration.threshold
         found[name] = Classifier.of_logits("baseline", logits, temperature, threshold, chosen=baseline.chosen())

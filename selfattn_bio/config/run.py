@@ -362,6 +362,8 @@ class RunFile(Section):
             raise ValueError("[stack] cannot be used with model kind 'paired': its parts read one input")
         if self.privacy:
             raise ValueError("[stack] cannot be used with [privacy]: its parts are fitted without clipping and noise")
+        if self.both_strands and "exact_positions" in self.stack.parts:
+            raise ValueError("[stack] part 'exact_positions' reads the given strand alone; the run reads both strands")
         if self.training.balance:
             raise ValueError("[stack] cannot be used with training.balance: its parts are fitted without it")
         return self

@@ -9,16 +9,19 @@ from pydantic import Field, field_validator
 from selfattn_bio.config.section import Listed, Section
 
 StackPart = Literal[
-    "kmers", "positional_kmers", "exact_positions", "motif_scores", "composition", "dipeptides"
+    "kmer6_logistic",
+    "kmer6_positional_logistic",
+    "exact_positions",
+    "motif_scores",
+    "composition",
+    "kmer2_logistic",
 ]
 
 
 class Stack(Section):
     """[stack]: models that are fitted to the training records and combined with the network."""
 
-    parts: Listed[tuple[StackPart, ...]] = Field(
-        (), description="baselines by name; their logits and the network's are weighted on valid"
-    )
+    parts: Listed[tuple[StackPart, ...]] = Field((), description="baselines by name; their logits and the network's are weighted on valid")
 
     @field_validator("parts")
     @classmethod

@@ -24,6 +24,7 @@ from selfattn_bio.evaluation.slices import quantile_edges, slice_metrics
 
 SIDES = ("valid", "test")
 Role = Literal["model", "baseline", "control"]
+NETWORK = "network"  # the network of a stacked model, without the stack
 
 
 @dataclass(frozen=True)
@@ -192,5 +193,5 @@ def _side(
 
 def _differences(classifiers: dict[str, Classifier], sampled: dict[str, dict[str, Sampled]], confidence: float) -> dict[str, Any]:
     beside = [name for name, classifier in classifiers.items() if classifier.role == "baseline"]
-    best = max(beside, key=lambda name: sampled[name]["auroc"].value, default=None)
+    best = max((name for name in beside if name != NETWORK), key=lambda name: sampled[name]["auroc"].value, default=None)
     return {"best_baseline": best, "baselines": {name: differences(sampled["model"], sampled[name], confidence) for name in beside}}

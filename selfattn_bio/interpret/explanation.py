@@ -467,13 +467,11 @@ def explain_letters(
     )
 
 
-def _scores(
-    method: Scoring, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target
-) -> list[NDArray[np.float32]]:
+def _scores(method: Scoring, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target) -> list[NDArray[np.float32]]:
     """Return the hypothetical scores of a model: of both strands and the stack where it has them."""
     scores = method.scores(scorer, letters, target)
     if scorer.run.both_strands:
         # The other strand counts positions from the other end, and ACGT reversed is its complement.
         other = method.scores(scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target)
-        scores = [(one + two[::-1, ::-1]) / 2 for one, two in zip(scores, other, strict=True)]
+        scores = [((one + two[::-1, ::-1]) / 2).astype(np.float32) for one, two in zip(scores, other, strict=True)]
     return scorer.stack.attributions(scores, letters) if scorer.stack else scores

@@ -14,6 +14,7 @@ import pandas as pd
 
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AttentionModel, Model, RunFile
+from selfattn_bio.evaluation.summary import NETWORK
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.motifs import SHIPPED
 
@@ -21,6 +22,7 @@ MISSING, MINUS, TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN
 NAMES = {
     **{name: kind.title for name, kind in BASELINES.items()},
     "model": "this model",
+    NETWORK: "the network of this model alone",
     "cnn": "CNN",
     "kmer5_logistic": "logistic regression on 5-mers",
     "shuffled": "control: shuffled labels",
@@ -30,6 +32,7 @@ GROUPS = {"gc": "GC content", "length": "length", "chrom": "chromosome"}  # colu
 SHORT_NAMES = {
     **{name: kind.short_title for name, kind in BASELINES.items()},
     "model": "this model",
+    NETWORK: "network alone",
     "kmer5_logistic": "5-mers",
     "shuffled": "shuffled labels",
 }

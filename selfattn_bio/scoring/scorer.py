@@ -168,7 +168,9 @@ class Scorer:
             outputs[:, 0] = self.stack.logits(outputs[:, 0], without_padding(letters))
         return outputs
 
-    def network_outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> NDArray[np.float64]:
+    def network_outputs(
+        self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None
+    ) -> NDArray[np.float64]:
         """Outputs (n, M, C) of each member of the network alone; arguments and errors as of `outputs`."""
         found = self._strand_outputs(letters, batch_size)
         if not self.run.both_strands:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,8 @@ def load_stack(model: str | Path) -> Stack | None:
 
 def fit_parts(
     run: RunFile,
-    letters: dict[str, Letters],
-    labels: dict[str, NDArray[np.int64]],
+    letters: Mapping[str, Letters],
+    labels: Mapping[str, NDArray[np.int64]],
     spelling: Spelling,
     threads: int,
     say: Callable[[str], None],
@@ -135,9 +135,7 @@ def fit_parts(
     CorpusError
         If a part does not suit the records.
     """
-    setup = Setup(
-        spelling, "both" if run.both_strands else "given", run.interpret.database or "", threads
-    )
+    setup = Setup(spelling, "both" if run.both_strands else "given", run.interpret.database or "", threads)
     fitted = []
     for name in run.stack.parts:
         kind = BASELINES[name]
@@ -152,9 +150,7 @@ def fit_parts(
     return fitted
 
 
-def fit_stack(
-    network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]
-) -> tuple[Stack, Logits]:
+def fit_stack(network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]) -> tuple[Stack, Logits]:
     """Fit the weights of network and parts to validation records.
 
     A part of next to no weight is left out, so that it need not be computed later.

@@ -74,9 +74,7 @@ def strand_logits(scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows
     return np.mean(of_members, axis=0)
 
 
-def _both_logits(
-    scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: Windows
-) -> NDArray[np.float64]:
+def _both_logits(scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
     """Return logits (2, n) of one model's windows on each strand."""
     strands = np.stack([_logits(scorer, letters, windows), _logits(scorer, other, windows)[::-1]])
     # A model that reads both strands has one score per window: the mean.

@@ -101,8 +101,8 @@ def train_options(wildcards) -> list[str]:
 def sections(*names: str):
     """A params function: the named sections of the run of the wildcards, or single keys of them (section.key), as JSON."""
     named = [name.partition(".") for name in names]
-    include = {section: {key} if key else True for section, _, key in named}
-    return lambda wildcards: json.dumps(run_at(wildcards).model_dump(mode="json", include=include), sort_keys=True)
+    shown = {section: {key} if key else True for section, _, key in named}
+    return lambda wildcards: json.dumps(run_at(wildcards).model_dump(mode="json", include=shown), sort_keys=True)
 
 
 def train_sections(wildcards) -> str:

@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import run_file_of
-from selfattn_bio.errors import CorpusError, ModelFolderError
+from selfattn_bio.errors import CorpusError, ModelFolderError, RunFileError
 from selfattn_bio.interpret.explanation import explain_letters
 from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.model.classifier import build_network
@@ -20,7 +20,7 @@ from selfattn_bio.sequence.spelling import Spelling
 LENGTH = 24
 RUN = """
 tokens = { k = 1 }
-stack = { parts = ["kmers", "exact_positions"] }
+stack = { parts = ["kmer6_logistic", "exact_positions"] }
 [data]
 positives = "p.fa"
 negatives = "n.fa"
@@ -57,8 +57,9 @@ def fitted(*names, strands="given"):
 
 def stacked(reverse_complement):
     """A scorer whose network has random weights, stacked with two parts."""
-    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", str(reverse_complement).lower()), "run.toml")
-    parts = fitted("kmers", "exact_positions", strands="both" if reverse_complement else "given")
+    text = RUN.replace("exact_positions", "kmer6_positional_logistic") if reverse_complement else RUN
+    run = run_file_of(text.replace("REVERSE_COMPLEMENT", str(reverse_complement).lower()), "run.toml")
+    parts = fitted(*run.stack.parts, strands="both" if reverse_complement else "given")
     stack = Stack(tuple(parts), np.array([0.5, 2.0, 1.5]), -0.3)
     return scorer_of(run, build_network(run).eval(), stack=stack)
 
@@ -76,6 +77,7 @@ def test_fit_stack_prefers_the_informative_part():
 def test_fit_stack_leaves_out_a_useless_part():
     letters, labels = records(400, 2)
     (useless,) = fitted("gc")
+    labels = np.random.default_rng(1).permutation(labels)
     network = 4.0 * (labels - 0.5) + np.random.default_rng(0).normal(size=400)
     stack, _ = fit_stack(network, [useless], letters, labels)
     assert stack.parts == ()
@@ -127,7 +129,7 @@ def test_attributions_equal_measured_substitutions(reverse_complement):
 
 
 def test_both_strands_have_one_score():
-    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "true").replace('["kmers", "exact_positions"]', "[]"), "run.toml")
+    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "true").replace('["kmer6_logistic", "exact_positions"]', "[]"), "run.toml")
     scorer, letters = scorer_of(run, build_network(run).eval()), records(5, 8)[0]
     other = [DNA.reverse_complement(row) for row in letters]
     np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other), rtol=1e-6)
@@ -160,8 +162,15 @@ def test_a_stack_without_weights_is_refused(tmp_path):
 
 
 def test_a_part_that_does_not_suit_the_records_is_refused():
-    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "false").replace('"kmers", "exact_positions"', '"composition"'), "run.toml")
+    run = run_file_of(
+        RUN.replace("REVERSE_COMPLEMENT", "false").replace('"kmer6_logistic", "exact_positions"', '"composition"'), "run.toml"
+    )
     letters, labels = records(20, 11)
     both = {"train": letters, "valid": letters}, {"train": labels, "valid": labels}
     with pytest.raises(CorpusError, match="part 'composition' reads protein; the records are dna"):
         fit_parts(run, *both, Spelling(DNA), 1, print)
+
+
+def test_a_part_that_reads_one_strand_is_refused_where_both_are_read():
+    with pytest.raises(RunFileError, match="part 'exact_positions' reads the given strand alone"):
+        run_file_of(RUN.replace("REVERSE_COMPLEMENT", "true"), "run.toml")

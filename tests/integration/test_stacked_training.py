@@ -1,0 +1,131 @@
+"""A stacked model through the commands: trained, judged, scored and explained as one model."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfattn_bio import load, score_sequences
+from selfattn_bio.cli.main import main
+from selfattn_bio.interpret.explanation import Explanation
+
+RUN = """
+split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
+tokens = { k = 1 }
+stack = { parts = ["kmer6_logistic", "exact_positions"] }
+evaluation = { bootstraps = 20 }
+interpret = { max_sequences = 8, method = { kind = "gradient" } }
+variants = {}
+
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+
+[model]
+kind = "attention"
+members = 2
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+stem = { kind = "none" }
+
+[training]
+max_steps = 4
+evaluate_every = 2
+batch_size = 16
+shift = 0
+"""
+NUMBER, LENGTH = 150, 24
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """The working folder of a trained and judged task; positives have TATA at position 10."""
+    folder = tmp_path_factory.mktemp("stacked")
+    rng = np.random.default_rng(0)
+    for name in "pn":
+        rows = [list(rng.choice(list("ACGT"), LENGTH)) for _ in range(NUMBER)]
+        for row in rows:
+            row[10:14] = "TATA" if name == "p" else row[10:14]
+        text = "".join(f">{name}{i}\n{''.join(row)}\n" for i, row in enumerate(rows))
+        (folder / f"{name}.fa").write_text(text)
+    (folder / "run.toml").write_text(RUN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
+        commands = [
+            ["ingest", "--run-file", "run.toml", "--output", "corpus"],
+            ["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"],
+            ["train", *shared, "--threads", "1", "--output", "model"],
+            ["evaluate", *shared, "--model", "model", "--output", "."],
+            ["explain", *shared, "--model", "model", "--output", "relevance"],
+        ]
+        assert [main(each) for each in commands] == [0] * len(commands)
+    return folder
+
+
+def test_the_stack_is_better_than_a_network_that_has_learnt_nothing(task):
+    test = json.loads((task / "metrics.json").read_text())["test"]
+    stack, network = (entry["auroc"]["value"] for entry in (test["model"], test["baselines"]["network"]))
+    assert stack > 0.95
+    assert network < stack
+
+
+def test_the_network_is_not_the_best_simple_baseline(task):
+    metrics = json.loads((task / "metrics.json").read_text())
+    assert metrics["differences"]["best_baseline"] != "network"
+
+
+def test_evaluate_saves_the_parts_of_the_model_as_baselines(task):
+    part, baseline = (
+        json.loads((task / folder / "baseline.json").read_text()) for folder in ("model/stack/exact_positions", "baselines/exact_positions")
+    )
+    assert part["files"] == baseline["files"]
+
+
+def test_score_uses_the_stack(task):
+    model = load(task / "model")
+    sequences = ["ACGTACGTACTATAGCGCATTACG", "ACGTACGTACGCGCGCGCATTACG"]
+    table = score_sequences(model, sequences)
+    letters = [np.frombuffer(text.encode(), np.uint8) for text in sequences]
+    np.testing.assert_allclose(table["logit"], model.logits(letters), rtol=1e-6)
+    assert table["logit"].iloc[0] > table["logit"].iloc[1]
+    assert model.stack is not None
+
+
+def test_predictions_are_those_of_the_stack(task):
+    model = load(task / "model")
+    table = pd.read_csv(task / "predictions" / "test.tsv", sep="\t").set_index("id")
+    texts = dict(zip(*[iter((task / "p.fa").read_text().replace(">", "").split())] * 2, strict=True))
+    names = [name for name in table.index if name in texts]
+    letters = [np.frombuffer(texts[name].encode(), np.uint8) for name in names]
+    np.testing.assert_allclose(table.loc[names, "model_logit"], model.logits(letters), rtol=1e-4)
+
+
+def test_calibration_is_of_held_out_logits_of_valid(task):
+    """The stored temperature is near 1: the stack is a logistic regression fitted on valid."""
+    provenance = json.loads((task / "model" / "provenance.json").read_text())
+    assert 0.5 < provenance["calibration"]["temperature"] < 2
+
+
+def test_explain_marks_what_the_parts_read(task):
+    found = Explanation.load(task / "relevance")
+    relevance = np.stack(found.relevance)
+    planted = relevance[:, 10:14].mean()
+    assert planted > 3 * np.delete(relevance, np.s_[10:14], axis=1).mean()
+
+
+def test_pruned_models_keep_the_stack(task, tmp_path):
+    """A model with gates is pruned with its stack."""
+    text = (task / "run.toml").read_text().replace("members = 2", 'members = 1\ngates = { kind = "hard_concrete" }')
+    (task / "gated.toml").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(task)
+        shared = ["--run-file", "gated.toml", "--corpus", "corpus", "--split", "split.tsv"]
+        assert main(["train", *shared, "--threads", "1", "--output", str(tmp_path / "gated")]) == 0
+    assert main(["prune", "--model", str(tmp_path / "gated"), "--output", str(tmp_path / "small")]) == 0
+    letters = [np.frombuffer(b"ACGTACGTACTATAGCGCATTACG", np.uint8)]
+    before, after = (load(tmp_path / name).logits(letters) for name in ("gated", "small"))
+    np.testing.assert_allclose(after, before, rtol=1e-4)
