@@ -1,0 +1,179 @@
+"""Choose how a model of two classes of DNA is trained, from its training and validation records.
+
+Three questions decide, each answered by fitting baselines, which takes seconds: do the exact
+positions of bases tell the classes apart, does the direction of a record matter, and is there a
+motif database to score the records with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from selfattn_bio.baselines import BASELINES, Setup
+from selfattn_bio.sequence.spelling import Spelling
+
+Letters = Sequence[NDArray[np.uint8]]
+Labels = NDArray[np.int64]
+
+ENOUGH = 5_000  # records of train and of valid that are looked at
+MARGIN = 0.02  # of AUROC, by which exact positions may be worse than k-mers in tenths of a record
+SHORT = 100  # bp: below, the stem pools by 2
+LONGEST = 2_000  # bp of records that recipes for short records are made for
+BATCH, EPOCHS, MIN_STEPS, MAX_STEPS = 64, 9, 300, 4_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sections of a run file.
+
+    Attributes
+    ----------
+    name
+        `aligned`, `both strands` or `one strand`.
+    reason
+        Why it suits the records, as a sentence.
+    tokens, model, training
+        Keys of these sections that differ from the defaults.
+    parts
+        Baselines that are combined with the network.
+    """
+
+    name: str
+    reason: str
+    tokens: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A baseline that was fitted to decide, and its AUROC on validation records."""
+
+    name: str
+    auroc: float
+
+
+def choose_recipe(
+    letters: Mapping[str, Letters],
+    labels: Mapping[str, Labels],
+    spelling: Spelling,
+    database: str = "",
+) -> tuple[Recipe, list[Trial]]:
+    """Choose a recipe from training and validation records.
+
+    Parameters
+    ----------
+    letters, labels
+        Records of `train` and `valid`, ASCII, and 0 or 1.
+    spelling
+        How the records were read; of DNA.
+    database
+        Motif database; empty for none.
+
+    Returns
+    -------
+    The recipe, and the trials that decided.
+
+    Raises
+    ------
+    ValueError
+        If train or valid lacks one of the two classes.
+    """
+    number = len(letters["train"])
+    longest = max(map(len, letters["train"]))
+    rng = np.random.default_rng(0)
+    rows = {split: rng.permutation(len(of))[:ENOUGH] for split, of in letters.items()}
+    letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
+    labels = {split: labels[split][of] for split, of in rows.items()}
+    given, both = Setup(spelling, "given", database), Setup(spelling, "both", database)
+
+    def trial(name: str, setup: Setup, kind: str) -> Trial:
+        data = letters["train"], labels["train"], letters["valid"], labels["valid"]
+        fitted = BASELINES[kind](setup).fit(*data)
+        return Trial(name, float(roc_auc_score(labels["valid"], fitted.logits(letters["valid"]))))
+
+    one = trial("k-mers of the given strand", given, "kmer6_positional_logistic")
+    two = trial("k-mers of both strands", both, "kmer6_positional_logistic")
+    trials = [one, two]
+    motifs = ("motif_scores",) * bool(database)
+    if longest <= LONGEST and two.auroc >= one.auroc:
+        return both_strands(number, motifs), trials
+    if not BASELINES["exact_positions"].obstacle(given, letters["train"]):
+        exact = trial("exact positions", given, "exact_positions")
+        trials.append(exact)
+        if exact.auroc > one.auroc - MARGIN:
+            return aligned(number, longest, motifs), trials
+    return one_strand(number, motifs), trials
+
+
+def aligned(records: int, length: int, motifs: tuple[str, ...] = ()) -> Recipe:
+    """Return the recipe for records that are aligned, such as promoters around a start.
+
+    Little pooling and a head with a part for every few bases let the network learn positions.
+    """
+    pool = 2 if length <= SHORT else 4
+    parts = max(6, math.ceil(length / (2 * pool)))
+    return Recipe(
+        "aligned",
+        "the direction of the records matters, and the exact positions of their bases do",
+        {"k": 1},
+        {
+            "kind": "attention",
+            "members": 4 if length <= SHORT else 2,
+            "dropout": 0.3,
+            "stem": {"kind": "conv", "kernel": 15, "pool": pool, "second_kernel": 5},
+            "head": {"kind": "pooling", "parts": parts},
+        },
+        {**_budget(records), "learning_rate": 2e-3, "shift": 0},
+        ("exact_positions", "kmer6_positional_logistic", *motifs),
+    )
+
+
+def both_strands(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
+    """Return the recipe for records without a direction, such as binding sites."""
+    return Recipe(
+        "both strands",
+        "k-mers of both strands predict at least as well as those of the given strand",
+        {"k": 1},
+        {
+            "kind": "attention",
+            "members": 2,
+            "embed_dim": 128,
+            "feedforward_dim": 256,
+            "dropout": 0.3,
+            "stem": {"kind": "conv", "kernel": 15, "pool": 4, "second_kernel": 5},
+            "head": {"kind": "pooling", "parts": 1},
+        },
+        {**_budget(records), "learning_rate": 2e-3, "reverse_complement": True},
+        ("kmer6_positional_logistic", *motifs),
+    )
+
+
+def one_strand(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
+    """Return the recipe for records with a direction that are not aligned base by base."""
+    return Recipe(
+        "one strand",
+        "k-mers of the given strand predict better than those of both",
+        training=_budget(records),
+        parts=("kmer6_positional_logistic", *motifs),
+    )
+
+
+def _budget(records: int) -> dict[str, int]:
+    """Return steps that see each training record `EPOCHS` times, within limits."""
+    steps = min(MAX_STEPS, max(MIN_STEPS, round(EPOCHS * records / BATCH)))
+    every = max(25, steps // 10)
+    return {
+        "max_steps": steps,
+        "warmup_steps": min(200, steps // 8),
+        "evaluate_every": every,
+        "checkpoint_every": every,
+    }
