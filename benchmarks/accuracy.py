@@ -1,145 +1,224 @@
-"""Accuracy on published test sets, from scratch: transcription factor binding (GUE) and secondary structure of proteins.
+"""Measure the default model on sets with published figures: `init`, `train` and `evaluate`, with nothing chosen by hand.
 
-The sets are no part of the project. They are sought in the folder that --bench or the environment variable SELFATTN_BENCH names, else in
-../shared/bench beside this project; where there is none, that is said. Sides are as published, but for sequences that stand on two of them
-(on either strand of DNA): these are kept in test rather than in train, and in train rather than in dev, where they would favour what is
-learnt by heart. Settings were chosen on dev (docs/decisions.md); test is scored here, once.
+Any folder with train, dev and test tables (CSV, columns sequence and label) can be measured. The sets that
+`make bench-accuracy` measures are not part of the project. They are looked for in --bench DIR, in the environment variable
+SELFATTN_BENCH, and in ../shared/bench. The tasks of the project are measured next to them.
 
-The run files, corpora and models go to results/bench_accuracy/. What is there with the settings, data and code of now is not done again.
-Run: `make bench-accuracy`, or `python benchmarks/accuracy.py gue_tf1` for some of the sets. One thread.
+Three trainings with different seeds are scored on the test records: the complete model, its network alone, and the simple
+baseline with the best test figure, which is the hardest comparison. The interval of the difference is over test records.
+
+Results stay in results/bench_accuracy/SET. A training is repeated only if its run file, data or code changed.
+
+    python benchmarks/accuracy.py gue_core_tata ecoli70      # some of the sets
+    python benchmarks/accuracy.py path/to/folder             # a folder of your own
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from statistics import mean
 
 import numpy as np
 import pandas as pd
 import protein_ss3
+import tomli_w
 import torch
-from published import FOLDER, bench_folder, prepare, said, seconds_of, trained, write_fasta
+from promoter import command, is_trained
+from published import FOLDER, bench_folder, code_hash, said
 from scipy.special import expit
 
-from selfattn_bio.baselines import BASELINES, Setup
 from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
-from selfattn_bio.evaluation.metrics import Bootstrap
+from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
 from selfattn_bio.scoring.scorer import load
-from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.sequence.clusters import similar_pairs
-from selfattn_bio.sequence.spelling import Spelling
-from selfattn_bio.sequence.splits import read_split, strand_keys
+from selfattn_bio.sequence.splits import read_split
 
-# Sequences of 101 letters with or without a peak of a factor; chosen on dev, docs/decisions.md.
-GUE_MODEL: dict[str, Any] = {
-    "tokens": {"k": 1},
-    "model": {
-        **{"kind": "attention", "members": 1, "embed_dim": 128, "num_layers": 2, "feedforward_dim": 256, "dropout": 0.2},
-        **{"stem": {"kind": "conv", "kernel": 15, "pool": 4, "second_kernel": 5}, "head": {"kind": "pooling", "parts": 1}},
-    },
-    "training": {
-        **{"learning_rate": 2e-3, "warmup_steps": 100, "reverse_complement": True, "precision": "bf16-mixed"},
-        **{"evaluate_every": 400, "checkpoint_every": 400},
-    },
+SEEDS = (0, 1, 2)
+SPLITS = ("valid", "test")
+DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class TableSet:
+    """A folder of train, dev and test tables.
+
+    Parameters
+    ----------
+    organism
+        Of the motif database, as `init --organism` takes it.
+    published
+        Figures of other models, for the table.
+    metric
+        Name in metrics.json.
+    """
+
+    organism: str = "vertebrates"
+    published: str = ""
+    metric: str = "mcc"
+
+    def prepare(self, name: str, folder: Path) -> Path:
+        """Write the run file with `init`, the corpus and the split; return the run file."""
+        place = FOLDER / name
+        place.mkdir(parents=True, exist_ok=True)
+        task = place / "workflows" / "tasks" / "task.toml"
+        if not task.exists():
+            files = {split: find_table(folder, *names) for split, names in TABLES.items()}
+            options = [word for split, file in files.items() for word in (f"--{split}", str(file.resolve()))]
+            init = [sys.executable, "-m", "selfattn_bio.cli.main", "init", "task", *options, "--organism", self.organism]
+            subprocess.run(init, check=True, cwd=place)
+        return ingested(task, place)
+
+
+@dataclass(frozen=True)
+class ProjectTask:
+    """A task of two classes that ships with the project."""
+
+    published: str = ""
+    metric: str = "auroc"
+
+    def prepare(self, name: str, folder: Path) -> Path:
+        """Write the corpus and the split; return the run file."""
+        return ingested(Path("workflows/tasks") / f"{name}.toml", FOLDER / name)
+
+
+TABLES = {"train": ("train",), "valid": ("dev", "valid", "val", "validation"), "test": ("test",)}
+SETS: dict[str, TableSet | ProjectTask] = {
+    "gue_core_tata": TableSet(published="DNABERT-3mer .782, DNABERT-2 .742"),
+    "ecoli70": TableSet("bacteria", "CNNProm .84 (another split)"),
+    "arabidopsis_tata": TableSet("plants", "iPTT-CNN .937 (10-fold)"),
+    "gue_mouse0": TableSet(published="DNABERT-2 .568, further pretrained .642"),
+    "gue_tf4": TableSet(published="DNABERT-2 .774, DNABERT-6mer .710"),
+    "gue_tf1": TableSet(published="DNABERT-2 .761, DNABERT-6mer .701"),
+    "promoter": ProjectTask(),
+    "amp": ProjectTask(),
 }
-OF_SET: dict[str, dict[str, Any]] = {
-    "gue_tf1": {"batch_size": 256, "learning_rate": 4e-3, "max_steps": 1000, "seeds": 3},
-    "gue_tf4": {"max_steps": 2400},
-}
-PUBLISHED = {
-    "gue_tf1": "DNABERT-2 .761, DNABERT .701",
-    "gue_tf4": "DNABERT-2 .774, DNABERT .710",
-    "protein_ss3": "from scratch: LSTM .71, Transformer .70 (CB513); pretrained: ProtBert .83",
-}
 
 
-# -------------------------------------------------------------------------------------------------------------- GUE
-def read_gue(folder: Path) -> pd.DataFrame:
-    """sequence, label, side and id of all records; those that stand on two sides are left out of the lesser one."""
-    sides = {"test": "test", "train": "train", "valid": "dev"}
-    tables = [pd.read_csv(folder / f"{file}.csv.gz").assign(side=side) for side, file in sides.items()]
-    records = pd.concat(tables, ignore_index=True)
-    key = pd.Series(strand_keys((np.frombuffer(text.encode(), np.uint8) for text in records["sequence"]), DNA))
-    records = records[~key.duplicated()]
-    counts = ", ".join(f"{side} {(records['side'] == side).sum():,} of {len(table):,}" for side, table in zip(sides, tables, strict=True))
-    print(f"{folder.name}: each sequence once: {counts}; {near_train(records)} of test have a near neighbour in train", flush=True)
-    return records.assign(id=[f"{side}{row}" for row, side in records["side"].items()])
+def find_table(folder: Path, *names: str) -> Path:
+    """Return the table of one of these names in a folder; the process ends if there is none."""
+    for name in names:
+        for suffix in (".csv", ".csv.gz", ".tsv", ".tsv.gz"):
+            if (path := folder / f"{name}{suffix}").is_file():
+                return path
+    sys.exit(f"error: {folder}: no table named {' or '.join(names)} (.csv or .tsv, also .gz)")
 
 
-def near_train(records: pd.DataFrame) -> int:
-    """How many records of test share so many k-mers with one of train that the audit would call it near: they are said and kept."""
-    test, train = (
-        [np.frombuffer(text.encode(), np.uint8) for text in records.loc[records["side"] == side, "sequence"]] for side in ("test", "train")
-    )
-    return int(similar_pairs([*test, *train], DNA, sides=np.repeat([False, True], [len(test), len(train)]))["first"].nunique())
+def ingested(task: Path, place: Path) -> Path:
+    """Read the records of a run file and split them; return the run file."""
+    shared = ("--run-file", task)
+    command("ingest", *shared, "--output", place / "corpus")
+    command("split", *shared, "--corpus", place / "corpus", "--output", place / "split.tsv")
+    return task
 
 
-def judge_gue(name: str, bench: Path) -> dict[str, str]:
-    """A row of the table."""
-    records, files = read_gue(bench / name), {}
-    for label, key in ((1, "positives"), (0, "negatives")):
-        own = records[records["label"] == label]
-        files[key] = write_fasta(FOLDER / name / f"{key}.fa.gz", own["id"], own["sequence"])
-    training = {**GUE_MODEL["training"], **OF_SET[name]}
-    run_file = prepare(name, {"data": files, **GUE_MODEL, "training": training, "variants": {}}, records)
-    folders, corpus = trained(run_file), Corpus.open(run_file.with_name("corpus"))
-    split = np.array(read_split(run_file.with_name("split.tsv"), corpus.records["id"]))
-    letters = {side: [corpus.letters(int(row)) for row in np.flatnonzero(split == side)] for side in ("train", "valid", "test")}
-    labels = {side: corpus.records["label"].to_numpy(dtype=np.int64)[split == side] for side in letters}
-    kmers = BASELINES["kmer6_positional_logistic"](Setup(Spelling(DNA), "both"))  # the network reads both strands, too
-    kmers.fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
-    found = {}
-    for side in ("valid", "test"):
-        bootstrap = Bootstrap(labels[side])
-        baseline = expit(kmers.logits(letters[side]))
-        model = expit(both_strands(folders, letters[side]))
-        found[side] = [bootstrap.metrics(each, threshold=0.5)["mcc"] for each in (model, baseline)]
-    (model_dev, _), (model, baseline) = found["valid"], found["test"]
-    run = read_run_file(run_file)
+def train_seeds(task: Path, place: Path) -> list[Path]:
+    """Train with each seed, one thread and one core each; return the model folders."""
+    values = tomllib.loads(task.read_text(encoding="utf-8"))
+
+    def trained(seed: int) -> Path:
+        run_file, output = place / f"seed{seed}.toml", place / f"seed{seed}"
+        with_seed = values | {"training": {**values.get("training", {}), "seed": seed}}
+        run_file.write_text(tomli_w.dumps(with_seed), encoding="utf-8")
+        corpus, split, code = place / "corpus", place / "split.tsv", output.with_suffix(".code")
+        now = code_hash()
+        done = is_trained(run_file, "", output, corpus, split) and code.exists() and code.read_text() == now
+        if not done:
+            shared = ("--run-file", run_file, "--corpus", corpus, "--split", split)
+            command("train", *shared, "--threads", 1, "--output", output)
+            code.write_text(now)
+        return output
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(trained, SEEDS))
+
+
+def measure(name: str, kind: TableSet | ProjectTask, folder: Path) -> dict[str, str]:
+    """Return a row of the table."""
+    place = FOLDER / name
+    task = kind.prepare(name, folder)
+    models = train_seeds(task, place)
+    first = ("--run-file", place / "seed0.toml", "--corpus", place / "corpus", "--split", place / "split.tsv")
+    command("evaluate", *first, "--model", models[0], "--output", place)
+    corpus = Corpus.open(place / "corpus")
+    split = np.array(read_split(place / "split.tsv", corpus.records["id"]))
+    letters = {of: [corpus.letters(int(row)) for row in np.flatnonzero(split == of)] for of in SPLITS}
+    labels = {of: corpus.records["label"].to_numpy(dtype=np.int64)[split == of] for of in SPLITS}
+    scorers = [load(model) for model in models]
+    score = bootstrapped(labels, letters, kind.metric)
+    model = score([scorer.logits for scorer in scorers])
+    network = score([replace(scorer, stack=None).logits for scorer in scorers])
+    baselines = {path.name: score([load(path).logits]) for path in sorted((place / "baselines").iterdir())}
+    best = max(baselines, key=lambda each: baselines[each]["test"].value)
+    lead = model["test"].minus(baselines[best]["test"])
+    alone = network["test"].minus(baselines[best]["test"])
+    seconds = [json.loads((each / "train.json").read_text())["seconds"] for each in models]
+    stack = scorers[0].stack
     return {
-        **{"set": name, "metric": "MCC", "model on dev": f"{model_dev.value:.3f}", "model on test": said(model.interval())},
-        **{
-            "simple baseline": f"6-mers, positional 3-mers, both strands: {said(baseline.interval())}",
-            "model - baseline": said(model.minus(baseline), "+"),
-        },
-        **{"networks averaged": str(run.model.members * len(folders)), "seconds": f"{seconds_of(folders):.0f}"},
+        "set": name,
+        "metric": kind.metric.upper(),
+        "model, dev": f"{model['valid'].value:.3f}",
+        "model": said(model["test"].interval()),
+        "network alone": f"{network['test'].value:.3f}",
+        "best simple baseline": f"{baselines[best]['test'].value:.3f} ({best})",
+        "model - baseline": said(lead, "+"),
+        "network - baseline": said(alone, "+"),
+        "published": kind.published or "-",
+        "stacked with": ", ".join(part.name for part in stack.parts) if stack else "-",
+        "seconds": f"{mean(seconds):.0f}",
     }
 
 
-def both_strands(folders: list[Path], letters: list[np.ndarray]) -> np.ndarray:
-    """Logits, the mean over models and strands."""
-    scorers = load(folders).members
-    turned = [DNA.reverse_complement(row) for row in letters]
-    return np.mean([scorer.logits(strand) for scorer in scorers for strand in (letters, turned)], axis=0)
+Logits = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
-# ------------------------------------------------------------------------------------------------------------ the table
-JUDGES: dict[str, Callable[[str, Path], dict[str, str]]] = {"gue_tf1": judge_gue, "gue_tf4": judge_gue, "protein_ss3": protein_ss3.judge}
+def bootstrapped(
+    labels: dict[str, np.ndarray], letters: dict[str, list[np.ndarray]], metric: str
+) -> Callable[[list[Logits]], dict[str, Sampled]]:
+    """Return a function from several models to the mean of their metric on valid and test; calls are probabilities of .5 and above."""
+    bootstraps = {of: Bootstrap(labels[of], DRAWS) for of in SPLITS}
+
+    def score(models: list[Logits]) -> dict[str, Sampled]:
+        found = {}
+        for of in SPLITS:
+            each = [bootstraps[of].metrics(expit(logits(letters[of])), threshold=0.5)[metric] for logits in models]
+            draws = np.mean([sampled.draws for sampled in each], axis=0)
+            found[of] = Sampled(mean(sampled.value for sampled in each), draws, each[0].low_high)
+        return found
+
+    return score
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(JUDGES)}; all if none is named")
+    known = [*SETS, protein_ss3.NAME]
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(known)}, or a folder (default: all)")
     parser.add_argument("--bench", metavar="DIR", help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)")
     options = parser.parse_args(arguments)
-    if strange := set(options.sets) - set(JUDGES):
-        parser.error(f"SET must be one of {', '.join(JUDGES)}, got {', '.join(sorted(strange))}")
-    bench = bench_folder(options.bench)
+    names = options.sets or known
+    bench = bench_folder(options.bench) if any(isinstance(SETS.get(name), TableSet) or name == protein_ss3.NAME for name in names) else None
     torch.set_num_threads(1)
-    start, rows = time.monotonic(), []
-    for name in options.sets or JUDGES:
-        if not (bench / name).is_dir():
-            sys.exit(f"error: {name} must be a folder of the published sets, got none such in {str(bench)!r}")
-        rows.append({**JUDGES[name](name, bench), "published": PUBLISHED[name]})
-    print(f"\n{time.monotonic() - start:.0f} s, but for what was there. 95 % intervals by bootstrap over the records of test.\n")
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(row.values()) + " |")
+    rows = []
+    for name in names:
+        kind, folder = SETS.get(name, TableSet()), Path(name)
+        if name in known and not isinstance(kind, ProjectTask):
+            folder = bench / name
+        if not isinstance(kind, ProjectTask) and not folder.is_dir():
+            sys.exit(f"error: {folder}: no such folder; known sets are {', '.join(known)}")
+        rows.append(protein_ss3.judge(name, bench) if name == protein_ss3.NAME else measure(folder.name or name, kind, folder))
+        print(f"\n{pd.Series(rows[-1]).to_string()}\n", flush=True)
+    print(f"\nMeans of {len(SEEDS)} seeds on the test records. 95 % intervals by bootstrap over test records.\n")
+    table = pd.DataFrame(rows).fillna("-")
+    print("| " + " | ".join(table) + " |\n|" + "---|" * len(table.columns))
+    for row in table.itertuples(index=False):
+        print("| " + " | ".join(row) + " |")
 
 
 if __name__ == "__main__":
