@@ -35,7 +35,6 @@ from promoter import command, is_trained
 from published import FOLDER, bench_folder, code_hash, said
 from scipy.special import expit
 
-from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
 from selfattn_bio.scoring.scorer import load

@@ -27,6 +27,7 @@ FOLDER = Path("results/bench_accuracy")
 # What weights hang on.
 SOURCES = (
     *("attention/*.py", "attention/*.cpp", "model/*.py", "data/batches.py", "sequence/alphabet.py", "sequence/kmers.py"),
+    *("baselines/*.py", "motifs/*.py", "scoring/stack.py"),
     *(f"training/{name}.py" for name in ("loop", "objectives", "optimizer", "sides", "transfer")),
 )
 

@@ -13,10 +13,18 @@ example: selfattn-bio init my_task --positives a.fa --negatives b.fa
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from selfattn_bio.errors import OutputError, RunFileError
+from selfattn_bio.errors import CorpusError, OutputError, RunFileError
+
+if TYPE_CHECKING:
+    from selfattn_bio.config import RunFile
+    from selfattn_bio.training.recipes import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.cli.proposal import Request, propose, read_contents
     from selfattn_bio.config import run_file_of
     from selfattn_bio.files import whole_file
+    from selfattn_bio.training.recipes import suits_recipes
 
     if not re.fullmatch(r"[A-Za-z0-9_-]+", arguments.name):
         raise RunFileError(f"task name {arguments.name!r} may only have letters, digits, _ and -")
@@ -56,10 +65,53 @@ def run(arguments: argparse.Namespace) -> None:
     if path.exists():
         raise OutputError("run file exists already", place=str(path), cure="Edit it, remove it, or choose another name")
     request = Request.of(arguments)
-    proposal = propose(request, read_contents(request))
-    run_file_of(proposal.text, path)
-    with whole_file(path) as temporary:
-        temporary.write_text(proposal.text, encoding="utf-8")
+    contents = read_contents(request)
+    proposal = propose(request, contents)
+    draft = run_file_of(proposal.text, path)
     for line in proposal.messages:
         print(f"init: {line}")
+    if suits_recipes(draft, contents.lengths):
+        try:
+            recipe = _choose_recipe(draft, proposal.text)
+        except CorpusError as error:  # the draft's [model] and [training] are used, which is printed
+            print(f"init: no recipe was chosen, [model] and [training] have defaults: {error.message}")
+        else:
+            proposal = propose(request, contents, recipe)
+            run_file_of(proposal.text, path)
+    with whole_file(path) as temporary:
+        temporary.write_text(proposal.text, encoding="utf-8")
     print(f"init: wrote {path}. Look it through, then: selfattn-bio run train_{arguments.name}")
+
+
+def _choose_recipe(draft: RunFile, text: str) -> Recipe:
+    """Read and split the records as the draft says, and choose a recipe from train and validation records."""
+    import numpy as np
+
+    from selfattn_bio.cli import ingest, split
+    from selfattn_bio.config import NO_DATABASE
+    from selfattn_bio.data.corpus import Corpus
+    from selfattn_bio.scoring.scorer import spelling_of
+    from selfattn_bio.sequence.splits import read_split
+    from selfattn_bio.training.recipes import MIN_RECORDS, choose_recipe
+
+    with TemporaryDirectory() as temporary:
+        run_file, folder, table = (Path(temporary) / name for name in ("run.toml", "corpus", "split.tsv"))
+        run_file.write_text(text, encoding="utf-8")
+        with contextlib.redirect_stdout(io.StringIO()):
+            ingest.run(argparse.Namespace(run_file=run_file, output=folder))
+            split.run(argparse.Namespace(run_file=run_file, corpus=folder, output=table))
+        corpus = Corpus.open(folder)
+        splits = np.array(read_split(table, corpus.records["id"]))
+        records = corpus.records["label"]
+        rows = {name: np.flatnonzero((splits == name) & records.notna().to_numpy()) for name in ("train", "valid")}
+        letters = {name: [corpus.letters(int(row)) for row in of] for name, of in rows.items()}
+        labels = {name: records.iloc[of].to_numpy(dtype=np.int64) for name, of in rows.items()}
+        if (fewest := min(int(np.bincount(of, minlength=2).min()) for of in labels.values())) < MIN_RECORDS:
+            message = f"validation or training records have {fewest} of a class, and a choice needs {MIN_RECORDS}"
+            raise CorpusError(message)
+        database = draft.interpret.database
+        recipe, trials = choose_recipe(letters, labels, spelling_of(draft.data), "" if database == NO_DATABASE else database)
+    for trial in trials:
+        print(f"init: {trial.name}: AUROC {trial.auroc:.3f} on validation records")
+    print(f"init: recipe {recipe.name!r}, because {recipe.reason}")
+    return recipe

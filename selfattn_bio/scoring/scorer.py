@@ -19,7 +19,7 @@ from scipy.special import expit
 from torch.nn.functional import pad, softplus
 
 from selfattn_bio.baselines import is_baseline
-from selfattn_bio.config import PER_PLACE, PER_TOKEN, AttentionModel, BinsObjective, NoExits, Objective, RunFile
+from selfattn_bio.config import PER_PLACE, PER_TOKEN, AttentionModel, BinsObjective, Data, NoExits, Objective, RunFile
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.data.inputs import Pair
 from selfattn_bio.errors import ArgumentError, ModelFolderError
@@ -28,7 +28,7 @@ from selfattn_bio.model.classifier import Network, PairedNetwork, num_outputs, p
 from selfattn_bio.model.paired import OneInput
 from selfattn_bio.scoring.reference import Reference, load_reference
 from selfattn_bio.scoring.stack import Stack, load_stack
-from selfattn_bio.sequence.alphabet import Alphabet
+from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.spelling import Spelling
 
@@ -85,8 +85,7 @@ class Scorer:
     @property
     def spelling(self) -> Spelling:
         """How its training records were read, and so how all that it scores is."""
-        data = self.run.data
-        return Spelling(self.alphabet, "hard" if data.soft_mask == "hard" else "ignore", data.gaps)  # what is kept lies beside the letters
+        return spelling_of(self.run.data)
 
     @property
     def objective(self) -> Objective:
@@ -361,6 +360,11 @@ def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[
 def without_padding(letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
     """ASCII arrays of any lengths without the zeros at their ends."""
     return [row[: np.count_nonzero(row)] for row in letters]
+
+
+def spelling_of(data: Data) -> Spelling:
+    """Return how the records of [data] are read: a mask that is kept lies next to the letters."""
+    return Spelling(get_alphabet(data.alphabet), "hard" if data.soft_mask == "hard" else "ignore", data.gaps)
 
 
 def scorer_of(run: RunFile, network: Network, **more: Any) -> Scorer:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from selfattn_bio.baselines import BASELINES, Baseline, Setup, load_baseline
@@ -113,40 +115,45 @@ def load_stack(model: str | Path) -> Stack | None:
     return Stack(tuple(load_baseline(folder / name) for name in names[1:]), values, bias)
 
 
-def fit_parts(
-    run: RunFile,
-    letters: Mapping[str, Letters],
-    labels: Mapping[str, NDArray[np.int64]],
-    spelling: Spelling,
-    threads: int,
-    say: Callable[[str], None],
-) -> list[Baseline]:
-    """Fit the parts that [stack] names.
+def stack_setup(run: RunFile, spelling: Spelling, threads: int = 1) -> Setup:
+    """Return how the parts of a run's stack read the records."""
+    strands: Literal["given", "both"] = "both" if run.both_strands else "given"
+    return Setup(spelling, strands, run.interpret.database, threads)
 
-    Parameters
-    ----------
-    letters, labels
-        Records of `train` and `valid`.
-    say
-        Called with a line about each part.
+
+def check_parts(run: RunFile, train: Letters, spelling: Spelling) -> None:
+    """Check, before the training, that the parts that [stack] names suit the training records.
 
     Raises
     ------
     CorpusError
-        If a part does not suit the records.
+        If one does not.
     """
-    setup = Setup(spelling, "both" if run.both_strands else "given", run.interpret.database or "", threads)
-    fitted = []
+    setup = stack_setup(run, spelling)
     for name in run.stack.parts:
         kind = BASELINES[name]
         if setup.alphabet.name not in kind.alphabets:
             known = " and ".join(kind.alphabets)
             raise CorpusError(f"[stack] part {name!r} reads {known}; the records are {setup.alphabet.name}")
-        if obstacle := kind.obstacle(setup, letters["train"]):
-            raise CorpusError(f"[stack] part {name!r} cannot be fitted: {obstacle}")
-        part = kind(setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
+        if obstacle := kind.obstacle(setup, train):
+            raise CorpusError(f"[stack] part {name!r} cannot be fitted: {obstacle}", cure="Remove it from [stack] parts")
+
+
+def fit_parts(
+    setup: Setup,
+    names: Sequence[str],
+    letters: Mapping[str, Letters],
+    labels: Mapping[str, NDArray[np.int64]],
+    say: Callable[[str], None],
+) -> list[Baseline]:
+    """Fit baselines by name to the records of `train`, with their settings chosen on `valid`; `say` gets a line about each."""
+    fitted = []
+    for name in names:
+        start = time.monotonic()
+        part = BASELINES[name](setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
         fitted.append(part)
-        say(f"fitted {name} for the stack")
+        auroc = roc_auc_score(labels["valid"], part.logits(letters["valid"]))
+        say(f"stack: {part.title} fitted in {time.monotonic() - start:.0f} s, valid AUROC {auroc:.4f}")
     return fitted
 
 

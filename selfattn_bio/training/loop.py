@@ -44,8 +44,8 @@ from selfattn_bio.model.classifier import AttentionBody, Network, build_network
 from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import lineage_of, seen_table
 from selfattn_bio.scoring.reference import Reference
-from selfattn_bio.scoring.scorer import scorer_of
-from selfattn_bio.scoring.stack import Stack, fit_parts, fit_stack
+from selfattn_bio.scoring.scorer import scorer_of, spelling_of
+from selfattn_bio.scoring.stack import Stack, check_parts, fit_parts, fit_stack, stack_setup
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
@@ -195,6 +195,8 @@ class Trainer:
         self.run, sides = read_sides(run, corpus, split_path)
         self.fabric, self.corpus, self.output, self.name = fabric, corpus, output, name
         self.train, self.valid = sides["train"], sides["valid"]
+        if run.stack.parts:
+            check_parts(run, self.letters_of(self.train), spelling_of(run.data))
         self.main, self.higher_is_better = MAIN[run.objective.kind]
         self.bare, self.num_layers = build_network(self.run), getattr(run.model, "num_layers", 0)
         if run.transfer:
@@ -554,7 +556,8 @@ class Trainer:
             return None, outputs
         letters = {split: self.letters_of(of) for split, of in (("train", self.train), ("valid", self.valid))}
         labels = {split: of.targets.astype(np.int64) for split, of in (("train", self.train), ("valid", self.valid))}
-        parts = fit_parts(self.run, letters, labels, self.scorer.spelling, threads, self._say)
+        setup = stack_setup(self.run, self.scorer.spelling, threads)
+        parts = fit_parts(setup, self.run.stack.parts, letters, labels, self._say)
         stack, held_out = fit_stack(outputs[:, 0], parts, letters["valid"], labels["valid"])
         names = ["network", *(part.name for part in stack.parts)]
         shown = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, stack.weights, strict=True))

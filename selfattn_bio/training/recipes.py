@@ -17,16 +17,19 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines import BASELINES, Setup
+from selfattn_bio.config import RunFile
 from selfattn_bio.sequence.spelling import Spelling
 
 Letters = Sequence[NDArray[np.uint8]]
 Labels = NDArray[np.int64]
 
 ENOUGH = 5_000  # records of train and of valid that are looked at
+MIN_RECORDS = 20  # of each class, in train and in valid, for a choice
 MARGIN = 0.02  # of AUROC, by which exact positions may be worse than k-mers in tenths of a record
 SHORT = 100  # bp: below, the stem pools by 2
-LONGEST = 2_000  # bp of records that recipes for short records are made for
-BATCH, EPOCHS, MIN_STEPS, MAX_STEPS = 64, 9, 300, 4_000
+LONGEST = 2_000  # bp of records that the recipes are made for
+MOST = 200_000_000  # bp of all records
+BATCH, EPOCHS, MIN_STEPS, MAX_STEPS = 64, 9, 600, 4_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ class Trial:
 
     name: str
     auroc: float
+
+
+def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
+    """Return whether recipes are made for the records of a run file: two classes of DNA, short and not too many."""
+    is_plain = run.objective.kind == "binary" and run.data.alphabet == "dna" and run.partner is None
+    return is_plain and max(lengths) <= LONGEST and sum(lengths) <= MOST
 
 
 def choose_recipe(
@@ -104,7 +113,7 @@ def choose_recipe(
     two = trial("k-mers of both strands", both, "kmer6_positional_logistic")
     trials = [one, two]
     motifs = ("motif_scores",) * bool(database)
-    if longest <= LONGEST and two.auroc >= one.auroc:
+    if two.auroc >= one.auroc:
         return both_strands(number, motifs), trials
     if not BASELINES["exact_positions"].obstacle(given, letters["train"]):
         exact = trial("exact positions", given, "exact_positions")
@@ -175,5 +184,6 @@ def _budget(records: int) -> dict[str, int]:
         "max_steps": steps,
         "warmup_steps": min(200, steps // 8),
         "evaluate_every": every,
+        "patience": 1 + steps // every,  # the learning rate falls to 0, and the last steps are the best
         "checkpoint_every": every,
     }

@@ -52,7 +52,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         def logits(letters: list[np.ndarray]) -> np.ndarray:
             return np.array([weight * ((row == ord("T")).sum() - 12) + noise.normal() for row in letters])
 
-        return SimpleNamespace(run=run, logits=logits, temperature=1.5, threshold=0.5)
+        return SimpleNamespace(run=run, logits=logits, temperature=1.5, threshold=0.5, stack=None)
 
     monkeypatch.setattr("selfattn_bio.scoring.scorer.load", load)
     return tmp_path

@@ -104,7 +104,7 @@ def test_twenty_steps_of_the_loop(tmp_path):
     settings = {"max_steps": 20, "batch_size": 8, "accumulate": 2, "warmup_steps": 5, "learning_rate": 5e-3}
     settings |= {"clip_norm": 0.1, "ema_decay": 0.5, "shift": 2, "reverse_complement": True}
     model = {"kind": "attention", "embed_dim": 16, "num_heads": 2, "num_layers": 1, "feedforward_dim": 16, "dropout": 0.1}
-    sections = {"data": {"positives": ["a"], "negatives": ["b"]}, "model": model, "training": settings}
+    sections = {"data": {"positives": ["a"], "negatives": ["b"]}, "model": model, "training": settings, "evaluation": {"strands": "given"}}
     run = config.RunFile.model_validate(sections)
     trainer = Trainer(open_fabric("32-true"), run, corpus, tmp_path / "split.tsv", tmp_path / "model", "model")
     found, norms = [], []

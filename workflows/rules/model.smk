@@ -7,6 +7,7 @@ rule train:
         split=split_table,
         parent=parent_model,
         points=points_file,
+        database=stack_database,
     output:
         model=directory("results/{task}{variant}{part}/model"),
     log:

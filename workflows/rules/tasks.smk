@@ -120,6 +120,11 @@ def read_by_ingest(wildcards) -> str:
     return json.dumps([run.repeats, column, run.objective.target_columns])
 
 
+def stack_database(wildcards) -> list[str]:
+    """The motif database that the stack scans, if it is a file."""
+    return database_file(wildcards) if "motif_scores" in run_at(wildcards).stack.parts else []
+
+
 def split_table(wildcards) -> str:
     """The split that a training is given: a sweep's has no test side."""
     return f"results/{wildcards.task}/{'sweep/' if 'job' in part_of(wildcards) else ''}split.tsv"

@@ -6,14 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selfattn_bio.cli.proposal.columns import SplitColumn, Target, choose_targets, find_split
 from selfattn_bio.cli.proposal.contents import Contents, read_contents
-from selfattn_bio.cli.proposal.recipe import model_lines, training_lines
+from selfattn_bio.cli.proposal.recipe import model_lines, recipe_lines, training_lines
 from selfattn_bio.cli.proposal.request import Request
 from selfattn_bio.cli.proposal.sections import data_lines, interpret_lines, objective_lines, split_lines, spread
 from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.readers.table import targets_table
+
+if TYPE_CHECKING:
+    from selfattn_bio.training.recipes import Recipe
 
 __all__ = ["Contents", "Proposal", "Request", "propose", "read_contents"]
 
@@ -37,8 +41,8 @@ class Proposal:
     messages: tuple[str, ...]
 
 
-def propose(request: Request, contents: Contents) -> Proposal:
-    """Write the run file that fits the data.
+def propose(request: Request, contents: Contents, recipe: Recipe | None = None) -> Proposal:
+    """Write the run file that fits the data; without a recipe, [model] and [training] follow the lengths and the objective.
 
     Raises
     ------
@@ -62,8 +66,7 @@ def propose(request: Request, contents: Contents) -> Proposal:
         data_lines(request, contents, targets, split),
         split_text,
         objective_lines(targets),
-        model_lines(contents, objective),
-        training_lines(contents, objective),
+        *(recipe_lines(recipe) if recipe else (model_lines(contents, objective), training_lines(contents, objective))),
         interpret_lines(request, contents, targets),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"

@@ -1,8 +1,15 @@
-"""Text of [tokens], [model] and [training] of a new run file."""
+"""Text of [tokens], [model], [training] and [stack] of a new run file."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from selfattn_bio.cli.proposal.contents import Contents
+
+if TYPE_CHECKING:
+    from selfattn_bio.training.recipes import Recipe
 
 STEP_RECORDS, BATCH_LETTERS = 64, 131_072  # records of a step; letters of a batch, which fits a laptop (docs/attention_speed.md)
 PROMOTERS, PROMOTER_STEPS = 16_754, 1500  # records and steps of the task that was measured, docs/decisions.md
@@ -47,3 +54,27 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
             f"accumulate = {STEP_RECORDS // batch}",
         ]
     return lines
+
+
+def recipe_lines(recipe: Recipe) -> list[list[str]]:
+    """Write [tokens], [model], [training] and [stack] of a recipe."""
+    sections: dict[str, Mapping[str, Any]] = {
+        "tokens": recipe.tokens,
+        "model": recipe.model,
+        "training": recipe.training,
+        "stack": {"parts": list(recipe.parts)} if recipe.parts else {},
+    }
+    written = [[f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())] for name, keys in sections.items() if keys]
+    written[0].insert(0, f"# Recipe {recipe.name!r}: {recipe.reason}.")
+    if recipe.parts:
+        written[-1].insert(0, "# Simple models whose scores are combined with the network's (docs/stacking.md).")
+    return written
+
+
+def _toml(value: Any) -> str:
+    """Write a value of TOML, tables in one line."""
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False)  # booleans, numbers and strings are written as in JSON

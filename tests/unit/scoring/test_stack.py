@@ -12,7 +12,7 @@ from selfattn_bio.interpret.explanation import explain_letters
 from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import scorer_of
-from selfattn_bio.scoring.stack import Stack, fit_parts, fit_stack, load_stack
+from selfattn_bio.scoring.stack import Stack, check_parts, fit_stack, load_stack
 from selfattn_bio.scoring.windows import Windows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.spelling import Spelling
@@ -165,10 +165,16 @@ def test_a_part_that_does_not_suit_the_records_is_refused():
     run = run_file_of(
         RUN.replace("REVERSE_COMPLEMENT", "false").replace('"kmer6_logistic", "exact_positions"', '"composition"'), "run.toml"
     )
-    letters, labels = records(20, 11)
-    both = {"train": letters, "valid": letters}, {"train": labels, "valid": labels}
+    letters, _ = records(20, 11)
     with pytest.raises(CorpusError, match="part 'composition' reads protein; the records are dna"):
-        fit_parts(run, *both, Spelling(DNA), 1, print)
+        check_parts(run, letters, Spelling(DNA))
+
+
+def test_records_that_cannot_be_aligned_are_refused_before_the_training():
+    run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "false"), "run.toml")
+    letters = [*records(20, 11)[0], records(1, 12)[0][0][:5]]
+    with pytest.raises(CorpusError, match="part 'exact_positions' cannot be fitted: records have 5 to 24 bp"):
+        check_parts(run, letters, Spelling(DNA))
 
 
 def test_a_part_that_reads_one_strand_is_refused_where_both_are_read():

@@ -1,0 +1,73 @@
+"""Recipes are chosen from training and validation records with a planted signal."""
+
+import numpy as np
+import pytest
+
+from selfattn_bio.config import run_file_of
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.sequence.spelling import Spelling
+from selfattn_bio.training.recipes import MAX_STEPS, MIN_STEPS, aligned, both_strands, choose_recipe, one_strand, suits_recipes
+
+LENGTH, MOTIF = 60, np.frombuffer(b"TGACGTAAGC", np.uint8)
+DATA = 'data = { positives = "p.fa", negatives = "n.fa" }\n'
+
+
+def records(number, seed, *, place, strand):
+    """Random DNA; positives carry the motif at a fixed place or anywhere, on the given strand or on either."""
+    rng = np.random.default_rng(seed)
+    letters = list(rng.choice(np.frombuffer(b"ACGT", np.uint8), (number, LENGTH)))
+    labels = np.arange(number, dtype=np.int64) % 2
+    other = DNA.reverse_complement(MOTIF)
+    for row, label in zip(letters, labels, strict=True):
+        start = int(rng.integers(LENGTH - len(MOTIF)))
+        if place == "fixed":  # negatives have the motif at another place
+            start, motif = (20 if label else 40), MOTIF
+        elif strand == "given":  # negatives have it on the other strand
+            motif = MOTIF if label else other
+        else:
+            motif = (MOTIF if rng.random() < 0.5 else other) if label else row[start : start + len(MOTIF)].copy()
+        row[start : start + len(MOTIF)] = motif
+    return letters, labels
+
+
+def chosen(place, strand, database=""):
+    train, valid = records(600, 0, place=place, strand=strand), records(300, 1, place=place, strand=strand)
+    letters, labels = ({"train": one, "valid": other} for one, other in zip(train, valid, strict=True))
+    return choose_recipe(letters, labels, Spelling(DNA), database)
+
+
+@pytest.mark.parametrize(
+    ("place", "strand", "name"),
+    [("fixed", "given", "aligned"), ("anywhere", "either", "both strands"), ("anywhere", "given", "one strand")],
+)
+def test_the_recipe_fits_the_signal(place, strand, name):
+    recipe, trials = chosen(place, strand)
+    assert recipe.name == name
+    assert max(trial.auroc for trial in trials) > 0.8
+
+
+def test_motif_scores_are_a_part_where_there_is_a_database():
+    assert "motif_scores" in chosen("fixed", "given", "jaspar:insects")[0].parts
+    assert "motif_scores" not in chosen("fixed", "given")[0].parts
+
+
+@pytest.mark.parametrize("recipe", [aligned(5000, 70), aligned(5000, 300), both_strands(5000), one_strand(5000)])
+def test_every_recipe_is_a_run_file(recipe):
+    sections = {"tokens": recipe.tokens, "model": recipe.model, "training": recipe.training, "stack": {"parts": recipe.parts}}
+    base = run_file_of(DATA, "run.toml")
+    run = type(base).model_validate({"data": base.data, **sections})
+    assert run.stack.parts == recipe.parts
+    assert run.both_strands == (recipe.name == "both strands")
+
+
+@pytest.mark.parametrize(("number", "steps"), [(10, MIN_STEPS), (6400, 900), (10**7, MAX_STEPS)])
+def test_steps_follow_the_number_of_records(number, steps):
+    assert one_strand(number).training["max_steps"] == steps
+
+
+def test_long_records_and_proteins_have_no_recipe():
+    run = run_file_of(DATA, "run.toml")
+    protein = run_file_of('data = { alphabet = "protein", positives = "p.fa", negatives = "n.fa" }\ntokens = { k = 1 }\n', "run.toml")
+    assert suits_recipes(run, [300, 200])
+    assert not suits_recipes(run, [300, 5000])
+    assert not suits_recipes(protein, [300, 200])
