@@ -8,12 +8,13 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.spelling import Spelling
 from selfattn_bio.training.recipes import MAX_STEPS, MIN_STEPS, aligned, both_strands, choose_recipe, one_strand, suits_recipes
 
+MUTATED = 0.3  # of the bases of a site: the signal is weak enough for the trials to differ
 LENGTH, MOTIF = 60, np.frombuffer(b"TGACGTAAGC", np.uint8)
 DATA = 'data = { positives = "p.fa", negatives = "n.fa" }\n'
 
 
 def records(number, seed, *, place, strand):
-    """Random DNA; positives carry the motif at a fixed place or anywhere, on the given strand or on either."""
+    """Random DNA; positives carry a motif, a third of it mutated, at a fixed place or anywhere, on the given strand or on either."""
     rng = np.random.default_rng(seed)
     letters = list(rng.choice(np.frombuffer(b"ACGT", np.uint8), (number, LENGTH)))
     labels = np.arange(number, dtype=np.int64) % 2
@@ -26,7 +27,10 @@ def records(number, seed, *, place, strand):
             motif = MOTIF if label else other
         else:
             motif = (MOTIF if rng.random() < 0.5 else other) if label else row[start : start + len(MOTIF)].copy()
-        row[start : start + len(MOTIF)] = motif
+        kept = rng.random(len(MOTIF)) > MUTATED
+        row[start : start + len(MOTIF)][kept] = motif[kept]
+    if place == "anywhere" and strand == "given":  # lengths differ, so that nothing is aligned
+        letters = [row[: rng.integers(LENGTH - 10, LENGTH)] for row in letters]
     return letters, labels
 
 
@@ -43,7 +47,7 @@ def chosen(place, strand, database=""):
 def test_the_recipe_fits_the_signal(place, strand, name):
     recipe, trials = chosen(place, strand)
     assert recipe.name == name
-    assert max(trial.auroc for trial in trials) > 0.8
+    assert max(trial.auroc for trial in trials) > 0.6
 
 
 def test_motif_scores_are_a_part_where_there_is_a_database():
@@ -53,7 +57,8 @@ def test_motif_scores_are_a_part_where_there_is_a_database():
 
 @pytest.mark.parametrize("recipe", [aligned(5000, 70), aligned(5000, 300), both_strands(5000), one_strand(5000)])
 def test_every_recipe_is_a_run_file(recipe):
-    sections = {"tokens": recipe.tokens, "model": recipe.model, "training": recipe.training, "stack": {"parts": recipe.parts}}
+    sections = {"tokens": recipe.tokens, "training": recipe.training, "stack": {"parts": recipe.parts}}
+    sections |= {"model": recipe.model} if recipe.model else {}
     base = run_file_of(DATA, "run.toml")
     run = type(base).model_validate({"data": base.data, **sections})
     assert run.stack.parts == recipe.parts
