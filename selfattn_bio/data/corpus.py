@@ -11,7 +11,7 @@ import json
 import mmap
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # it brings genomes and numba along, which no command that op
 
 SUMMARY, PARTNER = "corpus.json", "partner"
 NAMED = 8  # ids in a message
+ENOUGH = 20  # letters by which DNA is told from proteins
 PASSED = 1 << 26  # letters of a pass that are held at most, but for those of a longer record
 
 
@@ -259,7 +260,7 @@ def build_corpus(
     OutputError
         If `output` exists and is not a corpus folder or empty: it would be replaced.
     SequenceFileError
-        If a file is malformed (see `sequence.readers`), no record is left, or what is declared protein is DNA from end to end.
+        If a file is malformed (see `sequence.readers`), no record is left, or a source that is declared protein is DNA from end to end.
     """
     check_replaceable(output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, PARTNER, SUMMARY), SUMMARY)
     given = [SequenceFile(Path(source[0]), source[1]) if isinstance(source, tuple) else source for source in sources]
@@ -267,14 +268,19 @@ def build_corpus(
     notes, files = Notes(), []
     with whole_folder(output) as folder:
         with Intake(folder, rules, wanted.digests(rules.learnt)) as intake:
+            of_dna: dict[bool, str] = {}  # whether a source has DNA alone -> the first such source
             for source in given:
-                before, kept = notes.read, intake.num_records
+                before, kept, letters = notes.read, intake.num_records, intake.num_letters
+                intake.looks_dna = True
                 for record in source.records(rules.spelling, notes):
                     intake.take(record)
                     del record  # before the next is read: a chromosome is held once
                 files.append(source.about() | {"records": notes.read - before, "kept": intake.num_records - kept})
+                if rules.alphabet.name == "protein" and (not intake.looks_dna or intake.num_letters - letters >= ENOUGH):
+                    of_dna.setdefault(intake.looks_dna, files[-1]["path"])
         paths = ", ".join(file["path"] for file in files)
         _check_any_left(intake, notes.read, paths)
+        _check_protein(of_dna)
         records = pd.read_parquet(folder / RECORDS).astype(TYPES)
         about_targets = wanted.write(folder, records["id"], intake.targets, paths)
         if partners:
@@ -340,11 +346,18 @@ def _uneven(summary: dict[str, Any]) -> Iterator[str]:
             yield f"{of}: they are made of all positives, before duplicates and records of other lengths are dropped"
 
 
+def _check_protein(of_dna: Mapping[bool, str]) -> None:
+    """Refuse DNA that is declared protein, in all sources or in one: all its letters are letters of proteins, too."""
+    if set(of_dna) == {True}:
+        message = "letters must be protein, got only A C G T U N in all records"
+        raise SequenceFileError(message, cure="Declare it as DNA: --alphabet dna")
+    if True in of_dna:
+        message = f"only A, C, G, T, U and N here, which is DNA, but protein in {of_dna[False]}"
+        raise SequenceFileError(message, place=of_dna[True], cure="Give all sequences in one alphabet")
+
+
 def _check_any_left(intake: Intake, read: int, paths: str) -> None:
     if intake.num_records:
-        if intake.rules.alphabet.name == "protein" and intake.looks_dna:
-            message = "letters must be protein, got only A C G T U N in all records"
-            raise SequenceFileError(message, cure="Declare it as DNA: --alphabet dna")
         return
     if len(intake.dropped) == 1 and (reason := next(iter(intake.dropped))).startswith("only "):
         raise SequenceFileError(f"records must hold letters that are known, got {reason} in all {read}", place=paths)

@@ -46,6 +46,17 @@ def files(tmp_path):
     return paths
 
 
+def test_dna_among_proteins_is_refused(tmp_path):
+    for name, letters in (("p.fa", "MKVLAAG"), ("n.fa", "ACGTT" * 6)):
+        (tmp_path / name).write_text(f">{name}\n{letters}\n")
+    message = rf"n.fa: only A, C, G, T, U and N here, which is DNA, but protein in {tmp_path / 'p.fa'}. Give all sequences in one alphabet"
+    with pytest.raises(SequenceFileError, match=message):
+        build_corpus([(tmp_path / "p.fa", 1), (tmp_path / "n.fa", 0)], tmp_path / "corpus", Rules(PROTEIN))
+    for text, number in ((">n\nACGTACGTTACGTACGTTACGT\n>m\nMKV\n", 3), (">n\nGAAGA\n", 2)):
+        (tmp_path / "n.fa").write_text(text)
+        assert len(build_corpus([(tmp_path / "p.fa", 1), (tmp_path / "n.fa", 0)], tmp_path / "corpus", Rules(PROTEIN))) == number
+
+
 @pytest.fixture
 def corpus(files, tmp_path):
     return build_corpus(zip(files, (1, 0), strict=True), tmp_path / "corpus", Rules(DNA, "made up", min_length=6, max_length=8))
@@ -150,7 +161,11 @@ def test_unlabelled_corpus_has_no_labels(files, tmp_path):
             Rules(DNA, min_length=4),
             "at least one record must be left, got none of 2: 1 shorter than 4 letters, 1 only N",
         ),
-        (">a\nACGT\n", Rules(PROTEIN), "letters must be protein, got only A C G T U N in all records. Declare it as DNA: --alphabet dna"),
+        (
+            ">a\nACGTACGTACGTACGTACGT\n",
+            Rules(PROTEIN),
+            "letters must be protein, got only A C G T U N in all records. Declare it as DNA: --alphabet dna",
+        ),
     ],
 )
 def test_nothing_to_keep_is_an_error_and_leaves_nothing(text, rules, message, tmp_path):
