@@ -70,6 +70,8 @@ class Request:
         paths = [path for files in given.values() for path in files]
         if twice := sorted({path for path in paths if paths.count(path) > 1}):
             raise RunFileError("file given twice", place=twice[0], cure="Name each file once")
+        if "-" in paths:
+            raise RunFileError("files are read twice, which standard input (-) does not allow", cure="Save it as a file")
         _check_genome(given, made, arguments.genome)
         _check_groups(given, made)
         if arguments.organism and arguments.organism not in DATABASES:

@@ -291,6 +291,7 @@ def test_steps_grow_with_the_root_of_the_records(here):
         (["my task", "--positives", "a.fa", "--negatives", "a.fa"], "task name 'my task' may only have letters, digits, _ and -"),
         (["mine", "--positives", "a.fa"], "--positives without --negatives. Give a file, or have them made: --negatives shuffled"),
         (["mine", "--positives", "a.fa", "--negatives", "b.fa", "a.fa"], "a.fa: file given twice. Name each file once"),
+        (["mine", "--sequences", "-"], "files are read twice, which standard input (-) does not allow. Save it as a file"),
         (["mine"], "which sequences to learn from is not clear from none of them. Give --positives and --negatives, or one table"),
         (["mine", "--train", "a.fa", "--sequences", "b.fa"], "is not clear from --sequences, --train"),
         (["mine", "--sequences", "a.fa"], "a.fa: sequences without anything to learn. Give a table, or --targets TABLE with ids, or with"),
