@@ -118,6 +118,7 @@ def run(arguments: argparse.Namespace) -> None:
             "causal": _judge_language,
         }
         summary, tables = judges.get(kind, _judge_targets)(folders, corpus, rows, letters, run_file.evaluation)
+    summary["sizes"] = {name: _size(of) for name, of in folders.items()}
     summary["train"] = _cost(arguments.model)
     _add_layers(summary, arguments.model, letters)
     if privacy := read_provenance(arguments.model[0]).get("privacy"):
@@ -479,6 +480,14 @@ def _groups(folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation) -> d
     return found
 
 
+def _size(folders: list[Path]) -> dict[str, int]:
+    """Count the networks that these model folders hold, and the trainings they come from."""
+    from selfattn_bio.config import read_run_file
+    from selfattn_bio.model.checkpoint import RUN
+
+    return {"networks": sum(read_run_file(folder / RUN).model.members for folder in folders), "trainings": len(folders)}
+
+
 def _cost(folders: list[Path]) -> dict[str, Any]:
     """What training took; of several members seconds are the sum, memory the most, speed the mean."""
     from selfattn_bio.model.checkpoint import COST
@@ -533,11 +542,14 @@ def _say_calls(name: str, entry: dict[str, Any]) -> None:
 
 
 def _say(summary: dict[str, Any]) -> None:
+    from selfattn_bio.report.words import classifier_name, comparison
+
     test, best = summary["test"], summary["differences"]["best_baseline"]
     for name, entry in {"model": test["model"], **test["baselines"], **test["controls"]}.items():
         auroc = entry["auroc"]
         meant = " (a control, meant to fail: 0.5 is chance)" if name in test["controls"] else ""
-        print(f"evaluate: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})  {name}{meant}", flush=True)
+        title = f" ({classifier_name(name)})" if name in test["baselines"] else ""
+        print(f"evaluate: test AUROC {auroc['value']:.3f} ({auroc['low']:.3f} to {auroc['high']:.3f})  {name}{title}{meant}", flush=True)
     for name, entry in {"model": test["model"], best: test["baselines"][best]}.items():
         _say_calls(name, entry)
     for by, found in summary["groups"].items():
@@ -546,5 +558,4 @@ def _say(summary: dict[str, Any]) -> None:
             low, high = gap["auroc"]["low"], gap["auroc"]["high"]
             told = f"worst {found['worst']!r} {auroc[found['worst']]:.3f}, gap {gap['auroc']['value']:.3f} ({low:.3f} to {high:.3f})"
             print(f"evaluate: AUROC by {by}: {told}", flush=True)
-    lead = summary["differences"]["baselines"][best]["auroc"]
-    print(f"evaluate: model - {best}: {lead['value']:+.3f} ({lead['low']:+.3f} to {lead['high']:+.3f}), p {lead['p']:.2g}")
+    print(f"evaluate: {' '.join(comparison(summary))}", flush=True)

@@ -30,7 +30,7 @@ class Variant(Section):
     """[variants.NAME]: the same run with another model or other training, as a baseline or control beside it."""
 
     tokens: Tokens | None = None
-    model: Model | None = None
+    model: Model | None = Field(None, description="without members it has as many as [model]")
     training: Training = Field(Training(), description="what differs from [training]; what is not given is as there")
     transfer: Transfer | None = Field(
         None, description="what another model starts from; without tokens and model it starts as the run does"
@@ -454,7 +454,7 @@ class RunFile(Section):
         values: dict[str, Any] = {name: getattr(self, name) for name in RunFile.model_fields} | {"variants": {}, "sweep": None}
         values["stack"] = Stack()  # networks are compared with networks
         values["training"] = self.training.model_dump() | {key: getattr(change.training, key) for key in change.training.model_fields_set}
-        values |= {"tokens": change.tokens or self.tokens, "model": change.model or self.model}
+        values |= {"tokens": change.tokens or self.tokens, "model": self._sized(change.model) if change.model else self.model}
         if not isinstance(values["model"], PairedModel):
             values["partner"] = None  # a model of one input reads none
         if change.tokens or change.model:
@@ -465,6 +465,10 @@ class RunFile(Section):
     def trained(self) -> dict[str, RunFile]:
         """The run of the model, as `model`, and of each variant by its name."""
         return {"model": self, **{name: self.variant(name) for name in self.variants}}
+
+    def _sized(self, model: Model) -> Model:
+        """Give the model of a variant as many members as this run has, unless it names a number: a mean of more networks is better."""
+        return model if "members" in model.model_fields_set else model.model_copy(update={"members": self.model.members})
 
     def member(self, number: int) -> RunFile:
         """The run of one of `seeds` members, counted from 1: the same, with a seed of its own.

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from sklearn.metrics import average_precision_score
 
 from selfattn_bio.config import RunFile
+from selfattn_bio.evaluation.verdict import Size, caveat, sizes_of, verdict
 from selfattn_bio.files import whole_file, whole_folder
 from selfattn_bio.report import plots, words
 from selfattn_bio.report.figures import Drawing, draw
@@ -98,16 +99,18 @@ def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def comparison(name: str, metrics: dict[str, Any]) -> str:
-    """The model against one baseline, in a sentence that says no more than the interval does; of several members the first alone, too."""
+    """Compare the model with one baseline in a sentence; of several members the first alone, too."""
+    model, other = sizes_of(metrics, "model", name)
+    first = Size(model.networks // max(1, model.trainings), 1)
     found = []
-    for who, key in (("", "baselines"), ("its first member alone ", "first_member")):
+    for who, key, size in (("", "baselines", model), ("its first member alone ", "first_member", first)):
         if difference := metrics["differences"].get(key, {}).get(name):
             lead = difference["auprc"]
-            told = "better than" if lead["low"] > 0 else "worse than" if lead["high"] < 0 else "not told apart from"
-            spread = (
-                f"{words.figure(lead['value'], sign=True)} AUPRC, {metrics['confidence']:.0%} interval {words.interval(lead, sign=True)}"
-            )
-            found.append(f"{who}{told} {words.classifier_name(name) if not who else 'it'} ({spread})")
+            judged = verdict(lead, size, other)
+            said = f"{judged} {'from' if judged == 'not distinguishable' else 'than'}"
+            spread = f"{metrics['confidence']:.0%} interval {words.interval(lead, sign=True)}"
+            figures = "; ".join(filter(None, (f"{words.figure(lead['value'], sign=True)} AUPRC, {spread}", caveat(size, other))))
+            found.append(f"{who}{said} {words.classifier_name(name) if not who else 'it'} ({figures})")
     return "; ".join(found)
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from selfattn_bio.baselines import BASELINES
 from selfattn_bio.config import NO_DATABASE, AttentionModel, Model, RunFile
 from selfattn_bio.evaluation.summary import NETWORK
+from selfattn_bio.evaluation.verdict import caveat, sizes_of, verdict
 from selfattn_bio.interpret.matching import match_label
 from selfattn_bio.motifs import SHIPPED
 
@@ -64,20 +65,26 @@ def p_value(p: float | None) -> str:
 
 
 def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The model against its best baseline, in three parts of a sentence: the beginning, the finding (to be stressed), the figures."""
-    differences = metrics["differences"]
-    best = differences["best_baseline"]
+    """Compare the model with its best baseline, in three parts of a sentence: beginning, finding (to be stressed), figures."""
+    best = metrics["differences"]["best_baseline"]
     if best is None:
-        return "The model was", "not compared", "with a baseline: none was run beside it."
-    lead = differences["baselines"][best]["auroc"]
-    spread = f"{metrics['confidence'] * 100:.0f} % interval {interval(lead, sign=True)}, p = {p_value(lead['p'])}"
-    difference = f"{figure(lead['value'], sign=True)} AUROC ({spread}) by paired bootstrap over the same records."
-    rest = f"its best baseline, {classifier_name(best)}: {difference}"
-    if lead["low"] > 0:
-        return "The model is", "better", f"than {rest}"
-    if lead["high"] < 0:
-        return "The model is", "worse", f"than {rest} Use the baseline."
-    return "The model", "cannot be told apart", f"from {rest}"
+        return "The model was", "not compared", "with a baseline: none was run."
+    lead, (model, other) = metrics["differences"]["baselines"][best]["auroc"], sizes_of(metrics, "model", best)
+    found = verdict(lead, model, other)
+    rest, why = f"its best baseline, {classifier_name(best)}", caveat(model, other)
+    spread = f"{metrics['confidence'] * 100:.0f} % interval {interval(lead, sign=True)}"
+    spread += f", p = {p_value(lead['p'])}" if found in ("better", "worse") else ""
+    figures = f"{figure(lead['value'], sign=True)} AUROC ({spread}) by paired bootstrap over the same records"
+    is_saved = not other.networks and "privacy" not in metrics
+    advice = f" Use the baseline, which is saved in baselines/{best}." if lead["high"] < 0 and is_saved else ""
+    match found:
+        case "better" | "worse":
+            return "The model is", found, f"than {rest}: {figures}.{advice}"
+        case "higher" | "lower":
+            return "The AUROC of the model is", found, f"than that of {rest}: {figures}; {why}, so this may be chance.{advice}"
+        case _:
+            size = " at equal size" if other.networks and model.equals(other) else ""
+            return "The model is", f"not distinguishable{size}", f"from {rest}: {figures}{f'; {why}' if why else ''}."
 
 
 def supported(motifs: pd.DataFrame) -> list[str]:

@@ -90,6 +90,11 @@ def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureF
         f"evaluate: test MCC {values['mcc_at_half']}, accuracy {values['accuracy_at_half']}, F1 {values['f1_at_half']} "
         "at threshold 0.5  model"
     )
+    assert any(line.endswith("  exact_positions (logistic regression on exact positions)") for line in said)
+    assert metrics["sizes"] == {name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")}
+    comparison = next(line for line in said if "best baseline" in line)
+    assert comparison.startswith("evaluate: The AUROC of the model is lower than that of its best baseline, ")
+    assert comparison.endswith("one training, so this may be chance. Use the baseline, which is saved in baselines/kmer6_logistic.")
     card = (task / "out" / "model_card.md").read_text(encoding="utf-8")
     valid, test = (metrics[side]["model"]["auroc"] for side in ("valid", "test"))
     assert f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g}) |" in card

@@ -40,7 +40,7 @@ def test_default_variants_are_a_cnn_and_a_shuffled_control(tmp_path):
     run = read(tmp_path, DATA + "[training]\nmax_steps = 7\n")
     assert list(run.variants) == ["cnn", "shuffled"]
     cnn, control = run.variant("cnn"), run.variant("shuffled")
-    assert (cnn.model, cnn.tokens, cnn.is_control()) == (CnnModel(), run.tokens, False)
+    assert (cnn.model, cnn.tokens, cnn.is_control()) == (CnnModel(members=2), run.tokens, False)
     assert (control.model, control.tokens, control.is_control()) == (run.model, run.tokens, True)
     # a variant changes what it names and nothing else
     assert control.training == run.training.model_copy(update={"labels": "shuffled"})
@@ -700,3 +700,16 @@ def test_the_window_of_hits_and_the_caller(tmp_path):
         error = error_of(tmp_path, DATA + f"[interpret]\nwindow = {window}\n")
         rule = "must be [start, end) with start < end, both from the record's start or both from its end"
         assert error == f"task.toml:5: [interpret.window] {rule}, got {window}"
+
+
+def test_variants_have_as_many_members_as_the_model():
+    data = {"positives": "p.fa", "negatives": "n.fa"}
+    default = RunFile.model_validate({"data": data})
+    assert default.variant("cnn").model.members == default.model.members == 2
+    variants = {
+        "cnn": {"model": {"kind": "cnn"}},
+        "one": {"model": {"kind": "cnn", "members": 1}},
+        "small": {"model": {"kind": "attention"}},
+    }
+    run = RunFile.model_validate({"data": data, "model": {"kind": "attention", "members": 3}, "variants": variants})
+    assert {name: run.variant(name).model.members for name in variants} == {"cnn": 3, "one": 1, "small": 3}

@@ -91,6 +91,7 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     tissue = np.array(["gut", "gut", "liver", "liver"] * (SIDES["test"] // 4), dtype=object)
     tissue[0] = "rare"
     metrics = summarise(classifiers, labels, {"gc": gc}, Evaluation(bootstraps=50), {"tissue": tissue})
+    metrics["sizes"] = {name: {"networks": 2, "trainings": 1} for name in ("model", "cnn", "shuffled")}
     metrics["train"] = {"seconds": 61.2, "peak_memory_mb": 812.0, "letters_per_second": 123456.0}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     for s in ("valid", "test"):

@@ -5,23 +5,48 @@ from selfattn_bio.config import RunFile
 from selfattn_bio.report import words
 
 
-def metrics(low: float, high: float) -> dict:
+def metrics(low: float, high: float, best: str = "gc", **sizes: tuple[int, int]) -> dict:
     lead = {"auroc": {"value": (low + high) / 2, "low": low, "high": high, "p": 0.004}}
-    return {"confidence": 0.95, "differences": {"best_baseline": "gc", "baselines": {"gc": lead}}}
+    of_networks = {name: {"networks": networks, "trainings": trainings} for name, (networks, trainings) in sizes.items()}
+    return {"confidence": 0.95, "differences": {"best_baseline": best, "baselines": {best: lead}}, "sizes": of_networks}
 
 
 @pytest.mark.parametrize(
     ("low", "high", "said"),
-    [(0.01, 0.03, "better"), (-0.03, -0.01, "worse"), (-0.01, 0.03, "cannot be told apart"), (0.0, 0.02, "cannot be told apart")],
+    [(0.01, 0.03, "better"), (-0.03, -0.01, "worse"), (-0.01, 0.03, "not distinguishable"), (0.0, 0.02, "not distinguishable")],
 )
-def test_the_sentence_says_no_more_than_the_interval(low: float, high: float, said: str) -> None:
-    assert words.comparison(metrics(low, high))[1] == said
+def test_the_sentence_follows_the_interval(low: float, high: float, said: str) -> None:
+    assert words.comparison(metrics(low, high, model=(3, 3)))[1] == said
 
 
 def test_the_sentence_holds_the_figures() -> None:
-    said = " ".join(words.comparison(metrics(0.01, 0.03)))
-    assert said.startswith("The model is better than its best baseline, GC content: +0.020 AUROC")
-    assert "(95 % interval +0.010 to +0.030, p = 0.004) by paired bootstrap" in said
+    said = " ".join(words.comparison(metrics(0.01, 0.03, model=(3, 3))))
+    assert said == (
+        "The model is better than its best baseline, GC content: +0.020 AUROC (95 % interval +0.010 to +0.030, p = 0.004) "
+        "by paired bootstrap over the same records."
+    )
+
+
+def test_better_is_said_of_equal_sizes_alone() -> None:
+    def said(low: float, high: float, cnn: tuple[int, int]) -> str:
+        return " ".join(words.comparison(metrics(low, high, "cnn", model=(2, 1), cnn=cnn))).replace(words.MINUS, "-")
+
+    assert said(0.01, 0.03, (1, 1)) == (
+        "The AUROC of the model is higher than that of its best baseline, CNN: +0.020 AUROC (95 % interval +0.010 to +0.030) by paired "
+        "bootstrap over the same records; 2 networks against 1, one training each, so this may be chance."
+    )
+    assert "records; one training each, so this may be chance." in said(0.01, 0.03, (2, 1))
+    assert said(-0.01, 0.03, (2, 1)).startswith("The model is not distinguishable at equal size from its best baseline, CNN: +0.010")
+    assert said(-0.01, 0.03, (1, 1)).startswith("The model is not distinguishable from its best baseline, CNN: +0.010")
+
+
+def test_a_saved_baseline_is_recommended_where_it_leads() -> None:
+    advice = " Use the baseline, which is saved in baselines/gc."
+    assert words.comparison(metrics(-0.03, -0.01, model=(1, 1)))[2].endswith(f"; one training, so this may be chance.{advice}")
+    assert words.comparison(metrics(-0.03, -0.01, model=(3, 3)))[2].endswith(f"over the same records.{advice}")
+    private = metrics(-0.03, -0.01, model=(1, 1)) | {"privacy": {}}
+    assert "Use the baseline" not in words.comparison(private)[2]
+    assert "Use the baseline" not in words.comparison(metrics(-0.03, -0.01, "cnn", model=(1, 1), cnn=(1, 1)))[2]
 
 
 def test_figures_are_rounded_with_a_real_minus_and_no_minus_zero() -> None:
@@ -97,9 +122,11 @@ def test_what_a_control_without_support_proves_is_said() -> None:
 
 def test_how_many_networks_are_averaged_counts_seeds_too() -> None:
     values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
+    trainings = "It is of 3 trainings with different seeds; relevance and motifs are those of the first."
+    assert words.ensemble_sentence(RunFile.model_validate(values)) == trainings  # the CNN has as many
+    values["variants"] = {"cnn": {"model": {"kind": "cnn", "members": 1}}}
     assert words.ensemble_sentence(RunFile.model_validate(values)) == (
-        "This model is a mean of 6 networks, CNN of 3: a part of what lies between these networks may come from that. "
-        "It is of 3 trainings with different seeds; relevance and motifs are those of the first."
+        f"This model is a mean of 6 networks, CNN of 3: a part of what lies between these networks may come from that. {trainings}"
     )
     single = values | {"training": {"seeds": 1}, "model": {"kind": "attention", "members": 1}}
     assert words.ensemble_sentence(RunFile.model_validate(single)) == ""
