@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -170,8 +171,9 @@ def header_pattern(paths: Iterable[Path]) -> str:
         with open_blocks(path) as blocks:
             if not blocks.head.lstrip().startswith(b">"):
                 return ""
-            lines = blocks.head.decode("utf-8", "replace").splitlines()[:-1]  # the last may be cut
-            headers += [line.strip() for line in lines if line.startswith(">")]
+            with blocks.text() as text:
+                text.reconfigure(errors="replace")
+                headers += [line.strip() for line in itertools.islice((line for line in text if line.startswith(">")), HEAD)]
     for pattern in HEADERS:
         found = [re.search(pattern, header) for header in headers]
         labels = {match["label"] for match in found if match}
@@ -188,6 +190,7 @@ def table_head(path: Path, rows: int = HEAD) -> dict[str, list[str | None]] | No
     SequenceFileError
         If the file is missing, empty, or holds no sequences.
     """
+    csv.field_size_limit(sys.maxsize)
     with open_blocks(path) as blocks:
         kind = kind_of(blocks, Fields())
         if kind == "Parquet":

@@ -147,6 +147,13 @@ def test_the_objective_is_recognised_from_one_table(here, capsys, value, kind, w
     assert set(splits) == {"train", "valid", "test"}
 
 
+def test_long_sequences_in_a_table(here):
+    rows = [f"{'ACGT' * 40_000}{'ACGT'[i % 4]}{'ACGT'[i // 4]},{i % 2}\n" for i in range(12)]
+    Path("long.csv").write_text("seq,label\n" + "".join(rows))
+    run = made("--sequences", "long.csv")
+    assert (run.data.columns, run.data.max_length) == ({"sequence": "seq"}, 160_002)
+
+
 def test_labels_of_residues(here):
     run = made("--sequences", table(letters="ACDEFGHIKLMNPQRSTVWY", ss3=lambda _, row: "".join("HEC"[ord(c) % 3] for c in row)))
     assert (run.data.alphabet, run.objective.classes, run.tokens.k, run.training.shift, run.model.stem.pool) == ("protein", "CEH", 1, 0, 1)
@@ -233,6 +240,15 @@ def test_negatives_are_made(here, words, kind):
     assert splits["valid"] == splits["test"] == 24
 
 
+def test_features_of_gff_files(here):
+    write("genome.fa", number=4, length=5000)
+    gff = (f"genome{i % 4}\t.\t{kind}\t{100 * i + 1}\t{100 * i + 60}\t.\t+\t.\t.\n" for i in range(40) for kind in ("gene", "exon"))
+    Path("a.gff3").write_text("".join(gff))
+    run = made("--positives", "a.gff3", "--genome", "genome.fa", "--feature", "gene")
+    assert (run.data.windows.kind, run.data.windows.feature) == ("whole", "gene")
+    assert ingested()[0]["label"].sum() == 40
+
+
 def test_positives_alone_are_shuffled(here, capsys):
     assert made("--positives", write("a.fa"), "--negatives", "shuffled").data.negatives.kind == "shuffled"
     assert "240 records of DNA, 40 bp; 120 positives, 120 negatives (made: shuffled)" in capsys.readouterr().out
@@ -292,6 +308,7 @@ def test_steps_grow_with_the_root_of_the_records(here):
         (["mine", "--positives", "a.fa"], "--positives without --negatives. Give a file, or have them made: --negatives shuffled"),
         (["mine", "--positives", "a.fa", "--negatives", "b.fa", "a.fa"], "a.fa: file given twice. Name each file once"),
         (["mine", "--sequences", "-"], "files are read twice, which standard input (-) does not allow. Save it as a file"),
+        (["mine", "--sequences", "latin.fa"], "latin.fa:1: header must be UTF-8 text"),
         (["mine"], "which sequences to learn from is not clear from none of them. Give --positives and --negatives, or one table"),
         (["mine", "--train", "a.fa", "--sequences", "b.fa"], "is not clear from --sequences, --train"),
         (["mine", "--sequences", "a.fa"], "a.fa: sequences without anything to learn. Give a table, or --targets TABLE with ids, or with"),
@@ -332,6 +349,7 @@ def test_what_is_wrong_is_one_line(here, capsys, words, message):
     Path("v.tsv").write_text("name\tx\nz\t1\n")
     Path("no_names.csv").write_text("ACGTACGTACGTACGTACGT,1\nACGTACGTACGTACGTACGA,0\nACGTACGTACGTACGTACGC,0\n")
     Path("words.txt").write_text("hello\n")
+    Path("latin.fa").write_bytes(b">caf\xe9\nACGT\n")
     write("p.fa", letters="ACDEFGHIKLMNPQRSTVWY")
     Path("p.fa").write_text(">p\nMKVLAAGIVGLLLAQWERTY\n" + Path("p.fa").read_text())
     Path("\x7f.fa").write_bytes(Path("b.fa").read_bytes())
