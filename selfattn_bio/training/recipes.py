@@ -29,6 +29,7 @@ MARGIN = 0.02  # of AUROC, by which exact positions may be worse than k-mers in 
 SHORT = 100  # bp: below, the stem pools by 2
 LONGEST = 2_000  # bp of records that the recipes are made for
 MOST = 200_000_000  # bp of all records
+MANY = 10_000  # training records, above which one network is trained, to keep to 15 minutes on two cores
 BATCH, EPOCHS, MIN_STEPS, MAX_STEPS = 64, 9, 600, 4_000
 
 
@@ -154,7 +155,7 @@ def both_strands(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
         {"k": 1},
         {
             "kind": "attention",
-            "members": 2,
+            "members": 2 if records <= MANY else 1,
             "embed_dim": 128,
             "feedforward_dim": 256,
             "dropout": 0.3,
