@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from selfattn_bio.cli.proposal.columns import SplitColumn, Target, choose_targets, find_split
 from selfattn_bio.cli.proposal.contents import Contents, read_contents
-from selfattn_bio.cli.proposal.recipe import model_lines, recipe_lines, training_lines
+from selfattn_bio.cli.proposal.recipe import model_lines, recipe_lines, stack_lines, training_lines
 from selfattn_bio.cli.proposal.request import Request
 from selfattn_bio.cli.proposal.sections import data_lines, interpret_lines, objective_lines, split_lines, spread
 from selfattn_bio.errors import RunFileError
@@ -66,7 +66,11 @@ def propose(request: Request, contents: Contents, recipe: Recipe | None = None) 
         data_lines(request, contents, targets, split),
         split_text,
         objective_lines(targets),
-        *(recipe_lines(recipe) if recipe else (model_lines(contents, objective), training_lines(contents, objective))),
+        *(
+            recipe_lines(recipe)
+            if recipe
+            else (model_lines(contents, objective), training_lines(contents, objective), stack_lines(contents, objective))
+        ),
         interpret_lines(request, contents, targets),
     ]
     text = "\n\n".join("\n".join(section) for section in sections if section) + "\n"

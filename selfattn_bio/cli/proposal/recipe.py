@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 STEP_RECORDS, BATCH_LETTERS = 64, 131_072  # records of a step; letters of a batch, which fits a laptop (docs/attention_speed.md)
 PROMOTERS, PROMOTER_STEPS = 16_754, 1500  # records and steps of the task that was measured, docs/decisions.md
 LONG = 8192  # letters, 1,024 positions after the stem; above, attention uses a window
+STACK = "# Simple models whose scores are combined with the network's (docs/stacking.md)."
 UNPOOLED_STEM = 'stem = { kind = "conv", kernel = 5, pool = 1, second_kernel = 3 }'
 
 
@@ -56,6 +57,13 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
     return lines
 
 
+def stack_lines(contents: Contents, objective: str) -> list[str]:
+    """Write [stack] of two classes of protein."""
+    if objective != "binary" or contents.alphabet.name != "protein":
+        return []
+    return [STACK, "[stack]", 'parts = ["composition", "kmer2_logistic"]']
+
+
 def recipe_lines(recipe: Recipe) -> list[list[str]]:
     """Write [tokens], [model], [training] and [stack] of a recipe."""
     sections: dict[str, Mapping[str, Any]] = {
@@ -67,7 +75,7 @@ def recipe_lines(recipe: Recipe) -> list[list[str]]:
     written = [[f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())] for name, keys in sections.items() if keys]
     written[0].insert(0, f"# Recipe {recipe.name!r}: {recipe.reason}.")
     if recipe.parts:
-        written[-1].insert(0, "# Simple models whose scores are combined with the network's (docs/stacking.md).")
+        written[-1].insert(0, STACK)
     return written
 
 
