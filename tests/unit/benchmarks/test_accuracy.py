@@ -1,31 +1,43 @@
-"""What the accuracy benchmark makes of the published sets, before anything is trained."""
+"""The accuracy benchmark before and after its trainings."""
 
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import pytest
 
 
-def write_gue(folder: Path, sides: dict[str, list[tuple[str, int]]]) -> Path:
-    folder.mkdir()
-    for name, rows in sides.items():
-        pd.DataFrame(rows, columns=["sequence", "label"]).to_csv(folder / f"{name}.csv.gz", index=False)
-    return folder
-
-
-def test_a_sequence_on_two_sides_is_kept_nearest_to_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_are_found_by_their_usual_names(tmp_path: Path) -> None:
     import accuracy
 
-    sides = {
-        "train": [("AACC", 1), ("GGTT", 1), ("ACAC", 0), ("TTTT", 0)],  # GGTT is the other strand of AACC
-        "dev": [("GTGT", 0), ("CCCC", 1)],  # the other strand of ACAC
-        "test": [("AAAA", 0)],  # of TTTT
-    }
-    records = accuracy.read_gue(write_gue(tmp_path / "set", sides))
-    assert records.groupby("side")["sequence"].apply(list).to_dict() == {"test": ["AAAA"], "train": ["AACC", "ACAC"], "valid": ["CCCC"]}
-    assert records["id"].is_unique
-    assert "test 1 of 1, train 2 of 4, valid 1 of 2" in capsys.readouterr().out
+    (tmp_path / "dev.csv.gz").touch()
+    (tmp_path / "train.tsv").touch()
+    assert accuracy.find_table(tmp_path, "dev", "valid").name == "dev.csv.gz"
+    assert accuracy.find_table(tmp_path, "train").name == "train.tsv"
+    with pytest.raises(SystemExit, match="no table named test"):
+        accuracy.find_table(tmp_path, "test")
+
+
+def test_a_score_is_the_mean_over_seeds_with_an_interval_over_records() -> None:
+    import accuracy
+
+    rng = np.random.default_rng(0)
+    labels = {of: np.arange(200) % 2 for of in accuracy.SPLITS}
+    letters = {of: [np.array([label], np.uint8) for label in labels[of]] for of in accuracy.SPLITS}
+    noise = rng.normal(size=200)
+
+    def right(records: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array([float(record[0]) for record in records]) * 8 - 4
+
+    def chance(records: Sequence[np.ndarray]) -> np.ndarray:
+        return noise
+
+    score = accuracy.bootstrapped(labels, letters, "mcc")
+    both, best, worst = score([right, chance])["test"], score([right])["test"], score([chance])["test"]
+    assert best.value == 1.0
+    assert both.value == pytest.approx((1 + worst.value) / 2)
+    assert best.minus(worst)["low"] > 0.5
 
 
 def test_chains_like_one_of_test_are_left_out_and_masked_residues_have_no_label(tmp_path: Path) -> None:
@@ -47,11 +59,11 @@ def test_chains_like_one_of_test_are_left_out_and_masked_residues_have_no_label(
     assert read["ss3"].str[:3].unique().tolist() == ["-HH"]
 
 
-def test_sets_that_are_not_there_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sets_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import accuracy
 
     monkeypatch.setenv("SELFATTN_BENCH", str(tmp_path / "none"))
     with pytest.raises(SystemExit, match=r"^error: the published sets must be in a folder, got .*/none'\. Name it: --bench DIR, or SELF"):
         accuracy.main([])
-    with pytest.raises(SystemExit, match=r"^error: gue_tf4 must be a folder of the published sets, got none such in "):
+    with pytest.raises(SystemExit, match=r"^error: .*gue_tf4: no such folder; known sets are gue_core_tata"):
         accuracy.main(["gue_tf4", "--bench", str(tmp_path)])
