@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,37 +156,77 @@ def _substituted(
     """Return best hit and occupancy of a record, (m,) each, and of its substituted ones, (L, 4, m) each; matrices (2 m, w, 4)."""
     length, both = len(record), len(matrices)
     bases = one_hot([record], max(length, width))[0].astype(np.float64)
-    number = len(bases) - width + 1
     view = np.lib.stride_tricks.sliding_window_view(bases.ravel(), 4 * width)[::4]
     scores = matrices.reshape(both, -1).astype(np.float64) @ view.T  # (2 m, N)
     top = np.maximum(*np.split(scores.max(axis=1), 2))  # (m,), over both strands
     ceiling = np.tile(top, 2)[:, None]
     exps = np.exp(scores - ceiling)
 
-    position = np.arange(length)
-    # Windows over position i are i - w + 1 to i; those before and after it keep their scores.
-    before, after = np.clip(position - width + 1, 0, number), np.clip(position + 1, 0, number)
-    none = np.full((both, 1), -np.inf)
-    rest = np.maximum(
-        np.concatenate([none, np.maximum.accumulate(scores, axis=1)], axis=1)[:, before],
-        np.concatenate([np.maximum.accumulate(scores[:, ::-1], axis=1)[:, ::-1], none], axis=1)[:, after],
-    )
-    zero = np.zeros((both, 1))
-    rest_total = (
-        np.concatenate([zero, np.cumsum(exps, axis=1)], axis=1)[:, before]
-        + np.concatenate([np.cumsum(exps[:, ::-1], axis=1)[:, ::-1], zero], axis=1)[:, after]
-    )
-    best = np.repeat(rest[..., None], 4, axis=2)  # (2 m, L, 4)
-    total = np.repeat(rest_total[..., None], 4, axis=2)
-    for offset in range(width):  # position i is column `offset` of window i - offset
-        there = np.flatnonzero((position - offset >= 0) & (position - offset < number))
-        column = matrices[:, offset].astype(np.float64)  # (2 m, 4)
-        old = column @ bases[there].T  # (2 m, P)
-        new = (scores[:, there - offset] - old)[..., None] + column[:, None]
-        best[:, there] = np.maximum(best[:, there], new)
-        total[:, there] += np.exp(new - ceiling[..., None])
+    codes = np.where(bases[:length].any(axis=1), bases[:length].argmax(axis=1), AMBIGUOUS)
+    best, total = _kernel()(scores, exps, matrices.astype(np.float64), codes)
     half = both // 2
     new_best, new_total = np.maximum(best[:half], best[half:]), total[:half] + total[half:]
     given = top, _rounded(top + np.log(sum(np.split(exps.sum(axis=1), 2))))
     changed = new_best.transpose(1, 2, 0), _rounded(top + np.log(new_total).transpose(1, 2, 0))
     return given, changed
+
+
+AMBIGUOUS = 4  # code of a base that scores 0
+
+
+@cache
+def _kernel() -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    import numba  # takes a second, and compiles the kernel at its first use
+
+    return cast(Callable[..., Any], numba.njit(cache=True)(_replace_bases))
+
+
+def _replace_bases(
+    scores: NDArray[np.float64], exps: NDArray[np.float64], matrices: NDArray[np.float64], codes: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return best hit and sum of exponentials of a record with each base replaced by each other one.
+
+    Compiled by numba. A replaced base changes the windows over it alone, whose exponentials are multiplied by a factor.
+
+    Parameters
+    ----------
+    scores, exps
+        (m, N) of each window of the record, and their exponentials relative to any maximum.
+    matrices
+        (m, w, 4) log-odds.
+    codes
+        (L,) bases 0 to 3, or AMBIGUOUS.
+
+    Returns
+    -------
+    (m, L, 4) each.
+    """
+    number, windows = scores.shape
+    width, length = matrices.shape[1], len(codes)
+    best, total = np.empty((number, length, 4)), np.empty((number, length, 4))
+    factors = np.exp(matrices)
+    before, after = np.empty(windows + 1), np.empty(windows + 1)  # highest score of the windows before and from each
+    sum_before, sum_after = np.empty(windows + 1), np.empty(windows + 1)
+    for row in range(number):
+        before[0], after[windows], sum_before[0], sum_after[windows] = -np.inf, -np.inf, 0.0, 0.0
+        for window in range(windows):
+            before[window + 1] = max(before[window], scores[row, window])
+            sum_before[window + 1] = sum_before[window] + exps[row, window]
+        for window in range(windows - 1, -1, -1):
+            after[window] = max(after[window + 1], scores[row, window])
+            sum_after[window] = sum_after[window + 1] + exps[row, window]
+        for position in range(length):
+            first, last = min(max(0, position - width + 1), windows), min(windows, position + 1)
+            for base in range(4):
+                highest = max(before[first], after[last])
+                summed = sum_before[first] + sum_after[last]
+                for window in range(first, last):
+                    offset, old = position - window, codes[position]
+                    change, factor = matrices[row, offset, base], factors[row, offset, base]
+                    if old < 4:
+                        change -= matrices[row, offset, old]
+                        factor /= factors[row, offset, old]
+                    highest = max(highest, scores[row, window] + change)
+                    summed += exps[row, window] * factor
+                best[row, position, base], total[row, position, base] = highest, summed
+    return best, total
