@@ -23,7 +23,7 @@ from selfattn_bio.config import (
     TrackPartner,
     read_run_file,
 )
-from selfattn_bio.model.checkpoint import CARD, HISTORY, RUN, read_provenance
+from selfattn_bio.model.checkpoint import CARD, HISTORY, RUN, STACK, read_provenance
 
 SHOWN = 12  # digits of a checksum
 SAYS = {
@@ -67,7 +67,8 @@ def model_card(
     """
     run, provenance = read_run_file(folder / RUN), read_provenance(folder)
     members = [_members(folder, others)] if others else []
-    sections = [_title(run), *members, _training(run, provenance), _figures(run, provenance, valid, test), *_privacy(provenance)]
+    begins = [_title(run), *_stack(folder, run, is_judged=test is not None), *members]
+    sections = [*begins, _training(run, provenance), _figures(run, provenance, valid, test), *_privacy(provenance)]
     return "\n\n".join([*sections, _use(run), _origin(run, provenance)]) + "\n"
 
 
@@ -87,6 +88,16 @@ def _title(run: RunFile) -> str:
     says = SAYS[run.objective.kind]
     control = "\n\n**It is a control: its labels were shuffled, and it must tell nothing.**" if run.is_control() else ""
     return f"# {run.title or 'A model of selfattn_bio'}\n\nA {_words(run)} that reads {_letters(run)} and says {says}.{control}"
+
+
+def _stack(folder: Path, run: RunFile, *, is_judged: bool) -> list[str]:
+    """Name the simple models that are combined with the network."""
+    if not run.stack.parts:
+        return []
+    parts = sorted(path.name for path in (folder / STACK).glob("*") if path.is_dir())
+    words = f"Its score is a weighted sum of the network's logit and those of simple models ({', '.join(parts) or 'all were left out'})."
+    words += " Weights, temperature and threshold were fitted on valid."
+    return [words if is_judged else f"{words} The figures of valid below are of the network alone."]
 
 
 def _words(run: RunFile) -> str:

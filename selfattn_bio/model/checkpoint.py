@@ -65,6 +65,9 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
                 f"model folder must hold {WEIGHTS}, {RUN} and {PROVENANCE}, got no {name}", place=str(folder), cure=RETRAIN
             )
     run = read_run_file(folder / RUN)
+    if run.stack.parts and not (folder / STACK).is_dir():
+        message = f"folder {STACK!r} is missing, whose models {RUN} combines with the network"
+        raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
     provenance = read_provenance(folder)
     _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from selfattn_bio import config
+from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.card import model_card, write_card
 from selfattn_bio.model.checkpoint import CARD, load_model, save_model
 from selfattn_bio.model.classifier import build_network
@@ -35,6 +36,17 @@ def folder(tmp_path):
         return tmp_path
 
     return write
+
+
+def test_a_stacked_model_names_its_parts(folder):
+    stacked = folder(stack={"parts": ["kmer6_logistic", "motif_scores"]})
+    with pytest.raises(ModelFolderError, match="folder 'stack' is missing"):
+        load_model(stacked)
+    (stacked / "stack" / "motif_scores").mkdir(parents=True)  # the other was left out
+    card = model_card(stacked, VALID)
+    assert "a weighted sum of the network's logit and those of simple models (motif_scores)" in card
+    assert "The figures of valid below are of the network alone." in card
+    assert "of the network alone" not in model_card(stacked, VALID, {})
 
 
 def test_a_private_model_says_what_was_spent(folder, monkeypatch):
