@@ -43,6 +43,8 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
     """SHA-256 of all that the weights of a step depend on."""
     parts = [run.data.alphabet, run.training.model_dump_json(exclude={"tensorboard"})]
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
+    if run.both_strands:
+        parts.append("evaluated on both strands")  # which evaluation is the best depends on it
     if run.partner:
         parts.append(run.partner.model_dump_json())
     if run.transfer:

@@ -189,6 +189,9 @@ def test_a_checkpoint_is_of_one_split_and_one_set_of_settings(planted, tmp_path)
     runs = [run_file(), with_training(seed=1), run_file(model=config.CnnModel()), run_file(tokens=config.Tokens(k=2))]
     prints = {fingerprint_of(run, corpus, sha256_of(path), 1) for run in runs for path in (split, other)}
     assert len(prints) == 8
+    both = with_training(reverse_complement=True)
+    strands = [both, both.model_copy(update={"evaluation": config.Evaluation(strands="given")})]
+    assert len({fingerprint_of(run, corpus, sha256_of(split), 1) for run in strands}) == 2
 
 
 def test_a_corpus_of_another_alphabet_is_refused(planted):
