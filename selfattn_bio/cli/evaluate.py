@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfattn_bio.errors import CorpusError, ModelFolderError
+from selfattn_bio.errors import CorpusError, ModelFolderError, OutputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.sequence.splits import read_split
 
     run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
+    _check_baselines(arguments.output / BASELINES)
     kind = run_file.objective.kind
     split = np.array(read_split(arguments.split, corpus.records["id"]))
     rows = {side: np.flatnonzero(split == side) for side in ("train", *SIDES)}
@@ -134,6 +135,17 @@ def run(arguments: argparse.Namespace) -> None:
     if privacy:
         print(f"evaluate: private: epsilon {privacy['epsilon']:.2f} was spent at delta {privacy['delta']:g} (docs/privacy.md)", flush=True)
     print(f"evaluate: wrote {arguments.output / 'metrics.json'}")
+
+
+def _check_baselines(folder: Path) -> None:
+    """Refuse a folder that holds something else than saved baselines: it is replaced."""
+    from selfattn_bio.baselines import is_baseline
+    from selfattn_bio.files import OF_SNAKEMAKE
+
+    within = [folder] if folder.is_file() else sorted(folder.glob("*"))
+    if foreign := [path.name for path in within if path.name != OF_SNAKEMAKE and not is_baseline(path)]:
+        message = f"the fitted baselines replace this folder, but it holds {foreign[0]!r}, which is no baseline"
+        raise OutputError(message, place=str(folder), cure="Choose another --output, or move it away")
 
 
 def _write(output: Path, summary: dict[str, Any], tables: dict[str, pd.DataFrame], folders: list[Path]) -> None:
@@ -481,11 +493,13 @@ def _groups(folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation) -> d
 
 
 def _size(folders: list[Path]) -> dict[str, int]:
-    """Count the networks that these model folders hold, and the trainings they come from."""
+    """Count the networks that these model folders hold, the trainings they come from, and the parts of the first one's stack, if any."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.model.checkpoint import RUN
 
-    return {"networks": sum(read_run_file(folder / RUN).model.members for folder in folders), "trainings": len(folders)}
+    runs = [read_run_file(folder / RUN) for folder in folders]
+    size = {"networks": sum(run.model.members for run in runs), "trainings": len(runs)}
+    return size | ({"parts": len(runs[0].stack.parts)} if runs[0].stack.parts else {})
 
 
 def _cost(folders: list[Path]) -> dict[str, Any]:

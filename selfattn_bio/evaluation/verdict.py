@@ -25,14 +25,17 @@ class Size:
         Whose outputs are averaged; 0 if it is no network. Its fit then has no seed that matters.
     trainings
         They come from, with different seeds.
+    parts
+        Simple models that are stacked with the networks.
     """
 
     networks: int = 0
     trainings: int = 0
+    parts: int = 0
 
     def equals(self, other: Size) -> bool:
-        """Return whether neither is a mean of more networks; what is no network has no size."""
-        return not self.networks or not other.networks or self.networks == other.networks
+        """Return whether neither is a mean of more networks or has a larger stack; what is no network has no size."""
+        return not self.networks or not other.networks or (self.networks, self.parts) == (other.networks, other.parts)
 
     @property
     def is_repeated(self) -> bool:
@@ -61,8 +64,11 @@ def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[Size]:
 def caveat(first: Size, second: Size) -> str:
     """Say why a difference proves no more than that, as the end of a sentence; empty if there is no reason."""
     reasons = []
-    if not first.equals(second):
-        reasons.append(f"{first.networks} networks against {second.networks}")
+    if first.networks and second.networks:
+        if first.networks != second.networks:
+            reasons.append(f"{first.networks} networks against {second.networks}")
+        if first.parts != second.parts:
+            reasons.append(f"{first.parts} stacked simple models against {second.parts}")
     if not (first.is_repeated and second.is_repeated):
         counts = {size.trainings for size in (first, second) if size.networks}
         each = " each" if first.networks and second.networks else ""

@@ -139,6 +139,14 @@ def test_a_model_of_another_split_is_not_judged(task: Path, capsys: pytest.Captu
     assert not (task / "out").exists()
 
 
+def test_a_folder_that_holds_no_baselines_is_not_replaced(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (task / "out" / "baselines").mkdir(parents=True)
+    (task / "out" / "baselines" / "notes.txt").write_text("mine")
+    assert main(ARGUMENTS) == 1
+    assert "it holds 'notes.txt', which is no baseline" in capsys.readouterr().err
+    assert (task / "out" / "baselines" / "notes.txt").read_text() == "mine"
+
+
 def test_a_variant_of_another_objective_is_not_judged(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = '[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n[objective]\nkind = "regression"\ncolumns = ["x"]\n'
     (task / "cnn" / "run.toml").write_text(other)

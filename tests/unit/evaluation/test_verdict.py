@@ -17,6 +17,8 @@ REGRESSION = Size()
         (Size(3, 3), Size(3, 3), "better", "worse"),
         (Size(1, 1), REGRESSION, "higher", "lower"),
         (Size(6, 3), REGRESSION, "better", "worse"),
+        (Size(3, 3, parts=2), Size(3, 3), "higher", "lower"),
+        (Size(3, 3, parts=2), REGRESSION, "better", "worse"),
     ],
 )
 def test_better_needs_equal_size_and_three_trainings(model: Size, other: Size, above: str, below: str) -> None:
@@ -38,6 +40,8 @@ def test_an_interval_that_touches_0_distinguishes_nothing() -> None:
         (Size(3, 3), Size(3, 1), "one training"),
         (Size(6, 3), Size(3, 3), "6 networks against 3"),
         (Size(3, 3), REGRESSION, ""),
+        (Size(3, 3, parts=2), REGRESSION, ""),
+        (Size(3, 3, parts=2), Size(3, 3), "2 stacked simple models against 0"),
     ],
 )
 def test_caveats_name_what_is_missing(model: Size, other: Size, reason: str) -> None:
@@ -45,5 +49,5 @@ def test_caveats_name_what_is_missing(model: Size, other: Size, reason: str) -> 
 
 
 def test_sizes_are_read_from_metrics() -> None:
-    metrics = {"sizes": {"model": {"networks": 2, "trainings": 1}}}
-    assert sizes_of(metrics, "model", "gc") == [Size(2, 1), REGRESSION]
+    metrics = {"sizes": {"model": {"networks": 2, "trainings": 1, "parts": 3}, "cnn": {"networks": 2, "trainings": 1}}}
+    assert sizes_of(metrics, "model", "cnn", "gc") == [Size(2, 1, 3), Size(2, 1), REGRESSION]
