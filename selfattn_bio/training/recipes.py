@@ -100,7 +100,7 @@ def choose_recipe(
     number = len(letters["train"])
     longest = max(map(len, letters["train"]))
     rng = np.random.default_rng(0)
-    rows = {split: rng.permutation(len(of))[:ENOUGH] for split, of in letters.items()}
+    rows = {split: _sample(labels[split], rng) for split in letters}
     letters = {split: [letters[split][i] for i in of] for split, of in rows.items()}
     labels = {split: labels[split][of] for split, of in rows.items()}
     given, both = Setup(spelling, "given", database), Setup(spelling, "both", database)
@@ -175,6 +175,13 @@ def one_strand(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
         training=_budget(records),
         parts=("kmer6_positional_logistic", *motifs),
     )
+
+
+def _sample(labels: Labels, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Sample `ENOUGH` rows, and more of a rare class: `MIN_RECORDS` of each."""
+    order = rng.permutation(len(labels))
+    rare = [order[labels[order] == label][:MIN_RECORDS] for label in (0, 1)]
+    return np.array(list(dict.fromkeys(np.concatenate([order[:ENOUGH], *rare]).tolist())), dtype=np.int64)
 
 
 def _budget(records: int) -> dict[str, int]:

@@ -121,6 +121,15 @@ def test_motif_scores_find_the_motif_on_either_strand(tmp_path: Path) -> None:
     assert np.array_equal(baseline.logits(test), baseline.logits([DNA.reverse_complement(record) for record in test]))
 
 
+def test_motif_scores_thin_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "d.meme").write_text(meme_text({"m": np.full((8, 4), 0.25)}, {"m": 10}))
+    train, valid = planted(40, 0), planted(20, 1)  # every second record is of one class
+    monkeypatch.setattr("selfattn_bio.baselines.motif_scores.WORK", -(-sum(map(len, train[0])) // 2))
+    baseline = BASELINES["motif_scores"](Setup(Spelling(DNA), database=str(tmp_path / "d.meme"), threads=1)).fit(*train, *valid)
+    assert baseline.chosen()["records"] == 20
+    assert np.abs(baseline.logits(valid[0])).max() < 1  # with one class they are far from 0
+
+
 def test_motif_scores_need_a_database() -> None:
     obstacles = {kind.name: why for kind, why in suitable(DNA_SETUP, planted(4, 0)[0])}
     assert obstacles["motif_scores"] == "the task names no motif database"

@@ -6,7 +6,17 @@ import pytest
 from selfattn_bio.config import run_file_of
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.spelling import Spelling
-from selfattn_bio.training.recipes import MAX_STEPS, MIN_STEPS, aligned, both_strands, choose_recipe, one_strand, suits_recipes
+from selfattn_bio.training.recipes import (
+    MAX_STEPS,
+    MIN_RECORDS,
+    MIN_STEPS,
+    _sample,
+    aligned,
+    both_strands,
+    choose_recipe,
+    one_strand,
+    suits_recipes,
+)
 
 MUTATED = 0.3  # of the bases of a site: the signal is weak enough for the trials to differ
 LENGTH, MOTIF = 60, np.frombuffer(b"TGACGTAAGC", np.uint8)
@@ -53,6 +63,16 @@ def test_the_recipe_fits_the_signal(place, strand, name):
 def test_motif_scores_are_a_part_where_there_is_a_database():
     assert "motif_scores" in chosen("fixed", "given", "jaspar:insects")[0].parts
     assert "motif_scores" not in chosen("fixed", "given")[0].parts
+
+
+def test_a_rare_class_is_sampled(monkeypatch):
+    monkeypatch.setattr("selfattn_bio.training.recipes.ENOUGH", 50)
+    labels = np.zeros(4000, np.int64)
+    labels[:30] = 1
+    rows = _sample(labels, np.random.default_rng(0))
+    assert len(set(rows.tolist())) == len(rows)
+    assert labels[rows].sum() == MIN_RECORDS
+    assert 50 <= len(rows) <= 50 + MIN_RECORDS
 
 
 @pytest.mark.parametrize("recipe", [aligned(5000, 70), aligned(5000, 300), both_strands(5000), one_strand(5000)])
