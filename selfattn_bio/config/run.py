@@ -501,6 +501,8 @@ class RunFile(Section):
     def jobs(self) -> list[Job]:
         """All runs of [sweep], each checked as a run file of its own, of one seed; none without [sweep].
 
+        They have no stack: `ranking` reads the history of the networks.
+
         Raises
         ------
         ValueError
@@ -510,7 +512,7 @@ class RunFile(Section):
             return []
         jobs: list[Job] = []
         for of in self.sweep.of:
-            values = (self if of == "model" else self.variant(of)).member(1).model_dump(exclude={"variants", "sweep"})
+            values = (self if of == "model" else self.variant(of)).member(1).model_dump(exclude={"variants", "sweep", "stack"})
             jobs += [Job(of, settings, self._job(values, settings)) for settings in self.sweep.combinations()]
         if len({job.place for job in jobs}) < len(jobs):
             raise ValueError("of and the values of each key must differ from each other, got one twice")

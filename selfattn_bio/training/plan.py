@@ -269,7 +269,7 @@ class Trainings:
 def _steps_of(run: config.RunFile) -> str:
     """Identify runs whose steps cost the same: they differ in seeds and labels only."""
     training = run.training.model_copy(update={"seed": 0, "seeds": 1, "labels": "given"})
-    same = run.model_copy(update={"training": training, "variants": {}, "sweep": None, "title": ""})
+    same = run.model_copy(update={"training": training, "variants": {}, "sweep": None, "stack": config.Stack(), "title": ""})
     return same.model_dump_json()
 
 
@@ -299,11 +299,11 @@ def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: C
 
 
 def as_measured(run: config.RunFile) -> config.RunFile:
-    """The run with which steps are measured: without groups, which made-up records have not, and, of a private run, by batches of one."""
+    """Return the run whose steps are measured on synthetic records: without groups and without a stack; a private run in batches of one."""
     training = run.training.model_copy(update={"balance": None})
     if run.privacy:
         training = training.model_copy(update={"batch_size": 1, "accumulate": training.batch_size})
-    return run.model_copy(update={"privacy": None, "training": training})
+    return run.model_copy(update={"privacy": None, "stack": config.Stack(), "training": training})
 
 
 def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:

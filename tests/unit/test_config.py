@@ -450,6 +450,12 @@ def test_a_job_changes_what_it_names_and_nothing_else(tmp_path):
         run.part("cnn", job="none")
 
 
+def test_jobs_have_no_stack(tmp_path):
+    run = read(tmp_path, DATA + SWEEP + '[stack]\nparts = ["kmer6_logistic"]\n')
+    assert run.stack.parts
+    assert not any(job.run.stack.parts for job in run.jobs())
+
+
 def test_a_longer_list_keeps_the_names_of_jobs(tmp_path):
     before = read(tmp_path, DATA + SWEEP).jobs()
     after = read(tmp_path, DATA + SWEEP.replace("[1e-3, ", "[2e-3, 0.001, ")).jobs()
