@@ -162,6 +162,7 @@ def train(
             trainer.write_model(provenance, threads)
         except GivenUp:
             raise _interrupted(trainer.max_of_all(signals.heard), progress.step, output) from None
+        fabric.barrier()  # srun and torchrun wait only minutes for the first process, which may be fitting a stack
         checkpoints.finish()
 
 
@@ -499,7 +500,7 @@ class Trainer:
             **provenance,
         }
         cost = {
-            "seconds": round(self.progress.seconds, 1),
+            "seconds": round(time.monotonic() - self.started, 1),  # with the fit of a stack
             "peak_memory_mb": round(peak_mb(), 1),
             **{name: float(f"{value:.4g}") for name, value in self.speed(self.progress.seconds).items()},
             "steps": self.progress.step,
