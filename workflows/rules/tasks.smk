@@ -107,8 +107,11 @@ def sections(*names: str):
 
 def train_sections(wildcards) -> str:
     """What a training depends on; the motif database only where a part of the stack scans it."""
-    names = ["tokens", "partner", "objective", "model", "training", "transfer", "privacy", "stack", "evaluation.strands"]
-    if "motif_scores" in run_at(wildcards).stack.parts:
+    run = run_at(wildcards)
+    names = ["tokens", "partner", "objective", "model", "training", "transfer", "privacy", "stack"]
+    if run.evaluation.strands:  # else the section would be there without a key, and all that was trained before would be trained again
+        names.append("evaluation.strands")
+    if "motif_scores" in run.stack.parts:
         names.append("interpret.database")
     return sections(*names)(wildcards)
 

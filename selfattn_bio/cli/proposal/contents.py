@@ -117,7 +117,7 @@ def _read_sequences(request: Request) -> Contents:
             message = f"sequences are in column {names[path]!r} here and in {names[paths[0]]!r} in {paths[0]}"
             raise RunFileError(message, place=path, cure="Give the columns one name")
     column = next(iter(names.values()), "sequence")
-    attributes = tuple({*request.columns, request.split_column or "split"})
+    attributes = tuple(dict.fromkeys([*request.columns, request.split_column or "split"]))
     has_targets = bool(heads or request.has_classes or request.targets or request.columns)
     header = "" if has_targets else header_pattern(map(Path, paths))
     fields = Fields(header=header, columns={} if column == "sequence" else {"sequence": column}, attributes=attributes)
