@@ -23,6 +23,7 @@ from selfattn_bio.sequence.genome import common_name
 SIDES = ("train", "valid", "test")
 DROPPED = "dropped"
 SAMPLED = "sampled from train"
+EMPTY = "(empty)"  # a cell without a value, in a message
 SHOWN = 10  # unknown values in a message
 PIECE = 1 << 20  # letters of a record that are looked at together
 
@@ -254,12 +255,16 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
     """
     found = values.astype("str").str.strip().str.lower().map(splits)
     if found.isna().any():
-        counts = values[found.isna()].astype("object").fillna("(empty)").value_counts()
+        counts = values[found.isna()].astype("object").fillna(EMPTY).value_counts()
         unknown = ", ".join(f"{value!r} ({count:,} records)" for value, count in counts.head(SHOWN).items())
         more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
         known = ", ".join(splits)
-        hint = f'Map them in [split], for example values = {{ test = ["{counts.index[0]}"] }}; dropped = [...] leaves records out'
-        raise CorpusError(f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})", cure=hint)
+        named = [value for value in counts.index if value != EMPTY]
+        hints = (
+            [f'Map them in [split], for example values = {{ test = ["{named[0]}"] }}; dropped = [...] leaves records out'] if named else []
+        )
+        hints += ["Fill the empty cells of the column, or remove their records"] if len(named) < len(counts) else []
+        raise CorpusError(f"unknown values in the split column {values.name!r}: {unknown}{more} (known: {known})", cure=". ".join(hints))
     return found
 
 

@@ -111,6 +111,12 @@ def test_given_split_without_valid_samples_train():
     assert labels.loc["valid"].tolist() == [5, 5]
 
 
+def test_empty_split_values_are_not_to_be_mapped():
+    with pytest.raises(CorpusError, match=r"'\(empty\)' \(2 records\).*Fill the empty cells of the column") as caught:
+        split_as_given(table([0] * 3), list("abc"), given("train", None, None), GIVEN, 0.25, 3)
+    assert "Map them" not in str(caught.value)
+
+
 def test_unknown_split_values_are_counted():
     values = given("train", "fold1", "fold1", None, "test")
     message = (
