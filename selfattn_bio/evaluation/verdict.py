@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from selfattn_bio.errors import ResultsError
+
 TRAININGS = 3  # with different seeds, at least, of each network that is called better or worse
 
 Verdict = Literal["better", "worse", "higher", "lower", "not distinguishable"]
@@ -57,7 +59,16 @@ def verdict(lead: Mapping[str, float], first: Size, second: Size) -> Verdict:
 
 
 def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[Size]:
-    """Read the sizes of classifiers from metrics.json, which holds those of networks."""
+    """Read the sizes of classifiers from metrics.json, which holds those of networks.
+
+    Raises
+    ------
+    ResultsError
+        If metrics.json was written before it held sizes.
+    """
+    if "sizes" not in metrics:
+        message = "metrics.json does not say how many networks were trained; it is of an earlier version"
+        raise ResultsError(message, cure="Run `selfattn-bio evaluate` again")
     return [Size(**metrics["sizes"].get(name, {})) for name in names]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from selfattn_bio.config import RunFile
+from selfattn_bio.errors import ResultsError
 from selfattn_bio.evaluation.measures import MAIN
 from selfattn_bio.report import words
 from selfattn_bio.report.results import read_file, read_json, read_table
@@ -15,13 +16,14 @@ METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "pearson": "Pearson
 
 
 def closing_lines(run: RunFile, folder: Path) -> Iterator[str]:
-    """Summarise a results folder; yields nothing before `evaluate` has run.
+    """Summarise a results folder; yields nothing before `evaluate` has run. A file that cannot be read is the last line, as an error."""
+    try:
+        yield from _summary(run, folder)
+    except ResultsError as error:  # the run has ended, and its results are there
+        yield f"error: {error}"
 
-    Raises
-    ------
-    ResultsError
-        If a file cannot be read.
-    """
+
+def _summary(run: RunFile, folder: Path) -> Iterator[str]:
     if not (folder / "metrics.json").exists():
         return
     metrics = read_file(folder / "metrics.json", read_json, "evaluate")

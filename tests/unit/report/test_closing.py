@@ -36,6 +36,15 @@ def test_a_binary_run_ends_with_figures_and_motifs(tmp_path: Path, results_maker
     assert list(closing_lines(run, tmp_path)) == []
 
 
+def test_metrics_of_an_earlier_version_end_with_one_line(tmp_path: Path, results_maker: Callable[..., RunFile]) -> None:
+    run, path = results_maker(tmp_path), tmp_path / "metrics.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "sizes"}))
+    figures, problem = closing_lines(run, tmp_path)
+    assert figures.startswith("test AUROC ")
+    assert problem.startswith("error: metrics.json ")
+    assert problem.endswith("Run `selfattn-bio evaluate` again")
+
+
 @pytest.mark.parametrize(
     ("kind", "model", "baselines", "expected"),
     [
