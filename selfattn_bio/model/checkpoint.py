@@ -47,6 +47,8 @@ def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], pro
 def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
     """Read a model folder back, checked: run file, network on the CPU in training mode, provenance.
 
+    The run has `evaluation.strands = "given"` if the folder is older than that key: its calibration is of the given strand.
+
     Raises
     ------
     ModelFolderError
@@ -69,6 +71,9 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         message = f"folder {STACK!r} is missing, whose models {RUN} combines with the network"
         raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
     provenance = read_provenance(folder)
+    if run.evaluation.strands is None and "strands" not in provenance["calibration"]:
+        # Before `evaluation.strands` existed, calibration was fitted on the given strand, whatever the training read.
+        run = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"strands": "given"})})
     _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
         message = f"weights must have the sha256 of {PROVENANCE} ({provenance['weights_sha256'][:12]}), got {found[:12]}"

@@ -488,7 +488,7 @@ class Trainer:
         parents_saw = self.lineage.seen if self.lineage else None
         seen = seen_table(self.corpus.records.iloc[rows], self.corpus.each(rows), alphabet, assembly, parents_saw)
         provenance = {
-            "calibration": calibration,
+            "calibration": {**calibration, "strands": "both" if self.run.both_strands else "given"},
             "parents": self.lineage.parents if self.lineage else [],
             "num_train": num_train,
             "num_valid": len(self.valid.rows),

@@ -87,3 +87,13 @@ def test_a_pickle_is_refused_with_the_reason(tmp_path, name):
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(ModelFolderError, match=f"got '{name}': a pickle runs what is written in it, and is not opened"):
             load_model(path)
+
+
+@pytest.mark.parametrize(("stored", "strands", "both"), [({}, None, False), ({"strands": "both"}, None, True), ({}, "both", True)])
+def test_folders_without_strands_score_the_given_strand(tmp_path, stored, strands, both):
+    run = config.RunFile.model_validate(
+        TINY.model_dump() | {"training": {"reverse_complement": True}, "evaluation": {"strands": strands} if strands else {}}
+    )
+    assert run.both_strands
+    save_model(tmp_path, run, build_network(run).state_dict(), {"calibration": CALIBRATED | stored})
+    assert load_model(tmp_path)[0].both_strands is both
