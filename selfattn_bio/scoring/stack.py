@@ -75,12 +75,14 @@ class Stack:
 
         Returns
         -------
-        Hypothetical scores of the stack, in logits, centred over the bases.
+        Hypothetical scores of the stack, in logits, centred over the bases; the parts add nothing at ambiguous bases.
         """
         total = [self.weights[0] * scores for scores in network]
         for weight, part in zip(self.weights[1:], self.parts, strict=True):
-            for scores, effects in zip(total, part.substitution_effects(letters), strict=True):
-                scores += weight * (effects - effects.mean(axis=1, keepdims=True))
+            alphabet = part.setup.alphabet
+            for row, scores, effects in zip(letters, total, part.substitution_effects(letters), strict=True):
+                known = alphabet.codes(row) < len(alphabet.letters)
+                scores[known] += weight * (effects - effects.mean(axis=1, keepdims=True))[known]
         return [scores.astype(np.float32) for scores in total]
 
     def save(self, folder: Path) -> None:

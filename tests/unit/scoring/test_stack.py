@@ -128,6 +128,15 @@ def test_attributions_equal_measured_substitutions(reverse_complement):
         np.testing.assert_allclose(found.hypothetical[row], expected, atol=2e-4)
 
 
+@pytest.mark.parametrize("reverse_complement", [False, True])
+def test_ambiguous_bases_have_no_attribution(reverse_complement):
+    scorer, letters = stacked(reverse_complement), records(2, 7)[0]
+    letters[0][[0, 11]] = ord("N")
+    found = scorer.stack.attributions([np.zeros((LENGTH, 4))] * 2, letters)
+    assert not found[0][[0, 11]].any()
+    assert found[1][[0, 11]].any()
+
+
 def test_both_strands_have_one_score():
     run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "true").replace('["kmer6_logistic", "exact_positions"]', "[]"), "run.toml")
     scorer, letters = scorer_of(run, build_network(run).eval()), records(5, 8)[0]
