@@ -13,10 +13,11 @@ from selfattn_bio.config import KeptLayer, PrunedGates
 from selfattn_bio.errors import ArgumentError
 from selfattn_bio.files import sha256_of, whole_folder
 from selfattn_bio.model.card import best_figures, write_card
-from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, STACK, WEIGHTS, check_model_output, load_model, save_model
+from selfattn_bio.model.checkpoint import COST, HISTORY, SEEN, WEIGHTS, check_model_output, load_model, save_model
 from selfattn_bio.model.pruning import prune_network
 from selfattn_bio.scoring.reference import load_reference
 from selfattn_bio.scoring.scorer import folder_of
+from selfattn_bio.scoring.stack import load_stack
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 COPIED = (SEEN, HISTORY, COST)
@@ -62,6 +63,7 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
     check_model_output(output)
     run, network, provenance = load_model(folder)
     reference = load_reference(folder, get_alphabet(run.data.alphabet), provenance["weights_sha256"])
+    stack = load_stack(folder, provenance["weights_sha256"])
     number = sum(parameter.numel() for parameter in network.parameters())
     smaller = prune_network(run, network)
     gates = smaller.model.gates  # type: ignore[union-attr]
@@ -75,8 +77,8 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
         for name in COPIED:
             if (folder / name).exists():
                 shutil.copyfile(folder / name, temporary / name)
-        if (folder / STACK).is_dir():
-            shutil.copytree(folder / STACK, temporary / STACK)
+        if stack:
+            stack.save(temporary, sha256_of(temporary / WEIGHTS))
         if reference:
             reference.save(temporary, sha256_of(temporary / WEIGHTS))
         write_card(temporary, best_figures(temporary))

@@ -519,8 +519,9 @@ def _load_one(path: str | Path) -> Scorer:
     run, network, provenance = load_model(folder)
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     calibration = {name: provenance["calibration"][name] for name in CALIBRATION}
-    reference = load_reference(folder, tokenizer_of(run).alphabet, provenance["weights_sha256"])
-    return scorer_of(run, network.eval(), **calibration, reference=reference, folder=folder, stack=load_stack(folder))
+    sha256 = provenance["weights_sha256"]
+    reference, stack = load_reference(folder, tokenizer_of(run).alphabet, sha256), load_stack(folder, sha256)
+    return scorer_of(run, network.eval(), **calibration, reference=reference, folder=folder, stack=stack)
 
 
 def folder_of(path: str | Path) -> Path:

@@ -85,23 +85,30 @@ class Stack:
                 scores[known] += weight * (effects - effects.mean(axis=1, keepdims=True))[known]
         return [scores.astype(np.float32) for scores in total]
 
-    def save(self, folder: Path) -> None:
-        """Write the parts and their weights into an existing model folder."""
+    def save(self, folder: Path, weights_sha256: str) -> None:
+        """Write the parts and their weights into an existing model folder, bound to the network's weights."""
         (folder / STACK).mkdir()
         for part in self.parts:
             part.save(folder / STACK / part.name)
         weights = dict(zip(["network", *(part.name for part in self.parts)], self.weights.tolist(), strict=True))
-        text = json.dumps({"weights": weights, "bias": self.bias}, indent=1)
+        text = json.dumps({"weights": weights, "bias": self.bias, "weights_sha256": weights_sha256}, indent=1)
         (folder / STACK / WEIGHTS).write_text(text + "\n", encoding="utf-8")
 
 
-def load_stack(model: str | Path) -> Stack | None:
+def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
     """Read the stack of a model folder; None if the model is a network alone.
+
+    Parts use one thread.
+
+    Parameters
+    ----------
+    weights_sha256
+        Of the network's weights.
 
     Raises
     ------
     ModelFolderError
-        If the weights or a part are missing or damaged.
+        If the weights or a part are missing or damaged, or the stack was fitted to another network.
     """
     folder = Path(model) / STACK
     if not folder.is_dir():
@@ -109,12 +116,15 @@ def load_stack(model: str | Path) -> Stack | None:
     try:
         stored = json.loads((folder / WEIGHTS).read_text(encoding="utf-8"))
         names, weights = zip(*stored["weights"].items(), strict=True)
-        bias = float(stored["bias"])
+        bias, found = float(stored["bias"]), str(stored["weights_sha256"])
         values = np.array(weights, dtype=np.float64)
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"cannot read the weights of the stack: {error}"
         raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=AGAIN) from error
-    return Stack(tuple(load_baseline(folder / name) for name in names[1:]), values, bias)
+    if found != weights_sha256:
+        message = f"the stack was fitted to the network {found[:12]}; the model folder holds {weights_sha256[:12]}"
+        raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=AGAIN)
+    return Stack(tuple(load_baseline(folder / name, threads=1) for name in names[1:]), values, bias)
 
 
 def stack_setup(run: RunFile, spelling: Spelling, threads: int = 1) -> Setup:

@@ -516,7 +516,7 @@ class Trainer:
             self._write_history(folder / HISTORY)
             (folder / COST).write_text(json.dumps(cost, indent=1) + "\n", encoding="utf-8")
             if stack:
-                stack.save(folder)
+                stack.save(folder, sha256_of(folder / WEIGHTS))
             write_card(folder, best_figures(folder))
         steps = self.progress.step
         early = f"; stopped at step {steps}, as {self.run.training.patience} evaluations brought nothing better"

@@ -157,17 +157,20 @@ def test_windows_have_the_logits_of_single_sequences(reverse_complement):
 
 def test_a_saved_stack_has_the_same_logits(tmp_path):
     stack, letters = stacked(False).stack, records(9, 10)[0]
-    stack.save(tmp_path)
-    loaded, network = load_stack(tmp_path), np.linspace(-1, 1, 9)
+    stack.save(tmp_path, "abc")
+    loaded, network = load_stack(tmp_path, "abc"), np.linspace(-1, 1, 9)
     np.testing.assert_allclose(loaded.logits(network, letters), stack.logits(network, letters), rtol=1e-6)
-    assert load_stack(tmp_path / "stack") is None
+    assert [part.setup.threads for part in loaded.parts] == [1, 1]
+    assert load_stack(tmp_path / "stack", "abc") is None
+    with pytest.raises(ModelFolderError, match="fitted to the network abc; the model folder holds other"):
+        load_stack(tmp_path, "other")
 
 
 def test_a_stack_without_weights_is_refused(tmp_path):
-    stacked(False).stack.save(tmp_path)
+    stacked(False).stack.save(tmp_path, "abc")
     (tmp_path / "stack" / "weights.json").write_text("{}")
     with pytest.raises(ModelFolderError, match="cannot read the weights of the stack"):
-        load_stack(tmp_path)
+        load_stack(tmp_path, "abc")
 
 
 def test_a_part_that_does_not_suit_the_records_is_refused():
