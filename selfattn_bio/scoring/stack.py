@@ -151,22 +151,15 @@ def check_parts(run: RunFile, train: Letters, spelling: Spelling) -> None:
             raise CorpusError(f"[stack] part {name!r} cannot be fitted: {obstacle}", cure="Remove it from [stack] parts")
 
 
-def fit_parts(
-    setup: Setup,
-    names: Sequence[str],
-    letters: Mapping[str, Letters],
-    labels: Mapping[str, NDArray[np.int64]],
-    say: Callable[[str], None],
-) -> list[Baseline]:
-    """Fit baselines by name to the records of `train`, with their settings chosen on `valid`; `say` gets a line about each."""
-    fitted = []
-    for name in names:
-        start = time.monotonic()
-        part = BASELINES[name](setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
-        fitted.append(part)
-        auroc = roc_auc_score(labels["valid"], part.logits(letters["valid"]))
-        say(f"stack: {part.title} fitted in {time.monotonic() - start:.0f} s, valid AUROC {auroc:.4f}")
-    return fitted
+def fit_part(
+    setup: Setup, name: str, letters: Mapping[str, Letters], labels: Mapping[str, NDArray[np.int64]], say: Callable[[str], None]
+) -> Baseline:
+    """Fit a baseline to the records of `train`, with its settings chosen on `valid`; `say` gets a line about it."""
+    start = time.monotonic()
+    part = BASELINES[name](setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
+    auroc = roc_auc_score(labels["valid"], part.logits(letters["valid"]))
+    say(f"stack: {part.title} fitted in {time.monotonic() - start:.0f} s, valid AUROC {auroc:.4f}")
+    return part
 
 
 def fit_stack(network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]) -> tuple[Stack, Logits]:

@@ -45,7 +45,7 @@ from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import lineage_of, seen_table
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import scorer_of, spelling_of
-from selfattn_bio.scoring.stack import Stack, check_parts, fit_parts, fit_stack, stack_setup
+from selfattn_bio.scoring.stack import Stack, check_parts, fit_part, fit_stack, stack_setup
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
@@ -552,13 +552,23 @@ class Trainer:
         return {"exits": asdict(choice) | {"threshold": threshold, "layers": readings.shape[2], "metric": self.main}}
 
     def _stacked(self, outputs: NDArray[np.float64] | None, threads: int) -> tuple[Stack | None, NDArray[np.float64] | None]:
-        """Return the stack that the run asks for, and its held-out logits of valid in place of the network's outputs."""
+        """Return the stack that the run asks for, and its held-out logits of valid in place of the network's outputs.
+
+        Raises
+        ------
+        GivenUp
+            If the run was asked to stop while a part was fitted.
+        """
         if not self.run.stack.parts or outputs is None:
             return None, outputs
         letters = {split: self.letters_of(of) for split, of in (("train", self.train), ("valid", self.valid))}
         labels = {split: of.targets.astype(np.int64) for split, of in (("train", self.train), ("valid", self.valid))}
         setup = stack_setup(self.run, self.scorer.spelling, threads)
-        parts = fit_parts(setup, self.run.stack.parts, letters, labels, self._say)
+        parts = []
+        for name in self.run.stack.parts:
+            parts.append(fit_part(setup, name, letters, labels, self._say))
+            if self.signals.heard and self.fabric.world_size == 1:  # several processes would wait for this one
+                raise GivenUp
         stack, held_out = fit_stack(outputs[:, 0], parts, letters["valid"], labels["valid"])
         names = ["network", *(part.name for part in stack.parts)]
         shown = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(names, stack.weights, strict=True))

@@ -1,6 +1,7 @@
 """A stacked model through the commands: trained, judged, scored and explained as one model."""
 
 import json
+import signal
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from selfattn_bio import load, score_sequences
 from selfattn_bio.cli.main import main
 from selfattn_bio.interpret.explanation import Explanation
+from selfattn_bio.training import loop
 
 RUN = """
 split = { kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }
@@ -129,3 +131,26 @@ def test_pruned_models_keep_the_stack(task, tmp_path):
     letters = [np.frombuffer(b"ACGTACGTACTATAGCGCATTACG", np.uint8)]
     before, after = (load(tmp_path / name).logits(letters) for name in ("gated", "small"))
     np.testing.assert_allclose(after, before, rtol=1e-4)
+
+
+def test_a_stop_is_heard_between_the_parts_and_keeps_the_checkpoint(task, tmp_path, monkeypatch):
+    fitted = []
+
+    def fit_and_stop(setup, name, *rest, fit=loop.fit_part):
+        fitted.append(name)
+        if len(fitted) == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return fit(setup, name, *rest)
+
+    monkeypatch.setattr(loop, "fit_part", fit_and_stop)
+    monkeypatch.chdir(task)
+    shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
+    command = ["train", *shared, "--threads", "1", "--output", str(tmp_path / "model")]
+    assert main(command) == 128 + signal.SIGTERM
+    assert fitted == ["kmer6_logistic"]
+    assert not (tmp_path / "model").exists()
+    assert main(command) == 0
+    assert fitted[1:] == ["kmer6_logistic", "exact_positions"]
+    again, first = (json.loads((folder / "provenance.json").read_text())["calibration"] for folder in (tmp_path / "model", task / "model"))
+    assert again == first
+    assert again["strands"] == "given"
