@@ -88,6 +88,11 @@ class BaselineScorer(Scorer):
         return self.baseline.setup.spelling
 
     @property
+    def both_strands(self) -> bool:
+        """Return whether logits are means over both strands."""
+        return self.baseline.both_strands
+
+    @property
     def shortest(self) -> int:
         """Return the length that a sequence must have: a baseline reads any."""
         return 1

@@ -93,6 +93,11 @@ class Scorer:
         return self.run.objective
 
     @property
+    def both_strands(self) -> bool:
+        """Return whether a score is the mean over both strands as it is."""
+        return self.run.both_strands
+
+    @property
     def shortest(self) -> int:
         """Return the length that a sequence must have."""
         return self.objective.bin if isinstance(self.objective, BinsObjective) else self.tokenizer.k
@@ -426,6 +431,11 @@ class Ensemble:
     def spelling(self) -> Spelling:
         """Of all members."""
         return self.members[0].spelling
+
+    @property
+    def both_strands(self) -> bool:
+        """Return whether the scores of all members are means over both strands."""
+        return all(member.both_strands for member in self.members)
 
     @property
     def temperature(self) -> float:

@@ -66,7 +66,8 @@ def score_sequences(
         read as T; lower case and gaps as the model's training records were (`soft_mask` and `gaps` of its run file), by default as upper
         case and refused.
     rc
-        Average the outputs of both strands (DNA only; not of labels a letter).
+        Average the outputs of both strands (DNA only; not of labels a letter). Changes nothing for a model whose scores are such means as
+        they are (`evaluation.strands`).
     calibrated
         Of a binary model: divide logits by the temperature that was fitted on valid before they become probabilities. `predicted` is the
         same either way.
@@ -108,7 +109,7 @@ def score_sequences(
     ValueError
         If one of a list is so, a string is given alone and names no file, `rc` is asked of an alphabet without complement or of labels a
         letter, a model of two inputs lacks the partner of a sequence, one of one input is given some, or `coverage` is not in (0, 1), is
-        asked of both strands (valid was scored on one), or of a model that has none.
+        combined with `rc` for a model that was calibrated on one strand, or asked of a model that has none.
     """
     asked = {"rc": rc, "calibrated": calibrated, "coverage": coverage, "batch_size": batch_size, "genome": genome, "partner": partner}
     return pd.concat(score_batches(model, sequences, **asked), ignore_index=True)  # type: ignore[arg-type]
@@ -190,7 +191,7 @@ class Scoring:
             raise ArgumentError(f"coverage must be in (0, 1), got {self.coverage}")
         if objective.kind not in CONFORMAL:
             raise ArgumentError(f"coverage must be asked of a model of {', '.join(CONFORMAL)}, got one of {objective.kind!r}")
-        if self.rc:
+        if self.rc and not self.scorer.both_strands:
             raise ArgumentError("rc and coverage cannot be combined: prediction sets are calibrated on one strand. Leave one of them out")
         if not all(member.reference for member in self.scorer.members):
             raise ArgumentError("coverage must be asked of model folders that hold reference.safetensors, got one without: train it again")
@@ -237,7 +238,7 @@ class Scoring:
     def outputs(self, member: Scorer, letters: Sequence[Any]) -> NDArray[np.float64]:
         """(n, C) outputs, or the mean of both strands'."""
         outputs = member.outputs(letters, self.batch_size)
-        if self.rc:
+        if self.rc and not member.both_strands:
             turned = [member.alphabet.reverse_complement(row) for row in letters]
             outputs = (outputs + member.outputs(turned, self.batch_size)) / 2
         return outputs
