@@ -6,7 +6,7 @@ It is long because models of one input, of two, and means of several answer to t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -176,11 +176,13 @@ class Scorer:
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None
     ) -> NDArray[np.float64]:
         """Outputs (n, M, C) of each member of the network alone; arguments and errors as of `outputs`."""
-        found = self._strand_outputs(letters, batch_size)
-        if not self.run.both_strands:
-            return found
-        other = [self.alphabet.reverse_complement(row) for row in without_padding(letters)]
-        return (found + self._strand_outputs(other, batch_size)) / 2
+        return np.mean([self._strand_outputs(strand, batch_size) for strand in self._strands(letters)], axis=0)
+
+    def _strands(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]:
+        """Return the strands that a score is the mean of: as given, and perhaps the other."""
+        if not self.both_strands:
+            return [letters]
+        return [letters, [self.alphabet.reverse_complement(row) for row in without_padding(letters)]]
 
     def _strand_outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None) -> NDArray[np.float64]:
         """Outputs (n, M, C) of the strand that is given."""
@@ -250,6 +252,8 @@ class Scorer:
     def readings(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Of a model with exits what the head says after each of E blocks, (n, M, E, C), by member.
 
+        A model that reads both strands has (n, 2 M, E, C): each member reads each strand, and a score is the mean over all of them.
+
         Raises
         ------
         ValueError
@@ -258,16 +262,10 @@ class Scorer:
         model = self.run.model
         if not isinstance(model, AttentionModel) or isinstance(model.exits, NoExits):
             raise ValueError("model must have exits (model.exits) to be read after each block, got none")
-        found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
-        with torch.inference_mode():
-            for rows in self.batches(letters):
-                outputs = self.network.readings(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy()
-                for row, of_row in zip(rows, outputs, strict=True):
-                    found[row] = of_row
-        return np.stack(found)
+        return np.concatenate([self._of_blocks(self.network.readings, strand) for strand in self._strands(letters)], axis=1)
 
     def depths(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Blocks of the encoder that each sequence goes through, the mean over the members, (n,).
+        """Blocks of the encoder that each sequence goes through, the mean over the members and the strands they read, (n,).
 
         Raises
         ------
@@ -276,11 +274,16 @@ class Scorer:
         """
         if not isinstance(self.run.model, AttentionModel):
             raise ValueError(f"model must be of kind 'attention' to have blocks, got {self.run.model.kind!r}")
-        found = np.empty(len(letters))
+        return np.concatenate([self._of_blocks(self.network.depths, strand) for strand in self._strands(letters)], axis=1).mean(axis=1)
+
+    def _of_blocks(self, read: Callable[[torch.Tensor], torch.Tensor], letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Return what `read` says of the tokens of each sequence as it is, (n, M, ...)."""
+        found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters):
-                found[rows] = self.network.depths(self.tokens_of([letters[i] for i in rows])).double().mean(1).cpu().numpy()
-        return found
+                for row, of_row in zip(rows, read(self.tokens_of([letters[i] for i in rows])).double().cpu().numpy(), strict=True):
+                    found[row] = of_row
+        return np.stack(found)
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probabilities of label 1."""

@@ -243,6 +243,23 @@ def test_what_has_no_exits_or_blocks_is_not_asked_for_them():
         scorer.depths([letters])
 
 
+def test_exits_are_chosen_on_the_strands_that_a_score_reads():
+    run = run_of(section_of(exits=EXITS, gates=config.NoGates()), evaluation=config.Evaluation(strands="both"))
+    torch.manual_seed(0)
+    network = build_network(run).double().eval()
+    for parameter in network.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    scorer, letters = scorer_of(run, network), [np.frombuffer(text, np.uint8) for text in (b"ACGTTGCATTGACCAT", b"TTTTGACAACGT")]
+    readings = torch.from_numpy(scorer.readings(letters))
+    threshold = float(torch.sigmoid(readings.abs()).median())
+    for member in network.members:
+        member.exits.threshold.fill_(threshold)
+    outputs, depths = settled(readings, threshold)
+    np.testing.assert_allclose(outputs.mean(1), scorer.outputs(letters), rtol=1e-6)
+    np.testing.assert_allclose(depths.double().mean(1), scorer.depths(letters))
+    assert depths.unique().numel() > 1
+
+
 def test_in_training_every_exit_is_read():
     network = Network(section_of(exits=EXITS, gates=config.NoGates()), V)
     assert network.train()(tokens()).shape == (5, 6, 1)  # of two members of three layers
