@@ -3,6 +3,7 @@
 Writes PREFIX.ASSEMBLY.plus.bw, minus.bw, plus.bedGraph.gz, minus.bedGraph.gz (calibrated log-odds, 0 = probability one half), and of each
 peak its window (peaks.bed) and the letter that --anchor names (summits.bed), both BED6 with score = probability x 1000. A peak is
 a window at or above --threshold with no better one of its strand nearer than --separation.
+A model that reads both strands has one score per window: one track, PREFIX.ASSEMBLY.bw and bedGraph.gz, and peaks without a strand.
 WITHOUT --prior the log-odds are those of a set as balanced as the training set, and most peaks of a genome are false: say with --prior
 which share of windows you believe to be positive. Windows with more than half of N and the like have no score.
 
@@ -56,7 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
     scan = Scan(arguments.window, arguments.stride, arguments.anchor, arguments.threshold, arguments.separation)
     origin = origin_of(arguments.model)
     windows = scan.windows(origin)
-    _say(f"windows of {windows.size} letters, one every {windows.stride}, both strands")
+    each = ", one score for" if origin.scorer.both_strands else ","
+    _say(f"windows of {windows.size} letters, one every {windows.stride}{each} both strands")
     if arguments.prior is None:
         share = "unknown" if origin.share is None else f"{origin.share:.3f}"
         _warn(f"no --prior: log-odds are of a set of which a share of {share} is positive; in a genome far fewer windows are")

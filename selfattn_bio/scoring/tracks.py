@@ -32,7 +32,8 @@ from selfattn_bio.sequence.genome import Genome
 CHUNK = 4096  # windows whose letters and vectors are held at once
 PER_WINDOW = 12  # strides to a window, if none is named: between two of them a score changes little
 MOST_AMBIGUOUS = 0.5  # a window with a larger share of N and other letters of several bases has no score
-STRANDS = {"plus": "+", "minus": "-"}
+STRANDS = {"+": ".plus", "-": ".minus"}  # strand -> in the names of its tracks
+BOTH = {".": ""}  # of a model that reads both strands
 PEAKS = ["chrom", "start", "end", "name", "score", "strand", "summit", "log_odds", "probability"]
 
 
@@ -80,17 +81,35 @@ class Scan:
         """Letters from the start of a window to that of the stretch of `stride` letters that carries its score."""
         room = windows.size - windows.stride
         offset = {"start": 0, "centre": room // 2, "end": room}[self.anchor]
-        return offset if strand == "+" else room - offset
+        return room - offset if strand == "-" else offset
 
     def summit(self, windows: Windows, strand: str) -> int:
         """Letters from the start of a window to the one its score stands at."""
         offset = {"start": 0, "centre": windows.size // 2, "end": windows.size - 1}[self.anchor]
-        return offset if strand == "+" else windows.size - 1 - offset
+        return windows.size - 1 - offset if strand == "-" else offset
+
+    def strands(self, scorer: Scorer | Ensemble) -> dict[str, str]:
+        """The strands that a model tells apart -> what the names of their tracks have; one, ".", if it reads both.
+
+        Raises
+        ------
+        ValueError
+            If the score is to be at the start or end of a window that is read both ways.
+        """
+        if not scorer.both_strands:
+            return STRANDS
+        if self.anchor != "centre":
+            message = f"the model reads both strands of a window, so anchor {self.anchor!r} has no direction"
+            raise ArgumentError(message, cure="Use anchor 'centre'")
+        return BOTH
 
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring windows of a chromosome: their starts (n,), 0-based, and log-odds (2, n) of the strands + and -, NaN where none."""
+    """Neighbouring windows of a chromosome: their starts (n,), 0-based, and log-odds (2, n) of the strands + and -, NaN where none.
+
+    (1, n) of a model that reads both strands.
+    """
 
     chrom: str
     starts: NDArray[np.int64]
@@ -112,6 +131,7 @@ def score_genome(
 
     `score_genome("results/promoter/model", "dm3.fa", "promoters", regions=["chr2R"])` writes promoters.dm3.plus.bw, .minus.bw,
     .plus.bedGraph.gz, .minus.bedGraph.gz, .peaks.bed and .summits.bed. A track holds calibrated log-odds: 0 is a probability of one half.
+    A model that reads both strands (`evaluation.strands`) has one track, promoters.dm3.bw and .bedGraph.gz, and peaks of strand ".".
 
     Parameters
     ----------
@@ -153,7 +173,7 @@ def score_genome(
     """
     origin, scan = origin_of(model), scan or Scan()
     genome = (genome if isinstance(genome, Genome) else Genome(genome)).spelled(origin.scorer.spelling.soft_mask)
-    windows, shift = scan.windows(origin), origin.shift(prior)
+    windows, shift, strands = scan.windows(origin), origin.shift(prior), scan.strands(origin.scorer)
     threshold = scan.threshold or (origin.scorer.threshold if prior is None else 0.5)
     stretches = _stretches(_wanted(regions, genome), genome, windows)
     if not stretches:
@@ -163,13 +183,13 @@ def score_genome(
     best, peaks, progress = -np.inf, [], _Progress(sum(stretch.end - stretch.start for stretch in stretches), say)
     name = f"{output}.{assembly or assembly_of(genome)}"
     with ExitStack() as files:
-        tracks = {strand: files.enter_context(_Track(f"{name}.{word}", genome)) for word, strand in STRANDS.items()}
+        tracks = {strand: files.enter_context(_Track(f"{name}{word}", genome)) for strand, word in strands.items()}
         for chrom in dict.fromkeys(stretch.chrom for stretch in stretches):
-            finders = {strand: PeakFinder(logit(threshold), scan.separation or windows.size) for strand in STRANDS.values()}
+            finders = {strand: PeakFinder(logit(threshold), scan.separation or windows.size) for strand in strands}
             found: list[pd.DataFrame] = []
             for stretch in (stretch for stretch in stretches if stretch.chrom == chrom):
                 for block in blocks(origin.scorer, genome, stretch, windows, shift=shift):
-                    for strand, values in zip(STRANDS.values(), block.log_odds, strict=True):
+                    for strand, values in zip(strands, block.log_odds, strict=True):
                         tracks[strand].write(chrom, block.starts + scan.bins(windows, strand), windows.stride, values)
                         found.append(_table(chrom, strand, *finders[strand].add(block.starts, values)))
                     best = np.fmax.reduce(block.log_odds, axis=None, initial=best)
@@ -253,7 +273,7 @@ def _table(chrom: str, strand: str, starts: NDArray[np.int64], values: NDArray[n
 
 def _peaks(found: pd.DataFrame, scan: Scan, windows: Windows) -> pd.DataFrame:
     """chrom, start, strand, log_odds -> all columns of PEAKS."""
-    summit = found["strand"].map({strand: scan.summit(windows, strand) for strand in STRANDS.values()})
+    summit = found["strand"].map({strand: scan.summit(windows, strand) for strand in (*STRANDS, *BOTH)})
     probability = expit(found["log_odds"])
     return found.assign(
         end=found["start"] + windows.size,

@@ -60,7 +60,8 @@ def strand_logits(scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows
 
     Returns
     -------
-    (2, n): row 0 of the windows as they read, row 1 of their reverse complements, both in the order of the forward strand.
+    (2, n): row 0 of the windows as they read, row 1 of their reverse complements, both in the order of the forward strand. (1, n) if the
+    model reads both strands: a window has one logit.
 
     Raises
     ------
@@ -70,21 +71,22 @@ def strand_logits(scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows
     if (number := windows.number(len(letters))) == 0 or windows.reach(number) != len(letters):
         raise ValueError(f"letters must end with a window of {windows.size} at a stride of {windows.stride}, got {len(letters)} letters")
     other = scorer.alphabet.reverse_complement(letters)
-    of_members = [_both_logits(member, letters, other, windows) for member in scorer.members]
+    shape = (1 if scorer.both_strands else 2, number)
+    of_members = [np.broadcast_to(_member_logits(member, letters, other, windows), shape) for member in scorer.members]
     return np.mean(of_members, axis=0)
 
 
-def _both_logits(scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
-    """Return logits (2, n) of one model's windows on each strand."""
-    strands = np.stack([_logits(scorer, letters, windows), _logits(scorer, other, windows)[::-1]])
-    # A model that reads both strands has one score per window: the mean.
-    return np.broadcast_to(strands.mean(axis=0), strands.shape) if scorer.run.both_strands else strands
+def _member_logits(scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
+    """Return logits of one model's windows on each strand, (2, n); (1, n) if the model reads both strands."""
+    if (shared := SharedStem.of(scorer, windows)) is not None:
+        strands = np.stack([shared.logits(scorer, letters), shared.logits(scorer, other)[::-1]])
+        return strands.mean(axis=0, keepdims=True) if scorer.both_strands else strands
+    given = _logits(scorer, letters, windows)  # the mean over both strands, of a model that reads both
+    return given[None] if scorer.both_strands else np.stack([given, _logits(scorer, other, windows)[::-1]])
 
 
 def _logits(scorer: Scorer, letters: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
-    """Logits (n,) of one model's windows."""
-    if (shared := SharedStem.of(scorer, windows)) is not None:
-        return shared.logits(scorer, letters)
+    """Return logits (n,) of one model's windows, each passed alone."""
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
     return np.concatenate([scorer.logits(views[start : start + BATCH]) for start in range(0, len(views), BATCH)])
 

@@ -96,6 +96,21 @@ def test_the_track_stands_where_the_anchor_says(genome, tmp_path):
     assert intervals(tmp_path / "scan.toy1.minus.bw", "chrA")[0][:2] == (0, STRIDE)
 
 
+def test_a_model_of_both_strands_has_one_track_and_each_peak_once(genome, tmp_path):
+    scorer = scorer_of(RUN.model_copy(update={"evaluation": config.Evaluation(strands="both")}))
+    peaks = score_genome(scorer, genome, tmp_path / "scan", scan=SCAN)
+    assert sorted(path.name for path in tmp_path.glob("scan.*")) == [
+        f"scan.toy1.{name}" for name in ("bedGraph.gz", "bw", "peaks.bed", "summits.bed")
+    ]
+    expected = one_by_one(scorer, genome, "chrA", "+")
+    np.testing.assert_allclose([value for _, _, value in intervals(tmp_path / "scan.toy1.bw", "chrA")], list(expected.values()), atol=1e-5)
+    assert set(peaks["strand"]) == {"."}
+    assert not peaks.duplicated(["chrom", "start"]).any()
+    assert set(peaks["summit"] - peaks["start"]) == {WINDOW // 2}
+    with pytest.raises(ArgumentError, match=r"reads both strands of a window, so anchor 'end' has no direction. Use anchor 'centre'"):
+        score_genome(scorer, genome, tmp_path / "scan", scan=Scan(window=WINDOW, anchor="end"))
+
+
 def test_soft_masked_letters_are_n_for_a_model_that_was_trained_so(tmp_path):
     letters = random_letters(300).tobytes().decode()
     soft = write_genome(tmp_path / "soft.fa", {"chrA": letters[:100] + letters[100:130].lower() + letters[130:]})

@@ -1,12 +1,15 @@
 """Windows along a sequence score as one by one, whatever they share."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from genome_models import random_letters, run_file, scorer_of
 from numpy.lib.stride_tricks import sliding_window_view
 
+from selfattn_bio import config
 from selfattn_bio.scoring import windows as module
-from selfattn_bio.scoring.scorer import Ensemble
+from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import SharedStem, Windows, strand_logits, unit
 from selfattn_bio.sequence.alphabet import DNA
 
@@ -62,6 +65,20 @@ def test_models_are_averaged():
     expected = np.mean([strand_logits(member, letters, windows) for member in members], axis=0)
     np.testing.assert_allclose(strand_logits(Ensemble(members), letters, windows), expected)
     assert unit(Ensemble(members)) == 8
+
+
+@pytest.mark.parametrize("stem", [{"kind": "conv"}, {"kind": "none"}])
+def test_a_model_of_both_strands_has_one_logit_per_window(stem, monkeypatch):
+    windows, both = Windows(150, 16), config.Evaluation(strands="both")
+    one = scorer_of(run_file(stem=stem))
+    scorer, letters = replace(one, run=one.run.model_copy(update={"evaluation": both})), random_letters(windows.reach(5))
+    given, read = strand_logits(one, letters, windows), []
+    monkeypatch.setattr(Scorer, "_strand_outputs", lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs))
+    found = strand_logits(scorer, letters, windows)
+    assert len(read) == (0 if stem["kind"] == "conv" else 2)  # each strand once
+    np.testing.assert_allclose(found, given.mean(axis=0, keepdims=True), atol=1e-5)
+    mixed = strand_logits(Ensemble((one, scorer)), letters, windows)
+    np.testing.assert_allclose(mixed, (given + found) / 2, atol=1e-5)
 
 
 def test_what_is_no_window():

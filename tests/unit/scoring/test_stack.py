@@ -152,7 +152,10 @@ def test_windows_have_the_logits_of_single_sequences(reverse_complement):
     found = strand_logits(scorer, letters, Windows(LENGTH, 8))
     views = [letters[i : i + LENGTH] for i in range(0, len(letters) - LENGTH + 1, 8)]
     np.testing.assert_allclose(found[0], scorer.logits(views), rtol=1e-6)
-    np.testing.assert_allclose(found[1], scorer.logits([DNA.reverse_complement(row) for row in views]), rtol=1e-6)
+    if reverse_complement:  # one logit for both
+        assert len(found) == 1
+    else:
+        np.testing.assert_allclose(found[1], scorer.logits([DNA.reverse_complement(row) for row in views]), rtol=1e-6)
 
 
 def test_a_saved_stack_has_the_same_logits(tmp_path):
