@@ -7,7 +7,8 @@ SELFATTN_BENCH, and in ../shared/bench. The tasks of the project are measured ne
 Three trainings with different seeds are scored on the test records: the complete model, its network alone, and the simple
 baseline with the best test figure, which is the hardest comparison. The interval of the difference is over test records.
 
-Results stay in results/bench_accuracy/SET. A training is repeated only if its run file, data or code changed.
+Results stay in results/bench_accuracy/SET. A training is repeated only if its run file, data or code changed,
+and `init` only if its code changed.
 
     python benchmarks/accuracy.py gue_core_tata ecoli70      # some of the sets
     python benchmarks/accuracy.py path/to/folder             # a folder of your own
@@ -43,6 +44,8 @@ from selfattn_bio.sequence.splits import read_split
 SEEDS = (0, 1, 2)
 SPLITS = ("valid", "test")
 DRAWS = 1000
+# What init depends on, besides the code of the models that it tries.
+INIT_SOURCES = ("cli/init.py", "cli/proposal/*.py", "config/*.py", "training/recipes.py")
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,14 @@ class TableSet:
         place = FOLDER / name
         place.mkdir(parents=True, exist_ok=True)
         task = place / "workflows" / "tasks" / "task.toml"
-        if not task.exists():
+        code, now = task.with_suffix(".code"), code_hash(*INIT_SOURCES)
+        if not (task.exists() and code.exists() and code.read_text() == now):
+            task.unlink(missing_ok=True)
             files = {split: find_table(folder, *names) for split, names in TABLES.items()}
             options = [word for split, file in files.items() for word in (f"--{split}", str(file.resolve()))]
             init = [sys.executable, "-m", "selfattn_bio.cli.main", "init", "task", *options, "--organism", self.organism]
             subprocess.run(init, check=True, cwd=place)
+            code.write_text(now)
         return ingested(task, place)
 
 

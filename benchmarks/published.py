@@ -27,7 +27,7 @@ FOLDER = Path("results/bench_accuracy")
 # What weights hang on.
 SOURCES = (
     *("attention/*.py", "attention/*.cpp", "model/*.py", "data/batches.py", "sequence/alphabet.py", "sequence/kmers.py"),
-    *("baselines/*.py", "motifs/*.py", "scoring/stack.py"),
+    *("baselines/*.py", "motifs/*.py", "scoring/scorer.py", "scoring/stack.py"),
     *(f"training/{name}.py" for name in ("loop", "objectives", "optimizer", "sides", "transfer")),
 )
 
@@ -63,10 +63,10 @@ def prepare(name: str, values: Mapping[str, Any], records: pd.DataFrame) -> Path
     return path
 
 
-def code_hash() -> str:
-    """SHA-256 of `SOURCES` and of torch's version: a model of other code is not taken for one of this."""
+def code_hash(*more: str) -> str:
+    """SHA-256 of `SOURCES`, of further files, and of torch's version: a model of other code is not taken for one of this."""
     package = Path(selfattn_bio.__file__).parent
-    files = sorted(file for pattern in SOURCES for file in package.glob(pattern))
+    files = sorted(file for pattern in (*SOURCES, *more) for file in package.glob(pattern))
     return hashlib.sha256(b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
 
 

@@ -19,6 +19,37 @@ def test_tables_are_found_by_their_usual_names(tmp_path: Path) -> None:
         accuracy.find_table(tmp_path, "test")
 
 
+def test_init_is_repeated_where_its_code_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import accuracy
+
+    runs: list[Path] = []
+
+    def init(command: Sequence[str], check: bool, cwd: Path) -> None:
+        task = cwd / "workflows" / "tasks" / "task.toml"
+        assert not task.exists()  # init refuses to replace it
+        task.parent.mkdir(parents=True, exist_ok=True)
+        task.touch()
+        runs.append(task)
+
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.csv").touch()
+    monkeypatch.setattr(accuracy, "FOLDER", tmp_path / "results")
+    monkeypatch.setattr(accuracy.subprocess, "run", init)
+    monkeypatch.setattr(accuracy, "ingested", lambda task, place: task)
+    for code, number in (("a", 1), ("a", 1), ("b", 2)):
+        monkeypatch.setattr(accuracy, "code_hash", lambda *more, code=code: code)
+        accuracy.TableSet().prepare("set", tmp_path)
+        assert len(runs) == number
+
+
+def test_every_source_of_init_is_a_file() -> None:
+    import accuracy
+    import published
+
+    package = Path(published.selfattn_bio.__file__).parent
+    assert all(list(package.glob(pattern)) for pattern in (*published.SOURCES, *accuracy.INIT_SOURCES))
+
+
 def test_a_score_is_the_mean_over_seeds_with_an_interval_over_records() -> None:
     import accuracy
 
