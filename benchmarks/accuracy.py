@@ -41,7 +41,7 @@ from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.splits import read_split
 
-SEEDS = (0, 1, 2)
+SEEDS = 3
 SPLITS = ("valid", "test")
 DRAWS = 1000
 # What init depends on, besides the code of the models that it tries.
@@ -124,7 +124,7 @@ def ingested(task: Path, place: Path) -> Path:
     return task
 
 
-def train_seeds(task: Path, place: Path) -> list[Path]:
+def train_seeds(task: Path, place: Path, seeds: int) -> list[Path]:
     """Train with each seed, one thread and one core each; return the model folders."""
     values = tomllib.loads(task.read_text(encoding="utf-8"))
 
@@ -142,14 +142,14 @@ def train_seeds(task: Path, place: Path) -> list[Path]:
         return output
 
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(trained, SEEDS))
+        return list(pool.map(trained, range(seeds)))
 
 
-def measure(name: str, kind: TableSet | ProjectTask, folder: Path) -> dict[str, str]:
+def measure(name: str, kind: TableSet | ProjectTask, folder: Path, seeds: int) -> dict[str, str]:
     """Return a row of the table."""
     place = FOLDER / name
     task = kind.prepare(name, folder)
-    models = train_seeds(task, place)
+    models = train_seeds(task, place, seeds)
     first = ("--run-file", place / "seed0.toml", "--corpus", place / "corpus", "--split", place / "split.tsv")
     command("evaluate", *first, "--model", models[0], "--output", place)
     corpus = Corpus.open(place / "corpus")
@@ -177,6 +177,7 @@ def measure(name: str, kind: TableSet | ProjectTask, folder: Path) -> dict[str, 
         "network - baseline": said(alone, "+"),
         "published": kind.published or "-",
         "stacked with": ", ".join(part.name for part in stack.parts) if stack else "-",
+        "seeds": str(seeds),
         "seconds": f"{mean(seconds):.0f}",
     }
 
@@ -206,6 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
     known = [*SETS, protein_ss3.NAME]
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(known)}, or a folder (default: all)")
     parser.add_argument("--bench", metavar="DIR", help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)")
+    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="trainings per set (default: %(default)s)")
     options = parser.parse_args(arguments)
     names = options.sets or known
     bench = bench_folder(options.bench) if any(isinstance(SETS.get(name), TableSet) or name == protein_ss3.NAME for name in names) else None
@@ -217,9 +219,11 @@ def main(arguments: list[str] | None = None) -> None:
             folder = bench / name
         if not isinstance(kind, ProjectTask) and not folder.is_dir():
             sys.exit(f"error: {folder}: no such folder; known sets are {', '.join(known)}")
-        rows.append(protein_ss3.judge(name, bench) if name == protein_ss3.NAME else measure(folder.name or name, kind, folder))
+        rows.append(
+            protein_ss3.judge(name, bench) if name == protein_ss3.NAME else measure(folder.name or name, kind, folder, options.seeds)
+        )
         print(f"\n{pd.Series(rows[-1]).to_string()}\n", flush=True)
-    print(f"\nMeans of {len(SEEDS)} seeds on the test records. 95 % intervals by bootstrap over test records.\n")
+    print(f"\nMeans of {options.seeds} seeds on the test records. 95 % intervals by bootstrap over test records.\n")
     table = pd.DataFrame(rows).fillna("-")
     print("| " + " | ".join(table) + " |\n|" + "---|" * len(table.columns))
     for row in table.itertuples(index=False):
