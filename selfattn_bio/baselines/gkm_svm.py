@@ -86,7 +86,12 @@ class GkmSvm(Baseline):
 
     def _state(self) -> State:
         arrays = {"vectors": self.machine.support_sequences.argmax(axis=1).astype(np.uint8), "coefficients": self.machine.coefficients}
-        settings = {"bias": float(self.machine.bias), "scale": self.scale, "offset": self.offset, "fitted_on": self.fitted_on}
+        settings: dict[str, Any] = {
+            "bias": float(self.machine.bias),
+            "scale": self.scale,
+            "offset": self.offset,
+            "fitted_on": self.fitted_on,
+        }
         settings |= {"parameters": PARAMETERS}
         return State(settings, arrays)
 

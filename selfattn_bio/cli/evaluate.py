@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     origin = {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of(arguments.split)}
     with whole_folder(arguments.output / BASELINES) as saved:  # empty where the objective has baselines that are not saved
-        stack = load_stack(arguments.model[0])
+        stack = load_stack(arguments.model[0], read_provenance(arguments.model[0])["weights_sha256"])
         fit = partial(
             _fitted_baselines, run_file=run_file, folder=saved, origin=origin, parts={p.name: p for p in stack.parts} if stack else {}
         )

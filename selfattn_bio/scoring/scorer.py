@@ -276,7 +276,9 @@ class Scorer:
             raise ValueError(f"model must be of kind 'attention' to have blocks, got {self.run.model.kind!r}")
         return np.concatenate([self._of_blocks(self.network.depths, strand) for strand in self._strands(letters)], axis=1).mean(axis=1)
 
-    def _of_blocks(self, read: Callable[[torch.Tensor], torch.Tensor], letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    def _of_blocks(
+        self, read: Callable[[torch.Tensor], torch.Tensor], letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    ) -> NDArray[np.float64]:
         """Return what `read` says of the tokens of each sequence as it is, (n, M, ...)."""
         found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
         with torch.inference_mode():
