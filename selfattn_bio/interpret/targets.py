@@ -114,7 +114,7 @@ class Target:
         with torch.inference_mode():
             for rows in scorer.batches(letters):
                 tokens = scorer.tokens_of([letters[i][: np.count_nonzero(letters[i])] for i in rows])
-                found[rows] = self.of(scorer, scorer.network(tokens).mean(1), tokens).double().cpu().numpy()
+                found[rows] = self.of(scorer, scorer.network(tokens).double().mean(1), tokens).cpu().numpy()  # as in `Scorer.outputs`
         return found
 
     def _places(self, scorer: Scorer) -> tuple[int, int | None]:

@@ -197,7 +197,7 @@ def test_asked_in_an_evaluation_it_saves_at_once_and_makes_it_when_it_goes_on(pr
     forget(prepared)
     assert start(prepared, "asked in an evaluation", 3) == ASKED
     assert time.monotonic() - float((prepared / "asked").read_text()) < 8  # 17 more records would have taken 17 s
-    assert [path.name.split(".")[0] for path in (prepared / "model.checkpoints").glob("step-*8.*")] == ["step-000000008"]
+    assert [path.name.split(".")[0] for path in (prepared / "model.checkpoints").glob("step-000000008.*")] == ["step-000000008"]
     assert start(prepared) == 0
     same_as_expected(prepared)
 
