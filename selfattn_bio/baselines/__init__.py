@@ -14,6 +14,7 @@ from selfattn_bio.baselines.dipeptides import Dipeptides
 from selfattn_bio.baselines.exact_positions import ExactPositions
 from selfattn_bio.baselines.first_letter import FirstLetter
 from selfattn_bio.baselines.gc import GcContent
+from selfattn_bio.baselines.gkm_svm import GkmSvm
 from selfattn_bio.baselines.kmers import Kmers
 from selfattn_bio.baselines.length import Length
 from selfattn_bio.baselines.motif_scores import MotifScores
@@ -24,7 +25,7 @@ __all__ = ["BASELINES", "Baseline", "Calibration", "Setup", "is_baseline", "load
 
 BASELINES: dict[str, type[Baseline]] = {
     kind.name: kind
-    for kind in (GcContent, Kmers, PositionalKmers, ExactPositions, MotifScores, Length, FirstLetter, Composition, Dipeptides)
+    for kind in (GcContent, Kmers, PositionalKmers, ExactPositions, MotifScores, GkmSvm, Length, FirstLetter, Composition, Dipeptides)
 }
 
 

@@ -238,6 +238,16 @@ class Baseline(ABC):
             (temporary / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
+def sample_rows(labels: Labels, most: int) -> NDArray[np.int64]:
+    """Draw at most about `most` records, both classes in their proportion and each with one at least; always the same, in order."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    rng = np.random.default_rng(0)
+    of_classes = [np.flatnonzero(labels == label) for label in (0, 1)]
+    drawn = [rng.choice(rows, max(1, round(most * len(rows) / len(labels))), replace=False) for rows in of_classes]
+    return np.sort(np.concatenate(drawn))
+
+
 def read_card(folder: str | Path) -> dict[str, Any]:
     """Read baseline.json and check the files that it names.
 

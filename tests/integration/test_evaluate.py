@@ -65,7 +65,7 @@ ARGUMENTS = ["evaluate", "--run-file", "run.toml", "--corpus", "corpus", "--spli
 def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(ARGUMENTS) == 0
     metrics = json.loads((task / "out" / "metrics.json").read_text())
-    fitted = {"gc", "kmer6_logistic", "kmer6_positional_logistic", "exact_positions", "motif_scores"}
+    fitted = {"gc", "kmer6_logistic", "kmer6_positional_logistic", "exact_positions", "motif_scores", "gkm_svm"}
     assert set(metrics["test"]["baselines"]) == {"cnn", *fitted}
     assert set(metrics["test"]["controls"]) == {"shuffled"}
     assert set(metrics["test"]["model"]["auroc"]) == {"value", "low", "high"}
@@ -106,7 +106,8 @@ def test_baselines_are_saved_as_judged(task: Path) -> None:
     letters = [corpus.letters(int(row)) for row in np.flatnonzero(split["split"] == "test")]
     table = pd.read_csv(task / "out" / "predictions" / "test.tsv", sep="\t")
     folders = sorted((task / "out" / "baselines").iterdir())
-    assert [folder.name for folder in folders] == ["exact_positions", "gc", "kmer6_logistic", "kmer6_positional_logistic", "motif_scores"]
+    names = ["exact_positions", "gc", "gkm_svm", "kmer6_logistic", "kmer6_positional_logistic", "motif_scores"]
+    assert [folder.name for folder in folders] == names
     for folder in folders:
         baseline = load_baseline(folder)
         assert expit(baseline.logits(letters)) == pytest.approx(table[folder.name].to_numpy(), rel=1e-5)

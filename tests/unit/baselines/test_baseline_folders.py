@@ -44,6 +44,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Ba
         letters = records(alphabet, rng.integers(36, 40, 200).tolist(), 2)
         for record in letters[1::2]:
             record[10:16] = np.frombuffer(PLANTED[alphabet], np.uint8)
+        letters = [record[:36] for record in letters] if name == "gkm_svm" else letters  # it needs one length
         setup = Setup(Spelling(get_alphabet(alphabet), gaps="remove"), strands, str(path) if alphabet == "dna" else "none", threads=1)
         found[name, strands] = BASELINES[name](setup).fit(letters[:140], labels[:140], letters[140:], labels[140:])
     return found
@@ -61,7 +62,8 @@ def test_substitution_effects_are_those_of_rescoring(name: str, strands: str, fi
         at = np.repeat(np.arange(len(record)), len(alphabet.letters))
         changed[np.arange(len(changed)), at] = np.tile(list(alphabet.letters.encode()), len(record))
         rescored = baseline.logits(list(changed)) - baseline.logits([record])
-        assert of_record == pytest.approx(rescored.reshape(len(record), -1), abs=1e-9)
+        precision = 1e-4 if name == "gkm_svm" else 1e-9  # which works in float32
+        assert of_record == pytest.approx(rescored.reshape(len(record), -1), abs=precision)
         codes = alphabet.codes(record)
         known = codes < len(alphabet.letters)
         assert (of_record[known, codes[known]] == 0).all()

@@ -5,7 +5,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from selfattn_bio.baselines import BASELINES, Setup, suitable
+from selfattn_bio.baselines.base import sample_rows
 from selfattn_bio.baselines.blocks import Block
+from selfattn_bio.baselines.gkm_svm import _one_hot
 from selfattn_bio.motifs import meme_text
 from selfattn_bio.sequence.alphabet import DNA, PROTEIN
 from selfattn_bio.sequence.spelling import Spelling
@@ -135,6 +137,54 @@ def test_motif_scores_need_a_database() -> None:
     assert obstacles["motif_scores"] == "the task names no motif database"
 
 
+def test_gkm_svm_finds_a_motif_on_either_strand() -> None:
+    def turned(n: int, seed: int) -> Records:
+        letters, labels = planted(n, seed, "TATCGACAGG", lengths=(60, 61))
+        return [DNA.reverse_complement(record) if i % 3 else record for i, record in enumerate(letters)], labels
+
+    baseline = BASELINES["gkm_svm"](DNA_SETUP).fit(*turned(200, 0), *turned(100, 1))
+    test, labels = turned(100, 2)
+    assert roc_auc_score(labels, baseline.logits(test)) > 0.85
+    assert ((baseline.logits(test) > 0) == (baseline.machine(_one_hot(test))[:, 0] > 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "installed", "reason"),
+    [
+        ((60, 61), False, "it needs the extra gkm: pip install 'selfattn-bio[gkm]'"),
+        ((60, 80), True, "records have 60 to 79 bp; it needs one length"),
+        ((151, 152), True, "records have 151 bp; it reads 11 to 150"),
+        ((60, 61), True, ""),
+    ],
+)
+def test_gkm_svm_says_why_it_is_left_out(lengths: tuple[int, int], installed: bool, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not installed:
+        monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.find_spec", lambda name: None)
+    assert BASELINES["gkm_svm"].obstacle(DNA_SETUP, planted(60, 0, lengths=lengths)[0]) == reason
+
+
+def test_large_train_sets_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.RECORDS", 30)
+    monkeypatch.setattr("selfattn_bio.baselines.motif_scores.WORK", 100 * 60 * 2 // 4)
+    ppm = np.full((4, 4), 0.25)
+    (tmp_path / "d.meme").write_text(meme_text({"m": ppm, "other": ppm}, {"m": 10, "other": 10}))
+    setup = Setup(Spelling(DNA), database=str(tmp_path / "d.meme"))
+    train, valid = planted(100, 0, lengths=(60, 61)), planted(40, 1, lengths=(60, 61))
+    assert BASELINES["gkm_svm"](setup).fit(*train, *valid).chosen()["records"] == 30
+    assert BASELINES["motif_scores"](setup).fit(*train, *valid).chosen()["records"] == 24  # 25 in proportion are 12 of each class
+
+
+def test_samples_hold_both_classes_in_proportion() -> None:
+    labels = np.arange(1000) % 2
+    rows = sample_rows(labels, 100)
+    assert (len(rows), labels[rows].sum()) == (100, 50)
+    assert (np.diff(rows) > 0).all()
+    assert np.array_equal(rows, sample_rows(labels, 100))
+    rare = (np.arange(1000) == 7).astype(int)
+    assert rare[sample_rows(rare, 100)].sum() == 1
+    assert sample_rows(labels, 1000).tolist() == list(range(1000))
+
+
 def test_both_strands_have_one_logit() -> None:
     both = Setup(Spelling(DNA), "both")
     train, valid = planted(200, 0, "TATCGACA"), planted(100, 1, "TATCGACA")
@@ -167,7 +217,7 @@ def test_block_counts_do_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -
 def test_each_alphabet_has_its_baselines() -> None:
     names = {setup.alphabet.name: [kind.name for kind, _ in suitable(setup, [ascii_of("ACG")])] for setup in (DNA_SETUP, PROTEIN_SETUP)}
     assert names == {
-        "dna": ["gc", "kmer6_logistic", "kmer6_positional_logistic", "exact_positions", "motif_scores"],
+        "dna": ["gc", "kmer6_logistic", "kmer6_positional_logistic", "exact_positions", "motif_scores", "gkm_svm"],
         "protein": ["length", "first_letter", "composition", "kmer2_logistic"],
     }
 

@@ -1,0 +1,115 @@
+"""Support vector machine on gapped k-mers of DNA, by the package gkmsvm-lite (extra `gkm`)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
+from selfattn_bio.evaluation.calibration import fit_slope
+from selfattn_bio.evaluation.composition import Letters
+
+LMER, INFORMATIVE, MISMATCHES, PENALTY = 11, 7, 3, 1.0  # the defaults of LS-GKM
+RECORDS = 2_000  # of train, sampled if there are more: time grows with the square of their number
+LONGEST = 150  # bp of a record: time grows with the square of it, too
+PARAMETERS = {"L": LMER, "k": INFORMATIVE, "d": MISMATCHES, "include_rc": True}
+
+
+class GkmSvm(Baseline):
+    """Support vector machine on gapped 11-mers with 7 informative positions, of both strands.
+
+    The logit is the decision value times the slope of a logistic regression on valid, so that its sign is the decision of the machine.
+    Ambiguous bases are read as A. Nothing is chosen on valid.
+
+    References
+    ----------
+    Ghandi et al. 2014, Enhanced regulatory sequence prediction using gapped k-mer features; Lee 2016, LS-GKM.
+    """
+
+    name, title, short_title = "gkm_svm", "gapped k-mer SVM", "gkm-SVM"
+    alphabets = ("dna",)
+
+    machine: Any
+    scale: float
+    fitted_on: int
+
+    @classmethod
+    def obstacle(cls, setup: Setup, train: Letters) -> str:
+        """Return why it cannot be fitted: the extra is not installed, or records are long, short or of different lengths."""
+        lengths = {len(record) for record in train}
+        if find_spec("gkmsvm") is None:
+            return "it needs the extra gkm: pip install 'selfattn-bio[gkm]'"
+        if len(lengths) > 1:
+            return f"records have {min(lengths):,} to {max(lengths):,} bp; it needs one length"
+        if not LMER <= max(lengths) <= LONGEST:
+            return f"records have {max(lengths):,} bp; it reads {LMER} to {LONGEST}"
+        return ""
+
+    def chosen(self) -> dict[str, Any]:
+        """Return how many records of train it was fitted on, and how many of them it uses."""
+        return {"records": self.fitted_on, "support vectors": len(self.machine.coefficients)}
+
+    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+        rows = sample_rows(labels, RECORDS)
+        self.fitted_on = len(rows)
+        positive, negative = (_one_hot([train[int(row)] for row in rows if labels[row] == label]) for label in (1, 0))
+        self.machine = _package().train_gkmsvm(
+            positive, negative, l=LMER, k=INFORMATIVE, d=MISMATCHES, C=PENALTY, solver="libsvm", device="cpu"
+        )
+        self.scale = 1.0
+        self.scale = fit_slope(self._logits(valid[0]), valid_labels) or 1.0  # 0 where it learned nothing
+
+    def _logits(self, letters: Letters) -> Logits:
+        logits = np.empty(len(letters))
+        for rows in _of_one_length(letters):
+            logits[rows] = self.machine(_one_hot([letters[row] for row in rows]))[:, 0]
+        return logits * self.scale
+
+    def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
+        effects = []
+        for record in letters:
+            one_hot = _one_hot([record])
+            of_record = _package().ism(self.machine, one_hot)[0].T[: len(record)].astype(np.float64) * self.scale
+            of_record[one_hot[0].T[: len(record)] > 0] = 0  # the base that is there, to the last digit
+            effects.append(of_record)
+        return effects
+
+    def _state(self) -> State:
+        arrays = {"vectors": self.machine.support_sequences.argmax(axis=1).astype(np.uint8), "coefficients": self.machine.coefficients}
+        settings = {"bias": float(self.machine.bias), "scale": self.scale, "fitted_on": self.fitted_on, "parameters": PARAMETERS}
+        return State(settings, arrays)
+
+    def _restore(self, state: State) -> None:
+        vectors = np.eye(4, dtype=np.float32)[state.arrays["vectors"]].transpose(0, 2, 1)
+        settings = state.settings
+        self.machine = _package().GkmSVM(vectors, state.arrays["coefficients"], settings["bias"], "estimated", settings["parameters"])
+        self.scale, self.fitted_on = settings["scale"], settings["fitted_on"]
+
+
+def _package() -> Any:
+    """Import gkmsvm, which sets how numba runs threads, and warns if that is set already."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Numba's threading layer is already initialized")
+        import gkmsvm
+    return gkmsvm
+
+
+def _one_hot(letters: Letters) -> NDArray[np.float32]:
+    """Return (n, 4, L), float32, of records of one length, filled up to one l-mer; other letters than C, G and T are A."""
+    table = np.zeros(256, np.int64)
+    table[list(b"ACGT")] = range(4)
+    codes = table[np.stack(letters)]
+    codes = np.pad(codes, ((0, 0), (0, max(0, LMER - codes.shape[1]))))
+    return np.eye(4, dtype=np.float32)[codes].transpose(0, 2, 1)
+
+
+def _of_one_length(letters: Letters) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of the records of each length."""
+    lengths = np.array([len(record) for record in letters])
+    for length in np.unique(lengths):
+        yield np.flatnonzero(lengths == length)
