@@ -1,6 +1,6 @@
 """Simple models of two classes that are fitted next to a network, saved and scored like it.
 
-`BASELINES` lists them, simplest first. A further one is a subclass of `Baseline` in a file of its own and a line of that list.
+`BASELINES` lists them, simplest first. To add one, write a subclass of `Baseline` in a new file and list it there.
 """
 
 from __future__ import annotations

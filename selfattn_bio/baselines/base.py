@@ -31,7 +31,7 @@ REFIT = "Run `selfattn-bio evaluate` again, or copy the complete folder"
 
 @dataclass(frozen=True)
 class Setup:
-    """What the baselines of a task have in common.
+    """Settings that the baselines of a task share.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What validation records say about the logits: as of a model folder.
+    """Temperature, threshold and slope of the logits, fitted on validation records.
 
     Attributes
     ----------
@@ -93,15 +93,15 @@ class State:
 class Baseline(ABC):
     """A simple model of two classes, fitted on train with its settings chosen on valid.
 
-    A new baseline is a subclass in a file of its own, registered in `BASELINES`. It implements `_fit`, `_logits`, `_effects`, `_state` and
+    To add a baseline, write a subclass in a new file and register it in `BASELINES`. It implements `_fit`, `_logits`, `_effects`, `_state` and
     `_restore`, and `obstacle` if it does not suit all records of its alphabets.
 
     Attributes
     ----------
     name
-        Of its folder and in metrics.json.
+        Used for its folder and in metrics.json.
     title, short_title
-        What a reader calls it, in a sentence and in a figure.
+        Readable names for a sentence and for a figure.
     alphabets
         Whose records it can read.
     reads_strands

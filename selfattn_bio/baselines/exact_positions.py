@@ -27,7 +27,7 @@ class ExactPositions(LinearKmers):
     name, title, short_title = "exact_positions", "logistic regression on exact positions", "exact positions"
     alphabets = ("dna",)
     reads_strands = False
-    penalties = (0.01, 0.03, 0.1, 0.3, 1.0)
+    penalties = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
     tolerance = 1e-3
 
     @classmethod

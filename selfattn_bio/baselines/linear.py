@@ -22,7 +22,7 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class Scaling:
-    """What the counts of each block are divided by.
+    """Divisors of the counts of each block.
 
     Attributes
     ----------

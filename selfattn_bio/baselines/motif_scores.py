@@ -29,7 +29,7 @@ PIECE = 4096  # records scored at once: 33 MB with 1,000 motifs
 class MotifScores(Baseline):
     """Gradient boosting on best hit and occupancy of every motif of a database, on both strands.
 
-    LightGBM with early stopping on valid, the mean of three seeds. Of a large train set a sample is scored, so that it takes minutes.
+    LightGBM with early stopping on valid, the mean of three seeds. A large train set is sampled, so that scoring takes minutes.
     """
 
     name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"

@@ -38,7 +38,8 @@ def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[N
 
     Yields
     ------
-    Of each chunk the number of each window's k-mer, (n, N), -1 with an ambiguous letter and past the end, and windows, (n, 1).
+    Two arrays per chunk: the k-mer's number in each window, (n, N), with -1 for ambiguous letters and past the end; and the number of
+    windows of each record, (n, 1).
     """
     unknown = ord(tokenizer.alphabet.unknown)
     for start in range(0, len(letters), CHUNK):

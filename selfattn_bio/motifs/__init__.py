@@ -39,7 +39,7 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.f
     name
         `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME, JASPAR or TRANSFAC text.
     alphabet
-        Of a file; those that ship are of DNA.
+        Letters of the motifs in a file; databases that ship are DNA.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def shipped() -> Path:
 
 
 def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
-    """Read a file of motifs, MEME, JASPAR or TRANSFAC text, plain or gz; its first line says which.
+    """Read a file of motifs, MEME, JASPAR or TRANSFAC text, plain or gz. The format is recognised by the first line.
 
     Returns
     -------

@@ -30,7 +30,7 @@ class ScoreMatrices:
     Parameters
     ----------
     labels
-        Of the motifs.
+        Motif names.
     values
         (M, W, 4) log-odds, float32, W the width of the widest motif; 0 past the end of a narrower one.
     widths

@@ -40,7 +40,9 @@ SHORT_NAMES = {
 
 
 def classifier_name(name: str, short: bool = False) -> str:
-    """What a reader calls the classifier `name` of metrics.json; a variant of the user's own keeps its name."""
+    """Return a readable name for a classifier of metrics.json; a user's variant keeps its name."""
+    if (own := name.removeprefix("partner_")) != name and own in BASELINES:
+        return f"{classifier_name(own, short)} of the second input"
     return (SHORT_NAMES.get(name) if short else None) or NAMES.get(name, name)
 
 

@@ -130,3 +130,15 @@ def test_how_many_networks_are_averaged_counts_seeds_too() -> None:
     )
     single = values | {"training": {"seeds": 1}, "model": {"kind": "attention", "members": 1}}
     assert words.ensemble_sentence(RunFile.model_validate(single)) == ""
+
+
+def test_classifiers_have_readable_names() -> None:
+    names = ("exact_positions", "partner_gc", "cnn", "mine", "partner_alone")
+    assert [words.classifier_name(name) for name in names] == [
+        "logistic regression on exact positions",
+        "GC content of the second input",
+        "CNN",
+        "mine",
+        "partner_alone",
+    ]
+    assert words.classifier_name("kmer6_logistic", short=True) == "6-mers"
