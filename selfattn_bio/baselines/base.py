@@ -93,8 +93,8 @@ class State:
 class Baseline(ABC):
     """A simple model of two classes, fitted on train with its settings chosen on valid.
 
-    To add a baseline, write a subclass in a new file and register it in `BASELINES`. It implements `_fit`, `_logits`, `_effects`, `_state` and
-    `_restore`, and `obstacle` if it does not suit all records of its alphabets.
+    To add a baseline, write a subclass in a new file and register it in `BASELINES`. It implements `chosen`, `_fit`, `_logits`, `_effects`,
+    `_state` and `_restore`, and `obstacle` if it does not suit all records of its alphabets.
 
     Attributes
     ----------
