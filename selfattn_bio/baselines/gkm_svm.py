@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, Setup, State, sample_rows
-from selfattn_bio.evaluation.calibration import fit_slope
 from selfattn_bio.evaluation.composition import Letters
 
 LMER, INFORMATIVE, MISMATCHES, PENALTY = 11, 7, 3, 1.0  # the defaults of LS-GKM
+PLATT = 10.0  # scikit-learn's C of the regression on decision values, which keeps its slope finite
 RECORDS = 2_000  # of train, sampled if there are more: time grows with the square of their number
 LONGEST = 150  # bp of a record: time grows with the square of it, too
 PARAMETERS = {"L": LMER, "k": INFORMATIVE, "d": MISMATCHES, "include_rc": True}
@@ -23,7 +24,7 @@ PARAMETERS = {"L": LMER, "k": INFORMATIVE, "d": MISMATCHES, "include_rc": True}
 class GkmSvm(Baseline):
     """Support vector machine on gapped 11-mers with 7 informative positions, of both strands.
 
-    The logit is the decision value times the slope of a logistic regression on valid, so that its sign is the decision of the machine.
+    The logit is that of a logistic regression of the validation labels on the machine's decision value.
     Ambiguous bases are read as A. Nothing is chosen on valid.
 
     References
@@ -36,6 +37,7 @@ class GkmSvm(Baseline):
 
     machine: Any
     scale: float
+    offset: float
     fitted_on: int
 
     @classmethod
@@ -61,14 +63,17 @@ class GkmSvm(Baseline):
         self.machine = _package().train_gkmsvm(
             positive, negative, l=LMER, k=INFORMATIVE, d=MISMATCHES, C=PENALTY, solver="libsvm", device="cpu"
         )
-        self.scale = 1.0
-        self.scale = fit_slope(self._logits(valid[0]), valid_labels) or 1.0  # 0 where it learned nothing
+        self.scale, self.offset = 1.0, 0.0
+        decisions = self._logits(valid[0])
+        spread = decisions.std() or 1.0  # no record is told from another
+        line = LogisticRegression(C=PLATT).fit(decisions[:, None] / spread, valid_labels)
+        self.scale, self.offset = float(line.coef_[0, 0] / spread), float(line.intercept_[0])
 
     def _logits(self, letters: Letters) -> Logits:
         logits = np.empty(len(letters))
         for rows in _of_one_length(letters):
             logits[rows] = self.machine(_one_hot([letters[row] for row in rows]))[:, 0]
-        return logits * self.scale
+        return logits * self.scale + self.offset
 
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
         effects = []
@@ -81,14 +86,15 @@ class GkmSvm(Baseline):
 
     def _state(self) -> State:
         arrays = {"vectors": self.machine.support_sequences.argmax(axis=1).astype(np.uint8), "coefficients": self.machine.coefficients}
-        settings = {"bias": float(self.machine.bias), "scale": self.scale, "fitted_on": self.fitted_on, "parameters": PARAMETERS}
+        settings = {"bias": float(self.machine.bias), "scale": self.scale, "offset": self.offset, "fitted_on": self.fitted_on}
+        settings |= {"parameters": PARAMETERS}
         return State(settings, arrays)
 
     def _restore(self, state: State) -> None:
         vectors = np.eye(4, dtype=np.float32)[state.arrays["vectors"]].transpose(0, 2, 1)
         settings = state.settings
         self.machine = _package().GkmSVM(vectors, state.arrays["coefficients"], settings["bias"], "estimated", settings["parameters"])
-        self.scale, self.fitted_on = settings["scale"], settings["fitted_on"]
+        self.scale, self.offset, self.fitted_on = settings["scale"], settings["offset"], settings["fitted_on"]
 
 
 def _package() -> Any:
