@@ -104,6 +104,8 @@ class Baseline(ABC):
         Readable names for a sentence and for a figure.
     alphabets
         Whose records it can read.
+    records
+        Of train that it was fitted on; fewer than train has where a large set is sampled.
     reads_strands
         Whether `Setup.strands` matters: False where both strands of a record have one logit, or the direction is the point.
     """
@@ -117,6 +119,7 @@ class Baseline(ABC):
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.calibration = Calibration()
+        self.records = 0
         self.origin: dict[str, str] = {}
 
     @classmethod
@@ -135,6 +138,7 @@ class Baseline(ABC):
         for split, of_split in (("train", labels), ("valid", valid_labels)):
             if set(np.unique(of_split)) != {0, 1}:
                 raise ValueError(f"{split} must have records of both classes, got labels {sorted(set(np.unique(of_split).tolist()))}")
+        self.records = len(train)
         if self.both_strands:
             train, labels = [*train, *self._other_strand(train)], np.tile(labels, 2)
         self._fit(train, np.asarray(labels), self._readings(valid), np.asarray(valid_labels))
@@ -231,6 +235,7 @@ class Baseline(ABC):
                 "database": self.setup.database,
                 "calibration": vars(self.calibration),
                 "chosen": self.chosen(),
+                "records": self.records,
                 "settings": state.settings,
                 "origin": dict(origin if origin is not None else self.origin),
                 "files": {file.name: sha256_of(file) for file in sorted(temporary.iterdir())},
@@ -289,7 +294,7 @@ def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: in
         spelling = Spelling(get_alphabet(card["alphabet"]), card["soft_mask"], card["gaps"])
         baseline = kinds[card["kind"]](Setup(spelling, card["strands"], card["database"], threads))
         baseline.calibration = Calibration(**card["calibration"])
-        baseline.origin = dict(card["origin"])
+        baseline.origin, baseline.records = dict(card["origin"]), card["records"]
         baseline._restore(State(card["settings"], arrays, texts))
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, SafetensorError) as error:
         raise ModelFolderError(f"the parts of the baseline do not fit each other ({error!r})", place=str(folder), cure=REFIT) from error

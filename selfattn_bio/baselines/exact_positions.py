@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from scipy import sparse
 
-from selfattn_bio.baselines.base import Setup
+from selfattn_bio.baselines.base import Labels, Setup, sample_rows
 from selfattn_bio.baselines.blocks import Block
 from selfattn_bio.baselines.linear import LinearKmers, Scaling
 from selfattn_bio.evaluation.composition import Letters
 
 LONGEST = 2_000  # bp of a record
+LETTERS = 10_000_000  # bp of train, sampled if there are more: each takes about 150 bytes of memory
 SHORTEST = 0.9  # of the longest record: below, no end can be aligned
 COUNTS = (1.0, 3.0)  # what counts of 5-mers are divided by
 
@@ -40,6 +41,11 @@ class ExactPositions(LinearKmers):
             return f"records have {min(lengths):,} to {max(lengths):,} bp, so their positions do not correspond"
         return ""
 
+    def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
+        rows = sample_rows(labels, max(2, LETTERS // max(len(record) for record in train)))
+        self.records = len(rows)
+        super()._fit([train[int(row)] for row in rows], labels[rows], valid, valid_labels)
+
     def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
         """Yield alignments and scales of the 5-mers."""
         alphabet, lengths = self.setup.alphabet, {len(record) for record in train}
@@ -53,5 +59,10 @@ class ExactPositions(LinearKmers):
                 yield (*placed, counted), [*counts, fives], Scaling(False, (1.0, 1.0, scale))
 
     def chosen(self) -> dict[str, Any]:
-        """Return the penalty, where positions count from, and what counts of 5-mers are divided by."""
-        return {"C": self.penalty, "positions from": self.blocks[0].align, "5-mers divided by": self.scaling.fixed[-1]}
+        """Return the penalty, the number of records, where positions count from, and what counts of 5-mers are divided by."""
+        return {
+            "C": self.penalty,
+            "records": self.records,
+            "positions from": self.blocks[0].align,
+            "5-mers divided by": self.scaling.fixed[-1],
+        }

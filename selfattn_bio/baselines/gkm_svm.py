@@ -38,7 +38,6 @@ class GkmSvm(Baseline):
     machine: Any
     scale: float
     offset: float
-    fitted_on: int
 
     @classmethod
     def obstacle(cls, setup: Setup, train: Letters) -> str:
@@ -54,11 +53,11 @@ class GkmSvm(Baseline):
 
     def chosen(self) -> dict[str, Any]:
         """Return how many records of train it was fitted on, and how many of them it uses."""
-        return {"records": self.fitted_on, "support vectors": len(self.machine.coefficients)}
+        return {"records": self.records, "support vectors": len(self.machine.coefficients)}
 
     def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
         rows = sample_rows(labels, RECORDS)
-        self.fitted_on = len(rows)
+        self.records = len(rows)
         positive, negative = (_one_hot([train[int(row)] for row in rows if labels[row] == label]) for label in (1, 0))
         self.machine = _package().train_gkmsvm(
             positive, negative, l=LMER, k=INFORMATIVE, d=MISMATCHES, C=PENALTY, solver="libsvm", device="cpu"
@@ -86,15 +85,14 @@ class GkmSvm(Baseline):
 
     def _state(self) -> State:
         arrays = {"vectors": self.machine.support_sequences.argmax(axis=1).astype(np.uint8), "coefficients": self.machine.coefficients}
-        settings = {"bias": float(self.machine.bias), "scale": self.scale, "offset": self.offset, "fitted_on": self.fitted_on}
-        settings |= {"parameters": PARAMETERS}
+        settings = {"bias": float(self.machine.bias), "scale": self.scale, "offset": self.offset, "parameters": PARAMETERS}
         return State(settings, arrays)
 
     def _restore(self, state: State) -> None:
         vectors = np.eye(4, dtype=np.float32)[state.arrays["vectors"]].transpose(0, 2, 1)
         settings = state.settings
         self.machine = _package().GkmSVM(vectors, state.arrays["coefficients"], settings["bias"], "estimated", settings["parameters"])
-        self.scale, self.offset, self.fitted_on = settings["scale"], settings["offset"], settings["fitted_on"]
+        self.scale, self.offset = settings["scale"], settings["offset"]
 
 
 def _package() -> Any:

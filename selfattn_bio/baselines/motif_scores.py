@@ -37,7 +37,6 @@ class MotifScores(Baseline):
 
     matrices: ScoreMatrices
     trees: list[Any]
-    fitted_on: int
 
     @classmethod
     def obstacle(cls, setup: Setup, train: Letters) -> str:
@@ -50,7 +49,7 @@ class MotifScores(Baseline):
 
     def chosen(self) -> dict[str, Any]:
         """Return the number of trees of each seed, and how many records of train they were fitted on."""
-        return {"trees": [each.num_trees() for each in self.trees], "records": self.fitted_on, "motifs": len(self.matrices)}
+        return {"trees": [each.num_trees() for each in self.trees], "records": self.records, "motifs": len(self.matrices)}
 
     def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
         import lightgbm
@@ -58,7 +57,7 @@ class MotifScores(Baseline):
         self.matrices = ScoreMatrices.of(open_database(self.setup.database))
         work = sum(len(record) for record in train) * len(self.matrices)
         rows = sample_rows(labels, max(2, min(RECORDS, int(len(train) * min(1.0, WORK / work)))))
-        self.fitted_on = len(rows)
+        self.records = len(rows)
         x, x_valid = self.matrices.scores([train[int(row)] for row in rows]), self.matrices.scores(valid[0])
         self.trees = []
         for seed in range(SEEDS):
@@ -93,13 +92,12 @@ class MotifScores(Baseline):
         return effects
 
     def _state(self) -> State:
-        settings = {"labels": list(self.matrices.labels), "fitted_on": self.fitted_on, "seeds": len(self.trees)}
+        settings = {"labels": list(self.matrices.labels), "seeds": len(self.trees)}
         texts = {_file(seed): tree.model_to_string() for seed, tree in enumerate(self.trees)}
         return State(settings, {"values": self.matrices.values, "widths": self.matrices.widths}, texts)
 
     def _restore(self, state: State) -> None:
         self.matrices = ScoreMatrices(tuple(state.settings["labels"]), state.arrays["values"], state.arrays["widths"])
-        self.fitted_on = state.settings["fitted_on"]
         self.trees = [_booster(state.texts[_file(seed)]) for seed in range(state.settings["seeds"])]
         if any(tree.num_feature() != 2 * len(self.matrices) for tree in self.trees):
             raise ValueError(f"trees must read {2 * len(self.matrices)} scores")
