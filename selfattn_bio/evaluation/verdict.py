@@ -36,7 +36,7 @@ class Size:
     parts: int = 0
 
     def equals(self, other: Size) -> bool:
-        """Return whether neither is a mean of more networks or has a larger stack; what is no network has no size."""
+        """Return whether both have as many networks and stacked parts, or one of them is no network."""
         return not self.networks or not other.networks or (self.networks, self.parts) == (other.networks, other.parts)
 
     @property
@@ -48,7 +48,7 @@ class Size:
 def verdict(lead: Mapping[str, float], first: Size, second: Size) -> Verdict:
     """Judge a difference first - second by its interval `low` to `high`.
 
-    "better" and "worse" are said of equal sizes and repeated trainings only; else the difference is "higher" or "lower".
+    "better" and "worse" need equal sizes and repeated trainings; without them the difference is "higher" or "lower".
     """
     if lead["low"] <= 0 <= lead["high"]:
         return "not distinguishable"
