@@ -76,8 +76,8 @@ def test_fly_promoters_are_rebuilt_from_the_debian_file(tmp_path):
 def test_the_model_that_ships_is_of_the_shipped_task_and_data():
     run, provenance = load("promoter").run, read_provenance(SHIPPED)
     task = read_run_file(ROOT / "workflows/tasks/promoter.toml")
-    # The network of the task, without its stack; [interpret] is not part of a model.
-    assert run == task.model_copy(update={"variants": {}, "interpret": run.interpret, "stack": Stack()})
+    # The network of the task, without its stack; [interpret] and [evaluation] are not part of a model.
+    assert run == task.model_copy(update={"variants": {}, "interpret": run.interpret, "evaluation": run.evaluation, "stack": Stack()})
     assert {each["path"]: each["sha256"] for each in provenance["data"]} == {
         file: hashlib.sha256((ROOT / file).read_bytes()).hexdigest() for file, _ in task.data.files
     }
