@@ -112,10 +112,13 @@ PARTNERS = {
 }
 
 
-def write_pairs(folder: Path, kind, number: int, steps: int):
-    """run.toml and the files of both inputs; of each record its label, both inputs, and where something was planted (start, letters)."""
+def write_pairs(folder: Path, kind, number: int, steps: int, sample=None):
+    """run.toml and the files of both inputs; of each record its label, both inputs, and where something was planted (start, letters).
+
+    `sample` replaces the records of `kind` by simpler ones of the same two inputs.
+    """
     rng = np.random.default_rng(0)
-    records = {f"r{i}": (i % 2, *kind(rng, i % 2)) for i in range(number)}
+    records = {f"r{i}": (i % 2, *(sample or kind)(rng, i % 2)) for i in range(number)}
     for label, name in ((1, "positives"), (0, "negatives")):
         (folder / f"{name}.fa").write_text("".join(f">{key}\n{of[1]}\n" for key, of in records.items() if of[0] == label))
     turned = list(records)[::-1]  # partners may come in any order

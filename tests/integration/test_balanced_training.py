@@ -39,17 +39,16 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """2,400 records: the label is whether TATCGATA is there, of whose letters a sixth are drawn anew; GGCCGG is, too, in 95 % of positives
-    of "major" and 5 % of its negatives, and the other way round in the fifth that is "minor"."""
+    """3,600 records of two groups. TATCGATA goes with label 1 in four of five records of either group; GGCCGG goes with it in all of
+    "major" and against it in all of "minor", 15 % of the records. So the best classifier of all records follows GGCCGG."""
     folder = tmp_path_factory.mktemp("gap")
     rng, rows = np.random.default_rng(0), []
-    for i in range(2400):
-        label, minor = i % 2, rng.random() < 0.2
+    for i in range(3600):
+        label, minor = i % 2, rng.random() < 0.15
         letters, places = rng.choice(list("ACGT"), 60), rng.permutation(6)[:2] * 10
-        if label:
-            cue = np.where(rng.random(8) < 1 / 6, rng.choice(list("ACGT"), 8), list("TATCGATA"))
-            letters[places[0] : places[0] + 8] = cue
-        if (rng.random() < 0.95) == (bool(label) != minor):
+        if bool(label) == (rng.random() < 0.8):
+            letters[places[0] : places[0] + 8] = list("TATCGATA")
+        if bool(label) != minor:
             letters[places[1] : places[1] + 6] = list("GGCCGG")
         rows.append((f"r{i}", "".join(letters), label, "minor" if minor else "major", ("train", "valid", "test")[i // 2 % 3]))
     table = pd.DataFrame(rows, columns=["id", "sequence", "label", "origin", "split"])
@@ -88,10 +87,10 @@ def judged(task, model):
 
 def test_balancing_shrinks_the_gap(task, models):
     found = {way: judged(task, model) for way, model in models.items()}
-    assert found["plain"][2] > 0.15, found
+    assert found["plain"][2] > 0.3, found
     for way in ("reweight", "sample"):
-        assert found[way][2] < found["plain"][2] / 2, found
-        assert found[way][1] > found["plain"][1], found  # and not because the other group is as bad
+        assert found[way][2] < 0.2, found
+        assert found[way][1] > found["plain"][1] + 0.1, found  # and not because the other group is as bad
         assert 0.6 < found[way][0] < found["plain"][0], found  # which has its price
 
 
@@ -104,7 +103,7 @@ def test_metrics_tell_groups_worst_and_gap(task, models, capsys):
     assert set(found) == {"gc", "origin"}  # all are of one length, and have no chromosome
     origin = found["origin"]
     assert [entry["group"] for entry in origin["groups"]] == ["major", "minor"]
-    assert sum(entry["n"] for entry in origin["groups"]) == 800
+    assert sum(entry["n"] for entry in origin["groups"]) == 1200
     worst = min(origin["groups"], key=lambda entry: entry["model"]["auroc"]["value"])
     assert origin["worst"] == worst["group"]
     assert f"evaluate: AUROC by origin: worst {origin['worst']!r} " in capsys.readouterr().out
@@ -120,7 +119,7 @@ def test_the_best_step_is_that_of_the_worst_group(models):
 def test_weights_and_draws_are_even_over_group_and_label(task):
     corpus = Corpus.open(task / "corpus")
     labels = corpus.records["label"].to_numpy(dtype=np.int64)
-    sides = {"train": Side(np.arange(800), labels[:800]), "valid": Side(np.arange(800, 2400), labels[800:])}
+    sides = {"train": Side(np.arange(800), labels[:800]), "valid": Side(np.arange(800, 2400), labels[800:2400])}
     balance = build_balance(WAYS["reweight"], corpus, sides)
     assert isinstance(balance, Reweighted)
     weights, origin = balance.weights(), corpus.targets(["origin"])["origin"].to_numpy()[:800]

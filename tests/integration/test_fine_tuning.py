@@ -135,7 +135,7 @@ def test_a_planted_motif_is_learnt_from_a_pretrained_model(workshop, tmp_path, t
 def test_a_head_alone_learns_little_from_a_parent_that_was_not_trained(workshop, tmp_path):
     folder, corpus = workshop
     train(run_of(folder / "untrained", adapt="frozen"), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
-    assert best_auroc(tmp_path / "model") < 0.8  # that of the pretrained one has .9 above
+    assert best_auroc(tmp_path / "model") < 0.85  # that of the pretrained one has .9 above
 
 
 def test_layers_that_are_not_yet_thawed_are_the_parents(workshop, tmp_path):

@@ -116,7 +116,7 @@ def test_twenty_steps_of_the_loop(tmp_path):
         found.append(trainer.progress.loss_sum - before)
     assert min(norms) > settings["clip_norm"]
     sizes = [float(sum(weight.detach().double().abs().sum() for weight in of.parameters())) for of in (trainer.bare, trainer.average)]
-    assert [*found[::4], found[-1], trainer.measure_valid()["loss"], *sizes] == pytest.approx(GOLDEN_LOOP, rel=1e-5)
+    assert [*found[::4], found[-1], trainer.measure_valid()["loss"], *sizes] == pytest.approx(GOLDEN_LOOP, rel=3e-5)
 
 
 def test_the_running_mean_by_hand():

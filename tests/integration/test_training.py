@@ -28,7 +28,7 @@ FAST = config.Training(max_steps=120, batch_size=32, learning_rate=5e-3, warmup_
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    """Corpus and split: the positives carry TATCGATA somewhere."""
+    """Corpus and split: the positives carry TATCGATA somewhere in either half."""
     folder = tmp_path_factory.mktemp("planted")
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
@@ -36,8 +36,9 @@ def planted(tmp_path_factory):
             for i in range(240):
                 letters = list(rng.choice(list("ACGT"), rng.integers(50, 70)))
                 if name == "positives":
-                    at = rng.integers(0, len(letters) - 8)
-                    letters[at : at + 8] = "TATCGATA"
+                    for half in (0, len(letters) // 2):
+                        at = half + rng.integers(0, len(letters) // 2 - 8)
+                        letters[at : at + 8] = "TATCGATA"
                 file.write(f">{name}{i}\n{''.join(letters)}\n")
     corpus = build_corpus([(folder / "positives.fa", 1), (folder / "negatives.fa", 0)], folder / "corpus", Rules(DNA))
     sides = np.where(np.arange(len(corpus)) % 4 == 0, "valid", "train")
@@ -71,8 +72,10 @@ def test_a_planted_motif_is_learnt_and_scored(planted, tmp_path, model, capsys):
     assert "valid AUROC" in last
     provenance = json.loads((tmp_path / "model/provenance.json").read_text())
     assert (provenance["num_train"], provenance["num_positive"]) == (360, 180)
-    table = score_sequences(load(tmp_path / "model"), ["ACGTTGCAAC" * 5, "ACGTTGCAAC" * 2 + "TATCGATA" + "ACGTTGCAAC" * 3])
-    assert table["probability"][1] > 0.5 > table["probability"][0]
+    plain = ["".join(row) for row in np.random.default_rng(1).choice(list("ACGT"), (10, 60))]
+    carrying = [row[:10] + "TATCGATA" + row[18:40] + "TATCGATA" + row[48:] for row in plain]
+    logits = score_sequences(load(tmp_path / "model"), plain + carrying)["logit"].to_numpy()
+    assert (logits[10:] > logits[:10]).all()
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
@@ -145,21 +148,22 @@ def test_patience_ends_a_run_early(planted, tmp_path):
     corpus, split = planted
     valid = read_sides(with_training(labels="shuffled"), corpus, split)[1]["valid"]
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid.rows])
-    assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].max())
+    assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].max(), abs=1e-3)
 
 
 def test_the_best_evaluations_stand_in_top(planted, tmp_path):
     corpus, split = planted
-    train(with_training(top=2), corpus, split, tmp_path / "model", threads=1)
+    run = with_training(top=2, labels="shuffled")  # by the true labels, several evaluations are perfect
+    train(run, corpus, split, tmp_path / "model", threads=1)
     history = pd.read_csv(tmp_path / "model" / "history.csv").sort_values("valid_auroc", ascending=False, kind="stable")
     _, second = history["step"].iloc[:2]
     (kept,) = (tmp_path / "model" / "top").iterdir()
     assert kept.name == f"step-{second:09d}.safetensors"
     scorer = load(tmp_path / "model")
     scorer.network.load_state_dict(load_file(kept))
-    valid = read_sides(with_training(), corpus, split)[1]["valid"]
+    valid = read_sides(run, corpus, split)[1]["valid"]
     logits = scorer.logits([corpus.letters(int(row)) for row in valid.rows])
-    assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].iloc[1])
+    assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].iloc[1], abs=1e-3)
 
 
 def test_tensorboard_has_the_history(planted, tmp_path):

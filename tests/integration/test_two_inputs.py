@@ -29,9 +29,9 @@ sys.path.pop(0)
 SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
 
 
-def prepared(folder, kind, number=3000, steps=150):
+def prepared(folder, kind, number=3000, steps=150, sample=None):
     """A task with corpus and split; the planted records."""
-    records = two_inputs.write_pairs(folder, kind, number, steps)
+    records = two_inputs.write_pairs(folder, kind, number, steps, sample)
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
     assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
     return records
@@ -66,7 +66,7 @@ def test_both_tell_and_either_alone_is_at_chance(here):
     alone = test["baselines"]
     assert {"first_alone", "partner_alone", "kmer6_logistic", "partner_kmer6_logistic"} <= set(alone)
     for name, entry in alone.items():
-        assert 0.4 < entry["auroc"]["value"] < 0.6, name
+        assert 0.35 < entry["auroc"]["value"] < 0.65, name  # 450 records: chance is .5 with a standard deviation of .027
 
 
 def test_explain_writes_what_was_planted_in_both(here):
@@ -197,32 +197,59 @@ def test_a_training_goes_on_from_its_checkpoint(here, tmp_path):
     assert (tmp_path / "parts/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("kind", [two_inputs.dna_and_protein, two_inputs.dna_and_track])
-def test_a_protein_or_a_track_as_partner(kind, tmp_path, monkeypatch):
+def motif_and_domain(rng, label):
+    """Label 1 where the DNA holds its motif and the protein its domain; negatives lack one of the two."""
+    motif, domain = either_or_both(rng, label)
+    one, at = two_inputs.planted(rng, 40, two_inputs.DNA_MOTIFS[0] if motif else None)
+    other, there = two_inputs.planted(rng, 30, two_inputs.DOMAINS[0] if domain else None, "ACDEFGHIKLMNPQRSTVWY")
+    return one, other, (at, 8) if motif else None, (there, 6) if domain else None
+
+
+def motif_and_peak(rng, label):
+    """Label 1 where the DNA holds its motif and the track 12 high numbers; negatives lack one of the two."""
+    motif, peak = either_or_both(rng, label)
+    one, at = two_inputs.planted(rng, 40, two_inputs.DNA_MOTIFS[0] if motif else None)
+    there, numbers = int(rng.integers(29)), rng.normal(0, 0.15, 40)
+    numbers[there : there + 12 * peak] += 1
+    return one, numbers, (at, 8) if motif else None, (there, 12) if peak else None
+
+
+def either_or_both(rng, label):
+    first = bool(label or rng.integers(2))
+    return first, bool(label) or not first
+
+
+@pytest.mark.parametrize(
+    ("kind", "sample"),
+    [(two_inputs.dna_and_protein, motif_and_domain), (two_inputs.dna_and_track, motif_and_peak)],
+    ids=["protein", "track"],
+)
+def test_a_protein_or_a_track_as_partner(kind, sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    records = prepared(tmp_path, kind, *((4000, 400) if kind is two_inputs.dna_and_track else (3000, 200)))
+    records = prepared(tmp_path, kind, 2000, 100, sample)
     assert main(["train", *SHARED, "--threads", "1", "--output", "model"]) == 0
     split = pd.read_csv("split.tsv", sep="\t")
     names = split["id"][split["split"] == "test"].tolist()
     labels = np.array([records[name][0] for name in names])
     first, partner = ([records[name][i] for name in names] for i in (1, 2))
-    logits = selfattn_bio.score_sequences("model/", first, partner=partner)["logit"]
-    assert roc_auc_score(labels, logits) > 0.9
-    others = partner[1:] + partner[:1]
-    assert 0.4 < roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=others)["logit"]) < 0.6
+    auroc = roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=partner)["logit"])
+    others = [partner[i] for i in np.random.default_rng(1).permutation(len(partner))]
+    auroc_of_others = roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=others)["logit"])
+    # Ten seeds, float32 and bfloat16: .988 or more; with partners of other records at most .728, and by one input alone .75 at best.
+    assert auroc > 0.95
+    assert auroc_of_others < 0.85
     positives = np.flatnonzero(labels)[:64]
-    # What is planted in a track integrated gradients find best (docs/two_inputs.md).
-    method = IntegratedGradients() if kind is two_inputs.dna_and_track else AttnLRPCopies()
     explained = [first[i] for i in positives], [partner[i] for i in positives]
-    explanation = selfattn_bio.explain("model/", explained[0], partner=explained[1], method=method)
-    if kind is two_inputs.dna_and_track:
-        assert len(explanation.partner.plot(0).axes[0].patches) == 64  # a bar a number
+    explanation = selfattn_bio.explain("model/", explained[0], partner=explained[1], method=AttnLRP())
+    if sample is motif_and_peak:
+        assert len(explanation.partner.plot(0).axes[0].patches) == 40  # a bar a number
         assert "<svg" not in explanation.partner._repr_html_()
         with pytest.raises(ValueError, match="motifs must be of letters, got the levels of a track"):
             explanation.partner.motifs()
     for found, place in ((explanation, 3), (explanation.partner, 4)):
-        aupr, share = two_inputs.found_letters(found, [records[names[i]][place] for i in positives])
-        assert aupr > share + 0.3, (kind.__name__, place)
+        spans = [records[names[i]][place] for i in positives]
+        inside = [start <= row.argmax() < start + length for row, (start, length) in zip(found.relevance, spans, strict=True)]
+        assert np.mean(inside) > 0.6, (sample.__name__, place)  # .81 or more; by chance .2 or .3
 
 
 def test_a_model_folder_says_what_both_inputs_are(here):

@@ -69,7 +69,8 @@ def test_members_have_folders_of_their_own_and_are_averaged(finished, results):
     metrics = json.loads((results / "metrics.json").read_text())
     for side in ("valid", "test"):
         members = metrics[side]["members"]["model"]
-        assert members["min"] == min(members["each"]) < max(members["each"]) == members["max"]
+        assert (members["min"], members["max"]) == (min(members["each"]), max(members["each"]))
+        assert members["spread"] > 0
         table = pd.read_csv(results / "predictions" / f"{side}.tsv", sep="\t")
         assert members["spread"] == pytest.approx(table["model_spread"].mean(), rel=1e-4)
     assert len(metrics["train"]["members"]) == 2
