@@ -87,11 +87,12 @@ def judged(task, model):
 
 def test_balancing_shrinks_the_gap(task, models):
     found = {way: judged(task, model) for way, model in models.items()}
+    # The worst of ten seeds in float32 and bfloat16: .53, less than a third of it, .37 more and .63.
     assert found["plain"][2] > 0.3, found
     for way in ("reweight", "sample"):
-        assert found[way][2] < 0.2, found
+        assert found[way][2] < found["plain"][2] / 2, found
         assert found[way][1] > found["plain"][1] + 0.1, found  # and not because the other group is as bad
-        assert 0.6 < found[way][0] < found["plain"][0], found  # which has its price
+        assert 0.55 < found[way][0] < found["plain"][0], found  # which has its price
 
 
 def test_metrics_tell_groups_worst_and_gap(task, models, capsys):
