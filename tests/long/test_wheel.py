@@ -43,8 +43,18 @@ def test_a_task_runs_from_a_wheel(tmp_path):
         (here / f"{name}.fa").write_bytes((ROOT / f"data/smoke/{name}.fa").read_bytes())
     command("init", "my_task", "--positives", "positives.fa", "--negatives", "negatives.fa")
     run_file = here / "workflows/tasks/my_task.toml"
-    small = 'model = { kind = "attention", embed_dim = 16, num_layers = 1, num_heads = 2, feedforward_dim = 16 }\n'
-    run_file.write_text(small + run_file.read_text().replace("max_steps = 274", "max_steps = 40"))
+    text = run_file.read_text()
+    for proposed, small in (
+        ("members = 2", "members = 1"),
+        ("embed_dim = 128", "embed_dim = 16"),
+        ("feedforward_dim = 256", "feedforward_dim = 16"),
+        ("max_steps = 600", "max_steps = 40"),
+        ("warmup_steps = 75", "warmup_steps = 4"),
+        ("evaluate_every = 60", "evaluate_every = 20"),
+    ):
+        assert proposed in text
+        text = text.replace(proposed, small)
+    run_file.write_text(text)
     command("run", "results/my_task/metrics.json", "--cores", "1")
     assert (here / "results/my_task/model_card.md").is_file()
     command("score", "--model", "results/my_task/model", "promoter", "--fasta", "positives.fa", "--output", "scores.tsv")
