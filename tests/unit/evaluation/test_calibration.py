@@ -60,12 +60,24 @@ def test_threshold_is_the_middle_of_the_best_gap() -> None:
 
 
 @pytest.mark.parametrize("digits", [1, 6])
-def test_no_other_threshold_has_a_higher_mcc(digits: int) -> None:
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 1.5), (2.0, -3.0)])
+def test_threshold_is_near_the_best_cut_of_many_records(slope: float, intercept: float, digits: int) -> None:
     rng = np.random.default_rng(3)
-    labels = rng.integers(0, 2, 200)
-    p = np.round(1 / (1 + np.exp(-rng.normal(labels, 1))), digits)
+    truth = rng.normal(0, 2, 20_000)
+    labels = rng.uniform(size=len(truth)) < 1 / (1 + np.exp(-truth))
+    p = np.round(1 / (1 + np.exp(-(slope * truth + intercept))), digits)
     chosen = matthews_corrcoef(labels, p >= choose_threshold(p, labels))
-    assert chosen == pytest.approx(max(matthews_corrcoef(labels, p >= cut) for cut in np.unique(p)[1:]))
+    best = max(matthews_corrcoef(labels, p >= cut) for cut in np.quantile(np.unique(p)[1:], np.linspace(0, 1, 200)))
+    assert chosen > best - 0.005
+    assert chosen > matthews_corrcoef(labels, p >= 0.5) or intercept == 0
+
+
+def test_threshold_does_not_follow_single_records() -> None:
+    """One record that scores high with label 0 moves the best cut above it, but not the threshold."""
+    p = np.concatenate([np.linspace(0.02, 0.4, 20), np.linspace(0.6, 0.98, 20)])
+    labels = np.repeat([0, 1], 20)
+    labels[20] = 0  # p = 0.6
+    assert choose_threshold(p, labels) < 0.6
 
 
 @pytest.mark.parametrize(("p", "labels"), [([0.3, 0.3], [0, 1]), ([0.1, 0.9], [1, 1]), ([0.9, 0.1], [0, 1])])
