@@ -230,6 +230,16 @@ class RunFile(Section):
         return self
 
     @model_validator(mode="after")
+    def _edits_keep_targets(self) -> RunFile:
+        of_records = ("binary", "multiclass", "multilabel", "regression")
+        for run in (self, *map(self.variant, self.variants)):
+            if run.training.edits and self.objective.kind not in of_records:
+                raise ValueError(f"training.edits must go with objective {', '.join(of_records)}, got {self.objective.kind!r}")
+            if run.training.edits and self.partner:
+                raise ValueError("training.edits must go with records of one input, got [partner]")
+        return self
+
+    @model_validator(mode="after")
     def _transfer_is_of_attention(self) -> RunFile:
         if self.transfer and isinstance(self.model, CnnModel | PairedModel):
             raise ValueError(f"[transfer] must go with model kind 'attention', got {self.model.kind!r}")

@@ -32,6 +32,22 @@ class SampleBalance(BalanceSection):
 Balance = Annotated[ReweightBalance | SampleBalance, Field(discriminator="kind")]
 
 
+class Edits(Section):
+    """Random edits of training sequences: deletions, insertions, translocations and substitutions (EvoAug, Lee et al. 2023)."""
+
+    per_record: Positive = Field(2, description="kinds of edits that a record gets each time")
+    longest: int = Field(12, ge=0, description="letters of an insertion or a deletion at most")
+    translocation: int = Field(24, ge=0, description="letters by which a sequence is rotated at most")
+    substitution: Fraction = Field(0.05, description="share of the letters that are replaced")
+    until: float = Field(0.75, gt=0, le=1, description="share of the steps, up to whole epochs; the rest trains on the original sequences")
+
+    @model_validator(mode="after")
+    def _change_something(self) -> Edits:
+        if not (self.longest or self.translocation or self.substitution):
+            raise ValueError("edits must have longest, translocation or substitution above 0, got 0 for all")
+        return self
+
+
 class Training(Section):
     """[training]: one run of the loop. Steps are optimizer steps."""
 
@@ -61,6 +77,7 @@ class Training(Section):
     shift: int = Field(4, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
     reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
     substitution: Fraction = Field(0.0, description="share of the letters that are drawn anew, each epoch")
+    edits: Edits | None = left_out(None, description="random edits of the sequences, for records that are not aligned")
     class_weights: Literal["none", "balanced"] = "none"
     balance: Balance | None = left_out(None, description="groups of records that count alike, however many each has")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="16-mixed = float16; slow on most CPUs")

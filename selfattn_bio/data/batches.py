@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.edits import Edits
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import Alphabet
 
@@ -184,6 +185,8 @@ class Augmentation:
 
     Of a record longer than `window` a window of so many letters is drawn, each start as often as any other; one of N (X) alone is drawn
     again, up to TRIES times. It is not moved besides.
+
+    `edits` change the letters of the first `edited_epochs` epochs.
     """
 
     shift: int
@@ -193,12 +196,15 @@ class Augmentation:
     substitution: float = 0.0
     multiple: int = 0
     window: int | None = None
+    edits: Edits | None = None
+    edited_epochs: int = 0
 
     def view(self, corpus: Corpus, record: int, epoch: int, number: int = 0) -> tuple[Letters, View]:
         """The letters of a record of the corpus, or its window `number`, as epoch `epoch` shows them, and which of its letters they are."""
         letters = corpus.letters(record)
         long = bool(self.window and len(letters) > self.window)
-        if not (long or self.shift or self.reverse_complement or self.substitution):
+        edits = self.edits if epoch < self.edited_epochs else None
+        if not (long or self.shift or self.reverse_complement or self.substitution or edits):
             return letters, View(0, len(letters), False)
         rng = np.random.default_rng((self.seed, epoch, record, number) if long else (self.seed, epoch, record))
         if long:
@@ -213,6 +219,8 @@ class Augmentation:
         if self.substitution:
             drawn = rng.choice(np.frombuffer(corpus.alphabet.letters.encode(), np.uint8), len(letters))
             letters = np.where(rng.random(len(letters)) < self.substitution, drawn, letters)
+        if edits:
+            letters = edits.apply(letters, rng)
         return letters, view
 
     def _drawn(self, corpus: Corpus, record: int, length: int, rng: np.random.Generator) -> tuple[int, Letters]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from selfattn_bio.config import BinsObjective, RunFile
 from selfattn_bio.data.batches import Augmentation, BatchOrder, View, Windows
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.data.edits import Edits
 from selfattn_bio.data.inputs import inputs_of
 from selfattn_bio.data.poisson import PoissonOrder
 from selfattn_bio.errors import CorpusError
@@ -103,11 +104,20 @@ class Stream:
         self.windows = Windows(corpus.records["length"].to_numpy()[side.rows], training.window)
         self.order = order or BatchOrder(self.windows.drawn(), training.batch_size, training.seed)
         multiple = run.objective.bin if isinstance(run.objective, BinsObjective) else 0
+        self.per_epoch = math.ceil(len(self.windows) / training.batch_size)
+        edits = Edits(**training.edits.model_dump(exclude={"until"})) if training.edits else None
         self.augmentation = Augmentation(
-            training.shift, training.reverse_complement, run.tokens.k, training.seed, training.substitution, multiple, training.window
+            training.shift,
+            training.reverse_complement,
+            run.tokens.k,
+            training.seed,
+            training.substitution,
+            multiple,
+            training.window,
+            edits,
+            math.ceil(self.epoch_of(training.max_steps) * training.edits.until) if training.edits else 0,
         )
         self.move_points = run.objective.kind == "bins"  # with the letters; other targets are of the record as a whole
-        self.per_epoch = math.ceil(len(self.windows) / training.batch_size)
         self._epoch: tuple[int, Sequence[NDArray[np.int64]]] = (-1, [])
 
     def epoch_of(self, step: int) -> float:

@@ -191,6 +191,10 @@ def test_byte_order_mark_is_read(tmp_path):
             "[training]\nwindow = 100",
             "task.toml:5: training.window must go with objective 'masked' or 'causal', got 'binary': its labels are of whole records",
         ),
+        (
+            "[training.edits]\nlongest = 0\ntranslocation = 0\nsubstitution = 0",
+            "task.toml:4: [training.edits] edits must have longest, translocation or substitution above 0, got 0 for all",
+        ),
         ("[training]\nlearning_rate = -1", "task.toml:5: training.learning_rate must be greater than 0, got -1"),
         ("[training]\nmax_steps = true", "task.toml:5: training.max_steps must be a valid integer, got True"),
         ('[training]\nmax_steps = "200"', "task.toml:5: training.max_steps must be a valid integer, got '200'"),
@@ -415,6 +419,12 @@ def test_a_single_run_is_written_as_before_members_were_known(tmp_path):
     assert "seeds" in run.training.model_dump()
     assert "seeds" not in run.member(1).training.model_dump_json()
     assert run.member(1).training == read(tmp_path, DATA).training
+
+
+def test_edits_need_a_label_of_the_whole_record(tmp_path):
+    text = '[data]\nsequences = "s.fa"\n[objective]\nkind = "masked"\n[training.edits]\nper_record = 1\n'
+    known = "binary, multiclass, multilabel, regression"
+    assert error_of(tmp_path, text).endswith(f"training.edits must go with objective {known}, got 'masked'")
 
 
 def test_language_models_have_no_members(tmp_path):

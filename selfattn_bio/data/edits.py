@@ -1,0 +1,81 @@
+"""Random edits of training sequences: deletions, insertions, translocations and substitutions.
+
+`data.batches` applies them to each record anew in each epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Letters = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Edits that change a sequence as evolution does, and keep its length and its label.
+
+    Attributes
+    ----------
+    per_record
+        Kinds of edits that a record gets, drawn anew each time.
+    longest
+        Letters of an insertion or a deletion at most.
+    translocation
+        Letters by which a sequence is rotated at most.
+    substitution
+        Share of the letters that are replaced.
+
+    References
+    ----------
+    Lee et al. 2023, EvoAug: improving generalization and interpretability of genomic deep neural
+    networks with evolution-inspired data augmentations. New letters are drawn from those of the
+    record here, so that its composition stays as it is; EvoAug draws them uniformly.
+    """
+
+    per_record: int
+    longest: int
+    translocation: int
+    substitution: float
+
+    def apply(self, letters: Letters, rng: np.random.Generator) -> Letters:
+        """Return an edited copy of a sequence, (L,) of the same length."""
+        kinds: list[Callable[[Letters, np.random.Generator], Letters]] = []
+        if self.longest:
+            kinds += [self.inserted, self.deleted]
+        if self.translocation:
+            kinds.append(self.translocated)
+        if self.substitution:
+            kinds.append(self.substituted)
+        for kind in rng.permutation(len(kinds))[: self.per_record].tolist():
+            letters = kinds[kind](letters, rng)
+        return letters
+
+    def inserted(self, letters: Letters, rng: np.random.Generator) -> Letters:
+        """Return the sequence with an insertion; its ends are cut, so that it keeps its length."""
+        size, at = self._size(letters, rng), int(rng.integers(len(letters) + 1))
+        longer = np.concatenate([letters[:at], rng.choice(letters, size), letters[at:]])
+        first = int(rng.integers(size + 1))
+        return longer[first : first + len(letters)]
+
+    def deleted(self, letters: Letters, rng: np.random.Generator) -> Letters:
+        """Return the sequence with a deletion; its ends are extended, so that it keeps its length."""
+        size = self._size(letters, rng)
+        at, left = int(rng.integers(len(letters) - size + 1)), int(rng.integers(size + 1))
+        new = rng.choice(letters, size)
+        return np.concatenate([new[:left], letters[:at], letters[at + size :], new[left:]])
+
+    def translocated(self, letters: Letters, rng: np.random.Generator) -> Letters:
+        """Return the sequence rotated: the part that leaves at one end comes back at the other."""
+        return np.roll(letters, int(rng.integers(-self.translocation, self.translocation + 1)))
+
+    def substituted(self, letters: Letters, rng: np.random.Generator) -> Letters:
+        """Return the sequence with some letters replaced by other letters of it."""
+        replaced = rng.random(len(letters)) < self.substitution
+        return np.where(replaced, rng.choice(letters, len(letters)), letters)
+
+    def _size(self, letters: Letters, rng: np.random.Generator) -> int:
+        return int(rng.integers(1, min(self.longest, len(letters)) + 1))

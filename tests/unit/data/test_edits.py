@@ -1,0 +1,68 @@
+"""Random edits of training sequences."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from selfattn_bio.data.batches import Augmentation
+from selfattn_bio.data.edits import Edits
+from selfattn_bio.sequence.alphabet import DNA
+
+LETTERS = np.frombuffer(b"AAAAAAAAAACCCCCCCCCCGGGGGGGGGGTTTTTTTTTT", np.uint8)
+
+
+def edited(draws=300, letters=LETTERS, **settings):
+    edits = Edits(**{"per_record": 1, "longest": 0, "translocation": 0, "substitution": 0.0} | settings)
+    rng = np.random.default_rng(0)
+    return [bytes(edits.apply(letters, rng)) for _ in range(draws)]
+
+
+def test_the_length_stays():
+    for settings in ({"longest": 12}, {"translocation": 24}, {"substitution": 0.3}):
+        assert {len(text) for text in edited(**settings)} == {len(LETTERS)}
+    both = edited(per_record=2, longest=12, translocation=24, substitution=0.1)
+    assert {len(text) for text in both} == {len(LETTERS)}
+    assert {len(text) for text in edited(longest=12, letters=LETTERS[:3])} == {3}
+
+
+def test_a_translocation_is_a_rotation():
+    text = bytes(LETTERS)
+    assert set(edited(translocation=2)) == {text[i:] + text[:i] for i in (-2, -1, 0, 1, 2)}
+
+
+def test_a_share_of_the_letters_is_replaced_by_letters_of_the_record():
+    seen = np.array([np.frombuffer(text, np.uint8) for text in edited(substitution=0.4)])
+    assert np.mean(seen != LETTERS) == pytest.approx(0.4 * 0.75, abs=0.02)
+    assert set(b"".join(edited(substitution=1.0, letters=LETTERS[:20]))) == set(b"AC")
+
+
+def pieces_kept(text, size):
+    """Whether the text consists of the original with one stretch of at most `size` letters put in or taken out, ends aside."""
+    original = bytes(LETTERS)
+    for at in range(len(original) + 1):
+        for number in range(1, size + 1):
+            for first in range(number + 1):
+                longer = original[:at] + b"." * number + original[at:]
+                taken = b"." * first + original[:at] + original[at + number :] + b"." * (number - first)
+                for pattern in (longer[first : first + len(original)], taken):
+                    if all(p in (46, t) for p, t in zip(pattern, text, strict=False)):
+                        return True
+    return False
+
+
+def test_insertions_and_deletions_change_one_stretch():
+    texts = edited(draws=40, longest=4)
+    assert all(pieces_kept(text, 4) for text in texts)
+    assert len(set(texts)) > 20
+    assert not pieces_kept(bytes(LETTERS[::-1]), 4)
+
+
+def test_edits_end_after_their_epochs_and_depend_on_seed_epoch_and_record():
+    corpus = SimpleNamespace(alphabet=DNA, letters=lambda i: LETTERS)
+    edits = Edits(2, 12, 24, 0.1)
+    augmentation = Augmentation(0, False, 1, seed=0, edits=edits, edited_epochs=3)
+    seen = [bytes(augmentation.letters(corpus, 0, epoch)) for epoch in range(6)]
+    assert len(set(seen[:3])) == 3
+    assert set(seen[3:]) == {bytes(LETTERS)}
+    assert seen[1] == bytes(augmentation.letters(corpus, 0, 1)) != bytes(augmentation.letters(corpus, 1, 1))
