@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.files import sha256_of, whole_folder
     from selfattn_bio.model.checkpoint import check_trained_on, read_provenance
     from selfattn_bio.model.lineage import check_unseen
-    from selfattn_bio.scoring.stack import load_stack
+    from selfattn_bio.scoring.stack import fitted_parts
     from selfattn_bio.sequence.splits import read_split
 
     run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus)
@@ -107,10 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     origin = {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of(arguments.split)}
     with whole_folder(arguments.output / BASELINES) as saved:  # empty where the objective has baselines that are not saved
-        stack = load_stack(arguments.model[0], read_provenance(arguments.model[0])["weights_sha256"])
-        fit = partial(
-            _fitted_baselines, run_file=run_file, folder=saved, origin=origin, parts={p.name: p for p in stack.parts} if stack else {}
-        )
+        parts = fitted_parts(arguments.model[0])
+        fit = partial(_fitted_baselines, run_file=run_file, folder=saved, origin=origin, parts=parts)
         binary = partial(_judge_binary, fit=fit)
         judges: dict[str, Callable[..., Judged]] = {
             "binary": binary,
@@ -199,12 +197,12 @@ def _judge_binary(
     fit: Callable[..., dict[str, Classifier]],
 ) -> Judged:
     """Judge positives against negatives: bootstraps, calibration, differences and slices; `fit` fits the baselines of an alphabet."""
-    from selfattn_bio.evaluation.summary import NETWORK, SIDES, predictions_table, summarise
+    from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
 
     labels = {side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64") for side, of_side in rows.items()}
-    classifiers = {name: _network(name, members, corpus, rows, labels) for name, members in folders.items()}
-    if (alone := _network_alone(folders["model"], corpus, rows, labels)) is not None:
-        classifiers[NETWORK] = alone
+    classifiers: dict[str, Classifier] = {}
+    for name, members in folders.items():
+        classifiers |= _networks(name, members, corpus, rows, labels)
     classifiers |= fit(corpus.alphabet, letters, labels)
     if corpus.partner and corpus.partner.alphabet.name != "levels":
         of_partners = {side: [corpus.partner_letters(int(i)) for i in of_side] for side, of_side in rows.items()}
@@ -375,46 +373,46 @@ def _inputs(scorer: Scorer, corpus: Corpus, rows: Rows) -> dict[str, list[Any]]:
     return {side: [inputs.of(int(row)) for row in of_side] for side, of_side in rows.items()}
 
 
-def _network(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels: Labels) -> Classifier:
-    """The classifier of a model folder, or of the mean logit of several."""
+def _networks(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels: Labels) -> dict[str, Classifier]:
+    """Score with a model folder, or the mean logit of several; of a stacked model also with its network alone, as NETWORK."""
     import numpy as np
 
-    from selfattn_bio.evaluation.calibration import calibrate, choose_threshold
-    from selfattn_bio.evaluation.summary import SIDES, Classifier, Role
+    from selfattn_bio.evaluation.summary import NETWORK, SIDES, Classifier, Role
     from selfattn_bio.scoring.scorer import Ensemble, load
 
     start, scorers = time.monotonic(), [load(folder) for folder in folders]
     first = scorers[0]
     role: Role = "model" if name == "model" else "control" if first.run.is_control() else "baseline"
     inputs = [_inputs(scorer, corpus, rows) for scorer in scorers]
-    logits = {side: np.stack([scorer.logits(of[side]) for scorer, of in zip(scorers, inputs, strict=True)]) for side in SIDES}  # (M, n)
+    alone, logits = {}, {}  # by split (members, n)
+    for side in SIDES:
+        alone[side] = np.stack([scorer.network_outputs(of[side])[:, :, 0].mean(1) for scorer, of in zip(scorers, inputs, strict=True)])
+        pairs = zip(scorers, alone[side], inputs, strict=True)
+        logits[side] = np.stack([scorer.stacked(network, of[side]) for scorer, network, of in pairs])
     print(f"evaluate: {name} ({role}) scored in {time.monotonic() - start:.1f} s", flush=True)
     if len(scorers) == 1:
-        return Classifier.of_logits(role, {side: of_side[0] for side, of_side in logits.items()}, first.temperature, first.threshold)
-    temperature = Ensemble(tuple(scorers)).temperature  # not a new one of valid: what `score` will say is judged
-    threshold = choose_threshold(calibrate(logits["valid"].mean(axis=0), temperature), labels["valid"])
-    return Classifier.of_members(role, logits, temperature, threshold)
+        whole = Classifier.of_logits(role, {side: of_side[0] for side, of_side in logits.items()}, first.temperature, first.threshold)
+    else:
+        temperature = Ensemble(tuple(scorers)).temperature  # not a new one of valid: what `score` will say is judged
+        whole = Classifier.of_members(role, logits, temperature, _threshold(logits["valid"].mean(axis=0), temperature, labels))
+    if not any(scorer.stack for scorer in scorers):
+        return {name: whole}
+    return {name: whole, NETWORK: _calibrated({side: of_side.mean(axis=0) for side, of_side in alone.items()}, labels)}
 
 
-def _network_alone(folders: list[Path], corpus: Corpus, rows: Rows, labels: Labels) -> Classifier | None:
-    """Return the classifier of a stacked model's network without the stack; None of a model that is a network."""
-    from dataclasses import replace
+def _calibrated(logits: dict[str, NDArray[np.float64]], labels: Labels) -> Classifier:
+    """Make a baseline of logits, with temperature and threshold fitted on the validation records."""
+    from selfattn_bio.evaluation.calibration import fit_temperature
+    from selfattn_bio.evaluation.summary import Classifier
 
-    import numpy as np
-
-    from selfattn_bio.evaluation.calibration import calibrate, choose_threshold, fit_temperature
-    from selfattn_bio.evaluation.summary import SIDES, Classifier
-    from selfattn_bio.scoring.scorer import load
-
-    stacked = [load(folder) for folder in folders]
-    if not any(scorer.stack for scorer in stacked):
-        return None
-    scorers = [replace(scorer, stack=None) for scorer in stacked]
-    inputs = [_inputs(scorer, corpus, rows) for scorer in scorers]
-    logits = {side: np.mean([scorer.logits(of[side]) for scorer, of in zip(scorers, inputs, strict=True)], axis=0) for side in SIDES}
     temperature = fit_temperature(logits["valid"], labels["valid"])
-    threshold = choose_threshold(calibrate(logits["valid"], temperature), labels["valid"])
-    return Classifier.of_logits("baseline", logits, temperature, threshold)
+    return Classifier.of_logits("baseline", logits, temperature, _threshold(logits["valid"], temperature, labels))
+
+
+def _threshold(logits: NDArray[np.float64], temperature: float, labels: Labels) -> float:
+    from selfattn_bio.evaluation.calibration import calibrate, choose_threshold
+
+    return choose_threshold(calibrate(logits, temperature), labels["valid"])
 
 
 def _fitted_baselines(

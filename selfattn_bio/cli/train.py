@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, default=8, metavar="N", help="CPU threads, at most the cores there are (default: %(default)s)"
     )
     parser.add_argument("--sharded", action="store_true", help="processes of torchrun each hold a part of the weights (FSDP2)")
+    parser.add_argument(
+        "--parts",
+        type=Path,
+        metavar="DIR",
+        help="model folder of another member, whose fitted [stack] parts are used instead of fitting them again",
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="model folder to write")
 
 
@@ -51,6 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise RunFileError(str(error), place=str(arguments.run_file)) from error
     corpus = Corpus.open(arguments.corpus)
     check_columns(task.evaluation.groups, corpus)
+    if arguments.parts and not run_file.stack.parts:
+        raise RunFileError("--parts needs [stack] parts, which this run does not have", place=str(arguments.run_file))
     threads = use_threads(arguments.threads)
     use_matmul(run_file.training.matmul)
     part = arguments.job or (arguments.member if arguments.member > 1 else "")
@@ -58,7 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
     if task.transfer and not run_file.transfer:
         print(f"{name}: starts from random weights: those of [transfer] parent are of another [model] or [tokens]", flush=True)
     try:
-        train(run_file, corpus, arguments.split, arguments.output, threads=threads, name=name, sharded=arguments.sharded)
+        options = {"threads": threads, "name": name, "sharded": arguments.sharded, "parts_of": arguments.parts}
+        train(run_file, corpus, arguments.split, arguments.output, **options)
         return
     except (MemoryError, RuntimeError, OSError) as error:  # torch's own is a RuntimeError
         if not is_out_of_memory(error):

@@ -169,8 +169,12 @@ class Scorer:
             raise ValueError(f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}")
         outputs = self.network_outputs(letters, batch_size).mean(1)
         if self.stack:
-            outputs[:, 0] = self.stack.logits(outputs[:, 0], without_padding(letters))
+            outputs[:, 0] = self.stacked(outputs[:, 0], letters)
         return outputs
+
+    def stacked(self, network: NDArray[np.float64], letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Combine logits of the network alone, (n,) or (n, members), with the stack; unchanged without one."""
+        return self.stack.logits(network, without_padding(letters)) if self.stack else network
 
     def network_outputs(
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None
@@ -247,7 +251,7 @@ class Scorer:
     def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """`log_odds` of each of the M networks of `[model] members` that are trained side by side, (n, M); `log_odds` is their mean."""
         logits = self.network_outputs(letters)[:, :, 0]
-        return (self.stack.logits(logits, without_padding(letters)) if self.stack else logits) * self.slope
+        return self.stacked(logits, letters) * self.slope
 
     def readings(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Of a model with exits what the head says after each of E blocks, (n, M, E, C), by member.

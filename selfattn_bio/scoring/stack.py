@@ -17,9 +17,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from selfattn_bio.baselines import BASELINES, Baseline, Setup, load_baseline
-from selfattn_bio.config import RunFile
+from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import CorpusError, ModelFolderError
-from selfattn_bio.model.checkpoint import STACK
+from selfattn_bio.model.checkpoint import RUN, STACK, check_trained_on
 from selfattn_bio.sequence.spelling import Spelling
 
 Letters = Sequence[NDArray[np.uint8]]
@@ -44,6 +44,8 @@ class Stack:
         (1 + parts,), none negative: the network's, then those of the parts in their order.
     bias
         Added to the sum.
+    left_out
+        Fitted baselines of next to no weight. They do not count, and are saved so that nobody fits them again.
 
     References
     ----------
@@ -54,6 +56,7 @@ class Stack:
     parts: tuple[Baseline, ...]
     weights: NDArray[np.float64]
     bias: float
+    left_out: tuple[Baseline, ...] = ()
 
     def logits(self, network: Logits, letters: Letters) -> Logits:
         """Combine the network's logits, (n,) or (n, members), with those of the parts."""
@@ -88,7 +91,7 @@ class Stack:
     def save(self, folder: Path, weights_sha256: str) -> None:
         """Write the parts and their weights into an existing model folder, bound to the network's weights."""
         (folder / STACK).mkdir()
-        for part in self.parts:
+        for part in (*self.parts, *self.left_out):
             part.save(folder / STACK / part.name)
         weights = dict(zip(["network", *(part.name for part in self.parts)], self.weights.tolist(), strict=True))
         text = json.dumps({"weights": weights, "bias": self.bias, "weights_sha256": weights_sha256}, indent=1)
@@ -125,6 +128,32 @@ def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
         message = f"the stack was fitted to the network {found[:12]}; the model folder holds {weights_sha256[:12]}"
         raise ModelFolderError(message, place=str(folder / WEIGHTS), cure=AGAIN)
     return Stack(tuple(load_baseline(folder / name, threads=1) for name in names[1:]), values, bias)
+
+
+def fitted_parts(model: str | Path, threads: int = 1) -> dict[str, Baseline]:
+    """Load all parts that were fitted for the stack of a model folder, by name; none if it has no stack."""
+    folders = sorted(path for path in (Path(model) / STACK).glob("*") if path.is_dir())
+    return {path.name: load_baseline(path, threads) for path in folders}
+
+
+def shared_parts(run: RunFile, model: str | Path, corpus_fingerprint: str, split_sha256: str, threads: int = 1) -> dict[str, Baseline]:
+    """Load the parts of another member of a run: they depend on the records and the settings, not on the seed.
+
+    Raises
+    ------
+    ModelFolderError
+        If the model was trained on another corpus or split, or its run file differs in more than the seed.
+    """
+    check_trained_on(model, corpus_fingerprint, split_sha256)
+    if _without_seed(read_run_file(Path(model) / RUN)) != _without_seed(run):
+        message = "the settings of this model differ in more than the seed, so the parts of its stack cannot be used"
+        raise ModelFolderError(message, place=str(model), cure="Train without --parts")
+    return fitted_parts(model, threads)
+
+
+def _without_seed(run: RunFile) -> RunFile:
+    training = run.training.model_copy(update={"seed": 0, "seeds": 1})
+    return run.model_copy(update={"training": training, "variants": {}, "sweep": None})
 
 
 def stack_setup(run: RunFile, spelling: Spelling, threads: int = 1) -> Setup:
@@ -165,7 +194,7 @@ def fit_part(
 def fit_stack(network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]) -> tuple[Stack, Logits]:
     """Fit the weights of network and parts to validation records.
 
-    A part of next to no weight is left out, so that it need not be computed later.
+    A part of next to no weight is left out of the sum, so that it need not be computed later.
 
     Parameters
     ----------
@@ -194,7 +223,8 @@ def fit_stack(network: Logits, parts: Sequence[Baseline], letters: Letters, labe
         for rest, fold in StratifiedKFold(folds, shuffle=True, random_state=0).split(x, labels):
             of_rest, bias_of_rest = _logistic(x[rest], labels[rest])
             held_out[fold] = x[fold] @ of_rest + bias_of_rest
-    return Stack(tuple(parts[i - 1] for i in kept[1:]), weights, bias), held_out
+    left_out = tuple(part for i, part in enumerate(parts, start=1) if i not in kept)
+    return Stack(tuple(parts[i - 1] for i in kept[1:]), weights, bias, left_out), held_out
 
 
 def _logistic(x: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:

@@ -29,6 +29,7 @@ from safetensors.torch import save
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
+from selfattn_bio.baselines import Baseline
 from selfattn_bio.config import AttentionModel, HardConcreteGates, RunFile
 from selfattn_bio.data.batches import Windows, laid_windows
 from selfattn_bio.data.corpus import Corpus
@@ -45,7 +46,7 @@ from selfattn_bio.model.exits import ConfidenceExits, choose_exits
 from selfattn_bio.model.lineage import lineage_of, seen_table
 from selfattn_bio.scoring.reference import Reference
 from selfattn_bio.scoring.scorer import scorer_of, spelling_of
-from selfattn_bio.scoring.stack import Stack, check_parts, fit_part, fit_stack, stack_setup
+from selfattn_bio.scoring.stack import Stack, check_parts, fit_part, fit_stack, shared_parts, stack_setup
 from selfattn_bio.sequence.kmers import PAD
 from selfattn_bio.sequence.splits import read_split
 from selfattn_bio.training.balance import build_balance
@@ -96,7 +97,15 @@ class GivenUp(Exception):
 
 
 def train(
-    run: RunFile, corpus: Corpus, split_path: Path, output: Path, *, threads: int, name: str = "model", sharded: bool = False
+    run: RunFile,
+    corpus: Corpus,
+    split_path: Path,
+    output: Path,
+    *,
+    threads: int,
+    name: str = "model",
+    sharded: bool = False,
+    parts_of: Path | None = None,
 ) -> None:
     """Train one run to its end and write its model folder.
 
@@ -113,6 +122,8 @@ def train(
         What progress lines begin with.
     sharded
         Processes of torchrun each hold a part of weights, gradients and optimizer; the running mean is whole on each.
+    parts_of
+        The model folder of another member of this run. The parts of its stack are used, and not fitted again.
 
     Raises
     ------
@@ -120,6 +131,8 @@ def train(
         If train or valid lacks a label or targets, or a record is shorter than k.
     OutputError
         If `output` holds something else than a model.
+    ModelFolderError
+        If `parts_of` is of another run, corpus or split.
     TrainingError
         If another process trains this run, the loss is not finite, or a model with gates is to be sharded.
     TrainingInterrupted
@@ -132,6 +145,8 @@ def train(
     fabric = open_fabric(run.training.precision, sharded=sharded)
     split_sha256 = sha256_of(split_path) if split_path.is_file() else ""  # Trainer says it if there is none
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
+    if parts_of:
+        trainer.fitted_parts = shared_parts(run, parts_of, corpus.fingerprint, split_sha256, threads)
     training = trainer.run.training
     processes = fabric.world_size
     provenance = provenance_of(trainer.run, corpus, split_sha256, device=fabric.device.type, processes=processes, threads=threads)
@@ -184,6 +199,8 @@ class Trainer:
         Step -> weights of the best evaluations.
     signals
         Whether the run has been asked to stop; heard only while `train` listens.
+    fitted_parts
+        Parts of the stack that need not be fitted, by name.
     """
 
     def __init__(self, fabric: Fabric, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str) -> None:
@@ -204,6 +221,7 @@ class Trainer:
             start_from(self.bare, self.run, run.transfer, str(output))
         self.average = copy.deepcopy(self.bare).to(fabric.device).eval()
         self.signals = StopSignals()
+        self.fitted_parts: dict[str, Baseline] = {}
         self.average.register_forward_pre_hook(_giving_up(self.signals))
         self.flop = FlopCounter(self.bare)
         self.gemm_peak = gemm_peak(fabric.device, run.training.precision)
@@ -566,6 +584,10 @@ class Trainer:
         setup = stack_setup(self.run, self.scorer.spelling, threads)
         parts = []
         for name in self.run.stack.parts:
+            if part := self.fitted_parts.get(name):
+                self._say(f"stack: {part.title} is that of another member")
+                parts.append(part)
+                continue
             parts.append(fit_part(setup, name, letters, labels, self._say))
             if self.signals.heard and self.fabric.world_size == 1:  # several processes would wait for this one
                 raise GivenUp

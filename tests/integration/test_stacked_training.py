@@ -10,6 +10,8 @@ import pytest
 from selfattn_bio import load, score_sequences
 from selfattn_bio.cli.main import main
 from selfattn_bio.interpret.explanation import Explanation
+from selfattn_bio.scoring.scorer import Scorer
+from selfattn_bio.scoring.stack import fitted_parts
 from selfattn_bio.training import loop
 
 RUN = """
@@ -154,3 +156,53 @@ def test_a_stop_is_heard_between_the_parts_and_keeps_the_checkpoint(task, tmp_pa
     again, first = (json.loads((folder / "provenance.json").read_text())["calibration"] for folder in (tmp_path / "model", task / "model"))
     assert again == first
     assert again["strands"] == "given"
+
+
+def test_evaluate_asks_the_network_once(task, tmp_path, monkeypatch):
+    asked = []
+
+    def network_outputs(self, letters, batch_size=None, outputs=Scorer.network_outputs):
+        asked.append(len(letters))
+        return outputs(self, letters, batch_size)
+
+    monkeypatch.setattr(Scorer, "network_outputs", network_outputs)
+    monkeypatch.chdir(task)
+    shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
+    assert main(["evaluate", *shared, "--model", "model", "--output", str(tmp_path / "out")]) == 0
+    assert len(asked) == 2  # validation and test
+    again, first = (json.loads((folder / "metrics.json").read_text())["test"] for folder in (tmp_path / "out", task))
+    assert again["model"] == first["model"]
+    assert again["baselines"]["network"] == first["baselines"]["network"]
+
+
+@pytest.fixture
+def train_second(task, tmp_path, monkeypatch):
+    """Train the second of two members with the parts of the model; the run file is changed first."""
+    monkeypatch.chdir(task)
+
+    def train(*change):
+        text = (task / "run.toml").read_text().replace("max_steps", "seeds = 2\nmax_steps").replace(*change)
+        (task / "second.toml").write_text(text)
+        shared = ["--run-file", "second.toml", "--corpus", "corpus", "--split", "split.tsv", "--threads", "1"]
+        return main(["train", *shared, "--member", "2", "--parts", "model", "--output", str(tmp_path / "second")])
+
+    return train
+
+
+def test_a_further_member_takes_the_parts_of_the_first(task, tmp_path, train_second, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "fit_part", None)  # a call would fail
+    assert train_second("", "") == 0
+    assert "stack: logistic regression on exact positions is that of another member" in capsys.readouterr().out
+    first, second = (fitted_parts(folder) for folder in (task / "model", tmp_path / "second"))
+    letters = [np.frombuffer(b"ACGTACGTACTATAGCGCATTACG", np.uint8)]
+    assert first.keys() == second.keys() == {"kmer6_logistic", "exact_positions"}
+    assert all(first[name].logits(letters) == second[name].logits(letters) for name in first)
+    networks = {json.loads((folder / "provenance.json").read_text())["weights_sha256"] for folder in (task / "model", tmp_path / "second")}
+    assert len(networks) == 2
+
+
+def test_parts_of_another_run_are_refused(train_second, capsys):
+    assert train_second("batch_size = 16", "batch_size = 8") == 1
+    assert "the settings of this model differ in more than the seed" in capsys.readouterr().err
+    assert train_second('["kmer6_logistic", "exact_positions"]', "[]") == 1
+    assert "--parts needs [stack] parts, which this run does not have" in capsys.readouterr().err

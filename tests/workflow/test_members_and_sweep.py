@@ -110,3 +110,15 @@ def test_a_task_without_a_sweep_says_so(finished):
     result = snakemake(finished[0], "sweep_smoke")
     assert result.returncode == 1
     assert result.stdout.splitlines()[-1] == "error: workflows/tasks/smoke.toml: sweep must be given to be run, got nothing"
+
+
+def test_further_members_take_the_parts_of_the_first(finished):
+    project = finished[0]
+    text = TINY.partition("[sweep]")[0] + '[stack]\nparts = ["kmer6_logistic"]\n'
+    (project / "workflows" / "tasks" / "stacked.toml").write_text(text)
+    plan = snakemake(project, "results/stacked/metrics.json", "--dry-run", "--printshellcmds")
+    commands = [line for line in plan.stdout.splitlines() if "train --run-file" in line]
+    assert len(commands) == 2
+    of_first, of_second = sorted(commands, key=lambda line: "members/2" in line)
+    assert "--parts" not in of_first
+    assert "--parts results/stacked/model" in of_second

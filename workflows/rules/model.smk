@@ -8,6 +8,7 @@ rule train:
         parent=parent_model,
         points=points_file,
         database=stack_database,
+        first=first_member,
     output:
         model=directory("results/{task}{variant}{part}/model"),
     log:
@@ -19,13 +20,14 @@ rule train:
         run_file=run_file,
         sections=train_sections,
         variant=train_options,
+        parts=lambda wildcards, input: ["--parts", *input.first] if input.first else [],
         trainer=trainer,
         threads=threads_each,
     message:
         "Training {wildcards.task}{wildcards.variant}{wildcards.part}"
     shell:
         "{params.trainer} train --run-file {params.run_file:q} {params.variant:q} --corpus {input.corpus:q} --split {input.split:q} "
-        "--threads {params.threads} --output {output.model:q} 2>&1 | (trap '' TERM; exec tee -i {log:q})"
+        "{params.parts:q} --threads {params.threads} --output {output.model:q} 2>&1 | (trap '' TERM; exec tee -i {log:q})"
 
 
 rule evaluate:

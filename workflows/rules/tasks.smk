@@ -123,6 +123,12 @@ def read_by_ingest(wildcards) -> str:
     return json.dumps([run.repeats, column, run.objective.target_columns])
 
 
+def first_member(wildcards) -> list[str]:
+    """The first member's model: the stacks of further members take their fitted parts from it."""
+    is_further = "member" in part_of(wildcards) and run_at(wildcards).stack.parts
+    return [f"results/{wildcards.task}/model"] if is_further else []
+
+
 def stack_database(wildcards) -> list[str]:
     """The motif database that the stack scans, if it is a file."""
     return database_file(wildcards) if "motif_scores" in run_at(wildcards).stack.parts else []

@@ -12,7 +12,7 @@ from selfattn_bio.interpret.explanation import explain_letters
 from selfattn_bio.interpret.methods import Saturation
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.scoring.scorer import scorer_of
-from selfattn_bio.scoring.stack import Stack, check_parts, fit_stack, load_stack
+from selfattn_bio.scoring.stack import Stack, check_parts, fit_stack, fitted_parts, load_stack
 from selfattn_bio.scoring.windows import Windows, strand_logits
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.spelling import Spelling
@@ -81,7 +81,21 @@ def test_fit_stack_leaves_out_a_useless_part():
     network = 4.0 * (labels - 0.5) + np.random.default_rng(0).normal(size=400)
     stack, _ = fit_stack(network, [useless], letters, labels)
     assert stack.parts == ()
+    assert stack.left_out == (useless,)
     assert len(stack.weights) == 1
+
+
+def test_a_part_that_is_left_out_is_saved(tmp_path):
+    part, useless = fitted("exact_positions", "gc")
+    Stack((part,), np.array([1.0, 1.0]), 0.0, left_out=(useless,)).save(tmp_path, "abc")
+    assert [each.name for each in load_stack(tmp_path, "abc").parts] == ["exact_positions"]
+    assert set(fitted_parts(tmp_path)) == {"exact_positions", "gc"}
+    letters = records(5, 12)[0]
+    np.testing.assert_allclose(fitted_parts(tmp_path)["gc"].logits(letters), useless.logits(letters), rtol=1e-6)
+
+
+def test_a_network_alone_has_no_parts(tmp_path):
+    assert fitted_parts(tmp_path) == {}
 
 
 def test_fit_stack_calibrates():
