@@ -22,7 +22,7 @@ help:
 	@echo "make bench-motifs     explanations of models of made sequences, beside the truth (hours on two cores; ARGS='--grammars final' for docs)"
 	@echo "make bench-pu1        the motif of PU.1 from its peaks, from ../shared/bench or SELFATTN_BENCH=DIR (three minutes)"
 	@echo "make ship-model       the promoter model that ships, from a run of its task; python benchmarks/scores.py says how far to believe its scores"
-	@echo "make bench-accuracy   published sets of DNA and protein, from ../shared/bench or SELFATTN_BENCH=DIR"
+	@echo "make bench-accuracy   one table over published sets, from ../shared/bench or SELFATTN_BENCH=DIR, and the tasks that ship"
 	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
 
 train_%: .venv/.warm

@@ -1,11 +1,12 @@
-"""Measure the default model on sets with published figures: `init`, `train` and `evaluate`, with nothing chosen by hand.
+"""Measure the default model on practice sets: `init`, `train` and `evaluate`, with nothing chosen by hand.
 
-Any folder with train, dev and test tables (CSV, columns sequence and label) can be measured. The sets that
+Any folder with train, dev and test tables (CSV, columns sequence and label) can be measured. The published sets that
 `make bench-accuracy` measures are not part of the project. They are looked for in --bench DIR, in the environment variable
 SELFATTN_BENCH, and in ../shared/bench. The tasks of the project are measured next to them.
 
 Three trainings with different seeds are scored on the test records: the complete model, its network alone, and the simple
-baseline with the best test figure, which is the hardest comparison. The interval of the difference is over test records.
+baseline with the best test figure, which is the hardest comparison. The interval of the difference is over test records,
+chains or blocks of a chromosome. Each row is printed when its set is finished, and the complete table at the end.
 
 Results stay in results/bench_accuracy/SET. A training is repeated only if its run file, data or code changed,
 and `init` only if its code changed.
@@ -17,47 +18,66 @@ and `init` only if its code changed.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Protocol
 
 import numpy as np
-import pandas as pd
-import protein_ss3
-import tomli_w
 import torch
-from promoter import command, is_trained
-from published import FOLDER, bench_folder, code_hash, said
+from comparison import DRAWS, Comparison, closing_line, ingest_and_split, markdown, mean_of, seconds_of, train_seeds
+from promoter import command
+from protein_ss3 import Chains
+from published import FOLDER, bench_folder, code_hash
 from scipy.special import expit
+from tss import BinsTask
 
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
-from selfattn_bio.scoring.scorer import load
+from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.sequence.splits import read_split
 
 SEEDS = 3
-SPLITS = ("valid", "test")
-DRAWS = 1000
 # What init depends on, besides the code of the models that it tries.
 INIT_SOURCES = ("cli/init.py", "cli/proposal/*.py", "config/*.py", "training/recipes.py")
 
 
+class PracticeSet(Protocol):
+    """A set that can be measured.
+
+    Attributes
+    ----------
+    published
+        Figures of other models, for the table.
+    seeds
+        Trainings, unless --seeds gives another number.
+    reason
+        Why it is another number than for most sets.
+    """
+
+    @property
+    def published(self) -> str: ...
+    @property
+    def seeds(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+
+    def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
+        """Train with each seed and compare; `folder` holds the data of a set that is not part of the project."""
+
+
 @dataclass(frozen=True)
 class TableSet:
-    """A folder of train, dev and test tables.
+    """A folder of train, dev and test tables with two classes of DNA.
 
     Parameters
     ----------
     organism
-        Of the motif database, as `init --organism` takes it.
-    published
-        Figures of other models, for the table.
+        Chooses the motif database, as `init --organism`.
     metric
         Name in metrics.json.
     """
@@ -65,10 +85,16 @@ class TableSet:
     organism: str = "vertebrates"
     published: str = ""
     metric: str = "mcc"
+    seeds: int = SEEDS
+    reason: str = ""
 
-    def prepare(self, name: str, folder: Path) -> Path:
-        """Write the run file with `init`, the corpus and the split; return the run file."""
+    def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
+        """Write the run file with `init`, train and compare."""
         place = FOLDER / name
+        return compare_classes(self.prepare(folder, place), place, seeds, self.metric)
+
+    def prepare(self, folder: Path, place: Path) -> Path:
+        """Write the run file, unless the code of `init` is that of the last time; return it."""
         place.mkdir(parents=True, exist_ok=True)
         task = place / "workflows" / "tasks" / "task.toml"
         code, now = task.with_suffix(".code"), code_hash(*INIT_SOURCES)
@@ -79,7 +105,7 @@ class TableSet:
             init = [sys.executable, "-m", "selfattn_bio.cli.main", "init", "task", *options, "--organism", self.organism]
             subprocess.run(init, check=True, cwd=place)
             code.write_text(now)
-        return ingested(task, place)
+        return task
 
 
 @dataclass(frozen=True)
@@ -88,23 +114,28 @@ class ProjectTask:
 
     published: str = ""
     metric: str = "auroc"
+    seeds: int = SEEDS
+    reason: str = ""
 
-    def prepare(self, name: str, folder: Path) -> Path:
-        """Write the corpus and the split; return the run file."""
-        return ingested(Path("workflows/tasks") / f"{name}.toml", FOLDER / name)
+    def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
+        """Train and compare."""
+        return compare_classes(Path("workflows/tasks") / f"{name}.toml", FOLDER / name, seeds, self.metric)
 
 
 TABLES = {"train": ("train",), "valid": ("dev", "valid", "val", "validation"), "test": ("test",)}
-SETS: dict[str, TableSet | ProjectTask] = {
-    "gue_core_tata": TableSet(published="DNABERT-3mer .782, DNABERT-2 .742"),
+SETS: dict[str, PracticeSet] = {
+    "gue_tf1": TableSet(published="DNABERT-2 .761"),
+    "gue_tf4": TableSet(published="DNABERT-2 .774"),
+    "gue_mouse0": TableSet(published="DNABERT-2 .642, further pretrained"),
+    "gue_core_tata": TableSet(published="DNABERT-3mer .782"),
     "ecoli70": TableSet("bacteria", "CNNProm .84 (another split)"),
     "arabidopsis_tata": TableSet("plants", "iPTT-CNN .937 (10-fold)"),
-    "gue_mouse0": TableSet(published="DNABERT-2 .568, further pretrained .642"),
-    "gue_tf4": TableSet(published="DNABERT-2 .774, DNABERT-6mer .710"),
-    "gue_tf1": TableSet(published="DNABERT-2 .761, DNABERT-6mer .701"),
+    "protein_ss3": Chains(published="ProtT5 .87 (pretrained)"),
     "promoter": ProjectTask(),
     "amp": ProjectTask(),
+    "tss": BinsTask(),
 }
+OF_BENCH = (TableSet, Chains)  # their data are not part of the project
 
 
 def find_table(folder: Path, *names: str) -> Path:
@@ -116,118 +147,71 @@ def find_table(folder: Path, *names: str) -> Path:
     sys.exit(f"error: {folder}: no table named {' or '.join(names)} (.csv or .tsv, also .gz)")
 
 
-def ingested(task: Path, place: Path) -> Path:
-    """Read the records of a run file and split them; return the run file."""
-    shared = ("--run-file", task)
-    command("ingest", *shared, "--output", place / "corpus")
-    command("split", *shared, "--corpus", place / "corpus", "--output", place / "split.tsv")
-    return task
-
-
-def train_seeds(task: Path, place: Path, seeds: int) -> list[Path]:
-    """Train with each seed, one thread and one core each; return the model folders."""
-    values = tomllib.loads(task.read_text(encoding="utf-8"))
-
-    def trained(seed: int) -> Path:
-        run_file, output = place / f"seed{seed}.toml", place / f"seed{seed}"
-        with_seed = values | {"training": {**values.get("training", {}), "seed": seed}}
-        run_file.write_text(tomli_w.dumps(with_seed), encoding="utf-8")
-        corpus, split, code = place / "corpus", place / "split.tsv", output.with_suffix(".code")
-        now = code_hash()
-        done = is_trained(run_file, "", output, corpus, split) and code.exists() and code.read_text() == now
-        if not done:
-            shared = ("--run-file", run_file, "--corpus", corpus, "--split", split)
-            command("train", *shared, "--threads", 1, "--output", output)
-            code.write_text(now)
-        return output
-
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(trained, range(seeds)))
-
-
-def measure(name: str, kind: TableSet | ProjectTask, folder: Path, seeds: int) -> dict[str, str]:
-    """Return a row of the table."""
-    place = FOLDER / name
-    task = kind.prepare(name, folder)
-    models = train_seeds(task, place, seeds)
-    first = ("--run-file", place / "seed0.toml", "--corpus", place / "corpus", "--split", place / "split.tsv")
-    command("evaluate", *first, "--model", models[0], "--output", place)
+def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Comparison:
+    """Train a run file of two classes and compare it; calls are probabilities of .5 and above."""
+    ingest_and_split(task, place)
+    models = train_seeds(tomllib.loads(task.read_text(encoding="utf-8")), place, seeds)
+    shared = ("--run-file", place / "seed0.toml", "--corpus", place / "corpus", "--split", place / "split.tsv")
+    command("evaluate", *shared, "--model", models[0], "--output", place)  # fits the baselines
     corpus = Corpus.open(place / "corpus")
     split = np.array(read_split(place / "split.tsv", corpus.records["id"]))
-    letters = {of: [corpus.letters(int(row)) for row in np.flatnonzero(split == of)] for of in SPLITS}
-    labels = {of: corpus.records["label"].to_numpy(dtype=np.int64)[split == of] for of in SPLITS}
+    rows = {of: np.flatnonzero(split == of) for of in ("valid", "test")}
+    letters = {of: [corpus.letters(int(row)) for row in of_split] for of, of_split in rows.items()}
+    labels = {of: corpus.records["label"].to_numpy(dtype=np.int64)[of_split] for of, of_split in rows.items()}
+    bootstrap = Bootstrap(labels["test"], DRAWS)
+
+    def on_test(logits: np.ndarray) -> Sampled:
+        return bootstrap.metrics(expit(logits), threshold=0.5)[metric]
+
     scorers = [load(model) for model in models]
-    score = bootstrapped(labels, letters, kind.metric)
-    model = score([scorer.logits for scorer in scorers])
-    network = score([replace(scorer, stack=None).logits for scorer in scorers])
-    baselines = {path.name: score([load(path).logits]) for path in sorted((place / "baselines").iterdir())}
-    best = max(baselines, key=lambda each: baselines[each]["test"].value)
-    lead = model["test"].minus(baselines[best]["test"])
-    alone = network["test"].minus(baselines[best]["test"])
-    seconds = [json.loads((each / "train.json").read_text())["seconds"] for each in models]
+    pairs = [logits_of(scorer, letters["test"]) for scorer in scorers]
+    on_valid = [logits_of(scorer, letters["valid"])[1] for scorer in scorers]
+    folders = sorted((place / "baselines").iterdir())
     stack = scorers[0].stack
-    return {
-        "set": name,
-        "metric": kind.metric.upper(),
-        "model, dev": f"{model['valid'].value:.3f}",
-        "model": said(model["test"].interval()),
-        "network alone": f"{network['test'].value:.3f}",
-        "best simple baseline": f"{baselines[best]['test'].value:.3f} ({best})",
-        "model - baseline": said(lead, "+"),
-        "network - baseline": said(alone, "+"),
-        "published": kind.published or "-",
-        "stacked with": ", ".join(part.name for part in stack.parts) if stack else "-",
-        "seeds": str(seeds),
-        "seconds": f"{mean(seconds):.0f}",
-    }
+    return Comparison(
+        metric=metric.upper(),
+        valid=mean(Bootstrap(labels["valid"], 1).metrics(expit(each), threshold=0.5)[metric].value for each in on_valid),
+        model=mean_of(on_test(both) for _, both in pairs),
+        network=mean_of(on_test(network) for network, _ in pairs),
+        baselines={folder.name: on_test(load(folder).logits(letters["test"])) for folder in folders},
+        seconds=seconds_of(models[0]),
+        stacked_with=[part.name for part in stack.parts] if stack else [],
+    )
 
 
-Logits = Callable[[Sequence[np.ndarray]], np.ndarray]
-
-
-def bootstrapped(
-    labels: dict[str, np.ndarray], letters: dict[str, list[np.ndarray]], metric: str
-) -> Callable[[list[Logits]], dict[str, Sampled]]:
-    """Return a function from several models to the mean of their metric on valid and test; calls are probabilities of .5 and above."""
-    bootstraps = {of: Bootstrap(labels[of], DRAWS) for of in SPLITS}
-
-    def score(models: list[Logits]) -> dict[str, Sampled]:
-        found = {}
-        for of in SPLITS:
-            each = [bootstraps[of].metrics(expit(logits(letters[of])), threshold=0.5)[metric] for logits in models]
-            draws = np.mean([sampled.draws for sampled in each], axis=0)
-            found[of] = Sampled(mean(sampled.value for sampled in each), draws, each[0].low_high)
-        return found
-
-    return score
+def logits_of(scorer: Scorer, letters: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logits of the network alone and of the complete model, (n,) each."""
+    network = scorer.network_outputs(letters)[:, :, 0].mean(axis=1)
+    return network, scorer.stacked(network, letters)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = [*SETS, protein_ss3.NAME]
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(known)}, or a folder (default: all)")
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"{', '.join(SETS)}, or a folder (default: all)")
     parser.add_argument("--bench", metavar="DIR", help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)")
-    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="trainings per set (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help=f"trainings per set (default: {SEEDS}; 1 for protein_ss3, whose training takes 48 minutes)"
+    )
     options = parser.parse_args(arguments)
-    names = options.sets or known
-    bench = bench_folder(options.bench) if any(isinstance(SETS.get(name), TableSet) or name == protein_ss3.NAME for name in names) else None
+    names = options.sets or list(SETS)
+    kinds = {name: SETS.get(name, TableSet()) for name in names}
+    bench = bench_folder(options.bench) if any(isinstance(SETS.get(name), OF_BENCH) for name in names) else Path()
+    folders = {name: bench / name if name in SETS else Path(name) for name in names}
+    for name, kind in kinds.items():
+        if isinstance(kind, OF_BENCH) and not folders[name].is_dir():
+            sys.exit(f"error: {folders[name]}: no such folder; known sets are {', '.join(SETS)}")
     torch.set_num_threads(1)
-    rows = []
-    for name in names:
-        kind, folder = SETS.get(name, TableSet()), Path(name)
-        if name in known and not isinstance(kind, ProjectTask):
-            folder = bench / name
-        if not isinstance(kind, ProjectTask) and not folder.is_dir():
-            sys.exit(f"error: {folder}: no such folder; known sets are {', '.join(known)}")
-        rows.append(
-            protein_ss3.judge(name, bench) if name == protein_ss3.NAME else measure(folder.name or name, kind, folder, options.seeds)
-        )
-        print(f"\n{pd.Series(rows[-1]).to_string()}\n", flush=True)
-    print(f"\nMeans of {options.seeds} seeds on the test records. 95 % intervals by bootstrap over test records.\n")
-    table = pd.DataFrame(rows).fillna("-")
-    print("| " + " | ".join(table) + " |\n|" + "---|" * len(table.columns))
-    for row in table.itertuples(index=False):
-        print("| " + " | ".join(row) + " |")
+    rows, found = [], []
+    for name, kind in kinds.items():
+        seeds = options.seeds or kind.seeds
+        short = folders[name].name or name
+        found.append(kind.measure(short, folders[name], seeds))
+        note = f"{seeds} ({kind.reason})" if kind.reason and seeds < SEEDS else str(seeds)
+        rows.append(found[-1].row(short, note, kind.published))
+        print(f"\n{markdown(rows[-1:])}\n", flush=True)
+    print("\nMeans over seeds on test; 95 % intervals by bootstrap over test records, chains or blocks of a chromosome.")
+    print("Seconds are those of one training with one thread, with its stack and its parent.\n")
+    print(f"{markdown(rows)}\n\n{closing_line(found)}")
 
 
 if __name__ == "__main__":

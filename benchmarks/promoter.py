@@ -23,7 +23,7 @@ import pandas as pd
 import tomli_w
 from sklearn.metrics import roc_auc_score
 
-from selfattn_bio.config import RunFile, read_run_file
+from selfattn_bio.config import BinsObjective, RunFile, read_run_file
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
@@ -60,6 +60,9 @@ def is_trained(run_file: Path, variant: str, output: Path, corpus: Path, split: 
     """Whether the model folder is there, of these settings and these data. It cannot tell whether the code has changed."""
     run = read_run_file(run_file)
     wanted = run.variant(variant) if variant else run.model_copy(update={"variants": {}})
+    if isinstance(objective := wanted.objective, BinsObjective):  # the training adds the checksum of its points
+        objective = objective.model_copy(update={"points_sha256": sha256_of(objective.points)})
+        wanted = wanted.model_copy(update={"objective": objective})
     if not output.exists() or read_run_file(output / "run.toml") != wanted:
         return False
     try:

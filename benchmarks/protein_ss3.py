@@ -1,28 +1,40 @@
-"""Secondary structure of proteins, a label a residue (helix H, strand E, other C), from single sequences: Q3 on TS115.
+"""Compare a network with simple baselines on secondary structure of proteins: helix H, strand E or other C per residue.
 
-Trains on the chains of FLIP's secondary structure set (9,712, to 1,632 residues), chooses on its validation chains and reads TS115 once.
-Residues that are not resolved have no label and count nowhere. Chains of train and validation that share more than 5 % of their or its
-15-letter words with a chain of TS115 are left out first.
+Trains on the chains of FLIP's set (9,712 chains of up to 1,632 residues), chooses on its validation chains and reads TS115
+once. Single sequences, no alignments. Residues without a resolved structure have no label and do not count. Training and
+validation chains that share more than 5 % of their 15-mers with a chain of TS115 are removed first.
 
-The set is no part of the project; where it is sought, and what is kept, is said in `benchmarks/accuracy.py`, which runs this too.
-Run: `python benchmarks/protein_ss3.py` (under an hour).
+`benchmarks/accuracy.py` runs it and says where the set is looked for.
+Run: `python benchmarks/protein_ss3.py` (48 minutes per seed).
 """
 
 from __future__ import annotations
 
-import json
 import sys
+import tomllib
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pandas as pd
-from promoter import command
-from published import FOLDER, prepare, said, seconds_of, trained, write_fasta
+from comparison import DRAWS, Comparison, mean_of, seconds_of, train_seeds
+from published import FOLDER, prepare, write_fasta
+
+from selfattn_bio.config import read_run_file
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.evaluation.measures import UNKNOWN, targets_of
+from selfattn_bio.evaluation.metrics import Sampled
+from selfattn_bio.evaluation.targets import fit_baselines
+from selfattn_bio.scoring.scorer import load
+from selfattn_bio.sequence.splits import read_split
 
 NAME = "protein_ss3"
 FILES = {"test": "ts115", "train": "train", "valid": "val"}
 WORD, SHARED = 15, 0.05  # letters; share of the words of either chain
+TITLES = {"constant": "the most frequent label", "window_logistic": "the 15 residues around"}
 OBJECTIVE = {"kind": "labels", "column": "ss3", "classes": "HEC"}
 MODEL = {
     "tokens": {"k": 1},
@@ -79,9 +91,9 @@ def read_chains(folder: Path) -> pd.DataFrame:
     return kept
 
 
-def prepared(bench: Path) -> Path:
-    """The run file of the set."""
-    chains = read_chains(bench / NAME)
+def prepared(source: Path) -> Path:
+    """Write run file, corpus and split of the set; return the run file."""
+    chains = read_chains(source)
     folder = FOLDER / NAME
     sequences = write_fasta(folder / "chains.fa.gz", chains["id"], chains["sequence"])
     chains[["id", "ss3"]].to_csv(folder / "labels.tsv", sep="\t", index=False)
@@ -89,23 +101,53 @@ def prepared(bench: Path) -> Path:
     return prepare(NAME, {"data": data, "objective": OBJECTIVE, **MODEL}, chains)
 
 
-def judge(name: str, bench: Path) -> dict[str, str]:
-    """A row of the table of `benchmarks/accuracy.py`."""
-    run_file = prepared(bench)
-    folders, corpus, split = trained(run_file), run_file.with_name("corpus"), run_file.with_name("split.tsv")
-    command("evaluate", "--run-file", run_file, "--corpus", corpus, "--split", split, "--model", *folders, "--output", run_file.parent)
-    metrics = json.loads(run_file.with_name("metrics.json").read_text(encoding="utf-8"))
-    model, around = metrics["test"]["model"]["accuracy"], metrics["test"]["baselines"]["window_logistic"]["accuracy"]
-    return {
-        **{
-            "set": name,
-            "metric": "Q3",
-            "model on dev": f"{metrics['valid']['model']['accuracy']['value']:.3f}",
-            "model on test": said(model),
-        },
-        **{"simple baseline": f"the 15 residues around: {said(around)}", "model - baseline": f"{model['value'] - around['value']:+.3f}"},
-        **{"networks averaged": str(len(folders)), "seconds": f"{seconds_of(folders):.0f}"},
-    }
+@dataclass(frozen=True)
+class Chains:
+    """Chains with one label per residue."""
+
+    published: str = ""
+    seeds: int = 1
+    reason: str = "a training takes 48 minutes"
+
+    def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
+        """Train, and compare with the baselines that `evaluate` has for labels."""
+        run_file = prepared(folder)
+        models = train_seeds(tomllib.loads(run_file.read_text(encoding="utf-8")), run_file.parent, seeds)
+        corpus = Corpus.open(run_file.with_name("corpus"))
+        split = np.array(read_split(run_file.with_name("split.tsv"), corpus.records["id"]))
+        rows = {of: np.flatnonzero(split == of) for of in FILES}
+        objective = read_run_file(run_file).objective
+        table = corpus.targets(objective.target_columns)
+        letters = {of: [corpus.letters(int(row)) for row in of_split] for of, of_split in rows.items()}
+        targets = {of: targets_of(objective, table.iloc[each], corpus.records.iloc[each], str(folder)) for of, each in rows.items()}
+        fitted = fit_baselines(objective, corpus.alphabet, letters["train"], targets["train"], letters["valid"], targets["valid"])
+        scorers = [load(model) for model in models]
+        on_test = mean_of(sampled_q3(scorer.token_outputs(letters["test"]), targets["test"]) for scorer in scorers)
+        return Comparison(
+            metric="Q3",
+            valid=mean(sampled_q3(scorer.token_outputs(letters["valid"]), targets["valid"], 1).value for scorer in scorers),
+            model=on_test,
+            network=on_test,
+            baselines={TITLES[each]: sampled_q3(predict(letters["test"]), targets["test"]) for each, predict in fitted.items()},
+            seconds=seconds_of(models[0]),
+        )
+
+
+def sampled_q3(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], draws: int = DRAWS) -> Sampled:
+    """Share of the residues whose label is predicted, with draws of chains; calls with as many chains share the draws.
+
+    Parameters
+    ----------
+    predictions
+        Per chain (L, classes): the class with the highest value is predicted.
+    targets
+        Per chain (L,): the class, or UNKNOWN.
+    """
+    pairs = list(zip(predictions, targets, strict=True))
+    right = np.array([(predicted.argmax(axis=1) == truth).sum() for predicted, truth in pairs])
+    known = np.array([(truth != UNKNOWN).sum() for _, truth in pairs])
+    weights = np.random.default_rng(0).multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), size=draws)
+    return Sampled(float(right.sum() / known.sum()), weights @ right / (weights @ known), (0, 1))
 
 
 if __name__ == "__main__":

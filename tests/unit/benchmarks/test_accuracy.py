@@ -1,11 +1,20 @@
 """The accuracy benchmark before and after its trainings."""
 
+from __future__ import annotations
+
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+from selfattn_bio.evaluation.measures import UNKNOWN
+from selfattn_bio.evaluation.metrics import Sampled
+
+if TYPE_CHECKING:
+    from comparison import Comparison
 
 
 def test_tables_are_found_by_their_usual_names(tmp_path: Path) -> None:
@@ -33,12 +42,10 @@ def test_init_is_repeated_where_its_code_changed(tmp_path: Path, monkeypatch: py
 
     for split in ("train", "dev", "test"):
         (tmp_path / f"{split}.csv").touch()
-    monkeypatch.setattr(accuracy, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(accuracy.subprocess, "run", init)
-    monkeypatch.setattr(accuracy, "ingested", lambda task, place: task)
     for code, number in (("a", 1), ("a", 1), ("b", 2)):
         monkeypatch.setattr(accuracy, "code_hash", lambda *more, code=code: code)
-        accuracy.TableSet().prepare("set", tmp_path)
+        accuracy.TableSet().prepare(tmp_path, tmp_path / "results")
         assert len(runs) == number
 
 
@@ -50,25 +57,60 @@ def test_every_source_of_init_is_a_file() -> None:
     assert all(list(package.glob(pattern)) for pattern in (*published.SOURCES, *accuracy.INIT_SOURCES))
 
 
-def test_a_score_is_the_mean_over_seeds_with_an_interval_over_records() -> None:
-    import accuracy
+def sampled(value: float, spread: float = 0.01) -> Sampled:
+    """A metric whose draws are evenly spread around its value; differences of two have a spread if theirs differ."""
+    return Sampled(value, value + np.linspace(-spread, spread, 101))
 
-    rng = np.random.default_rng(0)
-    labels = {of: np.arange(200) % 2 for of in accuracy.SPLITS}
-    letters = {of: [np.array([label], np.uint8) for label in labels[of]] for of in accuracy.SPLITS}
-    noise = rng.normal(size=200)
 
-    def right(records: Sequence[np.ndarray]) -> np.ndarray:
-        return np.array([float(record[0]) for record in records]) * 8 - 4
+def comparison(model: float, network: float, baseline: float, spread: float = 0.02) -> Comparison:
+    from comparison import Comparison
 
-    def chance(records: Sequence[np.ndarray]) -> np.ndarray:
-        return noise
+    baselines = {"weak": sampled(0.1), "strong": sampled(baseline)}
+    return Comparison("MCC", 0.5, sampled(model, spread), sampled(network), baselines, seconds=7.0)
 
-    score = accuracy.bootstrapped(labels, letters, "mcc")
-    both, best, worst = score([right, chance])["test"], score([right])["test"], score([chance])["test"]
-    assert best.value == 1.0
-    assert both.value == pytest.approx((1 + worst.value) / 2)
-    assert best.minus(worst)["low"] > 0.5
+
+def test_a_mean_over_seeds_has_draws_of_records() -> None:
+    import comparison
+
+    mean = comparison.mean_of([sampled(0.6), sampled(0.8)])
+    assert mean.value == pytest.approx(0.7)
+    assert mean.minus(sampled(0.7))["high"] == pytest.approx(0)  # the draws of both are the same records
+
+
+@pytest.mark.parametrize(("model", "verdict"), [(0.9, "yes, ahead"), (0.702, "no"), (0.5, "yes, behind")])
+def test_the_verdict_says_whether_the_interval_excludes_0(model: float, verdict: str) -> None:
+    row = comparison(model, 0.7, 0.7).row("a set", "3", "")
+    assert row["interval excludes 0"] == verdict
+    assert row["best simple baseline"] == "0.700 (strong)"
+
+
+def test_the_last_line_counts_sets() -> None:
+    import comparison as table
+
+    found = [comparison(0.9, 0.8, 0.7), comparison(0.702, 0.6, 0.7), comparison(0.5, 0.4, 0.7), comparison(0.7, 0.7, 0.7)]
+    assert table.closing_line(found) == (
+        "The mean of the model is at least that of the best simple baseline on 3 of 4 sets. "
+        "The interval of the difference excludes 0 on 2: 1 ahead, 1 behind. "
+        "The network alone is below the best simple baseline on 2."
+    )
+
+
+def test_rows_are_a_markdown_table() -> None:
+    import comparison
+
+    assert comparison.markdown([{"set": "a", "metric": "Q3"}]) == "| set | metric |\n| --- | --- |\n| a | Q3 |"
+
+
+def test_q3_counts_known_residues_and_draws_chains() -> None:
+    import protein_ss3
+
+    targets = [np.array([0, 1, UNKNOWN]), np.array([2, 2])]
+    right, half = (np.eye(3)[classes] for classes in ([0, 1, 0], [2, 0]))
+    found = protein_ss3.sampled_q3([right, half], targets)
+    assert found.value == 3 / 4
+    assert sorted(set(found.draws.tolist())) == [0.5, 0.75, 1.0]  # one chain twice, both, the other twice
+    same = protein_ss3.sampled_q3([right, half], targets)
+    assert (found.draws == same.draws).all()
 
 
 def test_chains_like_one_of_test_are_left_out_and_masked_residues_have_no_label(tmp_path: Path) -> None:
@@ -96,5 +138,5 @@ def test_missing_sets_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SELFATTN_BENCH", str(tmp_path / "none"))
     with pytest.raises(SystemExit, match=r"^error: the published sets must be in a folder, got .*/none'\. Name it: --bench DIR, or SELF"):
         accuracy.main([])
-    with pytest.raises(SystemExit, match=r"^error: .*gue_tf4: no such folder; known sets are gue_core_tata"):
+    with pytest.raises(SystemExit, match=r"^error: .*gue_tf4: no such folder; known sets are gue_tf1"):
         accuracy.main(["gue_tf4", "--bench", str(tmp_path)])

@@ -1,0 +1,94 @@
+"""Compare the model of task `tss`, transcription starts along a chromosome, with its baselines: AUPRC over bins.
+
+The parent task is trained first. The model and its dilated CNN are trained with the same seeds. Intervals are over blocks
+of the chromosome, as in metrics.json. `benchmarks/accuracy.py` runs it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pandas as pd
+from comparison import DRAWS, Comparison, ingest_and_split, mean_of, seconds_of, train_seeds
+from promoter import command
+from published import FOLDER
+
+from selfattn_bio.config import read_run_file
+from selfattn_bio.evaluation.bins import blocks_of
+from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
+
+TASKS = Path("workflows/tasks")
+METRIC = "auprc"
+
+
+@dataclass(frozen=True)
+class BinsTask:
+    """A task of objective bins that ships with the project.
+
+    Parameters
+    ----------
+    other
+        The variant that is trained with the same seeds and named in the row.
+    title
+        Its readable name.
+    """
+
+    other: str = "dilated_3500"
+    title: str = "dilated CNN"
+    published: str = ""
+    seeds: int = 3
+    reason: str = ""
+
+    def measure(self, name: str, folder: Path, seeds: int) -> Comparison:
+        """Train, evaluate once, and resample the predictions."""
+        place = FOLDER / name
+        task = TASKS / f"{name}.toml"
+        values = tomllib.loads(task.read_text(encoding="utf-8"))
+        values["variants"] = {self.other: values["variants"][self.other]}
+        seconds = 0.0
+        if "transfer" in values:
+            parent = self._parent(values["transfer"]["parent"])
+            seconds += seconds_of(parent)
+            for run in (values, *values["variants"].values()):
+                run["transfer"]["parent"] = str(parent)
+        ingest_and_split(task, place)
+        models, others = train_seeds(values, place, seeds), train_seeds(values, place, seeds, self.other)
+        named = {f"model{seed}": model for seed, model in enumerate(models)} | {f"other{seed}": other for seed, other in enumerate(others)}
+        shared = ("--run-file", place / "seed0.toml", "--corpus", place / "corpus", "--split", place / "split.tsv")
+        # Every network gets another name, because networks with the same name would be averaged.
+        variants = [f"{each}={path}" for each, path in named.items() if path != models[0]]
+        command("evaluate", *shared, "--model", models[0], "--variant", *variants, "--output", place)
+        sampled = {split: sampled_columns(place, split, draws) for split, draws in (("valid", 1), ("test", DRAWS))}
+        for of_split in sampled.values():
+            of_split["model0"] = of_split.pop("model")
+        test = sampled["test"]
+        model = mean_of(test[f"model{seed}"] for seed in range(seeds))
+        return Comparison(
+            metric=METRIC.upper(),
+            valid=mean(sampled["valid"][f"model{seed}"].value for seed in range(seeds)),
+            model=model,
+            network=model,
+            baselines={each: of for each, of in test.items() if each not in named},
+            others={self.title: mean_of(test[f"other{seed}"] for seed in range(seeds))},
+            seconds=seconds + seconds_of(models[0]),
+        )
+
+    def _parent(self, name: str) -> Path:
+        """Train the task that the model starts from."""
+        task, place = TASKS / f"{name}.toml", FOLDER / name
+        ingest_and_split(task, place)
+        values: dict[str, Any] = tomllib.loads(task.read_text(encoding="utf-8"))
+        return train_seeds(values, place, 1)[0]
+
+
+def sampled_columns(place: Path, split: str, draws: int) -> dict[str, Sampled]:
+    """Resample the metric of each column of predictions/SPLIT.tsv that holds the predictions of a model."""
+    settings = read_run_file(place / "seed0.toml").evaluation
+    table = pd.read_csv(place / "predictions" / f"{split}.tsv", sep="\t")
+    bootstrap = Bootstrap(table["label"].to_numpy(), draws, settings.seed, blocks=blocks_of(table, settings.block))
+    models = table.columns.drop(["chrom", "start", "end", "label"])
+    return {name: bootstrap.metrics(table[name], threshold=0.5)[METRIC] for name in models}

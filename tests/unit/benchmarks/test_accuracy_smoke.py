@@ -1,0 +1,191 @@
+"""The accuracy benchmark on tiny data with tiny networks: each kind of set gives one row."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from selfattn_bio.cli.main import main
+
+NETWORK = """
+kind = "attention"
+members = 1
+embed_dim = 8
+num_layers = 1
+num_heads = 2
+feedforward_dim = 8
+"""
+TRAINING = """
+[training]
+max_steps = 4
+evaluate_every = 2
+batch_size = 8
+shift = 0
+"""
+CLASSES = f"""
+split = {{ kind = "random", valid_fraction = 0.3, test_fraction = 0.3 }}
+tokens = {{ k = 1 }}
+stack = {{ parts = ["exact_positions"] }}
+evaluation = {{ bootstraps = 20 }}
+interpret = {{ database = "none" }}
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+[model]
+{NETWORK}
+stem = {{ kind = "none" }}
+{TRAINING}
+"""
+TOWER = '{ kind = "tower", token_dim = 4, channels = [8], kernels = [5, 3], pools = [5, 2], residual_kernel = 3 }'
+PARENT = CLASSES.replace('stack = { parts = ["exact_positions"] }', "variants = {}").replace('{ kind = "none" }', TOWER)
+BINS = f"""
+split = {{ kind = "chromosome", valid = ["c1"], test = ["c2"] }}
+tokens = {{ k = 1 }}
+objective = {{ kind = "bins", points = "points.bed", bin = 20 }}
+transfer = {{ parent = "tiny_parent" }}
+evaluation = {{ bootstraps = 20, block = 100 }}
+[data]
+sequences = "s.fa"
+[model]
+{NETWORK}
+stem = {TOWER}
+[variants.dilated_3500]
+transfer = {{ parent = "tiny_parent" }}
+model = {{ kind = "dilated", embed_dim = 8, stem = {TOWER}, dilations = [1] }}
+[variants.other.training]
+max_steps = 2
+{TRAINING}
+"""
+
+
+class InTurn:
+    """Stands for a pool of threads: signals of a training are heard in the main thread only."""
+
+    def __init__(self, workers: int) -> None: ...
+    def __enter__(self) -> InTurn:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    map = staticmethod(map)
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Run commands in this process, in an empty folder; the list has what was called."""
+    import comparison
+
+    called: list[list[str]] = []
+    run = subprocess.run
+
+    def in_process(command: Sequence[str], **options: Any) -> object:
+        if list(command[1:3]) != ["-m", "selfattn_bio.cli.main"]:
+            return run(command, **options)
+        called.append(list(command[3:]))
+        assert main(called[-1]) == 0
+        return None
+
+    monkeypatch.setattr(subprocess, "run", in_process)
+    monkeypatch.setattr(comparison, "ThreadPoolExecutor", InTurn)
+    monkeypatch.chdir(tmp_path)
+    return called
+
+
+def write_two_classes() -> None:
+    rng = np.random.default_rng(0)
+    for name in "pn":
+        rows = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(60)]
+        rows = [row[:10] + "TATA" + row[14:] if name == "p" else row for row in rows]
+        Path(f"{name}.fa").write_text("".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows)))
+
+
+def trainings(commands: list[list[str]]) -> list[list[str]]:
+    return [command for command in commands if command[0] == "train"]
+
+
+def test_two_classes(commands: list[list[str]], tmp_path: Path) -> None:
+    import accuracy
+
+    write_two_classes()
+    Path("task.toml").write_text(CLASSES)
+    found = accuracy.compare_classes(Path("task.toml"), tmp_path / "set", 2, "auroc")
+    assert {"exact_positions", "gc", "kmer6_logistic"} <= found.baselines.keys()
+    assert found.stacked_with == ["exact_positions"]
+    assert found.model.value > found.network.value
+    first, second = trainings(commands)
+    assert "--parts" not in first
+    assert second[second.index("--parts") + 1] == str(tmp_path / "set" / "seed0")
+    again = accuracy.compare_classes(Path("task.toml"), tmp_path / "set", 2, "auroc")
+    assert len(trainings(commands)) == 2  # nothing changed, so nothing is trained again
+    assert again.lead == found.lead
+
+
+def test_bins_of_a_chromosome(commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tss
+
+    write_two_classes()
+    rng = np.random.default_rng(0)
+    chroms = {name: "".join(rng.choice(list("ACGT"), 800)) for name in ("c0", "c1", "c2")}
+    places = [(name, start) for name in chroms for start in range(0, 800, 200)]
+    Path("s.fa").write_text(
+        "".join(
+            f">{name}_{start} chrom={name} start={start} end={start + 200} strand=+\n{chroms[name][start : start + 200]}\n"
+            for name, start in places
+        )
+    )
+    Path("points.bed").write_text("".join(f"{name}\t{start + 30}\t{start + 31}\tp\t0\t+\n" for name, start in places))
+    tss.TASKS.mkdir(parents=True)
+    (tss.TASKS / "tiny.toml").write_text(BINS)
+    (tss.TASKS / "tiny_parent.toml").write_text(PARENT)
+    monkeypatch.setattr(tss, "FOLDER", tmp_path / "results")
+    found = tss.BinsTask().measure("tiny", Path(), 2)
+    assert found.baselines.keys() == {"gc", "kmer5_logistic"}
+    assert found.others.keys() == {"dilated CNN"}
+    assert len(trainings(commands)) == 1 + 2 + 2
+    assert "dilated CNN" in found.row("tiny", "2", "")["other network"]
+    seeds = {str(seed) for seed in (0, 1)}
+    assert {command[command.index("--output") + 1][-1] for command in trainings(commands)} == seeds
+    tss.BinsTask().measure("tiny", Path(), 2)
+    assert len(trainings(commands)) == 1 + 2 + 2
+
+
+def test_labels_per_residue(commands: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import protein_ss3
+    import published
+
+    rng = np.random.default_rng(0)
+    for name, number in {"train": 30, "val": 10, "ts115": 10}.items():
+        rows = ["".join(rng.choice(list("ACDEFGHIKL"), 40)) for _ in range(number)]
+        labels = ["".join("HEC"["ACDEFGHIKL".index(residue) % 3] for residue in row) for row in rows]
+        mask = "eval_mask" if name == "ts115" else "resolved_mask"
+        text = "".join(f"{name}{i}\t{row}\t{labels[i]}\t{'1' * 40}\n" for i, row in enumerate(rows))
+        with gzip.open(tmp_path / f"{name}.tsv.gz", "wt") as file:
+            file.write(f"id\tsequence\tss3\t{mask}\n{text}")
+    network = {"kind": "attention", "members": 1, "embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
+    training = {"max_steps": 4, "evaluate_every": 2, "batch_size": 8, "shift": 0}
+    tiny = {"tokens": {"k": 1}, "model": network | {"stem": {"kind": "none"}}, "training": training}
+    monkeypatch.setattr(protein_ss3, "MODEL", tiny)
+    for module in (protein_ss3, published):
+        monkeypatch.setattr(module, "FOLDER", tmp_path / "results")
+    found = protein_ss3.Chains().measure("protein_ss3", tmp_path, 1)
+    assert found.best == "the 15 residues around"
+    assert found.baselines[found.best].value > 0.9  # each label follows from its residue
+    assert found.verdict == "yes, behind"
+    assert len(trainings(commands)) == 1
+
+
+def test_sets_are_in_the_order_of_the_table() -> None:
+    import accuracy
+
+    kinds = {type(kind).__name__ for kind in accuracy.SETS.values()}
+    assert kinds == {"TableSet", "ProjectTask", "Chains", "BinsTask"}
+    assert list(accuracy.SETS) == [
+        *("gue_tf1", "gue_tf4", "gue_mouse0", "gue_core_tata", "ecoli70", "arabidopsis_tata"),
+        *("protein_ss3", "promoter", "amp", "tss"),
+    ]
