@@ -30,7 +30,9 @@ SHORT = 100  # bp: below, the stem pools by 2
 LONGEST = 2_000  # bp of records that the recipes are made for
 MOST = 200_000_000  # bp of all records
 MANY = 10_000  # training records, above which one network is trained, to keep to 15 minutes on two cores
-BATCH, EPOCHS, MIN_STEPS, MAX_STEPS = 64, 9, 600, 4_000
+BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
+EPOCHS, EDITED_EPOCHS = 9, 27  # the second with random edits, which put off overfitting
+EDITS = {"per_record": 2, "longest": 12, "translocation": 24, "substitution": 0.05}
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,10 @@ def aligned(records: int, length: int, motifs: tuple[str, ...] = ()) -> Recipe:
 
 
 def both_strands(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
-    """Return the recipe for records without a direction, such as binding sites."""
+    """Return the recipe for records without a direction, such as binding sites.
+
+    Their motifs may be anywhere, so training sequences are edited at random.
+    """
     return Recipe(
         "both strands",
         "k-mers of both strands predict at least as well as those of the given strand",
@@ -162,7 +167,7 @@ def both_strands(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
             "stem": {"kind": "conv", "kernel": 15, "pool": 4, "second_kernel": 5},
             "head": {"kind": "pooling", "parts": 1},
         },
-        {**_budget(records), "learning_rate": 2e-3, "reverse_complement": True},
+        {**_budget(records, EDITED_EPOCHS), "learning_rate": 2e-3, "reverse_complement": True, "edits": EDITS},
         ("kmer6_positional_logistic", *motifs),
     )
 
@@ -184,9 +189,9 @@ def _sample(labels: Labels, rng: np.random.Generator) -> NDArray[np.int64]:
     return np.array(list(dict.fromkeys(np.concatenate([order[:ENOUGH], *rare]).tolist())), dtype=np.int64)
 
 
-def _budget(records: int) -> dict[str, int]:
-    """Return steps that see each training record `EPOCHS` times, within limits."""
-    steps = min(MAX_STEPS, max(MIN_STEPS, round(EPOCHS * records / BATCH)))
+def _budget(records: int, epochs: int = EPOCHS) -> dict[str, int]:
+    """Return steps that see each training record `epochs` times, within limits."""
+    steps = min(MAX_STEPS, max(MIN_STEPS, round(epochs * records / BATCH)))
     every = max(25, steps // 10)
     return {
         "max_steps": steps,
