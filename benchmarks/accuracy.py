@@ -33,10 +33,11 @@ from comparison import DRAWS, Comparison, closing_line, ingest_and_split, markdo
 from promoter import command
 from protein_ss3 import Chains
 from published import FOLDER, bench_folder, code_hash
-from scipy.special import expit
+from scipy.special import expit, logit
 from tss import BinsTask
 
 from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.evaluation.calibration import choose_threshold
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled
 from selfattn_bio.scoring.scorer import Scorer, load
 from selfattn_bio.sequence.splits import read_split
@@ -148,7 +149,10 @@ def find_table(folder: Path, *names: str) -> Path:
 
 
 def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Comparison:
-    """Train a run file of two classes and compare it; calls are probabilities of .5 and above."""
+    """Train a run file of two classes and compare it.
+
+    Models and baselines call records by thresholds from the validation records, as `score` does.
+    """
     ingest_and_split(task, place)
     models = train_seeds(tomllib.loads(task.read_text(encoding="utf-8")), place, seeds)
     shared = ("--run-file", place / "seed0.toml", "--corpus", place / "corpus", "--split", place / "split.tsv")
@@ -160,22 +164,37 @@ def compare_classes(task: Path, place: Path, seeds: int, metric: str) -> Compari
     labels = {of: corpus.records["label"].to_numpy(dtype=np.int64)[of_split] for of, of_split in rows.items()}
     bootstrap = Bootstrap(labels["test"], DRAWS)
 
-    def on_test(logits: np.ndarray) -> Sampled:
-        return bootstrap.metrics(expit(logits), threshold=0.5)[metric]
+    def on_test(logits: np.ndarray, threshold: float) -> Sampled:
+        return bootstrap.metrics(expit(logits), threshold)[metric]
 
     scorers = [load(model) for model in models]
-    pairs = [logits_of(scorer, letters["test"]) for scorer in scorers]
-    on_valid = [logits_of(scorer, letters["valid"])[1] for scorer in scorers]
-    folders = sorted((place / "baselines").iterdir())
+    tests = [logits_of(scorer, letters["test"]) for scorer in scorers]
+    valids = [logits_of(scorer, letters["valid"]) for scorer in scorers]
+    thresholds = [float(expit(logit(scorer.threshold) * scorer.temperature)) for scorer in scorers]
+    networks = [choose_threshold(expit(network), labels["valid"]) for network, _ in valids]
+    model = [on_test(both, threshold) for (_, both), threshold in zip(tests, thresholds, strict=True)]
+    network = [on_test(alone, threshold) for (alone, _), threshold in zip(tests, networks, strict=True)]
+    baselines, at_half = {}, {}
+    for folder in sorted((place / "baselines").iterdir()):
+        baseline = load(folder)
+        logits = baseline.logits(letters["test"])
+        baselines[folder.name] = on_test(logits, float(expit(logit(baseline.threshold) * baseline.temperature)))
+        at_half[folder.name] = on_test(logits, 0.5).value
+    at_half["model"] = mean(on_test(both, 0.5).value for _, both in tests)
+    at_half["network"] = mean(on_test(alone, 0.5).value for alone, _ in tests)
     stack = scorers[0].stack
     return Comparison(
         metric=metric.upper(),
-        valid=mean(Bootstrap(labels["valid"], 1).metrics(expit(each), threshold=0.5)[metric].value for each in on_valid),
-        model=mean_of(on_test(both) for _, both in pairs),
-        network=mean_of(on_test(network) for network, _ in pairs),
-        baselines={folder.name: on_test(load(folder).logits(letters["test"])) for folder in folders},
+        valid=mean(
+            Bootstrap(labels["valid"], 1).metrics(expit(both), threshold)[metric].value
+            for (_, both), threshold in zip(valids, thresholds, strict=True)
+        ),
+        model=mean_of(model),
+        network=mean_of(network),
+        baselines=baselines,
         seconds=seconds_of(models[0]),
         stacked_with=[part.name for part in stack.parts] if stack else [],
+        at_half=at_half if metric == "mcc" else {},
     )
 
 
@@ -209,7 +228,10 @@ def main(arguments: list[str] | None = None) -> None:
         note = f"{seeds} ({kind.reason})" if kind.reason and seeds < SEEDS else str(seeds)
         rows.append(found[-1].row(short, note, kind.published))
         print(f"\n{markdown(rows[-1:])}\n", flush=True)
-    print("\nMeans over seeds on test; 95 % intervals by bootstrap over test records, chains or blocks of a chromosome.")
+    print(
+        "\nMeans over seeds on test. Calls are made at thresholds from the validation records, as `score` makes them.\n"
+        "95 % intervals are by bootstrap over test records, chains or blocks of a chromosome."
+    )
     print("Seconds are those of one training with one thread, with its stack and its parent.\n")
     print(f"{markdown(rows)}\n\n{closing_line(found)}")
 

@@ -42,6 +42,8 @@ class Comparison:
         One training, with its stack and its parent.
     stacked_with
         Names of the parts of the stack.
+    at_half
+        The metric of `model`, `network` and each baseline at a probability of 0.5, if it depends on a threshold.
     """
 
     metric: str
@@ -52,6 +54,7 @@ class Comparison:
     seconds: float
     others: Mapping[str, Sampled] = field(default_factory=dict)
     stacked_with: Sequence[str] = ()
+    at_half: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def best(self) -> str:
@@ -85,6 +88,9 @@ class Comparison:
             "model - baseline": said(self.lead, "+"),
             "interval excludes 0": self.verdict,
             "network - baseline": said(self.network.minus(baseline), "+"),
+            "model / network / baseline at 0.5": " / ".join(f"{self.at_half[each]:.3f}" for each in ("model", "network", self.best))
+            if self.at_half
+            else "-",
             "other network": "; ".join(others) or "-",
             "best published": published or "-",
             "stacked with": ", ".join(self.stacked_with) or "-",
