@@ -6,7 +6,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
-.PHONY: help test test-long check bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model schema clean
+.PHONY: help test test-long check style bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model schema clean
 .DELETE_ON_ERROR:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make test             the tests                    make test-long        kills by the dozen, minutes"
 	@echo "                      SELFATTN_SLURM_TEST=1 make test-long, as root with Slurm installed: the workflow through a Slurm of two nodes"
 	@echo "make check           format, lint, types, layers, workflow rules"
+	@echo "make style           unusual English, wide lines and long names, by folder (ARGS=--hits lists them)"
 	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
 	@echo "make bench-kinds      each kind of attention on promoters and transcription starts (29 trainings)"
 	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (45 trainings)"
@@ -43,6 +44,9 @@ check: .venv/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakefmt --check $(SMK)
+
+style: .venv/.run
+	$(BIN)/python benchmarks/style.py $(ARGS)
 
 bench: .venv/.warm .venv/.bench
 	$(BIN)/python benchmarks/kmers.py
