@@ -52,13 +52,18 @@ PRECISIONS = ("highest", "medium")
 
 TOLERANCE = 1e-4
 SLOW = 1.0  # seconds; what one call makes ready does not count then
-HEAD = """Written by `python benchmarks/attention_speed.py --write-docs` (`make bench` prints the same).
+HEAD = """`python benchmarks/attention_speed.py --write-docs` writes this page; `make bench` prints the same tables.
+[attention.md](attention.md) explains patterns and kernels, [kinds.md](kinds.md) compares accuracy.
 
-{machine}. Process CPU time, medians of three rounds or more; all
-that is in a table took turns, so its figures compare, those of different days less. Settings are torch's matmul precision and glibc's
-malloc: "raised" keeps large blocks in the heap, as the commands of this package do (`cli/main.py`). HF is Hugging Face transformers with
-the attention that its configuration picks; dropout is 0 everywhere. Our layers have a T5 bias and its gradient, but with the BigBird
-pattern; local-attention and Longformer have no bias, local-attention's rotary is named where it is on.
+{machine}. Times are CPU time of the process, medians of at least three rounds.
+The cases of one table took turns, so compare figures within a table; figures of different days differ more.
+
+- The four settings combine torch's matmul precision with glibc's malloc. "raised" keeps large blocks in the heap, as the commands of this
+  package do (`cli/main.py`).
+- HF is Hugging Face transformers, with the attention that its configuration selects.
+- Dropout is 0 everywhere.
+- Our layers have a T5 bias and compute its gradient, except with the BigBird pattern. local-attention and Longformer have no bias.
+  Rows with local-attention's rotary embedding say "rotary".
 
 ![microseconds a token against the length](attention_speed.png)"""
 QUICK = Size(((1024, 3),), 1024, 1024, 4096, 3, 1024, 3, 4)

@@ -190,11 +190,12 @@ def limits(size: Size, figures: dict[str, dict[str, float]]) -> str:
     near, gemm = pairs(keys_of_window(size.middle)), [each["GEMM Gflop/s"] for name, each in figures.items() if name != "memory"]
     bounds = [at_peak(PROJECTIONS + near, each) for name, each in figures.items() if name != "memory"]
     taken = [each[f"{KERNELS_OF_WINDOWS[0]} us/token at {size.middle}"] for name, each in figures.items() if name != "memory"]
-    words = f"""Forward and backward of one layer take {PROJECTIONS / 1000:.0f} kflop a token for the projections and {near / 1000:.0f} for
-    the pairs within the window, where no score is computed twice. At the rate of a float32 product of {GEMM:,} x {GEMM:,} in the same
-    run, {_span(gemm, ".0f")} Gflop/s, that is {_span(bounds, ".1f")} us a token; {KERNELS_OF_WINDOWS[0]} takes {_span(taken, ".1f")}.
-    "Reachable here" is the peer's time over the time at that rate, in the setting of the line: what no float32 kernel can pass on this
-    machine, whatever it does. The bounds were set on a processor whose product runs at 240 Gflop/s (Zen 5)."""
+    words = f"""Forward and backward of one layer take {PROJECTIONS / 1000:.0f} kflop per token for the projections and {near / 1000:.0f}
+    for the pairs within the window, each score computed once. A float32 product of {GEMM:,} x {GEMM:,} runs at
+    {_span(gemm, ".0f")} Gflop/s in the same run. At that rate the layer would take {_span(bounds, ".1f")} us per token;
+    {KERNELS_OF_WINDOWS[0]} takes {_span(taken, ".1f")}. "Reachable here" is the peer's time divided by the time at that rate, in the
+    setting of the row: no float32 kernel can exceed it on this machine. The bounds were set on a processor whose product runs at
+    240 Gflop/s (Zen 5)."""
     return fill(" ".join(words.split()), 140)
 
 
@@ -215,28 +216,28 @@ def report(
     sizes = f"embed_dim {DIM}, {HEADS} heads, window {WINDOW} to each side, float32"
     parts = [
         *filter(None, [disturbed(size, rows, figures)]),
-        "## Targets\n\nEach is judged by its worst setting, peers by their faster variant. A window has fewer pairs than BERT and ESM.\n\n"
-        + promises,
-        "## What limits it\n\n" + limits(size, figures),
+        "## Targets\n\nThe worst of the four settings counts, and the faster variant of each peer. "
+        "BERT and ESM compute all pairs, a window fewer.\n\n" + promises,
+        "## Limits of the processor\n\n" + limits(size, figures),
         *(
-            f"## One layer, {length:,} tokens\n\nus/token, forward / forward and backward; {sizes}, batch 1.\n\n"
+            f"## One layer, {length:,} tokens\n\nMicroseconds per token, forward / forward and backward; {sizes}, batch 1.\n\n"
             + time_table(rows, "layer", length)
             for length in layers
         ),
-        "## What settings change\n\n" + malloc_table(rows, size.middle),
+        "## Effect of the settings\n\n" + malloc_table(rows, size.middle),
         *(
-            f"## Training step, {length:,} tokens, batch {batch}\n\nThousand tokens a second; 4 layers, feed-forward 512, AdamW.\n\n"
+            f"## Training step, {length:,} tokens, batch {batch}\n\nThousand tokens per second; 4 layers, feed-forward 512, AdamW.\n\n"
             + time_table(rows, "step", length)
             for length, batch in steps
         ),
         "## Attention alone, long sequences\n\n" + figure_table(figures),
-        f"## Memory\n\nMiB: what forward and backward of one layer add at {size.middle:,} tokens. KiB/token and step: at {size.far:,}.\n\n"
-        + memory_table(figures["memory"]),
-        "## Same work\n\nLargest error of output and input gradient against dense masked attention with the same weights, relative: "
+        f"## Memory\n\nMiB: memory added by forward and backward of one layer at {size.middle:,} tokens. "
+        f"KiB/token and step: at {size.far:,}.\n\n" + memory_table(figures["memory"]),
+        "## Same work\n\nLargest relative error of output and input gradient, compared with dense masked attention with the same weights: "
         + ", ".join(f"{name} {value:.0e}" for name, value in differences.items())
-        + ".\n\nThousand parameters of the encoders: "
+        + ".\n\nParameters of the encoders, in thousands: "
         + ", ".join(f"{name} {number / 1000:.1f}" for name, number in parameters.items())
-        + f".\n\nKeys of a query, BigBird: ours {keys_of_bigbird(size.middle):.0f} in the mean, Hugging Face's 512.",
+        + f".\n\nKeys per query, BigBird: ours {keys_of_bigbird(size.middle):.0f} on average, Hugging Face's 512.",
     ]
     return "\n\n".join(parts) + "\n"
 
