@@ -4,6 +4,8 @@ Takes a few steps of growing size in a process of its own, about ten to forty se
 the memory that is free now. The time is what all of training.max_steps take with the processors to itself, and is said also for the
 earliest end by training.patience and for a machine that is busy now. Exit code 1 if the training does not fit.
 
+The parts of a stack are fitted to a sample of the corpus; their time for all records is an estimate.
+
 The total covers all trainings of the run file: each seed of the model and of its variants, one after the other. Networks that differ are
 measured one by one. Evaluation, attribution and motifs come on top.
 
@@ -34,7 +36,9 @@ def run(arguments: argparse.Namespace) -> None:
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.errors import RunFileError
+    from selfattn_bio.training.hardware import use_threads
     from selfattn_bio.training.plan import Lengths, Trainings, make_plan
+    from selfattn_bio.training.stack_time import StackTime
 
     run_file, corpus = read_run_file(arguments.run_file), Corpus.open(arguments.corpus) if arguments.corpus else None
     try:
@@ -54,5 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
             if not plan.fits:
                 raise plan.refusal(str(arguments.run_file) + (f" ({name})" if name != "model" else ""))
         trainings.add(name, run, plan)
+        if run.stack.parts and corpus is None:
+            print("plan: without the stack, whose time depends on the records; plan with --corpus to include it")
+        elif run.stack.parts and corpus:
+            stack = StackTime.measure(run, corpus, use_threads(arguments.threads))
+            trainings.stack_seconds = stack.seconds
+            print(f"plan: {stack.line()}")
     for line in trainings.lines():
         print(f"plan: {line}")

@@ -63,7 +63,7 @@ class Lengths:
     def of(cls, run: config.RunFile, corpus: Corpus) -> Lengths:
         """Those of a corpus; the sides are about those that its split will have."""
         lengths = corpus.records["length"].to_numpy()
-        valid, test = _shares(run.split, corpus)
+        valid, test = split_masks(run.split, corpus)
         train = lengths[~(valid | test)] if (~(valid | test)).any() else lengths
         of_train, of_valid = (Windows(of_side, run.training.window) for of_side in (train, lengths[valid]))
         drawn, longest = of_train.drawn(), min(int(lengths.max()), run.training.window or int(lengths.max()))
@@ -244,6 +244,7 @@ class Trainings:
     """The trainings of a run file, one after the other: each seed of the model and of its variants."""
 
     plans: dict[str, tuple[int, Plan]] = field(default_factory=dict)  # name -> number of seeds, plan of one of them
+    stack_seconds: float = 0.0  # to fit the parts of the model's stack, once for all seeds
     _by_network: dict[str, Plan] = field(default_factory=dict)
 
     def known(self, run: config.RunFile) -> Plan | None:
@@ -261,7 +262,7 @@ class Trainings:
         if number == 1:
             return
         named = ", ".join(f"{name} x {seeds}" if seeds > 1 else name for name, (seeds, _) in self.plans.items())
-        seconds = sum(seeds * plan.seconds for seeds, plan in self.plans.values())
+        seconds = self.stack_seconds + sum(seeds * plan.seconds for seeds, plan in self.plans.values())
         peak = max(plan.peak for _, plan in self.plans.values())
         yield f"total of {number} trainings ({named}): {duration(seconds)} at most, peak memory {gigabytes(peak)}"
 
@@ -336,7 +337,7 @@ def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False)
     return max(float(line), float(y1))
 
 
-def _shares(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+def split_masks(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     """Which records are about valid and test: masks."""
     if isinstance(split, config.ChromosomeSplit):
         chrom = corpus.records["chrom"]

@@ -11,7 +11,7 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.sequence.alphabet import DNA
-from selfattn_bio.training.plan import _shares
+from selfattn_bio.training.plan import split_masks
 
 FILES = {"train": "train", "dev": "valid", "test": "test"}
 COUNTS = {"train": 20, "valid": 10, "test": 12, "dropped": 5}
@@ -78,7 +78,7 @@ def check(lines: list[str], split: pd.DataFrame) -> None:
     audit = json.loads(Path("audit.json").read_text())
     assert (audit["duplicates"], audit["records"], audit["failed"]) == (0, {"test": 12, "train": 20}, [])
     corpus, rule = Corpus.open("corpus"), config.read_run_file("run.toml").split
-    valid, test = _shares(rule, corpus)  # of `plan`, before copies are removed
+    valid, test = split_masks(rule, corpus)  # of `plan`, before copies are removed
     assert (valid.sum(), test.sum()) == (11, 12)
 
 

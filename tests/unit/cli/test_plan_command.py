@@ -1,6 +1,7 @@
 """`selfattn-bio plan` as a user calls it, but for what it measures."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from selfattn_bio.cli.main import main
 from selfattn_bio.training import plan
 from selfattn_bio.training.probe import Point, Probe
+from selfattn_bio.training.stack_time import StackTime
 
 RUN_FILE = """
 [data]
@@ -59,6 +61,25 @@ def test_seeds_and_variants_are_in_the_total(call, tmp_path):
     assert alone[-1] == "plan: total of 3 trainings (slow x 3): 40.0 min at most, peak memory 1.9 GB"
     (tmp_path / "run.toml").write_text(RUN_FILE + "[variants]\n")
     assert "total" not in call(9000.0, "--length", "2048")[1]
+
+
+def test_the_stack_is_in_the_total(call, tmp_path, monkeypatch):
+    letters = ["ACGT" * 8 + a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT"]
+    for name, rows in (("p", letters[::2]), ("n", letters[1::2])):
+        (tmp_path / f"{name}.fa").write_text("".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows)))
+    parts = RUN_FILE.replace("[training]", '[stack]\nparts = ["kmer6_logistic"]\n[training]')
+    (tmp_path / "run.toml").write_text(parts + "seeds = 3\n[variants]\n")
+    out = call(9000.0, "--length", "2048")[1].splitlines()
+    assert out[-2] == "plan: without the stack, whose time depends on the records; plan with --corpus to include it"
+    assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
+    lines = []
+    for seconds in (0.0, 90.0):
+        measured = StackTime(("kmer6_logistic",), seconds, fitted=10, records=64)
+        monkeypatch.setattr(StackTime, "measure", lambda run, corpus, threads, measured=measured: measured)
+        lines.append(call(9000.0, "--corpus", "corpus")[1].splitlines())
+    assert lines[1][-2] == "plan: stack of kmer6_logistic: about 90 s, drawn out from 10 of 64 records; all seeds use the same parts"
+    before, after = (int(re.search(r"x 3\): (\d+) s at most", of[-1])[1]) for of in lines)
+    assert after - before == pytest.approx(90, abs=1)
 
 
 def test_a_variant_that_cannot_fit_is_named(call, tmp_path):

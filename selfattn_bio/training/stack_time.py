@@ -1,0 +1,78 @@
+"""Estimate how long the parts of a stack take, before the training starts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from selfattn_bio.baselines.base import sample_rows
+from selfattn_bio.config import RunFile
+from selfattn_bio.data.corpus import Corpus
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.scoring.scorer import spelling_of
+from selfattn_bio.scoring.stack import check_parts, fit_part, stack_setup
+from selfattn_bio.training.plan import duration, split_masks
+
+RECORDS = 1_000  # that the parts are fitted to; their time grows about linearly with the records
+
+
+@dataclass(frozen=True)
+class StackTime:
+    """Time to fit the parts of a stack once.
+
+    Attributes
+    ----------
+    parts
+        Their names.
+    seconds
+        For all training and validation records.
+    fitted, records
+        Records that they were fitted to for this estimate, and all of them.
+    """
+
+    parts: tuple[str, ...]
+    seconds: float
+    fitted: int
+    records: int
+
+    @classmethod
+    def measure(cls, run: RunFile, corpus: Corpus, threads: int) -> StackTime:
+        """Fit the parts to a sample of the records outside of test; the split is about the one that the run will have.
+
+        Raises
+        ------
+        CorpusError
+            If a class has fewer than two of these records, or a part does not suit them.
+        """
+        labels = corpus.records["label"].to_numpy(dtype=float)  # NaN where there is none
+        valid, test = split_masks(run.split, corpus)
+        rows = np.flatnonzero(np.isfinite(labels) & ~test)
+        sample = rows[sample_rows(labels[rows].astype(np.int64), RECORDS)]
+        share = valid[rows].mean()
+        # Which records are which does not matter for the time, and a class may be missing on one side of the sample.
+        train, held_out = [], []
+        for label in (0, 1):
+            of_class = sample[labels[sample] == label]
+            if len(of_class) < 2:
+                raise CorpusError(f"two records of class {label} are needed outside of test; there are {len(of_class)}")
+            number = min(max(1, round(share * len(of_class))), len(of_class) - 1)
+            held_out.append(of_class[:number])
+            train.append(of_class[number:])
+        chosen = {"train": np.concatenate(train), "valid": np.concatenate(held_out)}
+        letters = {split: [corpus.letters(int(row)) for row in of] for split, of in chosen.items()}
+        of_split = {split: labels[of].astype(np.int64) for split, of in chosen.items()}
+        check_parts(run, letters["train"], spelling_of(run.data))
+        setup = stack_setup(run, spelling_of(run.data), threads)
+        clock, own = time.perf_counter(), time.process_time()
+        for name in run.stack.parts:
+            fit_part(setup, name, letters, of_split, lambda line: None)
+        # The time of the process does not count other work on its processors, but counts each of its threads.
+        seconds = min(time.perf_counter() - clock, time.process_time() - own)
+        return cls(run.stack.parts, seconds * len(rows) / len(sample), len(sample), len(rows))
+
+    def line(self) -> str:
+        """Describe the time."""
+        how = "measured" if self.fitted == self.records else f"drawn out from {self.fitted:,} of {self.records:,} records"
+        return f"stack of {', '.join(self.parts)}: about {duration(self.seconds)}, {how}; all seeds use the same parts"

@@ -1,0 +1,79 @@
+"""Estimate the time of the parts of a stack from a sample of the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfattn_bio.config import RunFile, run_file_of
+from selfattn_bio.data.corpus import Corpus, Rules, build_corpus
+from selfattn_bio.errors import CorpusError
+from selfattn_bio.sequence.alphabet import DNA
+from selfattn_bio.training import stack_time
+from selfattn_bio.training.stack_time import StackTime
+
+RUN = """
+stack = { parts = ["kmer6_logistic", "exact_positions"] }
+split = { kind = "random", valid_fraction = 0.2, test_fraction = 0.5 }
+[data]
+positives = "p.fa"
+negatives = "n.fa"
+"""
+
+
+@pytest.fixture
+def run() -> RunFile:
+    return run_file_of(RUN, "run.toml")
+
+
+def corpus_of(folder: Path, positives: int, negatives: int) -> Corpus:
+    rng = np.random.default_rng(0)
+    files = []
+    for label, number in ((1, positives), (0, negatives)):
+        path = folder / f"{label}.fa"
+        path.write_text("".join(f">r{label}_{i}\n{''.join(rng.choice(list('ACGT'), 40))}\n" for i in range(number)))
+        files.append((path, label))
+    return build_corpus(files, folder / "corpus", Rules(DNA))
+
+
+def test_parts_are_fitted_to_a_sample_outside_of_test(run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = corpus_of(tmp_path, 300, 100)
+    fitted = []
+    monkeypatch.setattr(stack_time, "RECORDS", 80)
+    monkeypatch.setattr(stack_time, "fit_part", lambda setup, name, letters, labels, say: fitted.append((name, letters, labels)))
+    found = StackTime.measure(run, corpus, threads=1)
+    assert [name for name, *_ in fitted] == ["kmer6_logistic", "exact_positions"]
+    assert (found.fitted, found.records) == (80, 200)
+    _, letters, labels = fitted[0]
+    assert [len(letters[split]) for split in ("train", "valid")] == [48, 32]  # 2 of 5 records outside of test are for validation
+    assert all(set(labels[split]) == {0, 1} for split in ("train", "valid"))
+    _, test = stack_time.split_masks(run.split, corpus)
+    of_test = {corpus.letters(int(row)).tobytes() for row in np.flatnonzero(test)}
+    assert not of_test & {record.tobytes() for of_split in letters.values() for record in of_split}
+
+
+def test_the_time_grows_with_the_records(run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_time, "RECORDS", 50)
+    monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
+    clock = iter([10.0, 12.0])
+    monkeypatch.setattr(stack_time.time, "perf_counter", lambda: next(clock))
+    own = iter([1.0, 2.5])
+    monkeypatch.setattr(stack_time.time, "process_time", lambda: next(own))
+    found = StackTime.measure(run, corpus_of(tmp_path, 100, 100), threads=1)
+    assert found.seconds == pytest.approx(1.5 * 100 / 50)
+    assert found.line() == (
+        "stack of kmer6_logistic, exact_positions: about 3 s, drawn out from 50 of 100 records; all seeds use the same parts"
+    )
+
+
+def test_a_small_corpus_is_measured(run: RunFile, tmp_path: Path) -> None:
+    found = StackTime.measure(run, corpus_of(tmp_path, 30, 30), threads=1)
+    assert found.seconds > 0
+    assert ", measured;" in found.line()
+
+
+def test_a_class_with_one_record_is_refused(run: RunFile, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"two records of class 1 are needed outside of test; there are [01]$"):
+        StackTime.measure(run, corpus_of(tmp_path, 1, 30), threads=1)
