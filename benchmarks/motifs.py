@@ -1,23 +1,29 @@
-"""What explanations are worth where the truth is known: sequences are made from grammars, models trained on them, what is found compared.
+"""Compare explanations with the truth: simulate sequences, train models, explain them.
 
-Five grammars (benchmarks/grammars/), of each five models of different seeds. A model whose test AUROC is less than .92 is counted and not
-explained; controls are explained whatever they reach. Grammars of `development` are for choices; those of `final` have other motifs, are
-pinned by their sha256, and give the table docs/motifs_bench.md. Models of a grammar share its data and their split: intervals over seeds
-say nothing of other data. What is finished is kept, so an interrupted benchmark goes on; to begin anew, as after a change of the code,
-remove its folder, results/bench_motifs/.
+Five grammars (benchmarks/grammars/) with five models of different seeds each. A model whose test
+AUROC is below .92 is counted but not explained; controls are always explained. The grammars of
+`development` are for choices. Those of `final` have other motifs, are pinned by their sha256 and
+give the tables in docs/motifs_bench.md. The models of a grammar share its data and their split, so
+the 95 % intervals over seeds do not cover variation between data sets. An interrupted benchmark
+continues where it stopped; to start again, for example after a change of the code, remove its
+folder results/bench_motifs/.
 
-letters        AUPR of planted letters by relevance, over 150 confident positives of test together; CPU seconds to 1,000 sequences, of one
-               thread, and so of a machine that does nothing else
-sites          what the `motifs` command builds motifs from, on the positives of train and valid that it explains: a seqlet is right if it
-               covers half of a planted site, a site is found if a seqlet covers half of it
-matrices       planted ones that a motif matches at Tomtom q < .01 (over the whole database); precision: motifs that match a planted one;
-               motifs of each planted one that was found
-interactions   pairs of called sites on positives of test that are no farther apart than halves of a pair may be: AP of the true pairs, by
-               epistasis and by how close they are
-controls       motifs "supported" of models of a grammar without signal and of shuffled labels; AUPR once parameters are random
+- **Positions**: AUPR of planted positions by attribution, over 150 confident test positives
+  together; CPU seconds per 1,000 sequences on one thread, and thus on an otherwise idle machine.
+- **Sites**: the seqlets from which the `motifs` command builds motifs, on the positives of train
+  and validation that it explains. A seqlet is correct if it covers half of a planted site; a site
+  is found if a seqlet covers half of it.
+- **Matrices**: a planted matrix is found if a motif matches it at Tomtom q < .01 (over the complete
+  database). Motif precision is the fraction of motifs that match a planted one. "Motifs per match"
+  is the number of such motifs per planted matrix that was found.
+- **Interactions**: pairs of called sites on test positives that are no farther apart than the
+  halves of a pair may be. AP of the true pairs, ranked by epistasis or by their distance.
+- **Controls**: motifs that are "supported" in models of a grammar without signal and of shuffled
+  labels; AUPR with random parameters.
 
-Run: `make bench-motifs`, or `python benchmarks/motifs.py --grammars development --only five --seeds 2`; `--quick` is a check of a few
-steps. It is long because the table is printed from one place: models, five measurements, and what is said of each.
+Run: `make bench-motifs`, or
+`python benchmarks/motifs.py --grammars development --only five --seeds 2`; `--quick` trains a few
+steps as a check.
 """
 
 from __future__ import annotations
@@ -438,7 +444,7 @@ def report(results: Sequence[Result]) -> str:
             for method in METHODS
         ]
         rows.append(("final method, random parameters", interval(each["random"]["aupr"] for each in group), ""))
-        head = f"Letters, grammar {name}, {len(group)} models; {share:.3f} of the letters are planted"
+        head = f"## Positions, grammar {name} ({len(group)} models; {share:.3f} of the positions are planted)"
         parts.append(f"{head}\n\n{rows_of(('method', 'AUPR', 'CPU s / 1,000'), rows)}")
     parts.append(motifs_table(measured))
     parts.append(interactions_table(measured))
@@ -457,7 +463,7 @@ def models_table(of: dict[str, list[Result]]) -> str:
         )
         for name, group in of.items()
     ]
-    return f"Models\n\n{rows_of(('grammar', 'test AUROC', 'by seed', 'explained'), rows)}"
+    return f"## Models\n\n{rows_of(('grammar', 'test AUROC', 'by seed', 'explained'), rows)}"
 
 
 def motifs_table(measured: dict[str, list[Result]]) -> str:
@@ -473,10 +479,10 @@ def motifs_table(measured: dict[str, list[Result]]) -> str:
         "precision",
         "site recall",
         "motif precision",
-        "motifs to each planted one",
+        "motifs per match",
         "planted matrices found, by seed",
     )
-    return f"Motifs\n\n{rows_of(header, rows)}" if rows else ""
+    return f"## Motifs\n\n{rows_of(header, rows)}" if rows else ""
 
 
 def interactions_table(measured: dict[str, list[Result]]) -> str:
@@ -488,7 +494,7 @@ def interactions_table(measured: dict[str, list[Result]]) -> str:
             called = f"{sum(each['false']['supported'] for each in found)} of {sum(each['false']['tested'] for each in found)}"
             rows.append((name, *(interval(each.get(key) for each in found) for key in ("ap", "closest", "true")), called))
     header = ("grammar", "AP by epistasis", "AP by closeness", "share of true pairs", "pairs of motifs supported, of those tested")
-    return f"Interactions, sites as called\n\n{rows_of(header, rows)}" if rows else ""
+    return f"## Interactions between called sites\n\n{rows_of(header, rows)}" if rows else ""
 
 
 def controls_table(of: dict[str, list[Result]]) -> str:
@@ -497,7 +503,7 @@ def controls_table(of: dict[str, list[Result]]) -> str:
     for name in ("none", "shuffled labels"):
         if group := of.get(name):
             rows.append((name, *(", ".join(str(each["motifs"][key]) for each in group) for key in ("supported", "num_motifs"))))
-    return f"Controls, by seed\n\n{rows_of(('control', 'motifs supported', 'motifs'), rows)}" if rows else ""
+    return f"## Controls, by seed\n\n{rows_of(('control', 'motifs supported', 'motifs'), rows)}" if rows else ""
 
 
 def machine() -> str:
@@ -538,7 +544,8 @@ def main() -> None:
     print(f"\n{text}")
     whole = not chosen.quick and set(chosen.only) == set(NAMES) and chosen.seeds >= SEEDS
     if chosen.grammars == "final" and whole:
-        head = f'# Explanations where the truth is known\n\n{date.today()}, `make bench-motifs ARGS="--grammars final"`, {machine()}.\n'
+        made_by = f'{date.today()}, `make bench-motifs ARGS="--grammars final"`, {machine()}'
+        head = f"# Benchmark of explanations: full tables\n\nSummary: [motifs.md](motifs.md). {made_by}.\n"
         said = (__doc__ or "").split("\n\n", 1)[1].rsplit("\n\n", 1)[0]
         PAGE.write_text(f"{head}\n{said}\n\n{text}\n", encoding="utf-8")
 
