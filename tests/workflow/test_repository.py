@@ -57,7 +57,7 @@ def test_the_training_pages_run_files_are_some(tmp_path):
     for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)):
         (tmp_path / f"{number}.toml").write_text(text, encoding="utf-8")
         read_run_file(tmp_path / f"{number}.toml")
-    assert number == 3
+    assert number >= 3
 
 
 def test_the_leakage_pages_sections_are_some(tmp_path):
