@@ -82,7 +82,7 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     on the logits (Platt's) says how likely each record is a 1, and every cut between two neighbouring
     records is tried on these. The cut with the highest correlation with the labels themselves depends
     on a few records near it: chosen on half of the validation records of six sets, it had a
-    correlation .008 lower on the other half (docs/decisions.md).
+    correlation .008 lower on the other half (docs/decisions.md#baselines).
 
     Parameters
     ----------

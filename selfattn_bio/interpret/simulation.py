@@ -44,7 +44,7 @@ PLACED = ["id", "label", "kind", "motif", "start", "end", "strand", "pair"]
 ACGT = np.frombuffer(DNA.letters.encode(), np.uint8)
 Row = NDArray[np.uint8]
 
-# conv11 + pool 4 -> 2 layers, 64 wide, 4 heads: the model of docs/decisions.md on which explanations were compared
+# conv11 + pool 4 -> 2 layers, 64 wide, 4 heads: the model on which methods were compared (docs/interpretation.md)
 TASK_TEXT = """# Trains on the sequences beside it. What is not named here is the default of selfattn_bio/config/.
 title = {title}
 

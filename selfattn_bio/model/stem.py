@@ -110,7 +110,7 @@ class TowerStem(nn.Module):
     """Stages of convolution, max-pooling and, but the first, a convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
 
     For long sequences, as the stems of Basenji (Kelley 2018) and Enformer (Avsec 2021). Convolutions are those of images one letter high,
-    with the channels last in memory: those of sequences took twice as long, pooling five times (docs/decisions.md, 2026-11-25).
+    with the channels last in memory: those of sequences took twice as long, pooling five times (docs/decisions.md#long-sequences).
     """
 
     def __init__(self, section: config.TowerStem, embed_dim: int) -> None:

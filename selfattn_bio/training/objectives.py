@@ -269,7 +269,7 @@ class BinsOfPoints(OfTokens):
     """Cross-entropy of each bin and strand; outputs are (B, M, N, 2), of each place of the encoder.
 
     By strand, as both strands together tell half as much: on the fly's 2R the same steps came to a valid AUPRC of .29 so, and to .33 by
-    strand in half of them (docs/decisions.md, 2026-11-25).
+    strand in half of them (docs/decisions.md#long-sequences).
     """
 
     def __init__(self, section: config.BinsObjective, pitch: int) -> None:
