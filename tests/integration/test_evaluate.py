@@ -49,10 +49,11 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         run = SimpleNamespace(is_control=lambda: Path(folder).name == "shuffled", model=None)
         noise = np.random.default_rng(len(Path(folder).name))
 
-        def logits(letters: list[np.ndarray]) -> np.ndarray:
-            return np.array([weight * ((row == ord("T")).sum() - 12) + noise.normal() for row in letters])
+        def network_outputs(letters: list[np.ndarray]) -> np.ndarray:
+            return np.array([[[weight * ((row == ord("T")).sum() - 12) + noise.normal()]] for row in letters])
 
-        return SimpleNamespace(run=run, logits=logits, temperature=1.5, threshold=0.5, stack=None)
+        answers = {"network_outputs": network_outputs, "stacked": lambda network, letters: network}
+        return SimpleNamespace(run=run, temperature=1.5, threshold=0.5, stack=None, **answers)
 
     monkeypatch.setattr("selfattn_bio.scoring.scorer.load", load)
     return tmp_path
