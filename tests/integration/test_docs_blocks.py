@@ -167,11 +167,11 @@ def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
 def test_what_is_not_run_has_a_reason():
     left = {f"{page.name}:{block.line}": block.reason for page in PAGES for block in blocks_of(page) if block.reason is not None}
     assert [place for place, reason in left.items() if len(reason.split()) < 2] == []
-    texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
-    notes = sum(text.count("<!-- not run:") + text.count("<!-- setup\n") for text in texts.values())
+    texts = [page.read_text(encoding="utf-8") for page in PAGES]
+    notes = sum(text.count("<!-- not run:") + text.count("<!-- setup\n") for text in texts)
     kinds = [block.kind for page in PAGES for block in blocks_of(page)]
     assert notes == len(left) + kinds.count("setup"), "a comment must stand right before a fence, or be closed by a line -->"
-    assert sum(text.count("\n```") for text in texts.values()) == 2 * (len(kinds) - kinds.count("setup")), "a fence is open, or indented"
+    assert sum(text.count("\n```") for text in texts) == 2 * (len(kinds) - kinds.count("setup")), "a fence is open, or indented"
 
 
 def test_a_page_that_is_wrong_is_told(tmp_path, made_folder, monkeypatch):
