@@ -1,1 +1,1 @@
-"""Letters, records, k-mers and splits; no torch."""
+"""Alphabets, sequence files, genomes, k-mers, clusters and splits; does not import torch."""

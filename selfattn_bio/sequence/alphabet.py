@@ -1,6 +1,7 @@
-"""DNA and protein alphabets: which letters there are, what they mean, and look-up tables over ASCII.
+"""The DNA, protein and track alphabets, with lookup tables over ASCII bytes.
 
-Hides: IUPAC codes, complements, case and U, 256-entry tables. Everything that touches letters uses it; it imports nothing of the package.
+The tables cover IUPAC codes, complements, lower case and U. This module imports nothing else from
+the package.
 """
 
 from __future__ import annotations
@@ -12,31 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 PAD_CODE = 255
-_FOREIGN = 254  # in the table of codes: a byte that is no letter of the alphabet
+_FOREIGN = 254  # code of a byte that is not in the alphabet
 
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The letters of a kind of sequence.
+    """The letters of one kind of sequence.
 
     Parameters
     ----------
     name
         "dna", "protein" or "levels".
     letters
-        The unambiguous letters; the code of a letter is its index here.
+        The unambiguous letters; the code of a letter is its index in this string.
     unknown
-        The letter that says "any": N in DNA, X in protein.
+        The letter for "any": N in DNA, X in protein.
     ambiguous
-        All letters that stand for several, `unknown` among them; their code is `len(letters)`.
+        All letters that represent several others, including `unknown`. Their code is
+        `len(letters)`.
     synonyms
-        Letters read as another: U as T in DNA.
+        Letters that are read as another letter: U as T in DNA.
     complements
-        For each of `letters + ambiguous` the letter on the other strand; empty if there is no other strand.
+        The complement of each of `letters + ambiguous`; empty if the alphabet has no complement.
 
     References
     ----------
-    IUPAC-IUB nomenclature for incompletely specified bases (Cornish-Bowden 1985), checked against `Bio.Data.IUPACData`.
+    IUPAC-IUB nomenclature for incompletely specified bases (Cornish-Bowden 1985), checked against
+    `Bio.Data.IUPACData`.
     """
 
     name: str
@@ -48,12 +51,15 @@ class Alphabet:
 
     @property
     def has_complement(self) -> bool:
-        """Whether a sequence can be read on another strand."""
+        """Return whether sequences have a reverse complement."""
         return bool(self.complements)
 
     @cached_property
     def readable(self) -> bytes:
-        """All bytes that a file may hold as letters: either case, ambiguous letters and synonyms."""
+        """Return all bytes that a file may contain as letters.
+
+        These are both cases of the unambiguous letters, ambiguous letters and synonyms.
+        """
         upper = self.letters + self.ambiguous + "".join(synonym for synonym, _ in self.synonyms)
         return (upper + upper.lower()).encode("ascii")
 
@@ -79,20 +85,24 @@ class Alphabet:
         return table
 
     def normalise(self, readable: bytes) -> bytes:
-        """Upper case, synonyms replaced: "acgu" -> "ACGT". Bytes must be `readable` (not checked)."""
+        """Convert to upper case and replace synonyms: "acgu" -> "ACGT".
+
+        All bytes must be `readable`; this is not checked.
+        """
         return readable.translate(self._upper)
 
     def codes(self, letters: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Number the letters: "ACGTN" -> 0 1 2 3 4 in DNA.
+        """Convert letters to numbers: "ACGTN" -> 0 1 2 3 4 in DNA.
 
         Parameters
         ----------
         letters
-            ASCII, upper case, U already T; 0 is padding; any shape.
+            Upper-case ASCII of any shape, with U already replaced by T; 0 is padding.
 
         Returns
         -------
-        Same shape: the index in `self.letters`, `len(self.letters)` for an ambiguous letter, 255 for padding.
+        Array of the same shape: the index in `self.letters`, `len(self.letters)` for an ambiguous
+        letter, or 255 for padding.
 
         Raises
         ------
@@ -106,21 +116,22 @@ class Alphabet:
         return codes
 
     def reverse_complement(self, letters: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Read the other strand: "AACG" -> "CGTT", "AR" -> "YT".
+        """Return the reverse complement: "AACG" -> "CGTT", "AR" -> "YT".
 
         Parameters
         ----------
         letters
-            ASCII, upper case, letters along the last axis; a padding 0 stays 0, so padding at the end comes to the front.
+            Upper-case ASCII with the sequence along the last axis. Padding 0 stays 0, so padding at
+            the end moves to the start.
 
         Returns
         -------
-        A new array of the same shape.
+        New array of the same shape.
 
         Raises
         ------
         ValueError
-            If the alphabet has no complement, as protein.
+            If the alphabet has no complement, such as protein.
         """
         if not self.has_complement:
             raise ValueError(f"alphabet must have a complement (dna), got {self.name}")
@@ -128,24 +139,26 @@ class Alphabet:
 
 
 def printable(byte: int) -> str:
-    """A byte as an error message names it: 'Z', or byte 0x8B."""
+    """Return how an error message shows a byte: 'Z', or byte 0x8B."""
     return repr(chr(byte)) if 32 <= byte < 127 else f"byte 0x{byte:02X}"
 
 
 DNA = Alphabet("dna", "ACGT", "N", "RYSWKMBDHVN", synonyms=(("U", "T"),), complements="TGCAYRSWMKVHDBN")
-# B = D or N, Z = E or Q, J = I or L, X = any; U (selenocysteine) and O (pyrrolysine) are letters, but too rare to learn from.
+# B = D or N, Z = E or Q, J = I or L, X = any. U (selenocysteine) and O (pyrrolysine) are specific
+# residues but too rare to learn from, so they are treated as ambiguous.
 PROTEIN = Alphabet("protein", "ACDEFGHIKLMNPQRSTVWY", "X", "BZJXUO")
-# Numbers of a track as one byte each: from the lowest level ! to the highest }, and ~ where there is no number (`sequence.levels`).
+# One byte per track value: the lowest level is !, the highest }, and ~ is a missing value (see
+# `sequence.levels`).
 LEVELS = Alphabet("levels", "".join(map(chr, range(ord("!"), ord("~")))), "~", "~")
 
 
 def get_alphabet(name: str) -> Alphabet:
-    """The alphabet called `name`.
+    """Return the alphabet called `name`.
 
     Raises
     ------
     ValueError
-        If `name` is none of "dna", "protein" and "levels".
+        If `name` is not "dna", "protein" or "levels".
     """
     for alphabet in (DNA, PROTEIN, LEVELS):
         if alphabet.name == name:

@@ -1,11 +1,11 @@
-"""Which records resemble each other by the k-mers they share, and the clusters that follow: no record is like one of another cluster.
+"""Find similar records by shared k-mers, and cluster them.
 
-Hides: k-mers as numbers, both strands, the reduced alphabet of protein, what chance explains, repeats, the sparse product that counts what
-pairs share. numpy and scipy alone.
+No record is similar to a record of another cluster. Two records are similar if they share at least
+a given fraction of the k-mers of the record that has fewer, so a window inside a longer record is
+as similar to it as a complete copy.
 
-Two records are alike where the one with fewer k-mers shares at least a given part of them with the other, so that a window within a
-longer record is as alike as a whole copy. Clusters are the connected components (single linkage), not greedy ones around a centre: there a
-record may be like one of a neighbouring cluster, and that is the leak.
+Clusters are connected components (single linkage). Greedy clusters around a centre can leave a
+record similar to one in a neighbouring cluster, and such pairs leak between splits.
 """
 
 from __future__ import annotations
@@ -23,21 +23,34 @@ from scipy.sparse.csgraph import connected_components
 
 from selfattn_bio.sequence.alphabet import Alphabet
 
-# Linclust's 12 classes of residues (Steinegger and Söding 2018); a letter of none of them ends a k-mer.
+# 12 classes of residues from Linclust (Steinegger and Söding 2018); other letters end a k-mer.
 LINCLUST = ("A S T", "C", "D N", "E Q", "F Y", "G", "H", "I V", "K R", "L M", "P", "W")
 DNA_K, REDUCED_K, RESIDUES_K = 12, 6, 5
-SIMILARITY = {"dna": 0.15, "protein": 0.3}  # if not given: records of which a tenth is mutated are alike (benchmarks/leakage.py)
-CHANCE = 0.01  # how many records, of all, may share by chance what is taken for a likeness
+# Defaults: records with a tenth of their letters mutated are similar (benchmarks/leakage.py).
+SIMILARITY = {"dna": 0.15, "protein": 0.3}
+CHANCE = 0.01  # largest expected fraction of records with an equal match by chance
 LETTERS_AT_ONCE = 4_000_000
-MAX_KMERS = 64_000_000  # beyond, an even sample of all k-mers stands for them (FracMinHash, Hera et al. 2023)
-PRODUCTS, AT_ONCE = 1_000_000_000, 10_000_000  # shared k-mers of pairs that are counted one by one, and how many at a time
-ORDERS, BESIDE = 16, 4  # of records with repeats, and how many on each side in each order they are compared with
+# Above this, an even sample of all k-mers is used (FracMinHash, Hera et al. 2023)
+MAX_KMERS = 64_000_000
+# Limit on products of rare columns; products or k-mers in memory at once
+PRODUCTS, AT_ONCE = 1_000_000_000, 10_000_000
+ORDERS, BESIDE = 16, 4  # min-hash orders of records with repeats; neighbours compared on each side
 MANY_LETTERS = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How letters become k-mers: the class of each letter, -1 for one that ends a k-mer, by its code; both strands alike or not."""
+    """How letters become k-mers.
+
+    Attributes
+    ----------
+    classes
+        The class of each letter code, or -1 for letters that no k-mer may contain.
+    k
+        Length of the k-mers.
+    canonical
+        Whether a k-mer and its reverse complement count as the same k-mer.
+    """
 
     classes: NDArray[np.int64]
     k: int
@@ -49,14 +62,16 @@ class Reading:
 
 
 def readings(alphabet: Alphabet, k: int | None = None) -> list[Reading]:
-    """DNA is read once, both strands alike; protein twice: in reduced letters, and in residues one letter shorter, for peptides.
+    """Return how k-mers are read: one reading for DNA, two for protein.
 
-    Seven reduced residues are shared by chance, seven residues are not.
+    DNA k-mers are canonical. Protein is read in a reduced alphabet, and also in full residues with
+    k smaller by one, which helps with peptides: a match of seven reduced residues can be chance, a
+    match of seven residues cannot.
 
     Raises
     ------
     ValueError
-        If `k` is not from 3 to 27 (DNA) or 14 (protein): the number of a k-mer must fit 63 bits.
+        If `k` is not from 3 to 27 (DNA) or 14 (protein): a k-mer number must fit in 63 bits.
     """
     most = 27 if alphabet.has_complement else 14
     if k is not None and not 3 <= k <= most:
@@ -72,20 +87,22 @@ def readings(alphabet: Alphabet, k: int | None = None) -> list[Reading]:
 def cluster_records(
     letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, similarity: float | None = None, k: int | None = None
 ) -> NDArray[np.int64]:
-    """Number the records so that all that are alike, directly or through others, share a number.
+    """Number the records so that similar records, directly or through others, share a number.
 
     Parameters
     ----------
     letters
-        ASCII upper case of each of n records.
+        Upper-case ASCII of each of n records.
     similarity
-        Share of the k-mers from which two records are alike, in (0, 1]; that of `SIMILARITY` if not given.
+        Fraction of shared k-mers from which two records are similar, in (0, 1]. The default is in
+        `SIMILARITY`.
     k
-        Letters; `DNA_K`, or `REDUCED_K` reduced and `RESIDUES_K` whole residues, if not given.
+        Length of the k-mers. The default is `DNA_K`, or `REDUCED_K` reduced and `RESIDUES_K` full
+        residues for protein.
 
     Returns
     -------
-    Shape (n,), counted from 0 in the order of the records.
+    Cluster numbers, shape (n,), counted from 0 in the order of the records.
 
     Raises
     ------
@@ -97,7 +114,7 @@ def cluster_records(
 
 
 def components(num_records: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number the records by what pairs connect, in the order of the records."""
+    """Number the connected components of the records, in the order of the records."""
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(num_records, num_records))
     return pd.factorize(connected_components(graph, directed=False)[1])[0].astype(np.int64)
 
@@ -109,23 +126,27 @@ def similar_pairs(
     k: int | None = None,
     sides: NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
-    """All pairs of records that are alike, on either strand.
+    """Find all pairs of similar records, on either strand.
 
-    ACGTACGT has the 3-mers ACG and GTA (and CGT and TAC, which are these on the other strand), TTACGTAC has TAA, GTA and ACG: with k 3 they
-    share two of the two that the first has, a similarity of 1, were they not so short that chance explains it.
+    With k = 3, ACGTACGT has the k-mers ACG and GTA (CGT and TAC are their reverse complements), and
+    TTACGTAC has TAA, GTA and ACG. They share both k-mers of the first record, a similarity of 1.
+    The pair is not reported, because a match this short is explained by chance.
 
     Parameters
     ----------
     letters, similarity, k
-        As for `cluster_records`.
+        As in `cluster_records`.
     sides
-        If given, only pairs of a record with False (`first`) and one with True (`second`), (n,).
+        Shape (n,). If given, return only pairs of a record with False (`first`) and a record with
+        True (`second`).
 
     Returns
     -------
-    first, second (rows), similarity (share of the k-mers of the record that has fewer; the larger of both readings of protein). Each pair
-    once; without `sides`, first < second. A pair of which chance would give more than `CHANCE` of all records an equal is none. Beyond
-    `MAX_KMERS` k-mers in all, shares are those of an even sample.
+    Table with columns first and second (record numbers) and similarity (fraction of the k-mers of
+    the record that has fewer; the larger of the two readings for protein). Each pair occurs once,
+    with first < second unless `sides` is given. Pairs are left out if chance alone would give more
+    than `CHANCE` of all records an equal match. Above `MAX_KMERS` k-mers in total, similarities are
+    estimated from an even sample of the k-mers.
 
     Raises
     ------
@@ -143,9 +164,10 @@ def similar_pairs(
 
 
 def kmers(letters: NDArray[np.uint8], alphabet: Alphabet, reading: Reading, *, canonical: bool | None = None) -> NDArray[np.int64]:
-    """The number of the k-mer that begins at each letter, (L,); -1 where it holds a letter of no class or runs over the end.
+    """Return the number of the k-mer that starts at each letter, shape (L,).
 
-    With `canonical` the smaller of the numbers of both strands (of DNA).
+    The number is -1 if the k-mer extends past the end or contains a letter without a class. With
+    `canonical` (DNA only), the smaller number of the k-mer and its reverse complement is returned.
     """
     codes = reading.classes[np.minimum(alphabet.codes(letters), len(alphabet.letters))]
     base, k, length = reading.num_classes, reading.k, len(codes)
@@ -165,9 +187,11 @@ def kmers(letters: NDArray[np.uint8], alphabet: Alphabet, reading: Reading, *, c
 def distinct_kmers(
     letters: NDArray[np.uint8], alphabet: Alphabet, reading: Reading, share: float = 1.0, *, turned: bool = False
 ) -> NDArray[np.int64]:
-    """The different k-mers of one strand of a record, or an even sample of `share` of all there are; with `turned` of the other strand.
+    """Return the distinct k-mers on one strand of a record, sorted.
 
-    The same k-mers are in the sample of each record. A long one is read in pieces.
+    With `share` < 1, return an even sample of that fraction of all possible k-mers; the same k-mers
+    are sampled in every record. The optional flag selects the reverse complement. Long records are
+    processed in pieces.
     """
     found = [np.zeros(0, np.int64)]
     for start in range(0, len(letters), LETTERS_AT_ONCE):
@@ -178,12 +202,12 @@ def distinct_kmers(
 
 
 def _sampled(numbers: NDArray[np.int64], share: float) -> NDArray[np.bool_] | np.bool_:
-    """Which k-mers belong to an even sample of `share` of all there are."""
+    """Return which k-mers belong to an even sample of a fraction of all possible k-mers."""
     return np.bool_(True) if share >= 1 else _mixed(numbers) < np.uint64(share * 2.0**64)
 
 
 def _mixed(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Numbers spread evenly over 64 bits: the finaliser of splitmix64 (Steele et al. 2014)."""
+    """Hash numbers evenly over 64 bits: the finaliser of splitmix64 (Steele et al. 2014)."""
     z = numbers.astype(np.uint64) + MANY_LETTERS
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -191,10 +215,11 @@ def _mixed(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 class _Shared:
-    """The distinct k-mers of the records as a sparse matrix, and the pairs of rows that share enough of them.
+    """Sparse matrix of records by distinct k-mers, used to find pairs that share enough of them.
 
-    Columns that few rows have are multiplied out, which gives all pairs that share one; those that many have, repeats, would make the
-    product quadratic, and are counted for the pairs that the rest cannot rule out.
+    Rare columns are multiplied, which gives all pairs that share such a k-mer. Columns of repeats
+    would make the product quadratic. Their k-mers are counted only for pairs that the rare columns
+    cannot rule out.
     """
 
     def __init__(self, letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, reading: Reading, similarity: float) -> None:
@@ -216,10 +241,12 @@ class _Shared:
         self.repeats = np.diff(self.frequent.indptr).astype(np.int64)
 
     def needed(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Shared k-mers from which these pairs are alike: the share that is asked for, and more than chance explains.
+        """Return the number of shared k-mers from which each pair is similar.
 
-        A run of r k-mers is k + r - 1 letters that agree; of all records, the expected number of those that hold a run that long of a
-        given one is n * places * places * match^letters (as BLAST's E, Altschul et al. 1990).
+        It is at least the requested fraction, and more than chance explains. A run of r k-mers
+        means that k + r - 1 letters match. The expected number of records that share a run of that
+        length with a given record is n * length * length * match^letters (like the E-value of
+        BLAST, Altschul et al. 1990).
         """
         return self._least(np.minimum(self.sizes[first], self.sizes[second]), self.log_lengths[first] + self.log_lengths[second])
 
@@ -229,7 +256,7 @@ class _Shared:
         return np.maximum(np.maximum(share, np.ceil(run)), 1).astype(np.int64)
 
     def candidates(self, sides: NDArray[np.bool_] | None) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Pairs that may share what is needed, block by block of rows."""
+        """Yield pairs that may share enough k-mers, block by block of rows."""
         left = np.arange(self.num_records) if sides is None else np.flatnonzero(~sides)
         right = np.arange(self.num_records) if sides is None else np.flatnonzero(sides)
         if not self.sizes.any():
@@ -240,7 +267,8 @@ class _Shared:
         inner = np.unique(np.searchsorted(work, np.arange(AT_ONCE, work.max(initial=0), AT_ONCE)) + 1)
         for start, stop in pairwise([0, *inner[inner < len(left)], len(left)]):
             product = (ours[start:stop] @ theirs).tocoo()
-            some = product.data >= least  # most pairs share a k-mer or two by chance, and need no closer look
+            # Drop pairs that share only the k-mer or two expected by chance
+            some = product.data >= least
             first, second, shared = left[start:stop][product.coords[0][some]], right[product.coords[1][some]], product.data[some]
             possible = shared + np.minimum(self.repeats[first], self.repeats[second]) >= self.needed(first, second)
             yield self._kept(first, second, possible, sides)
@@ -254,7 +282,11 @@ class _Shared:
         return first[wanted].astype(np.int64), second[wanted].astype(np.int64)
 
     def _neighbours(self, sides: NDArray[np.bool_] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Records that may share only repeats: those next to each other ordered by their smallest k-mer (min-hash), in several orders."""
+        """Return pairs of records that may share only repeats.
+
+        Records are sorted by their smallest hashed k-mer (min-hash) in several orders; pairs are
+        records close to each other in an order.
+        """
         rows = np.flatnonzero(self.repeats)
         pairs = [np.zeros((2, 0), np.int64)]
         for number in range(ORDERS):
@@ -267,7 +299,7 @@ class _Shared:
         return self._kept(one, other, np.ones(len(one), bool) if sides is None else ~sides[one] & sides[other], sides)
 
     def exact(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> pd.DataFrame:
-        """Count all k-mers that each pair shares; the pairs that share enough."""
+        """Count all shared k-mers of each pair and return the pairs that share enough."""
         found = np.zeros(len(first), np.int64)
         step = max(1, AT_ONCE // max(1, int(self.sizes.max(initial=1))))
         for start in range(0, len(first), step):
@@ -282,10 +314,10 @@ class _Shared:
 def _all_kmers(
     letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, reading: Reading, lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
-    """The k-mers of all records, the row of each, and the chance that two letters agree."""
+    """Return the k-mers of all records, their rows, and the chance that two letters match."""
     kept = min(1.0, MAX_KMERS / max(1, int(lengths.sum())))
     numbers, rows, counts = [], [], np.zeros(reading.num_classes, np.int64)
-    # A long record in pieces, each with the letters behind it that its last k-mers hold; any other is one piece.
+    # Long records are split into pieces that overlap by k - 1 letters.
     number = np.maximum(1, -(-lengths // LETTERS_AT_ONCE))
     of_row = np.repeat(np.arange(len(lengths), dtype=np.int32), number)
     begins = (np.arange(len(of_row)) - np.repeat(np.cumsum(number) - number, number)) * LETTERS_AT_ONCE
@@ -293,7 +325,7 @@ def _all_kmers(
     ends = np.cumsum(sizes + 1)
     starts = np.unique(np.searchsorted(ends, np.arange(0, ends.max(initial=0), LETTERS_AT_ONCE), side="right"))
     for start, stop in pairwise([*starts, len(sizes)]):
-        # A 0 behind each piece: padding, so that no k-mer runs from one into the next.
+        # A padding 0 after each piece, so that no k-mer spans two pieces.
         block = np.zeros(int((sizes[start:stop] + 1).sum()), np.uint8)
         at = np.repeat(of_row[start:stop], sizes[start:stop] + 1)
         offsets = np.concatenate([[0], np.cumsum(sizes[start:stop] + 1)])
@@ -311,7 +343,7 @@ def _all_kmers(
 
 
 def _columns(matrix: csr_array, wanted: NDArray[np.bool_]) -> csr_array:
-    """The columns that are wanted; as `matrix[:, wanted]`, which takes many times the memory."""
+    """Return the selected columns, like `matrix[:, wanted]` but with a fraction of its memory."""
     renumbered = np.cumsum(wanted) - 1
     keep = wanted[matrix.indices]
     indptr = np.concatenate([[0], np.cumsum(keep)])[matrix.indptr]

@@ -1,4 +1,4 @@
-"""Which letters of a genome are covered by intervals: what overlaps them, and by how much."""
+"""Count the bases of a genome that are covered by intervals."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ Places = NDArray[np.int64]
 
 
 class Cover:
-    """The union of intervals, asked by chromosome.
+    """The union of a set of intervals, by chromosome.
 
     With intervals [2, 5) and [4, 8) of chr1, `bases("chr1", [0, 6], [3, 9])` is 1 and 2.
 
     Parameters
     ----------
     intervals
-        Table with chrom, start, end (0-based half-open), in any order; they may overlap.
+        Table with chrom, start, end (0-based half-open), in any order; intervals may overlap.
 
     Attributes
     ----------
     runs
-        Starts and ends of what is covered, by chromosome, in order and apart.
+        Sorted, disjoint starts and ends of the covered runs, by chromosome.
     """
 
     def __init__(self, intervals: pd.DataFrame) -> None:
         self.runs = {str(chrom): _merged(rows) for chrom, rows in intervals.groupby("chrom", sort=False)}
 
     def bases(self, chrom: str, start: Places, end: Places) -> Places:
-        """How many letters of each window are covered, (n,)."""
+        """Count the covered bases of each window, shape (n,)."""
         if chrom not in self.runs:
             return np.zeros(len(start), np.int64)
         starts, ends = self.runs[chrom]
         before = np.concatenate([[0], np.cumsum(ends - starts)])
 
-        def up_to(place: Places) -> Places:  # covered letters before each place
+        def up_to(place: Places) -> Places:  # covered bases before each position
             run = np.searchsorted(starts, place, "right") - 1
             return np.where(run < 0, 0, before[run] + np.minimum(place, ends[run]) - starts[run])
 
         return up_to(np.asarray(end)) - up_to(np.asarray(start))
 
     def bases_of(self, windows: pd.DataFrame) -> Places:
-        """How many letters of each row (chrom, start, end) are covered, (n,), in order."""
+        """Count the covered bases of each row (chrom, start, end), shape (n,), in order."""
         found = np.zeros(len(windows), np.int64)
         for chrom, rows in windows.reset_index(drop=True).groupby("chrom", sort=False):
             found[rows.index] = self.bases(str(chrom), rows["start"].to_numpy(), rows["end"].to_numpy())

@@ -1,7 +1,7 @@
-"""The index of a genome: `.fai`, and `.gzi` for bgzip, found, checked and made where they can be.
+"""Find, check and create the index of a genome: `.fai`, and `.gzi` for bgzip.
 
-Hides: where the index lies, when it is stale, and why a file cannot be indexed. htslib (pysam) makes it; what that passes over in
-silence (doubled names, empty records, FASTQ) is refused here.
+htslib (pysam) writes the index. It silently accepts duplicate names, empty records and FASTQ, so
+this module checks the file first and reports them as errors.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ from selfattn_bio.files import whole_file
 from selfattn_bio.sequence.alphabet import printable
 
 _BGZF = b"\x1f\x8b\x08\x04"
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")  # the empty block that ends each bgzip file
+# The empty block at the end of every bgzip file.
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 class _Row(NamedTuple):
-    """A line of the .fai: name, letters, place of the first letter in the (uncompressed) file, letters and bytes of a line."""
+    """A line of the .fai file.
+
+    `offset` is the byte of the first base in the uncompressed file; `letters` and `bytes` are the
+    bases and bytes of one line.
+    """
 
     name: str
     length: int
@@ -39,7 +44,9 @@ class _Row(NamedTuple):
 
 
 def index_of(path: Path) -> tuple[Path, Path | None, dict[str, int]]:
-    """The .fai and .gzi (None if not bgzip) of a FASTA file, made if need be, and the length of each chromosome.
+    """Return the .fai path, .gzi path and chromosome lengths of a FASTA file.
+
+    A missing or stale index is created. The .gzi path is None unless the file is bgzip.
 
     Raises
     ------
@@ -76,7 +83,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _check_head(path: Path) -> bool:
-    """Whether it is bgzip; an error if it is not a FASTA file that can be read at random."""
+    """Return whether the file is bgzip; raise if it is not FASTA that allows random access."""
     if not path.is_file():
         _fail("genome must be an existing FASTA file", "a folder" if path.is_dir() else "no such file", path)
     with path.open("rb") as handle:
@@ -104,13 +111,13 @@ def _gzi(fai: Path) -> Path:
 
 
 def _cached(path: Path) -> Path:
-    """The .fai in the user's cache, by the full name of the genome."""
+    """Return the .fai path in the user's cache, derived from the full path of the genome."""
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     return Path(home, "selfattn_bio", "genomes", f"{path.name}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.fai")
 
 
 def _rows(fai: Path) -> list[_Row]:
-    """The lines of the .fai; none at all if one is malformed."""
+    """Return the lines of a .fai file, or an empty list if one is malformed."""
     fields = [line.split("\t") for line in fai.read_text(encoding="utf-8", errors="replace").splitlines()]
     if any(len(row) != 5 or not all(text.isascii() and text.isdigit() for text in row[1:]) for row in fields):
         return []
@@ -118,7 +125,7 @@ def _rows(fai: Path) -> list[_Row]:
 
 
 def _why_stale(path: Path, fai: Path, rows: list[_Row], zipped: bool) -> str:
-    """Why the index is not of the file as it is now; empty if it is."""
+    """Return why the index does not match the current file, or "" if it does."""
     indexes = [fai, _gzi(fai)] if zipped else [fai]
     if not all(index.exists() for index in indexes):
         return "has no .gzi beside it"
@@ -129,7 +136,7 @@ def _why_stale(path: Path, fai: Path, rows: list[_Row], zipped: bool) -> str:
 
 
 def _fits_headers(path: Path, rows: list[_Row]) -> bool:
-    """Whether each name stands in the line before its letters, and the last letters where the file ends."""
+    """Return whether each name precedes its bases and the last record ends the file."""
     with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as text:
         for row in rows:
             header = text[text.rfind(b"\n", 0, max(row.offset - 1, 0)) + 1 : row.offset]
@@ -141,7 +148,7 @@ def _fits_headers(path: Path, rows: list[_Row]) -> bool:
 
 
 def _fits_blocks(path: Path, gzi: Path) -> bool:
-    """Whether the last place that the .gzi names is that of a block of the file."""
+    """Return whether the last offset in the .gzi file is the start of a bgzip block."""
     numbers = np.fromfile(gzi, "<u8")
     if not len(numbers) or len(numbers) != 1 + 2 * int(numbers[0]):
         return False
@@ -153,7 +160,7 @@ def _fits_blocks(path: Path, gzi: Path) -> bool:
 def _make(path: Path, fai: Path, zipped: bool) -> list[_Row]:
     with _text(path, zipped) as text:
         _check_lines(path, text)
-    pysam.set_verbosity(0)  # what htslib says goes past Python
+    pysam.set_verbosity(0)  # htslib would write its messages to stderr directly
     try:
         with ExitStack() as stack:
             made = stack.enter_context(whole_file(fai))
@@ -165,10 +172,10 @@ def _make(path: Path, fai: Path, zipped: bool) -> list[_Row]:
 
 
 def _check_lines(path: Path, text: BinaryIO) -> None:
-    """Refuse what cannot be indexed, and what htslib would index wrongly or leave out without a word."""
+    """Raise if htslib could not index the file, would index it wrongly or would skip records."""
     seen: dict[bytes, int] = {}
-    width, line_end = 0, b""  # of the record's first line, in letters
-    ended = True  # whether only a header may follow, after a line shorter than the first
+    width, line_end = 0, b""  # number of bases in the first line of the record
+    ended = True  # whether only a header may follow, because a line was shorter than the first
     for number, line in enumerate(text, start=1):
         letters = line.rstrip(b"\r\n")
         if len(letters) == width and not ended and letters.isalpha() and line[width:] == line_end:
@@ -188,7 +195,7 @@ def _check_lines(path: Path, text: BinaryIO) -> None:
         elif width and line[len(letters) :] not in (line_end, b""):
             _fail("lines of a record must end alike", "LF as well as CRLF", place, "Convert it, e.g. tr -d '\\r' < old.fa > new.fa")
         else:
-            ended = width > 0 or not letters  # shorter than the first, or blank
+            ended = width > 0 or not letters  # shorter than the first line, or blank
             width, line_end = width or len(letters), line_end if width else line[len(letters) :]
     if not width:
         _no_letters(path, seen)

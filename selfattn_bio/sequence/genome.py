@@ -1,6 +1,7 @@
-"""Random access to an indexed genome: which letters stand at `chrom, start, end, strand`.
+"""Random access to an indexed genome.
 
-Hides: plain or bgzip, names with and without "chr", the file handle of each process. pysam reads; `sequence.faidx` makes the index.
+Handles plain and bgzip FASTA, names with and without "chr", and one file handle per process.
+`sequence.faidx` creates the index; pysam reads the file.
 """
 
 from __future__ import annotations
@@ -24,43 +25,46 @@ from selfattn_bio.sequence.spelling import SoftMask, Spelling
 
 _MITOCHONDRION = ("chrM", "M", "MT", "chrMT")
 _SPELLINGS = (Spelling(DNA), Spelling(DNA, "hard"))
-_SHOWN = 8  # names in an error
+_SHOWN = 8  # names shown in an error
 
 
 class Genome:
-    """An indexed FASTA file of chromosomes, plain or bgzip; index files that are missing are made.
+    """An indexed FASTA file of chromosomes, plain or bgzip.
 
-    `Genome("dm3.fa").fetch("chr2L", 7, 11, "-")` is the reverse complement of the letters 7, 8, 9 and 10 of chr2L.
+    `Genome("dm3.fa").fetch("chr2L", 7, 11, "-")` is the reverse complement of the bases 7, 8, 9 and
+    10 of chr2L.
 
-    The index stands beside the file (`.fai`, and `.gzi` for bgzip), or in the user's cache if that folder cannot be written to. One that is
-    older than the file, or does not fit it, is made anew, which is said. May be pickled and used after a fork: each process opens its own
-    handle. Not for several threads at once.
+    The index (`.fai`, and `.gzi` for bgzip) is next to the file, or in the user's cache if that
+    folder is not writable. A missing index is created. One that is older than the file or does not
+    fit it is rebuilt, with a message. Genomes can be pickled and used after a fork, because each
+    process opens its own handle. They cannot be shared between threads.
 
     Parameters
     ----------
     path
-        The file.
+        FASTA file.
 
     Attributes
     ----------
     names
-        Of the chromosomes, in the order of the file.
+        Chromosome names, in the order of the file.
     lengths
-        Letters of each chromosome, by name.
+        Length of each chromosome in bp, by name.
 
     Raises
     ------
     GenomeError
-        If the file is missing, unreadable, gz but not bgzip, truncated, no FASTA, has a name twice or none, an empty record or
-        lines of unequal length within a record; or if the index can be written nowhere.
+        If the file is missing, unreadable, gz but not bgzip, truncated or not FASTA; if it has a
+        duplicate or missing name, an empty record, or lines of unequal length within a record; or
+        if the index cannot be written anywhere.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._fai, self._gzi, self.lengths = index_of(self.path)
         self.names = list(self.lengths)
-        self._hard = False  # whether lower case is read as N
-        self._mapped = False  # whether a name of another convention was met
+        self._hard = False
+        self._mapped = False  # whether the message about differing names was printed
         self._file: pysam.FastaFile | None = None
         self._process = 0
 
@@ -74,10 +78,10 @@ class Genome:
         return self.__dict__ | {"_file": None}
 
     def spelled(self, soft_mask: SoftMask) -> Genome:
-        """The genome as `Spelling` reads it: itself, or for "hard" a view whose soft-masked letters are N."""
+        """Return the genome itself, or for "hard" a view with soft-masked bases as N."""
         if soft_mask != "hard":
             return self
-        view = copy.copy(self)  # with a handle of its own
+        view = copy.copy(self)  # opens its own handle
         view._hard = True
         return view
 
@@ -88,12 +92,14 @@ class Genome:
             self._file = None
 
     def resolve(self, name: str) -> str:
-        """The genome's own name of a chromosome: "2L" -> "chr2L", "MT" -> "chrM", "chr1" -> "1". Said once if they differ.
+        """Return the genome's name of a chromosome: "2L" -> "chr2L", "MT" -> "chrM", "chr1" -> "1".
+
+        The first time the names differ, a message is printed.
 
         Raises
         ------
         GenomeError
-            If there is none.
+            If the genome has no such chromosome.
         """
         found = self.name_of(name)
         if found is None:
@@ -104,29 +110,31 @@ class Genome:
         return found
 
     def name_of(self, name: str) -> str | None:
-        """As `resolve`, but None if there is none, and nothing is said."""
+        """Return the name as `resolve` does, without a message, or None if there is none."""
         return name_among(name, self.lengths)
 
     def fetch(self, chrom: str, start: int = 0, end: int | None = None, strand: str = "+") -> NDArray[np.uint8]:
-        """The letters of a window.
+        """Return the bases of a window.
 
         Parameters
         ----------
         chrom
-            Its name, or that of another convention (see `resolve`).
+            Chromosome name, possibly in another convention (see `resolve`).
         start, end
-            0-based half-open, on the forward strand; the whole chromosome if not given.
+            0-based half-open, on the forward strand; by default the complete chromosome.
         strand
             "+", or "-" for the reverse complement.
 
         Returns
         -------
-        ASCII, upper case, U read as T, IUPAC kept, (end - start,); see `spelled`.
+        Upper-case ASCII, shape (end - start,), with U read as T and IUPAC codes kept. See also
+        `spelled`.
 
         Raises
         ------
         GenomeError
-            If there is no such chromosome, the window is not within it, or it holds what is no letter of DNA.
+            If there is no such chromosome, the window is not within it, or it contains a character
+            that is not DNA.
         ValueError
             If the strand is neither + nor -.
         """
@@ -137,13 +145,16 @@ class Genome:
         return letters if strand == "+" else DNA.reverse_complement(letters)
 
     def fetch_masked(self, chrom: str, start: int = 0, end: int | None = None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """As `fetch` on "+", and which letters are lower case: soft-masked, (end - start,)."""
+        """Return the bases of a window on "+", and a mask of soft-masked (lower-case) bases.
+
+        Both have shape (end - start,). Parameters and errors are those of `fetch`.
+        """
         chrom, end = self._placed(chrom, start, end)
         letters, raw = self._spelled(chrom, start, end)
         return letters, np.frombuffer(raw, np.uint8) >= ord("a")
 
     def _placed(self, chrom: str, start: int, end: int | None) -> tuple[str, int]:
-        """The genome's own name of the chromosome and the end, if the window is within it."""
+        """Return the genome's name of the chromosome and the end, after checking the window."""
         chrom = self.resolve(chrom)
         end = self.lengths[chrom] if end is None else end
         if not 0 <= start <= end <= self.lengths[chrom]:
@@ -152,7 +163,7 @@ class Genome:
         return chrom, end
 
     def _spelled(self, chrom: str, start: int, end: int) -> tuple[NDArray[np.uint8], bytes]:
-        """The letters, and what the file has for them."""
+        """Return the bases as they are read, and the raw bytes of the file."""
         raw = self._read(chrom, start, end)
         if foreign := raw.translate(None, DNA.readable):
             at = f"{chrom}:{start + raw.index(foreign[0])} (0-based)"
@@ -162,14 +173,15 @@ class Genome:
     def _read(self, chrom: str, start: int, end: int) -> bytes:
         try:
             return cast(str, self._open().fetch(chrom, start, end)).encode("latin-1")
-        except (OSError, ValueError) as error:  # htslib says no more than that it failed
+        except (OSError, ValueError) as error:  # htslib gives no reason
             message = f"genome must be as it was when it was opened, got a failure to read {chrom} [{start}, {end})"
             raise GenomeError(message, place=str(self.path), cure="Download or copy it again") from error
 
     def _open(self) -> pysam.FastaFile:
-        if self._file is None or self._process != os.getpid():  # a handle that a fork shares would be moved by both
+        # Forked processes would share the position of one handle
+        if self._file is None or self._process != os.getpid():
             gzi = str(self._gzi) if self._gzi else None
-            pysam.set_verbosity(0)  # its lines would come beside ours
+            pysam.set_verbosity(0)  # silence htslib's messages on stderr
             self._file = pysam.FastaFile(str(self.path), filepath_index=str(self._fai), filepath_index_compressed=gzi)
             self._process = os.getpid()
         return self._file
@@ -182,17 +194,23 @@ class Genome:
 
 
 def name_among(name: str, known: Container[str]) -> str | None:
-    """The one of `known` names that a chromosome has, with and without "chr": "2L" -> "chr2L"; None if there is none."""
+    """Return the name of a chromosome in `known`, with or without "chr", or None.
+
+    If only "chr2L" is known, "2L" gives "chr2L".
+    """
     return name if name in known else next((other for other in _other_names(name) if other in known), None)
 
 
 def common_name(name: str) -> str:
-    """What all names of a chromosome share: "chr2L" and "2L" -> "2L"; by it places of two files are compared."""
+    """Return one name for all spellings of a chromosome: "chr2L" and "2L" -> "2L".
+
+    It is used to compare coordinates from two files.
+    """
     return "MT" if name in _MITOCHONDRION else name.removeprefix("chr")
 
 
 def _other_names(name: str) -> Iterator[str]:
-    """What else the chromosome is called: with or without "chr", and all names of the mitochondrion."""
+    """Yield other spellings of a chromosome name, including those of the mitochondrion."""
     yield name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
     if name in _MITOCHONDRION:
         yield from _MITOCHONDRION

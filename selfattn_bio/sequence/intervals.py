@@ -1,7 +1,7 @@
-"""BED and GFF in, a table of intervals out: each line checked, coordinates 0-based half-open.
+"""Read BED and GFF files as a table of intervals with 0-based half-open coordinates.
 
-Hides: the columns of BED3 to BED12, narrowPeak, broadPeak, GFF3 and GTF, compression, and the wording and place of every error. Own
-parser: those of pandas, pysam and gffutils give no line numbers, or guess.
+Supports BED3 to BED12, narrowPeak, broadPeak, GFF3 and GTF, plain or compressed. The package has
+its own parser because those of pandas, pysam and gffutils give no line numbers, or guess.
 """
 
 from __future__ import annotations
@@ -23,27 +23,28 @@ from selfattn_bio.files import BED_FILES, INTERVAL_FILES
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _STRANDS = {"+": "+", "-": "-", ".": ".", "?": "."}
 _NOT_DATA = re.compile(r"#|track\b|browser\b")
-_PEAK = 10  # columns of a narrowPeak file, whose last is the summit
+_PEAK = 10  # columns of a narrowPeak file; the last one is the summit
 _NAMES = (re.compile(r"""(?:^|;)\s*(?:Name|ID)=([^;]+)"""), re.compile(r"""(?:^|;)\s*(?:transcript_id|gene_id) "([^"]+)\""""))
 
 
 class Interval(NamedTuple):
-    """One line.
+    """One interval.
 
     Attributes
     ----------
     start, end
         0-based half-open.
     strand
-        "+", "-", or "." where none is given.
+        "+", "-", or "." if not given.
     name
-        That of BED; of GFF3 the attribute Name or ID, of GTF transcript_id or gene_id; empty if none is given.
+        The BED name, the attribute Name or ID of GFF3, or transcript_id or gene_id of GTF; empty if
+        not given.
     score
-        Of BED or GFF; missing (NaN) if none is given.
+        The BED or GFF score; NaN if not given.
     summit
-        The most enriched letter of a narrowPeak file, counted from `start`; -1 if none is given.
+        Position of the peak summit (narrowPeak), counted from `start`; -1 if not given.
     line
-        1-based, of the file.
+        Line number in the file, 1-based.
     """
 
     chrom: str
@@ -57,27 +58,29 @@ class Interval(NamedTuple):
 
 
 def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
-    """Read a BED or GFF file, plain, gz or bgzip; what it is its name says.
+    """Read a BED or GFF file, plain, gz or bgzip; the file name determines the format.
 
-    The GFF3 line `chr2L . exon 8 11 . - .` is the interval [7, 11) on the other strand.
+    The GFF3 line `chr2L . exon 8 11 . - .` is the interval [7, 11) on the reverse strand.
 
     Parameters
     ----------
     path
-        `.bed` (3 to 12 columns, of which the first six are read), `.narrowPeak` (or `.bed` with 10 columns, as ENCODE has them),
-        `.broadPeak`, `.gff3`, `.gff` or `.gtf`, each also with `.gz`.
+        `.bed` (3 to 12 columns, the first six are read), `.narrowPeak` (or `.bed` with 10 columns,
+        as distributed by ENCODE), `.broadPeak`, `.gff3`, `.gff` or `.gtf`, each optionally with
+        `.gz` or `.bgz`.
     feature
-        The type of GFF lines that is wanted, such as gene or exon; may be left out where all are of one type.
+        Type of GFF lines to read, such as gene or exon. Optional if all lines have the same type.
 
     Returns
     -------
-    One row per line, in order: the columns of `Interval`, and `path`.
+    One row per line, in order, with the columns of `Interval` and `path`.
 
     Raises
     ------
     IntervalError
-        If the file is missing, unreadable, of another kind or empty, or a line is malformed; if a GFF file has several types and none is
-        named, or not the named one. The place is `path:line`.
+        If the file is missing, unreadable, empty or of another format; if a line is malformed; if a
+        GFF file has several types and `feature` is not given, or has none of type `feature`. Errors
+        about a line give `path:line`.
     """
     path = Path(path)
     parse = _parser(path)
@@ -88,7 +91,7 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
     columns = 0
     for number, line in lines_of(path):
         if parse is _gff and line.startswith((">", "##FASTA")):
-            break  # sequences follow
+            break  # the rest of the file is sequences
         if not line.strip() or _NOT_DATA.match(line):
             continue
         fields = line.split("\t") if "\t" in line or parse is _gff else line.split()
@@ -108,12 +111,12 @@ def read_intervals(path: str | Path, feature: str = "") -> pd.DataFrame:
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Number (1-based) and text of each line of a file, plain, gz or bgzip, without its end.
+    """Yield number (1-based) and text of each line of a plain, gz or bgzip file, without line end.
 
     Raises
     ------
     IntervalError
-        If the file is missing, unreadable, damaged, or no text.
+        If the file is missing, unreadable, damaged, or not text.
     """
     if not path.is_file():
         _fail("file must be an existing one", "a folder" if path.is_dir() else "no such file", str(path))
@@ -138,7 +141,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def whole_number(text: str, what: str, place: str) -> int:
-    """The number, or the promised error: floats, signs and exponents are none."""
+    """Convert digits to an integer; floats, signs and exponents raise `IntervalError`."""
     if not _NUMBER.fullmatch(text):
         cure = "Put # before a header line" if text.isalpha() else ""
         _fail(f"{what} must be a whole number from 0", repr(text[:30]), place, cure)
