@@ -1,6 +1,6 @@
-"""k-mers as tokens: encode codes, decode tokens, and which letters a token covers.
+"""Encode sequences as k-mer tokens, decode tokens, and map tokens to sequence positions.
 
-Hides: the numbering of the vocabulary and how a batch is encoded without a loop over letters. Computed per batch, never stored.
+Batches are encoded without a loop over letters. Tokens are computed per batch and never stored.
 """
 
 from __future__ import annotations
@@ -19,28 +19,30 @@ from selfattn_bio.sequence.alphabet import PAD_CODE, Alphabet
 PAD, CLS, MASK, UNK = 0, 1, 2, 3
 SPECIAL = ("[PAD]", "[CLS]", "[MASK]", "[UNK]")
 MAX_K = 8
-MAX_VOCABULARY = 1 << 18  # tokens: 8-mers of DNA and 4-mers of protein fit
-_CHUNK = 1 << 15  # letters encoded at a time, so that what is between stays in the cache
+MAX_VOCABULARY = 1 << 18  # tokens; 8-mers of DNA and 4-mers of protein fit
+_CHUNK = 1 << 15  # letters encoded at a time, so that intermediate arrays stay in the cache
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class KmerTokenizer:
-    """Letters to k-mer tokens and back.
+    """Convert sequences to k-mer tokens and back.
 
-    With k 3 and stride 1, ACGTN is ACG, CGT, [UNK]: tokens 0 [PAD], 1 [CLS], 2 [MASK], 3 [UNK], then the k-mers in the order of the
-    alphabet's letters (AAA = 4, AAC = 5, ...). A sequence of L letters has (L - k) // stride + 1 tokens; letters after the last
-    token's end (at most stride - 1) are covered by none.
+    With k 3 and stride 1, ACGTN has the tokens ACG, CGT and [UNK]. Token numbers are 0 [PAD], 1
+    [CLS], 2 [MASK], 3 [UNK], then the k-mers in the order of the alphabet (AAA = 4, AAC = 5, ...).
+    A sequence of L letters has (L - k) // stride + 1 tokens. Letters after the end of the last
+    token (at most stride - 1) are not covered.
 
     Parameters
     ----------
     alphabet
-        What the letters are.
+        Alphabet of the sequences.
     k
-        Letters to a token, 1-8, with at most 2^18 k-mers (k <= 4 for protein).
+        Letters per token, 1-8, with at most 2^18 k-mers (k <= 4 for protein).
     stride
-        Letters from one token's start to the next one's, 1-k, so that none between them is skipped.
+        Distance between the starts of consecutive tokens, 1-k, so that no letter between them is
+        skipped.
 
     Raises
     ------
@@ -66,16 +68,19 @@ class KmerTokenizer:
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of tokens, the four special ones among them."""
+        """Return the number of tokens, including the four special ones."""
         return len(SPECIAL) + self._num_kmers
 
     @property
     def sha256(self) -> str:
-        """Hexadecimal SHA-256 of what each token number means; the stride has no part in it."""
+        """Return the hexadecimal SHA-256 of the vocabulary; it does not depend on the stride."""
         return hashlib.sha256(f"{' '.join(SPECIAL)} {self.alphabet.letters} k={self.k}".encode()).hexdigest()
 
     def num_tokens(self, num_letters: int) -> int:
-        """Tokens of a sequence of `num_letters` letters; 0 if shorter than k."""
+        """Return the number of tokens of a sequence of `num_letters` letters.
+
+        It is 0 for sequences shorter than k.
+        """
         return max(0, (num_letters - self.k) // self.stride + 1)
 
     def encode(self, codes: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -84,16 +89,18 @@ class KmerTokenizer:
         Parameters
         ----------
         codes
-            Shape (B, L): index of each letter in the alphabet, its length for an ambiguous letter, 255 for padding, at the end of rows.
+            Shape (B, L): the index of each letter in the alphabet, the size of the alphabet for an
+            ambiguous letter, or 255 for padding at the end of rows.
 
         Returns
         -------
-        Tokens, (B, N), N = (L - k) // stride + 1. A k-mer that touches padding is [PAD], else one with an ambiguous letter is [UNK].
+        Tokens, shape (B, N) with N = (L - k) // stride + 1. A k-mer that overlaps padding is [PAD];
+        any other k-mer with an ambiguous letter is [UNK].
 
         Raises
         ------
         ValueError
-            If `codes` is not (B, L), or a row has fewer than k letters.
+            If `codes` does not have shape (B, L), or a row has fewer than k letters.
         """
         if codes.ndim != 2:
             raise ValueError(f"codes must have shape (B, L), got {codes.shape}")
@@ -112,16 +119,19 @@ class KmerTokenizer:
         return tokens
 
     def _encode(self, codes: Array, tokens: Array) -> None:
-        """Fill `tokens` with those of `codes`. Rows are joined end to end, as one long array is twice as fast as many short ones."""
+        """Fill `tokens` with the tokens of `codes`.
+
+        Rows are joined end to end, because one long array is twice as fast as many short ones.
+        """
         flat, base = codes.ravel(), len(self.alphabet.letters)
 
         def per_token(windows: Array) -> Array:
-            """Of the windows at each letter of `flat`, those at which a token starts, (B, N); none of them spans two rows."""
+            """Return a view of the windows at token starts, (B, N); no window spans two rows."""
             steps = (codes.shape[1] * windows.itemsize, self.stride * windows.itemsize)
             return as_strided(windows, tokens.shape, steps, writeable=False)
 
         dtype = np.uint16 if self._num_kmers <= 1 << 16 else np.uint32
-        # A code of no letter overflows into nonsense, which is overwritten below.
+        # Codes of ambiguous letters and padding give wrong numbers, which are overwritten below.
         kmers = _windows(flat.astype(dtype), self.k, lambda left, right, width: _add(left * dtype(base**width), right))
         np.add(per_token(kmers), len(SPECIAL), out=tokens, dtype=tokens.dtype)
         if (foreign := flat >= base).any():
@@ -130,17 +140,19 @@ class KmerTokenizer:
                 tokens[per_token(_windows(padding, self.k, lambda left, right, _: left | right))] = PAD
 
     def spans(self, num_tokens: int) -> NDArray[np.int64]:
-        """Letters of each token, shape (N, 2): start, end, 0-based half-open."""
+        """Return the interval of each token, shape (N, 2): start and end, 0-based half-open."""
         starts = np.arange(num_tokens) * self.stride
         return np.stack([starts, starts + self.k], axis=1)
 
     def canonical(self) -> NDArray[np.int64]:
-        """For each token the one that stands for it on both strands, shape (V,): of a k-mer and its reverse complement the first.
+        """Return the canonical token of each token, shape (V,).
+
+        A k-mer and its reverse complement share the smaller token number.
 
         Raises
         ------
         ValueError
-            If the alphabet has no complement, as protein.
+            If the alphabet has no complement, such as protein.
         """
         tokens = np.arange(self.vocabulary_size)
         kmers = self.decode(tokens[len(SPECIAL) :, None])  # (V - 4, k)
@@ -149,10 +161,11 @@ class KmerTokenizer:
         return tokens
 
     def decode(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """Letters of a batch of tokens, the exact inverse of `encode` where there is no [UNK].
+        """Convert a batch of tokens to letters; the exact inverse of `encode` if there is no [UNK].
 
-        With k 3, ACG CGT [UNK] [UNK] [UNK] ACG gives ACGTNACG: a letter that a k-mer covers is known, one that only [UNK] or [MASK]
-        covers is the alphabet's unknown letter (N), and one that only [PAD] covers is 0.
+        With k 3, ACG CGT [UNK] [UNK] [UNK] ACG gives ACGTNACG. A letter covered by a k-mer is
+        known. A letter covered only by [UNK] or [MASK] becomes the alphabet's unknown letter (N),
+        and one covered only by [PAD] becomes 0.
 
         Parameters
         ----------
@@ -161,12 +174,14 @@ class KmerTokenizer:
 
         Returns
         -------
-        ASCII, (B, L) with L = (N - 1) * stride + k: the letters after the last token's end are not covered.
+        ASCII, shape (B, L) with L = (N - 1) * stride + k. Letters after the end of the last token
+        are lost.
 
         Raises
         ------
         ValueError
-            If `tokens` is not (B, N) or holds [CLS] or a number outside the vocabulary.
+            If `tokens` does not have shape (B, N), or contains [CLS] or a number outside the
+            vocabulary.
         """
         if tokens.ndim != 2 or not tokens.shape[1]:
             raise ValueError(f"tokens must have shape (B, N) with N >= 1, got {tokens.shape}")
@@ -177,7 +192,8 @@ class KmerTokenizer:
         letters = np.zeros((len(tokens), reach + self.k - 1), np.uint8)
         values = tokens.astype(np.int64) - len(SPECIAL)
         hidden, known = (tokens == UNK) | (tokens == MASK), values >= 0
-        for i in range(self.k):  # the k letters of a token; what is hidden first, so that a k-mer over the same letter wins
+        # Write unknown letters first, so that overlapping k-mers overwrite them
+        for i in range(self.k):
             letters[:, i : i + reach : self.stride][hidden] = ord(self.alphabet.unknown)
         for i in range(self.k):
             digit = values // len(alphabet) ** (self.k - 1 - i) % len(alphabet)
@@ -190,9 +206,10 @@ def _add(left: Array, right: Array) -> Array:
 
 
 def _windows(single: Array, k: int, join: Callable[[Array, Array, int], Array]) -> Array:
-    """Combine each k neighbours of a flat array by doubling: windows of 1 -> 2 -> 3 -> 6 letters for k = 6.
+    """Combine every k neighbours of a flat array by doubling.
 
-    `join(left, right, width)` combines a window with the one that follows it, `width` letters wide.
+    For k = 6, windows grow from 1 to 2, 3 and 6 letters. `join(left, right, width)` combines a
+    window with the next one, which is `width` letters wide.
     """
     result, width = single, 1
     for bit in bin(k)[3:]:

@@ -1,6 +1,7 @@
-"""Clusters by MMseqs2, where it is installed and asked for.
+"""Cluster records with MMseqs2, if it is installed.
 
-Hides: its files, options and output. `sequence.clusters` needs no program; this one aligns, and so finds relatives further apart.
+MMseqs2 aligns sequences and so finds more distant relatives than the shared k-mers of
+`sequence.clusters`, which need no external program.
 """
 
 from __future__ import annotations
@@ -19,27 +20,30 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.clusters import components
 
-COVERAGE = 0.8  # of the shorter of two records, that an alignment must cover
+COVERAGE = 0.8  # minimum fraction of the shorter record that an alignment must cover
 
 
 def mmseqs_clusters(letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, identity: float) -> tuple[NDArray[np.int64], str]:
-    """Cluster records by `mmseqs easy-cluster`: connected components of alignments of at least this identity.
+    """Cluster records by `mmseqs easy-cluster`.
+
+    Clusters are connected components of alignments with at least the given identity.
 
     Parameters
     ----------
     letters
-        ASCII upper case of each of n records.
+        Upper-case ASCII of each of n records.
     identity
-        Of the aligned letters, in (0, 1].
+        Minimum fraction of identical aligned letters, in (0, 1].
 
     Returns
     -------
-    Shape (n,), counted from 0 in the order of the records; and the program with its version.
+    Cluster numbers, shape (n,), counted from 0 in the order of the records, and the program with
+    its version.
 
     Raises
     ------
     RunFileError
-        If it is not installed, or fails.
+        If MMseqs2 is not installed, or fails.
 
     References
     ----------
@@ -54,7 +58,7 @@ def mmseqs_clusters(letters: Sequence[NDArray[np.uint8]], alphabet: Alphabet, id
         folder = Path(name)
         fasta = "".join(f">{i}\n{row.tobytes().decode('ascii')}\n" for i, row in enumerate(letters))
         (folder / "records.fa").write_text(fasta, encoding="ascii")
-        kind = "2" if alphabet.has_complement else "1"  # both strands of nucleotides are searched
+        kind = "2" if alphabet.has_complement else "1"  # 2 is nucleotides, searched on both strands
         options = ["--min-seq-id", str(identity), "-c", str(COVERAGE), "--cov-mode", "5", "--cluster-mode", "1", "--dbtype", kind]
         files = [str(folder / part) for part in ("records.fa", "out", "tmp")]
         done = subprocess.run([program, "easy-cluster", *files, *options, "--threads", "1"], capture_output=True, text=True, check=False)

@@ -1,7 +1,8 @@
-"""Negatives that fit given positives: windows of the same genome, or the positives shuffled.
+"""Create negatives for given positives: genomic windows or shuffled sequences.
 
-`matched` and `neighbours` give windows without overlap with positives, with what is excluded, with N or with one another;
-`shuffled` gives records. Each refuses when more positives than `may_lack` allows stay without.
+`matched` and `neighbours` return windows that overlap neither positives nor excluded intervals nor
+each other, and contain no N. `shuffled` yields records. All raise an error if more negatives are
+missing than `may_lack` allows.
 """
 
 from __future__ import annotations
@@ -21,25 +22,26 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
-_ROUNDS, _FIRST_DRAWS, _MORE = 4, 32, 4  # each round draws so many times as many windows for each positive that still lacks one
-_MOST_DRAWS = 4_000_000  # in a round, which bounds memory
-_TRIES = 10  # shuffles until one differs from the positive and from its other shuffles
+# Each round samples 32 windows per missing negative, then 4 times as many as the round before.
+_ROUNDS, _FIRST_DRAWS, _MORE = 4, 32, 4
+_MOST_DRAWS = 4_000_000  # in a round; limits memory
+_TRIES = 10  # attempts to find a shuffle that differs from the positive and its other shuffles
 _GC = np.isin(np.arange(256), list(b"GCSgcs"))
 _KNOWN = np.isin(np.arange(256), list(b"ACGTacgt"))
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """How many negatives, and how many positives may stay without.
+    """How many negatives to create, and how many may be missing.
 
     Parameters
     ----------
     per_positive
-        Negatives to each positive.
+        Negatives per positive.
     seed
-        The same one gives the same negatives.
+        Random seed; the same seed gives the same negatives.
     may_lack
-        Share of the negatives that may not be found; more is an error.
+        Fraction of the negatives that may be missing without an error.
     """
 
     per_positive: int = 1
@@ -50,29 +52,31 @@ class Wanted:
 def matched(
     positives: pd.DataFrame, genome: Genome, wanted: Wanted, exclude: pd.DataFrame | None, tolerance: float, counts: Counter[str]
 ) -> pd.DataFrame:
-    """Windows of the same length and GC content as each positive, drawn from its own chromosome, on its strand.
+    """Sample windows with the length, GC content and strand of each positive, from its chromosome.
 
-    The number of G and C is the positive's where such a window is drawn; else the nearest one drawn, within `tolerance`.
+    A window with exactly the same number of G and C is used if one was sampled, otherwise the
+    closest sampled one within `tolerance`.
 
     Parameters
     ----------
     positives
         Windows within the genome.
     exclude
-        Further intervals that no negative may overlap, with the genome's names.
+        Further intervals that no negative may overlap, with the genome's chromosome names.
     tolerance
         Largest difference in GC content, in [0, 1].
     counts
-        What was not found exactly is counted here.
+        Counts of missing and inexact negatives are added to this counter.
 
     Returns
     -------
-    Windows, chromosome after chromosome as `positives` has them; columns as there, `line` and `path` those of the positive.
+    Windows, sorted by chromosome in the order of `positives`, with the same columns; `line` and
+    `path` are those of the positive.
 
     Raises
     ------
     IntervalError
-        If too few are found.
+        If too few negatives are found.
     """
     rng = np.random.default_rng(wanted.seed)
     rows, starts = [], []
@@ -91,11 +95,12 @@ def matched(
 def neighbours(
     positives: pd.DataFrame, genome: Genome, wanted: Wanted, exclude: pd.DataFrame | None, distance: int, steps: int, counts: Counter[str]
 ) -> pd.DataFrame:
-    """Windows beside each positive, of its length and strand, the first `distance` letters away on either side.
+    """Return windows near each positive, with its length and strand.
 
-    Where one is not free, the next ones outward are tried, `steps` on each side; which side comes first is drawn.
+    The first windows are `distance` bp away on both sides, in random order. If one is not free, the
+    next windows outward are tried, up to `steps` on each side.
 
-    Parameters, returns and errors as for `matched`.
+    Parameters, returns and errors are those of `matched`.
     """
     rng = np.random.default_rng(wanted.seed)
     rows, starts = [], []
@@ -117,15 +122,17 @@ def neighbours(
 
 
 def shuffled(records: Iterable[Record], k: int, wanted: Wanted, counts: Counter[str]) -> Iterator[Record]:
-    """Each positive shuffled with the counts of its k-lets kept; see `shuffle_letters`.
+    """Yield each positive shuffled with its k-let counts preserved; see `shuffle_letters`.
 
-    A shuffle has the id of the positive with `/shuffled1`, its chromosome, group and columns, so that splits keep it with the positive,
-    and no coordinates. One that is its positive again is drawn anew; a positive without another arrangement stays without.
+    The id is that of the positive plus `/shuffled1`. Chromosome, group and target columns are
+    copied, so that splits keep the shuffled record with its positive; coordinates are not. A
+    shuffle equal to the positive or to an earlier shuffle is repeated. Positives without another
+    arrangement get no negative.
 
     Raises
     ------
     IntervalError
-        If too few are found: at the end.
+        After the last record, if too few negatives were found.
     """
     rng = np.random.default_rng(wanted.seed)
     num_records = num_found = 0
@@ -145,13 +152,16 @@ def shuffled(records: Iterable[Record], k: int, wanted: Wanted, counts: Counter[
 
 @dataclass
 class _Free:
-    """Where on a chromosome a negative may stand; windows that are taken stand there for the next ones."""
+    """Free positions for negatives on a chromosome.
+
+    Positives, excluded intervals, N and windows that were taken are not free.
+    """
 
     chrom: str
     letters: NDArray[np.uint8]
     positives: pd.DataFrame
     exclude: pd.DataFrame | None
-    taken: list[tuple[int, int]] = field(default_factory=list)  # in order, apart
+    taken: list[tuple[int, int]] = field(default_factory=list)  # sorted, disjoint
 
     def __post_init__(self) -> None:
         parts = [self.positives] if self.exclude is None else [self.positives, self.exclude]
@@ -159,13 +169,13 @@ class _Free:
         self._unknown = _before(~_KNOWN[self.letters])
 
     def are(self, start: NDArray[np.int64], end: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which windows are within the chromosome and free of positives, excluded intervals and N."""
+        """Return which windows are within the chromosome, unoccupied and without N."""
         inside = (start >= 0) & (end <= len(self.letters))
         start, end = np.where(inside, start, 0), np.where(inside, end, 0)
         return inside & (self._used.bases(self.chrom, start, end) == 0) & (self._unknown[start] == self._unknown[end])
 
     def take(self, start: int, end: int) -> bool:
-        """Whether the window is free and apart from those taken; then it is taken."""
+        """Take a free window that overlaps no taken one; return whether it was taken."""
         at = bisect.bisect(self.taken, (start, end))
         beside = self.taken[max(at - 1, 0) : at + 1]
         if any(start < other_end and other_start < end for other_start, other_end in beside):
@@ -179,14 +189,15 @@ class _Free:
 def _match(
     group: pd.DataFrame, free: _Free, per_positive: int, tolerance: float, rng: np.random.Generator, counts: Counter[str]
 ) -> list[tuple[int, int]]:
-    """Row of the positive and start of the window, of each negative found on this chromosome."""
+    """Return the row of the positive and the start of each negative found on this chromosome."""
     gc = _before(_GC[free.letters])
     start, end = group["start"].to_numpy(np.int64), group["end"].to_numpy(np.int64)
-    start, end = np.maximum(start, 0), np.minimum(end, len(free.letters))  # what is padded has no letters
+    start, end = np.maximum(start, 0), np.minimum(end, len(free.letters))  # padding has no letters
     lengths = group["end"].to_numpy(np.int64) - group["start"].to_numpy(np.int64)
     wanted = np.round((gc[end] - gc[start]) / np.maximum(end - start, 1) * lengths).astype(np.int64)
     lacking = [(row, int(length), int(count)) for row, length, count in zip(group.index, lengths, wanted, strict=True)] * per_positive
-    pools: defaultdict[tuple[int, int], list[int]] = defaultdict(list)  # starts by length and number of G and C
+    # Starts by length and number of G and C
+    pools: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     found: list[tuple[int, int]] = []
     for round_ in range(_ROUNDS):
         draws = min(_FIRST_DRAWS * _MORE**round_, max(_MOST_DRAWS // len(lacking), 1))
@@ -214,7 +225,11 @@ def _serve(
     differences: Iterable[int],
     found: list[tuple[int, int]],
 ) -> list[tuple[int, int, int]]:
-    """Give each (row, length, G and C) a window of the pools that has one of these differences in G and C; those that got none."""
+    """Assign sampled windows to positives, and return the positives without a window.
+
+    Each positive is (row, length, number of G and C). Its window may differ in the number of G and
+    C by one of `differences`.
+    """
     without = []
     for row, length, count in lacking:
         drawn = (
@@ -229,7 +244,10 @@ def _serve(
 
 
 def _before(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """How many letters before each place are in the mask, (L + 1,): differences count those of a window."""
+    """Return the number of True before each position, (L + 1,).
+
+    The difference of two values is the number within a window.
+    """
     return np.concatenate([np.zeros(1, np.int32), np.cumsum(mask, dtype=np.int32)])
 
 
@@ -246,7 +264,7 @@ def _windows_at(positives: pd.DataFrame, rows: list[int], starts: list[int]) -> 
 
 
 def _check_enough(found: int, asked: int, wanted: Wanted, what: str, place: str, cure: str, counts: Counter[str]) -> None:
-    """Refuse too few, or count those that lack."""
+    """Raise if too many negatives are missing, otherwise count the missing ones."""
     if asked - found > wanted.may_lack * asked:
         raise IntervalError(f"negatives must be {asked} {what}, got {found}", place=place, cure=cure)
     if asked > found:

@@ -1,6 +1,6 @@
-"""What a reader of sequences gives and keeps: records one at a time, and notes over all files.
+"""Records of sequence files, and counts collected while reading them.
 
-Hides: that ids are unique over files. The readers stand in `readers/`, how letters are read in `spelling`.
+`sequence.readers` has the readers, and `sequence.spelling` the rules for letters.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ NUMBER_THEM = 'number the records: ids = "numbered" in [data] (--ids numbered)'
 
 
 class Record(NamedTuple):
-    """One sequence and what its file says of it.
+    """One sequence and its annotations.
 
     Attributes
     ----------
     letters
-        ASCII upper case, (L,).
+        Upper-case ASCII, shape (L,).
     start, end
         0-based half-open on the forward strand.
     label
-        1, 0, or None: not said.
+        1, 0, or None if not given.
     targets
-        What may be learnt of it: text by column, None where it is not known; None without columns.
+        Text of each target column, None where missing; None if there are no target columns.
     masked
-        Soft-masked letters as (n, 2) runs [start, end), 0-based half-open in `letters`, in order; None if not asked for.
+        Soft-masked intervals in `letters`, shape (n, 2), 0-based half-open and sorted; None unless
+        requested.
     """
 
     id: str
@@ -51,30 +52,32 @@ class Record(NamedTuple):
 
 @dataclass
 class Notes:
-    """What reading met that is no error, over all files read with it.
+    """Counts of unusual features of the files, and the record ids, over all files read together.
 
     Parameters
     ----------
     counts
-        Records with lower case, with U in DNA, with IUPAC codes (N among them), with CRLF line ends, and so on (see `spelling`).
+        Number of records with lower case, U in DNA, IUPAC codes (including N), CRLF line ends, and
+        so on (see `sequence.spelling`).
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     _files: list[str] = field(default_factory=list)
-    _places: dict[str, int] = field(default_factory=dict)  # of each id: line, and the number of its file above it
+    # By id: line number, with the file number in the bits above
+    _places: dict[str, int] = field(default_factory=dict)
 
     @property
     def read(self) -> int:
-        """How many records were read so far."""
+        """Return the number of records read so far."""
         return len(self._places)
 
     def claim(self, record: str, name: str, line: int) -> None:
-        """Take an id for the record in this line of file `name` (0 where a file has no lines).
+        """Register the id of a record in line `line` of file `name` (0 if the file has no lines).
 
         Raises
         ------
         RecordIdError
-            If another record has it.
+            If another record has the same id.
         """
         if not self._files or self._files[-1] != name:
             self._files.append(name)
@@ -88,11 +91,20 @@ class Notes:
 
 
 def letters_of(text: str, alphabet: Alphabet, name: str = "sequence") -> NDArray[np.uint8]:
-    """ASCII upper-case letters of a string: "acgu" -> "ACGT" as uint8, (L,); errors call it by `name`.
+    """Convert a string to upper-case ASCII letters, shape (L,): "acgu" -> "ACGT" as uint8.
+
+    Parameters
+    ----------
+    text
+        The sequence.
+    alphabet
+        Alphabet of the sequence.
+    name
+        Name of the sequence in error messages.
 
     Raises
     ------
     ValueError
-        If the string is empty or holds a character outside the alphabet.
+        If the string is empty or contains a character outside the alphabet.
     """
     return Spelling(alphabet).letters_of(text, name)

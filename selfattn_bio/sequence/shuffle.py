@@ -1,6 +1,7 @@
-"""Shuffled sequences that keep the counts of all k-lets exactly, uniform over all such sequences.
+"""Shuffle sequences, keeping the counts of all k-lets exactly.
 
-Hides: the graph of (k-1)-lets and random Eulerian walks through it. Compiled by numba at its first use, and kept on disk.
+A shuffle is a random Eulerian walk in the graph of (k-1)-lets, uniform over all sequences with the
+same counts. numba compiles the walk at its first use and caches it on disk.
 """
 
 from __future__ import annotations
@@ -15,22 +16,24 @@ Ids = NDArray[np.int64]
 
 
 def shuffle_letters(letters: NDArray[np.uint8], k: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A random sequence with the same letters, and as often each k-let: with `k` 2 "AGACA" may become "ACAGA".
+    """Return a random sequence with the same k-let counts: with `k` 2, "AGACA" may become "ACAGA".
 
-    Every sequence with these counts and the same first and last `k - 1` letters is equally likely, the given one among them.
+    Every sequence with these counts and the same first and last `k - 1` letters is equally likely,
+    including the input.
 
     Parameters
     ----------
     letters
-        ASCII or codes, (L,); any values, N and other IUPAC letters are letters like others.
+        ASCII or codes, shape (L,). Any values are allowed; N and other IUPAC letters are treated
+        like all letters.
     k
-        1 keeps letters, 2 dinucleotides; >= 1.
+        At least 1; 1 preserves letter counts, 2 dinucleotide counts.
     rng
-        Where chance comes from: the same state gives the same sequence.
+        Random generator; the same state gives the same sequence.
 
     Returns
     -------
-    A new array, (L,).
+    New array, shape (L,).
 
     Raises
     ------
@@ -39,7 +42,8 @@ def shuffle_letters(letters: NDArray[np.uint8], k: int, rng: np.random.Generator
 
     References
     ----------
-    Altschul and Erickson 1985, with the last edges of each node a random tree by Wilson 1996 as in uShuffle (Jiang et al. 2008).
+    Altschul and Erickson 1985; the last edge of each node comes from a random tree by Wilson 1996,
+    as in uShuffle (Jiang et al. 2008).
     """
     if k < 1:
         raise ValueError(f"k must be >= 1, got {k}")
@@ -54,20 +58,25 @@ def shuffle_letters(letters: NDArray[np.uint8], k: int, rng: np.random.Generator
 
 
 def _numbers(letters: NDArray[np.uint8], size: int) -> Ids:
-    """One number for each run of `size` letters, equal for equal runs, whatever `size` is."""
+    """Number each run of `size` letters so that equal runs have equal numbers, for any `size`."""
     symbols = np.unique(letters, return_inverse=True)[1]
     numbers = symbols
     for step in range(1, size):
         pairs = numbers[:-1] * (symbols.max() + 1) + symbols[step:]
-        numbers = np.unique(pairs, return_inverse=True)[1]  # small again, so that nothing overflows
+        # Renumber from 0, so that the product cannot overflow
+        numbers = np.unique(pairs, return_inverse=True)[1]
     return numbers
 
 
 @numba.njit
 def _euler_walk(nodes: Ids, num_nodes: int, rng: np.random.Generator) -> Ids:
-    """A uniform random walk over all edges `nodes[i] -> nodes[i + 1]`, each as often as there, from the first node to the last."""
+    """Return a uniform random walk over all edges `nodes[i] -> nodes[i + 1]`.
+
+    It goes from the first node to the last, and uses each edge as often as it occurs.
+    """
     num_edges = len(nodes) - 1
-    first = np.zeros(num_nodes + 1, np.int64)  # the edges of node n are targets[first[n] : first[n + 1]]
+    # The edges of node n are targets[first[n] : first[n + 1]]
+    first = np.zeros(num_nodes + 1, np.int64)
     for node in nodes[:-1]:
         first[node + 1] += 1
     first = np.cumsum(first)
@@ -75,10 +84,10 @@ def _euler_walk(nodes: Ids, num_nodes: int, rng: np.random.Generator) -> Ids:
     for edge in range(num_edges):
         targets[filled[nodes[edge]]] = nodes[edge + 1]
         filled[nodes[edge]] += 1
-    # A walk that leaves each node for the last time along a random tree towards the end uses up all edges.
+    # A walk uses all edges if the last edges taken from each node form a tree towards the end node.
     in_tree = np.zeros(num_nodes, np.bool_)
     in_tree[nodes[-1]] = True
-    last = np.full(num_nodes, -1)  # edge by which each node is left for the last time
+    last = np.full(num_nodes, -1)  # last edge taken from each node
     for start in range(num_nodes):
         node = start
         while not in_tree[node]:
@@ -105,5 +114,5 @@ def _euler_walk(nodes: Ids, num_nodes: int, rng: np.random.Generator) -> Ids:
     return walk
 
 
-with contextlib.suppress(RuntimeError):  # no folder to keep it in: each process compiles it
+with contextlib.suppress(RuntimeError):  # without a cache folder, each process compiles it
     _euler_walk.enable_caching()

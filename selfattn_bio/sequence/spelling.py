@@ -1,6 +1,7 @@
-"""How letters are read: case, U, ambiguous letters, gaps and stop signs, and the errors of letters outside the alphabet.
+"""Rules for reading letters: case, U, ambiguous letters, gaps, stop signs, invalid characters.
 
-Hides: the passes over the bytes, of which clean upper-case letters need two, and pieces: a chromosome comes as many, and is held once.
+Records are read in pieces. Clean upper-case letters take two passes over the bytes, and a
+chromosome is held in memory only once.
 """
 
 from __future__ import annotations
@@ -25,14 +26,17 @@ GAP, STOP = "gaps, which were removed", "a stop sign at the end, which was remov
 
 @dataclass(frozen=True)
 class Spelling:
-    """How letters are read: an alphabet, what lower case means and what becomes of gaps.
+    """How letters are read.
 
     Parameters
     ----------
+    alphabet
+        Alphabet of the sequences.
     soft_mask
-        Lower case: "ignore" it, "keep" it beside the letters as `Record.masked`, or "hard": such letters become N (X in protein).
+        What to do with lower case: "ignore" it, "keep" it as `Record.masked`, or "hard" to replace
+        such letters by N (X in protein).
     gaps
-        `-` and `.`: "refuse" or "remove" them.
+        What to do with `-` and `.`: "refuse" or "remove" them.
     """
 
     alphabet: Alphabet
@@ -40,12 +44,12 @@ class Spelling:
     gaps: Literal["refuse", "remove"] = "refuse"
 
     def letters_of(self, text: str, name: str = "sequence") -> NDArray[np.uint8]:
-        """The letters of a string, (L,) ASCII; errors call it by `name`.
+        """Convert a string to ASCII letters, shape (L,); errors call it `name`.
 
         Raises
         ------
         ValueError
-            If it holds no letter, or a character outside the alphabet.
+            If it has no letters, or a character outside the alphabet.
         """
         raw = text.encode("utf-8").translate(None, GAPS if self.gaps == "remove" else b"")
         if not raw:
@@ -57,27 +61,27 @@ class Spelling:
 
     @cached_property
     def clean(self) -> bytes:
-        """Letters that need no second look, and the line end."""
+        """Return the bytes that need no processing: upper-case letters and the line feed."""
         return self.alphabet.letters.encode() + b"\n"
 
     @cached_property
     def soft(self) -> bytes:
-        """Those in lower case: what a soft-masked genome has, and nothing else, beside the clean ones."""
+        """Return the lower-case unambiguous letters, which are common in soft-masked genomes."""
         return self.alphabet.letters.lower().encode()
 
     @cached_property
     def dropped(self) -> bytes:
-        """Bytes that are no letters and go without a word, or with a note."""
+        """Return the bytes between letters that are removed."""
         return BLANKS + (GAPS if self.gaps == "remove" else b"")
 
     @cached_property
     def readable(self) -> bytes:
-        """All that may stand among letters."""
+        """Return all bytes that are allowed in a sequence."""
         return self.alphabet.readable + self.dropped
 
     @cached_property
     def table(self) -> bytes:
-        """What each byte becomes: upper case, synonyms replaced."""
+        """Return the translation of each byte: upper case, with synonyms replaced."""
         table = bytearray(self.alphabet.normalise(bytes(range(256))))
         if self.soft_mask == "hard":
             table[ord("a") : ord("z") + 1] = self.alphabet.unknown.encode() * 26
@@ -85,7 +89,7 @@ class Spelling:
 
     @cached_property
     def noted(self) -> dict[str, bytes]:
-        """What is counted: the bytes of which one is enough."""
+        """Return the bytes that identify each feature to count; one occurrence is enough."""
         alphabet = self.alphabet
         noted = {LOWER: alphabet.readable.translate(None, alphabet.readable.upper())}
         if alphabet.name == "dna":
@@ -96,16 +100,17 @@ class Spelling:
 
     @cached_property
     def all_but(self) -> dict[str, bytes]:
-        """What is counted: all readable bytes but those."""
+        """Return, for each feature to count, all other readable bytes."""
         return {what: self.readable.translate(None, some) for what, some in self.noted.items()}
 
 
 def _memory(size: int) -> mmap.mmap:
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a shared one cannot grow: bus error
+    # A shared mapping cannot grow: bus error
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 class Growing:
-    """Letters of a long record, held once: memory of its own that the system makes larger without a copy, and takes back."""
+    """Letters of a long record, in memory that grows without a copy."""
 
     def __init__(self, first: bytes) -> None:
         self._memory, self._size = _memory(2 * len(first)), 0
@@ -115,49 +120,53 @@ class Growing:
         return self._size
 
     def add(self, letters: bytes) -> None:
-        """Put letters at the end."""
+        """Append letters."""
         if (size := self._size + len(letters)) > len(self._memory):
             try:
                 self._memory.resize(2 * size)
-            except SystemError:  # where there is no mremap, as on macOS
+            except SystemError:  # without mremap, as on macOS
                 smaller, self._memory = self._memory, _memory(2 * size)
                 self._memory[: self._size] = memoryview(smaller)[: self._size]
         self._memory[self._size : size] = letters
         self._size = size
 
     def array(self) -> NDArray[np.uint8]:
-        """The letters, read-only."""
+        """Return the letters as a read-only array."""
         letters = np.frombuffer(self._memory, np.uint8, self._size)
         letters.flags.writeable = False
         return letters
 
 
 class Body:
-    """The letters of one record, taken piece by piece.
+    """The letters of one record, read piece by piece.
 
     Parameters
     ----------
     spelling
-        How they are read.
+        How letters are read.
     record
-        Its id, for errors.
+        Id of the record, for errors.
     name
-        The file as errors name it.
+        Name of the file in errors.
     """
 
     __slots__ = ("_foreign", "_grown", "_letters", "_name", "_record", "_runs", "_spelling", "_stop", "found")
 
     def __init__(self, spelling: Spelling, record: str, name: str) -> None:
         self._spelling, self._record, self._name = spelling, record, name
-        self._letters = b""  # of the first piece, which is the only one but for long records
+        self._letters = b""  # letters of the first piece; only long records have more
         self._grown: Growing | None = None
         self._runs: list[NDArray[np.int64]] | None = [] if spelling.soft_mask == "keep" else None
-        self._foreign: tuple[int, bytes, bytes] | None = None  # line of the first, all of them so far, what stands around the first
-        self._stop = 0  # line of stop signs after which no letter came yet
-        self.found: dict[str, None] = {}  # what is to be counted, in the order in which it was met
+        # line of the first invalid byte, all invalid bytes so far, piece around the first one
+        self._foreign: tuple[int, bytes, bytes] | None = None
+        self._stop = 0  # line of a stop sign that no letter has followed yet
+        self.found: dict[str, None] = {}  # features to count, in the order in which they occurred
 
     def feed(self, piece: bytes, line: int) -> int:
-        """Take the next bytes, which begin in line `line` (0: the file has no lines); how many lines end in them."""
+        """Read the next bytes and return how many lines end in them.
+
+        `line` is the line in which the bytes start, or 0 if the file has no lines.
+        """
         spelling = self._spelling
         unusual = piece.translate(None, spelling.clean)
         letters = self._unusual(unusual, piece, line) if unusual or self._stop else piece.replace(b"\n", b"")
@@ -169,12 +178,14 @@ class Body:
         return piece.count(b"\n") if unusual else len(piece) - len(letters)
 
     def finish(self, line: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-        """The letters, read-only, and the masked runs if they are kept; `line` is that of the header.
+        """Return the letters (read-only), and the soft-masked intervals if they are kept.
+
+        `line` is the line of the header.
 
         Raises
         ------
         SequenceFileError
-            If there are no letters, or some are outside the alphabet.
+            If the record has no letters, or some are outside the alphabet.
         """
         if self._foreign:
             self._refuse(*self._foreign)
@@ -214,7 +225,10 @@ class Body:
         return piece.translate(spelling.table, spelling.dropped)
 
     def _without_stop(self, piece: bytes, foreign: bytes, line: int) -> tuple[bytes, bytes]:
-        """Piece and foreign bytes without the stop sign of a protein, if nothing came after it so far."""
+        """Remove the stop sign `*` of a protein if no letters follow it so far.
+
+        Returns the remaining piece and the remaining invalid bytes.
+        """
         if self._spelling.alphabet.name != "protein" or foreign != b"*" or self._stop:
             return piece, foreign
         start, _, rest = piece.partition(b"*")
@@ -232,33 +246,33 @@ class Body:
 
 
 def at(name: str, line: int) -> str:
-    """The place that an error names; 0 or less where a file has no lines."""
+    """Return the place shown in an error, without a line number if `line` is 0 or less."""
     return f"{name}:{line}" if line > 0 else name
 
 
 def both_cases(letters: str) -> bytes:
-    """The letters in either case."""
+    """Return the letters in both cases."""
     return (letters + letters.lower()).encode()
 
 
 def names(alphabet: Alphabet) -> str:
-    """The letters of an alphabet as errors name them."""
+    """Return how errors list the letters of an alphabet."""
     synonyms = "".join(f"; {synonym} is read as {letter}" for synonym, letter in alphabet.synonyms)
     return f"{alphabet.letters}, ambiguous {alphabet.ambiguous}{synonyms}"
 
 
 def first_of(foreign: bytes) -> str:
-    """How many there are, if several."""
+    """Return how many invalid bytes there are, if several."""
     return f" (the first of {len(foreign)})" if len(foreign) > 1 else ""
 
 
 def runs_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """(n, 2) runs [start, end) of what is True in (L,)."""
+    """Return the intervals of True in a mask (L,), shape (n, 2), 0-based half-open."""
     return np.flatnonzero(np.diff(mask, prepend=False, append=False)).reshape(-1, 2)
 
 
 def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Runs of all pieces; those that a border of pieces cut are one again."""
+    """Concatenate the intervals of all pieces, merging those cut at a piece boundary."""
     runs = np.concatenate([np.zeros((0, 2), np.int64), *parts])
     if not len(runs):
         return runs
@@ -267,7 +281,7 @@ def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 
 def _cure(around: bytes, foreign: bytes, alphabet: Alphabet) -> str:
-    """What to do about letters outside the alphabet, guessed from what the record looks like."""
+    """Return a hint about letters outside the alphabet, guessed from the record."""
     if foreign[:1] in (b"-", b"."):
         return 'Remove the gaps of the alignment, or say gaps = "remove" in [data] (--gaps remove)'
     if foreign[:1] == b"*":
