@@ -1,27 +1,27 @@
-"""The exceptions that a user can cause, and the only ones the command line prints as one line.
+"""The exceptions that users can cause; the command line prints them in one line.
 
-Everything that reads a file, a run file or a model folder raises one of these; a bad argument of a Python call is a `ValueError`,
-and `ArgumentError` where an option of a command may set it; our own mistakes are `assert`. Imports nothing of the package; anyone may
-import it.
+Everything that reads a file, a run file or a model folder raises one of these. A bad argument of a
+Python call is a `ValueError`, or `ArgumentError` if an option of a command may set it. Programming
+errors are `assert`. This module imports nothing else from the package.
 """
 
 
 class SelfAttnBioError(Exception):
-    """What went wrong with an input: "WHAT must be RULE, got VALUE", the place, the cure.
+    """An error in an input, with its place and a hint.
 
     Parameters
     ----------
     message
-        One sentence in the form "WHAT must be RULE, got VALUE".
+        One sentence that describes the problem.
     place
-        Where: a path, or `path:line`; empty if there is none.
+        A path or `path:line`; empty if there is none.
     cure
-        What the user can do about it; empty if the message says it.
+        A hint for the user; empty if the message is enough.
 
     Attributes
     ----------
     exit_code
-        Of a command that ends by it.
+        Exit code of a command that ends with this error.
     """
 
     exit_code = 1
@@ -32,47 +32,47 @@ class SelfAttnBioError(Exception):
 
 
 class OutputError(SelfAttnBioError):
-    """An output folder that must not be replaced, as it holds something else."""
+    """An output folder that must not be replaced because it contains something else."""
 
 
 class SequenceFileError(SelfAttnBioError):
-    """A sequence file that is missing, malformed, or holds letters outside its alphabet."""
+    """A sequence file that is missing, malformed, or has letters outside its alphabet."""
 
 
 class RecordIdError(SequenceFileError):
-    """A record whose id is missing, or is that of another record."""
+    """A record whose id is missing or used by another record."""
 
 
 class GenomeError(SequenceFileError):
-    """A genome that is missing or cannot be indexed, or that lacks a chromosome or a place asked of it."""
+    """A genome that is missing, cannot be indexed, or lacks a requested chromosome or position."""
 
 
 class IntervalError(SequenceFileError):
-    """Intervals, windows or tracks that are malformed, not of the genome they are read with, or too few."""
+    """Intervals, windows or tracks that are malformed, do not fit the genome, or are too few."""
 
 
 class VariantFileError(SelfAttnBioError):
-    """A VCF file that is missing, malformed, of another assembly, or holds alleles that are no letters."""
+    """A VCF file that is missing, malformed, of another assembly, or has symbolic alleles."""
 
 
 class CorpusError(SelfAttnBioError):
-    """A corpus folder or split table that is incomplete, altered, or unfit for what was asked."""
+    """A corpus folder or split table that is incomplete, altered, or unsuitable for the request."""
 
 
 class RunFileError(SelfAttnBioError):
-    """A run file with an unknown key, a value out of range, or sections that contradict each other."""
+    """A run file with an unknown key, a value out of range, or contradictory sections."""
 
 
 class KernelError(SelfAttnBioError, ValueError):
-    """An attention kernel, named in a run file or a call, that cannot do what is asked, or not on this machine."""
+    """An attention kernel that cannot handle a request, or is unavailable on this machine."""
 
 
 class ArgumentError(SelfAttnBioError, ValueError):
-    """An argument of a call, or the option of a command that sets it, that is out of range or cannot be asked of this model."""
+    """An argument, or command option, that is out of range or unsupported by the model."""
 
 
 class MissingPackageError(SelfAttnBioError):
-    """A package that is an extra, and is not installed."""
+    """An optional package that is not installed."""
 
 
 class ModelFolderError(SelfAttnBioError):
@@ -80,11 +80,11 @@ class ModelFolderError(SelfAttnBioError):
 
 
 class TrainingError(SelfAttnBioError):
-    """Training that cannot go on: a diverged loss, a locked or unwritable run folder, no space left."""
+    """A training that cannot continue: diverged loss, locked or read-only run folder, full disk."""
 
 
 class TrainingInterrupted(SelfAttnBioError):
-    """Training that was asked to stop by a signal, and can go on from where it stood."""
+    """A training that was stopped by a signal and can be resumed."""
 
     def __init__(self, message: str, *, place: str, cure: str, signal_number: int) -> None:
         super().__init__(message, place=place, cure=cure)
@@ -96,7 +96,7 @@ class DatabaseError(SelfAttnBioError):
 
 
 class GrammarError(SelfAttnBioError):
-    """A grammar of made sequences with an unknown key, a value out of range, or parts that contradict each other."""
+    """A grammar of simulated sequences with unknown keys, wrong values or contradictory parts."""
 
 
 class ResultsError(SelfAttnBioError):

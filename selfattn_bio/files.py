@@ -1,6 +1,7 @@
-"""Files that are whole or not there: written under a temporary name beside their own, flushed to the disk, renamed.
+"""Write files and folders atomically: complete, or not there.
 
-Hides: temporary names, fsync, rename, what killed processes leave, which folder may be replaced. Everything that writes a result uses it.
+Results are written under a temporary name on the same file system, flushed to disk with fsync, and
+renamed. Leftovers of killed processes are removed later.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ BED_FILES, GFF_FILES = (
     tuple(kind + zipped for kind in kinds for zipped in ("", ".gz", ".bgz"))
     for kinds in ((".bed", ".narrowpeak", ".broadpeak"), (".gff3", ".gff", ".gtf"))
 )
-INTERVAL_FILES = BED_FILES + GFF_FILES  # how names end, in lower case: what a run file may say of them and what reads them both ask
-OF_SNAKEMAKE = ".snakemake_timestamp"  # it puts one into each folder that a rule declares
+# Lower-case endings, shared by the run file's checks and the reader
+INTERVAL_FILES = BED_FILES + GFF_FILES
+# Snakemake puts this file into each folder that a rule declares
+OF_SNAKEMAKE = ".snakemake_timestamp"
 
 
 @contextmanager
 def naming(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
-    """Let an error of the system say which file it is about: that of a full or failing disk names none, some name the temporary one
-    or what is in it."""
+    """Add the output path to errors of the system that occur inside the block.
+
+    Errors of a full or failing disk have no file name, and others name the temporary file.
+    """
     try:
         yield
     except OSError as error:
@@ -40,7 +45,10 @@ def naming(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path to write to; on success it becomes `path`, on an error it is removed and `path` is as it was."""
+    """Yield a temporary path to write to, which replaces `path` on success.
+
+    On an error the temporary file is removed and `path` is unchanged.
+    """
     path = Path(path)
     _make_parent(path)
     clear_stale(path)
@@ -57,7 +65,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[Path]:
-    """Give an empty temporary folder to fill; on success it takes the place of `path`, on an error it is removed."""
+    """Yield an empty temporary folder to fill, which replaces `path` on success.
+
+    On an error the temporary folder is removed and `path` is unchanged.
+    """
     path = Path(path)
     _make_parent(path)
     clear_stale(path)
@@ -74,31 +85,36 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
                 os.replace(path, old)
             os.replace(temporary, path)
     finally:
-        if old.exists():  # between the two renames it is the only one; removed under the other name, so that an old one is always whole
+        # Between the two renames `old` is the only version. It is deleted under the temporary name,
+        # so that a folder named `old` is always complete.
+        if old.exists():
             os.replace(old, temporary if path.exists() else path)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark: str) -> None:
-    """Refuse an output folder that cannot be written or whose content would be lost, before the work for it begins.
+    """Raise if an output folder cannot be written or contains other files that would be lost.
+
+    Call this before the work whose result will replace the folder.
 
     Parameters
     ----------
     path
-        The folder, which will be replaced as a whole.
+        The folder that will be replaced.
     what
-        It is, in words: `model`.
+        Kind of folder, for messages: `model`.
     parts
-        Names of all that such a folder may hold.
+        Names of all files and folders that such a folder may contain.
     mark
-        The one of them that none is without.
+        The name that every such folder contains.
 
     Raises
     ------
     OutputError
-        If `path` has no name of its own, or is a file or stands below one, or is a folder that is neither empty nor one of these.
+        If `path` has no name, is a file or below one, or is a folder that is neither empty nor of
+        this kind.
     OSError
-        If no folder can be made beside it.
+        If no folder can be created next to it.
     """
     path = Path(path)
     if path.name in ("", ".."):
@@ -123,7 +139,7 @@ def check_replaceable(path: str | Path, what: str, parts: Collection[str], mark:
 
 
 def _make_parent(path: Path) -> None:
-    """Make the folder in which `path` is to stand."""
+    """Create the parent folder of `path`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
@@ -132,15 +148,18 @@ def _make_parent(path: Path) -> None:
 
 
 def clear_stale(path: Path) -> None:
-    """Remove what processes of this machine left beside `path` when they were killed; what one had moved away to replace it comes back."""
+    """Remove temporary files of killed processes of this machine next to `path`.
+
+    If a process was killed while it replaced `path`, the old version is restored.
+    """
     ours = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(socket.gethostname())}-(\d+)\.(tmp|old)")
     for left in path.parent.iterdir():
         found = ours.fullmatch(left.name)
-        # One of our own number was left by an earlier process.
+        # A file with our process id was left by an earlier process with the same id.
         if found is None or (int(found[1]) != os.getpid() and Path(f"/proc/{found[1]}").exists()):
             continue
         if found[2] == "old" and not path.exists():
-            with suppress(FileNotFoundError):  # another process of this run was faster
+            with suppress(FileNotFoundError):  # another process was faster
                 os.replace(left, path)
                 print(f"{path}: is as it was again; process {found[1]} was killed while it replaced it", flush=True)
         elif left.is_dir():
@@ -150,11 +169,11 @@ def clear_stale(path: Path) -> None:
 
 
 def sha256_of(path: str | Path) -> str:
-    """The hexadecimal SHA-256 of a file's bytes."""
+    """Return the hexadecimal SHA-256 of a file's bytes."""
     with naming(path), Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    """A hidden name of this process alone, on the same file system."""
+    """Return a hidden name for this process on the same file system."""
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.{suffix}")

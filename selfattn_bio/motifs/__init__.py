@@ -37,18 +37,19 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.f
     Parameters
     ----------
     name
-        `jaspar:GROUP` of those that ship (JASPAR 2026 CORE), or a path to MEME, JASPAR or TRANSFAC text.
+        `jaspar:GROUP` for a database that ships with the package (JASPAR 2026 CORE), or a path to
+        MEME, JASPAR or TRANSFAC text.
     alphabet
-        Letters of the motifs in a file; databases that ship are DNA.
+        Alphabet of the motifs in a file; databases that ship are DNA.
 
     Returns
     -------
-    Motif label -> (width, A) probabilities, as `read_motifs`.
+    Motif label -> (width, A) probabilities, as in `read_motifs`.
 
     Raises
     ------
     DatabaseError
-        If no such group ships, or the file cannot be read.
+        If there is no such group, or the file cannot be read.
     """
     if not name.startswith(SHIPPED):
         return read_motifs(name, alphabet)
@@ -60,21 +61,21 @@ def open_database(name: str, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.f
 
 
 def shipped() -> Path:
-    """Return the folder of the databases that ship."""
+    """Return the folder of the databases that ship with the package."""
     return Path(__file__).parent / "jaspar"
 
 
 def read_motifs(path: str | Path, alphabet: Alphabet = DNA) -> dict[str, NDArray[np.float64]]:
-    """Read a file of motifs, MEME, JASPAR or TRANSFAC text, plain or gz. The format is recognised by the first line.
+    """Read a MEME, JASPAR or TRANSFAC file, plain or gz; the first line determines the format.
 
     Returns
     -------
-    Label -> (width, A) probabilities, in the file's order. JASPAR and TRANSFAC are of DNA.
+    Label -> (width, A) probabilities, in the file's order. JASPAR and TRANSFAC are always DNA.
 
     Raises
     ------
     DatabaseError
-        If the file is missing, of none of the formats, or wrong.
+        If the file is missing, malformed, or in another format.
     """
     path = Path(path)
     first = next((line for line in database_lines(path, "MEME, JASPAR or TRANSFAC") if line.strip()), "")

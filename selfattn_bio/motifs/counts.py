@@ -1,6 +1,6 @@
-"""Motifs as JASPAR and TRANSFAC text, which hold counts, there and back. DNA only, as the formats are.
+"""Read and write JASPAR and TRANSFAC text, which contain counts of DNA motifs.
 
-Biopython reads both and keeps the numbers; it is told the syntax here where its own errors would name no file.
+Biopython parses both formats. Its errors do not name the file, so the errors of this module do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BASES = "ACGT"
 
 
 def jaspar_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
-    """Name -> (width, 4) counts in the order ACGT, as JASPAR text: a line a letter."""
+    """Format motifs as JASPAR text: name -> (width, 4) counts, ACGT; one line per base."""
     blocks = []
     for name, pfm in pfms.items():
         rows = [f"{letter} [ {' '.join(f'{count:6d}' for count in pfm[:, i])} ]" for i, letter in enumerate(BASES)]
@@ -30,7 +30,7 @@ def jaspar_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
 
 
 def transfac_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
-    """Name -> (width, 4) counts in the order ACGT, as TRANSFAC text: a line a position, numbered from 1."""
+    """Format motifs as TRANSFAC text: name -> (width, 4) counts, ACGT; one line per position."""
     blocks = []
     for name, pfm in pfms.items():
         rows = [f"{position:02d} {' '.join(f'{count:6d}' for count in row)}" for position, row in enumerate(pfm, start=1)]
@@ -41,18 +41,33 @@ def transfac_text(pfms: Mapping[str, NDArray[np.int64]]) -> str:
 
 
 def read_jaspar(path: str | Path) -> dict[str, NDArray[np.float64]]:
-    """Read motifs from JASPAR text, plain or gz: "Name (ID)", or "ID" where the two are one -> (width, 4) probabilities.
+    """Read motifs from JASPAR text, plain or gz.
+
+    Returns
+    -------
+    "Name (ID)", or "ID" if both are equal -> (width, 4) probabilities.
 
     Raises
     ------
     DatabaseError
-        If the file is missing, is no JASPAR text, or holds a position without a count or a name twice.
+        If the file is missing, is not JASPAR text, has a position without counts, or a repeated
+        name.
     """
     return _read(Path(path), "JASPAR", ">", lambda motif: (motif.name, motif.matrix_id))
 
 
 def read_transfac(path: str | Path) -> dict[str, NDArray[np.float64]]:
-    """Read motifs from TRANSFAC text, plain or gz; "ID (AC)", or the one of them that there is; errors as of `read_jaspar`."""
+    """Read motifs from TRANSFAC text, plain or gz.
+
+    Returns
+    -------
+    "ID (AC)", or whichever is present -> (width, 4) probabilities.
+
+    Raises
+    ------
+    DatabaseError
+        As in `read_jaspar`.
+    """
     return _read(Path(path), "TRANSFAC", ("P0", "PO"), lambda motif: (motif.get("ID") or motif.get("NA"), motif.get("AC")))
 
 
@@ -66,9 +81,11 @@ def _read(
     try:
         found = list(bio.parse(StringIO(text), format_name.lower()))
         tables = [np.array([motif.counts[base] for base in BASES], dtype=np.float64).T for motif in found]
-    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:  # Biopython's own, by what is wrong where
+    # Biopython raises various exceptions
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise DatabaseError(f"motif database must be {format_name} text, got {error}", place=str(path)) from error
-    if (begun := sum(line.startswith(begins) for line in lines)) != len(found):  # Biopython leaves out one that is cut off
+    # Biopython skips truncated motifs
+    if (begun := sum(line.startswith(begins) for line in lines)) != len(found):
         rule = f"{format_name} text of {'4 lines' if format_name == 'JASPAR' else 'a line P0 and positions'} a motif"
         message = f"motif database must be {rule}, got {begun} motif{'s' * (begun != 1)} and {len(found)} whole ones"
         raise DatabaseError(message, place=str(path))

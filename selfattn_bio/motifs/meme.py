@@ -1,4 +1,4 @@
-"""Motifs as MEME text, version 4, there and back."""
+"""Read and write motifs as MEME text, version 4."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 
 def meme_text(ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, int], alphabet: Alphabet = DNA) -> str:
-    """Motifs in the MEME minimal format, version 4.
+    """Format motifs as minimal MEME text, version 4.
 
     Parameters
     ----------
     ppms
-        Name -> (width, A) probabilities, rows summing to 1, letters in the order of the alphabet; 0-based positions.
+        Name -> (width, A) probabilities. Rows sum to 1, columns are in the order of the alphabet.
     num_sites
         Name -> number of sites the motif was built from.
     alphabet
-        Of the motifs; the background is even letters.
+        Alphabet of the motifs; the background is uniform.
     """
     size = len(alphabet.letters)
     blocks = ["MEME version 4\n", f"ALPHABET= {alphabet.letters}\n"]
@@ -40,26 +40,28 @@ def meme_text(ppms: Mapping[str, NDArray[np.float64]], num_sites: Mapping[str, i
 def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dict[str, NDArray[np.float64]]:
     """Read motifs from MEME text, plain or gz.
 
-    Biopython's reader rounds the probabilities to counts and drops the names, memelite's reads no gz and names no line.
+    The package has its own reader because Biopython's rounds the probabilities to counts and drops
+    the names, and memelite's does not read gz or give line numbers.
 
     Parameters
     ----------
     path
         The file.
     alphabet
-        Of its motifs.
+        Alphabet of the motifs.
     least
-        Motifs that it must hold; 0 where none is a result, too, as of a search.
+        Minimum number of motifs; 0 if an empty file is valid, such as the result of a search.
 
     Returns
     -------
-    "Name (ID)", or "ID" where the MOTIF line has no name, -> (width, A) probabilities in the order of the alphabet, in the
-    file's order.
+    "Name (ID)", or "ID" if the MOTIF line has no name -> (width, A) probabilities in the order of
+    the alphabet, in the file's order.
 
     Raises
     ------
     DatabaseError
-        If the file is missing, is no MEME text, is of another alphabet, or holds fewer motifs; the place is `path:line`.
+        If the file is missing, is not MEME text, has another alphabet, or too few motifs. The place
+        is `path:line`.
     """
     path = Path(path)
     lines = database_lines(path, "MEME")
@@ -90,7 +92,10 @@ def read_meme(path: str | Path, alphabet: Alphabet = DNA, least: int = 1) -> dic
 
 
 def _matrix(lines: list[str], at: int, path: Path, size: int) -> NDArray[np.float64]:
-    """The rows of `size` numbers from line `at` on (0-based); as many as there are, and as many as w= says."""
+    """Read the rows of `size` numbers that start at line `at` (0-based).
+
+    Raises an error if their number differs from w=.
+    """
     stated = re.search(r"\bw=\s*(\d+)", lines[at - 1])
     rows: list[list[float]] = []
     while at + len(rows) < len(lines) and (fields := lines[at + len(rows)].split()):

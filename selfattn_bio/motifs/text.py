@@ -1,4 +1,4 @@
-"""The lines of a motif database, plain or gz, and what can go wrong with them."""
+"""Read the lines of a motif file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from selfattn_bio.errors import DatabaseError
 
 
 def database_lines(path: Path, format_name: str) -> list[str]:
-    """All lines of a file of motifs.
+    """Return all lines of a motif file, plain or gz.
 
     Raises
     ------
     DatabaseError
-        If there is no such file, or it is no text, plain or gz.
+        If the file does not exist, or is not text.
     """
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:

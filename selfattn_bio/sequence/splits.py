@@ -1,7 +1,7 @@
-"""Which records train, which choose (valid), which judge (test), without one sequence standing on two sides.
+"""Assign records to train, valid, test or dropped so that no sequence is in two splits.
 
-Hides: duplicates on either strand, borders of regions, how groups and clusters are dealt, the split table. Records come as the corpus's
-table, letters beside it.
+Sequences that are equal on either strand, groups, clusters and overlapping loci stay together.
+Records are rows of the corpus table; sequences are passed separately.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from selfattn_bio.sequence.genome import common_name
 SIDES = ("train", "valid", "test")
 DROPPED = "dropped"
 SAMPLED = "sampled from train"
-EMPTY = "(empty)"  # a cell without a value, in a message
-SHOWN = 10  # unknown values in a message
-PIECE = 1 << 20  # letters of a record that are looked at together
+EMPTY = "(empty)"  # shown in messages for a cell without a value
+SHOWN = 10  # unknown values shown in a message
+PIECE = 1 << 20  # letters processed at once
 
 
 def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> list[bytes]:
-    """A hash of each record that is the same for both strands; of the letters as they are where there is no other strand.
+    """Return a hash of each record that is the same for both strands.
 
-    It is of the strand that comes first by the alphabet, piece by piece: the other strand of a chromosome never stands in memory.
+    The hash is of the strand that sorts first. It is computed piece by piece, so the reverse
+    complement of a chromosome is never in memory as one array. Alphabets without a complement are
+    hashed as they are.
     """
     keys = []
     for row in letters:
@@ -44,7 +46,7 @@ def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> lis
 
 
 def _turns_first(row: NDArray[np.uint8], alphabet: Alphabet) -> bool:
-    """Whether the other strand comes first."""
+    """Return whether the reverse complement sorts first."""
     for start in range(0, len(row), PIECE):
         own, other = row[start : start + PIECE].tobytes(), _piece(row, start, alphabet).tobytes()
         if own != other:
@@ -53,19 +55,20 @@ def _turns_first(row: NDArray[np.uint8], alphabet: Alphabet) -> bool:
 
 
 def _piece(row: NDArray[np.uint8], start: int, alphabet: Alphabet) -> NDArray[np.uint8]:
-    """Letters [start, start + PIECE) of the other strand."""
+    """Return letters [start, start + PIECE) of the reverse complement."""
     return alphabet.reverse_complement(row[max(0, len(row) - start - PIECE) : len(row) - start])
 
 
 def split_by_chromosome(records: pd.DataFrame, valid: Iterable[str], test: Iterable[str]) -> pd.DataFrame:
-    """Assign the chromosomes named by `valid` and `test` to these splits, with or without "chr", and all others to train.
+    """Assign the chromosomes in `valid` and `test` to these splits, and all others to train.
 
-    Copies of a sequence in several splits are left to `remove_copies`.
+    Names may be given with or without "chr". Copies of a sequence in several splits are left to
+    `remove_copies`.
 
     Parameters
     ----------
     records
-        Table with `id, chrom`, n rows.
+        Table with columns id and chrom, n rows.
 
     Returns
     -------
@@ -89,26 +92,27 @@ def split_by_chromosome(records: pd.DataFrame, valid: Iterable[str], test: Itera
 
 
 def split_by_region(records: pd.DataFrame, valid: Iterable[tuple[str, int, int]], test: Iterable[tuple[str, int, int]]) -> pd.DataFrame:
-    """Assign the records within the regions of `valid` and `test` to these splits, and those that touch none to train.
+    """Assign records within the regions of `valid` and `test` to these splits, others to train.
 
-    With test chr2R:100-200, a record of 40 letters that starts at 80 straddles the border and is dropped; one that starts at 100 is test.
-    Copies of a sequence in several splits are left to `remove_copies`.
+    Records that cross the border of a region are dropped: with test chr2R:100-200, a record of 40
+    bp that starts at 80 is dropped, and one that starts at 100 is test. Copies of a sequence in
+    several splits are left to `remove_copies`.
 
     Parameters
     ----------
     records
-        Table with `id, chrom, start, end` (0-based half-open), n rows.
+        Table with columns id, chrom, start and end (0-based half-open), n rows.
     valid, test
-        Chromosome, start, end of each region, 0-based half-open; they do not overlap.
+        Chromosome, start and end of each region, 0-based half-open. Regions must not overlap.
 
     Returns
     -------
-    As of `split_by_chromosome`; the reason names the region.
+    Table as in `split_by_chromosome`; the reason names the region.
 
     Raises
     ------
     CorpusError
-        If a record has no coordinates, or a region holds no record.
+        If a record has no coordinates, or a region contains no record.
     """
     chrom, start, end = (_given(records, column) for column in ("chrom", "start", "end"))
     start, end, chrom = start.astype("int64"), end.astype("int64"), chrom.map(common_name)
@@ -128,17 +132,35 @@ def split_by_region(records: pd.DataFrame, valid: Iterable[tuple[str, int, int]]
 def split_by_group(
     records: pd.DataFrame, keys: Sequence[bytes], valid_fraction: float, test_fraction: float, seed: int, column: str = "group"
 ) -> pd.DataFrame:
-    """Deal whole groups to the sides at random; groups that share a sequence on either strand stay together.
+    """Assign complete groups to the splits at random.
 
-    Parameters and returns as for `split_by_chromosome`, with `column`, which names the groups. The fractions are of records, per label as
-    far as the groups allow; `seed` decides which group goes where.
+    Groups that share a sequence on either strand stay together. The fractions are of records, and
+    are kept for each label as far as the groups allow.
+
+    Parameters
+    ----------
+    records
+        Table with columns id, label and `column`, n rows.
+    keys
+        Hashes from `strand_keys`, n.
+    valid_fraction, test_fraction
+        Fractions of the records.
+    seed
+        Random seed.
+    column
+        Name of the column with the groups.
+
+    Returns
+    -------
+    Table as in `split_by_chromosome`.
 
     Raises
     ------
     CorpusError
-        If a record has no group, or there are too few groups to give each split records of both labels.
+        If a record has no group, or there are too few groups to give each split records of both
+        labels.
     ValueError
-        If the fractions leave nothing to train.
+        If the fractions leave nothing for training.
     """
     groups = _given(records, column)
     sides = _deal(records, _bundles(groups, keys), valid_fraction, test_fraction, seed)
@@ -160,17 +182,36 @@ def split_by_cluster(
     seed: int,
     method: str = "kmers",
 ) -> pd.DataFrame:
-    """Deal whole clusters to the sides at random; clusters that share a sequence or letters of the genome stay together, on either strand.
+    """Assign complete clusters to the splits at random.
 
-    Parameters and returns as for `split_by_group`, with `chrom, start, end` where they are known; `clusters` numbers the records, (n,). The
-    reason names the cluster by its first record, with its size, and `method` where it is not that of `sequence.clusters`.
+    Clusters that share a sequence on either strand, or overlap in the genome, stay together.
+
+    Parameters
+    ----------
+    records
+        Table with columns id, label, and chrom, start, end where known, n rows.
+    keys
+        Hashes from `strand_keys`, n.
+    clusters
+        Cluster number of each record, shape (n,).
+    valid_fraction, test_fraction
+        Fractions of the records.
+    seed
+        Random seed.
+    method
+        How the clusters were made. It is part of the reason unless it is "kmers"
+        (`sequence.clusters`).
+
+    Returns
+    -------
+    Table as in `split_by_chromosome`; the reason names the cluster by its first record and size.
 
     Raises
     ------
     CorpusError
-        If a side lacks one of the labels: a cluster may be too large to be dealt.
+        If a split lacks one of the labels, for example because a cluster is too large.
     ValueError
-        If the fractions leave nothing to train.
+        If the fractions leave nothing for training.
     """
     bundles = _bundles(clusters, keys, _loci(records))
     sides = _deal(records, bundles, valid_fraction, test_fraction, seed)
@@ -186,16 +227,17 @@ def split_by_cluster(
 
 
 def split_at_random(records: pd.DataFrame, keys: Sequence[bytes], valid_fraction: float, test_fraction: float, seed: int) -> pd.DataFrame:
-    """Deal records to the sides at random, in the same proportions per label; the same sequence on either strand stays on one side.
+    """Assign records to the splits at random, with the same proportions for each label.
 
-    Parameters and returns as for `split_by_chromosome`, without `chrom`.
+    Records with the same sequence on either strand stay in one split. Parameters and returns are
+    those of `split_by_group`, without `column`.
 
     Raises
     ------
     CorpusError
-        If a side lacks one of the labels.
+        If a split lacks one of the labels.
     ValueError
-        If the fractions leave nothing to train.
+        If the fractions leave nothing for training.
     """
     sides = _deal(records, _bundles(keys), valid_fraction, test_fraction, seed)
     return check_splits(pd.DataFrame({"id": records["id"], "split": sides, "reason": "random"}), records)
@@ -209,25 +251,30 @@ def split_as_given(
     valid_fraction: float,
     seed: int,
 ) -> pd.DataFrame:
-    """Use the split that came with the data.
+    """Use the split given in the data.
 
-    If no record is in valid, `valid_fraction` of train is sampled as valid, in the same proportions per label; copies of a sequence stay
-    together. Copies in several splits are left to `remove_copies`.
+    If no record is in valid, `valid_fraction` of train is sampled for it, with the same proportions
+    for each label; copies of a sequence stay together. Copies in several splits are left to
+    `remove_copies`.
 
     Parameters
     ----------
     records
-        Table with `id, label`, n rows.
+        Table with columns id and label, n rows.
     keys
-        As of `strand_keys`, n.
+        Hashes from `strand_keys`, n.
     values
-        The split of each record as the data name it; the name of the series is that of the column.
+        Split of each record as named in the data; the name of the series is the column name.
     splits
-        Value in lower case -> train, valid, test or dropped.
+        Lower-case value -> train, valid, test or dropped.
+    valid_fraction
+        Fraction of train to sample for valid if valid is empty.
+    seed
+        Random seed.
 
     Returns
     -------
-    As of `split_by_chromosome`; the reason is the value.
+    Table as in `split_by_chromosome`; the reason is the value.
 
     Raises
     ------
@@ -246,7 +293,7 @@ def split_as_given(
 
 
 def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
-    """Translate the values of a column into train, valid, test and dropped.
+    """Translate the values of a column to train, valid, test and dropped.
 
     Raises
     ------
@@ -269,25 +316,26 @@ def assign_splits(values: pd.Series, splits: Mapping[str, str]) -> pd.Series:
 
 
 def find_copies(table: pd.DataFrame, keys: Sequence[bytes], letters: Sequence[str] | pd.Series, answers: pd.DataFrame) -> pd.DataFrame:
-    """Find records whose sequence is already in a split, or in one that is closer to test.
+    """Find records that duplicate a record of the same split, or of one closer to test.
 
-    A record is a copy of a test record on either strand, of a valid record on either strand if it is in train, or of an earlier record of
-    its own split with the same letters.
+    A record is a copy of a test record on either strand, of a valid record on either strand if it
+    is in train, or of an earlier record in its own split with the same letters on the same strand.
 
     Parameters
     ----------
     table
-        Table with `id, split`, n rows.
+        Table with columns id and split, n rows.
     keys
-        As of `strand_keys`, n.
+        Hashes from `strand_keys`, n.
     letters
-        Equal for records with the same letters on the same strand, n.
+        Values that are equal for records with the same letters on the same strand, n.
     answers
-        Label and targets of each record, n rows: a copy with other values is marked as different.
+        Label and targets of each record, n rows. Copies with other values are marked as different.
 
     Returns
     -------
-    One row per copy, whose index is that of its record in `table`: split, id and split of the `original`, different.
+    One row per copy, with its index in `table`: split, original and original_split (id and split of
+    the original), different.
     """
     rank = table["split"].map({side: number for number, side in enumerate(SIDES)})
     rows = pd.DataFrame(
@@ -311,18 +359,22 @@ def find_copies(table: pd.DataFrame, keys: Sequence[bytes], letters: Sequence[st
 
 
 def remove_copies(table: pd.DataFrame, copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label") -> pd.DataFrame:
-    """Drop the copies in the splits that may be reduced; the reason names the original.
+    """Drop copies in the splits that may be reduced; the reason names the original.
 
     Parameters
     ----------
     table
-        As of `split_by_chromosome`.
+        Table as in `split_by_chromosome`.
     copies
-        As of `find_copies`.
+        Table from `find_copies`.
     reduced
-        The splits from which copies are removed.
+        Splits from which copies are removed.
     learnt
-        What differs between a copy that is marked as different and its original: "label" or "targets".
+        The values that differ if a copy is marked as different: "label" or "targets".
+
+    Returns
+    -------
+    Copy of `table` with the new splits and reasons.
     """
     leaving = copies[copies["split"].isin(list(reduced))]
     different = np.where(leaving["different"], f", different {learnt}", "")
@@ -335,12 +387,15 @@ def remove_copies(table: pd.DataFrame, copies: pd.DataFrame, reduced: Iterable[s
 
 
 def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
-    """The side of each record (train, valid, test, dropped), read from a split table that must be of these ids in this order.
+    """Read the split (train, valid, test, dropped) of each record from a split table.
+
+    The table must contain exactly the records `ids` in the same order.
 
     Raises
     ------
     CorpusError
-        If the table is missing, is no split table, names another side, or is not of these records.
+        If the table is missing, is not a split table, has an unknown split, or does not match
+        `ids`.
     """
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
@@ -361,7 +416,7 @@ def read_split(path: str | Path, ids: Sequence[str] | pd.Series) -> list[str]:
 
 
 def _given(records: pd.DataFrame, column: str) -> pd.Series:
-    """The column, if each record has it."""
+    """Return a column as text; raise if a record has no value."""
     missing = records["id"][records[column].isna()]
     if len(missing):
         more = f" (and {len(missing) - 1} more of {len(records)})" if len(missing) > 1 else ""
@@ -371,10 +426,14 @@ def _given(records: pd.DataFrame, column: str) -> pd.Series:
 
 
 def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number the records so that those which share a value in any column, directly or through others, share a number."""
+    """Number the records so that those with a common value in any column share a number.
+
+    Records connected through others share a number too.
+    """
     num_records = len(columns[0])
     rows, nodes, num_nodes = np.arange(num_records), [], num_records
-    for column in columns:  # a graph of records and values: what is connected is a bundle
+    # Bundles are the connected components of the graph of records and values
+    for column in columns:
         values = pd.factorize(np.asarray(column, dtype=object))[0]
         nodes.append(values + num_nodes)
         num_nodes += int(values.max(initial=-1)) + 1
@@ -384,25 +443,35 @@ def _bundles(*columns: Sequence[object] | pd.Series | NDArray[np.int64]) -> NDAr
 
 
 def _loci(records: pd.DataFrame) -> NDArray[np.int64]:
-    """Number the records so that those whose places overlap, directly or through others, share a number; one without has its own."""
+    """Number the records so that those with overlapping coordinates share a number.
+
+    Records connected through others share a number too; each record without coordinates has its own
+    number.
+    """
     loci = np.arange(len(records))
     places = records.reset_index(drop=True)[["chrom", "start", "end"]].dropna().astype({"start": "int64", "end": "int64"})
     places["chrom"] = places["chrom"].map(common_name)
     places = places.sort_values(["chrom", "start"])
-    reach = places.groupby("chrom")["end"].cummax().groupby(places["chrom"]).shift()  # how far those before it go
+    # Largest end of the records before
+    reach = places.groupby("chrom")["end"].cummax().groupby(places["chrom"]).shift()
     begins = (reach.isna() | (places["start"] >= reach)).to_numpy(bool)
     loci[places.index] = places.index.to_numpy()[np.flatnonzero(begins)][np.cumsum(begins) - 1]
     return loci
 
 
 def _deal(records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test: float, seed: int) -> NDArray[np.str_]:
-    """Deal bundles, those of each label apart, large ones first and equal ones at random, to the side that lacks most of its share."""
+    """Assign each bundle to the split that lacks most records to reach its size.
+
+    Bundles of each label are assigned separately, the largest first, in random order for equal
+    sizes.
+    """
     if valid + test >= 1:
         raise ValueError(f"valid_fraction + test_fraction must be < 1, got {valid} + {test}")
     rng, shares = np.random.default_rng(seed), np.array([1 - valid - test, valid, test])
     labels = records["label"].fillna(-1).to_numpy(dtype=np.float64)
     sizes = np.bincount(bundles)
-    strata = np.round(np.bincount(bundles, weights=labels) / sizes)  # the label of most records in the bundle
+    # The most common label in the bundle
+    strata = np.round(np.bincount(bundles, weights=labels) / sizes)
     side_of = np.zeros(len(sizes), np.int64)
     for stratum in np.unique(strata):
         members = rng.permutation(np.flatnonzero(strata == stratum))
@@ -415,7 +484,7 @@ def _deal(records: pd.DataFrame, bundles: NDArray[np.int64], valid: float, test:
 
 
 def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Return the table if each split has records, of both labels unless no record has one.
+    """Return the table if each split has records, and both labels if any record has a label.
 
     Raises
     ------
@@ -429,7 +498,7 @@ def check_splits(table: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lacking(table: pd.DataFrame, labels: pd.Series) -> str:
-    """The records of each split if one lacks records or a label, else nothing."""
+    """Return the sizes of the splits as text if one lacks records or a label, otherwise ""."""
     if labels.isna().all():
         sizes = table["split"].value_counts().reindex(list(SIDES), fill_value=0)
         return ", ".join(f"{size} {side}" for side, size in sizes.items()) if (sizes == 0).any() else ""
@@ -446,14 +515,14 @@ def _lacking(table: pd.DataFrame, labels: pd.Series) -> str:
 
 
 def describe(table: pd.DataFrame, labels: pd.Series) -> list[str]:
-    """One line per side: its records and, where they have labels, how many of them are positive."""
+    """Return one line per split with its number of records and, if labelled, of positives."""
     masks = {side: table["split"] == side for side in (*SIDES, DROPPED)}
     positive = {side: "" if labels.isna().all() else f" ({int((labels[mask] == 1).sum())} positive)" for side, mask in masks.items()}
     return [f"{side}: {int(mask.sum())} record{'s' * (int(mask.sum()) != 1)}{positive[side]}" for side, mask in masks.items()]
 
 
 def describe_copies(copies: pd.DataFrame, reduced: Iterable[str], learnt: str = "label") -> list[str]:
-    """Count the copies in each split by the split of their originals: one line per split that has copies."""
+    """Return one line per split with copies, counting them by the split of their originals."""
     lines = []
     for side in SIDES:
         own = copies[copies["split"] == side]

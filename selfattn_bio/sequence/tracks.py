@@ -1,7 +1,8 @@
-"""A number for each letter of a genome: bigWig and bedGraph files, and intervals as 0 and 1.
+"""Read a number for each base of a genome from bigWig, bedGraph, BED or GFF files.
 
-Hides: pybigtools and bigWig files it would fall over, the lines of bedGraph. A track gives `values(chrom, start, end)`: (end - start,)
-float32, NaN where the file says nothing.
+A track has a method `values(chrom, start, end)` that returns float32 of shape (end - start,), with
+NaN where the file has no value. BED and GFF intervals become 1, other positions 0. bigWig files are
+checked before pybigtools reads them, because it aborts the process on some damaged files.
 """
 
 from __future__ import annotations
@@ -34,23 +35,30 @@ class Track(Protocol):
     names: list[str]
 
     def values(self, chrom: str, start: int, end: int) -> Values:
-        """The number of each letter, (end - start,), NaN where there is none; `chrom` is one of `names`, else all are NaN."""
+        """Return the number at each base, shape (end - start,), or NaN where there is none.
+
+        If `chrom` is not in `names`, the values are those of a position without data.
+        """
 
 
 def read_track(path: str | Path, feature: str = "") -> Track:
-    """Open a bigWig (.bw, .bigWig) or bedGraph (.bedGraph, .bdg, .bg, also .gz) file, or a BED or GFF file as 1 where it covers, else 0.
+    """Open a track file.
+
+    bigWig (.bw, .bigWig) and bedGraph (.bedGraph, .bdg, .bg, also .gz) contain numbers. BED and GFF
+    files give 1 inside intervals and 0 elsewhere.
 
     Parameters
     ----------
     path
         The file.
     feature
-        The type of GFF lines that is taken; see `read_intervals`.
+        Type of GFF lines to use; see `read_intervals`.
 
     Raises
     ------
     IntervalError
-        If it is missing, of another kind, or malformed; of bedGraph with the line.
+        If the file is missing, of another format, or malformed. For bedGraph, the error gives the
+        line.
     """
     path = Path(path)
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".bgz")]
@@ -64,12 +72,14 @@ def read_track(path: str | Path, feature: str = "") -> Track:
 
 
 def binned(values: Values, width: int, summary: Summary) -> Values:
-    """One number for each `width` letters, (L // width,), over the letters that have one; NaN where none has.
+    """Summarise each bin of `width` values to one number, shape (L // width,).
+
+    Missing values are ignored; a bin without any value is NaN.
 
     Raises
     ------
     ValueError
-        If `width` does not divide the number of letters.
+        If `width` does not divide the number of values.
     """
     if len(values) % width:
         raise ValueError(f"number of letters must be a multiple of the bin's width ({width}), got {len(values)}")
@@ -83,7 +93,7 @@ def binned(values: Values, width: int, summary: Summary) -> Values:
 
 
 class BigWig:
-    """A bigWig file, read where it is asked for."""
+    """A bigWig file; values are read on request."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -98,13 +108,14 @@ class BigWig:
         self.names = list(self._lengths)
 
     def values(self, chrom: str, start: int, end: int) -> Values:
-        """See `Track`."""
+        """Return the values of a window; see `Track`."""
         found = np.full(end - start, np.nan, np.float32)
         first, last = max(start, 0), min(end, self._lengths.get(chrom, 0))
         if first < last:
             try:
                 found[first - start : last - start] = self._file.values(chrom, first, last, fillna=None)
-            except BaseException as error:  # a damaged block is a panic of Rust, which is no Exception
+            # pybigtools raises a Rust panic on a damaged block, which is not an Exception
+            except BaseException as error:
                 if isinstance(error, KeyboardInterrupt | SystemExit):
                     raise
                 _fail("bigWig must be undamaged", f"{error} at {chrom}:{first}-{last}", self.path, "Download or copy it again")
@@ -112,13 +123,13 @@ class BigWig:
 
 
 class Steps:
-    """Runs of letters with one number each."""
+    """A track of intervals with one number each."""
 
     def __init__(self, rows: dict[str, tuple[NDArray[np.int64], NDArray[np.int64], Values]], elsewhere: float) -> None:
         self.names, self._rows, self._elsewhere = list(rows), rows, elsewhere
 
     def values(self, chrom: str, start: int, end: int) -> Values:
-        """See `Track`."""
+        """Return the values of a window; see `Track`."""
         found = np.full(end - start, self._elsewhere, np.float32)
         if chrom in self._rows:
             starts, ends, values = self._rows[chrom]
@@ -128,7 +139,7 @@ class Steps:
 
 
 def read_bedgraph(path: Path) -> Steps:
-    """Read a bedGraph file as a whole; see `read_track`."""
+    """Read a bedGraph file into memory; see `read_track`."""
     rows: defaultdict[str, list[tuple[int, int, float, int]]] = defaultdict(list)
     for number, line in lines_of(path):
         if line.strip() and not line.startswith(("#", "track", "browser")):
@@ -140,7 +151,7 @@ def read_bedgraph(path: Path) -> Steps:
 
 
 def covered(intervals: pd.DataFrame) -> Steps:
-    """Intervals as a track: 1 on their letters, 0 elsewhere."""
+    """Return intervals as a track: 1 inside, 0 elsewhere."""
     runs = Cover(intervals).runs
     return Steps({chrom: (starts, ends, np.ones(len(starts), np.float32)) for chrom, (starts, ends) in runs.items()}, 0)
 
@@ -166,7 +177,7 @@ def _bedgraph_row(line: str, place: str) -> tuple[str, int, int, float]:
 
 
 def _in_order(path: Path, chrom: str, rows: list[tuple[int, int, float, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64], Values]:
-    """Starts, ends and values of the rows, which may share no letter."""
+    """Sort rows and return starts, ends and values; raise if rows overlap."""
     rows.sort()
     for before, row in pairwise(rows):
         if row[0] < before[1]:
@@ -177,7 +188,7 @@ def _in_order(path: Path, chrom: str, rows: list[tuple[int, int, float, int]]) -
 
 
 def _check_bigwig(path: Path) -> None:
-    """Refuse what pybigtools would stop the process over: sizes and places that the file has no room for."""
+    """Raise if sizes or offsets exceed the file, which would make pybigtools abort the process."""
     data = np.memmap(path, np.uint8, mode="r")
 
     def unpack(form: struct.Struct, at: int) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
-"""VCF in: one line at a time, checked, with its text kept so that it can be written again with more in INFO.
+"""Read VCF files one line at a time.
 
-Hides: compression, the header, columns, and the wording and place of every error of a VCF file. Own reader: htslib (pysam) names no line,
-prints its own warnings, mends some lines in silence, and writes others than it read.
+The text of each line is kept, so that it can be written again with more INFO fields. The package
+has its own reader because htslib (pysam) gives no line numbers, prints its own warnings, silently
+corrects some lines, and does not write lines back unchanged.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from selfattn_bio.errors import GenomeError, VariantFileError
 from selfattn_bio.sequence.genome import Genome
 
 COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
-NO_LETTERS = (".", "*")  # no alternative; an allele that another line's deletion removes
+NO_LETTERS = (".", "*")  # no alternative allele; an allele removed by the deletion of another line
 _LETTERS = re.compile("[ACGTNacgtn]+")
-_SHOWN = 40  # characters of a file in an error
+_SHOWN = 40  # characters of a file shown in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,13 @@ class Variant:
     place
         `path:line`.
     chrom, name
-        The chromosome as the file and as the genome calls it.
+        Name of the chromosome in the VCF file, and in the genome.
     start
-        0-based place of the first letter of `ref`: POS - 1.
+        0-based position of the first base of `ref`: POS - 1.
     ref, alts
-        Upper-case letters; an alternative may be one of NO_LETTERS.
+        Upper-case bases; an alternative allele may also be one of NO_LETTERS.
     fields
-        The text of all columns.
+        Text of all columns.
     """
 
     place: str
@@ -53,7 +54,10 @@ class Variant:
 
 
 class VcfFile:
-    """A VCF file, plain, gz or bgzip; iterating it reads it from the start each time. Lines come as they stand, sorted or not.
+    """A VCF file, plain, gz or bgzip.
+
+    Iteration reads the file from the start each time and yields variants in file order, sorted or
+    not.
 
     Attributes
     ----------
@@ -63,9 +67,10 @@ class VcfFile:
     Raises
     ------
     VariantFileError
-        If the file is missing, unreadable, BCF, a damaged gz, or has no header; when iterated, if a line has other columns than the header
-        says, no whole number or no letters where such must be, a symbolic allele or a breakend, a chromosome that the genome
-        lacks or a place beyond its end. The place is `path:line`.
+        On construction, if the file is missing, unreadable, BCF, a damaged gz, or has no header.
+        During iteration, if a line does not have the columns of the header, a value is not a whole
+        number or not bases where required, an allele is symbolic or a breakend, or the genome lacks
+        the chromosome or position. The place is `path:line`.
     """
 
     def __init__(self, path: str | Path, genome: Genome) -> None:
@@ -83,7 +88,7 @@ class VcfFile:
                 yield self._variant(line, f"{self.path}:{number}")
 
     def _lines(self) -> Iterator[tuple[int, str]]:
-        """Line numbers, from 1, and text without line ends."""
+        """Yield line numbers, starting at 1, and lines without line ends."""
         if not self.path.is_file():
             _fail("VCF file must be an existing file", "a folder" if self.path.is_dir() else "no such file", str(self.path))
         try:

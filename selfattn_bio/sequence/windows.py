@@ -1,7 +1,8 @@
-"""Windows over a genome: made from intervals, held against the chromosome ends, and read as records.
+"""Create windows from intervals, check them against chromosome ends, and read them as records.
 
-A table of windows has the columns of `Interval` and `path`, as `read_intervals` gives them. Window functions count on the strand: the same
-interval on a reversed genome gives the same letters.
+A table of windows has the columns of `Interval` and `path`, as returned by `read_intervals`.
+Windows are defined on the strand of their interval: the same interval on a reverse-complemented
+genome gives the same sequence.
 """
 
 from __future__ import annotations
@@ -23,16 +24,19 @@ from selfattn_bio.sequence.spelling import SoftMask, runs_of
 Center = Literal["middle", "summit", "five_prime"]
 Origin = Literal["interval", "five_prime"]
 AtEnds = Literal["drop", "pad", "error"]
-_WHOLE = 20_000  # letters of a chromosome a window, below which it is read as a whole: faster for plain and bgzip files
+# A chromosome with more than one window per this many bp is read completely, which is faster for
+# plain and bgzip files.
+_WHOLE = 20_000
 
 
 def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
-    """The intervals with the genome's own names of chromosomes, and strand "+" where none is given; each must lie within one.
+    """Rename chromosomes to the genome's names and replace a missing strand by "+".
 
     Raises
     ------
     IntervalError
-        If a chromosome is not known, or an interval goes beyond its end: then the assembly is another.
+        If a chromosome is unknown, or an interval extends beyond its end, which means another
+        assembly.
     """
     for chrom, rows in intervals.groupby("chrom", sort=False):
         try:
@@ -48,19 +52,20 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
 
 
 def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> pd.DataFrame:
-    """Windows of `width` letters about one letter of each interval, which is letter `width // 2` of the window on its strand.
+    """Return windows of `width` bp centred on one base of each interval.
 
-    [10, 21) with `width` 4 gives [13, 17) on + and [14, 18) on -, as its middle is letter 15.
+    The centre is base `width // 2` of the window on its strand. [10, 21) with `width` 4 gives [13,
+    17) on + and [14, 18) on -, as its middle is base 15.
 
     Parameters
     ----------
     center
-        "middle", "summit" (of narrowPeak) or "five_prime": the first letter on the strand.
+        "middle", "summit" (of narrowPeak) or "five_prime", the first base on the strand.
 
     Raises
     ------
     IntervalError
-        If the summit is asked for where there is none.
+        If `center` is "summit" and an interval has no summit.
     """
     start, end, reverse = _columns(intervals)
     if center == "summit":
@@ -77,10 +82,11 @@ def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> 
 
 
 def flanked(intervals: pd.DataFrame, upstream: int, downstream: int, of: Origin = "interval") -> pd.DataFrame:
-    """Intervals grown by `upstream` and `downstream` letters on their strand, or what lies that far about their 5' end.
+    """Extend intervals by `upstream` and `downstream` bp on their strand.
 
-    [10, 20) on - with `upstream` 3 and `downstream` 1 gives [9, 23), and with `of` "five_prime" [19, 23): letter 19 is the
-    first downstream.
+    With `of` "five_prime", return the window from `upstream` to `downstream` bp around the 5' end
+    instead. [10, 20) on - with `upstream` 3 and `downstream` 1 gives [9, 23), and with "five_prime"
+    [19, 23): base 19 is the first one downstream.
     """
     start, end, reverse = _columns(intervals)
     if of == "five_prime":
@@ -90,9 +96,9 @@ def flanked(intervals: pd.DataFrame, upstream: int, downstream: int, of: Origin 
 
 
 def tiled(intervals: pd.DataFrame, width: int, step: int) -> pd.DataFrame:
-    """Windows of `width` letters every `step` letters, as many as lie within each interval.
+    """Return windows of `width` bp every `step` bp that fit within each interval.
 
-    [0, 10) with 4 and 3 gives [0, 4), [3, 7), [6, 10).
+    [0, 10) with width 4 and step 3 gives [0, 4), [3, 7), [6, 10).
     """
     start, end, _ = _columns(intervals)
     counts = np.maximum((end - start - width) // step + 1, 0)
@@ -102,17 +108,19 @@ def tiled(intervals: pd.DataFrame, width: int, step: int) -> pd.DataFrame:
 
 
 def within(windows: pd.DataFrame, genome: Genome, at_ends: AtEnds, counts: Counter[str]) -> pd.DataFrame:
-    """Windows without twins, each once, and what `at_ends` says done to those that go off the end of their chromosome; both counted.
+    """Remove duplicate windows and handle those that extend past a chromosome end.
+
+    Both are counted in `counts`.
 
     Parameters
     ----------
     at_ends
-        "drop" them, "pad" what is missing with N when they are read, or raise an "error".
+        "drop" them, "pad" the missing bases with N when they are read, or raise an "error".
 
     Raises
     ------
     IntervalError
-        If one goes off the end and may not; if none is left.
+        If a window extends past the end and `at_ends` is "error", or if no window remains.
     """
     lengths = windows["chrom"].map(genome.lengths)
     off = (windows["start"] < 0) | (windows["end"] > lengths)
@@ -135,16 +143,19 @@ def within(windows: pd.DataFrame, genome: Genome, at_ends: AtEnds, counts: Count
 
 
 def cut(windows: pd.DataFrame, genome: Genome, soft_mask: SoftMask = "ignore") -> Iterator[tuple[int, Record]]:
-    """Read the windows, chromosome after chromosome as the genome has them; on "-" the reverse complement.
+    """Yield the records of windows, by chromosome in the order of the genome.
+
+    Windows on "-" are reverse-complemented.
 
     Parameters
     ----------
     soft_mask
-        What lower case means; see `Spelling`.
+        How to read lower case; see `Spelling`.
 
     Returns
     -------
-    Row of each window and its record, whose id is `id_of` it; start is negative where a window is padded before letter 0.
+    Row of each window and its record, whose id is from `id_of`. The start is negative if a window
+    is padded before base 0.
     """
     places = windows.groupby("chrom", sort=False).indices
     for chrom in filter(places.__contains__, genome.names):
@@ -165,7 +176,7 @@ def cut(windows: pd.DataFrame, genome: Genome, soft_mask: SoftMask = "ignore") -
 
 
 def id_of(chrom: str, start: int, end: int, strand: str) -> str:
-    """What a window is called."""
+    """Return the id of a window."""
     return f"{chrom}:{start}-{end}({strand})"
 
 

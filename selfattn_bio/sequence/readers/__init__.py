@@ -1,6 +1,7 @@
-"""Sequence files in, records out: one at a time, checked, letters as upper-case ASCII.
+"""Read sequence files as records, one at a time, checked, with upper-case ASCII letters.
 
-Hides: which format a file has, told by its content first, by its name second. What is wrong is said with its place, rule and cure.
+The format is recognised by the content first and by the file name second. Errors give the place,
+the problem and a hint.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _COMPRESSED = (".gz", ".bgz", ".zst", ".zstd")
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r")
 _SAVE_AS_CSV, _UNPACK = "Save the sheet as CSV UTF-8", "Compress it as gz or zstd, or unpack it"
 _OF_GENOME = "Give them with their genome: --bed and --genome (from Python genome=), or genome in [data] of a run file"
-_FOREIGN = (  # what a file begins with, what it then is, what to do
+_FOREIGN = (  # start of the file, what it is, hint
     (rb"PK\x03\x04", "a zip archive or an Excel sheet", _SAVE_AS_CSV),
     (rb"\xd0\xcf\x11\xe0", "an Excel sheet", _SAVE_AS_CSV),
     (rb"BAM\x01|CRAM", "alignments (BAM, CRAM)", "Convert it, e.g. samtools fasta reads.bam"),
@@ -67,13 +68,14 @@ class SequenceFile:
     Parameters
     ----------
     path
-        The file: FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet; plain, gz, bgzip or zstd.
+        FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet; plain, gz, bgzip or zstd.
     label
-        1 or 0 of all its records; None: unlabelled, or each record says its own (see `Fields`).
+        Label of all records: 1, 0, or None if they are unlabelled or each record has its own (see
+        `Fields`).
     fields
-        Where labels and other fields stand.
+        Where labels and other fields are.
     stem
-        Name of records that are numbered; of the file, without its endings, if not given.
+        Name of numbered records; by default the file name without its endings.
     """
 
     path: Path
@@ -83,20 +85,21 @@ class SequenceFile:
     _sha256: str = ""
 
     def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
-        """Read the file.
+        """Yield the records of the file.
 
         Parameters
         ----------
         spelling
-            What the letters must be, and how they are read.
+            The alphabet and how letters are read.
         notes
-            Where to count what is read though unusual; also holds the ids so far, which are unique over all that is read with it.
+            Counts of unusual features, and the ids so far. Ids must be unique over all files read
+            with the same `notes`.
 
         Raises
         ------
         SequenceFileError
-            If the file is missing, empty, of an unknown format or damaged, or a record is malformed (see the readers). The place is
-            `path:line`. Raised when iteration meets it.
+            During iteration, if the file is missing, empty, of an unknown format or damaged, or a
+            record is malformed (see the readers). The place is `path:line`.
         """
         with open_blocks(self.path) as blocks:
             kind = kind_of(blocks, self.fields)
@@ -106,7 +109,7 @@ class SequenceFile:
             self._sha256 = blocks.sha256()
 
     def about(self) -> dict[str, Any]:
-        """Its path and hash, once it was read."""
+        """Return the path and hash of the file, after it was read."""
         return {"path": shown(self.path), "sha256": self._sha256}
 
 
@@ -134,12 +137,12 @@ def read_records(path: str | Path, alphabet: Alphabet, notes: Notes | None = Non
 
 
 def kind_of(blocks: Blocks, fields: Fields) -> str:
-    """The format of an open file, a key of `READERS`.
+    """Return the format of an open file, a key of `READERS`.
 
     Raises
     ------
     SequenceFileError
-        If it is empty or something else than sequences.
+        If the file is empty or does not contain sequences.
     """
     head = blocks.head[:HEAD]
     if not head:

@@ -1,7 +1,7 @@
-"""The bytes of a file, uncompressed, in blocks: plain, gz, bgzip or zstd, told by content; or standard input, for the path `-`.
+"""Read the uncompressed bytes of a file in blocks, or of standard input for the path `-`.
 
-Hides: compression, what kind of thing a path is, the hash of the file (taken as it is read, so that a pipe has one too) and the wording of
-what can be wrong with a file as a whole. Memory is that of some blocks, however well they were compressed.
+Plain, gz, bgzip and zstd are recognised by content. The hash is computed while reading, so that
+pipes have one too. Only a few blocks are in memory at a time, whatever the compression ratio.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from typing import BinaryIO, NoReturn, cast
 
 from selfattn_bio.errors import SequenceFileError
 
-BLOCK = 2**20  # bytes read, and given, at once
-HEAD = 4096  # bytes looked at to tell what kind of file it is
+BLOCK = 2**20  # bytes per read and per block
+HEAD = 4096  # bytes used to recognise the format
 STANDARD_INPUT = "standard input"
 _GZ, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _MENDING = "Download or copy it again"
 
 
 def fail(rule: str, got: str, place: str, cure: str = "") -> NoReturn:
-    """Raise the error of a sequence file."""
+    """Raise an error about a sequence file."""
     raise SequenceFileError(f"{rule}, got {got}", place=place, cure=cure) from None
 
 
 def shown(path: Path) -> str:
-    """The path as errors and summaries name it."""
+    """Return the path as errors and summaries show it."""
     return STANDARD_INPUT if str(path) == "-" else str(path)
 
 
@@ -44,11 +44,11 @@ class Blocks:
     Attributes
     ----------
     name
-        The file as errors name it.
+        Name of the file in errors.
     head
-        The first uncompressed bytes, `HEAD` or more unless the file has fewer.
+        The first uncompressed bytes: at least `HEAD`, unless the file is shorter.
     plain
-        Whether the file is not compressed and can be read anywhere, as Parquet must be.
+        Whether the file is uncompressed and seekable, as Parquet requires.
     """
 
     def __init__(self, path: Path, handle: BinaryIO) -> None:
@@ -69,11 +69,11 @@ class Blocks:
         return self._blocks
 
     def text(self) -> io.TextIOWrapper:
-        """The rest as UTF-8 text, line ends as they are."""
+        """Return the rest as UTF-8 text, with line ends unchanged."""
         return io.TextIOWrapper(io.BufferedReader(_Reader(self._blocks), BLOCK), encoding="utf-8-sig", newline="")
 
     def sha256(self) -> str:
-        """The hash of the file's bytes; what was not read yet is read."""
+        """Return the hash of the file's bytes, after reading the rest."""
         for _ in self._raw():
             pass
         return self._digest.hexdigest()
@@ -91,7 +91,8 @@ def open_blocks(path: Path) -> Iterator[Blocks]:
     Raises
     ------
     SequenceFileError
-        If there is no such file, it cannot be read, or its compression is damaged: also later, while it is read.
+        If there is no such file, it cannot be read, or its compression is damaged; also later,
+        during reading.
     """
     if str(path) != "-":
         _check_kind(path)
@@ -110,14 +111,14 @@ def _check_kind(path: Path) -> None:
         fail(rule, "a link to nothing" if path.is_symlink() else "no such file", str(path))
     except OSError as error:
         fail(rule, "links that lead to each other" if error.errno == errno.ELOOP else error.strerror or str(error), str(path))
-    except ValueError as error:  # a NUL in the name
+    except ValueError as error:  # NUL in the name
         fail(rule, str(error), repr(str(path)))
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
         fail(rule, "a folder" if stat.S_ISDIR(mode) else "a device", str(path))
 
 
 def _gunzip(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """Uncompress gz of one member or many, as bgzip writes them; zeros after a member are padding."""
+    """Decompress gz with one or more members, as in bgzip; zeros after a member are padding."""
     engine = zlib.decompressobj(31)
     try:
         for block in raw:
@@ -139,7 +140,7 @@ def _gunzip(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
 
 
 def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """Uncompress zstd of one frame or many."""
+    """Decompress zstd with one or more frames."""
     import pyarrow
 
     try:
@@ -147,7 +148,7 @@ def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
         while block := stream.read(BLOCK):
             yield block
     except OSError as error:
-        if error.errno:  # of the disk, not of what is on it
+        if error.errno:  # an error of the disk, not of the content
             raise
         if "Truncated" in str(error):
             fail("zstd file must be whole", "an end in the middle (truncated)", name, _MENDING)
@@ -155,7 +156,7 @@ def _unzstd(raw: Iterator[bytes], name: str) -> Iterator[bytes]:
 
 
 class _Reader(io.RawIOBase):
-    """Blocks as a file."""
+    """Blocks as a file object."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks, self._rest = blocks, memoryview(b"")

@@ -1,7 +1,8 @@
-"""FASTA: `>` headers, letters below them. FASTQ: `@` headers, letters, `+`, qualities.
+"""Parse FASTA and FASTQ.
 
-Hides: where headers stand among the blocks of a file, and line numbers. Own parsers: those of dnaio and Biopython give no line numbers and
-skip what they do not know; pyfastx and pysam need a file on the disk. FASTA goes by blocks, not by lines, for speed.
+The package has its own parsers because those of dnaio and Biopython give no line numbers and skip
+lines they do not understand, and pyfastx and pysam need a file on disk. FASTA is read in blocks
+instead of lines for speed.
 """
 
 from __future__ import annotations
@@ -13,23 +14,25 @@ from selfattn_bio.sequence.readers.fields import Entry, Reading
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.spelling import CRLF, at
 
-_MARK = b"\xef\xbb\xbf"  # the byte order mark of some editors
+_MARK = b"\xef\xbb\xbf"  # the byte order mark that some editors write
 
 
 def read_fasta(blocks: Blocks, reading: Reading) -> Iterator[Record]:
-    """Read FASTA, any line length, LF or CRLF, in memory of the largest record.
+    """Read FASTA with any line length and LF or CRLF, in the memory of the largest record.
 
-    `>a chrom=chr2L start=7 end=11 strand=-` followed by `acgu` gives `Record("a", ACGT, "chr2L", 7, 11, "-", None)`: the id is the
-    header's first word, attributes are optional, blanks between letters have no meaning.
+    `>a chrom=chr2L start=7 end=11 strand=-` followed by `acgu` gives `Record("a", ACGT, "chr2L", 7,
+    11, "-", None)`. The id is the first word of the header, attributes are optional, and blanks
+    between letters are ignored.
 
     Raises
     ------
     SequenceFileError
-        If letters precede the first header; if a record has no id, an id seen before, no letters, a letter outside the alphabet, or
-        attributes that contradict each other; if there is no record.
+        If letters precede the first header; if a record has no id, a repeated id, no letters, a
+        letter outside the alphabet, or contradictory attributes; or if there is no record.
     """
     entry: Entry | None = None
-    header, line, fresh = b"", 1, True  # a header that is not whole yet; line of what comes next; whether that begins the line
+    # Incomplete header at the end of a block; current line number; whether a line starts here
+    header, line, fresh = b"", 1, True
     for number, block in enumerate(blocks):
         data, at = header + (block.removeprefix(_MARK) if number == 0 else block), 0
         header = b""
@@ -60,7 +63,10 @@ def read_fasta(blocks: Blocks, reading: Reading) -> Iterator[Record]:
 
 
 def _next_header(data: bytes, at: int, fresh: bool) -> int:
-    """Where the next `>` stands that begins a line, from `at` on; -1 if there is none. `fresh`: `at` begins a line."""
+    """Return the position of the next `>` at the start of a line, from `at` on, or -1.
+
+    `fresh` is whether `at` is the start of a line.
+    """
     found = data.find(b">", at)
     while found >= 0 and not (fresh if found == at else data[found - 1] == 10):
         found = data.find(b">", found + 1)
@@ -89,12 +95,13 @@ def _check_blank(piece: bytes, line: int, reading: Reading) -> int:
 
 
 def read_fastq(blocks: Blocks, reading: Reading) -> Iterator[Record]:
-    """Read FASTQ of four lines a record; qualities are checked for their number and left out.
+    """Read FASTQ with four lines per record; qualities are checked for their number and discarded.
 
     Raises
     ------
     SequenceFileError
-        As of FASTA; if a record has no line `+`, or not as many qualities as letters.
+        As for FASTA; also if a record has no `+` line, or the numbers of qualities and letters
+        differ.
     """
     lines = enumerate(_lines(blocks), start=1)
     for number, header in lines:
@@ -118,7 +125,7 @@ def read_fastq(blocks: Blocks, reading: Reading) -> Iterator[Record]:
 
 
 def _lines(blocks: Blocks) -> Iterator[bytes]:
-    """Lines with their ends; the last may have none."""
+    """Yield lines with their line ends; the last one may have none."""
     rest = b""
     for number, block in enumerate(blocks):
         whole = rest + (block.removeprefix(_MARK) if number == 0 else block)

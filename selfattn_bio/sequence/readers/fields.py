@@ -1,6 +1,6 @@
-"""What a file says of a record beside its letters: id, place, group, label, and columns to be learnt; from a header or from a row.
+"""Parse the fields of a record other than its letters: id, coordinates, group, label, targets.
 
-Hides: attributes and patterns of headers, names of columns, what makes a label positive, and the errors of all of these.
+Fields come from header attributes, a header pattern or table columns.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from selfattn_bio.sequence.records import NUMBER_THEM, Notes, Record
 from selfattn_bio.sequence.spelling import Body, Spelling, at
 
 PLACES = ("chrom", "start", "end", "strand", "group")
-LABEL = "label"  # what a group without a name in the pattern is called
-SPECIES = "species"  # an attribute that is a column to be learnt, or to be split by
+LABEL = "label"  # name of an unnamed group of the header pattern
+SPECIES = "species"  # an attribute that is read as a column, for training or for splits
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _RULES = {"start": ("[0-9]+", "a whole number"), "end": ("[0-9]+", "a whole number"), "strand": ("[+-]", "+ or -")}
 Values = Mapping[str, str | None]
@@ -27,23 +27,25 @@ Values = Mapping[str, str | None]
 
 @dataclass(frozen=True)
 class Fields:
-    """Where the fields of a record stand.
+    """Where the fields of a record are.
 
     Parameters
     ----------
     label
-        What holds the label: a column of a table, an attribute (`label=1`) of a header, or a group of `header`; empty: labels are not read.
+        Name of the label: a table column, a header attribute (`label=1`), or a group of `header`.
+        If empty, labels are not read.
     positive
-        Labels that are 1, all others being 0; without any, labels are 1 and 0 themselves.
+        Label values that become 1; all others become 0. If empty, labels must be 1 or 0.
     header
-        Regular expression that is searched for in each header: its group is the column `label`; named groups are `id`, `chrom`, `start`,
-        `end`, `strand`, `group`, or columns of their names.
+        Regular expression to search for in each header. An unnamed group is the label. Named groups
+        are `id`, `chrom`, `start`, `end`, `strand`, `group`, or target columns.
     columns
-        Names of a table's columns, where they are others than id, sequence, chrom, start, end, strand and group.
+        Table column of each field whose column is not called id, sequence, chrom, start, end,
+        strand or group.
     attributes
-        Further attributes of headers that are read as columns, such as `split` in `split=train`.
+        Further header attributes to read as columns, such as `split` in `split=train`.
     numbered
-        Replace the ids by the name of the file and the number of the record, from 1.
+        Replace ids by the file name and the number of the record, starting at 1.
     """
 
     label: str = ""
@@ -55,28 +57,41 @@ class Fields:
 
     @cached_property
     def attribute_pattern(self) -> re.Pattern[str]:
-        """Attributes of a header that are read: the name and the value."""
+        """Return the pattern of header attributes, with name and value as groups."""
         return re.compile(rf"(?:^|\s)({'|'.join(map(re.escape, (*PLACES, SPECIES, *self.attributes)))})=(\S*)")
 
     @cached_property
     def pattern(self) -> re.Pattern[str] | None:
-        """`header`, compiled."""
+        """Return `header`, compiled."""
         return re.compile(self.header) if self.header else None
 
     @cached_property
     def attribute(self) -> re.Pattern[str]:
-        """The attribute of a header that holds the label."""
+        """Return the pattern of the header attribute with the label."""
         return re.compile(rf"(?:^|\s){re.escape(self.label)}=(\S*)")
 
     def column(self, name: str) -> str:
-        """What the column of a field is called in a table."""
+        """Return the table column of a field."""
         return self.columns.get(name, name)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One file that is being read: `name` is that of errors, `said` how they call a field of a record, `label` that of all records, `stem`
-    the name of records that are numbered."""
+    """State of reading one file.
+
+    Attributes
+    ----------
+    name
+        Name of the file in errors.
+    said
+        How errors refer to a field, a format string.
+    label
+        Label of all records, or None.
+    stem
+        Name of numbered records.
+    numbers
+        Numbers of the records.
+    """
 
     name: str
     spelling: Spelling
@@ -88,7 +103,7 @@ class Reading:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def entry(self, header: bytes, line: int, mark: str) -> Entry:
-        """Begin the record of a header, which `mark` stood before."""
+        """Start a record from its header, which follows `mark`."""
         text = self._text(header, line)
         values = self._values(text, line, mark)
         name = values.pop("id", None) or (text.split(maxsplit=1) or [""])[0]
@@ -98,7 +113,7 @@ class Reading:
         return self.row(name, values, line)
 
     def row(self, record: str | None, values: dict[str, str | None], line: int) -> Entry:
-        """Begin a record with known `values`; without a name it is numbered."""
+        """Start a record with known `values`; without an id it is numbered."""
         number = next(self.numbers)
         if record is None or self.fields.numbered:
             record = f"{self.stem}_{number}"
@@ -134,7 +149,7 @@ class Reading:
 
 
 class Entry:
-    """A record that is being read: its letters come piece by piece."""
+    """A record under construction, whose letters arrive in pieces."""
 
     __slots__ = ("_line", "_name", "_reading", "_values", "body")
 
@@ -143,7 +158,7 @@ class Entry:
         self.body = Body(reading.spelling, name, reading.name)
 
     def record(self) -> Record:
-        """What all of it comes to."""
+        """Return the finished record."""
         reading, values = self._reading, self._values
         letters, masked = self.body.finish(self._line)
         if self.body.found:

@@ -1,6 +1,7 @@
-"""GenBank and EMBL entries, by Biopython: id and letters; the organism is a column. Features are left out.
+"""Read GenBank and EMBL entries with Biopython: id, letters and organism; features are ignored.
 
-Hides: Biopython's exceptions and warnings, which have no lines.
+Exceptions and warnings of Biopython, which have no line numbers, become errors and counts of the
+package.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ def read_flat(kind: str, blocks: Blocks, reading: Reading) -> Iterator[Record]:
     Raises
     ------
     SequenceFileError
-        If Biopython cannot read an entry, or it has no letters, an id seen before, or a letter outside the alphabet; if there is no entry.
+        If Biopython cannot read an entry; if an entry has no letters, a repeated id, or a letter
+        outside the alphabet; or if there is no entry.
     """
     from Bio import SeqIO
 
@@ -40,7 +42,7 @@ _NAMES = {"genbank": "GenBank", "embl": "EMBL"}
 
 
 def _next(entries: Iterator[Any], kind: str, number: int, reading: Reading) -> Any:
-    """The next entry; None after the last."""
+    """Return the next entry, or None after the last."""
     from Bio import BiopythonWarning
 
     with warnings.catch_warnings(record=True) as caught:
@@ -49,7 +51,7 @@ def _next(entries: Iterator[Any], kind: str, number: int, reading: Reading) -> A
             found = next(entries, None)
         except OSError:
             raise
-        except Exception as error:  # its parser fails in any way at a malformed line
+        except Exception as error:  # Biopython raises various exceptions on malformed lines
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             fail(f"{_NAMES[kind]} file must be readable by Biopython", f"{reason!r} in entry {number + 1}", reading.name)
     reading.notes.counts[WARNED] += any(issubclass(warning.category, BiopythonWarning) for warning in caught)
@@ -61,5 +63,6 @@ def _letters(entry: Any) -> bytes:
 
     try:
         return bytes(entry.seq)
-    except UndefinedSequenceError:  # only the length is known: an entry without ORIGIN, or of CONTIG
+    # An entry without ORIGIN, or with CONTIG: only the length is known
+    except UndefinedSequenceError:
         return b""

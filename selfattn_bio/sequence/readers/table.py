@@ -1,6 +1,7 @@
-"""Tables: CSV (commas or semicolons), TSV, Parquet. One row a record; what is no field of a record is a column to be learnt.
+"""Read tables with one row per record: CSV (commas or semicolons), TSV and Parquet.
 
-Hides: what parts the columns, quotes, types of Parquet, where a row stands. Text is read a row at a time, Parquet in batches of rows.
+Columns that are not fields of a record are target columns. Text is read row by row, Parquet in
+batches of rows.
 """
 
 from __future__ import annotations
@@ -21,30 +22,33 @@ from selfattn_bio.sequence.records import NUMBER_THEM, Record
 from selfattn_bio.sequence.spelling import at
 
 SEPARATORS = ("\t", ",", ";")
-ROWS = 1024  # of Parquet at once
+ROWS = 1024  # rows of Parquet per batch
 SEQUENCE_NAMES = ("sequence", "seq", "seqs", "dna", "dna_sequence", "rna", "protein", "protein_sequence", "peptide", "aa_seq", "text")
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
 
 
 def read_table(blocks: Blocks, reading: Reading) -> Iterator[Record]:
-    """Read CSV or TSV with a row of names above: a column sequence, and where there are any id, chrom, start, end, strand, group.
+    """Read CSV or TSV with a header row.
 
-    Without a column id, records are called after the file and their row, from 1: `peaks_1`.
+    The column sequence is required; id, chrom, start, end, strand and group are optional. Without a
+    column id, records are named after the file and their row, starting at 1: `peaks_1`.
 
     Raises
     ------
     SequenceFileError
-        If there is no column of the sequence or of the label, a row has more or fewer cells than there are columns, is not UTF-8 or is
-        quoted wrongly; as of FASTA what is wrong with a record; if there is no row. The place is the line where the row ends.
+        If there is no sequence or label column; if a row has a different number of cells than the
+        header, is not UTF-8 or has wrong quotes; if a record is invalid, as for FASTA; or if there
+        is no row. The place is the line in which the row ends.
     """
-    csv.field_size_limit(sys.maxsize)  # sequences are longer than the 131,072 letters that it begins with
+    # Sequences may exceed the default limit of 131,072 characters
+    csv.field_size_limit(sys.maxsize)
     with blocks.text() as text:
         rows = csv.reader(text, delimiter=separator_of(blocks.head, reading.fields), strict=True)
         try:
             names = next(rows, [])
             columns = _Columns(names, reading, at(reading.name, 1))
             for cells in rows:
-                if not cells:  # a blank line
+                if not cells:  # blank line
                     continue
                 if len(cells) != len(names):
                     rule = f"row must have a cell for each of the {len(names)} columns"
@@ -59,12 +63,13 @@ def read_table(blocks: Blocks, reading: Reading) -> Iterator[Record]:
 
 
 def read_parquet(blocks: Blocks, reading: Reading) -> Iterator[Record]:
-    """Read Parquet, whose columns of text, numbers and true or false are those of a table; its rows are counted from 1.
+    """Read Parquet with columns of text, numbers or booleans; rows are counted from 1.
 
     Raises
     ------
     SequenceFileError
-        If the file is not whole, is compressed once more or a pipe, a column is of another type; else as `read_table`.
+        If the file is truncated, compressed again, or a pipe; if a column has another type;
+        otherwise as in `read_table`.
     """
     from pyarrow import ArrowException, parquet
 
@@ -86,12 +91,14 @@ def read_parquet(blocks: Blocks, reading: Reading) -> Iterator[Record]:
 
 
 def targets_table(path: Path) -> pd.DataFrame:
-    """A table of what is to be learnt, as text, missing where a cell is empty; commas part the columns of a .csv, tabs those of others.
+    """Read a table of targets as text, with missing values for empty cells.
+
+    Cells are separated by commas in a .csv file and by tabs in others.
 
     Raises
     ------
     CorpusError
-        If there is no such file or it is no table.
+        If the file does not exist or is not a table.
     """
     if not path.exists():
         raise CorpusError("targets must be an existing table, got no such file", place=str(path))
@@ -108,19 +115,26 @@ def targets_table(path: Path) -> pd.DataFrame:
 
 
 def separator_of(head: bytes, fields: Fields) -> str:
-    """What parts the columns of a table that begins with `head`: what parts off the column of sequences, else the most frequent."""
+    """Return the separator of a table that starts with `head`.
+
+    It is the separator that yields the sequence column, otherwise the most frequent one in the
+    first line.
+    """
     first = _first_line(head)
     return next((each for each in SEPARATORS if fields.column("sequence") in _cells(first, each)), max(SEPARATORS, key=first.count))
 
 
 def is_table(head: bytes, fields: Fields) -> bool:
-    """Whether the first line names the column of sequences, or has several columns and one probably holds them."""
+    """Return whether the first line looks like the header of a table of sequences.
+
+    It contains the sequence column, or several columns including one with a similar name.
+    """
     cells = _cells(_first_line(head), separator_of(head, fields))
     return fields.column("sequence") in cells or (len(cells) > 1 and bool(likely_columns(cells, SEQUENCE_NAMES)))
 
 
 def likely_columns(names: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Return the columns whose names are, or are close to, one of the known names, the closest first.
+    """Return columns whose name equals or resembles one of the known names, best match first.
 
     `likely_columns(["id", "Seq", "labels"], SEQUENCE_NAMES)` gives `["Seq"]`.
     """
@@ -138,7 +152,7 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 class _Columns:
-    """The columns of one table, and the rows so far."""
+    """The columns of one table, and the number of rows so far."""
 
     def __init__(self, names: Sequence[str], reading: Reading, place: str) -> None:
         self._names, self._reading, self._rows = names, reading, 0
@@ -151,7 +165,7 @@ class _Columns:
         self._fields = [theirs.get(name, name) for name in names]
 
     def record(self, cells: Sequence[str | None], line: int) -> Record:
-        """The record of a row; `line` 0 where there are no lines."""
+        """Return the record of a row; `line` is 0 if the file has no lines."""
         self._rows += 1
         reading, values = self._reading, dict(zip(self._fields, cells, strict=True))
         letters, name = values.pop("sequence") or "", values.pop("id", None)
@@ -180,7 +194,7 @@ class _Columns:
 
 
 def _text(cell: Any, name: str, place: str) -> str | None:
-    """A cell of Parquet as a table of text has it."""
+    """Convert a Parquet cell to the text of a text table."""
     match cell:
         case None | "":
             return None
