@@ -1,4 +1,4 @@
-"""Read and write motif files (MEME, JASPAR, TRANSFAC), and open the motif databases that ship with the package."""
+"""Read and write motif files (MEME, JASPAR, TRANSFAC), and open the databases of the package."""
 
 from __future__ import annotations
 

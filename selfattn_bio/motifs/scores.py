@@ -1,4 +1,4 @@
-"""Score sequences with many position weight matrices at once: best hit and total occupancy over both strands."""
+"""Score sequences with position weight matrices: best hit and total occupancy on both strands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from selfattn_bio.sequence.alphabet import DNA
 
 Letters = Sequence[NDArray[np.uint8]]
-PSEUDOCOUNT = 0.01  # fraction of even bases that is mixed into each position
+PSEUDOCOUNT = 0.01  # fraction of uniform base frequencies that is mixed into each position
 STEP = 256  # log-odds are multiples of 1 / STEP: their float32 sums are exact, whatever the order
 OCCUPANCY_STEP = 64  # occupancies are rounded to multiples of 1 / OCCUPANCY_STEP
 CHUNK = 1 << 14  # bp scored at once, unless a record is longer
@@ -21,20 +21,22 @@ CHUNK = 1 << 14  # bp scored at once, unless a record is longer
 
 @dataclass(frozen=True)
 class ScoreMatrices:
-    """Log-odds matrices of DNA motifs against even bases.
+    """Log-odds matrices of DNA motifs relative to uniform base frequencies.
 
-    A record has two scores per motif: the best hit, the highest sum of log-odds (natural logarithm) over all windows of both strands; and
-    the occupancy, log(sum(exp(.))) over these windows. Ambiguous bases score 0. A record shorter than a motif has one window, with the
-    motif's first positions over the record's bases.
+    A record has two scores per motif. The best hit is the highest sum of log-odds (natural
+    logarithm) over all windows on both strands. The occupancy is log(sum(exp(.))) over the same
+    windows. Ambiguous bases score 0. A record shorter than a motif has one window, with the motif's
+    first positions over the record's bases.
 
     Parameters
     ----------
     labels
         Motif names.
     values
-        (M, W, 4) log-odds, float32, W the width of the widest motif; 0 past the end of a narrower one.
+        Log-odds (M, W, 4), float32, where W is the width of the widest motif; 0 past the end of a
+        narrower one.
     widths
-        (M,) positions of each.
+        Number of positions of each motif, (M,).
     """
 
     labels: tuple[str, ...]
@@ -43,7 +45,7 @@ class ScoreMatrices:
 
     @classmethod
     def of(cls, ppms: Mapping[str, NDArray[np.float64]]) -> ScoreMatrices:
-        """Turn probabilities (width, 4) into log-odds."""
+        """Convert probabilities (width, 4) to log-odds."""
         widths = np.array([len(ppm) for ppm in ppms.values()], dtype=np.int64)
         values = np.zeros((len(ppms), int(widths.max(initial=0)), 4), np.float32)
         for row, ppm in zip(values, ppms.values(), strict=True):
@@ -55,20 +57,27 @@ class ScoreMatrices:
 
     @cached_property
     def groups(self) -> list[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
-        """Return the motifs by width: width w, rows of the motifs (m,), and matrices of both strands, (2 m, w, 4)."""
+        """Return the motifs grouped by width.
+
+        Returns
+        -------
+        For each width w: the width, the rows of its motifs (m,), and their matrices on both strands
+        (2 m, w, 4).
+        """
         found = []
         for width in np.unique(self.widths):
             rows = np.flatnonzero(self.widths == width)
             forward = self.values[rows, :width]
-            found.append((int(width), rows, np.concatenate([forward, forward[:, ::-1, ::-1]])))  # ACGT reversed is its complement
+            # Reversing the order ACGT gives the complement
+            found.append((int(width), rows, np.concatenate([forward, forward[:, ::-1, ::-1]])))
         return found
 
     def scores(self, letters: Letters) -> NDArray[np.float32]:
-        """Score records of any lengths.
+        """Score records of any length.
 
         Returns
         -------
-        (n, 2 M): best hits, then occupancies.
+        Shape (n, 2 M): best hits, then occupancies.
         """
         scores = np.empty((len(letters), 2 * len(self)), np.float32)
         for rows in _chunks(letters):
@@ -78,22 +87,26 @@ class ScoreMatrices:
                 best, total = _best_and_total(bases, lengths, width, matrices)
                 half = len(motifs)
                 both = np.maximum(best[:, :half], best[:, half:])
-                total = total * np.exp(best - np.tile(both, 2))  # of both strands relative to the one best hit
+                # Both strands relative to their common best hit
+                total = total * np.exp(best - np.tile(both, 2))
                 scores[rows[:, None], motifs] = both
                 scores[rows[:, None], motifs + len(self)] = _rounded(both + np.log(total[:, :half] + total[:, half:]))
         return scores
 
     def substituted(self, record: NDArray[np.uint8], motifs: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Score a record and every record with one base replaced.
+        """Score a record and all records with one base replaced.
 
         Parameters
         ----------
+        record
+            ASCII bases, shape (L,).
         motifs
-            Rows of the motifs that are scored, (m,).
+            Rows of the motifs to score, (m,).
 
         Returns
         -------
-        Scores of the record, (2 m,), and of the substituted ones, (L, 4, 2 m), in the form of `scores`.
+        Scores of the record, (2 m,), and of the substituted records, (L, 4, 2 m), in the layout of
+        `scores`.
         """
         wanted = {int(motif): number for number, motif in enumerate(motifs)}
         given, changed = np.empty(2 * len(motifs)), np.empty((len(record), 4, 2 * len(motifs)))
@@ -109,7 +122,10 @@ class ScoreMatrices:
 
 
 def one_hot(letters: Letters, length: int) -> NDArray[np.float32]:
-    """Return 1 for each base of each record, (n, length, 4); 0 for ambiguous bases and past the end."""
+    """Return the bases one-hot encoded, (n, length, 4).
+
+    Ambiguous bases and positions past the end are 0.
+    """
     table = np.zeros((256, 4), np.float32)
     table[list(DNA.letters.encode())] = np.eye(4)
     padded = np.zeros((len(letters), length), np.uint8)
@@ -123,7 +139,7 @@ def _rounded(occupancy: NDArray) -> NDArray:
 
 
 def _chunks(letters: Letters) -> Iterator[NDArray[np.int64]]:
-    """Yield rows of records of similar length, CHUNK bp at once."""
+    """Yield row numbers of records of similar length, about CHUNK bp at a time."""
     lengths = np.array([len(record) for record in letters], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
     start = 0
@@ -136,11 +152,12 @@ def _chunks(letters: Letters) -> Iterator[NDArray[np.int64]]:
 def _best_and_total(
     bases: NDArray[np.float32], lengths: NDArray[np.int64], width: int, matrices: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return per record and matrix the highest score, and the sum of exp(score - highest): (n, 2 m) each."""
+    """Return the highest score and the sum of exp(score - highest), (n, 2 m) each."""
     windows = np.maximum(lengths - width + 1, 1)
     most = int(windows.max())
     flat = bases.reshape(len(bases), -1)
-    view = np.lib.stride_tricks.sliding_window_view(flat, 4 * width, axis=1)[:, : 4 * most : 4]  # (n, N, 4 w)
+    # (n, N, 4 w)
+    view = np.lib.stride_tricks.sliding_window_view(flat, 4 * width, axis=1)[:, : 4 * most : 4]
     scores = np.ascontiguousarray(view).reshape(-1, 4 * width) @ matrices.reshape(len(matrices), -1).T
     scores = scores.reshape(len(bases), most, -1)
     if windows.min() < most:
@@ -153,7 +170,21 @@ def _best_and_total(
 def _substituted(
     record: NDArray[np.uint8], width: int, matrices: NDArray[np.float32]
 ) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Return best hit and occupancy of a record, (m,) each, and of its substituted ones, (L, 4, m) each; matrices (2 m, w, 4)."""
+    """Return scores of a record, and of the record with each base replaced.
+
+    Parameters
+    ----------
+    record
+        ASCII bases, shape (L,).
+    width
+        Width w of the motifs.
+    matrices
+        Log-odds of both strands, (2 m, w, 4).
+
+    Returns
+    -------
+    Best hit and occupancy of the record, (m,) each, and after each replacement, (L, 4, m) each.
+    """
     length, both = len(record), len(matrices)
     bases = one_hot([record], max(length, width))[0].astype(np.float64)
     view = np.lib.stride_tricks.sliding_window_view(bases.ravel(), 4 * width)[::4]
@@ -184,28 +215,30 @@ def _kernel() -> Callable[..., tuple[NDArray[np.float64], NDArray[np.float64]]]:
 def _replace_bases(
     scores: NDArray[np.float64], exps: NDArray[np.float64], matrices: NDArray[np.float64], codes: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return best hit and sum of exponentials of a record with each base replaced by each other one.
+    """Return best hit and sum of exponentials of a record with each base replaced.
 
-    Compiled by numba. A replaced base changes the windows over it alone, whose exponentials are multiplied by a factor.
+    Compiled by numba. A replaced base changes only the windows that contain it; their exponentials
+    are multiplied by a factor.
 
     Parameters
     ----------
     scores, exps
-        (m, N) of each window of the record, and their exponentials relative to any maximum.
+        Scores of the windows of the record, (m, N), and their exponentials relative to any maximum.
     matrices
-        (m, w, 4) log-odds.
+        Log-odds, (m, w, 4).
     codes
-        (L,) bases 0 to 3, or AMBIGUOUS.
+        Bases 0 to 3, or AMBIGUOUS, (L,).
 
     Returns
     -------
-    (m, L, 4) each.
+    Shape (m, L, 4) each, indexed by the new base.
     """
     number, windows = scores.shape
     width, length = matrices.shape[1], len(codes)
     best, total = np.empty((number, length, 4)), np.empty((number, length, 4))
     factors = np.exp(matrices)
-    before, after = np.empty(windows + 1), np.empty(windows + 1)  # highest score of the windows before and from each
+    # Highest score of the windows before each window, and from each window on
+    before, after = np.empty(windows + 1), np.empty(windows + 1)
     sum_before, sum_after = np.empty(windows + 1), np.empty(windows + 1)
     for row in range(number):
         before[0], after[windows], sum_before[0], sum_after[windows] = -np.inf, -np.inf, 0.0, 0.0

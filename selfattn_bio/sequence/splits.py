@@ -32,8 +32,8 @@ def strand_keys(letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet) -> lis
     """Return a hash of each record that is the same for both strands.
 
     The hash is of the strand that sorts first. It is computed piece by piece, so the reverse
-    complement of a chromosome is never in memory as one array. Alphabets without a complement are
-    hashed as they are.
+    complement of a chromosome is never in memory as one array. Sequences without a reverse
+    complement are hashed as they are.
     """
     keys = []
     for row in letters:

@@ -54,8 +54,8 @@ def place(intervals: pd.DataFrame, genome: Genome) -> pd.DataFrame:
 def centered(intervals: pd.DataFrame, width: int, center: Center = "middle") -> pd.DataFrame:
     """Return windows of `width` bp centred on one base of each interval.
 
-    The centre is base `width // 2` of the window on its strand. [10, 21) with `width` 4 gives [13,
-    17) on + and [14, 18) on -, as its middle is base 15.
+    The centre is base `width // 2` of the window on its strand. [10, 21) with `width` 4 gives
+    [13, 17) on + and [14, 18) on -, as its middle is base 15.
 
     Parameters
     ----------

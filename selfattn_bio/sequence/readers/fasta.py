@@ -20,9 +20,9 @@ _MARK = b"\xef\xbb\xbf"  # the byte order mark that some editors write
 def read_fasta(blocks: Blocks, reading: Reading) -> Iterator[Record]:
     """Read FASTA with any line length and LF or CRLF, in the memory of the largest record.
 
-    `>a chrom=chr2L start=7 end=11 strand=-` followed by `acgu` gives `Record("a", ACGT, "chr2L", 7,
-    11, "-", None)`. The id is the first word of the header, attributes are optional, and blanks
-    between letters are ignored.
+    `>a chrom=chr2L start=7 end=11 strand=-` followed by `acgu` gives
+    `Record("a", ACGT, "chr2L", 7, 11, "-", None)`. The id is the first word of the header,
+    attributes are optional, and blanks between letters are ignored.
 
     Raises
     ------
