@@ -1,8 +1,8 @@
-"""The one door of softmax attention: `attend` joins position, pattern and padding and picks the kernel.
+"""Softmax attention under a pattern, a position, padding and segments.
 
-Hides: which kernel runs. `mixers.softmax` calls it for the encoder; `attention.reading` shares `prepared` and is compared with `weights`;
-`selfattn-bio doctor` prints `KERNELS`; tests compare each kernel with `reference`. The first of the table that can do what is asked, and
-is made for it, runs; one that is named must be able to.
+`attend` checks its inputs, chooses a kernel from `KERNELS` and runs it. With `kernel="auto"` the
+first suitable kernel runs. A kernel named explicitly raises `KernelError` if it cannot handle the
+request.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ from selfattn_bio.attention.tiles import Setting
 from selfattn_bio.config import BAND_HEAD_DIMS, FLEX_HEAD_DIM
 from selfattn_bio.errors import KernelError
 
-LONG = 4096  # tokens: beyond, no bias is written out pair by pair
-SHORT = 64  # tokens: up to here all pairs are one tile of any kernel
+LONG = 4096  # tokens; "auto" does not use a bias per pair for longer sequences
+SHORT = 64  # tokens; up to this length one tile holds all pairs
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One call of `attend`, as kernels see it: q, k and v with as many heads, rotated."""
+    """Inputs of one attention call, as kernels receive them.
+
+    q and k are rotated. k and v have as many heads as q.
+    """
 
     q: Tensor
     k: Tensor
@@ -45,13 +48,17 @@ class Asked:
 
     @property
     def bias_is_learned(self) -> bool:
-        """Whether the bias needs a gradient."""
+        """Return whether the bias needs a gradient."""
         return torch.is_grad_enabled() and self.terms.bias is not None and self.terms.bias.requires_grad
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One way to compute attention; `cannot` and `should_not` give the reason, or None."""
+    """One way to compute attention.
+
+    `cannot` returns the reason why the kernel cannot handle a request, or None. `should_not` does
+    the same for requests that another kernel handles better; `kernel="auto"` obeys both.
+    """
 
     name: str
     purpose: str
@@ -72,38 +79,42 @@ def attend(
     dropout: float = 0.0,
     kernel: str = "auto",
 ) -> Tensor:
-    """Scaled dot-product attention under a pattern, a position, padding and segments.
+    """Compute scaled dot-product attention.
 
     Parameters
     ----------
     q
         (B, H, L, Dh), not yet rotated.
     k, v
-        (B, G, L, Dh), H a multiple of G: heads h of q share head h // (H / G) of k and v (grouped-query attention, Ainslie et al. 2023).
+        (B, G, L, Dh), H a multiple of G. Head h of q uses head h // (H / G) of k and v
+        (grouped-query attention, Ainslie et al. 2023).
     pattern
-        The rule of who may attend to whom.
+        Which queries may attend to which keys.
     position
-        What place and distance do to the scores.
+        Effect of positions and distances on the scores.
     mask
-        (B, L) bool, True = token, False = padding, which nothing attends to; None if there is none.
+        (B, L) bool, True = token, False = padding, which no query attends to. None: no padding.
     segments
-        (B, L) int: tokens attend within their own segment (packed sequences); None = all are of one. Distances, and which tokens
-        are the first, are those of the row: what is packed must not need its own (rotary and distances do not).
+        (B, L) int; tokens attend only within their segment (packed sequences). None: one segment.
+        Positions and global tokens are counted from the start of the row, so packed sequences must
+        not depend on absolute positions or on global tokens of each sequence. Rotary and relative
+        positions do not.
     dropout
-        Share of the weights set to 0 (the others grow to keep the mean); 0 outside training.
+        Fraction of the weights set to 0; the others are scaled up to keep the mean. 0 outside
+        training.
     kernel
-        A name of `KERNELS`, or "auto": the first that can.
+        A name from `KERNELS`, or "auto" for the first suitable kernel.
 
     Returns
     -------
-    (B, H, L, Dh); 0 for a query that may attend to nothing.
+    (B, H, L, Dh); 0 for a query without allowed keys.
 
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes or types do not fit.
     KernelError
-        If the named kernel cannot do what is asked, or not on this machine.
+        If the named kernel cannot handle the request, or cannot run on this machine.
     """
     asked = prepared(q, k, v, pattern, position, mask, segments, dropout)
     if 0 in q.shape:
@@ -117,7 +128,10 @@ def attend(
 def weights(
     q: Tensor, k: Tensor, *, pattern: Pattern, position: NoPosition, mask: Tensor | None = None, segments: Tensor | None = None
 ) -> Tensor:
-    """The attention weights (B, H, L, L) that `attend` would use, for reading them; arguments and errors as there."""
+    """Return the attention weights (B, H, L, L) that `attend` would use, for inspection.
+
+    Arguments and errors are those of `attend`.
+    """
     asked = prepared(q, k, k, pattern, position, mask, segments)
     return attention_weights(asked.q, asked.k, terms=asked.terms, allowed=asked.setting.dense_mask())
 
@@ -132,7 +146,10 @@ def prepared(
     segments: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Asked:
-    """The arguments of `attend`, checked, as kernels see them: as many heads of k and v as of q, rotated, with what the position adds."""
+    """Check the arguments of `attend` and convert them for the kernels.
+
+    k and v get as many heads as q, q and k are rotated, and the terms of the position are computed.
+    """
     batch, heads, length, _ = q.shape
     if k.shape != v.shape or k.shape[0] != batch or k.shape[2:] != q.shape[2:] or heads % k.shape[1]:
         raise ValueError(
@@ -158,12 +175,12 @@ def prepared(
 
 
 def choose(asked: Asked, kernel: str = "auto") -> Kernel:
-    """The kernel that will run.
+    """Return the kernel that handles a request.
 
     Raises
     ------
     KernelError
-        If `kernel` is no name of the table, or cannot do what is asked.
+        If `kernel` is not in `KERNELS`, or cannot handle the request.
     """
     if kernel == "auto":
         return next(each for each in KERNELS.values() if (each.should_not(asked) or each.cannot(asked)) is None)
@@ -174,7 +191,7 @@ def choose(asked: Asked, kernel: str = "auto") -> Kernel:
     return KERNELS[kernel]
 
 
-# --------------------------------------------------------------------------------------------------------------- kernels
+# ------------------------------------------------------------ kernels
 def _plain(asked: Asked) -> Tensor:
     return reference_attention(asked.q, asked.k, asked.v, terms=asked.terms, allowed=asked.setting.dense_mask(), dropout=asked.dropout)
 
@@ -197,11 +214,11 @@ def _slab(asked: Asked) -> Tensor:
 
 def _band(asked: Asked) -> Tensor:
     fused = _fused(asked)
-    assert fused is not None  # or it could not
+    assert fused is not None  # _band_cannot has checked it
     seed = int(torch.randint(DROPOUT_SEEDS, ())) if asked.dropout else 0
     bias, setting = asked.terms.bias, asked.setting
     out = band_attention(
-        *(x.float() for x in (asked.q, asked.k, asked.v)),  # it computes in float32
+        *(x.float() for x in (asked.q, asked.k, asked.v)),  # the kernel computes in float32
         left=fused.left,
         right=fused.right,
         num_global=fused.num_global,
@@ -231,7 +248,7 @@ def _flex(asked: Asked) -> Tensor:
 
 
 def _with_global_rows(asked: Asked, out: Tensor) -> Tensor:
-    """`out` with the rows of the global tokens, which see every key: O(L num_global)."""
+    """Replace the rows of the global tokens, which attend to every key, in O(L num_global)."""
     num = min(asked.setting.pattern.num_global, asked.q.shape[2])
     if num == 0:
         return out
@@ -268,7 +285,7 @@ def _sdpa_should_not(asked: Asked) -> str | None:
 
 
 def _fused(asked: Asked) -> Fused | None:
-    """What of the pattern is one undilated window, with global keys or without, as the band kernel takes it."""
+    """Return the parts that the band kernel computes: one undilated window and its global keys."""
     parts = asked.setting.pattern.parts(asked.setting.shape[2])
     band = next((part for part in parts if isinstance(part, Band) and part.dilation == 1 and not part.block), None)
     if band is None:
@@ -315,7 +332,8 @@ def _flex_cannot(asked: Asked) -> str | None:
     if asked.q.device.type != "cuda":
         return f"tensors on {asked.q.device.type}, where it needs CUDA"
     head_dim = asked.q.shape[-1]
-    reasons = {  # all at once: who mends one of them should know of the others
+    # list all reasons, so that users can fix them together
+    reasons = {
         "a position with keys of its own": asked.terms.queries is not None,
         "float64, which it does not know": asked.q.dtype == torch.float64,
         f"head_dim {head_dim}, where it needs {FLEX_HEAD_DIM} at least": head_dim < FLEX_HEAD_DIM,
@@ -329,7 +347,8 @@ def _is_short(asked: Asked) -> str | None:
     return None if length > SHORT else f"{length} tokens, which torch serves as well, without a compiler"
 
 
-# In the order in which they are asked. On the CPU band is the fastest of all, of full attention too.
+# `kernel="auto"` tries the kernels in this order. On the CPU, band is the fastest one, also for
+# full attention.
 KERNELS = {
     kernel.name: kernel
     for kernel in (

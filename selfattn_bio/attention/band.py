@@ -1,7 +1,7 @@
-"""The fused CPU kernel of window attention: time and memory O(L x window), with the gradient of a learned bias by distance.
+"""Window attention on the CPU in one fused kernel, with the gradient of a learned bias by distance.
 
-Hides: the C interface of the source beside it, spans and threads. `attend` calls it where `native.why_not` says None, `slab` its two
-directions.
+Time and memory are O(L x window). The kernel is the C++ source `band.cpp`, which `native` compiles.
+This module checks arguments, builds the structures of its C interface and runs its threads.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from selfattn_bio.attention.native import library
 from selfattn_bio.attention.packing import room_for
 from selfattn_bio.config import BAND_HEAD_DIMS
 
-SPAN = 1024  # rows of a unit of work; results depend on it in the last bits, so it is no function of the number of threads
-NO_MORE = 2**62  # a number beyond all spans
+# rows per unit of work; the last bits of results depend on it, so it must not depend on the number
+# of threads
+SPAN = 1024
+NO_MORE = 2**62  # larger than the number of any span
 
 
 def band_attention(
@@ -40,51 +42,62 @@ def band_attention(
     dropout: float = 0.0,
     seed: int = 0,
 ) -> Tensor:
-    """Attention of each query to the keys within `left` before it and `right` after it, and to the first `num_global`.
+    """Compute attention of each query to the keys in a window and to the first `num_global` keys.
 
-    With left 1, right 0 and num_global 1, query 3 attends to keys 0, 2 and 3. The same bits for any number of threads.
+    With left 1, right 0 and num_global 1, query 3 attends to keys 0, 2 and 3. Results do not depend
+    on the number of threads, to the bit.
 
     Parameters
     ----------
     q, k, v
-        (B, H, L, Dh) float32 on the CPU, Dh one of 16, 32, 64; any strides, read in place where head_dim is contiguous.
+        (B, H, L, Dh) float32 on the CPU, Dh one of 16, 32, 64. Any strides; they are not copied if
+        head_dim is contiguous.
     left, right
-        Query i attends to key j where -left <= j - i <= right; each may exceed L.
+        Query i attends to key j if -left <= j - i <= right; each may be larger than L.
     num_global
-        Every query attends to keys 0, ..., num_global - 1, too; with `right` 0 only to those not after itself. What the first
-        *queries* attend to beyond the band is the caller's business.
+        Every query also attends to keys 0, ..., num_global - 1; if `right` is 0, only to those at
+        or before the query. The rows of global *queries*, which attend to all keys, are left to the
+        caller.
     bias
-        (H, 2M + 1) float32: what is added to the scaled score at distance key - query of -M, ..., M; farther ones share the ends.
+        (H, 2M + 1) float32, added to the scaled score at the distances key - query of -M, ..., M.
+        Longer distances use the entry at the end.
     mask
-        (B, L) bool, True = token, False = padding, which nothing attends to. Padded queries are computed like others.
+        (B, L) bool, True = token, False = padding, which no query attends to. Padded queries are
+        computed like others.
     segments
-        (B, L) integers: a query attends to keys of its own segment only.
+        (B, L) integers: a query attends only to keys of its segment.
     dropout
-        Share of the weights set to 0 (the others grow to keep the mean); which ones, `dropout_mask` says.
+        Fraction of the weights set to 0; the others are scaled up to keep the mean. `dropout_mask`
+        returns which.
     seed
-        Of the dropout, in [0, 2^64).
+        Seed of the dropout, in [0, 2^64).
 
     Returns
     -------
-    (B, H, L, Dh), a transposed view of (B, L, H, Dh); 0 for a query that may attend to nothing, and so are its gradients.
+    (B, H, L, Dh), a transposed view of (B, L, H, Dh). A query without allowed keys gets output and
+    gradients 0.
 
     Raises
     ------
     ValueError
         If an argument breaks one of these rules.
     RuntimeError
-        If the kernel cannot run here: see `native.why_not`.
+        If the kernel cannot run on this machine; see `native.why_not`.
 
     References
     ----------
-    The softmax is kept as its log-sum-exp and recomputed backward as in Dao 2023 (FlashAttention-2).
+    Dao 2023 (FlashAttention-2): the softmax is kept as its log-sum-exp and computed again in the
+    backward pass.
     """
     _check(q, k, v, bias, mask, segments, left=left, right=right, num_global=num_global, dropout=dropout, seed=seed)
     return _Band.apply(q, k, v, bias, BandRule(left, right, num_global, *labels(mask, segments), dropout, seed))
 
 
 def dropout_mask(seed: int, dropout: float, batches: int, heads: int, length: int) -> Tensor:
-    """(B, H, L, L) bool, True = kept: which weight of each query (row) and key `band_attention` keeps; O(L^2), for tests."""
+    """Return which weights `band_attention` keeps, (B, H, L, L) bool, True = kept.
+
+    Rows are queries. It takes O(L^2) and is for tests.
+    """
     low, high = np.array([seed & 0xFFFFFFFF], dtype=np.uint32), np.array([seed >> 32], dtype=np.uint32)
     of_head = _mixed(_mixed(low ^ _mixed(high)) + np.arange(batches * heads, dtype=np.uint32))
     at = np.arange(length, dtype=np.uint32)
@@ -94,7 +107,7 @@ def dropout_mask(seed: int, dropout: float, batches: int, heads: int, length: in
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:
-    """The integer hash lowbias32 of Wellons 2018, as in the source."""
+    """Return the integer hash lowbias32 of Wellons 2018, as in band.cpp."""
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
     return x ^ (x >> np.uint32(16))
@@ -104,22 +117,30 @@ def _threshold(dropout: float) -> int:
     return min(round(dropout * 2**32), 2**32 - 1)
 
 
-# --------------------------------------------------------------------------------------------------------------- arguments
+# ------------------------------------------------------------ arguments
 @dataclass(frozen=True)
 class BandRule:
-    """Who attends to whom, beside the bias: the arguments of `band_attention`, padding and segments as `labels`."""
+    """Which pairs may attend, and dropout: the arguments of `band_attention` except the bias.
+
+    Padding and segments are given as `labels`.
+    """
 
     left: int
     right: int
     num_global: int
-    query_labels: Tensor | None  # (B, L) int32: a query meets the keys with its label; None: all the same
+    # (B, L) int32: a query attends to keys with its label; None: all labels are equal
+    query_labels: Tensor | None
     key_labels: Tensor | None
     dropout: float
     seed: int
 
 
 def labels(mask: Tensor | None, segments: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """Padding and segments as one comparison: labels of queries and keys, -1 for a key that is none."""
+    """Convert padding and segments to labels of queries and keys, (B, L) int32 each.
+
+    A query may attend to keys with its label. Padding keys have label -1. None, None if all pairs
+    may attend.
+    """
     if mask is not None and bool(mask.all()):
         mask = None
     if segments is not None:
@@ -172,7 +193,7 @@ def _check(
         raise ValueError(f"seed must be in [0, 2^64), got {seed}")
 
 
-# ---------------------------------------------------------------------------------------------------------------- autograd
+# ------------------------------------------------------------ autograd
 class _Band(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule) -> Tensor:
@@ -189,7 +210,13 @@ class _Band(torch.autograd.Function):
 
 
 def band_forward(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, rule: BandRule) -> tuple[Tensor, Tensor]:
-    """`band_attention` without autograd: output, and log-sum-exp (B, H, L) to the base 2, +inf for a query that may attend to nothing."""
+    """Run the forward pass without autograd.
+
+    Returns
+    -------
+    Output (B, H, L, Dh), and log-sum-exp (B, H, L) to the base 2, +inf for a query without allowed
+    keys.
+    """
     q, k, v = (_rows_contiguous(x) for x in (q, k, v))
     batches, heads, length, head_dim = q.shape
     out = q.new_empty(batches, length, heads, head_dim).transpose(1, 2)  # (B, H, L, Dh)
@@ -213,11 +240,15 @@ def band_backward(
     *,
     bias_needs_it: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Gradients of q, k, v and the bias; with `out` and `lse` over more pairs than the band's, the share of the band's."""
+    """Return the gradients of q, k, v and the bias.
+
+    If `out` and `lse` are from more pairs than those of the band, only the contribution of the band
+    is returned.
+    """
     q, k, v, grad_out = (_rows_contiguous(x) for x in (q, k, v, grad_out))
     batches, heads, length, head_dim = q.shape
     grad_q, grad_k, grad_v = room_for(3, q)
-    grad_q.zero_()  # it is added to, the others are written
+    grad_q.zero_()  # the kernel adds to it, and overwrites the others
     shape = _Shape(length, rule, backward=True)
     band_bias, global_bias = shape.bias_rows(bias, heads)
     units = (batches, shape.spans, heads)
@@ -236,7 +267,7 @@ def band_backward(
         _run("band_backward", call, phase)
     if rule.num_global:
         count = min(rule.num_global, length)
-        for span in range(shape.spans):  # in a fixed order
+        for span in range(shape.spans):  # in a fixed order, for reproducible sums
             grad_k[:, :, :count] += global_grads[0, :, span, :, :count]
             grad_v[:, :, :count] += global_grads[1, :, span, :, :count]
     if table_grad is not None:
@@ -246,13 +277,13 @@ def band_backward(
 
 
 def _rows_contiguous(x: Tensor) -> Tensor:
-    """`x` itself where the floats of a row follow one another, else a copy."""
+    """Return `x`, or a copy if the floats of a row are not contiguous."""
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-# ----------------------------------------------------------------------------------------------------------- the C interface
+# ------------------------------------------------------------ the C interface
 class _View(ctypes.Structure):
-    """`View` of the source."""
+    """`View` of band.cpp."""
 
     _fields_ = (("data", ctypes.c_void_p), ("batch", ctypes.c_int64), ("head", ctypes.c_int64), ("row", ctypes.c_int64))
 
@@ -263,7 +294,7 @@ _POINTERS = "lse band_bias global_bias band_grad global_grad global_grad_k globa
 
 
 class _Call(ctypes.Structure):
-    """`Call` of the source, field by field."""
+    """`Call` of band.cpp, field by field."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in _SIZES.split()),
@@ -278,10 +309,10 @@ class _Call(ctypes.Structure):
 
     def __init__(self, *sizes: int) -> None:
         super().__init__(*sizes)
-        self.tensors: list[Tensor] = []  # which live as long as a thread may touch them
+        self.tensors: list[Tensor] = []  # kept alive while threads may use them
 
     def point(self, **tensors: Tensor | None) -> None:
-        """Let fields point to tensors."""
+        """Set fields to the addresses of tensors."""
         for name, x in tensors.items():
             if x is not None:
                 setattr(self, name, _View(x.data_ptr(), *x.stride()[:3]) if name in _VIEWS.split() else x.data_ptr())
@@ -289,14 +320,18 @@ class _Call(ctypes.Structure):
 
 
 class _Shape:
-    """`Shape` of the source, and the bias as the tiles read it; backward, rows are keys and columns queries."""
+    """`Shape` of band.cpp, and the bias as the tiles read it.
+
+    In the backward pass, rows are keys and columns are queries.
+    """
 
     def __init__(self, length: int, rule: BandRule, *, backward: bool) -> None:
         tile = library().band_tile()
         self.length, self.rule, self.tile, self.backward = length, rule, tile, backward
         self.left, self.right, self.num_global = (min(x, length) for x in (rule.left, rule.right, rule.num_global))
         reach = self.left + self.right
-        # Spans of the same parity must not touch the same block of queries: none is shorter than the reach and a tile.
+        # Spans of the same parity must not touch the same block of queries, so a span is at least
+        # as long as the reach plus a tile.
         self.span = _up(min(length, max(SPAN, reach + tile)), tile)
         self.spans = -(-length // self.span)
         self.globals = _up(self.num_global, tile)
@@ -305,11 +340,14 @@ class _Shape:
         self.global_grad_size = self.globals + self.span + self.band_size - tile
 
     def bias_rows(self, bias: Tensor | None, heads: int) -> tuple[Tensor, Tensor]:
-        """(H, band_size) and (H, global_size): the bias in base 2 per distance column - row, -inf where that may not attend."""
+        """Return the bias for each distance column - row, in base 2.
+
+        The shapes are (H, band_size) and (H, global_size). Distances that may not attend have -inf.
+        """
         before, beyond = (self.right, self.globals) if self.backward else (self.left, self.length)
         near = torch.arange(self.band_size) - before - self.tile
         far = torch.arange(self.global_size if self.num_global else 0) - beyond - self.tile
-        if self.backward:  # key - query
+        if self.backward:  # convert to key - query
             near, far = -near, -far
         in_band = (near >= -self.left) & (near <= self.right)
         out_of_band = (far < -self.left) | ((far > self.right) & (self.right > 0))
@@ -332,7 +370,7 @@ def _up(number: int, to: int) -> int:
 def _call(
     q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor, rule: BandRule, shape: _Shape, band_bias: Tensor, global_bias: Tensor
 ) -> _Call:
-    """What both directions need."""
+    """Return the arguments that forward and backward have in common."""
     call = _Call(*q.shape, shape.left, shape.right, shape.num_global, shape.span)
     call.point(q=q, k=k, v=v, out=out, lse=lse, band_bias=band_bias, global_bias=global_bias)
     call.point(query_label=rule.query_labels, key_label=rule.key_labels)
@@ -341,7 +379,10 @@ def _call(
 
 
 def _run(name: str, call: _Call, phase: int = 0, workers: int | None = None) -> None:
-    """Call the function of the source once per thread; ctypes releases the GIL, and the threads share the spans."""
+    """Call the function of band.cpp once per thread.
+
+    ctypes releases the GIL, and the threads take spans from a common counter.
+    """
     function = getattr(library(), name)
     call.phase, call.next = phase, ctypes.pointer(ctypes.c_int64(0))
     workers = workers or torch.get_num_threads()
@@ -353,7 +394,9 @@ def _run(name: str, call: _Call, phase: int = 0, workers: int | None = None) -> 
             for _ in range(workers):
                 jobs.append(_pool(workers).submit(function, ctypes.byref(call)))
             failed = sum(job.result() for job in jobs)
-        except BaseException:  # Ctrl-C: threads end with the span they are in, before anyone goes on with what they write to
+        # after Ctrl-C, wait until each thread has finished its span, because the threads write to
+        # the tensors
+        except BaseException:
             call.next[0] = NO_MORE
             wait(jobs)
             raise
@@ -366,4 +409,5 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="band")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has no threads: its pool would wait for ever
+# a forked process has no threads, so its pool would wait forever
+os.register_at_fork(after_in_child=_pool.cache_clear)

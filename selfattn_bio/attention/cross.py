@@ -1,6 +1,6 @@
-"""Cross-attention: the places of one input read those of another, which has a length and a mask of its own.
+"""Cross-attention: tokens of one input attend to those of another input.
 
-Hides: which kernel runs. `model.paired` calls it; the encoders of both inputs go through `attend`, which is of one sequence with itself.
+The inputs may have different lengths and masks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from selfattn_bio.attention.reference import reference_attention
 
 
 def cross_attention(q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-    """The weighted mean of the values of one input for each query of another.
+    """Compute attention of the queries of one input to keys and values of another input.
 
     Parameters
     ----------
@@ -23,25 +23,27 @@ def cross_attention(q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, ma
     k, v
         (B, G, M, Dh) of the other input, H a multiple of G.
     position
-        What the distance from place i of the queries' input to place j of the other, j - i, does to the scores: `NoPosition`, `T5Bias`,
-        `Alibi` or `Rotary`.
+        Effect of the distance j - i on the score of position i of the first input and position j of
+        the other: `NoPosition`, `T5Bias`, `Alibi` or `Rotary`.
     mask
-        (B, M) bool, True = token of the other input, False = padding, which nothing reads; None if there is none.
+        (B, M) bool, True = token of the other input, False = padding, which no query attends to.
+        None: no padding.
     dropout
-        Share of the weights set to 0; 0 outside training.
+        Fraction of the weights set to 0; 0 outside training.
 
     Returns
     -------
-    (B, H, L, Dh); 0 in a row whose other input is padding throughout.
+    (B, H, L, Dh); 0 in a row whose other input is all padding.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or the position has keys or values of its own.
+        If shapes do not fit, or the position has its own keys or values.
 
     References
     ----------
-    Vaswani et al. 2017, section 3.2.3; checked against the softmax written out (tests/oracle/test_cross.py).
+    Vaswani et al. 2017, section 3.2.3; checked against the explicit softmax
+    (tests/oracle/test_cross.py).
     """
     batch, heads, length, head_dim = q.shape
     if k.shape != v.shape or (k.shape[0], k.shape[3]) != (batch, head_dim) or heads % k.shape[1]:
@@ -54,7 +56,8 @@ def cross_attention(q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, ma
     terms = position.terms(q, max(length, k.shape[2]) - 1)
     if terms.keys is not None or terms.values is not None:
         raise ValueError(f"position must be without keys of its own across two inputs, got {type(position).__name__}")
-    q, k = position.rotate(q, q)[0], position.rotate(k, k)[1]  # each by the places of its own input
+    # q and k are rotated by the positions in their own inputs
+    q, k = position.rotate(q, q)[0], position.rotate(k, k)[1]
     allowed = None if mask is None else mask[:, None, None, :]
     if terms.bias is not None:
         return reference_attention(q, k, v, terms=terms, allowed=allowed, dropout=dropout)

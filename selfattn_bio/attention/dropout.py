@@ -1,7 +1,7 @@
-"""Dropout from torch's vectorised uniform generator.
+"""Dropout with torch's vectorised uniform generator.
 
-Hides: the draw. On the CPU torch's own dropout draws one Bernoulli variable at a time, which takes 1.8 times as long forward and
-backward (`python benchmarks/dropout.py`). Attention and model use it.
+On the CPU, torch's own dropout samples one Bernoulli variable at a time, which takes 1.8 times as
+long forward and backward (`python benchmarks/dropout.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 
 def dropout(x: Tensor, share: float, *, training: bool = True) -> Tensor:
-    """Set a share of `x` to 0 and let the rest grow to keep the mean; from torch's global generator of x's device.
+    """Set a fraction `share` of `x` to 0 and scale the rest up to keep the mean.
+
+    Numbers come from torch's global generator of the device of `x`.
 
     Raises
     ------
@@ -22,18 +24,18 @@ def dropout(x: Tensor, share: float, *, training: bool = True) -> Tensor:
         raise ValueError(f"dropout must be in [0, 1), got {share}")
     if not training or share == 0:
         return x
-    # bfloat16 has 256 steps from 0 to 1, which a share falls between: the draw is in float32 at least.
+    # bfloat16 has only 256 steps from 0 to 1, so the numbers are sampled in float32 or better
     drawn = torch.rand_like(x.detach(), dtype=torch.promote_types(x.dtype, torch.float32))
     return x * drawn.ge_(share).mul_(1 / (1 - share)).to(x.dtype)
 
 
 class Dropout(nn.Module):
-    """`dropout` as a module: active in training only."""
+    """`dropout` as a module, active only in training."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape -> the same."""
+        """Apply dropout to a tensor of any shape."""
         return dropout(x, self.share, training=self.training)

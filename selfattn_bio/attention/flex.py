@@ -1,6 +1,7 @@
-"""FlexAttention on CUDA: sparse patterns and distance biases in one compiled kernel, forward and backward.
+"""FlexAttention on CUDA: sparse patterns and a bias by distance in one compiled kernel.
 
-Hides: BlockMask, score_mod and mask_mod. `attend` calls it. On the CPU its backward raises, so that only its forward is tested there.
+The kernel computes forward and backward. On the CPU the backward pass of FlexAttention raises an
+error, so the CPU tests cover only the forward pass.
 """
 
 from __future__ import annotations
@@ -17,29 +18,33 @@ from selfattn_bio.attention.patterns import Blocks, Pattern
 from selfattn_bio.attention.positions import NO_TERMS, Terms, entry
 from selfattn_bio.attention.tiles import Setting
 
-BLOCK = 128  # tokens; what FlexAttention skips is blocks of this size
+BLOCK = 128  # tokens; FlexAttention skips blocks of this size
 
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def flex(q: Tensor, k: Tensor, v: Tensor, *, setting: Setting, terms: Terms = NO_TERMS, compiled: bool = True) -> Tensor:
-    """Attention of all queries, global ones too; (B, H, L, Dh); 0 for a query that may attend to nothing.
+    """Compute attention of all queries, including global ones.
 
     Parameters
     ----------
     q, k, v
         (B, H, L, Dh).
     setting
-        Who may attend to whom.
+        Which pairs may attend.
     terms
-        Of what a position adds the bias alone.
+        Terms of the position; only the bias is used.
     compiled
-        False runs the same rules without a kernel, keeping every pair: for tests.
+        False evaluates the same rules without a kernel and stores every pair, for tests.
+
+    Returns
+    -------
+    (B, H, L, Dh); 0 for a query without allowed keys.
     """
     score_mod = None
     if (bias := terms.bias) is not None:
         entries = bias.shape[1]
-        # The table is rounded to q's precision, as the kernel adds it to scores of q's.
+        # Rounded to the precision of q, because the kernel adds it to scores in that precision.
         bias = bias.to(q.dtype)
 
         def score_mod(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
@@ -50,13 +55,15 @@ def flex(q: Tensor, k: Tensor, v: Tensor, *, setting: Setting, terms: Terms = NO
 
 @cache
 def _compiled() -> Any:
-    return torch.compile(flex_attention, fullgraph=True)  # which raises where it would give up and keep every pair
+    # fullgraph raises an error instead of falling back to code that stores every pair
+    return torch.compile(flex_attention, fullgraph=True)
 
 
 def _block_mask(setting: Setting) -> BlockMask:
     padded, lengths = setting.shape[2], setting.lengths()
     longest = int(lengths.max())
-    drawn = any(isinstance(part, Blocks) for part in setting.pattern.parts(padded))  # by length: each sequence has its own blocks
+    # random blocks depend on the length, so each sequence has its own
+    drawn = any(isinstance(part, Blocks) for part in setting.pattern.parts(padded))
     touched = [_touched(setting.pattern, length, padded, setting.device) for length in (lengths.tolist() if drawn else [longest])]
     number, indices = (torch.cat(each) for each in zip(*touched, strict=True))
     rule = _rule(setting, lengths, longest)
@@ -65,9 +72,12 @@ def _block_mask(setting: Setting) -> BlockMask:
 
 @lru_cache(maxsize=128)
 def _touched(pattern: Pattern, length: int, padded: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each block of queries how many key blocks it touches, and which, (1, 1, n) and (1, 1, n, n) int32."""
+    """Return the number and the indices of the key blocks that each block of queries touches.
+
+    The shapes are (1, 1, n) and (1, 1, n, n), int32.
+    """
     n = -(-padded // BLOCK)
-    with torch.inference_mode(False):  # they are kept, and may serve a training step next
+    with torch.inference_mode(False):  # they are cached, and a training step may use them later
         touched = torch.zeros(n, n, dtype=torch.bool)
         real = -(-length // BLOCK)
         touched[:real, :real] = pattern.block_mask(length, BLOCK)
@@ -76,7 +86,10 @@ def _touched(pattern: Pattern, length: int, padded: int, device: torch.device) -
 
 
 def _rule(setting: Setting, lengths: Tensor, longest: int) -> Rule:
-    """The pattern, padding and segments, pair by pair, in operations that FlexAttention can trace."""
+    """Return a function that evaluates pattern, padding and segments for each pair.
+
+    It uses only operations that FlexAttention can trace.
+    """
     pattern, mask, segments = setting.pattern, setting.mask, setting.segments
     parts = pattern.parts(longest)
     lengths = lengths.expand(setting.shape[0])

@@ -1,6 +1,7 @@
-"""The C++ source `band.cpp`, compiled on first use with the machine's compiler and kept in the user's cache.
+"""Compile `band.cpp` on first use and keep the library in the user's cache.
 
-Hides: compiler, flags, CPU features, cache, and the reasons why there is no library. `band` calls the library, `attend` asks `why_not`.
+The compiler is that of the machine. `why_not` returns the reason if the library cannot be used
+here.
 """
 
 from __future__ import annotations
@@ -22,23 +23,29 @@ from selfattn_bio.errors import OutputError
 from selfattn_bio.files import whole_file
 
 SOURCE = Path(__file__).with_name("band.cpp")
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")  # never -ffast-math: infinities are at work
+# never -ffast-math: the kernel computes with infinities
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=fast", "-shared", "-fPIC")
 CPU_INFO = Path("/proc/cpuinfo")
-SEAL = b"\nwhole\n"  # behind the library, where loaders do not look; they may kill the process over one that was cut short
+# Appended to the file of the library, where loaders ignore it. A truncated library, which could
+# crash the process, lacks it.
+SEAL = b"\nwhole\n"
 
 
 def why_not() -> str | None:
-    """None if the kernel runs on this machine, else the reason in one line; the first call compiles it, which takes some seconds."""
+    """Return None if the kernel runs on this machine, else the reason in one line.
+
+    The first call compiles the kernel, which takes some seconds.
+    """
     return _loaded()[1]
 
 
 def library() -> Any:
-    """The loaded library.
+    """Return the loaded library.
 
     Raises
     ------
     RuntimeError
-        If it cannot be had here: see `why_not`.
+        If it is not available; see `why_not`.
     """
     loaded, reason = _loaded()
     if loaded is None:
@@ -50,8 +57,8 @@ _LOADING = threading.Lock()
 
 
 def _loaded() -> tuple[Any, str | None]:
-    """The compiled source and None, or None and why there is none."""
-    with _LOADING:  # compile once, not once a thread
+    """Return the library and None, or None and the reason."""
+    with _LOADING:  # compile once, not once per thread
         return _load()
 
 
@@ -60,21 +67,25 @@ def _load() -> tuple[Any, str | None]:
     try:
         compiler, library = _recipe()
         if library.exists() and library.read_bytes().endswith(SEAL):
-            with suppress(OSError):  # made where other system libraries are, say: the one made here will load, or say why not
+            # A library compiled on a different system may not load. In that case compile it again.
+            with suppress(OSError):
                 return ctypes.CDLL(str(library)), None
         _make(compiler, library)
         return ctypes.CDLL(str(library)), None
-    # What compiler, cache and loader can meet; the caller has another kernel and says the reason.
+    # Problems with compiler, cache or loader: the caller uses another kernel and prints the reason.
     except (_NotHereError, OSError, subprocess.SubprocessError) as error:
         return None, " ".join(str(error).split())
 
 
 class _NotHereError(Exception):
-    """The reason why the kernel cannot be had."""
+    """The kernel is not available on this machine."""
 
 
 def _recipe() -> tuple[list[str], Path]:
-    """The compiler, and where in the cache the shared library of this source, these flags, this compiler and this CPU is or will be."""
+    """Return the compiler command and the path of the library in the cache.
+
+    The name of the library depends on the source, the flags, the compiler and the CPU.
+    """
     cpu = _cpu()
     compiler = _compiler()
     version = _output([*compiler, "--version"])
@@ -87,7 +98,7 @@ def _recipe() -> tuple[list[str], Path]:
 
 
 def _make(compiler: list[str], library: Path) -> None:
-    """Compile the source; `library` is whole or not there, whoever else makes it now."""
+    """Compile the source. `library` is complete or absent, even if several processes compile it."""
     try:
         with whole_file(library) as made:
             _output([*compiler, *FLAGS, "-o", str(made), str(SOURCE)])
@@ -99,7 +110,7 @@ def _make(compiler: list[str], library: Path) -> None:
 
 
 def _cpu() -> str:
-    """Model and features of this CPU, as Linux lists them."""
+    """Return model and features of this CPU, as listed by Linux."""
     machine = platform.machine()
     if machine not in ("x86_64", "AMD64"):
         raise _NotHereError(f"the CPU must be x86-64, got {machine or 'unknown'}")

@@ -1,6 +1,6 @@
-"""Queries, keys and values of all heads side by side in one tensor, and so their gradients where a kernel writes them so.
+"""Queries, keys and values of all heads as views of one tensor.
 
-Hides: when nothing need be copied. The encoder splits by it, `band` makes room for its gradients by it.
+If a kernel writes the three gradients into one tensor in the same layout, they need not be copied.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from torch import Tensor
 
 
 def split_heads(packed: Tensor, heads: Sequence[int], head_dim: int) -> tuple[Tensor, ...]:
-    """Views of a projection as the tensors of its heads.
+    """Split a projection into views, one tensor per entry of `heads`.
 
-    Torch's own split joins the gradients by a copy of all of them, which takes a tenth of the time of a layer with a window of 128.
+    Torch's own split copies all gradients to join them, which takes a tenth of the time of a layer
+    with a window of 128.
 
     Parameters
     ----------
     packed
         (B, L, sum(heads) * head_dim).
     heads
-        Of each tensor.
+        Number of heads of each tensor.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def split_heads(packed: Tensor, heads: Sequence[int], head_dim: int) -> tuple[Te
 
 
 def room_for(count: int, like: Tensor) -> Sequence[Tensor]:
-    """`count` empty tensors (B, H, L, Dh) as `split_heads` would give them."""
+    """Return `count` empty tensors (B, H, L, Dh), laid out as by `split_heads`."""
     batch, heads, length, head_dim = like.shape
     return like.new_empty(batch, length, count, heads, head_dim).transpose(1, 3).unbind(2)
 
@@ -51,7 +52,10 @@ class _Split(torch.autograd.Function):
 
 
 def _packed(parts: Sequence[Tensor]) -> Tensor | None:
-    """(B, L, sum of H * Dh): the memory in which all parts stand side by side as views of it, or None."""
+    """Return the memory that all parts share, if they are adjacent views of it, else None.
+
+    The result is (B, L, sum of H * Dh).
+    """
     batch, _, length, head_dim = parts[0].shape
     width = sum(part.shape[1] for part in parts) * head_dim
     at = parts[0].storage_offset()

@@ -1,16 +1,17 @@
-"""Sparse patterns as rules: which query may attend to which key, in every form that a kernel or a test wants.
+"""Sparse attention patterns: rules for the keys that each query may attend to.
 
-Hides: how a rule becomes a mask, a block mask, or the parts that kernels walk. The encoder builds one from the run file; kernels, readers
-and tests ask it. Rules compose: `Window(128) | Global(2) | RandomBlocks(3)` is BigBird, `Causal(...)` keeps the keys up to the query.
+A pattern gives its rule as a mask, as a mask of blocks, or as parts that kernels process. Patterns
+can be combined: `Window(128) | Global(2) | RandomBlocks(3)` is BigBird, and `Causal(...)` removes
+later keys.
 
-| rule | query i may attend to key j if | pairs |
+| pattern | query i may attend to key j if | pairs |
 |---|---|---|
 | `Full` | always | L^2 |
-| `Window` | |i - j| <= window x dilation, and i - j a multiple of dilation | L (2 window + 1) |
+| `Window` | |i - j| <= window x dilation, and i - j is a multiple of dilation | L (2 window + 1) |
 | `Strided` | i - j is a multiple of stride | L^2 / stride |
-| `BlockLocal` | i and j stand in the same block | L block |
+| `BlockLocal` | i and j are in the same block | L block |
 | `Global` | i or j is one of the first tokens | 2 L num_global |
-| `RandomBlocks` | j's block was drawn for i's block | L count block |
+| `RandomBlocks` | the block of j was sampled for the block of i | L count block |
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from selfattn_bio import config
 
 @dataclass(frozen=True)
 class Band:
-    """Keys that stand `-left..right` steps of `dilation` tokens from the query, within the query's own `block` where that is not 0."""
+    """Keys from `left` steps before to `right` steps after the query; a step is `dilation` tokens.
+
+    If `block` is not 0, only keys in the block of the query are covered.
+    """
 
     left: int
     right: int
@@ -36,7 +40,7 @@ class Band:
     block: int = 0
 
     def covers(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
-        """The rule, pair by pair: bool, broadcast."""
+        """Return whether each pair is covered, as a bool tensor of the broadcast shape."""
         distance = key - query
         covered = (distance >= -self.left * self.dilation) & (distance <= self.right * self.dilation)
         if self.dilation > 1:
@@ -44,7 +48,7 @@ class Band:
         return covered & (query // self.block == key // self.block) if self.block else covered
 
     def num_pairs(self, length: int) -> int:
-        """How many pairs it covers in a sequence of `length` tokens."""
+        """Return the number of covered pairs in a sequence of `length` tokens."""
         if self.block:
             (whole, rest), unbroken = divmod(length, self.block), replace(self, block=0)
             return whole * unbroken.num_pairs(self.block) + unbroken.num_pairs(rest)
@@ -55,25 +59,29 @@ class Band:
 
 @dataclass(frozen=True)
 class Columns:
-    """The first `count` keys, for every query (in a causal pattern for those behind them)."""
+    """The first `count` keys, for every query. If causal, only for queries at or after the key."""
 
     count: int
     causal: bool = False
 
     def covers(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
-        """The rule, pair by pair: bool, broadcast."""
+        """Return whether each pair is covered, as a bool tensor of the broadcast shape."""
         covered = (key < self.count) & (query >= 0)
         return covered & (key <= query) if self.causal else covered
 
     def num_pairs(self, length: int) -> int:
-        """How many pairs it covers in a sequence of `length` tokens."""
+        """Return the number of covered pairs in a sequence of `length` tokens."""
         count = min(self.count, length)
         return count * length - (count * (count - 1) // 2 if self.causal else 0)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """`count` key blocks drawn for each query block from (seed, query block, number of blocks); a block drawn twice counts once."""
+    """Random key blocks, `count` for each query block.
+
+    They depend on the seed, the query block and the number of blocks. A block sampled twice counts
+    once.
+    """
 
     count: int
     block: int
@@ -81,17 +89,25 @@ class Blocks:
     causal: bool = False
 
     def covers(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
-        """The rule, pair by pair: bool, broadcast."""
+        """Return whether each pair is covered, as a bool tensor of the broadcast shape."""
         covered = (self.drawn(query // self.block, length) == (key // self.block)[..., None]).any(-1)
         return covered & (key <= query) if self.causal else covered
 
     def num_pairs(self, length: int) -> int:
-        """How many pairs it covers in a sequence of `length` tokens, if no block is drawn twice, all are whole and none is causal."""
+        """Return the number of covered pairs in a sequence of `length` tokens.
+
+        An upper bound: it assumes complete blocks, no block sampled twice and no causal
+        restriction.
+        """
         return length * self.count * self.block
 
     def drawn(self, query_block: Tensor, length: int | Tensor) -> Tensor:
-        """(..., count) int64: the key blocks of each query block, among those of a sequence of `length` tokens (causal: up to its own)."""
-        # A 32-bit hash, not a generator: each block's draw stands alone, so one row can be had without the others.
+        """Return the key blocks of each query block, (..., count) int64.
+
+        They are sampled from the blocks of a sequence of `length` tokens; if causal, up to the
+        query block.
+        """
+        # A 32-bit hash instead of a generator, so that one row can be computed without the others.
         num_blocks = (torch.as_tensor(length, device=query_block.device).clamp(min=1) + self.block - 1) // self.block
         if self.causal:
             num_blocks = torch.minimum(query_block.clamp(min=0) + 1, num_blocks)
@@ -108,27 +124,32 @@ Part = Band | Columns | Blocks
 
 
 class Pattern(ABC):
-    """A rule that says which key each query of a sequence may attend to; `a | b` allows what either does."""
+    """Rule for the keys that each query may attend to. `a | b` allows the pairs of both."""
 
-    num_global = 0  # the first tokens, whose queries may attend to every key
+    num_global = 0  # queries of the first `num_global` tokens may attend to every key
 
     @abstractmethod
     def parts(self, length: int) -> tuple[Part, ...]:
-        """What kernels walk: all pairs of `allows` but those of the first `num_global` queries are covered by one part or more."""
+        """Return the parts that kernels process.
+
+        Each pair that `allows` permits is covered by at least one part, except for the pairs of the
+        first `num_global` queries.
+        """
 
     def allows(self, query: Tensor, key: Tensor, length: int | Tensor) -> Tensor:
-        """The rule, pair by pair.
+        """Return whether each query may attend to each key.
 
         Parameters
         ----------
         query, key
-            int64 positions in tokens, 0-based; they broadcast.
+            int64 token positions, 0-based; they broadcast.
         length
-            Tokens of the sequence without padding; a tensor that broadcasts where sequences differ.
+            Number of tokens of the sequence without padding, or a tensor that broadcasts if
+            sequences differ.
 
         Returns
         -------
-        bool, broadcast.
+        Bool tensor of the broadcast shape.
         """
         allowed = (query < self.num_global) & (key >= 0)
         for part in self.parts(int(torch.as_tensor(length).max())):
@@ -136,14 +157,15 @@ class Pattern(ABC):
         return allowed
 
     def dense_mask(self, length: int, device: torch.device | None = None) -> Tensor:
-        """(length, length) bool, True = may attend; rows are queries."""
+        """Return a (length, length) bool mask, True = may attend; rows are queries."""
         at = torch.arange(length, device=device)
         return self.allows(at[:, None], at[None, :], length)
 
     def block_mask(self, length: int, block: int) -> Tensor:
-        """(n, n) bool with n = ceil(length / block): True where a query of the row's block may attend to a key of the column's.
+        """Return which blocks of queries and keys contain an allowed pair.
 
-        O(n^2), from the geometry of the parts, never from pairs of tokens.
+        The result is (n, n) bool with n = ceil(length / block); rows are blocks of queries. It is
+        computed in O(n^2) from the geometry of the parts, without looking at pairs of tokens.
         """
         n = -(-length // block)
         first = torch.arange(n) * block
@@ -159,19 +181,24 @@ class Pattern(ABC):
 
 @dataclass(frozen=True)
 class Full(Pattern):
-    """Each token attends to each; O(L^2)."""
+    """Attend to all tokens, O(L^2)."""
 
     def parts(self, length: int) -> tuple[Part, ...]:
-        """One band over all."""
+        """Return one band that covers all pairs."""
         return (Band(max(length - 1, 0), max(length - 1, 0)),)
 
 
 @dataclass(frozen=True)
 class Window(Pattern):
-    """Each token attends to `window` tokens on each side, one every `dilation`.
+    """Attend to `window` tokens on each side, at intervals of `dilation`.
 
-    With window 1, token 3 attends to 2, 3, 4; with dilation 5, too, to -2 (which is not there), 3, 8. Source: Beltagy et al. 2020
-    (Longformer); a window of w here is `attention_window = 2 w` of Hugging Face's.
+    With window 1, token 3 attends to tokens 2, 3 and 4. With window 1 and dilation 5, it attends to
+    tokens 3 and 8 (token -2 does not exist). A window of w equals `attention_window = 2 w` in
+    Hugging Face.
+
+    References
+    ----------
+    Beltagy et al. 2020 (Longformer).
     """
 
     window: int
@@ -182,13 +209,18 @@ class Window(Pattern):
         _at_least(1, dilation=self.dilation)
 
     def parts(self, length: int) -> tuple[Part, ...]:
-        """One band."""
+        """Return one band."""
         return (Band(self.window, self.window, self.dilation),)
 
 
 @dataclass(frozen=True)
 class Strided(Pattern):
-    """Each token attends to all that stand a multiple of `stride` away; with a window, Child et al. 2019 (Sparse Transformer)."""
+    """Attend to all tokens whose distance is a multiple of `stride`.
+
+    References
+    ----------
+    With a window: Child et al. 2019 (Sparse Transformer).
+    """
 
     stride: int
 
@@ -196,14 +228,17 @@ class Strided(Pattern):
         _at_least(1, stride=self.stride)
 
     def parts(self, length: int) -> tuple[Part, ...]:
-        """One band over all tokens of the same remainder."""
+        """Return one dilated band over all tokens with the same remainder."""
         reach = max(length - 1, 0) // self.stride
         return (Band(reach, reach, self.stride),)
 
 
 @dataclass(frozen=True)
 class BlockLocal(Pattern):
-    """Each token attends to its own block of `block` tokens: with block 4, token 5 to 4, 5, 6, 7."""
+    """Attend to the tokens in the same block of `block` tokens.
+
+    With block 4, token 5 attends to tokens 4, 5, 6 and 7.
+    """
 
     block: int
 
@@ -211,13 +246,13 @@ class BlockLocal(Pattern):
         _at_least(1, block=self.block)
 
     def parts(self, length: int) -> tuple[Part, ...]:
-        """A band as wide as a block can be, cut at the block's ends."""
+        """Return a band that ends at the boundaries of the block."""
         return (Band(self.block - 1, self.block - 1, 1, self.block),)
 
 
 @dataclass(frozen=True)
 class Global(Pattern):
-    """The first `num_global` tokens attend to all and are attended by all (rows and columns)."""
+    """Let the first `num_global` tokens attend to all tokens, and all tokens attend to them."""
 
     num_global: int
 
@@ -225,15 +260,21 @@ class Global(Pattern):
         _at_least(0, num_global=self.num_global)
 
     def parts(self, length: int) -> tuple[Part, ...]:
-        """The columns; the rows are `num_global`."""
+        """Return the columns of the global keys. `num_global` describes the rows."""
         return (Columns(self.num_global),)
 
 
 @dataclass(frozen=True)
 class RandomBlocks(Pattern):
-    """Each block of `block` tokens attends to `count` blocks drawn at random, by seed and number of blocks: padding draws no others.
+    """Let each block of `block` tokens attend to `count` random blocks.
 
-    Source: Zaheer et al. 2020 (BigBird), there without repetition; here a block that is drawn twice, or is in the window, counts once.
+    They depend on the seed and on the number of blocks without padding, so padding does not change
+    them. A block that is sampled twice, or is in the window as well, counts once; Zaheer et al.
+    sample without repetition.
+
+    References
+    ----------
+    Zaheer et al. 2020 (BigBird).
     """
 
     count: int
@@ -245,35 +286,39 @@ class RandomBlocks(Pattern):
         _at_least(1, block=self.block)
 
     def parts(self, length: int) -> tuple[Part, ...]:
-        """The drawn blocks."""
+        """Return the random blocks."""
         return (Blocks(self.count, self.block, self.seed),)
 
 
 @dataclass(frozen=True)
 class Union(Pattern):
-    """What any of its members allows."""
+    """Allow the pairs that any member allows."""
 
     members: tuple[Pattern, ...]
 
     @property
     def num_global(self) -> int:  # type: ignore[override]
-        """The most of the members."""
+        """Return the largest `num_global` of the members."""
         return max(member.num_global for member in self.members)
 
     def parts(self, length: int) -> tuple[Part, ...]:
-        """The parts of all members, bands first, each once."""
+        """Return the distinct parts of all members, bands first."""
         parts = dict.fromkeys(part for member in self.members for part in member.parts(length))
         return tuple(sorted(parts, key=lambda part: (Band, Columns, Blocks).index(type(part))))
 
 
 @dataclass(frozen=True)
 class Causal(Pattern):
-    """What `pattern` allows, of the keys that stand not behind the query: for autoregressive use."""
+    """Restrict `pattern` to keys at or before the query, for autoregressive models."""
 
     pattern: Pattern
 
     def parts(self, length: int) -> tuple[Part, ...]:
-        """The parts of the pattern without the keys to come. A global query has only the global keys before it, which are columns."""
+        """Return the parts of the pattern without later keys.
+
+        Global queries need no complete rows here: the keys up to a global query are global keys,
+        which are covered by columns.
+        """
         return tuple(
             replace(part, right=0) if isinstance(part, Band) else replace(part, causal=True) for part in self.pattern.parts(length)
         )
@@ -281,7 +326,10 @@ class Causal(Pattern):
 
 @cache
 def num_pairs(pattern: Pattern, length: int) -> int:
-    """How many pairs of query and key a pattern allows in `length` tokens; those of two parts count twice, but all once at most."""
+    """Return the number of allowed pairs of query and key in `length` tokens.
+
+    Pairs covered by two parts are counted twice, but the result is at most `length` squared.
+    """
     pairs = sum(part.num_pairs(length) for part in pattern.parts(length)) + pattern.num_global * length
     return min(pairs, length * length)
 
@@ -297,7 +345,7 @@ def _members(pattern: Pattern) -> tuple[Pattern, ...]:
 
 
 def _touched(part: Part, first: Tensor, last: Tensor, block: int, length: int) -> Tensor:
-    """(n, n) bool: whether any pair of the part lies in the tile of queries and keys `first..last`."""
+    """Return whether the part covers a pair in each tile `first..last`, (n, n) bool."""
     if isinstance(part, Columns):
         columns = first[None, :] < part.count
         return columns & (first[None, :] <= last[:, None]) if part.causal else columns.expand(len(first), -1)
@@ -309,7 +357,8 @@ def _touched(part: Part, first: Tensor, last: Tensor, block: int, length: int) -
                 tiles = (slice(at * part.block // block, ((at + 1) * part.block - 1) // block + 1) for at in (query_block, key_block))
                 touched[tuple(tiles)] = True
         return touched & (first[None, :] <= last[:, None]) if part.causal else touched
-    low, high = first[None, :] - last[:, None], last[None, :] - first[:, None]  # distances key - query that the tile holds
+    # range of the distances key - query in each tile
+    low, high = first[None, :] - last[:, None], last[None, :] - first[:, None]
     low = torch.maximum(low, torch.tensor(-part.left * part.dilation))
     high = torch.minimum(high, torch.tensor(part.right * part.dilation))
     touched = torch.div(high, part.dilation, rounding_mode="floor") * part.dilation >= low
@@ -337,7 +386,7 @@ def _each(section: config.Pattern) -> Iterator[Pattern]:
 
 
 def build_pattern(section: config.Pattern) -> Pattern:
-    """The rule that the run file names."""
+    """Build the pattern of the run file."""
     members = tuple(_each(section))
     pattern = members[0] if len(members) == 1 else Union(members)
     return Causal(pattern) if section.causal else pattern

@@ -1,16 +1,19 @@
-"""Positions: what the place of a token, or the distance of two, does to attention.
+"""Position encodings of attention.
 
-Hides: buckets, tables, rotations. A relative position is a module with two hooks that `attend` calls, `rotate` and `terms`, by the signed
-distance key - query, neither of them L x L; an absolute one is added to the encoder's input. The encoder gives each layer its own.
+A relative position is a module with two methods that `attend` calls, `rotate` and `terms`. They
+depend on the signed distance key - query and never build an L x L tensor. An absolute position is
+added to the input of the encoder. Each layer has its own position module.
 
-| kind | what it does | learned | cost in L |
+With the signed distance d and its limit M (`max_distance`):
+
+| position | effect | learned | cost in L |
 |---|---|---|---|
-| `NoPosition` | nothing | | |
-| `T5Bias` | scores + table[bucket(distance)] | (buckets, H) | a table of distances |
-| `Alibi` | scores - slope x |distance| | | a table of distances |
-| `Rotary` | q and k rotated by their place | | L |
-| `Shaw` | scores + q . keys[distance], output + weights . values[distance] | 2 (2 max_distance + 1, Dh) | as the pattern |
-| `TransformerXL` | (q + u) . k + (q + v) . R[distance] | H Dh (2 + D) | as the pattern |
+| `NoPosition` | none | | |
+| `T5Bias` | scores + table[bucket(d)] | (buckets, H) | table of distances |
+| `Alibi` | scores - slope x |d| | | table of distances |
+| `Rotary` | q and k rotated by their position | | L |
+| `Shaw` | scores + q . keys[d], output + weights . values[d] | 2 (2M + 1, Dh) | as the pattern |
+| `TransformerXL` | (q + u) . k + (q + v) . R[d] | H Dh (2 + D) | as the pattern |
 | `Sinusoidal`, `Learned` | added to the embeddings | - / (max_length, D) | L |
 """
 
@@ -28,10 +31,11 @@ from selfattn_bio.errors import ArgumentError
 
 
 class Terms(NamedTuple):
-    """What a position adds, in tables over the distances -M..M; a distance beyond takes the entry at the end.
+    """Terms that a position adds to attention, as tables over the distances -M..M.
 
-    Scores of query i and key j, at m = clip(j - i, -M, M) + M: q_i . k_j / sqrt(Dh) + bias[h, m] + queries_i . keys[h, m] / sqrt(Dh);
-    the output is the weighted mean of v_j + values[m].
+    Longer distances use the entry at the end of the table. With m = clip(j - i, -M, M) + M, the
+    score of query i and key j is q_i . k_j / sqrt(Dh) + bias[h, m] + queries_i . keys[h, m] /
+    sqrt(Dh). The output is the weighted mean of v_j + values[m].
     """
 
     bias: Tensor | None = None  # (H, 2M + 1)
@@ -41,7 +45,7 @@ class Terms(NamedTuple):
 
     @property
     def clip(self) -> int:
-        """The largest M of the tables, 0 without one."""
+        """Return the largest M of the tables, or 0 without tables."""
         sizes = [0 if x is None else x.shape[dim] // 2 for x, dim in ((self.bias, -1), (self.keys, -2), (self.values, -2))]
         return max(sizes)
 
@@ -50,32 +54,44 @@ NO_TERMS = Terms()
 
 
 def entry(distance: Tensor, entries: int) -> Tensor:
-    """The entry of a distance key - query in a table of the distances -M..M, 2M + 1 = `entries`; beyond, that of the end."""
+    """Return the index of a distance key - query in a table over the distances -M..M.
+
+    The table has `entries` = 2M + 1 entries. Longer distances get the index of the first or last
+    entry.
+    """
     return distance.clamp(-(entries // 2), entries // 2) + entries // 2
 
 
 class NoPosition(nn.Module):
-    """Attention that does not see where a token stands; the base of all relative positions."""
+    """Attention without positions, and the base class of relative positions."""
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """q, k (B, H, L, Dh) as they enter the product; here unchanged."""
+        """Return q and k (B, H, L, Dh) as used in the product; here unchanged."""
         return q, k
 
     def terms(self, q: Tensor, reach: int) -> Terms:
-        """What is added for distances up to `reach`; q (B, H, L, Dh) as it was given to `rotate`."""
+        """Return the terms for distances up to `reach`.
+
+        q (B, H, L, Dh) is the input of `rotate`.
+        """
         return NO_TERMS
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Forget all but what is of these heads; here nothing is of a head of its own."""
+        """Prune to the given heads. Positions with parameters per head override this."""
 
 
 class T5Bias(NoPosition):
-    """A learned bias per head and bucket of the signed distance key - query.
+    """Learned bias per head and bucket of the signed distance key - query.
 
-    Half of the buckets serve each direction; in each half the first half are single distances, the rest grow logarithmically up to
-    `max_distance`, beyond which all share the last. `symmetric`: all buckets serve |distance|, so both strands score alike.
+    Half of the buckets are for each direction. In each half, the first half of the buckets are
+    single distances. The others grow logarithmically up to `max_distance`, and longer distances
+    share the last bucket. If `symmetric`, all buckets are for |distance|, so that both strands get
+    the same scores.
 
-    Source: Raffel et al. 2020; buckets checked against Hugging Face `T5Attention._relative_position_bucket`, bidirectional.
+    References
+    ----------
+    Raffel et al. 2020. Buckets checked against `T5Attention._relative_position_bucket` of Hugging
+    Face, bidirectional.
     """
 
     def __init__(self, num_heads: int, num_buckets: int = 32, max_distance: int = 128, *, symmetric: bool = False) -> None:
@@ -90,7 +106,7 @@ class T5Bias(NoPosition):
         nn.init.normal_(self.table.weight, std=0.02)
 
     def buckets(self, reach: int) -> Tensor:
-        """(2 reach + 1,) int64: the bucket of each distance -reach..reach."""
+        """Return the bucket of each distance -reach..reach, (2 reach + 1,) int64."""
         distance = torch.arange(-reach, reach + 1, device=self.table.weight.device)
         side = self.num_buckets // self.sides
         exact = side // 2
@@ -100,18 +116,22 @@ class T5Bias(NoPosition):
         return near if self.sides == 1 else torch.where(distance > 0, side, 0) + near
 
     def terms(self, q: Tensor, reach: int) -> Terms:
-        """The bias, in the precision of the table."""
+        """Return the bias, in the precision of the table."""
         return Terms(bias=self.table(self.buckets(min(reach, self.max_distance))).T)  # (2M + 1, H) -> (H, 2M + 1)
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Their columns of the table."""
+        """Keep the columns of the given heads."""
         self.table = nn.Embedding.from_pretrained(self.table.weight.detach()[:, list(heads)].clone(), freeze=False)
 
 
 class Alibi(NoPosition):
-    """Scores fall by slope x |distance|, the slopes a geometric row over the heads; nothing is learned, both strands score alike.
+    """Bias of -slope x |distance|, with slopes in geometric progression over the heads.
 
-    Source: Press et al. 2022, symmetric form; slopes checked against Hugging Face `build_alibi_tensor`.
+    Nothing is learned, and both strands get the same scores.
+
+    References
+    ----------
+    Press et al. 2022, symmetric form. Slopes checked against `build_alibi_tensor` of Hugging Face.
     """
 
     def __init__(self, num_heads: int) -> None:
@@ -121,21 +141,26 @@ class Alibi(NoPosition):
         self.slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(num_heads - power)]
 
     def terms(self, q: Tensor, reach: int) -> Terms:
-        """The bias."""
+        """Return the bias."""
         distance = torch.arange(-reach, reach + 1, device=q.device).abs()
         slopes = torch.tensor(self.slopes, dtype=torch.float64, device=q.device)
         return Terms(bias=(-slopes[:, None] * distance).to(torch.promote_types(q.dtype, torch.float32)))
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Their slopes."""
+        """Keep the slopes of the given heads."""
         self.slopes = [self.slopes[head] for head in heads]
 
 
 class Rotary(NoPosition):
-    """Queries and keys rotated in pairs of dimensions by position x base^(-2i / Dh): the product depends on the distance alone.
+    """Rotation of pairs of dimensions of q and k by position x base^(-2i / Dh).
 
-    `interpolation` s lets position p stand where p / s stood in training, for inputs s times as long (Chen et al. 2023). Pairs are
-    (i, i + Dh/2), as in Hugging Face's `rotate_half`, which it was checked with. Source: Su et al. 2021 (RoFormer).
+    Products then depend only on the distance. Pairs are (i, i + Dh/2), as in `rotate_half` of
+    Hugging Face, against which it was checked. With `interpolation` s, position p is encoded as p /
+    s, for inputs s times as long as in training (Chen et al. 2023).
+
+    References
+    ----------
+    Su et al. 2021 (RoFormer).
     """
 
     def __init__(self, head_dim: int, base: float = 10_000.0, interpolation: float = 1.0) -> None:
@@ -145,8 +170,9 @@ class Rotary(NoPosition):
         self.head_dim, self.base, self.interpolation = head_dim, base, interpolation
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """q, k (B, H, L, Dh) -> the same, rotated."""
-        # float64 until it meets q, and no buffer that a cast of the model rounds: in float32 the angle of token 100,000 is off by 0.004.
+        """Return the rotated q and k, both (B, H, L, Dh)."""
+        # Angles are computed in float64 and not kept in a buffer, which a cast of the model would
+        # round: in float32 the angle of token 100,000 is off by 0.004.
         frequencies = self.base ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=q.device) / self.head_dim)
         at = torch.arange(q.shape[-2], dtype=torch.float64, device=q.device) / self.interpolation
         angles = torch.outer(at, frequencies).repeat(1, 2)  # (L, Dh)
@@ -155,9 +181,11 @@ class Rotary(NoPosition):
 
 
 class Shaw(NoPosition):
-    """A learned key and a learned value for each distance up to `max_distance`, shared by the heads.
+    """Learned key and value for each distance up to `max_distance`, shared by the heads.
 
-    Source: Shaw et al. 2018, equations 3 and 4.
+    References
+    ----------
+    Shaw et al. 2018, equations 3 and 4.
     """
 
     def __init__(self, head_dim: int, max_distance: int) -> None:
@@ -167,14 +195,19 @@ class Shaw(NoPosition):
         self.values = nn.Parameter(torch.empty(2 * max_distance + 1, head_dim).normal_(std=head_dim**-0.5))
 
     def terms(self, q: Tensor, reach: int) -> Terms:
-        """The queries as they are, with the learned keys and values."""
+        """Return the unchanged queries with the learned keys and values."""
         return Terms(queries=q, keys=self.keys[None], values=self.values[None])
 
 
 class TransformerXL(NoPosition):
-    """Content and position apart: (q + u) . k + (q + v) . R[distance], R a learned projection of a sinusoid of the distance.
+    """Separate scores for content and position: (q + u) . k + (q + v) . R[distance].
 
-    Distances beyond `max_distance` count as that. Source: Dai et al. 2019, section 3.3, here in both directions.
+    R is a learned projection of a sinusoid of the distance. Distances are clipped to
+    `max_distance`.
+
+    References
+    ----------
+    Dai et al. 2019, section 3.3, here in both directions.
     """
 
     def __init__(self, num_heads: int, head_dim: int, max_distance: int) -> None:
@@ -185,18 +218,21 @@ class TransformerXL(NoPosition):
         self.project = nn.Linear(num_heads * head_dim, num_heads * head_dim, bias=False)
 
     def rotate(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """q + u, k."""
+        """Return q + u and k."""
         return q + self.content.to(q.dtype), k
 
     def terms(self, q: Tensor, reach: int) -> Terms:
-        """q + v, and the projected sinusoids of all distances as its keys."""
+        """Return q + v, with the projected sinusoids of all distances as keys."""
         reach = min(reach, self.max_distance)
         distance = torch.arange(-reach, reach + 1, device=q.device)
         keys = self.project(sinusoids(distance, self.project.in_features).to(self.project.weight.dtype))  # (2M + 1, D)
         return Terms(queries=q + self.place.to(q.dtype), keys=keys.unflatten(-1, (q.shape[1], -1)).transpose(0, 1))
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Their u and v, and their rows of the projection, which goes on to read whole sinusoids."""
+        """Keep u, v and the rows of the projection of the given heads.
+
+        The input of the projection keeps its size.
+        """
         rows = self.project.weight.detach().unflatten(0, (len(self.content), -1))[list(heads)].flatten(0, 1)
         self.content, self.place = (nn.Parameter(each.detach()[list(heads)].clone()) for each in (self.content, self.place))
         self.project = nn.utils.skip_init(nn.Linear, rows.shape[1], rows.shape[0], bias=False)
@@ -204,27 +240,39 @@ class TransformerXL(NoPosition):
 
 
 class Sinusoidal(nn.Module):
-    """Sines and cosines of the place, added to the embeddings. Source: Vaswani et al. 2017, with the cosines after the sines."""
+    """Sines and cosines of the position, added to the embeddings.
+
+    The cosines follow the sines, unlike in the paper.
+
+    References
+    ----------
+    Vaswani et al. 2017.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, L, D) -> the same."""
+        """Add the sinusoids to x (B, L, D)."""
         return x + sinusoids(torch.arange(x.shape[1], device=x.device), x.shape[2]).to(x.dtype)
 
 
 class Learned(nn.Module):
-    """A learned vector for each place up to `max_length`, added to the embeddings. Source: Devlin et al. 2019 (BERT)."""
+    """Learned vector for each position up to `max_length`, added to the embeddings.
+
+    References
+    ----------
+    Devlin et al. 2019 (BERT).
+    """
 
     def __init__(self, embed_dim: int, max_length: int) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.empty(max_length, embed_dim).normal_(std=0.02))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, L, D) -> the same.
+        """Add the vectors to x (B, L, D).
 
         Raises
         ------
         ArgumentError
-            If L is more than `max_length`.
+            If L is larger than `max_length`.
         """
         if x.shape[1] > len(self.table):
             raise ArgumentError(
@@ -235,7 +283,10 @@ class Learned(nn.Module):
 
 
 def sinusoids(at: Tensor, dim: int) -> Tensor:
-    """(n,) places or distances -> (n, dim) float64: sin(at x 10,000^(-2i / dim)), then the cosines."""
+    """Return the sinusoids of positions or distances: (n,) -> (n, dim) float64.
+
+    The sines sin(at x 10,000^(-2i / dim)) come first, then the cosines.
+    """
     frequencies = 10_000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float64, device=at.device) / dim)
     angles = torch.outer(at.to(torch.float64), frequencies)
     return torch.cat((angles.sin(), angles.cos()), dim=-1)[:, :dim]
@@ -247,7 +298,7 @@ def _turned(x: Tensor) -> Tensor:
 
 
 def build_position(section: config.Position, num_heads: int, head_dim: int) -> NoPosition:
-    """The relative position that the run file names, for one layer."""
+    """Build the relative position of the run file for one layer."""
     match section:
         case config.T5Position():
             return T5Bias(num_heads, section.num_buckets, section.max_distance, symmetric=section.symmetric)
@@ -264,7 +315,7 @@ def build_position(section: config.Position, num_heads: int, head_dim: int) -> N
 
 
 def build_absolute(section: config.Position, embed_dim: int) -> nn.Module:
-    """What the run file's position adds to the encoder's input; for a relative one, nothing."""
+    """Build the absolute position of the run file, or the identity if the position is relative."""
     match section:
         case config.SinusoidalPosition():
             return Sinusoidal()

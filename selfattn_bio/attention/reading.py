@@ -1,7 +1,9 @@
-"""Attention weights read tile by tile: what keys receive, what passes between spans or bins, heaviest edges, the flow through layers.
+"""Attention weights, computed tile by tile and reduced.
 
-Hides: the walk through a pattern's tiles and the rows of global tokens. `interpret.readout` uses it; time is that of the pattern, memory
-that of a tile and of the answer, never L x L. What it reads equals `attend.weights`, which keeps every pair.
+The functions sum the weights that keys receive, sum weights between spans or bins, find the largest
+weights, and follow attention through layers. Time is that of the pattern. Memory is that of one
+tile and the result, never L x L. The weights equal those of `attend.weights`, which stores every
+pair.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from selfattn_bio.attention.slab import tile_weights
 
 @dataclass(frozen=True)
 class Layer:
-    """One attention layer on one batch: what `attend` is called with."""
+    """One attention layer on one batch: the arguments of `attend`."""
 
     q: Tensor  # (B, H, L, Dh), not yet rotated
     k: Tensor  # (B, G, L, Dh)
@@ -33,17 +35,20 @@ class Layer:
 
 @dataclass(frozen=True)
 class WeightTile:
-    """The weights of some queries over some keys, of the sequences `batch` (b of them); each pair of a layer is in one tile."""
+    """Weights of some queries over some keys, for the sequences `batch` (b of them).
+
+    Each pair of a layer is in one tile.
+    """
 
     batch: slice
     queries: Tensor  # (G, c) int64 tokens, -1 = none
     keys: Tensor  # (G or 1, K) int64 tokens, -1 = none
-    weights: Tensor  # (b, H, G, c, K), 0 where there is none
+    weights: Tensor  # (b, H, G, c, K), 0 for missing queries and keys
 
 
 def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
-    """All weights of a layer, in tiles, without gradients."""
-    with torch.no_grad():  # not around a yield: it would reach the caller
+    """Yield all weights of a layer in tiles, without gradients."""
+    with torch.no_grad():  # not around a yield, where it would stay active in the caller
         asked = prepared(layer.q, layer.k, layer.k, layer.pattern, layer.position, layer.mask, layer.segments)
         q, terms, setting = asked.q, asked.terms, asked.setting
         at, num = torch.arange(q.shape[2], device=q.device), min(layer.pattern.num_global, q.shape[2])
@@ -52,17 +57,15 @@ def weight_tiles(layer: Layer) -> Iterator[WeightTile]:
     if rows is not None:
         yield WeightTile(slice(None), at[None, :num], at[None], rows[:, :, None].to(_work(q)))
     for tile, weights in tile_weights(q, asked.k, setting=setting, terms=terms):
-        queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)  # padding, and global tokens, which have had their rows
+        # padding and global tokens become -1; the rows of global tokens are already done
+        queries = tile.query[..., 0].masked_fill(tile.query[..., 0] < num, -1)
         yield WeightTile(tile.batch, queries, tile.key[:, 0], weights.masked_fill((queries < 0)[..., None], 0.0))
 
 
 def received(layer: Layer) -> Tensor:
-    """The sum of the weights that each key receives of all tokens (not of padding), (B, H, L).
+    """Return the sum of the weights that each key receives from all tokens, (B, H, L).
 
-    Parameters
-    ----------
-    layer
-        The attention layer.
+    Padding queries do not count.
     """
     batch, heads, length = layer.q.shape[:3]
     dtype = _work(layer.q)
@@ -71,9 +74,13 @@ def received(layer: Layer) -> Tensor:
 
 
 def pushed(layer: Layer, given: Tensor) -> Tensor:
-    """Mass `given` (B, H, L) at the queries, handed on to the keys by the weights: row vector times matrix, (B, H, L)."""
+    """Pass the mass `given` (B, H, L) from queries to keys by the weights.
+
+    Returns row vector times matrix, (B, H, L).
+    """
     length = layer.q.shape[2]
-    total = given.new_zeros(*given.shape[:2], length + 1)  # the last place takes what has no token
+    # the last position collects values without a token
+    total = given.new_zeros(*given.shape[:2], length + 1)
     given = torch.nn.functional.pad(given, (0, 1))
     for tile in weight_tiles(layer):
         queries, keys = _indices(tile, length)
@@ -85,7 +92,10 @@ def pushed(layer: Layer, given: Tensor) -> Tensor:
 
 
 def gathered(layer: Layer, values: Tensor) -> Tensor:
-    """The mean of `values` (B, H, L) of the keys by each query's weights: matrix times column vector, (B, H, L); 0 for an empty row."""
+    """Return the mean of `values` (B, H, L) of the keys, weighted by the weights of each query.
+
+    Returns matrix times column vector, (B, H, L); 0 for an empty row.
+    """
     length = layer.q.shape[2]
     total = values.new_zeros(*values.shape[:2], length + 1)
     values = torch.nn.functional.pad(values, (0, 1))
@@ -97,22 +107,25 @@ def gathered(layer: Layer, values: Tensor) -> Tensor:
 
 
 def pushed_by_gradient(layer: Layer, given: Tensor, above: Tensor, v: Tensor) -> Tensor:
-    """Mass `given` (B, L) at the queries, handed on to the keys by weight x gradient of the weight where that is positive, mean over heads.
+    """Pass mass from queries to keys by weight x gradient of the weight.
+
+    Negative products count as 0, and the products are averaged over heads.
 
     Parameters
     ----------
     layer
         The attention layer.
     given
-        (B, L).
+        (B, L) mass at the queries.
     above
-        (B, H, L, Dh) gradient at the layer's output of each head: that of the weight of query i and key j is above_i . v_j.
+        (B, H, L, Dh) gradient with respect to the output of each head. The gradient of the weight
+        of query i and key j is above_i . v_j.
     v
         (B, H, L, Dh).
 
     Returns
     -------
-    (B, L), not of the same sum.
+    (B, L) mass at the keys. Its sum differs from that of `given`.
     """
     length = layer.q.shape[2]
     total = given.new_zeros(len(given), length + 1)
@@ -128,14 +141,16 @@ def pushed_by_gradient(layer: Layer, given: Tensor, above: Tensor, v: Tensor) ->
 
 
 def between(layer: Layer, spans: Tensor) -> Tensor:
-    """What the tokens of each span give to those of each other, (B, H, S, S): the sum of their weights, from row to column.
+    """Return the sum of the weights from each span to each span, (B, H, S, S).
+
+    Rows are the spans of the queries.
 
     Parameters
     ----------
     layer
         The attention layer.
     spans
-        (B, S, L), 1 where a token belongs to a span, else 0; other numbers are weights of the tokens.
+        (B, S, L), 1 if a token belongs to a span, else 0. Other numbers weight the tokens.
     """
     total = spans.new_zeros(len(spans), layer.q.shape[1], spans.shape[1], spans.shape[1], dtype=_work(layer.q))
     spans = torch.nn.functional.pad(spans.to(total.dtype), (0, 1))
@@ -148,14 +163,16 @@ def between(layer: Layer, spans: Tensor) -> Tensor:
 
 
 def binned(layer: Layer, bins: Tensor, count: int) -> Tensor:
-    """The sum of the weights from the places of each bin to those of each other, (B, H, count, count), from row to column.
+    """Return the sum of the weights from each bin to each bin, (B, H, count, count).
+
+    Rows are the bins of the queries.
 
     Parameters
     ----------
     layer
         The attention layer.
     bins
-        (L,) int64: the bin of each token; `count` for a token of none.
+        (L,) int64: bin of each token; `count` for a token in no bin.
     count
         Number of bins.
     """
@@ -169,11 +186,12 @@ def binned(layer: Layer, bins: Tensor, count: int) -> Tensor:
 
 
 def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `count` heaviest pairs of each sequence and head among its tokens.
+    """Return the `count` largest weights among the tokens of each sequence and head.
 
     Returns
     -------
-    query, key (B, H, count) int64, -1 where there are fewer pairs, and weight (B, H, count), heaviest first.
+    query, key (B, H, count) int64, -1 if there are fewer pairs, and weight (B, H, count), in
+    descending order of weight.
     """
     batch, heads, length = layer.q.shape[:3]
     best = layer.q.new_zeros(batch, heads, count, dtype=_work(layer.q))
@@ -193,22 +211,25 @@ def top_edges(layer: Layer, count: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def rollout(layers: Sequence[Layer], start: Tensor) -> Tensor:
-    """Attention followed from the last layer to the first tokens, half of it staying at each layer (the residual).
+    """Follow attention from the last layer to the input tokens.
+
+    At each layer half of the mass stays (the residual connection).
 
     Parameters
     ----------
     layers
         First layer first.
     start
-        (B, L) mass at the last layer's tokens, such as 1 at [CLS].
+        (B, L) mass at the tokens of the last layer, such as 1 at [CLS].
 
     Returns
     -------
-    (B, L) mass at the input tokens; of each sequence as much as in `start`.
+    (B, L) mass at the input tokens. The sum of each sequence is that of `start`.
 
     References
     ----------
-    Abnar and Zuidema 2020, attention rollout, with the mean over heads; here vector times matrices, not matrices' product.
+    Abnar and Zuidema 2020, attention rollout, with the mean over heads; here as vector times
+    matrices instead of a product of matrices.
     """
     mass = start
     for layer in reversed(layers):
@@ -218,18 +239,22 @@ def rollout(layers: Sequence[Layer], start: Tensor) -> Tensor:
 
 
 def value_rollout(layers: Sequence[Layer], norms: Sequence[Tensor], start: Tensor) -> Tensor:
-    """`rollout` with each weight times the norm of what its key hands on, so much that a query's still add up to 1.
+    """Follow attention with each weight multiplied by the norm of the value of its key.
+
+    The products of each query are scaled to sum to 1; otherwise as `rollout`.
 
     Parameters
     ----------
     layers, start
-        As of `rollout`.
+        As in `rollout`.
     norms
-        Of each layer (B, H, L): the norm of each key's value, as the layer's output projection takes it.
+        For each layer (B, H, L): norm of the value of each key after the output projection of the
+        layer.
 
     References
     ----------
-    Kobayashi et al. 2020, attention is not only a weight; within the rollout of Abnar and Zuidema 2020.
+    Kobayashi et al. 2020, attention is not only a weight; within the rollout of Abnar and Zuidema
+    2020.
     """
     mass = start
     for layer, norm in zip(reversed(layers), reversed(norms), strict=True):
@@ -240,14 +265,17 @@ def value_rollout(layers: Sequence[Layer], norms: Sequence[Tensor], start: Tenso
 
 
 def gradient_rollout(layers: Sequence[Layer], above: Sequence[Tensor], values: Sequence[Tensor], start: Tensor) -> Tensor:
-    """Mass followed from the last layer to the first by weights times their gradients, beside what stays, as `pushed_by_gradient`.
+    """Follow attention through the layers by weights times their gradients.
+
+    Mass also stays at its token, so that it grows from layer to layer; see `pushed_by_gradient`.
 
     Parameters
     ----------
     layers, start
-        As of `rollout`.
+        As in `rollout`.
     above, values
-        Of each layer (B, H, L, Dh).
+        For each layer (B, H, L, Dh): gradient with respect to the output of each head, and the
+        values.
 
     Returns
     -------
@@ -255,7 +283,8 @@ def gradient_rollout(layers: Sequence[Layer], above: Sequence[Tensor], values: S
 
     References
     ----------
-    Chefer et al. 2021, generic attention-model explainability: R = R + mean over heads of (gradient x weight)+ R, here a row of it.
+    Chefer et al. 2021, generic attention-model explainability: R = R + mean over heads of (gradient
+    x weight)+ R, here for one row of R.
     """
     mass = start
     for layer, from_above, v in zip(reversed(layers), reversed(above), reversed(values), strict=True):
@@ -264,10 +293,10 @@ def gradient_rollout(layers: Sequence[Layer], above: Sequence[Tensor], values: S
 
 
 def _work(x: Tensor) -> torch.dtype:
-    """What weights are computed in."""
+    """Return the precision in which weights are computed."""
     return torch.promote_types(x.dtype, torch.float32)
 
 
 def _indices(tile: WeightTile, length: int) -> tuple[Tensor, Tensor]:
-    """Queries and keys with -1 as `length`, one past the last token."""
+    """Return queries and keys with -1 replaced by `length`, one past the last token."""
     return tile.queries.remainder(length + 1), tile.keys.remainder(length + 1)

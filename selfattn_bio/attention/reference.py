@@ -1,6 +1,7 @@
-"""Plain O(L^2) attention, a line a step, in any precision: the oracle of every kernel, and the one that returns weights.
+"""Reference attention: plain O(L^2) code, one step per line, in any precision.
 
-Hides: nothing, on purpose. `attend` uses it for short sequences and the rows of global tokens; tests and the reading of weights call it.
+Tests compare every kernel with it. It also computes short sequences, the rows of global tokens, and
+weights for inspection.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from selfattn_bio.attention.positions import NO_TERMS, Terms, entry
 
 
 def attention_weights(q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None) -> Tensor:
-    """Softmax of the scaled scores over the allowed keys.
+    """Return the softmax of the scaled scores over the allowed keys.
 
     Parameters
     ----------
     q, k
-        (B, H, Lq, Dh), (B, H, L, Dh); the queries are those of the first Lq tokens.
+        (B, H, Lq, Dh) and (B, H, L, Dh); the queries are those of the first Lq tokens.
     terms
-        What the position adds to the scores.
+        Terms of the position.
     allowed
         bool, True = may attend; broadcasts to (B, H, Lq, L).
 
     Returns
     -------
-    (B, H, Lq, L): each row sums to 1, or is 0 where the query may attend to nothing (its gradient is 0, too).
+    (B, H, Lq, L). Each row sums to 1. A row without allowed keys is 0, and so is its gradient.
 
     References
     ----------
@@ -43,7 +44,8 @@ def attention_weights(q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed:
         scores = scores + by_distance.gather(-1, distances(q, k, terms.keys.shape[-2]).expand_as(scores))
     if allowed is None:
         return scores.softmax(dim=-1)
-    # The lowest finite score rather than -inf: an empty row must not turn into NaN before it is set to 0.
+    # The lowest finite score instead of -inf, so that a row without allowed keys does not become
+    # NaN.
     weights = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(dim=-1)
     return weights.masked_fill(~allowed, 0.0)
 
@@ -51,7 +53,10 @@ def attention_weights(q: Tensor, k: Tensor, *, terms: Terms = NO_TERMS, allowed:
 def reference_attention(
     q: Tensor, k: Tensor, v: Tensor, *, terms: Terms = NO_TERMS, allowed: Tensor | None = None, dropout: float = 0.0
 ) -> Tensor:
-    """Weighted mean of `v` (B, H, L, Dh) under `attention_weights`, of which a share `dropout` is set to 0; (B, H, Lq, Dh)."""
+    """Return the mean of `v` (B, H, L, Dh) weighted by `attention_weights`, (B, H, Lq, Dh).
+
+    A fraction `dropout` of the weights is set to 0.
+    """
     weights = dropped(attention_weights(q, k, terms=terms, allowed=allowed), dropout)
     out = weights @ v
     if terms.values is not None:
@@ -62,6 +67,9 @@ def reference_attention(
 
 
 def distances(q: Tensor, k: Tensor, entries: int) -> Tensor:
-    """(Lq, L) int64: the entry of each pair's distance key - query in a table of the distances -M..M, 2M + 1 = `entries`."""
+    """Return the index of each pair's distance in a table over the distances -M..M, (Lq, L) int64.
+
+    The distance is key - query, and the table has `entries` = 2M + 1 entries.
+    """
     queries, keys = (torch.arange(x.shape[-2], device=x.device) for x in (q, k))
     return entry(keys[None, :] - queries[:, None], entries)

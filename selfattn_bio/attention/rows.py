@@ -1,6 +1,6 @@
-"""The rows of global tokens: the first few queries, which see every key, in O(L num_global) with one tile kept for the backward.
+"""Attention of global tokens: the first queries, which attend to every key, in O(L num_global).
 
-Hides: how a bias by distance runs along the rows without an index for each pair. `attend` calls it beside the sparse kernels.
+The backward pass keeps one tile of weights. A bias by distance needs no index per pair.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from selfattn_bio.attention.slab import EMPTY, NEVER
 
 
 def global_rows(q: Tensor, k: Tensor, v: Tensor, *, bias: Tensor | None = None, allowed: Tensor | None = None) -> Tensor:
-    """Attention of the first g queries to all keys.
+    """Compute attention of the first g queries to all keys.
 
     Parameters
     ----------
     q
-        (B, H, g, Dh), those of tokens 0..g-1.
+        (B, H, g, Dh), queries of the tokens 0..g-1.
     k, v
         (B, H, L, Dh).
     bias
-        (H, 2M + 1) over the distances -M..M, farther ones share the ends.
+        (H, 2M + 1) over the distances -M..M; longer distances use the entry at the end.
     allowed
-        bool, broadcasts to (B, H, g, L); None: all.
+        bool, broadcasts to (B, H, g, L); None: all pairs.
 
     Returns
     -------
-    (B, H, g, Dh); 0 for a query that may attend to nothing.
+    (B, H, g, Dh); 0 for a query without allowed keys.
     """
     return _Rows.apply(q, k, v, bias, allowed)
 
 
 class _Rows(torch.autograd.Function):
-    # The queries are taken last first: then each row of the bias is the one above it moved by one, and all are one view.
+    # Queries are processed in reverse order. Each row of the bias is then the row above shifted by
+    # one, and a single strided view holds all rows.
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, allowed: Tensor | None) -> Tensor:
         (num, dim), length = q.shape[2:], k.shape[2]
@@ -75,5 +76,8 @@ class _Rows(torch.autograd.Function):
 
 
 def _entries(num: int, length: int, bias: Tensor) -> Tensor:
-    """(g - 1 + L,) the entry of each distance key - query from -(g - 1), of the last query to the first key, up."""
+    """Return the table index of each distance key - query, (g - 1 + L,).
+
+    The first distance is -(g - 1), from the last query to the first key.
+    """
     return entry(torch.arange(1 - num, length, device=bias.device), bias.shape[1])

@@ -1,11 +1,14 @@
-"""Sparse attention in plain torch: any pattern, position, precision and device, O(pairs) time and O(L) memory.
+"""Sparse attention in plain torch, for any pattern, position, precision and device.
 
-Hides: how queries meet their keys. They are taken in chunks; a chunk's scores stand in one dense tile against the slab of keys that a
-part of the pattern may touch, and only output and log-sum-exp are kept: the backward makes the tiles anew. The parts (band, global
-columns, random blocks) are walked one after the other, each pair in one of them, and joined by their log-sum-exp, as FlashAttention
-joins its blocks (Dao et al. 2022). `attend` calls it; `attention.reading` reads weights from the same tiles.
+It takes O(pairs) time and O(L) memory. Queries are processed in chunks: the scores of a chunk are a
+dense tile over the keys that one part of the pattern can touch. Only the output and its log-sum-exp
+are kept, and the backward pass computes the tiles again. Parts (band, global columns, random
+blocks) are processed one after the other, each pair in one of them, and combined by their
+log-sum-exp as in FlashAttention (Dao et al. 2022). `tile_weights` returns the weights of the same
+tiles.
 
-Tiles are worked on in the same few buffers: new ones cost more in page faults than the products in them.
+All tiles use the same few buffers, because page faults of new buffers take longer than the products
+in them.
 """
 
 from __future__ import annotations
@@ -25,13 +28,13 @@ from selfattn_bio.attention.tiles import Setting, Tile, Walk
 
 DROPOUT_SEEDS = 2**62
 LN2 = math.log(2)
-NEVER = -1e30  # the score of a pair that may not attend; -inf would make NaN of a row of such pairs
-EMPTY = -1e29  # a row whose highest score is lower has no pair that may
+NEVER = -1e30  # score of a pair that may not attend; -inf would give NaN in a row of such pairs
+EMPTY = -1e29  # a row with a lower maximum has no allowed pair
 
 
 @dataclass(frozen=True)
 class Fused:
-    """Parts of the pattern, a band and its global columns, that the band kernel computes."""
+    """Parts of the pattern that the band kernel computes: a band and its global columns."""
 
     parts: tuple[Part, ...]
     left: int
@@ -49,24 +52,27 @@ def slab_attention(
     dropout: float = 0.0,
     fused: Fused | None = None,
 ) -> Tensor:
-    """Attention of every query but the first `pattern.num_global`, which see all keys and are for the caller to replace.
+    """Compute attention of all queries except the first `pattern.num_global`.
+
+    Those attend to every key, and the caller must replace their rows.
 
     Parameters
     ----------
     q, k, v
-        (B, H, L, Dh), rotated where the position does so.
+        (B, H, L, Dh), rotated if the position does so.
     setting
-        Who may attend to whom.
+        Which pairs may attend.
     terms
-        What the position adds.
+        Terms of the position.
     dropout
-        Share of the weights set to 0; drawn anew at each call from torch's global CPU generator, and the same in its backward.
+        Fraction of the weights set to 0. Each call samples new ones from torch's global CPU
+        generator; its backward pass uses the same ones.
     fused
-        What the band kernel does of it (q, k, v float32 then), the rest being joined to that.
+        Parts that the band kernel computes; q, k and v must then be float32.
 
     Returns
     -------
-    (B, H, L, Dh); 0 for a query that may attend to nothing.
+    (B, H, L, Dh); 0 for a query without allowed keys.
     """
     seed = int(torch.randint(DROPOUT_SEEDS, ())) if dropout else 0
     rule = None
@@ -77,8 +83,12 @@ def slab_attention(
 
 
 def tile_weights(q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TERMS) -> Iterator[tuple[Tile, Tensor]]:
-    """Each tile of the pattern with the attention weights (b, H, G, c, K) in it; for reading, in O(tile) memory."""
-    q, k, terms = q.detach(), k.detach(), Terms(*(None if x is None else x.detach() for x in terms))  # no_grad would reach the caller
+    """Yield each tile of the pattern with its attention weights (b, H, G, c, K).
+
+    The weights have no gradient. Memory is that of one tile.
+    """
+    # no_grad would stay active in the caller between yields
+    q, k, terms = q.detach(), k.detach(), Terms(*(None if x is None else x.detach() for x in terms))
     _, shares, _ = _forward(_Plan(setting), q, k, torch.zeros_like(k), terms)
     for walk, share in zip(setting.walks(terms.clip), shares, strict=True):
         work = _Work(walk, q, k, terms)
@@ -89,7 +99,7 @@ def tile_weights(q: Tensor, k: Tensor, *, setting: Setting, terms: Terms = NO_TE
 
 @dataclass(frozen=True)
 class _Plan:
-    """Who computes what."""
+    """Settings of one call: pattern, dropout, and the parts that the band kernel computes."""
 
     setting: Setting
     dropout: float = 0.0
@@ -98,13 +108,14 @@ class _Plan:
     rule: BandRule | None = None
 
     def walks(self, terms: Terms) -> Iterator[tuple[int, Walk]]:
-        """What is left to walk, each with the seed of its dropout."""
+        """Yield the walks that are not fused, each with its dropout seed."""
         for number, walk in enumerate(self.setting.walks(terms.clip, self.fused)):
-            yield self.seed + (number << 24), walk  # of a seed torch's generator on the CPU takes the lowest 32 bits
+            # torch's CPU generator uses only the lowest 32 bits of a seed
+            yield self.seed + (number << 24), walk
 
 
 class _Work:
-    """The tiles of one walk: their scores and products, in buffers that are used again and again."""
+    """Scores and products of the tiles of one walk, in reused buffers."""
 
     def __init__(self, walk: Walk, q: Tensor, k: Tensor, terms: Terms) -> None:
         self.scale = 1 / math.sqrt(q.shape[-1])
@@ -113,14 +124,18 @@ class _Work:
         self.relative = None if terms.queries is None else walk.to_rows(terms.queries)
         self.relative_keys = None if terms.keys is None else (terms.keys * self.scale).to(q.dtype)[:, None]  # (H or 1, 1, 2M + 1, Dh)
         self.buffers: dict[tuple[str, torch.dtype], Tensor] = {}
-        self.templates: Tensor | None = None  # (H or 1, n, c, K / R): bias of the walk's templates, NEVER where they do not allow
+        # (H or 1, n, c, K / R): bias of the walk's templates, NEVER at pairs that may not attend
+        self.templates: Tensor | None = None
         if walk.templates is not None:
             index, allowed = walk.templates.index, walk.templates.allowed
             bias = q.new_zeros(1, *index.shape) if terms.bias is None else terms.bias[:, entry(index, terms.bias.shape[-1])]
             self.templates = bias.to(self.dtype).masked_fill(~allowed, NEVER)
 
     def product(self, name: str, a: Tensor, b: Tensor, scale: float = 1.0) -> Tensor:
-        """scale x (b, H, G, m, d) @ (b, H, G or 1, d, n) in the buffer `name`, (b, H, G, m, n)."""
+        """Return scale x (b, H, G, m, d) @ (b, H, G or 1, d, n).
+
+        The result is (b, H, G, m, n), in the buffer `name`.
+        """
         shape = (*a.shape[:-1], b.shape[-1])
         out = self.buffer(name, shape, a.dtype)
         if b.shape[2] < a.shape[2]:
@@ -129,14 +144,17 @@ class _Work:
         return out
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Memory of the given shape, whatever was in it."""
+        """Return uninitialised memory of the given shape."""
         size, key = math.prod(shape), (name, dtype)
         if key not in self.buffers or self.buffers[key].numel() < size:
             self.buffers[key] = self.q.new_empty(size, dtype=dtype)
         return self.buffers[key][:size].view(shape)
 
     def scores(self, tile: Tile) -> Tensor:
-        """(b, H, G, c, K): product, bias and relative term; NEVER where a query may not attend."""
+        """Return product + bias + relative term, (b, H, G, c, K).
+
+        Pairs that may not attend have the score NEVER.
+        """
         scores = self.product("scores", tile.rows(self.q), tile.columns(self.k).transpose(-1, -2), self.scale).to(self.dtype)
         if self.relative is not None and self.relative_keys is not None:
             by_distance = tile.rows(self.relative) @ self.relative_keys.transpose(-1, -2)  # (b, H, G, c, 2M + 1)
@@ -148,11 +166,18 @@ class _Work:
         return scores if tile.allowed is None else scores.masked_fill_(~tile.allowed, NEVER)
 
     def softmax(self, scores: Tensor) -> Tensor:
-        """Over the keys of the tile; a row without a pair that may attend is nonsense, to be weighed with 0."""
+        """Return the softmax over the keys of the tile.
+
+        A row without allowed pairs is meaningless and must be multiplied by 0.
+        """
         return torch.softmax(scores, -1, out=self.buffer("weights", tuple(scores.shape), scores.dtype))
 
     def kept(self, share: float, seed: int, tile: Tile, like: Tensor) -> Tensor | None:
-        """0 for a share of the weights, 1 / (1 - share) for the rest: by seed and tile, so that it can be drawn again; None for 0."""
+        """Return a dropout mask: 0 for a fraction `share` of the weights, else 1 / (1 - share).
+
+        It depends only on the seed and the tile, so that the backward pass can sample it again.
+        None if `share` is 0.
+        """
         if share == 0:
             return None
         generator = torch.Generator(like.device).manual_seed((seed + tile.number) % DROPOUT_SEEDS)
@@ -161,9 +186,13 @@ class _Work:
 
 
 def _forward(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> tuple[Tensor, list[Tensor], Tensor]:
-    """Output (B, H, L, Dh); by part the share of each row's weights that lies in it, 0 in all for an empty row; log-sum-exp of all.
+    """Compute attention over all parts.
 
-    The last two are (B, H, L, 1), the parts in the order of the plan: what is fused first.
+    Returns
+    -------
+    Output (B, H, L, Dh); for each part the fraction of each row's weights in it, (B, H, L, 1); and
+    the log-sum-exp of all parts, (B, H, L, 1). Fused parts come first. The fractions of an empty
+    row are 0.
     """
     outs, sums = [], []
     if plan.rule is not None:
@@ -190,7 +219,8 @@ def _forward(plan: _Plan, q: Tensor, k: Tensor, v: Tensor, terms: Terms) -> tupl
         outs.append(walk.from_rows(out))
         sums.append(walk.from_rows(log_sum))
     total = torch.logsumexp(torch.stack(sums), 0)
-    total = total.masked_fill(total == float("-inf"), float("inf"))  # of an empty row, whose shares are then 0
+    # +inf makes the shares of an empty row 0
+    total = total.masked_fill(total == float("-inf"), float("inf"))
     shares = [(each - total).exp_() for each in sums]
     joined = torch.zeros_like(outs[0])
     for out, share in zip(outs, shares, strict=True):
@@ -222,7 +252,7 @@ class _Slab(torch.autograd.Function):
         shares, terms = rest[: ctx.num_parts], Terms(*rest[ctx.num_parts :])
         scale = 1 / math.sqrt(q.shape[-1])
         delta = (d_out.to(shares[0].dtype) * out.to(shares[0].dtype)).sum(-1, keepdim=True)
-        found: list[tuple[Tensor, Tensor, Tensor]] = []  # gradients of q, k, v, by part
+        found: list[tuple[Tensor, Tensor, Tensor]] = []  # gradients of q, k and v for each part
         asked = ctx.needs_input_grad[4:]
         d_terms = Terms(*(torch.zeros_like(x) if x is not None and needs else None for x, needs in zip(terms, asked, strict=True)))
         if plan.rule is not None:
@@ -232,7 +262,8 @@ class _Slab(torch.autograd.Function):
             d_terms, shares = d_terms._replace(bias=d_bias), shares[1:]
         for (seed, walk), share in zip(plan.walks(terms), shares, strict=True):
             work, values = _Work(walk, q, k, terms), walk.to_columns(v)
-            # A row's weights are its softmax in the part times the part's share, which is taken into what comes from above.
+            # The weights of a row are its softmax within the part times the share of the part. The
+            # gradient from above is multiplied by this share.
             above, delta_rows = walk.to_rows(d_out * share.to(d_out.dtype)), walk.to_rows(delta * share)
             d_rows = q.new_empty(work.q.shape)
             d_k_columns, d_v_columns = (q.new_zeros(x.shape) for x in (work.k, values))
@@ -278,12 +309,12 @@ class _Slab(torch.autograd.Function):
 
 
 def pieces(x: Tensor, tile: Tile) -> Tensor:
-    """(b, H, G, c, K) as the R pieces of keys that have a template each: (b, H, G, R, c, K / R), a view."""
+    """Return a view of (b, H, G, c, K) with one piece per template, (b, H, G, R, c, K / R)."""
     return x.unflatten(-1, (1 if tile.templates is None else tile.templates.shape[1], -1)).transpose(3, 4)
 
 
 def chosen(templates: Tensor, tile: Tile) -> Tensor:
-    """Of templates (H, n, c, K / R) those of the tile: (H, G or 1, R, c, K / R)."""
+    """Select the templates of the tile: (H, n, c, K / R) -> (H, G or 1, R, c, K / R)."""
     if tile.templates is None:
         return templates[:, :, None]
     return templates.index_select(1, tile.templates.flatten()).unflatten(1, tile.templates.shape)
@@ -294,13 +325,16 @@ def _add_bias_gradient(d_bias: Tensor, d_templates: Tensor | None, d_scores: Ten
         over_batch = d_scores.sum(0)  # (H, G, c, K)
         at = entry(tile.index(), d_bias.shape[-1]).expand_as(over_batch)
         d_bias.scatter_add_(1, at.flatten(1), over_batch.flatten(1).to(d_bias.dtype))
-    elif tile.templates is None:  # summed to distances once, at the end of the walk
+    elif tile.templates is None:  # summed by distance once, at the end of the walk
         d_templates.add_(d_scores.sum((0, 2))[:, None])
     else:
         d_templates.index_add_(1, tile.templates.flatten(), pieces(d_scores, tile).sum(0).flatten(1, 2))
 
 
 def _by_distance(x: Tensor, tile: Tile, table: Tensor) -> Tensor:
-    """Sum (b, H, G, c, K) over the keys of each entry of a table of distances -> (b, H, G, c, 2M + 1)."""
+    """Sum (b, H, G, c, K) over keys with the same entry in a table of distances.
+
+    Returns (b, H, G, c, 2M + 1).
+    """
     at = entry(tile.index(), table.shape[-2]).expand_as(x)
     return x.new_zeros(*x.shape[:-1], table.shape[-2]).scatter_add_(-1, at, x)

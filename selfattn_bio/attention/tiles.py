@@ -1,6 +1,8 @@
-"""The way of a kernel through a pattern: tiles of queries and keys, part by part, each allowed pair in exactly one.
+"""Tiles of a pattern: groups of queries and keys that kernels process together.
 
-Hides: padding to whole chunks, the order of dilated tokens, which keys a chunk may touch, masks of tiles. `slab` computes on them.
+A pattern is processed part by part, and each allowed pair is in exactly one tile. A walk lays
+tokens out in slots ("places" in the code): it pads to complete chunks, sorts dilated tokens, finds
+the keys that a chunk can attend to, and masks the tiles. `slab` computes attention on these tiles.
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ from torch.nn.functional import pad
 
 from selfattn_bio.attention.patterns import Band, Blocks, Columns, Full, Part, Pattern
 
-CHUNK = 64  # queries to a tile
-SHARED_CHUNK = 256  # the same where all chunks meet the same keys
-MAX_BLOCK = 512  # a block up to this size is one chunk
-MAX_FAR = 16  # blocks; drawn blocks have templates up to that distance
-SCORES = 2**19  # scores that are worked on at once: what stays in the cache
+CHUNK = 64  # queries per chunk
+SHARED_CHUNK = 256  # queries per chunk if all chunks attend to the same keys
+MAX_BLOCK = 512  # a block of at most this size is one chunk
+MAX_FAR = 16  # largest distance, in blocks, for which random blocks have templates
+SCORES = 2**19  # scores computed at a time, so that they stay in the cache
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Who may attend to whom in a batch: by the pattern, to tokens (`mask` (B, L) bool), within a segment (`segments` (B, L) int)."""
+    """Which pairs of a batch may attend: pattern, padding and segments.
+
+    `mask` is (B, L) bool, True = token. `segments` is (B, L) int; tokens attend only within their
+    segment.
+    """
 
     pattern: Pattern
     shape: tuple[int, int, int]  # B, H, L
@@ -33,19 +39,22 @@ class Setting:
     segments: Tensor | None = None
 
     def tokens(self) -> Tensor:
-        """(B, L) bool: where there is a token; `mask`, also where that is None."""
+        """Return the mask (B, L), all True if `mask` is None."""
         batch, _, length = self.shape
         return torch.ones(batch, length, dtype=torch.bool, device=self.device) if self.mask is None else self.mask
 
     def lengths(self) -> Tensor:
-        """(B,) int64: up to the last token of each sequence; (1,) where all are whole."""
+        """Return the position after the last token of each sequence, (B,) int64.
+
+        Without a mask the result is (1,).
+        """
         length = self.shape[2]
         if self.mask is None:
             return torch.tensor([length], device=self.device)
         return (self.mask * torch.arange(1, length + 1, device=self.device)).amax(1)
 
     def reach(self) -> int:
-        """The largest distance in tokens of a pair that the pattern allows, or more."""
+        """Return an upper bound for the distance of an allowed pair, in tokens."""
         length = self.shape[2]
         parts = self.pattern.parts(length)
         if self.pattern.num_global or not all(isinstance(part, Band) for part in parts):
@@ -53,9 +62,10 @@ class Setting:
         return min(max(length - 1, 0), max(max(part.left, part.right) * part.dilation for part in parts if isinstance(part, Band)))
 
     def walks(self, clip: int, done: tuple[Part, ...] = ()) -> Iterator[Walk]:
-        """A walk for each part of the pattern but those done elsewhere; each pair is in the first part that covers it.
+        """Yield a walk for each part of the pattern, except for the parts in `done`.
 
-        `clip` is the largest distance in tokens that a table of the position tells from farther ones.
+        Each pair belongs to the first part that covers it. `clip` is the distance, in tokens, from
+        which the tables of the position have the same entry.
         """
         lengths = self.lengths()
         parts = (*done, *(part for part in self.pattern.parts(self.shape[2]) if part not in done))
@@ -63,7 +73,10 @@ class Setting:
             yield Walk(self, parts[: number + 1], lengths, clip)
 
     def dense_mask(self) -> Tensor | None:
-        """(B or 1, 1, L, L) bool, True = may attend; None if all may. The same rule, for `reference`."""
+        """Return the mask of all pairs, True = may attend; None if all pairs may.
+
+        The result is (B or 1, 1, L, L) bool.
+        """
         length = self.shape[2]
         at = torch.arange(length, device=self.device)
         lengths = self.lengths()[:, None, None, None]
@@ -75,7 +88,10 @@ class Setting:
         return allowed
 
     def global_rows(self) -> Tensor | None:
-        """`dense_mask` of the first `num_global` queries, which see every key; (B or 1, 1, num_global, L)."""
+        """Return the mask of the first `num_global` queries, which attend to every key.
+
+        The result is (B or 1, 1, num_global, L) bool, True = may attend; None if all may.
+        """
         allowed = None if self.mask is None else self.mask[:, None, None, :]
         if self.segments is not None:
             num = self.pattern.num_global
@@ -84,24 +100,24 @@ class Setting:
 
 
 class Keys(ABC):
-    """Which places a tile's keys stand at; x and total hold the places of keys of the tile's sequences, (b, H, places, d)."""
+    """Slots of the keys of a tile."""
 
     @abstractmethod
     def columns(self, x: Tensor) -> Tensor:
-        """-> (b, H, G or 1, K, d)."""
+        """Gather the keys of the tile: x (b, H, slots, d) -> (b, H, G or 1, K, d)."""
 
     @abstractmethod
     def add(self, total: Tensor, x: Tensor) -> None:
-        """Add (b, H, G, K, d) to the keys' places."""
+        """Add x (b, H, G, K, d) to the slots of the keys in `total` (b, H, slots, d)."""
 
     @abstractmethod
     def places(self) -> Tensor:
-        """(G or 1, K) int64."""
+        """Return the slots of the keys, (G or 1, K) int64."""
 
 
 @dataclass(frozen=True)
 class SharedKeys(Keys):
-    """All chunks meet the first `count` places."""
+    """The first `count` slots, for all chunks."""
 
     count: int
     device: torch.device
@@ -118,7 +134,7 @@ class SharedKeys(Keys):
 
 @dataclass(frozen=True)
 class SlidingKeys(Keys):
-    """Chunk g meets `num` chunks of places, from chunk `first + g` on."""
+    """For chunk g, `num` chunks of slots that begin with chunk `first + g`."""
 
     first: int
     chunks: int  # G
@@ -144,7 +160,7 @@ class SlidingKeys(Keys):
 
 @dataclass(frozen=True)
 class DrawnKeys(Keys):
-    """Chunk g meets the blocks `drawn[g]`; (G, R) int64."""
+    """For chunk g, the random blocks `drawn[g]`. `drawn` is (G, R) int64."""
 
     drawn: Tensor
     block: int
@@ -163,7 +179,7 @@ class DrawnKeys(Keys):
 
 @dataclass(frozen=True)
 class Tile:
-    """G chunks of c queries each, of the sequences `batch`, against K keys each."""
+    """G chunks of c queries each against K keys each, for the sequences `batch`."""
 
     number: int
     batch: slice
@@ -172,31 +188,33 @@ class Tile:
     keys: Keys
     query: Tensor  # (G, c, 1) int64 tokens
     key: Tensor  # (G or 1, 1, K) int64 tokens
-    allowed: Tensor | None  # bool, broadcasts to (b, H, G, c, K); None: all, or all that the walk's templates allow
-    templates: Tensor | None  # (G, R) int64: which of the walk's templates each of the tile's R pieces of keys has
+    # bool, broadcasts to (b, H, G, c, K); None: no restriction besides the templates of the walk
+    allowed: Tensor | None
+    templates: Tensor | None  # (G, R) int64: template of each of the R pieces of keys
 
     def index(self) -> Tensor:
-        """(G, c, K) int64: distance key - query in tokens."""
+        """Return the distances key - query in tokens, (G, c, K) int64."""
         return self.key - self.query
 
     def rows(self, x: Tensor) -> Tensor:
-        """(B, H, places of queries, d) -> (b, H, G, c, d), a view."""
+        """Return the queries of the tile as a view: (B, H, slots, d) -> (b, H, G, c, d)."""
         return x[self.batch, :, self.queries].unflatten(2, (-1, self.chunk))
 
     def columns(self, x: Tensor) -> Tensor:
-        """(B, H, places of keys, d) -> (b, H, G or 1, K, d)."""
+        """Return the keys of the tile: (B, H, slots, d) -> (b, H, G or 1, K, d)."""
         return self.keys.columns(x[self.batch])
 
     def add_columns(self, total: Tensor, x: Tensor) -> None:
-        """Add (b, H, G, K, d) to the keys' places of (B, H, places of keys, d)."""
+        """Add x (b, H, G, K, d) to the slots of the keys in `total` (B, H, slots, d)."""
         self.keys.add(total[self.batch], x)
 
 
 class Walk:
-    """The tiles of one part of a pattern: all pairs that it covers and no part before it does.
+    """Tiles of one part of a pattern: all pairs that it covers and no earlier part covers.
 
-    Tokens stand at places: in whole chunks, and, where the part is dilated, those of one remainder together, so that keys of a chunk are
-    neighbours. Keys have chunks of empty places before and after, as many as a chunk of queries reaches.
+    Slots form complete chunks. For a dilated part, the tokens with the same remainder are together,
+    so that the keys of a chunk are contiguous. Keys have additional chunks of empty slots before
+    and after, as many as a chunk of queries can reach.
     """
 
     def __init__(self, setting: Setting, parts: tuple[Part, ...], lengths: Tensor, clip: int) -> None:
@@ -205,7 +223,7 @@ class Walk:
         length = setting.shape[2]
         at = torch.arange(length, device=setting.device)
         before = after = 0
-        self.slides = False  # chunk g meets the chunks around its own
+        self.slides = False  # True if chunk g attends to the chunks around it
         if isinstance(self.part, Blocks) or (isinstance(self.part, Band) and 0 < self.part.block <= MAX_BLOCK):
             self.chunk = self.part.block
             self.places = _padded(at, 0, -length % self.chunk)
@@ -221,21 +239,30 @@ class Walk:
             self.places = _padded(at, 0, -length % self.chunk)
         self.before, self.after = before, after
         self.key_places = _padded(self.places, before * CHUNK, after * CHUNK)
-        self.order = torch.argsort(self.places, stable=True)[len(self.places) - length :]  # the place of each token
+        # slot of each token
+        self.order = torch.argsort(self.places, stable=True)[len(self.places) - length :]
         self.moved = not torch.equal(self.order, at)
         if all((isinstance(part, Band) and part.dilation == 1 and not part.block) or isinstance(part, Columns) for part in self.earlier):
             self.templates = self._make_templates(clip)
 
     def _reach(self, part: Band) -> tuple[int, int] | None:
-        """Chunks before and after its own that a chunk meets; None if sharing all keys is no more work."""
+        """Return how many chunks a chunk attends to before and after it.
+
+        None if attending to all keys takes no more work.
+        """
         length = self.setting.shape[2]
         in_class = -(-length // part.dilation)
         before, after = (-(-min(reach, in_class) // CHUNK) for reach in (part.left, part.right))
-        queries = part.dilation * -(-in_class // CHUNK) * CHUNK  # those of each remainder fill whole chunks
+        # the tokens of each remainder fill complete chunks
+        queries = part.dilation * -(-in_class // CHUNK) * CHUNK
         return None if queries * (before + 1 + after) * CHUNK >= length**2 else (before, after)
 
     def _make_templates(self, clip: int) -> Templates | None:
-        """Of the first band where it slides, and of drawn blocks: what a tile is depends on the distance of its blocks alone."""
+        """Return distances and masks shared by many tiles, or None.
+
+        They exist for a sliding band that is the first part and for random blocks: there, a tile
+        depends only on the distance between its blocks.
+        """
         part, device = self.part, self.setting.device
         if isinstance(part, Band) and self.slides and part.dilation == 1 and not part.block and not self.earlier:
             query = self.before * CHUNK + torch.arange(CHUNK, device=device)
@@ -245,7 +272,8 @@ class Walk:
         if not isinstance(part, Blocks):
             return None
         bands = [each for each in self.earlier if isinstance(each, Band)]
-        # Blocks so far apart, or farther, are beyond every band and in the last entry of every table.
+        # At this distance and beyond, blocks are outside every band and in the last entry of every
+        # table.
         far = -(-max([clip, *(max(band.left, band.right) for band in bands)]) // part.block) + 1
         if far > MAX_FAR:
             return None
@@ -258,19 +286,25 @@ class Walk:
         return Templates(index, allowed & (index <= 0) if part.causal else allowed, far)
 
     def to_rows(self, x: Tensor) -> Tensor:
-        """(B, H, L, d) -> (B, H, places of queries, d), empty places 0; x itself where nothing is to be done."""
+        """Lay out queries in slots: (B, H, L, d) -> (B, H, slots, d), with zeros in empty slots.
+
+        Returns x itself if nothing changes.
+        """
         return self._placed(x, self.order, len(self.places))
 
     def to_columns(self, x: Tensor) -> Tensor:
-        """(B, H, L, d) -> (B, H, places of keys, d), empty places 0: chunks before and after those of the queries, too."""
+        """Lay out keys in slots: (B, H, L, d) -> (B, H, slots, d), with zeros in empty slots.
+
+        There are additional chunks before and after those of the queries.
+        """
         return self._placed(x, self.order + self.before * CHUNK, len(self.key_places))
 
     def from_rows(self, x: Tensor) -> Tensor:
-        """(B, H, places of queries, d) -> (B, H, L, d)."""
+        """Undo `to_rows`: (B, H, slots, d) -> (B, H, L, d)."""
         return x.index_select(2, self.order) if self.moved else x[:, :, : self.setting.shape[2]]
 
     def from_columns(self, x: Tensor) -> Tensor:
-        """(B, H, places of keys, d) -> (B, H, L, d)."""
+        """Undo `to_columns`: (B, H, slots, d) -> (B, H, L, d)."""
         start = self.before * CHUNK
         return x.index_select(2, self.order + start) if self.moved else x[:, :, start : start + self.setting.shape[2]]
 
@@ -294,7 +328,11 @@ class Walk:
                 number += 1
 
     def _batches(self) -> Iterator[tuple[slice, int]]:
-        """Sequences that are walked together: all, but where blocks are drawn by length those of one length."""
+        """Yield slices of sequences that are processed together, with their length.
+
+        Random blocks depend on the length, so sequences of different lengths are processed one by
+        one.
+        """
         if isinstance(self.part, Blocks) and len(set(self.lengths.tolist())) > 1:
             for row, length in enumerate(self.lengths.tolist()):
                 yield slice(row, row + 1), length
@@ -328,7 +366,10 @@ class Walk:
                 yield queries, DrawnKeys(drawn[first : first + chunks], chunk)
 
     def _allowed(self, batch: slice, length: int, query: Tensor, key: Tensor, keys: Keys) -> Tensor | None:
-        """What the templates of the tile, if it has some, leave to be masked: bool, broadcasts to (b, H, G, c, K), or None."""
+        """Return the mask of a tile in addition to its templates, or None.
+
+        It is bool and broadcasts to (b, H, G, c, K).
+        """
         setting = self.setting
         there = key >= 0  # (G, 1, K)
         if isinstance(keys, DrawnKeys):
@@ -339,7 +380,7 @@ class Walk:
                 there &= ~part.covers(query, key, length)
         else:
             for part in self.earlier:
-                if isinstance(part, Columns):  # a causal one covers but the pairs whose key stands not behind the query
+                if isinstance(part, Columns):  # causal columns do not cover keys after the query
                     there = there & (~part.covers(query, key, length) if part.causal else key >= part.count)
         allowed = None if bool(there.all()) else there[None, None]
         if setting.mask is not None:
@@ -354,9 +395,10 @@ class Walk:
 
 @dataclass(frozen=True)
 class Templates:
-    """Tiles that are all that a walk has, but for missing keys: distance key - query and whether it may attend, (n, c, K / R) each.
+    """Distances key - query and masks shared by the tiles of a walk, (n, c, K / R) each.
 
-    Drawn blocks d blocks after the query's have template d + `far`, those farther the first or the last.
+    They ignore missing keys. Random blocks that are d blocks after the query's block have template
+    d + `far`. Blocks that are farther away have the first or the last template.
     """
 
     index: Tensor
@@ -365,7 +407,7 @@ class Templates:
 
 
 def _drawn_before(drawn: Tensor) -> Tensor:
-    """(G, R) bool: whether the block was drawn for the same chunk before."""
+    """Return whether a block was already sampled for the same chunk, (G, R) bool."""
     same = drawn[:, :, None] == drawn[:, None, :]
     return same.tril(-1).any(-1)
 

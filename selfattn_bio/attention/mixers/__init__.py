@@ -1,13 +1,15 @@
-"""Kinds of attention, one file a kind, registered here: a new one is a class in `build_mixer` and a section in `config.Mixer`.
+"""Kinds of attention ("mixers"), one file per kind.
 
-| kind | what a token takes | cost in L |
+To add one, write a class, add it to `build_mixer` and add its section to `config.Mixer`.
+
+| kind | what a token attends to | cost in L |
 |---|---|---|
-| `softmax` | a softmax over the pairs of the pattern | as the pattern |
-| `dynamic` | a softmax over the blocks of keys near its query and those that could fit it best | L (top + 3) block + L^2 / block |
-| `linear`, `performer` | means by products of features of query and key | L Dh, L features |
-| `linformer` | a softmax over learned sums of all keys | L rank |
-| `hierarchical` | of a window, and of all pooled tokens | L (2 window + 1) + (L / pool)^2 |
-| `reformer` | a softmax over tokens that hash alike | L hashes 3 chunk |
+| `softmax` | the pairs of the pattern | as the pattern |
+| `dynamic` | keys in nearby blocks and in the best blocks | L (top + 3) block + L^2 / block |
+| `linear`, `performer` | all keys, by products of features | L Dh, L features |
+| `linformer` | learned sums of all keys | L rank |
+| `hierarchical` | a window, and all pooled tokens | L (2 window + 1) + (L / pool)^2 |
+| `reformer` | tokens with the same hash | L hashes 3 chunk |
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from selfattn_bio.attention.patterns import build_pattern
 
 
 def build_mixer(section: config.AttentionModel) -> Mixer:
-    """The kind of attention that the run file names, for one layer."""
+    """Build the kind of attention of the run file for one layer."""
     match section.mixer:
         case config.DynamicMixer() as mixer:
             return Dynamic(mixer.block, mixer.top)

@@ -1,6 +1,7 @@
-"""What a kind of attention is: from queries, keys and values of all tokens to what each token takes, whatever stands between.
+"""Base classes of the kinds of attention.
 
-Hides: nothing. `SelfAttention` of the encoder calls a `Mixer`; each kind is one file of this folder, registered in `__init__`.
+The encoder's `SelfAttention` calls a `Mixer` with queries, keys and values. Each kind is one file
+of this package, registered in `__init__`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from selfattn_bio.attention.positions import NoPosition
 
 
 class Mixer(nn.Module, ABC):
-    """One way in which tokens take from each other."""
+    """Kind of attention: mixes information between tokens."""
 
     @abstractmethod
     def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-        """What each token takes.
+        """Return the mixed values of each token.
 
         Parameters
         ----------
@@ -30,15 +31,16 @@ class Mixer(nn.Module, ABC):
         k, v
             (B, G, L, Dh), H a multiple of G.
         position
-            What place and distance do to the scores; of the kinds that the run file's section names in `positions`.
+            Effect of positions and distances on the scores; a kind that `positions` of the run
+            file's section lists.
         mask
-            (B, L) bool, True = token, False = padding, from which nothing is taken; None if there is none.
+            (B, L) bool, True = token, False = padding, which no query attends to. None: no padding.
         dropout
-            Share of the weights set to 0; 0 outside training. Kinds without weights have none to drop.
+            Fraction of the weights set to 0; 0 outside training. Ignored by kinds without weights.
 
         Returns
         -------
-        (B, H, L, Dh); 0 where there is nothing to take from.
+        (B, H, L, Dh); 0 for a query without keys.
 
         Raises
         ------
@@ -48,25 +50,34 @@ class Mixer(nn.Module, ABC):
 
     @abstractmethod
     def num_pairs(self, length: int) -> int:
-        """As many pairs of query and key, each of 2 Dh multiplications, as its work in `length` tokens equals."""
+        """Return the work in `length` tokens as a number of pairs of query and key.
+
+        One pair is 2 Dh multiplications.
+        """
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Forget all but what is of these heads of queries; a kind with numbers of each head says how."""
+        """Prune to the given query heads. Mixers with parameters per head override this."""
 
 
 class FullMixer(Mixer):
-    """A mixer in which any token may take from any, checked and with as many keys as queries when it comes to `mix`."""
+    """Mixer without a pattern: any token may attend to any token.
+
+    `mix` gets checked inputs, with as many heads of keys as of queries.
+    """
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-        """As `Mixer.forward`."""
+        """Return the mixed values of each token; see `Mixer.forward`."""
         asked = prepared(q, k, v, Full(), position, mask, dropout=dropout)
         return torch.zeros_like(q) if 0 in q.shape else self.mix(asked).to(q.dtype)
 
     @abstractmethod
     def mix(self, asked: Asked) -> Tensor:
-        """(B, H, L, Dh), of any precision; nothing of the request is empty."""
+        """Return the mixed values (B, H, L, Dh) in any precision.
+
+        No dimension of the inputs is 0.
+        """
 
 
 def work_dtype(x: Tensor) -> torch.dtype:
-    """What sums over many tokens are taken in: float32 at least."""
+    """Return the precision for sums over many tokens: float32 or better."""
     return torch.promote_types(x.dtype, torch.float32)

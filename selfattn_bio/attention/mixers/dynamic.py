@@ -1,17 +1,25 @@
-"""Dynamic attention: each query attends to the blocks of keys that should have most of its weight, to its own and to those beside it.
+"""Dynamic attention: each query attends to nearby blocks of keys and to the best other blocks.
 
-Hides: how queries are brought to the blocks that they chose. A block is summed up by the number n of its keys, their mean m and variance
-s^2 in each dimension; the log of the sum of exp(scores) of a query over it is then about
+The best blocks are those that should have the most weight. A block is described by the number n of
+its keys, their mean m and their variance s^2 in each dimension. The log of the sum of exp(scores)
+of a query over the block is about
 
     log n + q . m / sqrt(Dh) + sum over d of (q_d s_d)^2 / (2 Dh)
 
-which is right to the second order in the scores if dimensions vary by themselves. Ranked by the mean alone, a single key that fits was
-found less often, and by the bound of Quest (Tang et al. 2024), of the smallest and largest in each dimension, a faint one. What is near
-is never a matter of choice: words that span two blocks were not learned without (docs/decisions.md). Source of blocks chosen in training:
-Lu et al. 2025 (MoBA), by means and with its own block alone.
+This is correct to second order in the scores if the dimensions are independent. Ranking by the mean
+alone found a single matching key less often. Ranking by the bound of Quest (Tang et al. 2024), from
+the smallest and largest value in each dimension, found a weakly matching key less often. The
+query's own block and the blocks next to it are always included: without them, words that span two
+blocks were not learned (docs/decisions.md).
 
-The choice has no gradient; scores and values of what is chosen have theirs. Queries are sorted by the blocks that they chose and cut into
-tiles of one block each, so that work and memory are L (top + 3) block, beside the L^2 / block estimates.
+The choice has no gradient; scores and values of the chosen blocks do. Queries are sorted by chosen
+block and cut into tiles of one block each, so that work and memory are L (top + 3) block, plus the
+L^2 / block estimates.
+
+References
+----------
+Lu et al. 2025 (MoBA): choosing blocks during training, by their means and with only the query's own
+block always included.
 """
 
 from __future__ import annotations
@@ -27,18 +35,21 @@ from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 from selfattn_bio.attention.positions import entry
 
-NEAR = 3  # blocks: a query's own and one on either side
+NEAR = 3  # blocks: the query's own and one on either side
 
 
 class Dynamic(FullMixer):
-    """Softmax over blocks of `block` tokens: those near a query and `top` that each query and head chooses; of all, full attention."""
+    """Softmax over the blocks near a query and `top` blocks chosen for each query and head.
+
+    Blocks have `block` tokens. If all blocks are chosen, this is full attention.
+    """
 
     def __init__(self, block: int, top: int) -> None:
         super().__init__()
         self.block, self.top = block, top
 
     def mix(self, asked: Asked) -> Tensor:
-        """As `FullMixer.mix`."""
+        """Return the mixed values; see `FullMixer.mix`."""
         (batch, heads, length, dim), size = asked.q.shape, self.block
         sequences, num_blocks = batch * heads, -(-length // size)
         padded = num_blocks * size
@@ -55,27 +66,29 @@ class Dynamic(FullMixer):
         keys = real[tiles.blocks][:, None]  # (n, 1, size)
         scores = scores.masked_fill(~keys, torch.finfo(scores.dtype).min)
         weights = dropped(scores.softmax(-1).masked_fill(~keys, 0.0), asked.dropout)
-        out = (weights.to(v.dtype) @ v.index_select(0, tiles.blocks)).flatten(0, 1)  # (n c, Dh): of each query by its own sum in the block
+        # (n c, Dh): normalised by the query's sum within the block
+        out = (weights.to(v.dtype) @ v.index_select(0, tiles.blocks)).flatten(0, 1)
         log_sums = scores.logsumexp(-1).flatten().index_select(0, tiles.places).view(chosen.shape)
         shares = log_sums.softmax(-1)  # (S, L, T)
         found = (out.index_select(0, tiles.places).unflatten(0, chosen.shape) * shares[..., None]).sum(2)
         return found.view(batch, heads, length, dim)
 
     def chosen(self, q: Tensor, k: Tensor, real: Tensor) -> Tensor:
-        """The blocks of each query.
+        """Return the blocks of each query.
 
         Parameters
         ----------
         q
-            (S, L, Dh), of S sequences and heads.
+            (S, L, Dh), S = sequences x heads.
         k
             (S num_blocks, block, Dh).
         real
-            (S num_blocks, block) bool: where there is a token.
+            (S num_blocks, block) bool, True = token.
 
         Returns
         -------
-        (S, L, T) int64, T = min(top + 3, num_blocks), of each query those near it first; blocks of padding alone come last.
+        (S, L, T) int64, T = min(top + 3, num_blocks). Nearby blocks come first, and blocks with
+        only padding last.
         """
         sequences, length, dim = q.shape
         num_blocks = len(k) // sequences
@@ -90,23 +103,27 @@ class Dynamic(FullMixer):
         own = torch.arange(length, device=q.device)[:, None] // self.block
         near = (own + torch.arange(NEAR, device=q.device) - NEAR // 2).clamp(0, num_blocks - 1)
         estimate.scatter_(2, near.expand(sequences, -1, -1), float("inf"))
-        # Padding near a query is no choice: its blocks come after all others.
+        # Blocks with only padding must come after all others, even near a query.
         estimate.masked_fill_((count == 0).view(sequences, 1, num_blocks), torch.finfo(estimate.dtype).min)
         found = []
         for _ in range(min(self.top + NEAR, num_blocks)):
-            # Of equal blocks (a repeat has some) the first, however many stand behind; a stable sort takes more than all the rest.
+            # Among equal blocks, as in repeats, max takes the first one, however many follow. A
+            # stable sort would take longer than everything else.
             best = estimate.max(-1, keepdim=True).indices
             estimate.scatter_(2, best, -float("inf"))
             found.append(best)
         return torch.cat(found, -1)
 
     def num_pairs(self, length: int) -> int:
-        """Pairs of the chosen blocks, and the estimates of all blocks, each of 2 Dh + 1 multiplications."""
+        """Return the pairs of the chosen blocks, plus the estimates of all blocks.
+
+        An estimate takes 2 Dh + 1 multiplications.
+        """
         num_blocks = -(-length // self.block)
         return length * (min(self.top + NEAR, num_blocks) * self.block + num_blocks)
 
     def _bias(self, bias: Tensor, tiles: _Tiles, length: int, num_blocks: int) -> Tensor:
-        """(n, c, size) what the position adds for the distance of each query and key of a tile."""
+        """Return the bias for the distance of each query and key of a tile, (n, c, size)."""
         queries = tiles.queries % length
         sequence, block = tiles.blocks // num_blocks, tiles.blocks % num_blocks
         keys = block[:, None] * self.block + torch.arange(self.block, device=bias.device)
@@ -115,10 +132,11 @@ class Dynamic(FullMixer):
 
 
 class _Tiles:
-    """Pairs of a query and a block that it chose, sorted by block, each block's filled up to whole tiles.
+    """Pairs of a query and a chosen block, sorted by block.
 
-    `queries` (n, c) the query at each place, counted over all sequences; where no pair stands, any. `blocks` (n,) the block of each tile,
-    counted likewise; `places` (pairs,) where each pair stands.
+    The pairs of each block are padded to complete tiles. `queries` (n, c) is the query in each
+    slot, numbered over all sequences; empty slots have any query. `blocks` (n,) is the block of
+    each tile, numbered in the same way. `places` (pairs,) is the slot of each pair.
     """
 
     def __init__(self, chosen: Tensor, num_blocks: int, width: int) -> None:
@@ -127,7 +145,7 @@ class _Tiles:
         order = block_of.argsort(stable=True)
         counts = block_of.bincount(minlength=len(chosen) * num_blocks)
         tiles = -(-counts // width)
-        first = tiles.cumsum(0) - tiles  # tile of each block
+        first = tiles.cumsum(0) - tiles  # first tile of each block
         rank = torch.arange(len(order), device=chosen.device) - (counts.cumsum(0) - counts)[block_of[order]]
         place = first[block_of[order]] * width + rank
         self.places = torch.empty_like(order).scatter_(0, order, place)

@@ -1,9 +1,14 @@
-"""Two levels of attention: a window over the tokens, and all pairs over means of `pool` of them, joined by a learned share of each head.
+"""Attention on two levels: a window over the tokens, and all pairs of pooled tokens.
 
-Hides: the coarse sequence. Both levels go through `attend`. Queries, keys and values of a coarse token are the means of its tokens', not of
-padding; what it takes is what each of its tokens takes of the far. At the coarse level a distance counts from first token to first token,
-and rotary turns tokens before they are pooled. After Zhu and Soricut 2021 (H-Transformer-1D), there with more levels, of which the coarse
-ones leave out what the finer ones see.
+A pooled (coarse) token is the mean of the queries, keys and values of `pool` tokens, without
+padding. Each token gets the output of its coarse token. A learned fraction per head combines the
+two levels. At the coarse level, distances are counted from first token to first token, and rotary
+positions rotate tokens before they are pooled. Both levels use `attend`.
+
+References
+----------
+Zhu and Soricut 2021 (H-Transformer-1D). Their version has more levels, and coarse levels leave out
+pairs that finer levels cover.
 """
 
 from __future__ import annotations
@@ -21,7 +26,11 @@ from selfattn_bio.attention.positions import NoPosition, Terms, entry
 
 
 class Hierarchical(Mixer):
-    """out = (1 - s) near + s far: near from `window` tokens on each side, far from all coarse tokens; s = sigmoid(share) of each head."""
+    """Window and pooled attention: out = (1 - s) near + s far.
+
+    `near` attends to `window` tokens on each side, `far` to all coarse tokens, and s =
+    sigmoid(share) for each head.
+    """
 
     def __init__(self, num_heads: int, window: int, pool: int) -> None:
         super().__init__()
@@ -29,7 +38,7 @@ class Hierarchical(Mixer):
         self.share = nn.Parameter(torch.zeros(num_heads))
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-        """As `Mixer.forward`."""
+        """Return the mixed values of each token; see `Mixer.forward`."""
         near = attend(q, k, v, pattern=self.window, position=position, mask=mask, dropout=dropout)
         if 0 in q.shape:
             return near
@@ -44,20 +53,20 @@ class Hierarchical(Mixer):
         return near + self.share.sigmoid().to(near.dtype)[:, None, None] * (far - near)
 
     def num_pairs(self, length: int) -> int:
-        """Those of the window, and all of the coarse tokens."""
+        """Return the pairs of the window plus all pairs of coarse tokens."""
         return num_pairs(self.window, length) + (-(-length // self.pool)) ** 2
 
     def keep(self, heads: Sequence[int]) -> None:
-        """Their shares."""
+        """Keep the shares of the given heads."""
         self.share = nn.Parameter(self.share.detach()[list(heads)].clone())
 
     def _pooled(self, x: Tensor) -> Tensor:
-        """(B, H, L, n) -> the sums of each `pool` tokens (B, H, ceil(L / pool), n), in float32 at least."""
+        """Sum each `pool` tokens, (B, H, L, n) -> (B, H, ceil(L / pool), n), in at least float32."""
         return pad(x, (0, 0, 0, -x.shape[2] % self.pool)).unflatten(2, (-1, self.pool)).sum(3, dtype=work_dtype(x))
 
 
 class _Coarse(NoPosition):
-    """What a position adds between tokens that stand `pool` apart; it has turned them already."""
+    """Position terms between tokens that are `pool` apart. The tokens are already rotated."""
 
     def __init__(self, position: NoPosition, pool: int) -> None:
         super().__init__()

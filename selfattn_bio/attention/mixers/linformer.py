@@ -1,7 +1,12 @@
-"""Low-rank attention: keys and values of up to `max_length` tokens become `rank` learned sums of them, which every query attends to.
+"""Low-rank attention (Linformer).
 
-Hides: that padding must not count, and the check of the length. Source: Wang et al. 2020 (Linformer), with matrices of each layer shared by
-its heads, one for keys and one for values.
+The keys and values of up to `max_length` tokens are reduced to `rank` learned sums, to which every
+query attends. Padding does not contribute. Each layer has one matrix for keys and one for values,
+shared by its heads.
+
+References
+----------
+Wang et al. 2020 (Linformer).
 """
 
 from __future__ import annotations
@@ -18,19 +23,22 @@ from selfattn_bio.errors import ArgumentError
 
 
 class Linformer(FullMixer):
-    """out = softmax(q (E k)^T / sqrt(Dh)) F v with E and F (rank, max_length), of which a shorter sequence takes the first columns."""
+    """Attention to learned sums: out = softmax(q (E k)^T / sqrt(Dh)) F v.
+
+    E and F are (rank, max_length). A shorter sequence uses their first columns.
+    """
 
     def __init__(self, max_length: int, rank: int) -> None:
         super().__init__()
         self.keys, self.values = (nn.Parameter(torch.randn(rank, max_length) / math.sqrt(max_length)) for _ in range(2))
 
     def mix(self, asked: Asked) -> Tensor:
-        """As `FullMixer.mix`.
+        """Return the mixed values; see `FullMixer.mix`.
 
         Raises
         ------
         ArgumentError
-            If L is more than `max_length`.
+            If L is larger than `max_length`.
         """
         length, most = asked.q.shape[2], self.keys.shape[1]
         if length > most:
@@ -47,5 +55,5 @@ class Linformer(FullMixer):
         return weights.to(v.dtype) @ v
 
     def num_pairs(self, length: int) -> int:
-        """Sums of keys and of values, and their pairs with the queries."""
+        """Return the pairs of the sums of keys and values with tokens, and with queries."""
         return 2 * length * len(self.keys)

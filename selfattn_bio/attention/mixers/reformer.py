@@ -1,11 +1,17 @@
-"""Attention among tokens that hash alike: random rotations sort tokens into buckets, and each attends within its own, in several rounds.
+"""Attention among tokens with the same hash (Reformer).
 
-Hides: sorting, chunks, and that a pair that meets in several rounds counts once. In each round tokens are sorted by bucket, then place, and
-cut into chunks; a query attends to the keys of its bucket in its own chunk and the ones beside it. So out is a softmax over the union of
-what the rounds allow, exactly. Keys are the queries at length 1; a token attends to itself only where it has no other.
+Random rotations assign tokens to buckets, in several rounds. In each round, tokens are sorted by
+bucket and position and cut into chunks. A query attends to the keys of its bucket in its own chunk
+and in the chunks before and after it. The output is exactly the softmax over the union of the pairs
+of all rounds: a pair that occurs in several rounds counts once. Keys are the queries scaled to
+length 1. A token attends to itself only if it has no other key.
 
-With one bucket and a sequence of two chunks at most it is full attention. Source: Kitaev et al. 2020 (Reformer), there
-with the chunk before alone and rotations drawn anew in training; here they are drawn with the weights and stay.
+With one bucket and at most two chunks this is full attention.
+
+References
+----------
+Kitaev et al. 2020 (Reformer). Their version uses only the chunk before and samples new rotations
+during training. Here rotations are sampled with the weights and stay fixed.
 """
 
 from __future__ import annotations
@@ -21,19 +27,20 @@ from selfattn_bio.attention.dropout import dropout as dropped
 from selfattn_bio.attention.mixers.base import FullMixer, work_dtype
 from selfattn_bio.attention.positions import entry
 
-ITSELF = -1e4  # the score of a token with itself: above that of a pair that may not attend, below any other
+# score of a token with itself: lower than any allowed pair, higher than any other pair
+ITSELF = -1e4
 
 
 class UnitLength(nn.Module):
-    """Vectors at length 1; a module, so that a relevance rule can be hooked on it."""
+    """Scale vectors to length 1. A module, so that attribution rules can be hooked on it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., Dh) -> the same."""
+        """Scale x (..., Dh) to length 1."""
         return normalize(x, dim=-1)
 
 
 class Reformer(FullMixer):
-    """Softmax over the tokens of a query's bucket nearby in the order of buckets, over `hashes` rounds."""
+    """Softmax over nearby tokens in the bucket of the query, over `hashes` rounds."""
 
     rotations: Tensor
 
@@ -43,14 +50,16 @@ class Reformer(FullMixer):
         self.register_buffer("rotations", torch.randn(hashes, head_dim, num_buckets // 2))
 
     def mix(self, asked: Asked) -> Tensor:
-        """As `FullMixer.mix`."""
+        """Return the mixed values; see `FullMixer.mix`."""
         _, heads, length, dim = asked.q.shape
-        size = min(self.chunk, length)  # tokens that are fewer than a chunk stand in one, however long it may be
+        # a sequence shorter than a chunk is one chunk
+        size = min(self.chunk, length)
         real = asked.setting.tokens()
         k = self.unit(asked.k)
         with torch.no_grad():
             buckets = self.buckets(asked.q, real)  # (B, H, R, L)
-            order = buckets.argsort(dim=-1, stable=True)  # the token at each place; padding last
+            # the token in each sorted position; padding last
+            order = buckets.argsort(dim=-1, stable=True)
             places = torch.empty_like(order).scatter_(-1, order, torch.arange(length, device=order.device).expand_as(order))
         outs, log_sums = [], []
         for number in range(buckets.shape[2]):
@@ -75,43 +84,57 @@ class Reformer(FullMixer):
         return (torch.stack(outs) * shares).sum(0)
 
     def buckets(self, q: Tensor, real: Tensor) -> Tensor:
-        """The bucket of each token in each round.
+        """Return the bucket of each token in each round.
 
         Parameters
         ----------
         q
             (B, H, L, Dh).
         real
-            (B, L) bool: where there is a token.
+            (B, L) bool, True = token.
 
         Returns
         -------
-        (B, H, R, L) int64: the largest of the rotated query's numbers and their negatives; num_buckets of padding.
+        (B, H, R, L) int64: index of the largest value among the rotated query and its negative;
+        num_buckets for padding.
         """
         turned = q[:, :, None] @ self.rotations.to(q.dtype)  # (B, H, R, L, num_buckets / 2)
         numbers = torch.cat((turned, -turned), -1)
-        largest = numbers.argmax(-1) if self.num_buckets > 1 else numbers.sum(-1).long()  # of one bucket there are no numbers
+        # a single bucket has no numbers to compare
+        largest = numbers.argmax(-1) if self.num_buckets > 1 else numbers.sum(-1).long()
         return largest.masked_fill(~real[:, None, None], self.num_buckets)
 
     def num_pairs(self, length: int) -> int:
-        """Pairs of three chunks in each round, and its rotations, half a bucket a dimension each."""
+        """Return the pairs of three chunks in each round, plus the rotations.
+
+        A rotation takes num_buckets / 2 multiplications per dimension.
+        """
         return len(self.rotations) * length * (3 * min(self.chunk, length) + self.num_buckets // 4)
 
     def _meet(self, bucket: Tensor, place: Tensor, at: Tensor, near: Tensor) -> Tensor:
-        """(B, H, n, c, 3c) bool: whether the tokens `at` and `near` meet in a round of these buckets and places, both (B, H, L)."""
+        """Return whether the tokens `at` and `near` attend in a round, (B, H, n, c, 3c) bool.
+
+        `bucket` and `place`, both (B, H, L), are the buckets and sorted positions of the round.
+        """
         chunk = place // self.chunk
         same = _each(bucket, at)[..., None] == _each(bucket, near)[..., None, :]
         return same & ((_each(chunk, at)[..., None] - _each(chunk, near)[..., None, :]).abs() <= 1)
 
 
 def _with_neighbours(at: Tensor, none: int) -> Tensor:
-    """(B, H, n, c) tokens -> (B, H, n, 3c), those of the chunks before, of it and after; `none` where there is no chunk."""
+    """Join each chunk with the chunks before and after it: (B, H, n, c) -> (B, H, n, 3c).
+
+    Missing chunks have the token `none`.
+    """
     wide = pad(at, (0, 0, 1, 1), value=none)
     return torch.cat((wide[:, :, :-2], wide[:, :, 1:-1], wide[:, :, 2:]), -1)
 
 
 def _taken(x: Tensor, at: Tensor) -> Tensor:
-    """x (B, H, L, n) at tokens (B, H, ...) -> (B, H, ..., n); 0 at token L, which there is none of."""
+    """Return x (B, H, L, n) at the tokens `at` (B, H, ...), as (B, H, ..., n).
+
+    Token L is missing and gets 0.
+    """
     return _rows(pad(x, (0, 0, 0, 1)), at)
 
 
@@ -121,12 +144,15 @@ def _rows(x: Tensor, at: Tensor) -> Tensor:
 
 
 def _each(x: Tensor, at: Tensor) -> Tensor:
-    """x (B, H, L) int at tokens (B, H, ...) -> the same shape; -9 at token L."""
+    """Return x (B, H, L) int at the tokens `at` (B, H, ...).
+
+    Token L is missing and gets -9.
+    """
     return pad(x, (0, 1), value=-9).gather(2, at.flatten(2)).view(at.shape)
 
 
 def _bias(bias: Tensor, at: Tensor, near: Tensor) -> Tensor:
-    """(B, H, n, c, 3c) what a position adds, of (H, 2M + 1) by distance."""
+    """Return the bias of each pair, (B, H, n, c, 3c), from a table (H, 2M + 1) by distance."""
     index = entry(near[..., None, :] - at[..., None], bias.shape[1])
     head = torch.arange(len(bias), device=bias.device)[:, None, None, None]
     return bias[head, index]

@@ -1,7 +1,4 @@
-"""Softmax attention under a pattern, through the one door `attend`: the kind that all others are measured by.
-
-Hides: nothing. The pattern is the rule of the run file; position and kernel are as `attend` takes them.
-"""
+"""Softmax attention under a pattern, the standard kind of attention."""
 
 from __future__ import annotations
 
@@ -14,16 +11,16 @@ from selfattn_bio.attention.positions import NoPosition
 
 
 class Softmax(Mixer):
-    """The weighted mean of the values under a softmax over the pairs that a pattern allows."""
+    """Mean of the values weighted by a softmax over the pairs that a pattern allows."""
 
     def __init__(self, pattern: Pattern, kernel: str = "auto") -> None:
         super().__init__()
         self.pattern, self.kernel = pattern, kernel
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, *, position: NoPosition, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-        """As `Mixer.forward`."""
+        """Compute attention with `attend`; see `Mixer.forward`."""
         return attend(q, k, v, pattern=self.pattern, position=position, mask=mask, dropout=dropout, kernel=self.kernel)
 
     def num_pairs(self, length: int) -> int:
-        """Those of the pattern."""
+        """Return the number of pairs of the pattern."""
         return num_pairs(self.pattern, length)
