@@ -1,12 +1,16 @@
-// Banded self-attention for one CPU, forward and backward, with a learned bias by distance. Plain C interface; `band.py` compiles and calls it.
+// Banded self-attention on the CPU, forward and backward, with a learned bias by distance. It has a
+// plain C interface; `band.py` compiles and calls it.
 //
-// Both directions see the same picture: a tile of T rows, and columns from `before` to `after` of each row. Forward, rows are queries and
-// columns keys; backward, rows are keys and columns queries, so that the gradients of keys and values stay in a tile's own buffers and only
-// the gradient of the queries is scattered. Scores are taken in base 2: log2(e) is folded into the rows and into the bias, which holds -inf
-// at distances that may not attend, so that the band needs no mask of its own.
+// Both directions work on tiles of T rows, whose columns go from `before` to `after` of each row.
+// In the forward pass, rows are queries and columns are keys. In the backward pass, rows are keys
+// and columns are queries: the gradients of keys and values then stay in the buffers of a tile, and
+// only the gradient of the queries is scattered. Scores are computed in base 2: log2(e) is
+// multiplied into the rows and into the bias. The bias is -inf at distances that may not attend, so
+// that the band needs no mask.
 //
-// Work is cut into spans of rows of one (batch, head). What a span computes depends on nothing but its own number, and spans that add to
-// the same gradients run in separate phases: results are the same bits for any number of threads.
+// Work is divided into spans of rows of one (batch, head). The result of a span depends only on its
+// number, and spans that add to the same gradients run in separate phases. Results are therefore
+// identical to the bit for any number of threads.
 
 #include <immintrin.h>
 
@@ -19,13 +23,13 @@
 
 namespace {
 
-// ---------------------------------------------------------------------------------------------------------------- vectors
+// ------------------------------------------------------------ vectors
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 
 using vec = __m512;
-constexpr int W = 16;  // floats in a vector
-constexpr int R = 8;   // rows of a register block: R x 2 sums, of 32 registers
+constexpr int W = 16;  // floats per vector
+constexpr int R = 8;   // rows of a register block: R x 2 sums, with 32 registers
 
 inline vec load(const float* p) { return _mm512_loadu_ps(p); }
 inline void store(float* p, vec x) { _mm512_storeu_ps(p, x); }
@@ -34,16 +38,18 @@ inline vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 inline vec larger(vec a, vec b) { return _mm512_max_ps(a, b); }
 inline float sum(vec x) { return _mm512_reduce_add_ps(x); }
 inline float largest(vec x) { return _mm512_reduce_max_ps(x); }
-inline vec fraction(vec x) { return _mm512_reduce_ps(x, 1); }                              // x - floor(x); 0 for -inf
-inline vec times_power(vec m, vec x, vec) { return _mm512_scalef_ps(m, x); }               // m * 2^floor(x); 0 for -inf
+// x - floor(x); 0 for -inf
+inline vec fraction(vec x) { return _mm512_reduce_ps(x, 1); }
+// m * 2^floor(x); 0 for -inf
+inline vec times_power(vec m, vec x, vec) { return _mm512_scalef_ps(m, x); }
 inline vec in_range(vec x) { return x; }
 
-// x where the labels are equal, else `other`.
+// Return x where the labels are equal, else `other`.
 inline vec where_equal(const int32_t* labels, int32_t label, vec x, float other) {
   return _mm512_mask_mov_ps(splat(other), _mm512_cmpeq_epi32_mask(_mm512_loadu_si512(labels), _mm512_set1_epi32(label)), x);
 }
 
-// Lane by lane from both, a first: the lower and the upper half of the 2 W lanes.
+// Interleave the lanes of a and b, a first, and return the lower or upper half of the 2 W lanes.
 inline vec lower_of_both(vec a, vec b) {
   return _mm512_permutex2var_ps(a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
 }
@@ -67,7 +73,7 @@ inline vec where_at_least(ivec x, uint32_t threshold, vec y) { return _mm512_mas
 
 using vec = __m256;
 constexpr int W = 8;
-constexpr int R = 4;  // R x 2 sums, of 16 registers: more would spill
+constexpr int R = 4;  // R x 2 sums, with 16 registers: more would spill
 
 inline vec load(const float* p) { return _mm256_loadu_ps(p); }
 inline void store(float* p, vec x) { _mm256_storeu_ps(p, x); }
@@ -85,7 +91,8 @@ inline float largest(vec x) {
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 inline vec fraction(vec x) { return _mm256_sub_ps(x, _mm256_floor_ps(x)); }
-inline vec in_range(vec x) { return _mm256_max_ps(splat(-127.0f), x); }  // 2^-127 gets exponent bits 0, which is the number 0; NaN stays
+// 2^-127 gets exponent bits 0, which is the number 0. NaN stays NaN.
+inline vec in_range(vec x) { return _mm256_max_ps(splat(-127.0f), x); }
 inline vec times_power(vec m, vec x, vec fraction) {
   const __m256i exponent = _mm256_cvtps_epi32(_mm256_sub_ps(x, fraction));
   return _mm256_mul_ps(m, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)), 23)));
@@ -115,12 +122,14 @@ inline vec where_at_least(ivec x, uint32_t threshold, vec y) {
 #error "the band kernel needs AVX-512 (F and DQ), or AVX2 and FMA"
 #endif
 
-constexpr int T = W;  // rows of a tile: as many as columns in a vector, so that each tile's columns begin at a vector
+// rows of a tile: W, so that the columns of each tile begin at a vector
+constexpr int T = W;
 static_assert(T == 2 * R, "a tile is two register blocks high");
 
 #define INLINE inline __attribute__((always_inline))
 
-// 2^x within 1 ulp, 0 for -inf: minimax polynomial of the relative error over the fraction of x in [0, 1).
+// 2^x within 1 ulp, 0 for -inf: minimax polynomial of the relative error over the fraction of x in
+// [0, 1).
 INLINE vec power_of_two(vec x) {
   x = in_range(x);
   const vec f = fraction(x);
@@ -134,7 +143,7 @@ INLINE vec power_of_two(vec x) {
   return times_power(p, x, f);
 }
 
-// The one inner loop of all products: sums[r][n] += left[r, k] * right[k, n-th vector], over k.
+// Inner loop of all products: sums[r][n] += left[r, k] * right[k, n-th vector], over k.
 template <int N>
 INLINE void multiply(vec (&sums)[R][N], const float* left, int64_t left_row, int64_t left_step, const float* right, int64_t right_step,
                      int64_t right_vector, int64_t steps) {
@@ -151,7 +160,8 @@ INLINE void multiply(vec (&sums)[R][N], const float* left, int64_t left_row, int
   }
 }
 
-// out[r][:] += weights[r, k] * rows[k][:], over k; `out` and `rows` have D floats a row. Weights may lie in blocks of `steps` steps.
+// out[r][:] += weights[r, k] * rows[k][:], over k. `out` and `rows` have D floats per row. Weights
+// may be stored in blocks of `steps` steps.
 template <int D>
 INLINE void add_weighted(float* out, const float* weights, int64_t weights_row, int64_t weights_step, const float* rows, int64_t steps,
                          int64_t blocks = 1, int64_t weights_block = 0) {
@@ -171,7 +181,7 @@ INLINE void add_weighted(float* out, const float* weights, int64_t weights_row, 
   }
 }
 
-// ------------------------------------------------------------------------------------------------------- dropout: a hash
+// ------------------------------------------------------------ dropout: a hash
 
 uint32_t mixed(uint32_t x) {
   x ^= x >> 16;
@@ -189,24 +199,25 @@ INLINE ivec mixed(ivec x) {
   return exclusive_or(x, shifted_right<16>(x));
 }
 
-constexpr uint32_t GOLDEN = 0x9e3779b9u;  // spreads key numbers over the 32 bits before they meet the query's
+// spreads key numbers over the 32 bits before they are combined with the query's hash
+constexpr uint32_t GOLDEN = 0x9e3779b9u;
 
 }  // namespace
 
-// ---------------------------------------------------------------------------------------------------------- the interface
+// ------------------------------------------------------------ the interface
 
-// A (batch, head, row, head_dim) tensor of float32; strides in floats, that of head_dim is 1.
+// A (batch, head, row, head_dim) tensor of float32. Strides are in floats; that of head_dim is 1.
 struct View {
   float* data;
   int64_t batch, head, row;
 };
 
-// Mirrored field by field by `_Call` in band.py.
+// `_Call` in band.py has the same fields in the same order.
 struct Call {
   int64_t batches, heads, length, head_dim;
   int64_t left, right, num_global, span, max_distance;
   View q, k, v, out, grad_out, grad_q, grad_k, grad_v;
-  float* lse;                  // (B, H, L), base 2; +inf where a query attends to nothing
+  float* lse;                  // (B, H, L), base 2; +inf for a query without allowed keys
   const float* band_bias;      // (H, band_size): see `Shape`
   const float* global_bias;    // (H, global_size)
   float* band_grad;            // (B, spans, H, band_size) or null
@@ -214,28 +225,32 @@ struct Call {
   float* global_grad_k;        // (B, spans, H, globals, Dh), globals = num_global rounded up to T
   float* global_grad_v;
   double* table_grad;          // (H, 2 max_distance + 1)
-  const int32_t* query_label;  // (B, L) or null: query and key meet where labels are equal
+  const int32_t* query_label;  // (B, L) or null: a query attends to keys with its label
   const int32_t* key_label;
   uint64_t seed;
-  uint32_t threshold;  // a weight is kept where its hash is at least this
+  uint32_t threshold;  // a weight is kept if its hash is at least this
   float keep_scale;
   int64_t phase;
-  int64_t* next;  // the next span that nobody took
+  int64_t* next;  // the next span to be taken
 };
 
 namespace {
 
 int64_t up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
-// Sizes that both directions and `band.py` (`_Shape`) agree on.
+// Sizes used by both directions and by `_Shape` in band.py.
 struct Shape {
-  int64_t before, after;  // columns run from row - before to row + after
-  int64_t blocks;         // vectors of columns that a tile of the band meets
+  int64_t before, after;  // columns go from row - before to row + after
+  int64_t blocks;         // vectors of columns of a tile of the band
   int64_t spans, globals;
-  int64_t columns;           // that the tiles of a span meet, all together
-  int64_t band_size;         // of a bias row of the band: the distances column - row from -before - T on
-  int64_t global_size;       // of a bias row of the global keys: the distances from -length - T (forward), -globals - T (backward) on
-  int64_t global_grad_size;  // of the same in one span's gradient
+  int64_t columns;           // columns of all tiles of a span
+  // size of a bias row of the band: the distances column - row from -before - T
+  int64_t band_size;
+  // size of a bias row of the global keys: the distances from -length - T (forward) or from
+  // -globals - T (backward)
+  int64_t global_size;
+  // size of such a row in the gradient of one span
+  int64_t global_grad_size;
 
   Shape(const Call& c, bool forward) {
     before = forward ? c.left : c.right;
@@ -250,7 +265,8 @@ struct Shape {
   }
 };
 
-// A unit of work: a span of rows of one head. The heads of a span follow one another, as their rows share pages.
+// A unit of work: a span of rows of one head. The heads of a span follow each other, because their
+// rows share pages.
 struct Unit {
   int64_t number, b, h, span, start, stop;  // rows start, ..., stop - 1
 
@@ -261,7 +277,7 @@ struct Unit {
   static int64_t count(const Call& c, const Shape& shape) { return c.batches * c.heads * shape.spans; }
 };
 
-// Memory that begins at a cache line and holds nothing yet.
+// Uninitialised memory aligned to a cache line.
 template <typename Item>
 class Buffer {
  public:
@@ -276,9 +292,10 @@ class Buffer {
   Item* data_;
 };
 
-// ---------------------------------------------------------------------------------------- rows and columns, made ready
+// ------------------------------------------------------------ packed rows and columns
 
-// No query's label equals OUTSIDE_KEY, no key's OUTSIDE_QUERY: numbers beyond either end of the sequence, and padding.
+// Labels beyond the ends of the sequence, and of padding. No query has the label OUTSIDE_KEY, and
+// no key has OUTSIDE_QUERY.
 constexpr int32_t OUTSIDE_KEY = -1, OUTSIDE_QUERY = -2;
 
 const float* head_of(const View& x, int64_t b, int64_t h) { return x.data + b * x.batch + h * x.head; }
@@ -296,13 +313,14 @@ float score_scale(const Call& c) { return 1.0f / std::sqrt(static_cast<float>(c.
 
 constexpr float LOG2_E = 1.44269504f;
 
-// The hash of a query, which that of a key turns into one of the pair.
+// Hash of a query. Combined with the hash of a key it gives the hash of the pair.
 uint32_t query_hash(const Call& c, int64_t b, int64_t h, int64_t i) {
   const uint32_t seed = mixed(static_cast<uint32_t>(c.seed) ^ mixed(static_cast<uint32_t>(c.seed >> 32)));
   return mixed(mixed(seed + static_cast<uint32_t>(b * c.heads + h)) + static_cast<uint32_t>(i));
 }
 
-// The T rows of a head from `first` on: in place where all of them lie within the sequence, else a copy with zeros beyond its ends.
+// T rows of a head, beginning with `first`. They are used in place if all are within the sequence,
+// else copied with zeros beyond its ends.
 template <int D>
 class Rows {
  public:
@@ -326,15 +344,17 @@ class Rows {
   alignas(64) float copy_[T * D];
 };
 
-// Rows that will soon be read or written. They are far apart in memory, so that no prefetcher of the CPU sees them coming, and fetched all
-// at once they would wait for one another: each product of blocks fetches its share.
+// Rows that will soon be read or written. They are far apart in memory, so the CPU does not
+// prefetch them, and prefetching all at the same time would stall. Each product of blocks
+// prefetches its share.
 class Upcoming {
  public:
-  // The T rows of a head from `first` on, where there are any.
+  // Add T rows of a head, beginning with `first`; rows beyond the ends of the sequence are left
+  // out.
   void add(const float* head, int64_t stride, int64_t first, int64_t length) {
     for (int64_t at = first < 0 ? 0 : first; at < first + T && at < length; ++at) rows_[count_++] = head + at * stride;
   }
-  // Fetch this product's share of what is left, where `products` are to come.
+  // Prefetch the share of one product, with `products` products left.
   template <int D>
   INLINE void fetch_share(int64_t products) {
     for (const int64_t rest = count_ - count_ / products; count_ > rest;) {
@@ -357,7 +377,7 @@ INLINE void copy_rows(const Rows<D>& from, float scale, float* rows) {
 
 INLINE void transpose(vec (&x)[W]) {
 #pragma GCC unroll 4
-  for (int stage = 1; stage < W; stage *= 2) {  // each rotates the bits of (row, lane) by one
+  for (int stage = 1; stage < W; stage *= 2) {  // each stage rotates the bits of (row, lane) by one
     vec y[W];
 #pragma GCC unroll 8
     for (int i = 0; i < W / 2; ++i) {
@@ -382,10 +402,12 @@ INLINE void copy_transposed(const Rows<D>& from, float* transposed) {
   }
 }
 
-// Which blocks of columns a tile has to look at: between the first and the last that hold a label of its rows.
+// Blocks of columns that a tile must process: from the first to the last that contains a label of
+// its rows.
 struct Blocks {
   int64_t begin, end;
-  bool labelled;  // false: every pair within has the same label, and none needs to be compared
+  // false: all pairs have the same label and need no comparison
+  bool labelled;
 
   Blocks(const int32_t* row_labels, const int32_t* column_labels, int64_t first, int64_t count) : begin(first), end(first + count) {
     int32_t low = INT32_MAX, high = -1;
@@ -412,9 +434,9 @@ struct Blocks {
   }
 };
 
-// ---------------------------------------------------------------------------------------------------------------- forward
+// ------------------------------------------------------------ forward
 
-// Keys and values of one span, packed as the tiles get to them.
+// Keys and values of one span, packed when the tiles need them.
 template <int D>
 struct Keys {
   Buffer<float> transposed, values;  // [block][D][W], [column][D]
@@ -422,7 +444,7 @@ struct Keys {
 
   explicit Keys(int64_t columns) : transposed(columns * D), values(columns * D), labels(columns) {}
 
-  // Fill column `at` and the W - 1 after it with the keys from `first` on; keys from `end` on are no keys.
+  // Fill the W columns from `at` with the keys from `first`. Keys from `end` on are missing.
   void pack(const Call& c, int64_t b, int64_t h, int64_t at, int64_t first, int64_t end) {
     for (int w = 0; w < W; ++w) labels[at + w] = key_label(c, b, first + w, end);
     if (first + W <= 0 || first >= end) return;
@@ -436,7 +458,7 @@ template <int D>
 struct QueryTile {
   alignas(64) float rows[T * D];  // times log2(e) / sqrt(Dh)
   alignas(64) float out[T * D];
-  alignas(64) float peaks[T * W];  // the largest score so far, lane by lane
+  alignas(64) float peaks[T * W];  // largest score so far, for each lane
   int32_t labels[T];
   Upcoming upcoming;
 
@@ -449,7 +471,7 @@ struct QueryTile {
     std::memset(out, 0, sizeof(out));
   }
 
-  // Scores of N blocks, written as [block][T][W]; row r finds its bias at bias - r.
+  // Write the scores of N blocks as [block][T][W]. The bias of row r is at bias - r.
   template <int N, bool labelled>
   INLINE void score(const float* keys, const int32_t* key_labels, const float* bias, float* scores) {
     for (int half = 0; half < T; half += R) {
@@ -496,7 +518,7 @@ struct QueryTile {
   }
 };
 
-// Scores -> weights before they are divided by their sum, in place; returns the sum.
+// Convert scores to weights in place, not yet divided by their sum. Return the sum.
 INLINE float exponentiate(float* scores, int64_t blocks, float peak) {
   vec total = splat(0.0f);
   for (int64_t k = 0; k < blocks; ++k) {
@@ -507,7 +529,7 @@ INLINE float exponentiate(float* scores, int64_t blocks, float peak) {
   return sum(total);
 }
 
-// Set the dropped weights of a row to 0, from the key `first` on.
+// Set the dropped weights of a row to 0. The first key is `first`.
 INLINE void drop(float* weights, int64_t blocks, uint32_t query, int64_t first, uint32_t threshold) {
   for (int64_t k = 0; k < blocks; ++k, weights += T * W) {
     const ivec keys = multiply_int(count_from(static_cast<uint32_t>(first + k * W)), splat_int(GOLDEN));
@@ -515,7 +537,7 @@ INLINE void drop(float* weights, int64_t blocks, uint32_t query, int64_t first, 
   }
 }
 
-// Whether one of the T queries from `first` on may attend to a global key that its band does not hold.
+// Return whether one of the T queries from `first` may attend to a global key outside its band.
 bool out_of_band(const Call& c, int64_t first) { return first + T - 1 > c.left || (c.right > 0 && c.num_global - 1 - first > c.right); }
 
 template <int D>
@@ -534,7 +556,7 @@ void forward_spans(const Call& c) {
     int64_t packed = 0;
 
     for (int64_t first = start; first < stop; first += T) {
-      const int64_t column = first - start;  // of the key first - before
+      const int64_t column = first - start;  // column of the key first - before
       for (; packed < column + shape.blocks * W; packed += W) keys.pack(c, b, h, packed, start - shape.before + packed, c.length);
       tile.load_rows(c, b, h, first);
       tile.upcoming.forget();
@@ -553,7 +575,8 @@ void forward_spans(const Call& c) {
       float factors[T];
       for (int r = 0; r < T && first + r < stop; ++r) {
         float peak = largest(load(tile.peaks + r * W));
-        if (peak == -INFINITY) peak = 0.0f;  // nothing to attend to: the weights become 0 rather than NaN
+        // no allowed keys: the weights become 0 instead of NaN
+        if (peak == -INFINITY) peak = 0.0f;
         const float total = exponentiate(scores + r * W, num_far + num_near, peak);
         factors[r] = total == 0.0f ? 0.0f : c.keep_scale / total;
         c.lse[(b * c.heads + h) * c.length + first + r] = total == 0.0f ? INFINITY : peak + std::log2(total);
@@ -570,12 +593,13 @@ void forward_spans(const Call& c) {
   }
 }
 
-// --------------------------------------------------------------------------------------------------------------- backward
+// ------------------------------------------------------------ backward
 
-constexpr int CHUNK = 18;                // blocks of columns whose weights are held at a time
-constexpr int STRIDE = (CHUNK + 2) * W;  // of a row of weights: a block of zeros on each side for the diagonals
+constexpr int CHUNK = 18;                // blocks of columns whose weights are stored at a time
+// stride of a row of weights: a block of zeros on each side for the diagonals
+constexpr int STRIDE = (CHUNK + 2) * W;
 
-// Queries of one span, packed as the tiles get to them, and their gradient.
+// Queries of one span, packed when the tiles need them, and their gradient.
 template <int D>
 struct Queries {
   Buffer<float> transposed, rows, grad_out_transposed, grad_out;
@@ -595,7 +619,7 @@ struct Queries {
         labels(columns),
         hashes(columns) {}
 
-  // Fill column `at` and the W - 1 after it with the queries from `first` on.
+  // Fill the W columns from `at` with the queries from `first`.
   void pack(const Call& c, int64_t b, int64_t h, int64_t at, int64_t first) {
     for (int w = 0; w < W; ++w) labels[at + w] = query_label(c, b, first + w);
     if (first + W <= 0 || first >= c.length) return;
@@ -618,10 +642,11 @@ struct Queries {
     }
   }
 
-  // Add the gradient of `count` columns from `at` on to that of the queries from `first` on.
+  // Add the gradient of `count` columns from `at` to that of the queries from `first`.
   void add_grad(const Call& c, int64_t b, int64_t h, int64_t at, int64_t first, int64_t count) const {
     float* head = writable_head_of(c.grad_q, b, h);
-    const vec scale = splat(1.0f / LOG2_E);  // what the keys' factor holds beside 1 / sqrt(Dh)
+    // removes log2(e), which is in the rows of the keys
+    const vec scale = splat(1.0f / LOG2_E);
     for (int64_t n = first < 0 ? -first : 0; n < count && first + n < c.length; ++n)
       for (int d = 0; d < D; d += W) {
         float* to = head + (first + n) * c.grad_q.row + d;
@@ -647,7 +672,7 @@ struct KeyTile {
 
   KeyTile(const Call& c) : threshold(c.threshold), keep_scale(c.keep_scale) { std::memset(grad_scores, 0, sizeof(grad_scores)); }
 
-  // Keys from `end` on are no keys.
+  // Keys from `end` on are missing.
   void load_rows(const Call& c, int64_t b, int64_t h, int64_t first, int64_t end) {
     copy_rows<D>(Rows<D>(head_of(c.k, b, h), c.k.row, first, end), score_scale(c) * LOG2_E, rows);
     copy_rows<D>(Rows<D>(head_of(c.v, b, h), c.v.row, first, end), 1.0f, values);
@@ -659,7 +684,8 @@ struct KeyTile {
     std::memset(grad_values, 0, sizeof(grad_values));
   }
 
-  // Weights and gradients of the scores of N blocks from column `at` on, into `to` of their rows; row r finds its bias at bias - r.
+  // Write the weights of N blocks from column `at`, and the gradients of their scores, to position
+  // `to` of their rows. The bias of row r is at bias - r.
   template <int N, bool labelled, bool dropping>
   INLINE void weigh(const Queries<D>& queries, int64_t at, const float* bias, int64_t to) {
     for (int half = 0; half < T; half += R) {
@@ -711,7 +737,7 @@ struct KeyTile {
     if (k < end) weigh<1, labelled, dropping>(queries, k * W, bias + k * W, (k - begin + 1) * W);
   }
 
-  // bias_grad[column - row] += the sum along that diagonal, for a chunk of `blocks` blocks.
+  // Add to bias_grad[column - row] the sum along that diagonal, for a chunk of `blocks` blocks.
   void add_diagonals(float* bias_grad, int64_t blocks) {
     for (int r = 0; r < T; ++r) store(grad_scores + r * STRIDE + (blocks + 1) * W, splat(0.0f));
     for (int64_t d = -W; d < blocks * W; d += W) {
@@ -722,7 +748,8 @@ struct KeyTile {
     }
   }
 
-  // All gradients of this tile and some blocks of queries; `bias_grad` may be null. Both are at row 0, column 0.
+  // Add all gradients of this tile and some blocks of queries. `bias_grad` may be null. `bias` and
+  // `bias_grad` point to row 0, column 0.
   void add_grads(const Queries<D>& queries, const Blocks& blocks, const float* bias, float* bias_grad) {
     for (int64_t begin = blocks.begin; begin < blocks.end; begin += CHUNK) {
       const int64_t end = begin + CHUNK < blocks.end ? begin + CHUNK : blocks.end, at = begin * W, columns = (end - begin) * W;
@@ -737,13 +764,14 @@ struct KeyTile {
         add_weighted<D>(grad_values + half * D, weights + half * STRIDE + W, STRIDE, 1, queries.grad_out + at * D, columns);
         add_weighted<D>(grad_rows + half * D, grad_scores + half * STRIDE + W, STRIDE, 1, queries.rows + at * D, columns);
       }
-      for (int64_t i = 0; i < columns; i += R)  // the transpose of grad_scores: a query a row, a step a key
+      // the transpose of grad_scores: one row per query, one step per key
+      for (int64_t i = 0; i < columns; i += R)
         add_weighted<D>(queries.grad + (at + i) * D, grad_scores + W + i, 1, STRIDE, rows, T);
       if (bias_grad) add_diagonals(bias_grad + at, end - begin);
     }
   }
 
-  // Rows of the two gradients, `count` of them.
+  // Store `count` rows of the two gradients.
   void store_grads(const Call& c, float* grad_k, int64_t k_stride, float* grad_v, int64_t v_stride, int64_t count) const {
     const vec scale = splat(score_scale(c));
     for (int64_t r = 0; r < count; ++r)
@@ -754,10 +782,12 @@ struct KeyTile {
   }
 };
 
-// All global keys with the queries of one span that are out of their band: those that `queries` holds and no other span takes.
+// All global keys with the queries of one span that are outside their band. `queries` contains
+// these queries, and no other span processes them.
 template <int D>
 void backward_global(const Call& c, const Shape& shape, const Unit& unit, Queries<D>& queries, int64_t packed, KeyTile<D>& tile) {
-  // Whole blocks: the first that begins in the span, and as many as the span has; what is left at either end is the outer spans'.
+  // Complete blocks: the first one that begins in the span, and as many as the span has. The
+  // remainders at both ends of the sequence belong to the first and the last span.
   const int64_t inner = up(shape.before, W) / W;
   const int64_t begin = unit.start == 0 ? 0 : inner, end = unit.stop == c.length ? packed / W : inner + c.span / W;
   std::memset(queries.grad + begin * W * D, 0, (end - begin) * W * D * sizeof(float));
@@ -782,7 +812,7 @@ void backward_span(const Call& c, const Shape& shape, const Unit& unit, Queries<
   float *grad_k = writable_head_of(c.grad_k, b, h), *grad_v = writable_head_of(c.grad_v, b, h);
   int64_t packed = 0;
   for (int64_t first = start; first < stop; first += T) {
-    const int64_t column = first - start;  // of the query first - before
+    const int64_t column = first - start;  // column of the query first - before
     for (; packed < column + shape.blocks * W; packed += W) queries.pack(c, b, h, packed, start - shape.before + packed);
     tile.load_rows(c, b, h, first, c.length);
     tile.upcoming.forget();
@@ -800,13 +830,14 @@ void backward_span(const Call& c, const Shape& shape, const Unit& unit, Queries<
                    c.band_grad ? c.band_grad + unit.number * shape.band_size + T - column : nullptr);
     tile.store_grads(c, grad_k + first * c.grad_k.row, c.grad_k.row, grad_v + first * c.grad_v.row, c.grad_v.row,
                      stop - first < T ? stop - first : T);
-    // No later tile meets the first T columns of this one; the last tile leaves all of its own.
+    // No later tile uses the first T columns of this one. The last tile adds all its columns.
     queries.add_grad(c, b, h, column, first - shape.before, first + T < stop ? T : packed - column);
   }
   if (shape.globals) backward_global<D>(c, shape, unit, queries, packed, tile);
 }
 
-// Phase 0 takes the even spans and phase 1 the odd ones: neighbours add to the same queries.
+// Phase 0 takes the even spans and phase 1 the odd ones, because adjacent spans add to the same
+// queries.
 template <int D>
 void backward_spans(const Call& c) {
   const Shape shape(c, false);
@@ -819,7 +850,8 @@ void backward_spans(const Call& c) {
   }
 }
 
-// Sum what the spans hold per distance into the table, in a fixed order and in double precision.
+// Sum the gradients of the bias of all spans into the table, in a fixed order and in double
+// precision.
 void fold_bias_grad(const Call& c) {
   const Shape shape(c, false);
   for (int64_t number = 0; number < Unit::count(c, shape); ++number) {
@@ -850,7 +882,8 @@ int guarded(const Work& work) {
 
 }  // namespace
 
-// Each returns 0, or 1 where memory ran out. Several threads may be in the first two with the same `next`.
+// Each function returns 0, or 1 if memory ran out. Several threads may run the first two with the
+// same `next`.
 extern "C" int band_forward(const Call* c) {
   return guarded([&] { c->head_dim == 16 ? forward_spans<16>(*c) : c->head_dim == 32 ? forward_spans<32>(*c) : forward_spans<64>(*c); });
 }
