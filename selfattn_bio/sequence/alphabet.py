@@ -146,8 +146,6 @@ def printable(byte: int) -> str:
 DNA = Alphabet("dna", "ACGT", "N", "RYSWKMBDHVN", synonyms=(("U", "T"),), complements="TGCAYRSWMKVHDBN")
 # B = D or N, Z = E or Q, J = I or L, X = any. U (selenocysteine) and O (pyrrolysine) are specific
 # residues but too rare to learn from, so they are treated as ambiguous.
-# residues but too rare to learn from, so they are treated as ambiguous.
-# residues but too rare to learn from, so they are treated as ambiguous.
 PROTEIN = Alphabet("protein", "ACDEFGHIKLMNPQRSTVWY", "X", "BZJXUO")
 # One byte per track value: the lowest level is !, the highest }, and ~ is a missing value (see
 # `sequence.levels`).

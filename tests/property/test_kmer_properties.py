@@ -1,4 +1,4 @@
-"""decode undoes encode for each k and stride, padded rows and chunk borders included."""
+"""Test that decode inverts encode for each k and stride, with padded rows and several chunks."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -41,7 +41,7 @@ def test_decode_undoes_encode(data):
 
 
 def one_by_one(tokenizer: KmerTokenizer, row: bytes) -> list[int]:
-    """Tokens by the definition, letter by letter."""
+    """Return tokens by their definition, letter by letter."""
     alphabet, tokens = tokenizer.alphabet.letters, []
     for start in range(0, len(row) - tokenizer.k + 1, tokenizer.stride):
         kmer = row[start : start + tokenizer.k]

@@ -1,4 +1,4 @@
-"""Shuffles keep each k-let, are drawn evenly over all arrangements, and follow their seed."""
+"""Test that shuffles preserve k-lets, are uniform over all arrangements, and depend on the seed."""
 
 from collections import Counter
 from itertools import permutations
@@ -49,7 +49,7 @@ def test_all_arrangements_are_equally_likely(text, k):
 
 
 def _arrangements(text, k):
-    """All sequences with these k-lets that begin as `text` does, found by trying each next letter."""
+    """Return all sequences with the same k-lets and start as `text`, by exhaustive search."""
     open_, left = [(text[: k - 1], k_lets(text, k))], []
     while open_:
         so_far, counts = open_.pop()

@@ -1,4 +1,8 @@
-"""Whatever the grammar: sites stand within their record, apart from each other, and hold letters that their motif can have."""
+"""Test simulated sites for any grammar.
+
+Sites are within their record, do not overlap, and contain only letters that are possible in their
+motif.
+"""
 
 from collections import Counter
 

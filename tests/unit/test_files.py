@@ -1,4 +1,4 @@
-"""Files and folders that are whole or as they were, whatever ends the process that writes them."""
+"""Test that files and folders are complete or unchanged, whatever ends the writing process."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ KILLED = """if True:
 
 
 def killed(folder, call):
-    """Replace the folder in a process that is killed before its n-th rename; its number."""
+    """Replace the folder in a process killed before rename number `call`; return its process id."""
     process = subprocess.Popen([sys.executable, "-c", KILLED.format(call=call), folder])
     assert process.wait() == -signal.SIGKILL
     return process.pid
@@ -54,13 +54,14 @@ def replace(folder):
 def test_a_kill_between_the_two_renames_loses_nothing(folder, capsys):
     number = killed(folder, 2)
     assert not folder.exists()
-    check_replaceable(folder, "model", ("old",), "old")  # the next one begins so
+    check_replaceable(folder, "model", ("old",), "old")  # the next process starts with this check
     assert names(folder) == ["old"]
     assert names(folder.parent) == ["model"]
     assert f"{folder}: is as it was again; process {number} was killed while it replaced it" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("call", [1, 3])  # before the first rename; after the second one, when the old folder is still there
+# 1: before the first rename; 3: after the second one, while the old folder still exists
+@pytest.mark.parametrize("call", [1, 3])
 def test_what_a_killed_process_left_is_removed(folder, call):
     killed(folder, call)
     assert len(names(folder.parent)) == 2
@@ -117,7 +118,7 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     assert caught.value.filename == "b.fa"
 
 
-# ------------------------------------------------------------------------------------------------- what may be replaced
+# replaceable folders
 def check(folder):
     check_replaceable(folder, "model", ("weights", "run.toml"), "weights")
 

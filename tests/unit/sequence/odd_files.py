@@ -1,7 +1,7 @@
-"""Malformed and odd files, each with the records or the one-line error that is promised for it: a table, run by test_odd_files.py.
+"""Odd and malformed files with their expected records or one-line error, run by test_odd_files.py.
 
-Long, as each odd file is a row with its bytes and its promise. Further kinds of files have modules of their own, `odd_KIND.py` beside this
-one, with a table ODD_FILES of the same form.
+Each row of the table has the bytes of a file and the expected result. Other file types have modules
+`odd_KIND.py` in this folder, with a table ODD_FILES of the same form.
 """
 
 from __future__ import annotations
@@ -28,32 +28,35 @@ IN_DNA, PLAIN = Spelling(DNA), Fields()
 
 
 class Promised(NamedTuple):
-    """The error: all of its text, in which {path} is the file's path, {folder} that of the folder it stands in, and <...> what a library
-    says."""
+    """The complete text of an expected error.
+
+    {path} is the path of the file, {folder} the path of its folder, and <...> any text from a
+    library.
+    """
 
     error: str
 
 
 def read(path: Path, spelling: Spelling = IN_DNA, fields: Fields = PLAIN) -> list[tuple[str, str]]:
-    """Ids and letters of a file."""
+    """Return ids and letters of a file."""
     return [(record.id, record.letters.tobytes().decode()) for record in SequenceFile(path, None, fields).records(spelling, Notes())]
 
 
 def noted(path: Path, spelling: Spelling = IN_DNA) -> tuple[str, dict[str, int]]:
-    """The letters of its one record, and what was counted."""
+    """Return the letters of the only record, and the counts."""
     notes = Notes()
     (record,) = SequenceFile(path).records(spelling, notes)
     return record.letters.tobytes().decode(), {what: count for what, count in notes.counts.items() if count}
 
 
 def said(path: Path, fields: Fields = PLAIN) -> list[tuple[Any, ...]]:
-    """What a file says of its records beside their letters: id, chrom, start, end, strand, group, label, targets."""
+    """Return the other fields: id, chrom, start, end, strand, group, label, targets."""
     records = SequenceFile(path, None, fields).records(Spelling(DNA), Notes())
     return [(record.id, *record[2:8], dict(record.targets) if record.targets else None) for record in records]
 
 
 def masked(path: Path) -> list[list[list[int]]]:
-    """Runs of lower case."""
+    """Return the intervals of lower case."""
     records = SequenceFile(path).records(Spelling(DNA, "keep"), Notes())
     return [record.masked.tolist() for record in records if record.masked is not None]
 
@@ -61,8 +64,9 @@ def masked(path: Path) -> list[list[list[int]]]:
 class Odd(NamedTuple):
     """One file.
 
-    `content` is its bytes, or a function that is given the path and makes it; `read` is called with the path, and its result must equal
-    `expected`, or its error be the promised one. `name` is that of the file.
+    `content` is its bytes, or a function that creates the file at a given path. `read` is called
+    with the path; its result must equal `expected`, or it must raise the expected error. `name` is
+    the name of the file.
     """
 
     content: bytes | Callable[[Path], object]
@@ -95,16 +99,16 @@ def zstd(content: bytes) -> bytes:
 
 
 def error(line: int | None, message: str) -> Promised:
-    """An error in a line of the file, or in all of it."""
+    """Return an error in one line of the file, or in the complete file if `line` is None."""
     return Promised((f"{{path}}:{line}: " if line else "{path}: ") + message.replace("{", "{{").replace("}", "}}"))
 
 
 def raw(message: str) -> Promised:
-    """An error in all of the file, whose text has places of its own."""
+    """Return an error in the complete file whose text may contain placeholders."""
     return Promised("{path}: " + message)
 
 
-# ------------------------------------------------------------------------------------------------------ files as a whole
+# all formats
 def loop(path: Path) -> None:
     path.symlink_to(path.with_name("other"))
     path.with_name("other").symlink_to(path)
@@ -117,7 +121,7 @@ def link(path: Path) -> None:
 
 def listen(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as made:
-        made.bind(os.path.relpath(path))  # a name in full is too long for it
+        made.bind(os.path.relpath(path))  # the absolute path is too long for a socket
 
 
 def nothing(path: Path) -> None:
@@ -210,7 +214,7 @@ WHOLE = {
     ),
 }
 
-# ---------------------------------------------------------------------------------------------------------------- FASTA
+# FASTA
 FASTA = {
     "no line end at the end": Odd(b">a\nACGT", A),
     "many lines": Odd(b">a some words\nAC\nG\n\nT\n", A),
@@ -308,7 +312,7 @@ FASTA = {
     ),
 }
 
-# ------------------------------------------------------------------------------------------------- labels from the header
+# labels from the header
 pattern = Fields(header=r"class:(\w+)")
 HEADERS = {
     "label=": Odd(
@@ -347,7 +351,7 @@ HEADERS = {
     "a pattern of the id": Odd(b">sp|P1|X\nAC\n", [("P1", *[None] * 7)], partial(said, fields=Fields(header=r"sp\|(?P<id>\w+)"))),
 }
 
-# -------------------------------------------------------------------------------------------------------------- protein
+# protein
 PROTEINS = {
     "every residue": Odd(b">p\nACDEFGHIKLMNPQRSTVWY\n", [("p", "ACDEFGHIKLMNPQRSTVWY")], protein),
     "U and O": Odd(b">p\nMKUO\n", ("MKUO", {"selenocysteine or pyrrolysine (U, O)": 1}), partial(noted, spelling=Spelling(PROTEIN))),
@@ -365,7 +369,7 @@ PROTEINS = {
     "residues in lower case as X": Odd(b">p\nmkVL\n", [("p", "XXVL")], partial(read, spelling=Spelling(PROTEIN, "hard"))),
 }
 
-# ---------------------------------------------------------------------------------------------------------------- FASTQ
+# FASTQ
 FQ = b"@a\nACGT\n+\nIIII\n"
 FASTQ = {
     "FASTQ": Odd(FQ, A),
@@ -398,7 +402,7 @@ FASTQ = {
     ),
 }
 
-# ---------------------------------------------------------------------------------------------------------- GenBank, EMBL
+# GenBank, EMBL
 GENBANK = b"""LOCUS       X1                        20 bp    DNA     linear   INV 01-JAN-2000
 DEFINITION  Made up.
 ACCESSION   X1
@@ -453,7 +457,7 @@ FLAT = {
     ),
 }
 
-# --------------------------------------------------------------------------------------------------------------- tables
+# tables
 NO_SEQUENCE = "table without a column 'sequence' (columns: "
 NAME_IT = ' columns = {{ sequence = "{0}" }} (--sequence-column {0}) in [data]'
 label = Fields("label")

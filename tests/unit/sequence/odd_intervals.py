@@ -1,5 +1,7 @@
-"""Odd BED, GFF, bedGraph, bigWig and genome files, as in odd_files.py; the interval files are read as windows of a genome of chr1 (120
-letters) and chrM (40)."""
+"""Odd BED, GFF, bedGraph, bigWig and genome files; see odd_files.py.
+
+Interval files are read as windows of a genome with chr1 (120 bp) and chrM (40 bp).
+"""
 
 from __future__ import annotations
 
@@ -25,20 +27,20 @@ GENOME = f">chr1 of the tests\n{CHR1[:60]}\n{CHR1[60:]}\n>chrM\n{CHRM}\n"
 
 
 def intervals(path: Path, feature: str = "") -> list[tuple[Any, ...]]:
-    """The intervals of a file, without what is not given."""
+    """Return the intervals of a file without missing values."""
     rows = read_intervals(path, feature)
     return [tuple(value for value in row[:7] if value not in (".", "", -1) and value == value) for row in rows.itertuples(index=False)]
 
 
 def genome_beside(path: Path) -> Genome:
-    """The genome of these tests, in the file's folder."""
+    """Write the genome of these tests to the file's folder and open it."""
     genome = path.with_name("g.fa")
     genome.write_text(GENOME)
     return Genome(genome)
 
 
 def cut(path: Path, width: int = 0, at_ends: windows.AtEnds = "drop") -> list[tuple[str, str]]:
-    """Ids and letters of the windows of an interval file."""
+    """Return ids and letters of the windows of an interval file."""
     with genome_beside(path) as genome:
         rows = windows.place(read_intervals(path), genome)
         rows = windows.within(windows.centered(rows, width) if width else rows, genome, at_ends, Counter())
@@ -46,12 +48,15 @@ def cut(path: Path, width: int = 0, at_ends: windows.AtEnds = "drop") -> list[tu
 
 
 def values(path: Path) -> list[float | None]:
-    """The first ten numbers of a track on chr1."""
+    """Return the first ten values of a track on chr1."""
     return [None if math.isnan(value) else float(value) for value in read_track(path).values("chr1", 0, 10)]
 
 
 def genome(path: Path) -> dict[str, str]:
-    """The letters of each chromosome, by name; read twice, so that its index is made and used."""
+    """Return the letters of each chromosome, by name.
+
+    The genome is opened twice, so that the index is created and then reused.
+    """
     for _ in range(2):
         with Genome(path) as opened:
             found = {name: opened.fetch(name).tobytes().decode() for name in opened.names}
@@ -59,35 +64,35 @@ def genome(path: Path) -> dict[str, str]:
 
 
 def bed(content: str | bytes, expected: Any, name: str = "odd.bed", **options: Any) -> Odd:
-    """Odd lines of BED, read as intervals."""
+    """Return a row for BED text, read as intervals."""
     content = content if isinstance(content, bytes) else content.encode()
     return Odd(content, Promised(expected) if isinstance(expected, str) else expected, partial(intervals, **options), name)
 
 
 def of_genome(content: str, expected: Any, **options: Any) -> Odd:
-    """BED read as windows of the genome."""
+    """Return a row for BED text, read as windows of the genome."""
     return Odd(content.encode(), Promised(expected) if isinstance(expected, str) else expected, partial(cut, **options), "odd.bed")
 
 
 def track(content: str | bytes, expected: Any, name: str = "odd.bedGraph") -> Odd:
-    """An odd track."""
+    """Return a row for a track."""
     content = content if isinstance(content, bytes) else content.encode()
     return Odd(content, Promised(expected) if isinstance(expected, str) else expected, values, name)
 
 
 def fasta(content: Any, expected: Any, name: str = "odd.fa") -> Odd:
-    """An odd genome."""
+    """Return a row for a genome."""
     content = content.encode() if isinstance(content, str) else content
     return Odd(content, Promised(expected) if isinstance(expected, str) else expected, genome, name)
 
 
 def gff(*lines: str, end: str = "\n") -> str:
-    """Lines of GFF from their columns parted by blanks."""
+    """Return GFF text from lines with columns separated by spaces."""
     return "".join("\t".join(line.split(" ", 8)) + end for line in lines)
 
 
 def compressed(content: str, keep: int | None = None) -> Any:
-    """What writes bgzip, of which the first bytes are kept."""
+    """Return a function that writes bgzip and keeps the first bytes."""
 
     def write(path: Path) -> None:
         with pysam.BGZFile(str(path), "wb") as handle:
@@ -98,7 +103,7 @@ def compressed(content: str, keep: int | None = None) -> Any:
 
 
 def stale(path: Path) -> None:
-    """A genome that was replaced by another after it was indexed."""
+    """Write a genome that was replaced by another after it was indexed."""
     path.write_text(GENOME)
     with Genome(path):
         path.write_text(">chr7\nAC\nGT\n")
@@ -106,7 +111,7 @@ def stale(path: Path) -> None:
 
 
 def older(path: Path) -> None:
-    """A genome that is newer than its index."""
+    """Write a genome that is newer than its index."""
     path.write_text(GENOME)
     with Genome(path):
         path.write_text(GENOME.replace("GATTACA", "CATTACA"))
@@ -114,7 +119,7 @@ def older(path: Path) -> None:
 
 
 def bigwig(path: Path, keep: int | None = None) -> None:
-    """A bigWig file, of which the first bytes are kept."""
+    """Return a function that writes bigWig and keeps the first bytes."""
     pybigtools.open(str(path), "w").write({"chr1": 120}, iter([("chr1", 2, 5, 1.5)]))
     path.write_bytes(path.read_bytes()[:keep])
 
@@ -215,7 +220,7 @@ ODD_FILES: dict[str, Odd] = {
         "odd.gtf",
     ),
     "GTF without attributes": bed(gff("chr1 . exon 1 9 . + . ", end="\r\n"), [("chr1", 0, 9, "+")], "odd.gtf"),
-    # places in a genome
+    # positions in a genome
     "first and last letters": of_genome("chr1\t0\t2\nchr1\t117\t120\n", [("chr1:0-2(+)", "AC"), ("chr1:117-120(+)", "TAC")]),
     "off the end": of_genome("chr1\t1\t2\nchr1\t100\t121\n", "{path}:2: interval must end within chr1 of {folder}/g.fa, " + ASSEMBLY),
     "unknown chromosome": of_genome(
@@ -259,7 +264,7 @@ ODD_FILES: dict[str, Odd] = {
     "wiggle": track(
         "", "{path}: track must end in .bw, .bigWig, .bedGraph, .bdg, .bg, or as BED and GFF files do, got 'odd.wig'", "odd.wig"
     ),
-    # genomes; what their lines may not be stands in test_genome.py
+    # genomes; test_genome.py has malformed lines
     "genome": fasta(GENOME, {"chr1": CHR1, "chrM": CHRM}),
     "bgzip genome": fasta(compressed(GENOME), {"chr1": CHR1, "chrM": CHRM}, "odd.fa.gz"),
     "genome in gz that is not bgzip": fasta(

@@ -1,4 +1,4 @@
-"""Codes, complements and their errors, on letters worked out by hand and on Biopython's tables."""
+"""Test codes, complements and their errors on worked examples and Biopython's tables."""
 
 import numpy as np
 import pytest

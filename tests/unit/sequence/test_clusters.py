@@ -1,4 +1,7 @@
-"""What is alike is found: turned, mutated, cut out, shifted, short or long; what is not is not; clusters are apart."""
+"""Test that exactly the similar records are found, and that no two clusters have similar records.
+
+Similar records are reverse-complemented, mutated, cut out, shifted, short or long.
+"""
 
 import os
 
@@ -68,7 +71,8 @@ def test_peptides_of_seven_residues_are_not_joined_by_chance():
 def test_similarity_is_the_share_of_the_smaller_one():
     row = random(DNA, 300)
     found = similar_pairs([row, np.concatenate([row[:111], random(DNA, 189)])], DNA, 0.1)
-    assert found["similarity"][0] == pytest.approx(100 / 289)  # 111 letters hold 100 of the 289 12-mers
+    # 111 bases contain 100 of the 289 12-mers
+    assert found["similarity"][0] == pytest.approx(100 / 289)
     assert similar_pairs([row, np.concatenate([row[:111], random(DNA, 189)])], DNA, 0.36).empty
 
 
@@ -80,7 +84,7 @@ def test_with_sides_pairs_go_from_one_to_the_other():
 
 
 def test_a_record_is_like_none_of_another_cluster():
-    """Chains of windows, each shifted by half: of a greedy cluster around one, the next but one would be another's."""
+    """Overlapping windows form a chain, which greedy clustering around a centre would split."""
     genome = random(DNA, 6000)
     windows = [genome[start : start + 300] for start in range(0, 5700, 150)]
     order = RNG.permutation(len(windows))
@@ -109,7 +113,10 @@ def test_no_letters_in_common_and_no_records_at_all():
 
 @pytest.mark.parametrize("size", [40, 400])
 def test_repeats_cost_no_family_and_join_no_strangers(monkeypatch, size):
-    """With room for few products nearly all k-mers of two families count as repeats; a repeat in all records joins none."""
+    """With a low limit on products, nearly all k-mers of two families count as repeats.
+
+    The families are still found, and a repeat in all records joins no others.
+    """
     monkeypatch.setattr(module, "PRODUCTS", 50_000)
     repeat = random(DNA, 30)
     families = [random(DNA, 300) for _ in range(2)]
@@ -179,7 +186,8 @@ def program(tmp_path, monkeypatch):
 
 
 def test_mmseqs_components_are_taken_and_its_version_is_named(program):
-    program("printf '1\\t1\\n1\\t3\\n0\\t0\\n2\\t2\\n3\\t2\\n' > \"$3\"_cluster.tsv")  # made up: 1-3 and 3-2 are one
+    # Artificial: the pairs 1-3 and 3-2 form one cluster
+    program("printf '1\\t1\\n1\\t3\\n0\\t0\\n2\\t2\\n3\\t2\\n' > \"$3\"_cluster.tsv")
     found, by = mmseqs_clusters([random(PROTEIN, 30) for _ in range(4)], PROTEIN, 0.5)
     assert (found.tolist(), by) == ([0, 1, 1, 1], "MMseqs2 15")
 

@@ -1,4 +1,4 @@
-"""Windows of a genome against plain slicing, where its index lies and when it is made anew, and every promised error."""
+"""Test windows of a genome against slices, the location and renewal of its index, and errors."""
 
 import gzip
 import os
@@ -22,7 +22,7 @@ ODD = ">chr1 some words\n" + "acgu\n" + "RyNn\n" + "AC"
 
 
 def text_of(letters, width, end="\n"):
-    """FASTA of these chromosomes, `width` letters a line."""
+    """Return FASTA of these chromosomes with lines of `width` letters."""
     lines = []
     for name, row in letters.items():
         lines += [f">{name}", *(row[at : at + width].tobytes().decode() for at in range(0, len(row), width))]
@@ -30,7 +30,7 @@ def text_of(letters, width, end="\n"):
 
 
 def bgzip(path, content):
-    """Write bgzip, by htslib."""
+    """Write bgzip with htslib."""
     with pysam.BGZFile(str(path), "wb") as handle:
         handle.write(content)
     return path
@@ -38,7 +38,7 @@ def bgzip(path, content):
 
 @pytest.fixture(params=["plain", "bgzip", "CRLF"])
 def genome(request, tmp_path):
-    """The chromosomes of LETTERS."""
+    """Return the chromosomes of LETTERS."""
     content = text_of(LETTERS, 60, "\r\n" if request.param == "CRLF" else "\n")
     if request.param == "bgzip":
         return Genome(bgzip(tmp_path / "g é.fa.gz", content))
@@ -96,7 +96,8 @@ def test_it_can_be_pickled_closed_and_forked(genome):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(genome)).fetch("chr1", 100, 200), window)
     np.testing.assert_array_equal(genome.fetch("chr1", 100, 200), window)
     ours = genome._open()
-    child = get_context("fork").Process(target=_exit_with_whether_the_handle_is_new, args=(genome,))  # as it is: a fork pickles nothing
+    # Fork passes the object without pickling
+    child = get_context("fork").Process(target=_exit_with_whether_the_handle_is_new, args=(genome,))
     child.start()
     child.join()
     assert child.exitcode == 7

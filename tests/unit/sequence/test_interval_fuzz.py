@@ -1,4 +1,7 @@
-"""Damaged BED, GFF, bedGraph, bigWig and genome files, seeded: each gives what it says or a promised error of one line, nothing else."""
+"""Test that damaged interval, track and genome files give data or a one-line error of the package.
+
+Damage is random with fixed seeds, on BED, GFF, bedGraph, bigWig and genome files.
+"""
 
 import gzip
 import zlib
@@ -22,7 +25,7 @@ def made(writer, path):
     return path.read_bytes()
 
 
-FILES = {  # name: content or what writes it, reader, rounds
+FILES = {  # name: (content or function that writes it, reader, rounds)
     "odd.bed": (BED, cut, 60),
     "odd.2.bed": (BED, intervals, 300),
     "odd.narrowPeak": (PEAKS, intervals, 200),
@@ -37,7 +40,7 @@ FILES = {  # name: content or what writes it, reader, rounds
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """The file with up to three changes: a byte changed, a piece cut out, a token put in, the end cut off."""
+    """Apply up to three changes: change a byte, cut or insert a piece, or truncate."""
     for _ in range(rng.integers(1, 4)):
         at, token = int(rng.integers(len(content) + 1)), TOKENS[rng.integers(len(TOKENS))]
         flipped = bytes(rng.integers(256, size=1, dtype=np.uint8))
@@ -63,4 +66,4 @@ def test_a_damaged_file_gives_what_it_says_or_a_promised_error(name, tmp_path):
             errors.append(str(error))
     assert errors
     assert not [error for error in errors if "\n" in error or str(tmp_path) not in error]
-    assert len(errors) < rounds or name == "odd.fa.gz"  # whose blocks have checksums
+    assert len(errors) < rounds or name == "odd.fa.gz"  # blocks of bgzip have checksums

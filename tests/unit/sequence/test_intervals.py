@@ -1,4 +1,4 @@
-"""What the lines of BED and GFF mean, and that every malformed one is an error with its place."""
+"""Test the fields of BED and GFF lines, and that malformed lines give errors with their place."""
 
 import gzip
 import math

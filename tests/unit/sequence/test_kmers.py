@@ -1,4 +1,4 @@
-"""Tokens of worked sequences, spans, and the errors of the tokenizer."""
+"""Test tokens of worked examples, spans, and errors of the tokenizer."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_canonical_tokens_are_one_for_both_strands():
     assert canonical[:4].tolist() == [0, 1, 2, 3]
     assert canonical[token["TT"]] == canonical[token["AA"]] == token["AA"]
     assert canonical[token["GT"]] == canonical[token["AC"]] == token["AC"]
-    assert canonical[token["CG"]] == token["CG"]  # its own reverse complement
+    assert canonical[token["CG"]] == token["CG"]  # CG is its own reverse complement
     assert len(set(canonical[4:])) == 10
     with pytest.raises(ValueError, match="complement"):
         KmerTokenizer(PROTEIN, 1).canonical()

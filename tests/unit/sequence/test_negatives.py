@@ -1,4 +1,7 @@
-"""Made negatives fit the positives in length, strand and GC content, overlap nothing they may not, follow their seed, or are refused."""
+"""Test that negatives match the positives, avoid forbidden positions and depend only on the seed.
+
+Length, strand and GC content must match. Too few negatives are an error.
+"""
 
 from collections import Counter
 
@@ -18,7 +21,7 @@ SIZES = {"chr1": 60_000, "chr2": 20_000}
 
 @pytest.fixture(scope="module")
 def genome(tmp_path_factory):
-    """Two chromosomes whose GC content changes along them, with N here and there."""
+    """Return two chromosomes with varying GC content and some N."""
     rng, text = np.random.default_rng(0), ""
     for name, size in SIZES.items():
         gc = 0.45 + 0.15 * np.sin(np.arange(size) / 900)
@@ -33,7 +36,7 @@ def genome(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def positives():
-    """47 windows of two lengths, apart from one another and from N."""
+    """Return 47 windows of two lengths, away from each other and from N."""
     rng = np.random.default_rng(1)
     rows = [
         ("chr1", at, at + int(rng.choice([200, 301])), "+-"[n % 2], "", 1.0, -1, n, "p.bed") for n, at in enumerate(range(800, 29_000, 800))
@@ -93,7 +96,7 @@ def test_gc_content_is_matched(genome, positives):
 
 @pytest.mark.parametrize(("start", "end"), [(-100, 100), (59_900, 60_100)])
 def test_gc_content_of_a_padded_positive_is_that_of_its_letters(start, end, genome, positives):
-    """The half that lies on the chromosome tells: twice its G and C."""
+    """Half of the window is on the chromosome, so the negative has twice its number of G and C."""
     padded = positives.head(1).assign(start=start, end=end)
     half = np.isin(genome.fetch("chr1", max(start, 0), min(end, 60_000)), list(b"GC")).sum()
     assert gc_of(matched(padded, genome, Wanted(), None, 0.0, Counter()), genome) == {0: 2 * half}
@@ -101,7 +104,10 @@ def test_gc_content_of_a_padded_positive_is_that_of_its_letters(start, end, geno
 
 @pytest.mark.parametrize(("tolerance", "found"), [(0.09, []), (0.1, [100, 200])])
 def test_tolerance_is_a_share_of_each_positive_s_own_length(tolerance, found, tmp_path, positives):
-    """Positives of a tenth G, of 100 and 200 letters, and no other G: 10 and 20 letters are .1 of them."""
+    """Positives of 100 and 200 bp are one tenth G, and nothing else is G.
+
+    Negatives without G differ by 10 and 20 bases, which is 0.1 of each length.
+    """
     text = "G" * 10 + "A" * 90 + "G" * 20 + "A" * 4880
     (tmp_path / "g.fa").write_text(f">chr1\n{text}\n")
     two = positives.head(2).assign(start=[0, 100], end=[100, 300])

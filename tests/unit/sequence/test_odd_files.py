@@ -1,4 +1,4 @@
-"""Each odd file gives the promised records or the promised error, which is one line."""
+"""Test that each odd file gives the expected records or the expected one-line error."""
 
 import importlib
 import re

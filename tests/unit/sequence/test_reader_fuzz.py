@@ -1,4 +1,7 @@
-"""Damaged files of every format, by the hundred, seeded: a reader gives records or a promised error, and nothing else."""
+"""Test that damaged files of every format give records or an error of the package.
+
+Hundreds of files are damaged at random, with fixed seeds.
+"""
 
 import gzip
 import zlib
@@ -44,7 +47,7 @@ FILES = {
 
 
 def mutated(content: bytes, generator: np.random.Generator) -> bytes:
-    """The file with one to three changes: bytes flipped, cut out, put in, lines exchanged, the end cut off."""
+    """Apply one to three changes: flip, cut or insert bytes, swap lines, or truncate."""
     for _ in range(generator.integers(1, 4)):
         at, size = int(generator.integers(len(content) + 1)), int(generator.integers(1, 9))
         match int(generator.integers(6)):
@@ -83,5 +86,5 @@ def test_a_damaged_file_gives_records_or_a_promised_error(kind, tmp_path):
         else:
             assert all(len(record.letters) and record.id for record in records)
             assert not any(record.letters.tobytes().translate(None, spelling.alphabet.readable.upper()) for record in records)
-    assert errors  # the changes do damage
+    assert errors  # some changes must cause errors
     assert [error for error in errors if "\n" in error] == []

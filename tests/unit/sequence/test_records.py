@@ -1,4 +1,4 @@
-"""What holds of readers over one file alone; each odd file and its promised error stand in odd_files.py."""
+"""Test damaged gz, ids over several files, and lazy reading; odd_files.py has other file errors."""
 
 import gzip
 from pathlib import Path

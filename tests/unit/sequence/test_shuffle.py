@@ -1,4 +1,4 @@
-"""The compiled walk is kept on disk, and does without where there is no place to keep it; its results are in the property tests."""
+"""Test the cache of the compiled walk; the property tests check its results."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ dispatcher.FunctionCache = refuse
 
 
 def used(code: str, cache: Path) -> tuple[str, int]:
-    """The letters that a process of its own shuffles, and how often it found what was compiled before."""
+    """Return the letters shuffled by a new process, and the number of cache hits."""
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"NUMBA_CACHE_DIR": str(cache)}, capture_output=True, text=True, check=True
     )

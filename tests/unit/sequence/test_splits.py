@@ -1,4 +1,4 @@
-"""No sequence on two sides; whole groups; proportions; and what a split refuses."""
+"""Test that splits share no sequence, keep groups together, keep proportions, and report errors."""
 
 import hashlib
 
@@ -52,7 +52,7 @@ def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
     texts = ["".join(rng.choice(list("ACGTN"), length)) for length in (1, 7, 8, 9, 64)] + [
         "ACGTACGT",
         "AAAAAAAAAC",
-    ]  # one is its own turned
+    ]  # ACGTACGT is its own reverse complement
     for text in texts:
         row = np.frombuffer(text.encode(), np.uint8)
         first = min(row.tobytes(), DNA.reverse_complement(row).tobytes())
@@ -61,7 +61,7 @@ def test_keys_are_the_same_in_pieces_of_any_size(monkeypatch, piece):
 
 
 def without_copies(split: pd.DataFrame, records: pd.DataFrame, keys: list[bytes], *reduced: str) -> pd.DataFrame:
-    """The split without the copies in these splits, where equal keys are equal letters."""
+    """Return the split without copies in these splits; equal keys mean equal letters."""
     return remove_copies(split, find_copies(split, keys, keys, records[["label"]]), reduced or splits.SIDES)
 
 
@@ -191,7 +191,7 @@ def test_group_split_keeps_groups_and_groups_that_share_a_sequence_together():
     groups = [f"g{i // 4}" for i in range(80)]
     keys = unique_keys(80)
     keys[7] = keys[8]  # g1 and g2 share a sequence
-    keys[11] = keys[40]  # and g2 shares one with g10: all three stand together
+    keys[11] = keys[40]  # and g2 shares one with g10, so all three stay together
     records = table([i % 2 for i in range(80)], group=groups)
     for seed in range(10):
         split = split_by_group(records, keys, 0.25, 0.25, seed)

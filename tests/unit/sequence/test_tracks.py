@@ -1,4 +1,7 @@
-"""Tracks: bigWig and bedGraph give the same numbers, bins are worked by hand, damaged bigWig files are errors and never end the process."""
+"""Test that bigWig and bedGraph give the same numbers, and that damaged bigWig files give errors.
+
+Bins are compared with worked examples. No damaged file may abort the process.
+"""
 
 import gzip
 
@@ -15,7 +18,7 @@ ROWS = [("chr1", 10, 20, 1.0), ("chr1", 20, 40, -2.5), ("chr1", 300, 400, 3.0), 
 
 @pytest.fixture(params=["t.bw", "t.bedGraph.gz", "t.bdg"])
 def track(request, tmp_path):
-    """A track of ROWS."""
+    """Return a track of ROWS."""
     path = tmp_path / request.param
     if path.suffix == ".bw":
         write_bigwig(path)
@@ -26,7 +29,7 @@ def track(request, tmp_path):
 
 
 def write_bigwig(path):
-    """ROWS as bigWig."""
+    """Write ROWS as bigWig."""
     pybigtools.open(str(path), "w").write({"chr1": 1000, "chr2": 50}, iter(ROWS))
 
 
@@ -80,13 +83,13 @@ def test_a_damaged_bigwig(tmp_path):
 
 @pytest.mark.parametrize("size", [2**40, 2**64 - 1])
 def test_a_block_of_impossible_size(tmp_path, size):
-    """Pybigtools would ask for so much memory, which ends the process."""
+    """pybigtools would try to allocate this much memory, which aborts the process."""
     write_bigwig(tmp_path / "t.bw")
     content = bytearray((tmp_path / "t.bw").read_bytes())
     index = int.from_bytes(content[24:32], "little")
     content[index + 76 : index + 84] = size.to_bytes(
         8, "little"
-    )  # of the first block: behind a header of 48, a node of 4 and 24 of the item
+    )  # size of the first block, after a header of 48 bytes, a node of 4 and 24 of the item
     (tmp_path / "u.bw").write_bytes(content)
     with pytest.raises(IntervalError, match=r"u.bw: bigWig must be whole and undamaged, got a block beyond the end of the file"):
         read_track(tmp_path / "u.bw")

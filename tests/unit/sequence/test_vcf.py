@@ -1,4 +1,4 @@
-"""VCF files, odd and malformed: each gives the promised records or the promised one line."""
+"""Test that odd and malformed VCF files give the expected variants or one-line errors."""
 
 import gzip
 from contextlib import suppress
@@ -61,7 +61,8 @@ def test_what_is_read(case, genome, tmp_path):
     text, expected = GOOD[case]
     (tmp_path / "a é.vcf").write_bytes(text.encode())
     assert records(tmp_path / "a é.vcf", genome) == expected
-    (tmp_path / "packed").write_bytes(gzip.compress(text.encode()))  # told by content, not by name
+    # Recognised by content, not by name
+    (tmp_path / "packed").write_bytes(gzip.compress(text.encode()))
     assert records(tmp_path / "packed", genome) == expected
 
 

@@ -1,4 +1,4 @@
-"""Windows of intervals: worked by hand, the same on a reversed genome, held against the ends, and read."""
+"""Test windows on worked examples, on a reverse-complemented genome, and at chromosome ends."""
 
 from collections import Counter
 
@@ -27,7 +27,7 @@ def genome(tmp_path_factory):
 
 
 def table(*rows):
-    """Intervals of (chrom, start, end, strand) and perhaps summit, one a line."""
+    """Return a table of intervals (chrom, start, end, strand) with optional summits."""
     full = [(*row[:4], "", np.nan, row[4] if len(row) > 4 else -1, line, "x.bed") for line, row in enumerate(rows, start=1)]
     return pd.DataFrame(full, columns=["chrom", "start", "end", "strand", "name", "score", "summit", "line", "path"])
 
