@@ -1,4 +1,4 @@
-"""The plain kernel against attention written as loops over queries and keys, in float64: outputs and all gradients."""
+"""Compare the reference kernel with loops over pairs in float64: outputs and gradients."""
 
 import math
 
@@ -37,7 +37,10 @@ POSITIONS = {
 
 
 def hashed(query_block, number, seed):
-    """32 bits of the draw `number` of a block of queries: lowbias32 of Wellons 2018 of their weighted sum, in whole numbers."""
+    """Return the 32-bit hash for sample `number` of a block of queries.
+
+    It is lowbias32 of Wellons 2018 of the weighted sum, in Python integers.
+    """
     x = (0x9E3779B1 * query_block + 0x85EBCA77 * number + 0xC2B2AE3D * seed) % 2**32
     x = (x ^ x >> 16) * 0x7FEB352D % 2**32
     x = (x ^ x >> 15) * 0x846CA68B % 2**32
@@ -58,7 +61,8 @@ def may_attend(pattern, i, j, length, causal=False):
             return i < pattern.num_global or j < pattern.num_global
         case RandomBlocks():
             own, blocks = i // pattern.block, -(-length // pattern.block)
-            last = min(own, blocks - 1) if causal else blocks - 1  # a causal one draws from the blocks up to the query's
+            # causal: sampled from the blocks up to that of the query
+            last = min(own, blocks - 1) if causal else blocks - 1
             return any(hashed(own, number, pattern.seed) % (last + 1) == j // pattern.block for number in range(pattern.count))
         case Union():
             return any(may_attend(member, i, j, length, causal) for member in pattern.members)
@@ -74,7 +78,7 @@ def rotated(x, at, position):
 
 
 def t5_bucket(distance, num_buckets, max_distance, symmetric):
-    """The published rule, one distance at a time."""
+    """Return the bucket of one distance by the published rule."""
     half = num_buckets if symmetric else num_buckets // 2
     start, exact, size = (half if distance > 0 and not symmetric else 0), half // 2, abs(distance)
     if size < exact:
@@ -88,7 +92,7 @@ def clipped(distance, most):
 
 
 def score(position, qi, kj, i, j, h):
-    """The score of one pair by each paper's formula."""
+    """Return the score of one pair by the formula of each paper."""
     scale, distance = math.sqrt(DH), j - i
     match position:
         case Rotary():
@@ -97,7 +101,8 @@ def score(position, qi, kj, i, j, h):
             bucket = t5_bucket(distance, position.num_buckets, position.max_distance, position.sides == 1)
             return (qi * kj).sum() / scale + position.table.weight[bucket, h]
         case Alibi():
-            slopes = [2**-4, 2**-8, 2**-2]  # three heads: the two of a power of two, then the first of twice as many
+            # three heads: the slopes of two heads, then the first slope of four heads
+            slopes = [2**-4, 2**-8, 2**-2]
             return (qi * kj).sum() / scale - slopes[h] * abs(distance)
         case Shaw():
             return (qi * (kj + position.keys[clipped(distance, position.max_distance)])).sum() / scale
@@ -113,7 +118,7 @@ def score(position, qi, kj, i, j, h):
 
 
 def attention_by_loops(q, k, v, pattern, position, mask, segments):
-    """Scaled dot-product attention, one query and one key at a time."""
+    """Compute scaled dot-product attention, one query and one key at a time."""
     out = []
     for b in range(q.shape[0]):
         length = max((j + 1 for j in range(q.shape[2]) if mask[b, j]), default=0)
@@ -146,10 +151,10 @@ def make_inputs(length, padded):
     q, k, v = (torch.randn(B, H, length, DH, dtype=torch.float64, requires_grad=True) for _ in range(3))
     mask, segments = torch.ones(B, length, dtype=torch.bool), torch.zeros(B, length, dtype=torch.int64)
     if padded:
-        mask[1, length // 2 :] = False  # for length 1: a sequence of padding alone
+        mask[1, length // 2 :] = False  # with length 1, the sequence is all padding
         segments[0, length // 3 :] = 1
         if length > 2:
-            mask[0, 1] = False  # a hole: the sequence is as long as before
+            mask[0, 1] = False  # padding inside, which does not shorten the sequence
     return q, k, v, mask, segments
 
 
@@ -181,9 +186,9 @@ def test_weights_are_those_that_attend_uses(pattern, kind):
     with torch.no_grad():
         out = attend(q, k, v, pattern=pattern, position=position, mask=mask)
         weight = weights(q, k, pattern=pattern, position=position, mask=mask)
-    if kind != "shaw":  # whose values depend on the distance
+    if kind != "shaw":  # its values depend on the distance
         assert_close(weight @ v, out, rtol=1e-10, atol=1e-12)
-    assert float(weight[1, :, :, 9:].abs().max()) == 0  # padding receives nothing
+    assert float(weight[1, :, :, 9:].abs().max()) == 0  # padding has no weight
     assert_close(weight[0].sum(-1), torch.ones_like(weight[0].sum(-1)))
 
 

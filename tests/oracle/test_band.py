@@ -1,6 +1,7 @@
-"""The fused band kernel against dense attention in float64: output and all gradients; bits by threads; what it says when it cannot run.
+"""Compare the fused band kernel with dense attention in float64: outputs and gradients.
 
-Long, as one kernel is held to the oracle on every build, pattern and position, and to what it says of compilers and folders.
+Also tested: identical results for any number of threads, compilation, and messages when the kernel
+cannot run.
 """
 
 import math
@@ -29,7 +30,7 @@ NAMES = ("out", "grad of q", "grad of k", "grad of v", "grad of bias")
 
 
 def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, segments=None, dropout=0.0, seed=0):
-    """The definition, with every pair of tokens written out."""
+    """Compute the same attention with every pair of tokens."""
     at = torch.arange(q.shape[2])
     distance = at[None, :] - at[:, None]
     allowed = ((distance >= -left) & (distance <= right)) | ((at[None, :] < num_global) & ((distance <= 0) | (right > 0)))
@@ -49,7 +50,7 @@ def dense(q, k, v, *, left, right, num_global=0, bias=None, mask=None, segments=
 
 
 def drawn(length, head_dim=16, batches=2, heads=2, reach=None):
-    """Projection (B, L, 3, H, Dh), bias or None, and a gradient of the output."""
+    """Return a projection (B, L, 3, H, Dh), a bias or None, and a gradient of the output."""
     torch.manual_seed(length)
     projection = torch.randn(batches, length, 3, heads, head_dim)
     bias = None if reach is None else torch.randn(heads, 2 * reach + 1)
@@ -69,13 +70,14 @@ def assert_agrees(projection, bias, grad_out, **rule):
     got = results(band_attention, projection, bias, grad_out, **rule)
     want = results(dense, projection, bias, grad_out, torch.float64, **rule)
     for name, x, y in zip(NAMES, got, want, strict=False):
-        # Of a sum of terms of about 1 that may cancel: relative to the largest, or to the square root of the number of terms.
+        # The bias gradient is a sum of terms of about 1 that may cancel, so its error is relative
+        # to the largest value or to the square root of the number of terms.
         size = max(float(y.abs().max()), math.sqrt(projection.shape[0] * projection.shape[1]) if name == "grad of bias" else 1.0)
         assert_close(x.double(), y, atol=1e-5 * size, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_the_source_compiles_where_it_can():
-    """Or all that needs the kernel would be skipped, here and in other files, and nothing fail."""
+    """Fail if the kernel should compile here but does not: other tests would only be skipped."""
     named = shlex.split(os.environ.get("CXX", ""))[:1]
     compiler = any(map(shutil.which, named or ("c++", "g++", "clang++")))
     flags = native.CPU_INFO.read_text().split() if native.CPU_INFO.exists() else []
@@ -84,7 +86,10 @@ def test_the_source_compiles_where_it_can():
 
 @pytest.fixture(params=["as it is", *BUILDS])
 def build(request, monkeypatch):
-    """The kernel as it is compiled here, and as it is on other machines; the number of floats in a vector of it, where that is known."""
+    """Use the kernel as compiled here and as compiled on other machines.
+
+    Yields the number of floats in a vector, or None if unknown.
+    """
     if why_not() is not None:
         pytest.skip(f"no band kernel here: {why_not()}")
     if request.param == "as it is":
@@ -102,7 +107,7 @@ def build(request, monkeypatch):
 
 
 def test_each_build_equals_dense_attention(build, monkeypatch):
-    """A part of what follows."""
+    """Repeat some of the tests below for each build."""
     assert build is None or native.library().band_tile() == build
     for length, left, right, reach in ((1, 0, 0, 3), (17, 5, 40, None), (130, 40, 0, 40), (333, 128, 128, 40)):
         assert_agrees(*drawn(length, reach=reach), left=left, right=right)
@@ -119,10 +124,13 @@ def test_each_build_equals_dense_attention(build, monkeypatch):
 
 
 def test_what_is_no_number_stays_none_in_each_build(build):
-    """Output and gradient of a query with such a score, as in `dense`; rows beside it, which share a tile, may be none, too."""
+    """NaN scores give NaN output and gradients for the same queries as in `dense`.
+
+    Adjacent rows of the same tile may become NaN, too.
+    """
     projection, _, grad_out = drawn(60)
-    projection[0, 20, 1, 0, 3] = float("nan")  # a key's, which queries 15..25 of head 0 meet
-    projection[1, 5, 0, 1, 0] = float("inf")  # a query's: scores of infinity, of which softmax makes no number
+    projection[0, 20, 1, 0, 3] = float("nan")  # a key, used by queries 15..25 of head 0
+    projection[1, 5, 0, 1, 0] = float("inf")  # a query; softmax turns its infinite scores into NaN
     out, *gradients = results(band_attention, projection, None, grad_out, left=5, right=5)
     expected, *_ = results(dense, projection, None, grad_out, torch.float64, left=5, right=5)
     none = expected.isnan().any(-1)
@@ -180,12 +188,12 @@ def test_padding_and_segments(length, num_global):
 def test_query_with_nothing_to_attend_to():
     projection, bias, grad_out = drawn(40, reach=4)
     mask = torch.zeros(2, 40, dtype=torch.bool)
-    mask[1, 5] = True  # of the second sequence, queries 3, ..., 7 see one key
+    mask[1, 5] = True  # queries 3, ..., 7 of the second sequence have one key
     out, grad_q, grad_k, grad_v, grad_bias = results(band_attention, projection, bias, grad_out, left=2, right=2, mask=mask)
     assert not out[0].any()
     assert not out[1, :, :3].any()
     assert_close(out[1, :, 3:8], projection[1, 5, 2][:, None].expand(-1, 5, -1), atol=1e-6, rtol=0)
-    for grad in (grad_q, grad_k, grad_bias):  # one key to choose from: no score matters
+    for grad in (grad_q, grad_k, grad_bias):  # with a single key, scores have no effect
         assert_close(grad, torch.zeros_like(grad), atol=1e-5, rtol=0)
     assert not grad_v[0].any()
     assert_close(grad_v[1, :, 5], grad_out[1, :, 3:8].sum(dim=1), atol=1e-5, rtol=0)
@@ -205,10 +213,11 @@ def test_dropout_mask_keeps_its_share_in_every_direction():
     kept = dropout_mask(7, 0.3, 2, 2, 300).double()
     for dim in range(4):
         share = kept.mean(dim=[d for d in range(4) if d != dim])
-        assert ((share - 0.7).abs() < 5 * math.sqrt(0.3 * 0.7 * share.numel() / kept.numel())).all()  # five standard deviations
+        # five standard deviations
+        assert ((share - 0.7).abs() < 5 * math.sqrt(0.3 * 0.7 * share.numel() / kept.numel())).all()
     flat = kept.flatten(0, 1) - 0.7
     for other in (flat.roll(1, 0), flat.roll(1, 1), flat.roll(1, 2), flat.roll((1, 1), (1, 2))):
-        assert abs(float((flat * other).mean())) < 0.002  # neighbours do not know of each other
+        assert abs(float((flat * other).mean())) < 0.002  # adjacent positions are independent
     assert not torch.equal(dropout_mask(8, 0.3, 1, 1, 300), dropout_mask(7, 0.3, 1, 1, 300))
     assert dropout_mask(1, 0.0, 1, 1, 50).all()
 
@@ -240,14 +249,14 @@ def test_same_bits_again_and_for_any_number_of_threads(monkeypatch):
 
 
 def until(holds):
-    """Wait for it, but no more than 5 s."""
+    """Wait until `holds` returns True, for at most 5 s."""
     end = time.monotonic() + 5
     while not holds() and time.monotonic() < end:
         time.sleep(0.01)
 
 
 def main_thread_waits():
-    """Whether it has submitted all and asks for results."""
+    """Return whether the main thread has submitted all jobs and waits for results."""
     frame = sys._current_frames()[threading.main_thread().ident]
     while frame is not None and frame.f_code is not Future.result.__code__:
         frame = frame.f_back
@@ -256,7 +265,11 @@ def main_thread_waits():
 
 @pytest.mark.parametrize("interrupts", [1, 2])
 def test_an_interrupt_leaves_no_thread_with_memory_that_was_freed(monkeypatch, interrupts):
-    """Two threads work until no span is left, then finish the one they are in; Ctrl-C comes meanwhile, from an impatient user twice."""
+    """Memory of the tensors is freed only after all threads have ended.
+
+    Two threads work until no span is left and finish their last span. Meanwhile the user presses
+    Ctrl-C, once or twice.
+    """
     started, enough, ended = threading.Barrier(2), threading.Event(), []
 
     def work(reference):
@@ -264,7 +277,8 @@ def test_an_interrupt_leaves_no_thread_with_memory_that_was_freed(monkeypatch, i
         first = started.wait(10) == 0
         until(main_thread_waits)
         for _ in range(interrupts if first else 0):
-            time.sleep(0.5)  # a signal just before it waits for a lock would be heard after that
+            # a signal just before the main thread waits for a lock is only handled after the wait
+            time.sleep(0.5)
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             until(lambda: call.next[0] == band.NO_MORE)
         until(lambda: call.next[0] == band.NO_MORE)
@@ -276,7 +290,8 @@ def test_an_interrupt_leaves_no_thread_with_memory_that_was_freed(monkeypatch, i
     call, lse = band._Call(), torch.zeros(9)
     call.point(lse=lse)
     alive = weakref.ref(lse)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored in what runs in the background
+    # shells ignore SIGINT in background jobs
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
             band._run("work", call, workers=2)
@@ -285,7 +300,7 @@ def test_an_interrupt_leaves_no_thread_with_memory_that_was_freed(monkeypatch, i
     del lse, call
     if interrupts == 1:
         assert len(ended) == 2
-    else:  # nobody waited for the threads, whose tensors are still there
+    else:  # the threads were not waited for, and their tensors still exist
         assert not ended
         assert alive() is not None
         enough.set()
@@ -330,7 +345,7 @@ def test_wrong_arguments(change, message):
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
-    """Nothing loaded, nothing in the cache."""
+    """Start with no library loaded and an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     native._load.cache_clear()
     yield monkeypatch
@@ -344,7 +359,7 @@ def test_compiles_once_into_the_cache(fresh, tmp_path):
     made = list((tmp_path / "selfattn_bio").iterdir())
     assert [path.suffix for path in made] == [".so"]
     native._load.cache_clear()
-    fresh.setattr(native, "_make", None)  # a second process does not need it
+    fresh.setattr(native, "_make", None)  # a second process must not compile
     assert why_not() is None
 
 
@@ -358,7 +373,7 @@ def test_a_cache_that_cannot_be_written_is_said_with_its_cure(fresh, place):
 
 @pytest.fixture
 def small(fresh, tmp_path):
-    """A source that compiles in no time."""
+    """Use a source that compiles quickly."""
     source = tmp_path / "band.cpp"
     source.write_text('extern "C" int band_tile() { return 8; }\n')
     fresh.setattr(native, "SOURCE", source)
@@ -371,7 +386,7 @@ def test_what_is_left_of_a_library_is_made_anew(rest):
     assert why_not() is None
     _, path = native._recipe()
     whole = path.read_bytes()
-    path.unlink()  # this process has it mapped
+    path.unlink()  # this process has mapped the file
     path.write_bytes(whole[: int(rest * len(whole)) if isinstance(rest, float) else rest])
     native._load.cache_clear()
     assert native.library().band_tile() == 8

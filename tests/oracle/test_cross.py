@@ -1,5 +1,8 @@
-"""Cross-attention against a softmax written as loops over queries and keys, in float64: outputs and all gradients; and the network of two
-inputs: padding of either changes nothing, relevance is kept."""
+"""Compare cross-attention with loops over queries and keys in float64: outputs and gradients.
+
+Also tested: in the network with two inputs, padding changes nothing and the sum of the attribution
+is preserved.
+"""
 
 import math
 
@@ -20,7 +23,7 @@ LENGTHS = [(5, 3), (2, 7), (4, 1)]
 
 
 def oracle(q, k, v, position, mask):
-    """Query by query, key by key; rotations and biases of the positions by their own definitions."""
+    """Compute cross-attention query by query and key by key, with explicit rotations and biases."""
     rows = []
     for b in range(len(q)):
         for h in range(H):
@@ -60,7 +63,7 @@ def test_outputs_and_gradients(name, lengths, kv_heads):
     k, v = (torch.randn(B, kv_heads, others, DH, dtype=torch.float64, requires_grad=True) for _ in range(2))
     mask = torch.ones(B, others, dtype=torch.bool)
     mask[1, max(1, others // 2) :] = False
-    mask[2] = False  # a partner that is padding throughout
+    mask[2] = False  # a partner that is all padding
     weighed = torch.randn(B, H, length, DH, dtype=torch.float64)
     learned = [q, k, v, *position.parameters()]
     found, wanted = cross_attention(q, k, v, position=position, mask=mask), oracle(q, k, v, position, mask)
@@ -84,7 +87,7 @@ def test_what_is_refused():
         cross_attention(q, k, k, position=Shaw(DH, 3))
 
 
-# ------------------------------------------------------------------------------------------------------------ the network
+# ------------------------------------------------------------ the network
 def network_of(cross_position="none", partner="sequence", **encoder):
     torch.manual_seed(0)
     model = {"kind": "paired", "members": 2, "cross_layers": 2, "cross_position": {"kind": cross_position}}
@@ -124,7 +127,7 @@ def test_both_inputs_have_a_say():
 
 def test_weights_of_cross_attention_are_dropped_in_training_only():
     block = network_of(dropout=0.5).members[0].cross[0]
-    block.dropout.share = block.feedforward[2].share = 0.0  # of the branches nothing
+    block.dropout.share = block.feedforward[2].share = 0.0  # no dropout in the branches
     x, partner, mask = torch.randn(1, 9, 16).double(), torch.randn(1, 7, 16).double(), torch.ones(1, 7, dtype=torch.bool)
     assert not torch.equal(block.train()(x, partner, mask), block(x, partner, mask))
     assert torch.equal(block.eval()(x, partner, mask), block(x, partner, mask))
@@ -143,13 +146,16 @@ def test_with_one_input_held_it_is_a_network_of_the_other(partner):
 
 
 def relevance_of_each(network, rules, first, partner):
-    """(B, N, D) of the first and of the partner, each explained with the other held."""
+    """Return the attribution (B, N, D) of each input, with the other input held fixed."""
     views = (OneInput(network, network.of_partner(partner), partner=False), first), (OneInput(network, first, partner=True), partner)
     return [gradient_at(view, view.embed(own), own, rules) * view.embed(own) for view, own in views]
 
 
 def test_relevance_of_both_inputs_adds_up_to_the_output():
-    """By CP-LRP, which shares out no softmax, and without biases, which have relevance of their own, nothing is lost or made."""
+    """With CP-LRP and without biases, the attribution of both inputs sums to the output.
+
+    CP-LRP does not propagate through the softmax, and biases would receive attribution.
+    """
     network = network_of(stem={"kind": "none"}, head={"kind": "pooling", "parts": 1})
     for name, parameter in network.named_parameters():
         if name.endswith("bias"):

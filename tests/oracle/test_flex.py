@@ -1,4 +1,4 @@
-"""FlexAttention's rules against `reference`: the forward on any device, the compiled kernel with its gradients on CUDA."""
+"""Compare FlexAttention with `reference`: the forward pass on any device, gradients on CUDA."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_rules_equal_reference_in_the_forward(pattern, ragged):
     mask = torch.ones(B, L, dtype=torch.bool)
     segments = None
     if ragged:
-        mask[0, 280:] = mask[1, 170:] = False  # blocks are drawn for each length
+        mask[0, 280:] = mask[1, 170:] = False  # random blocks depend on the length
         segments = (torch.arange(L) // 110).expand(B, -1)
     position = T5Bias(H, 8, 40)
     setting = Setting(pattern, (B, H, L), q.device, mask, segments)

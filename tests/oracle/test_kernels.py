@@ -1,4 +1,7 @@
-"""Every kernel against `reference` in float64: output and all gradients, any pattern, position, length, padding and segments."""
+"""Compare every kernel with `reference` in float64: outputs and gradients.
+
+Patterns, positions, lengths, padding and segments vary.
+"""
 
 import pytest
 import torch
@@ -53,7 +56,7 @@ def batch(length, padded, segmented, batch_size=2, dtype=torch.float64, head_dim
     q, k, v, upstream = (torch.randn(batch_size, H, length, head_dim, generator=generator, dtype=dtype) for _ in range(4))
     mask = torch.ones(batch_size, length, dtype=torch.bool)
     if padded:
-        mask[1, length // 2 :] = False  # for length 1: a sequence of padding alone
+        mask[1, length // 2 :] = False  # with length 1, the sequence is all padding
     segments = (torch.arange(length) * 3 // length).expand(batch_size, -1) if segmented else None
     return [x.requires_grad_() for x in (q, k, v)], upstream, mask if padded else None, segments
 
@@ -64,7 +67,7 @@ def results(kernel, qkv, position, upstream, **arguments):
 
 
 def able(names, qkv, pattern, position):
-    """Those of the kernels that can do what is asked."""
+    """Return the kernels that can handle the request."""
     asked = prepared(*qkv, pattern, position)
     return [name for name in names if door.KERNELS[name].cannot(asked) is None]
 
@@ -95,7 +98,8 @@ def test_every_kernel_in_float32_is_within_rounding_of_float64(pattern, make, le
     expected = results("reference", exact, position.double(), upstream.double(), **arguments)
     for kernel, tensors in zip(kernels, found, strict=True):
         for one, other in zip(tensors, expected, strict=True):
-            size = max(float(other.detach().norm()), other.numel() ** 0.5)  # where all cancels: of what is added, about 1
+            # if terms of about 1 cancel, the error is relative to the square root of their number
+            size = max(float(other.detach().norm()), other.numel() ** 0.5)
             assert float((one.double() - other).detach().norm()) < 1e-5 * size, kernel
 
 
@@ -134,7 +138,7 @@ def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("make", [NoPosition, lambda: T5Bias(H, 16, 40)], ids=["none", "t5"])
 def test_who_may_attend_to_nothing_gives_and_gets_nothing(make, dtype, kernel):
-    """A sequence of padding alone, and queries whose keys are all padding."""
+    """A sequence of all padding, and queries whose keys are all padding, give 0."""
     pattern = Window(9) | Strided(200) if kernel == "joint" else Window(9)
     torch.manual_seed(0)
     qkv, upstream, _, _ = batch(150, False, False, dtype=dtype, head_dim=16)
@@ -144,7 +148,8 @@ def test_who_may_attend_to_nothing_gives_and_gets_nothing(make, dtype, kernel):
     for x in (out, gradients[0]):
         assert not x[0].any()
         assert not x[1, :, 79:].any()
-        assert x[1, :, :78].any(-1).all()  # 78 has one key, and no choice for a gradient to change
+        # query 78 has a single key, so its gradient is 0
+        assert x[1, :, :78].any(-1).all()
     for x in gradients[1:3]:
         assert not x[0].any()
         assert not x[1, :, 70:].any()
@@ -152,7 +157,7 @@ def test_who_may_attend_to_nothing_gives_and_gets_nothing(make, dtype, kernel):
 
 
 class Door(torch.nn.Module):
-    """`attend` as a module, whose parameters can be swapped."""
+    """`attend` as a module, whose parameters can be replaced."""
 
     def __init__(self, position, kernel):
         super().__init__()
@@ -177,7 +182,7 @@ def test_gradcheck(kernel, make):
 
 @pytest.mark.parametrize("pattern", [Window(70), Window(5) | Global(3) | RandomBlocks(2, 16)], ids=str)
 def test_dropout_of_slab_is_the_same_in_forward_and_backward(pattern):
-    """With the weights linear in v, the gradient at v gives the output back: sum(out * u) = sum(v * dv)."""
+    """Check that sum(out * u) = sum(v * dv), because the output is linear in v."""
     qkv, upstream, _, _ = batch(200, False, False)
     torch.manual_seed(3)
     out = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab")
@@ -186,7 +191,7 @@ def test_dropout_of_slab_is_the_same_in_forward_and_backward(pattern):
     torch.manual_seed(3)
     again = attend(*qkv, pattern=pattern, position=NoPosition(), dropout=0.4, kernel="slab")
     assert torch.equal(out, again)
-    # A finite difference along one direction of q, the draws held by the seed.
+    # Finite difference along one direction of q, with the same seed for dropout.
     direction, step = torch.randn_like(qkv[0]), 1e-6
     moved = []
     for sign in (1, -1):
@@ -220,7 +225,7 @@ def test_dropout_of_slab_drops_its_share():
 
 
 def precision(kernel):
-    """dtype, head_dim and tolerance of what a kernel is asked to leave as it is."""
+    """Return dtype, head_dim and tolerance that suit a kernel."""
     if kernel in ("band", "joint"):
         return torch.float32, 16, {"rtol": 1e-4, "atol": 1e-5}
     return torch.float64, DH, EXACT
@@ -232,7 +237,7 @@ BESIDE = (Window(9) | Global(2) | RandomBlocks(3, 16), Causal(Window(9) | Random
 
 
 def served(*patterns):
-    """Parameters (kernel, pattern) of the kernels that run on the CPU and those of the patterns that they know."""
+    """Return parameters (kernel, pattern) of the CPU kernels and the patterns they support."""
     known = {"reference": patterns, "sdpa": patterns, "slab": patterns, "band": WINDOWS, "joint": BESIDE}
     return [
         pytest.param(kernel, pattern, marks=needs_band if kernel in ("band", "joint") else (), id=f"{kernel}-{pattern}")
@@ -292,7 +297,7 @@ def test_two_runs_are_bit_equal(kernel):
     ids=["none", "t5", "alibi", "rotary", "shaw", "xl"],
 )
 def test_mixed_precision(kernel, make):
-    """Parameters in float32, q, k and v in bfloat16, as autocast makes them."""
+    """Parameters are float32, and q, k and v are bfloat16, as under autocast."""
     pattern = Window(20) | Strided(30) if kernel == "joint" else Window(20)
     position = make()
     qkv, upstream, _, _ = batch(150, False, False, dtype=torch.bfloat16, head_dim=16)
@@ -314,7 +319,8 @@ def test_nothing_attends_to_nothing(shape):
     assert attend(q, q, q, pattern=Window(3) | RandomBlocks(1), position=NoPosition(), kernel="slab").shape == shape
 
 
-# Queries, keys and values such that a row of the output is the row of weights: all scores are 0, values are one-hot.
+# With these inputs a row of the output is the row of weights: all scores are 0, and values are
+# one-hot.
 DROPPED = {
     "sdpa": Full(),
     "reference": Window(9) | Global(2),
@@ -346,7 +352,7 @@ def test_every_kernel_drops_its_share_of_every_part(kernel):
         assert abs(float((kept[pairs] == 0).float().mean()) - share) < 0.04, name
         ratio = kept[pairs] / whole[pairs]
         assert_close(ratio[kept[pairs] != 0], torch.full_like(ratio[kept[pairs] != 0], 1 / (1 - share)), rtol=1e-4, atol=1e-4)
-    assert not torch.equal(kept, again)  # drawn anew at each call
+    assert not torch.equal(kept, again)  # sampled again at each call
     zeros = (kept == 0) & allowed
     for one in range(8):  # and for each sequence and head
         assert not torch.equal(zeros[one, 0], zeros[one, 1])
@@ -354,7 +360,7 @@ def test_every_kernel_drops_its_share_of_every_part(kernel):
 
 
 def kept_by_slab(pattern, length):
-    """(L, L) which weights are kept, of a share of one half."""
+    """Return which weights are kept with dropout 0.5, (L, L)."""
     torch.manual_seed(0)
     q, v = torch.zeros(1, 1, length, length), torch.eye(length)[None, None]
     return attend(q, q, v, pattern=pattern, position=NoPosition(), dropout=0.5, kernel="slab")[0, 0] > 0
@@ -363,15 +369,17 @@ def kept_by_slab(pattern, length):
 def test_tiles_of_slab_are_dropped_apart(monkeypatch):
     monkeypatch.setattr(tiles, "SCORES", 2**15)
     kept = kept_by_slab(Window(70), 1024)
-    rows = [kept[i, i - 70 : i + 71] for i in range(128, 896, 64)]  # the first of each chunk, and each chunk a tile
+    # the first row of each chunk; each chunk is one tile
+    rows = [kept[i, i - 70 : i + 71] for i in range(128, 896, 64)]
     assert len({tuple(row.tolist()) for row in rows}) == len(rows)
 
 
 def test_parts_of_slab_are_dropped_apart():
-    """Both parts have tiles of 64 queries and 64 keys, and could draw the same for the keys of a block at the same places."""
+    """Parts whose tiles have the same shape and position drop different weights."""
     length, at = 640, torch.arange(640)
     kept = kept_by_slab(BlockLocal(64) | RandomBlocks(1, 64), length)
-    drawn = RandomBlocks(1, 64).dense_mask(length).unflatten(1, (-1, 64)).any(-1).to(torch.int64).argmax(1)  # (L,) block of each query
+    # (L,) block sampled for each query
+    drawn = RandomBlocks(1, 64).dense_mask(length).unflatten(1, (-1, 64)).any(-1).to(torch.int64).argmax(1)
     by_block = kept.unflatten(1, (-1, 64))  # (L, blocks, 64)
     own, other = by_block[at, at // 64], by_block[at, drawn]
     elsewhere = drawn != at // 64
@@ -388,11 +396,11 @@ def test_slab_looks_at_no_more_keys_than_the_pattern_has(pattern, chunks):
     length = 2000
     setting = Setting(pattern, (1, 1, length), torch.device("cpu"))
     pairs = sum(tile.index().numel() for walk in setting.walks(0) for tile in walk)
-    assert pairs <= (length + 3 * 64) * 64 * chunks  # whole chunks, of each remainder
+    assert pairs <= (length + 3 * 64) * 64 * chunks  # complete chunks, for each remainder
 
 
 def test_shaw_values_are_dropped_with_their_weights():
-    """Finite differences of every leaf, the draws held by the seed."""
+    """Compare gradients of all inputs with finite differences, with the same seed for dropout."""
     torch.manual_seed(0)
     position = Shaw(DH, 5).double()
     qkv, upstream, _, _ = batch(90, False, False)

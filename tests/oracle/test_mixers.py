@@ -1,6 +1,6 @@
-"""Kinds of attention against their formulas written densely, in float64: outputs and gradients; what every kind must keep to.
+"""Compare each kind of attention with dense formulas in float64: outputs and gradients.
 
-Long, as the formulas of all kinds stand side by side, and each rule is asked of all of them.
+Also tested: rules that hold for all kinds.
 """
 
 import pytest
@@ -15,7 +15,8 @@ from selfattn_bio.errors import SelfAttnBioError
 
 B, H, DH = 2, 3, 6
 LENGTHS = (1, 2, 7, 19)
-MIXERS = {  # that every kind must keep to the same rules with
+# small mixers for the tests that apply to every kind
+MIXERS = {
     "softmax": lambda: Softmax(Window(3)),
     "dynamic": lambda: Dynamic(block=2, top=2),
     "linear": lambda: Linear(DH),
@@ -40,9 +41,9 @@ def make_inputs(length, padded=True, dtype=torch.float64):
     q, k, v = (torch.randn(B, H, length, DH, dtype=torch.float64).to(dtype).requires_grad_() for _ in range(3))
     mask = torch.ones(B, length, dtype=torch.bool)
     if padded:
-        mask[1, length // 2 :] = False  # for length 1: a sequence of padding alone
+        mask[1, length // 2 :] = False  # with length 1, the sequence is all padding
         if length > 2:
-            mask[0, 1] = False  # a hole: the sequence is as long as before
+            mask[0, 1] = False  # padding inside, which does not shorten the sequence
     return q, k, v, mask
 
 
@@ -55,7 +56,7 @@ def assert_equal_with_gradients(found, expected, leaves):
 
 
 def dense(q, k, v, position, allowed):
-    """Softmax over the allowed pairs, (B, H, L, L) bool; 0 where a query has none."""
+    """Compute softmax attention over allowed pairs, (B, H, L, L) bool; 0 without keys."""
     length = q.shape[2]
     bias, (q, k) = position.terms(q, length).bias, position.rotate(q, k)
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
@@ -66,7 +67,7 @@ def dense(q, k, v, position, allowed):
     return scores.masked_fill(~allowed, -1e300).softmax(-1).masked_fill(~allowed, 0.0) @ v
 
 
-# --------------------------------------------------------------------------------------------------- what all keep to
+# ------------------------------------------------------------ rules for all kinds
 @pytest.mark.parametrize("name", MIXERS)
 def test_padding_changes_nothing(name):
     mixer = make(MIXERS, name)
@@ -118,10 +119,10 @@ def test_two_runs_are_equal_bit_by_bit(name):
 @pytest.mark.parametrize("name", MIXERS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_low_precision_is_near(name, dtype):
-    """Both ways to it: autocast, as in training, and tensors of that precision; in a sequence so long that float16 cannot count it."""
+    """Test autocast and low-precision tensors, with sums that overflow float16."""
     mixer = make(MIXERS, name).float()
     q, k, v, mask = make_inputs(1800, dtype=torch.float32)
-    v = (v + 40).detach().requires_grad_()  # a sum over 1,800 of them is more than float16 holds
+    v = (v + 40).detach().requires_grad_()  # the sum over 1,800 tokens overflows float16
     expected = mixer(q, k, v, position=NoPosition(), mask=mask)
     low = [x.detach().to(dtype).requires_grad_() for x in (q, k, v)]
     tolerance = float(expected.detach().abs().median()) * (2**-7 if dtype == torch.float16 else 2**-5)
@@ -141,7 +142,10 @@ DROPPING = [("softmax", 0), ("dynamic", 0), ("linformer", 0), ("reformer", 0), (
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "share"), DROPPING)
 def test_a_share_of_the_weights_is_dropped_and_the_mean_is_kept(name, share):
-    """Of hierarchical in either level alone. The mean of 400 draws is off by .8 of its standard error on average."""
+    """Test hierarchical with each level alone.
+
+    On average, the mean of 400 samples is off by 0.8 of its standard error.
+    """
     mixer = make(MIXERS, name)
     if name == "hierarchical":
         torch.nn.init.constant_(mixer.share, share)
@@ -175,9 +179,9 @@ def test_shapes_are_checked(name):
         make(MIXERS, name)(q, k, v, position=NoPosition(), mask=mask[:, :6])
 
 
-# ------------------------------------------------------------------------------------------------------------- dynamic
+# ------------------------------------------------------------ dynamic
 def chosen_blocks(q, k, mask, block, top):
-    """(B, H, L, L) bool: by what the weight of a block should be, one query and one block at a time."""
+    """Return the pairs of the chosen blocks, (B, H, L, L) bool, estimated one by one."""
     (q, k), length = (q.detach(), k.detach()), q.shape[2]
     allowed = torch.zeros(B, H, length, length, dtype=torch.bool)
     for b, h, i in torch.cartesian_prod(torch.arange(B), torch.arange(H), torch.arange(length)).tolist():
@@ -236,7 +240,10 @@ def test_dynamic_takes_the_first_of_equal_blocks_however_many_stand_behind():
 
 
 def test_dynamic_finds_a_key_wherever_it_stands():
-    """One key of 4,096 fits a query at the start, in one of 128 blocks, of which two are near and 6 chosen: chance is 0.06."""
+    """One of 4,096 keys matches a query at the start.
+
+    It is in one of 128 blocks. Two blocks are near and 6 are chosen, so that chance is 0.06.
+    """
     torch.manual_seed(0)
     mixer, length, found = Dynamic(block=32, top=5), 4096, []
     for at in torch.linspace(64, length - 1, 64).long().tolist():
@@ -246,9 +253,9 @@ def test_dynamic_finds_a_key_wherever_it_stands():
     assert sum(found) > 0.9 * len(found)
 
 
-# ------------------------------------------------------------------------------------------------- linear and performer
+# ------------------------------------------------------------ linear and performer
 def by_features(phi_q, phi_k, v, mask):
-    """Weights that are products of features, pair by pair, each row divided by its sum."""
+    """Compute attention with products of features as weights, each row divided by its sum."""
     products = (phi_q @ phi_k.transpose(-1, -2)) * mask[:, None, None]  # (B, H, L, L)
     total = products.sum(-1, keepdim=True)
     return products / total.masked_fill(total == 0, 1.0) @ v
@@ -280,33 +287,34 @@ def test_directions_are_orthogonal_and_point_everywhere():
     directions = Performer(500, 4, 8).directions  # (500, 8, 4), two groups
     first = torch.nn.functional.normalize(directions, dim=-1)[:, :4]
     assert_close(first @ first.transpose(-1, -2), torch.eye(4).expand(500, -1, -1), atol=1e-5, rtol=0)
-    assert float(first.mean(0).abs().max()) < 0.1  # of unit vectors: 0.5 / sqrt(500) = 0.02 is their noise
-    assert 3.7 < float(directions.square().sum(-1).mean()) < 4.3  # as of normal vectors of 4 dimensions
+    # 0.5 / sqrt(500) = 0.02 is the noise of unit vectors
+    assert float(first.mean(0).abs().max()) < 0.1
+    assert 3.7 < float(directions.square().sum(-1).mean()) < 4.3  # normal vectors in 4 dimensions
 
 
 def test_performer_nears_softmax_with_more_features():
     q, k, v, mask = make_inputs(40)
-    q, k = q / 2, k / 2  # the estimate varies with exp(q^2 + k^2)
+    q, k = q / 2, k / 2  # the variance of the estimate grows with exp(q^2 + k^2)
     exact = dense(q, k, v, NoPosition(), mask[:, None, None].expand(-1, H, 40, -1)).detach()
     errors = []
     for features in (16, 256, 4096):
         torch.manual_seed(0)
         found = Performer(H, DH, features).double()(q, k, v, position=NoPosition(), mask=mask).detach()
         errors.append(float((found - exact).square().mean().sqrt() / exact.std()))
-    assert errors[0] > 2 * errors[1] > 4 * errors[2]  # falls as 1 / sqrt(features)
+    assert errors[0] > 2 * errors[1] > 4 * errors[2]  # error falls as 1 / sqrt(features)
     assert errors[2] < 0.05
 
 
 @pytest.mark.parametrize("name", ["linear", "performer"])
 def test_large_scores_stay_finite(name):
-    """Of keys with features far below the largest: in float32 their products are 0, and no 0 / 0."""
+    """Products of very small features are 0 in float32 and must not give 0 / 0."""
     mixer = make(MIXERS, name).float()
     q, k, v = (x.detach().float().mul(60).requires_grad_() for x in make_inputs(19)[:3])
     out = mixer(q, k, v, position=NoPosition())
     assert all(bool(x.isfinite().all()) for x in (out, *torch.autograd.grad(out.sum(), (q, k, v))))
 
 
-# ----------------------------------------------------------------------------------------------------------- linformer
+# ------------------------------------------------------------ linformer
 @pytest.mark.parametrize("padded", [False, True])
 def test_linformer_attends_to_its_sums_of_keys(padded):
     mixer = make({"": lambda: Linformer(max_length=19, rank=5)}, "")
@@ -328,9 +336,9 @@ def test_linformer_refuses_a_sequence_longer_than_it_was_made_for():
         Linformer(max_length=18, rank=5).double()(q, k, v, position=NoPosition())
 
 
-# -------------------------------------------------------------------------------------------------------- hierarchical
+# ------------------------------------------------------------ hierarchical
 def two_levels(q, k, v, position, mask, window, pool, shares):
-    """Near and far attention, each coarse token made by itself."""
+    """Combine near and far attention, with each coarse token computed separately."""
     length = q.shape[2]
     at = torch.arange(length)
     allowed = ((at - at[:, None]).abs() <= window) & mask[:, None, None]
@@ -370,12 +378,13 @@ def test_hierarchical_of_single_tokens_is_full_attention_where_it_looks_far_alon
     torch.nn.init.constant_(mixer.share, 100.0)
     found = mixer(q, k, v, position=position, mask=mask)
     expected = attend(q, k, v, pattern=Full(), position=position, mask=mask, kernel="reference")
-    assert_close(*(x.transpose(1, 2)[mask] for x in (found, expected)))  # padding has no queries here
+    # padding queries are left out
+    assert_close(*(x.transpose(1, 2)[mask] for x in (found, expected)))
 
 
-# ------------------------------------------------------------------------------------------------------------ reformer
+# ------------------------------------------------------------ reformer
 def meeting(q, mask, mixer):
-    """(B, H, L, L) bool: who meets in any round, each round sorted and cut by itself."""
+    """Return which pairs attend in any round, (B, H, L, L) bool, one round at a time."""
     length = q.shape[2]
     allowed = torch.zeros(B, H, length, length, dtype=torch.bool)
     for b in range(B):
@@ -391,7 +400,10 @@ def meeting(q, mask, mixer):
 
 
 def of_shared(q, v, position, allowed):
-    """Softmax over the allowed pairs with keys that are queries at length 1; a token takes from itself only where it meets no other."""
+    """Compute softmax attention over the allowed pairs, with queries of length 1 as keys.
+
+    A token attends to itself only if it has no other key.
+    """
     length = q.shape[2]
     itself = torch.eye(length, dtype=torch.bool)
     lonely = (allowed & ~itself).sum(-1, keepdim=True) == 0
@@ -430,5 +442,5 @@ def test_reformer_finds_more_of_the_nearest_with_more_rounds():
         torch.manual_seed(1)
         met = meeting(q, torch.ones(B, 100, dtype=torch.bool), Reformer(DH, num_buckets=8, chunk=8, hashes=hashes))
         recalls.append(float(met.gather(-1, nearest).float().mean()))
-    assert recalls[0] > 0.3  # chance: 24 of 100 at most
+    assert recalls[0] > 0.3  # at most 24 of 100 by chance
     assert recalls[0] + 0.2 < recalls[1] < recalls[2]

@@ -1,4 +1,4 @@
-"""The network of modules equals the network; DeepLIFT/SHAP by way of it equals tangermeme called directly on one-hot letters."""
+"""Compare the network of modules with the original, and DeepLIFT/SHAP with tangermeme."""
 
 import sys
 
@@ -46,7 +46,8 @@ def test_the_network_of_modules_equals_the_network(section):
         assert_close(written(tokens), network(tokens), atol=1e-5, rtol=1e-5)
     kinds = {type(module) for module in written.modules()}
     assert kinds & {nn.Softmax, nn.MaxPool1d}
-    assert not {type(module) for module in network.modules()} & {nn.Softmax, nn.MaxPool1d}  # the network is as it was
+    # the original network is unchanged
+    assert not {type(module) for module in network.modules()} & {nn.Softmax, nn.MaxPool1d}
 
 
 def scorer_of(alphabet=DNA, k=1, stem=None):
@@ -65,7 +66,7 @@ def scorer_of(alphabet=DNA, k=1, stem=None):
 
 
 class OneHot(nn.Module):
-    """(B, 4, L) letters in, logits out."""
+    """Network with one-hot letters (B, 4, L) as input and logits as output."""
 
     def __init__(self, network):
         super().__init__()

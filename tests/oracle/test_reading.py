@@ -1,4 +1,4 @@
-"""Reading attention tile by tile equals reading the dense weights, for any pattern."""
+"""Compare attention computed tile by tile with the dense weights, for any pattern."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_between_is_spans_times_weights_times_spans(pattern, kind):
 def test_binned_is_bins_times_weights_times_bins(pattern):
     layer = layer_of(pattern, "t5")
     bins = torch.arange(L) // 40
-    bins[5] = 4  # of none
+    bins[5] = 4  # in no bin
     spans = torch.nn.functional.one_hot(bins, 5)[:, :4].T.expand(B, -1, -1).double()
     assert_close(binned(layer, bins, 4), torch.einsum("bsq,bhqk,btk->bhst", spans, dense(layer), spans))
 
@@ -121,7 +121,7 @@ def test_rollout(pattern):
 
 
 class Made(TorchDispatchMode):
-    """Counts the numbers in all tensors that are made, which no more can be in memory at once."""
+    """Count the elements of all new tensors, an upper bound for the memory."""
 
     def __init__(self):
         super().__init__()
@@ -130,7 +130,8 @@ class Made(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         for x, made in zip(out if isinstance(out, tuple | list) else [out], function._schema.returns, strict=False):
-            if isinstance(x, torch.Tensor) and made.alias_info is None:  # no view, nor a tensor that was there before
+            # neither a view nor an existing tensor
+            if isinstance(x, torch.Tensor) and made.alias_info is None:
                 self.total, self.largest = self.total + x.numel(), max(self.largest, x.numel())
         return out
 

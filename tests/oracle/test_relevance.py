@@ -1,5 +1,8 @@
-"""AttnLRP and CP-LRP by hooks equal the same rules written out, over every pattern and kernel; the way to letters equals substitution
-where a network is linear, and keeps sums."""
+"""Compare AttnLRP and CP-LRP by hooks with explicit rules, for every pattern and kernel.
+
+Also tested: on linear networks, the projection to letters equals substitution, and it preserves
+sums.
+"""
 
 from types import SimpleNamespace
 
@@ -47,7 +50,8 @@ CNN = config.CnnModel(embed_dim=4, channels=(8, 8, 8), kernels=(5, 3, 3), pools=
 def network_of(section):
     torch.manual_seed(0)
     network = Network(section, V).eval().double()
-    for parameter in network.parameters():  # biases that start at 0 would hide what is done to them
+    # biases of 0 would hide errors in their rules
+    for parameter in network.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     return network
 
@@ -60,7 +64,7 @@ def tokens():
 
 
 def half(x):
-    """The same value, half the gradient."""
+    """Return the same value with half the gradient."""
     return x / 2 + x.detach() / 2
 
 
@@ -70,7 +74,7 @@ def norm(module, x):
 
 
 def stem_norm(module, x, mask):
-    """Of a batch norm the module; of a record norm each record by its own places."""
+    """Apply a batch norm, or normalise each record over its own positions."""
     if isinstance(module, nn.BatchNorm1d):
         return module(x)
     normal = torch.zeros_like(x)
@@ -85,7 +89,10 @@ def gelu(x):
 
 
 def attnlrp_weights(product, *others):
-    """The weights and what they weigh, half of the relevance to each; halves at both products, not quarters at q and k."""
+    """Split the attribution in halves between weights and values.
+
+    The halves apply to both products, so that q and k do not get quarters.
+    """
     return half(product(*map(half, others[:-1]))), half(others[-1])
 
 
@@ -94,7 +101,7 @@ def cp_lrp_weights(product, *others):
 
 
 def written_out(network, x, mask, rule=attnlrp_weights):
-    """The network of `ATTENTION` with each rule where the operation is."""
+    """Compute the network of `ATTENTION` with each rule at its operation."""
     (body,) = network.members
     if hasattr(body.stem, "first"):
         stem = body.stem
@@ -122,12 +129,13 @@ def written_out(network, x, mask, rule=attnlrp_weights):
     if body.head.num_prefix:
         return body.head.classify(x[:, 0]).squeeze(-1)
     pooled = []
-    for inside in equal_parts(mask, body.head.parts).unbind(-1):  # (B, L) of each part
+    for inside in equal_parts(mask, body.head.parts).unbind(-1):  # (B, L) for each part
 
         def weigh(scores, inside=inside[..., None]):
             return scores.masked_fill(~inside, -1e300).softmax(1).masked_fill(~inside, 0.0)
 
-        # One softmax of scores that are linear in the tokens: what goes to the weights goes to the scores whole.
+        # A single softmax of scores that are linear in the tokens: the scores get the complete
+        # attribution of the weights.
         scores = body.head.project.score(x)
         weights, values = (half(weigh(scores)), half(x)) if rule is attnlrp_weights else (weigh(scores).detach(), x)
         pooled.append((weights[..., None] * values.unflatten(-1, (2, -1))).sum(1).flatten(1))
@@ -154,7 +162,7 @@ def test_hooks_equal_the_rules_written_out(section, rules):
     network, ids = network_of(section), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
     logits = written_out(network, embeddings, ids != 0, rule)
-    assert_close(logits, network(ids)[:, 0, 0])  # the oracle is the same network
+    assert_close(logits, network(ids)[:, 0, 0])  # the explicit network is the same
     expected = torch.autograd.grad(logits.sum(), embeddings)[0]
     got = gradient_at(network, embeddings, ids, hooks)
     assert_close(got, expected)
@@ -223,7 +231,7 @@ def test_gelu_has_a_gradient_at_zero():
 
 
 class Linear(nn.Module):
-    """A network that is linear in its embeddings: what AttnLRP says is what substitution does."""
+    """Network that is linear in its embeddings, so that AttnLRP equals substitution."""
 
     def __init__(self, vocabulary_size, num_tokens):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which kernel runs: the order, the reasons, and what is said when one cannot run."""
+"""Tests of kernel choice: order, reasons, and messages when a kernel cannot run."""
 
 import re
 from dataclasses import replace
@@ -45,7 +45,8 @@ def asked(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropo
         (Window(9) | Strided(20), NoPosition(), {}, "joint"),
         (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, "joint"),
         (Window(9) | Global(1) | RandomBlocks(2), Shaw(16, 3), {}, "slab"),
-        (Window(0) | Global(1), NoPosition(), {}, "joint"),  # band takes a window without keys to come for a causal one
+        # band treats a window without later keys as causal
+        (Window(0) | Global(1), NoPosition(), {}, "joint"),
     ],
 )
 def test_the_first_that_can_and_should(pattern, position, arguments, expected):
@@ -67,12 +68,13 @@ def test_without_a_compiler_it_is_said_once_and_torch_serves(monkeypatch, capsys
 
 def test_flex_is_for_cuda():
     message = "kernel 'flex' must be able to do what is asked, got tensors on cpu, where it needs CUDA"
-    with pytest.raises(KernelError, match=f"{message}. See `selfattn-bio doctor`"):  # which the command line prints as one line
+    # the command line prints this error as one line
+    with pytest.raises(KernelError, match=f"{message}. See `selfattn-bio doctor`"):
         choose(asked(Window(9), NoPosition()), "flex")
 
 
 class OnCuda:
-    """What kernels ask of queries on CUDA."""
+    """The attributes of queries on CUDA that kernels read."""
 
     device = torch.device("cuda")
 
@@ -91,7 +93,7 @@ ALL_REASONS = (
     [
         (Window(9), NoPosition(), {}, None),
         (Window(9) | Global(1) | RandomBlocks(2), NoPosition(), {}, None),
-        (Full(), NoPosition(), {"dropout": 0.1}, None),  # sdpa serves as well
+        (Full(), NoPosition(), {"dropout": 0.1}, None),  # sdpa is as good
         (Window(9), NoPosition(), {"dropout": 0.1, "length": SHORT}, None),
         (Window(9), NoPosition(), {"dropout": 0.1}, "dropout on the weights, which model.dropout = 0 turns off"),
         (Window(9), Rotary(8), {"head_dim": 8}, "head_dim 8, where it needs 16 at least"),
@@ -110,7 +112,7 @@ def test_on_cuda_it_is_said_once_why_flex_was_passed_over(pattern, position, arg
     line = "" if said is None else f"attention: flex cannot run here ({said}); slab does its work, more slowly\n"
     assert capsys.readouterr().err == line
     assert (served == ["slab", "slab"]) == (said is not None)
-    if said is not None:  # a kernel that is named runs, or an error says why not
+    if said is not None:  # a named kernel runs, or an error gives the reason
         with pytest.raises(KernelError, match=re.escape(f"got {said}")):
             attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position, kernel="flex")
         assert attend(on_cpu.q, on_cpu.k, on_cpu.v, pattern=pattern, position=position, kernel="slab") == "slab"

@@ -18,7 +18,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_share_between_two_steps_of_a_half_type(dtype):
-    """bfloat16 has 256 steps from 0 to 1: drawn in it, a thousandth would be a 256th."""
+    """Sample in float32: bfloat16 has 256 steps from 0 to 1, which would round 1/1000 to 1/256."""
     dropped = []
     for each in (torch.float32, dtype):
         torch.manual_seed(0)

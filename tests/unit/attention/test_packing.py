@@ -1,4 +1,4 @@
-"""Packing: views of a projection, whose gradients are joined without a copy where they stand side by side, and rightly where not."""
+"""Tests of packing: views of a projection, and gradients with and without a copy."""
 
 import torch
 from torch.autograd import gradcheck, gradgradcheck
@@ -35,7 +35,8 @@ def test_gradients_that_stand_elsewhere_or_in_another_order_are_joined():
     other = room_for(3, parts[0])
     for grad in other:
         grad.copy_(torch.randn(2, 2, 5, 4))
-    heads_apart = torch.randn(5 * 2 * 24).as_strided((2, 2, 5, 4), (120, 4, 24, 1), 0)  # as it should be, the others in it transposed
+    # the first has the expected strides, the others are transposed views of the same memory
+    heads_apart = torch.randn(5 * 2 * 24).as_strided((2, 2, 5, 4), (120, 4, 24, 1), 0)
     transposed = [heads_apart, *(heads_apart.as_strided((2, 2, 5, 4), (120, 24, 4, 1), offset) for offset in (8, 16))]
     for grads in (
         [room[1], room[0], room[2]],

@@ -1,4 +1,4 @@
-"""Patterns: worked masks, block masks that miss no pair, and draws that padding does not change."""
+"""Tests of patterns: worked masks, block masks, and random blocks that ignore padding."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_masks_of_worked_examples():
 def test_draws_are_those_that_models_were_trained_with():
     assert shown(RandomBlocks(1, block=2, seed=3), 7) == ["..xx...", "..xx...", "....xx.", "....xx.", "..xx...", "..xx...", "....xx."]
     assert shown(Causal(RandomBlocks(2, block=1)), 6) == ["x.....", "x.....", "x.....", "..x...", "x...x.", "..xx.."]
-    assert shown(RandomBlocks(1, block=2, seed=3), 3) == ["..x", "..x", "xx."]  # of two blocks
+    assert shown(RandomBlocks(1, block=2, seed=3), 3) == ["..x", "..x", "xx."]  # two blocks
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
@@ -79,10 +79,11 @@ def test_random_blocks_are_drawn_by_seed_and_length():
     assert torch.equal(drawn(1, 400), drawn(1, 400))
     assert not torch.equal(drawn(1, 400), drawn(2, 400))
     each = drawn(1, 800).unflatten(1, (100, 8)).any(-1).sum(1)
-    assert int(each.max()) <= 3  # blocks a query
-    assert float(each.float().mean()) > 2.9  # of 100, few are drawn twice
-    received = drawn(1, 8000).unflatten(1, (1000, 8)).any(-1).float()[::8].sum(0)  # by how many query blocks, 3 expected
-    assert abs(float(received.var()) - 3) < 1  # as of a Poisson variable
+    assert int(each.max()) <= 3  # blocks per query
+    assert float(each.float().mean()) > 2.9  # few of 100 are sampled twice
+    # number of query blocks that sampled each block; 3 expected
+    received = drawn(1, 8000).unflatten(1, (1000, 8)).any(-1).float()[::8].sum(0)
+    assert abs(float(received.var()) - 3) < 1  # variance of a Poisson distribution
 
 
 def test_unions_flatten_and_count_each_part_once():

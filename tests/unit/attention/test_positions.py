@@ -1,4 +1,4 @@
-"""Positions: what they refuse, and agreement with published implementations' numbers."""
+"""Tests of positions: invalid arguments, and numbers of published implementations."""
 
 import math
 
@@ -36,7 +36,7 @@ def test_positions_refuse_what_cannot_be():
 def test_alibi_slopes_of_the_paper():
     assert Alibi(8).slopes == [2.0**-i for i in range(1, 9)]
     assert Alibi(16).slopes[:2] == [2**-0.5, 2**-1.0]
-    # Twelve heads: the eight of a power of two, then every second slope of sixteen.
+    # Twelve heads: the slopes of eight heads, then every second slope of sixteen.
     assert Alibi(12).slopes[8:] == [2.0**-0.5, 2**-1.5, 2**-2.5, 2**-3.5]
 
 
@@ -69,7 +69,7 @@ def test_learned_places_are_rows_of_the_table():
     position, x = Learned(4, 9), torch.randn(2, 3, 4)
     assert torch.equal(position(x), x + torch.stack([position.table[0], position.table[1], position.table[2]]))
     position(x).sum().backward()
-    assert position.table.grad[:, 0].tolist() == [2.0] * 3 + [0.0] * 6  # once a sequence
+    assert position.table.grad[:, 0].tolist() == [2.0] * 3 + [0.0] * 6  # once per sequence
 
 
 @pytest.mark.parametrize(
