@@ -1,6 +1,6 @@
-"""metrics.json of objective `bins`: the model beside simple baselines on the bins of valid and test, in the form of a binary run's.
+"""Evaluate the objective `bins`: fit simple baselines and summarise metrics per bin.
 
-Hides: scikit-learn, blocks of chromosome as what is drawn. `evaluate` calls `fit_bin_baselines` and `summarise_bins`.
+The summary has the same form as that of a binary run.
 """
 
 from __future__ import annotations
@@ -23,21 +23,24 @@ from selfattn_bio.evaluation.summary import SIDES, members_entry
 from selfattn_bio.sequence.alphabet import Alphabet
 
 Array = NDArray[np.float64]
-AROUND = 200  # letters to each side of a bin's middle that the baselines see
-K = 5  # of the k-mer baseline
+AROUND = 200  # bp on each side of the middle of a bin that the baselines use
+K = 5  # k of the k-mer baseline
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # scikit-learn's C; chosen on valid
 
 
 def fit_bin_baselines(
     alphabet: Alphabet, letters: dict[str, list[NDArray[np.uint8]]], records: dict[str, NDArray[np.object_]], size: int
 ) -> dict[str, dict[str, Array]]:
-    """What the letters around a bin's middle tell, on valid and test: GC content, and 5-mers of either strand.
+    """Fit GC-content and 5-mer baselines to the sequence around each bin.
 
-    Logistic regressions, fitted on train; the strength of the penalty is chosen on valid. Windows at the end of a record are shorter.
+    They are logistic regressions fitted to the training split. The 5-mers of both strands are
+    counted. The penalty is chosen on the validation split. Windows at the ends of records are
+    shorter.
 
     Returns
     -------
-    Name -> side -> (rows of the side's `Bins.table`,) chance of a point.
+    Baseline name -> split -> probability of a point for each row of `Bins.table`. Splits are valid
+    and test.
     """
     bins = {side: Bins.of(of, size) for side, of in records.items()}
     around = {side: _around_bins(letters[side], bins[side], size) for side in bins}
@@ -57,7 +60,7 @@ def fit_bin_baselines(
 
 
 def _around_bins(letters: list[NDArray[np.uint8]], bins: Bins, size: int) -> list[NDArray[np.uint8]]:
-    """Of each row of the table the letters around the bin's middle, from the record in which most stand to both sides."""
+    """Return the sequence around the middle of each bin, from the record with the longest one."""
     found: list[NDArray[np.uint8]] = [np.zeros(0, np.uint8)] * len(bins.table)
     middles = ((row, size * number + size // 2) for row in letters for number in range(len(row) // size))
     for at, (row, middle) in zip(bins.row_of, middles, strict=True):
@@ -69,21 +72,25 @@ def _around_bins(letters: list[NDArray[np.uint8]], bins: Bins, size: int) -> lis
 def summarise_bins(
     chances: dict[str, dict[str, Array]], members: dict[str, dict[str, Array]], bins: dict[str, Bins], settings: Evaluation
 ) -> dict[str, Any]:
-    """Judge every model on the bins of valid and test; intervals over draws of whole blocks of chromosome.
+    """Evaluate every model on the bins of the validation and test splits.
 
-    Neighbouring bins share letters and points, so that draws of single bins would tell narrower intervals than there are.
+    Confidence intervals come from resampling blocks of chromosome. Neighbouring bins share sequence
+    and points, so resampling single bins would give intervals that are too narrow.
 
     Parameters
     ----------
     chances
-        Name ("model", baselines) -> side -> chance of a point, a bin each. Thresholds are chosen on valid.
+        Name ("model", baselines) -> split -> probability of a point in each bin. Thresholds are
+        chosen on the validation split.
     members
-        Name -> side -> (M, n) those of each of several members.
+        Name -> split -> probabilities (M, n) of each of several ensemble members.
 
     Returns
     -------
-    The content of metrics.json, in the form of a binary run's: of test also `differences`; the best baseline is that of the highest AUPRC.
-    Of several members those of the first alone, too, as a mean of several does better than one for that reason alone.
+    The content of metrics.json, in the same form as for a binary run. `differences` compares models
+    on the test split; the best baseline is the one with the highest AUPRC. For an ensemble, the
+    first member is also compared alone, because averaging several members improves the result by
+    itself.
     """
     summary: dict[str, Any] = {"objective": "bins", "bootstraps": settings.bootstraps, "confidence": settings.confidence}
     summary["block"] = settings.block
@@ -97,7 +104,8 @@ def summarise_bins(
         summary[side]["baselines"] = entries
         each = {name: [float(average_precision_score(labels, one)) for one in of[side]] for name, of in members.items()}
         summary[side]["members"] = {name: members_entry("auprc", values, members[name][side]) for name, values in each.items()}
-    summary["differences"] = _differences(sampled, settings.confidence)  # of test, the last side
+    # `sampled` belongs to the test split, the last one of the loop
+    summary["differences"] = _differences(sampled, settings.confidence)
     if "model" in members:
         first = {side: of[0] for side, of in members["model"].items()}
         alone = bootstrap.metrics(first["test"], choose_threshold(first["valid"], bins["valid"].labels))
@@ -113,12 +121,14 @@ def _differences(sampled: dict[str, dict[str, Sampled]], confidence: float) -> d
 
 
 def check_blocks(bins: dict[str, Bins], block: int) -> None:
-    """Refuse sides whose points all stand in one block: draws of blocks would then tell an interval narrower than there is, or none.
+    """Refuse splits whose points are all in one block.
+
+    Resampling blocks would give an interval that is too narrow, or none.
 
     Raises
     ------
     CorpusError
-        If bins with a point stand in fewer than two blocks of `block` letters.
+        If bins with a point are in fewer than two blocks of `block` bp.
     """
     for side, of in bins.items():
         blocks, holding = blocks_of(of.table, block), of.labels == 1
@@ -128,5 +138,8 @@ def check_blocks(bins: dict[str, Bins], block: int) -> None:
 
 
 def blocks_of(table: pd.DataFrame, block: int) -> NDArray[np.int64]:
-    """(n,) the number of the block of `block` letters of a chromosome in which each bin begins."""
+    """Return the number of the chromosome block in which each bin begins, (n,).
+
+    Blocks are `block` bp long.
+    """
     return table.assign(block=table["start"] // block).groupby(["chrom", "block"]).ngroup().to_numpy().astype(np.int64)

@@ -1,6 +1,6 @@
-"""From logits to probabilities one can believe, and the threshold that turns them into a call. Both are fitted on valid.
+"""Calibrate probabilities and choose the decision threshold.
 
-Hides: the searches. Used by training (which stores the figures with the model) and by evaluation.
+Both are fitted to validation records.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
 
-TINY = 1e-12  # a probability nearer to 0 or 1 has the log-odds of this one
-LOG_TEMPERATURE = (-4.0, 4.0)  # temperatures of .018 to 55: beyond, the logits say nothing or everything
+TINY = 1e-12  # probabilities are clipped to [TINY, 1 - TINY] for log-odds
+# Temperatures of .018 to 55; beyond, the probabilities would all be 0.5, or 0 and 1
+LOG_TEMPERATURE = (-4.0, 4.0)
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Find the temperature T by which logits must be divided so that sigmoid(logit / T) is the likeliest for the labels.
+    """Find the temperature T that maximises the likelihood of sigmoid(logit / T).
 
-    A network that is too sure of itself gets T > 1. AUROC does not change.
+    An overconfident network gets T > 1. AUROC does not change.
 
     Parameters
     ----------
@@ -45,11 +46,13 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def fit_slope(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Find how many log-odds of label 1 a logit is worth: the slope of a logistic regression of the labels on the logits, 0 at least.
+    """Fit the slope of a logistic regression of the labels on the logits; at least 0.
 
-    The temperature cannot say it, for it has no intercept: logits that tell nothing, but lie off the labels' base rate, get a temperature
-    that moves their mean there. The intercept takes that here, and the slope of such logits is about 0. The targets are smoothed as
-    Platt's, so that the slope is finite where the logits separate the labels.
+    The slope is the number of log-odds of label 1 that a logit is worth. The temperature cannot
+    replace it, because it has no intercept. Uninformative logits that differ from the base rate of
+    the labels get a temperature that moves their mean there. With an intercept, the slope of such
+    logits is about 0. Targets are smoothed as in Platt's method, so that the slope is finite if the
+    logits separate the labels.
 
     Parameters
     ----------
@@ -71,29 +74,30 @@ def fit_slope(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def calibrate(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
-    """The probability of label 1, sigmoid(logit / temperature), shape as `logits`."""
+    """Return the probability of label 1, sigmoid(logit / temperature), in the shape of `logits`."""
     return expit(np.asarray(logits, dtype=np.float64) / temperature)
 
 
 def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Find the probability at or above which a record should be called 1.
+    """Find the probability at or above which a record should be called positive.
 
-    It is the cut with the highest expected Matthews correlation: a logistic regression of the labels
-    on the logits (Platt's) says how likely each record is a 1, and every cut between two neighbouring
-    records is tried on these. The cut with the highest correlation with the labels themselves depends
-    on a few records near it: chosen on half of the validation records of six sets, it had a
-    correlation .008 lower on the other half (docs/decisions.md#baselines).
+    The threshold maximises the expected Matthews correlation. A logistic regression of the labels
+    on the logits (Platt's method) estimates how likely each record is positive, and every cut
+    between two neighbouring records is evaluated with these estimates. The cut with the highest
+    observed correlation would depend on a few records near it: chosen on half of the validation
+    records of six sets, its correlation was .008 lower on the other half
+    (docs/decisions.md#baselines).
 
     Parameters
     ----------
     probabilities
-        Of label 1, shape (n,), of validation records.
+        Probabilities of label 1, shape (n,), of validation records.
     labels
         0 or 1, shape (n,).
 
     Returns
     -------
-    A probability, in the middle between two records; 0.5 where no cut is better than chance (all
+    A probability, in the middle between two records. It is 0.5 if no cut is better than chance (all
     probabilities equal, one class, or lower probabilities for label 1).
 
     Raises
@@ -103,7 +107,7 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
     """
     p, y = _checked(probabilities, labels, "probabilities")
     ranked = np.sort(p)[::-1]
-    gaps = np.flatnonzero(ranked[:-1] > ranked[1:])  # a cut can only fall between unequal neighbours
+    gaps = np.flatnonzero(ranked[:-1] > ranked[1:])  # a cut can only be between unequal neighbours
     if not len(gaps) or y.all() or not y.any():
         return 0.5
     slope, intercept = _platt(_logit(p), y)
@@ -119,11 +123,12 @@ def choose_threshold(probabilities: ArrayLike, labels: ArrayLike) -> float:
 
 
 def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> dict[str, NDArray[np.float64]]:
-    """What was predicted against what was seen, in equally wide bins of [0, 1]; bins without a record are left out.
+    """Compare predicted probabilities with observed fractions in equally wide bins of [0, 1].
 
     Returns
     -------
-    `predicted` (mean probability), `observed` (share of label 1) and `count`, each of shape (filled bins,), by rising probability.
+    `predicted` (mean probability), `observed` (fraction of label 1) and `count`, each of shape
+    (non-empty bins,), by increasing probability.
 
     Raises
     ------
@@ -153,9 +158,9 @@ def _checked(values: ArrayLike, labels: ArrayLike, name: str) -> tuple[NDArray[n
 
 
 def _platt(z: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
-    """Return slope, 0 at least, and intercept of a logistic regression of the labels on `z`."""
+    """Return slope (at least 0) and intercept of a logistic regression of the labels on `z`."""
     target = np.where(y == 1, (y.sum() + 1) / (y.sum() + 2), 1 / (len(y) - y.sum() + 2))
-    spread = z.std() or 1.0  # logits that are all the same get a slope of 0
+    spread = z.std() or 1.0  # if all logits are equal, the slope becomes 0
     x = (z - z.mean()) / spread
 
     def loss(line: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -168,5 +173,5 @@ def _platt(z: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float
 
 
 def _logit(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log-odds of probabilities; those of 0 and 1 are finite."""
+    """Return the log-odds of probabilities, clipped so that they are finite for 0 and 1."""
     return logit(np.clip(p, TINY, 1 - TINY))

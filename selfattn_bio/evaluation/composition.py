@@ -1,4 +1,7 @@
-"""Count bases, residues and k-mers of records: what simple models and slices read of a sequence."""
+"""Count bases, residues and k-mers of records.
+
+Simple baselines and slices use these counts.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 
 Letters = Sequence[NDArray[np.uint8]]  # one array of ASCII letters per record
-PIECE = 1 << 20  # letters of a record that are counted at once, as eight bytes each
+PIECE = 1 << 20  # letters counted at once; each takes eight bytes
 CHUNK = 1024  # records encoded at once, padded to the longest of them
 
 
 def gc_content(letters: Letters) -> NDArray[np.float64]:
-    """Return the fraction of G and C among the A, C, G and T of each record, (n,); ambiguous letters count neither way."""
+    """Return the GC content of each record, (n,); ambiguous bases are not counted."""
     counts = base_counts(letters)
     return counts[:, 1:3].sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
 
 
 def base_counts(letters: Letters) -> NDArray[np.int64]:
-    """Return how often A, C, G and T occur in each record, (n, 4)."""
+    """Count A, C, G and T in each record, (n, 4)."""
     pieces = ((record[start : start + PIECE] for start in range(0, max(1, len(record)), PIECE)) for record in letters)
     counts = [sum(np.bincount(piece, minlength=256)[list(b"ACGT")] for piece in of_record) for of_record in pieces]
     return np.array(counts, dtype=np.int64).reshape(-1, 4)
@@ -34,12 +37,12 @@ def base_counts(letters: Letters) -> NDArray[np.int64]:
 def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Number the k-mers of records, chunk by chunk.
 
-    A record shorter than k is filled up with the unknown letter, and so has one window without a k-mer.
+    A record shorter than k is padded with the unknown letter, so it has one window without a k-mer.
 
     Yields
     ------
-    Two arrays per chunk: the k-mer's number in each window, (n, N), with -1 for ambiguous letters and past the end; and the number of
-    windows of each record, (n, 1).
+    Two arrays per chunk: the number of the k-mer in each window, (n, N), with -1 for ambiguous
+    letters and past the end; and the number of windows of each record, (n, 1).
     """
     unknown = ord(tokenizer.alphabet.unknown)
     for start in range(0, len(letters), CHUNK):
@@ -51,12 +54,13 @@ def kmer_windows(letters: Letters, tokenizer: KmerTokenizer) -> Iterator[tuple[N
 
 
 def count_kmers(letters: Letters, alphabet: Alphabet, k: int) -> sparse.csr_matrix:
-    """Count the k-mers of each record, (n, k-mers); those with an ambiguous letter are left out."""
+    """Count the k-mers of each record, (n, k-mers), except those with an ambiguous letter."""
     tokenizer = KmerTokenizer(alphabet, k=k, stride=1)
     size, chunks = tokenizer.vocabulary_size - len(SPECIAL), []
     for kmers, _ in kmer_windows(letters, tokenizer):
         rows, at = np.nonzero(kmers >= 0)
-        chunks.append(sparse.csr_matrix((np.ones(len(rows)), (rows, kmers[rows, at])), shape=(len(kmers), size)))  # repeats are summed
+        # The sparse matrix sums repeated entries
+        chunks.append(sparse.csr_matrix((np.ones(len(rows)), (rows, kmers[rows, at])), shape=(len(kmers), size)))
     return sparse.csr_matrix(sparse.vstack(chunks))
 
 

@@ -1,6 +1,7 @@
-"""Sets and intervals that hold the truth at a chosen rate, from how wrong a model was on valid: split conformal prediction.
+"""Compute prediction sets and intervals with a chosen coverage (split conformal prediction).
 
-Hides: nonconformity scores, class by class, and which of them are kept. Training fits them, `score_sequences` asks them.
+Scores are calibrated on the validation split, separately for each class or numeric column. Training
+fits them and `score_sequences` uses them.
 """
 
 from __future__ import annotations
@@ -14,28 +15,33 @@ from selfattn_bio import config
 from selfattn_bio.evaluation.measures import predictions_of
 
 Array = NDArray[np.float64]
-KEPT = 999  # scores of a class: a rate is then met to a thousandth
-CONFORMAL = ("binary", "multiclass", "regression")  # objectives that it knows
+KEPT = 999  # scores per class; enough to meet the coverage to 0.001
+CONFORMAL = ("binary", "multiclass", "regression")  # supported objectives
 
 
 def fit_conformal(objective: config.Objective, outputs: Array, targets: NDArray) -> dict[str, Array]:
-    """How unlike its truth each held-out record was, by class (or column of numbers), ascending.
+    """Return the sorted nonconformity scores of the validation records, by class or column.
 
-    Of a class the score of a record is how little the model gave to it, of a number the distance to what was said. More than KEPT are
-    thinned to as many order statistics, each the next larger: sets grow by that, and never shrink.
+    The score of a record for its class is high if the model gives that class a low output. For
+    numeric columns it is the absolute error. More than KEPT scores are reduced to KEPT quantiles,
+    each rounded up to the next score. This can enlarge prediction sets but never shrinks them.
 
     Parameters
     ----------
-    outputs, targets
-        Of valid, (n, C) as `Scorer.outputs` gives them, and as `targets_of` does, of binary runs labels (n,).
+    outputs
+        Network outputs on the validation split, (n, C), as from `Scorer.outputs`.
+    targets
+        Targets as from `targets_of`, or labels (n,) for binary runs.
 
     Returns
     -------
-    Nothing for objectives that are not in CONFORMAL; a class without a record is left out.
+    Scores by class or column. Empty for objectives that are not in CONFORMAL; classes without a
+    record are left out.
 
     References
     ----------
-    Vovk, Gammerman and Shafer 2005, Algorithmic learning in a random world; by class (Mondrian): Vovk 2012.
+    Vovk, Gammerman and Shafer 2005, Algorithmic learning in a random world; by class (Mondrian):
+    Vovk 2012.
     """
     if objective.kind not in CONFORMAL:
         return {}
@@ -48,14 +54,15 @@ def fit_conformal(objective: config.Objective, outputs: Array, targets: NDArray)
 
 
 def names_of(objective: config.Objective) -> tuple[str, ...]:
-    """The labels 0 and 1, classes, or columns of numbers: what has scores of its own."""
+    """Return the labels, classes or numeric columns that have separate scores."""
     return ("0", "1") if isinstance(objective, config.BinaryObjective) else objective.output_names
 
 
 def sets_of(objective: config.Objective, fitted: dict[str, Array], outputs: Array, coverage: float) -> NDArray[np.bool_]:
-    """Which classes (n, C) belong to the set of each record: those whose truth was as unlike in more than 1 - `coverage` of valid.
+    """Return which classes belong to the prediction set of each record, (n, C).
 
-    A class that valid had no record of belongs to each set.
+    A class belongs to the set if its score does not exceed the calibrated quantile for `coverage`.
+    Classes without a validation record belong to every set.
     """
     scores = _nonconformity(objective, outputs, None)
     inside = np.ones(scores.shape, dtype=bool)
@@ -66,12 +73,15 @@ def sets_of(objective: config.Objective, fitted: dict[str, Array], outputs: Arra
 
 
 def half_widths(objective: config.RegressionObjective, fitted: dict[str, Array], coverage: float) -> Array:
-    """Of each column (C,), how far a number may be from what is said; infinite where valid had too few."""
+    """Return the half-width of the prediction interval of each column, (C,).
+
+    It is infinite if the validation split has too few records.
+    """
     return np.array([_quantile(fitted.get(name, np.empty(0)), coverage) for name in objective.output_names])
 
 
 def _nonconformity(objective: config.Objective, outputs: Array, targets: NDArray | None) -> Array:
-    """(n, C): of each class, how unlike it the record is; of numbers, if targets are given, how far off what was said is."""
+    """Return the nonconformity score of each record for each class or numeric column, (n, C)."""
     if isinstance(objective, config.BinaryObjective):
         return np.concatenate([outputs, -outputs], axis=1)
     said = predictions_of(objective, outputs)
@@ -83,6 +93,6 @@ def _thinned(scores: Array) -> Array:
 
 
 def _quantile(scores: Array, coverage: float) -> float:
-    """The score that a new record stays at or below with a chance of `coverage` at least."""
+    """Return a score that a new record exceeds with a probability of at most 1 - `coverage`."""
     rank = math.ceil((len(scores) + 1) * coverage)
     return float(scores[rank - 1]) if rank <= len(scores) else math.inf

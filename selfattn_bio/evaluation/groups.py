@@ -1,7 +1,7 @@
-"""Is the classifier as good for one group of records as for another? Metrics by group, the worst group, and the gap to the best.
+"""Compute metrics by group of records, the worst group and the gap to the best group.
 
-Hides: what a group is: a span of GC content or length, a chromosome, or a value of a column that came with the records. Training balances
-by the same groups, `evaluate` judges by them.
+A group is a range of GC content or length, a chromosome, or a value of a column of the input.
+Balanced training uses the same groups.
 """
 
 from __future__ import annotations
@@ -20,37 +20,46 @@ from selfattn_bio.evaluation.composition import gc_content
 from selfattn_bio.evaluation.metrics import Bootstrap, Sampled, intervals
 from selfattn_bio.evaluation.slices import quantile_edges
 
-GAPS = ("auroc", "accuracy")  # of which the gap is told; the worst group is that of the lowest AUROC
-MOST = 50  # groups: more of them are no groups, but another id
-UNNAMED = "(none)"  # of records without a value
+# Metrics whose gap is reported; the worst group is the one with the lowest AUROC
+GAPS = ("auroc", "accuracy")
+MOST = 50  # maximum number of groups; columns with more values are probably ids
+UNNAMED = "(none)"  # group of records without a value
 
 Names = NDArray[np.object_]
 
 
 def check_columns(groups: Sequence[str], corpus: Corpus) -> None:
-    """Raise CorpusError where the corpus lacks a column of [evaluation] groups: before the training, not after it."""
+    """Check before training that the corpus has the columns of [evaluation] groups.
+
+    Raises
+    ------
+    CorpusError
+        If a column is missing.
+    """
     if columns := [by for by in groups if by not in ("gc", "length", "chrom")]:
         corpus.targets(columns)
 
 
 def groups_of(by: str, corpus: Corpus, rows: dict[str, NDArray[np.int64]], num_bins: int) -> dict[str, Names]:
-    """The group of each record, by side.
+    """Return the group of each record, by split.
 
-    With `by` "length" and 2 bins, records of 10, 20, 30 and 40 letters in train are in "below 25" twice and "25 and more" twice.
+    With `by` "length" and 2 bins, training records of 10, 20, 30 and 40 bp are in the groups "below
+    25" (two) and "25 and more" (two).
 
     Parameters
     ----------
     by
-        gc, length, chrom, or a column of the targets, with whose name what comes with the records is called.
+        gc, length, chrom, or a column of the targets; groups have the names of its values.
     rows
-        Of the corpus, by side; "train" says where spans of GC content and length begin.
+        Rows of the corpus by split. "train" defines the ranges of GC content and length.
     num_bins
-        Of those; each holds an equal share of train, as `slices.quantile_edges` has it.
+        Number of ranges of GC content or length, each with the same number of training records (see
+        `slices.quantile_edges`).
 
     Raises
     ------
     CorpusError
-        If there is no such column, or it has more than 50 values.
+        If the column does not exist or has more than 50 values.
     """
     match by:
         case "gc" | "length":
@@ -77,7 +86,7 @@ def _values(by: str, corpus: Corpus, rows: NDArray[np.int64]) -> NDArray[np.floa
 
 
 def _spans(edges: NDArray[np.float64]) -> Names:
-    """A name of each span between two edges."""
+    """Return a name for each range between two edges."""
     names = []
     for low, high in pairwise(edges):
         first, last = (f"{edge:,.0f}" if edge >= 100 else f"{edge:.3g}" for edge in (low, high))
@@ -89,7 +98,7 @@ def _spans(edges: NDArray[np.float64]) -> Names:
 
 
 def _in_order(name: str) -> tuple[bool, list[float | str]]:
-    """To sort by: "below" first, and numbers by size, so that chr2 stands before chr10."""
+    """Return a sort key that puts "below" first and orders numbers by size (chr2 before chr10)."""
     parts = re.split(r"(\d[\d,]*(?:\.\d+)?)", name)
     return not name.startswith("below "), [float(part.replace(",", "")) if i % 2 else part for i, part in enumerate(parts)]
 
@@ -101,23 +110,29 @@ def group_metrics(
     draws: int,
     confidence: float,
 ) -> dict[str, Any]:
-    """Metrics of each classifier within each group, the worst group of the first of them and its gap.
+    """Compute metrics within each group, and the gap between the worst and the best group.
 
     Parameters
     ----------
     groups, labels
         Name of each record's group, and 0 or 1, both (n,).
     predictions
-        By classifier: probabilities (n,) and the threshold; the first is the model.
+        Probabilities (n,) and the threshold of each classifier, by name; the first is the model.
     draws, confidence
-        Of the bootstrap intervals.
+        Number of bootstrap resamples and confidence level of the intervals.
 
     Returns
     -------
-    `groups`: one entry a group in the order of names, numbers in them by size, with `group`, `n`, `positives` and by classifier
-    `{metric: {value, low, high}}`, None where the group lacks a class. `worst`, `best`: the groups of the model's lowest and highest AUROC.
-    `gap`: of AUROC and accuracy the highest less the lowest of any group, `{value, low, high}`; its interval takes those two groups as
-    given. The three are None with less than two groups that have both classes.
+    `groups`: one dict per group with `group`, `n`, `positives` and, for each classifier, `{metric:
+    {value, low, high}}`, or None if the group lacks a class. Groups are sorted by name, numbers
+    within names by size.
+
+    `worst`, `best`: the groups with the model's lowest and highest AUROC.
+
+    `gap`: the difference between the highest and the lowest group, for AUROC and accuracy, as
+    `{value, low, high}`. Its interval takes the two groups as given.
+
+    The last three are None if fewer than two groups have both classes.
     """
     entries, sampled = [], dict[str, dict[str, Sampled]]()
     model = next(iter(predictions))
@@ -125,7 +140,8 @@ def group_metrics(
         inside = groups == group
         entry: dict[str, Any] = {"group": str(group), "n": int(inside.sum()), "positives": int(labels[inside].sum())}
         if 0 < entry["positives"] < entry["n"]:
-            bootstrap = Bootstrap(labels[inside], draws, seed=len(sampled))  # of its own draws: groups share no records
+            # A separate seed per group, because groups share no records
+            bootstrap = Bootstrap(labels[inside], draws, seed=len(sampled))
             each = {name: bootstrap.metrics(p[inside], threshold) for name, (p, threshold) in predictions.items()}
             sampled[str(group)] = each[model]
             entry |= {name: intervals(of_classifier, confidence) for name, of_classifier in each.items()}
@@ -144,7 +160,7 @@ def group_metrics(
 
 
 def worst_auroc(groups: Names, labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
-    """The lowest AUROC of any group that has both labels; NaN where none has."""
+    """Return the lowest AUROC of the groups that have both labels; NaN if none has."""
     from sklearn.metrics import roc_auc_score
 
     inside = [groups == group for group in sorted(set(groups))]

@@ -1,7 +1,8 @@
-"""What test shares with what a model may have learnt from: a line a test record, counts, and shifts between the sides. No torch.
+"""Find overlap between test records and the records a model may have learnt from.
 
-Hides: the search for neighbours, duplicates on either strand, overlapping places, shared groups, and what parents saw. It finds and counts;
-what is too much is the run file's affair ([audit]).
+Covers near neighbours, duplicates on either strand, overlapping intervals, shared groups and
+records seen by parent models, as well as differences between splits. The [audit] section of the run
+file sets the limits.
 """
 
 from __future__ import annotations
@@ -23,29 +24,32 @@ from selfattn_bio.sequence.clusters import distinct_kmers, readings, similar_pai
 from selfattn_bio.sequence.genome import common_name
 from selfattn_bio.sequence.splits import strand_keys
 
-FLOOR = 0.05  # similarity below which a neighbour is not worth a line
-EDGES = (0.05, 0.1, 0.15, 0.3, 0.5, 0.8, 1.0)  # of the counts by similarity; the last is a bin of its own
-FEW = 50  # records of a side, below which the distribution of its shift is not yet the one of many
-COMPARED = 4_000_000  # k-mers of the longer of two neighbours by which their strands are told, of still longer ones an even sample
+FLOOR = 0.05  # similarity below which a neighbour is not reported
+# Bins of the counts by similarity; the last one contains only 1
+EDGES = (0.05, 0.1, 0.15, 0.3, 0.5, 0.8, 1.0)
+# For splits with fewer records, p comes from the exact distribution
+FEW = 50
+# Maximum number of k-mers compared to find the strand; longer sequences are sampled evenly
+COMPARED = 4_000_000
 PLACE = ["chrom", "start", "end"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """Records that belong together: a side of a split, or a corpus of pretraining.
+    """Records that belong together: a split, or a corpus used for pretraining.
 
     Attributes
     ----------
     name
-        As the table names it.
+        Name in the table of leaks.
     records
-        Table with id, label, chrom, start, end (0-based half-open), and the columns of groups that there are.
+        Table with id, label, chrom, start, end (0-based half-open), and any group columns.
     letters
-        ASCII upper case of each record.
+        Upper-case ASCII sequence of each record.
     assembly
-        Of the places; empty if unknown, which may be any.
+        Assembly of the coordinates; empty if unknown, which matches any assembly.
     partners
-        Hash of each record's second input, where there are two: duplicates have both inputs in common.
+        Hash of each record's second input, if there are two. Duplicates must share both inputs.
     """
 
     name: str
@@ -55,7 +59,7 @@ class Part:
     partners: Sequence[str] = ()
 
     def pair_keys(self, keys: Sequence[str]) -> list[str]:
-        """Add the second input to the keys of the first."""
+        """Append the hash of the second input to each key."""
         return [key + partner for key, partner in zip(keys, self.partners or [""] * len(keys), strict=True)]
 
 
@@ -68,26 +72,33 @@ def find_leaks(
     groups: Iterable[str] = ("group", "species"),
     k: int | None = None,
 ) -> pd.DataFrame:
-    """Look for each test record in what is not test.
+    """Search other records for matches of each test record.
 
     Parameters
     ----------
     test
-        The side that judges.
+        The test split.
     others
-        Train, and corpora of pretraining.
+        The training split and corpora used for pretraining.
     seen
-        By model: what it and its parents saw, as in the model folder's seen.parquet (key, assembly, chrom, start, end).
+        By model, the records that it and its parents were trained on, as in seen.parquet of the
+        model folder (key, assembly, chrom, start, end).
     groups
-        Columns whose values are to stand on one side.
+        Columns whose values should occur in one split only.
     k
-        As for `similar_pairs`.
+        k-mer length of `similar_pairs`.
 
     Returns
     -------
-    One row a test record, in order: id, label; similarity to the nearest record of the others (0 if below `FLOOR` or explained by chance),
-    neighbour, of (its part), neighbour_label, strand (+ or -; . in protein); duplicate (id of the same letters, on either strand); overlap
-    (id that shares most letters of the genome) and overlap_letters; shared (`group=G`, one or more); seen_by (models). Empty where none.
+    One row per test record, in order. Text columns are empty if nothing was found.
+
+    - id, label
+    - similarity to the nearest of the other records (0 if below `FLOOR` or explained by chance),
+    neighbour (its id), of (name of its part), neighbour_label, strand (+ or -; . in protein)
+    - duplicate: id of a record with the same sequence, on either strand
+    - overlap: id of the record that shares the longest part of the interval; overlap_letters
+    - shared: one or more `group=G`
+    - seen_by: models
     """
     table = test.records[["id", "label"]].reset_index(drop=True)
     letters = [row for part in others for row in part.letters]
@@ -115,7 +126,10 @@ def find_leaks(
 def _nearest(
     test: Sequence[NDArray[np.uint8]], others: Sequence[NDArray[np.uint8]], alphabet: Alphabet, k: int | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Row of the most similar other of each test record, -1 if there is none, and its similarity."""
+    """Return the row of the most similar other record and the similarity, for each test record.
+
+    The row is -1 if there is none.
+    """
     sides = np.repeat([False, True], [len(test), len(others)])
     pairs = similar_pairs([*test, *others], alphabet, FLOOR, k, sides).sort_values(["similarity", "second"], ascending=[False, True])
     best = pairs.drop_duplicates("first")
@@ -125,7 +139,7 @@ def _nearest(
 
 
 def _strand(one: NDArray[np.uint8], other: NDArray[np.uint8], alphabet: Alphabet, k: int | None) -> str:
-    """Whether they share more k-mers as they stand (+) or with one turned (-)."""
+    """Return + if the sequences share more k-mers on the same strand, and - otherwise."""
     if not alphabet.has_complement:
         return "."
     reading, share = readings(alphabet, k)[0], min(1.0, COMPARED / max(len(one), len(other)))
@@ -136,9 +150,10 @@ def _strand(one: NDArray[np.uint8], other: NDArray[np.uint8], alphabet: Alphabet
 
 
 def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]:
-    """Of each test record the other that shares most of its place, and how many letters they share.
+    """Return the other record with the longest overlap for each test record, and its length in bp.
 
-    Chromosomes are compared with and without "chr": two files of one genome may name them differently.
+    Chromosomes are compared with and without "chr", because files of one genome may name them
+    differently.
     """
     ids, sizes = [""] * len(test.records), [0] * len(test.records)
     placed = test.records[PLACE].notna().all(axis=1).to_numpy(bool)
@@ -163,7 +178,7 @@ def _overlaps(test: Part, others: Sequence[Part]) -> tuple[list[str], list[int]]
 
 
 def _shared(test: pd.DataFrame, others: Sequence[pd.DataFrame], groups: Iterable[str]) -> list[str]:
-    """`group=G` for each value of these columns that stands on the other side as well."""
+    """Return `group=G` for each value of the group columns that also occurs in other parts."""
     shared: list[list[str]] = [[] for _ in range(len(test))]
     for column in groups:
         if column not in test:
@@ -176,7 +191,7 @@ def _shared(test: pd.DataFrame, others: Sequence[pd.DataFrame], groups: Iterable
 
 
 def _seen_by(test: Part, keys: Sequence[str], seen: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The models that saw the letters, on either strand, or a place that overlaps."""
+    """Return the models trained on the same sequence, on either strand, or an overlapping one."""
     names: list[list[str]] = [[] for _ in keys]
     for model, table in seen.items():
         known = set(table["key"])
@@ -189,12 +204,13 @@ def _seen_by(test: Part, keys: Sequence[str], seen: Mapping[str, pd.DataFrame]) 
 
 
 def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
-    """How many test records have a leak of each kind.
+    """Count the test records with a leak of each kind.
 
     Returns
     -------
-    `near` (`similarity` or more), `near_other_label` (of these, under another label; None where the records have no labels),
-    `duplicates`, `overlaps`, `shared` (by column), `seen`, `nearest` (`from`, `to`, `count` by similarity; the last bin is 1 alone).
+    `near` (`similarity` or more), `near_other_label` (near, but with another label; None if the
+    records have no labels), `duplicates`, `overlaps`, `shared` (by column), `seen`, and `nearest`
+    (`from`, `to` and `count` by similarity; the last bin contains only 1).
     """
     near = leaks["similarity"] >= similarity
     labelled = leaks["label"].notna()
@@ -216,12 +232,14 @@ def counts_of(leaks: pd.DataFrame, similarity: float) -> dict[str, Any]:
 
 
 def shifts_of(train: Part, side: Part, alphabet: Alphabet) -> list[dict[str, Any]]:
-    """How a side differs from train in labels, GC content (DNA) and length, each with an effect size and a test.
+    """Compare a split with the training split: labels, GC content (DNA) and length.
 
     Returns
     -------
-    Of each: what, side, train and other (share of positives, or mean), effect (difference of shares; of means in units of the
-    joint standard deviation, Cohen's d), test (its name) and p: of two sides as large as these, how often chance alone differs so much.
+    One dict per property: what, side, train and other (fraction of positives, or mean), effect,
+    effect_is, test (its name) and p. The effect is a difference of fractions, or of means in units
+    of the pooled standard deviation (Cohen's d). p is the probability that chance alone gives a
+    difference of at least this size.
     """
     rows = []
     labels = [part.records["label"].dropna().to_numpy(dtype=np.int64) for part in (train, side)]
@@ -242,7 +260,11 @@ def shifts_of(train: Part, side: Part, alphabet: Alphabet) -> list[dict[str, Any
 
 
 def tells_label(test: Part, alphabet: Alphabet) -> dict[str, float]:
-    """AUROC, either way round, by which length or GC content alone tells the labels of test: near 1 the label leaks through it."""
+    """Return the AUROC of length and GC content alone as predictors of test labels.
+
+    AUROC below 0.5 is replaced by 1 - AUROC. A value near 1 means that the label leaks through the
+    property.
+    """
     labels = test.records["label"]
     if labels.isna().any() or labels.nunique() < 2:
         return {}

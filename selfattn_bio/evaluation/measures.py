@@ -1,7 +1,7 @@
-"""What the outputs of an objective say, what they are held against, and how well they do: for all objectives but `binary`.
+"""Read targets, convert outputs to predictions and compute metrics for non-binary objectives.
 
-Hides: links from outputs to predictions, missing targets, metrics. Training chooses by it on valid, `evaluate` judges by it on test. Binary
-runs have `metrics`, which draws bootstraps a thousand times as fast.
+Training chooses weights with these metrics on the validation split, and `evaluate` reports them for
+the test split. Binary runs use `metrics`, whose bootstrap is a thousand times as fast.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from selfattn_bio.evaluation.points import points_of
 from selfattn_bio.files import sha256_of
 
 Array = NDArray[np.float64]
-UNKNOWN = -100  # a class that is not known, in integer targets: what torch's cross-entropy leaves out
-# Of each objective the metric that chooses on valid, and whether a higher value is better.
+# Marks unknown classes in integer targets; torch's cross-entropy ignores this value
+UNKNOWN = -100
+# Main validation metric of each objective, and whether higher values are better
 MAIN = {
     "binary": ("auroc", True),
     "multiclass": ("mcc", True),
     "multilabel": ("auroc", True),
     "regression": ("pearson", True),
-    "several": ("mean", True),  # of the parts' main metrics, of all of which a higher value is better
+    # Mean of the main metrics of the parts; higher is better for all of them
+    "several": ("mean", True),
     "labels": ("accuracy", True),
     "bins": ("auprc", True),
     "masked": ("perplexity", False),
@@ -38,9 +40,11 @@ MAIN = {
 
 
 def fitted(objective: config.Objective, train: pd.DataFrame, records: pd.DataFrame, place: str) -> config.Objective:
-    """The objective with what it takes from the training records: names of classes, mean and deviation of numbers.
+    """Return the objective with values taken from the training records.
 
-    Parameters and errors are as of `targets_of`; there must be two classes or more, and a number in each column.
+    These are the names of classes, and the mean and standard deviation of numbers. Parameters and
+    errors are those of `targets_of`. At least two classes, and a number in each column, are
+    required.
     """
     match objective:
         case config.SeveralObjective(parts=parts):
@@ -65,27 +69,35 @@ def fitted(objective: config.Objective, train: pd.DataFrame, records: pd.DataFra
 
 
 def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.DataFrame, place: str) -> NDArray:
-    """The targets of records as numbers.
+    """Return the targets of records as numbers.
 
     Parameters
     ----------
     targets
-        The objective's `target_columns`, n rows of text.
+        The `target_columns` of the objective, n rows of text.
     records
-        id and length (letters) of the same records; for bins chrom, start and strand, too.
+        id and length of the same records; for bins also chrom, start and strand.
     place
-        Of the table, for errors.
+        Path of the table, for error messages.
 
     Returns
     -------
-    multiclass: (n,) index of the class, UNKNOWN where there is none. multilabel, regression: (n, C) floats, NaN where there is none.
-    labels: (n,) objects, each (L,) indices with UNKNOWN where a letter has no label. several: (n,) structured, a field of each part by
-    its name. bins: (n,) objects, the `Points` of each. masked, causal: (n, 0).
+    multiclass: index of the class, (n,), UNKNOWN if missing.
+
+    multilabel, regression: floats (n, C), NaN if missing.
+
+    labels: objects (n,), each an array of indices (L,), UNKNOWN if a position has no label.
+
+    several: structured array (n,) with one field per part, named as the part.
+
+    bins: objects (n,), the `Points` of each record.
+
+    masked, causal: (n, 0).
 
     Raises
     ------
     CorpusError
-        If a value is none that the objective knows, or labels are not as long as the sequence.
+        If a value is not valid for the objective, or labels do not have the length of the sequence.
     """
     match objective:
         case config.MulticlassObjective(column=column, classes=classes):
@@ -124,7 +136,7 @@ def targets_of(objective: config.Objective, targets: pd.DataFrame, records: pd.D
 
 
 def objects(items: Sequence[object]) -> NDArray[np.object_]:
-    """An array of things, (n,), whatever they are."""
+    """Return an object array with the given items, (n,)."""
     found = np.empty(len(items), dtype=object)
     found[:] = items
     return found
@@ -144,14 +156,14 @@ def _numbers(objective: config.Objective, values: pd.Series, place: str) -> Arra
 
 
 def number_known(targets: NDArray) -> int:
-    """How many of the targets of an objective, or of one part of several, are known."""
+    """Count the known targets of an objective, or of one part of several."""
     if targets.dtype == object:
         return sum(map(number_known, targets))
     return int((targets != UNKNOWN).sum() if targets.dtype.kind == "i" else np.isfinite(targets).sum())
 
 
 def check_known(objective: config.Objective, targets: NDArray, side: str, place: str) -> None:
-    """Refuse a side on which nothing is known of the objective, or of one of its parts."""
+    """Refuse a split without any known target of the objective, or of one of its parts."""
     if isinstance(objective, config.SeveralObjective):
         for name, part in objective.parts.items():
             check_known(part, targets[name], side, place)
@@ -163,7 +175,10 @@ def check_known(objective: config.Objective, targets: NDArray, side: str, place:
 
 
 def predictions_of(objective: config.Objective, outputs: Array) -> Array:
-    """What outputs (..., C) say in the units of the targets: probabilities of classes or labels, or numbers."""
+    """Convert outputs (..., C) to predictions in the units of the targets.
+
+    Predictions are probabilities of classes or labels, or numbers.
+    """
     match objective:
         case config.MulticlassObjective() | config.LabelsObjective():
             return softmax(outputs, axis=-1)
@@ -180,11 +195,17 @@ def predictions_of(objective: config.Objective, outputs: Array) -> Array:
 
 
 def measure(objective: config.Objective, predictions: Array, targets: NDArray) -> dict[str, float]:
-    """Metrics of predictions (n, C) against targets; those of several columns are means over the columns.
+    """Compute metrics of predictions (n, C) for targets, averaged over columns.
 
-    multiclass and labels: accuracy, macro_f1, mcc. multilabel: auroc, auprc, over columns with both labels. regression: pearson, spearman,
-    r2, mse. several: those of each part as PART.METRIC, and the mean of the parts' main ones. NaN where a metric is not defined, as a
-    correlation with what is everywhere the same.
+    multiclass and labels: accuracy, macro_f1, mcc.
+
+    multilabel: auroc and auprc, over columns with both labels.
+
+    regression: pearson, spearman, r2, mse.
+
+    several: the metrics of each part as PART.METRIC, and the mean of the main metrics of the parts.
+
+    Undefined metrics are NaN, for example the correlation with a constant.
     """
     match objective:
         case config.MulticlassObjective() | config.LabelsObjective():
@@ -205,15 +226,19 @@ def measure(objective: config.Objective, predictions: Array, targets: NDArray) -
 
 
 def confusion(predictions: Array, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(C, C) how often a class (row) was called another (column), of what is known; predictions are (n, C)."""
+    """Count how often each true class (row) is predicted as each class (column), (C, C).
+
+    Predictions are (n, C). Unknown targets are left out.
+    """
     known, size = targets != UNKNOWN, predictions.shape[-1]
     return np.bincount(targets[known] * size + predictions[known].argmax(axis=-1), minlength=size**2).reshape(size, size)
 
 
 def of_confusion(counts: NDArray[np.int64]) -> dict[str, float]:
-    """accuracy, macro_f1 (over the classes that occur or are called) and mcc of (C, C) counts; NaN where nothing is known.
+    """Compute accuracy, macro_f1 and mcc from (C, C) counts; NaN if nothing is known.
 
-    Checked against scikit-learn's. It is made of counts so that a draw of records is a sum of theirs.
+    macro_f1 averages over the classes that occur or are predicted. Results agree with scikit-learn.
+    Working on counts allows the bootstrap to add up counts per record.
     """
     total = counts.sum()
     if not total:
@@ -229,7 +254,7 @@ def of_confusion(counts: NDArray[np.int64]) -> dict[str, float]:
 
 
 def _both(metric: Callable[[Array, Array], float]) -> Callable[[Array, Array], float]:
-    """The metric, or NaN where the truth holds one label only."""
+    """Return a metric that is NaN if the truth has only one label."""
     return lambda predicted, truth: float(metric(truth, predicted)) if len(np.unique(truth)) == 2 else float("nan")
 
 

@@ -1,7 +1,7 @@
-"""Can it be told from a model whether a record was among its training records? Attacks by the loss, alone and beside another model's.
+"""Measure how well training records can be recognised by their loss (membership inference).
 
-Hides: which way a score points. `benchmarks/privacy.py` measures private models by it. An attack near 0.5 shows that this attack finds
-nothing; that no attack can is what differential privacy says.
+`benchmarks/privacy.py` applies these attacks to private models. An AUROC near 0.5 only shows that
+this attack fails. Only differential privacy limits every possible attack.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from selfattn_bio.evaluation.metrics import Bootstrap
 
 
 def record_losses(logits: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """Cross-entropy in nats of each record, (n,), of logits and labels 0 or 1, both (n,)."""
+    """Return the cross-entropy of each record in nats, (n,).
+
+    Logits and labels (0 or 1) are both (n,).
+    """
     z, wanted = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     return np.logaddexp(0, z) - wanted * z
 
@@ -26,31 +29,36 @@ def attack(
     draws: int = 1000,
     confidence: float = 0.95,
 ) -> dict[str, float]:
-    """AUROC of an attack that takes a record of small loss for a training record.
+    """Measure an attack that takes records with a small loss for training records.
 
-    With losses .1 .2 of members and .3 .4 of others it is 1, with losses of the same distribution 0.5.
+    The result is 1 if members have losses .1 and .2 and others have .3 and .4, and 0.5 if both have
+    the same distribution.
 
     Parameters
     ----------
     members, others
-        Loss of each training record, (n,), and of each record that was not trained on, (m,), drawn from the same source in the same way:
-        else what is measured is how the two differ.
+        Loss of each training record, (n,), and of each record that was not trained on, (m,). Both
+        must be sampled in the same way from the same source; otherwise the result measures how the
+        samples differ.
     beside
-        Losses of the same records by a model that was trained on neither: what counts is then how much smaller a loss is than there, so
-        that records which are easy for any model betray nothing.
+        Losses of the same records from a reference model that was trained on neither. The attack
+        then uses the difference between both losses, so that records that are easy for any model
+        reveal nothing.
 
     Returns
     -------
-    value, low, high: AUROC and its bootstrap interval, drawn within members and others.
+    AUROC and its bootstrap interval as value, low and high. Members and others are resampled
+    separately.
 
     Raises
     ------
     ValueError
-        If one side is empty, or `beside` is not as long.
+        If `members` or `others` is empty, or the reference losses have other lengths.
 
     References
     ----------
-    Yeom et al. 2018 (the loss); Watson et al. 2022 (beside another model), a simple form of Carlini et al. 2022 (LiRA, offline).
+    Yeom et al. 2018 (attack by the loss); Watson et al. 2022 (with a reference model), a simple
+    form of Carlini et al. 2022 (LiRA, offline).
     """
     sides = [np.asarray(side, dtype=np.float64) for side in (members, others)]
     if not all(map(len, sides)):
@@ -63,5 +71,6 @@ def attack(
             )
         sides = [side - other for side, other in zip(sides, known, strict=True)]
     was_member = np.repeat([1, 0], [len(side) for side in sides])
-    ranks = np.unique(-np.concatenate(sides), return_inverse=True)[1]  # the order alone counts
+    # Ranks are enough: AUROC depends on the order only
+    ranks = np.unique(-np.concatenate(sides), return_inverse=True)[1]
     return Bootstrap(was_member, draws).metrics(ranks / max(1, ranks.max()), 0.5)["auroc"].interval(confidence)

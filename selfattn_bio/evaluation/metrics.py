@@ -1,8 +1,9 @@
-"""How good a classifier is, each figure with its bootstrap interval, and whether two classifiers differ on the same records.
+"""Compute metrics with bootstrap intervals, and paired differences between classifiers.
 
-Hides: the bootstrap. Every metric is one function of (labels, probabilities, threshold, weights), where a weight says how often a
-record was drawn; the value is the metric at weights of one, its draws are the metric at a thousand rows of weights at once. All
-classifiers of one set of records share the rows, so that a difference of draws is a paired bootstrap.
+Every metric is a function of (labels, probabilities, threshold, weights), where a weight is the
+number of times a record was sampled. With weights of one the result is the value of the metric. The
+bootstrap evaluates thousands of rows of weights at once. All classifiers of one set of records use
+the same rows, so that differences form a paired bootstrap.
 """
 
 from __future__ import annotations
@@ -14,26 +15,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
-CHUNK = 2_000_000  # weights in memory at once, so that a long table of records needs no more than a short one
+CHUNK = 2_000_000  # maximum number of weights in memory
 RANGES = {"auroc": (0, 1), "auprc": (0, 1), "mcc": (-1, 1), "accuracy": (0, 1), "f1": (0, 1), "brier": (0, 1), "ece": (0, 1)}
-CALLED = ("mcc", "accuracy", "f1")  # metrics of calls, which depend on a threshold
-AT_HALF = "_at_half"  # ending of their names at a threshold of 0.5
+CALLED = ("mcc", "accuracy", "f1")  # metrics that depend on a threshold
+AT_HALF = "_at_half"  # suffix of their names at a threshold of 0.5
 RANGES |= {f"{name}{AT_HALF}": RANGES[name] for name in CALLED}
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """A metric's value on the records as they are, and its draws on resampled records, shape (bootstraps,)."""
+    """The value of a metric and its values on resampled records, shape (bootstraps,)."""
 
     value: float
     draws: Array
     low_high: tuple[float, float] = (-np.inf, np.inf)
 
     def interval(self, confidence: float = 0.95) -> dict[str, float]:
-        """`{value, low, high}`: the percentile interval, moved so that the draws centre on the value.
+        """Return `{value, low, high}`, a percentile interval centred on the value.
 
-        The move undoes the bias of the bootstrap; without it the calibration error, which resampling inflates, would lie
-        outside its own interval. The ends are clipped to the metric's range.
+        The interval is shifted so that the mean of the resamples equals the value. This removes the
+        bias of the bootstrap. Without it, the calibration error, which resampling inflates, would
+        be outside its own interval. The ends are clipped to the range of the metric.
 
         References
         ----------
@@ -44,7 +46,10 @@ class Sampled:
         return {"value": self.value, "low": float(max(low, self.low_high[0])), "high": float(min(high, self.low_high[1]))}
 
     def minus(self, other: Sampled, confidence: float = 0.95) -> dict[str, float]:
-        """`{value, low, high, p}` of this minus `other`, both drawn from one `Bootstrap`; p is two-sided, at least 1 / (draws + 1)."""
+        """Return `{value, low, high, p}` of this metric minus `other`.
+
+        Both must come from one `Bootstrap`. p is two-sided and at least 1 / (draws + 1).
+        """
         draws = self.draws - other.draws
         beyond = 1 + min(int((draws <= 0).sum()), int((draws >= 0).sum()))
         difference = Sampled(self.value - other.value, draws).interval(confidence)
@@ -53,26 +58,26 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Resamples of one set of labelled records, drawn within each class, so that every resample has both, or in whole blocks.
+    """Resample labelled records within each class, or in blocks.
 
     Parameters
     ----------
     labels
         0 or 1, shape (n,); both must occur.
     draws
-        How many resamples.
+        Number of resamples.
     seed
         The same seed gives the same resamples.
     bins
-        Of the calibration error: equally wide over [0, 1].
+        Number of equally wide bins over [0, 1] for the calibration error.
     blocks
-        (n,) the number of each record's block, from 0: a block is drawn as a whole, as its records are no independent draws. Draws that
-        hold one label only are left out.
+        Number of each record's block, from 0, (n,). Records of a block are not independent, so
+        complete blocks are resampled. Resamples with only one label are replaced.
 
     Raises
     ------
     ValueError
-        If `labels` holds anything but 0 and 1, or one of them only.
+        If `labels` contains values other than 0 and 1, or only one of them.
     """
 
     labels: NDArray[np.int64]
@@ -86,19 +91,20 @@ class Bootstrap:
             raise ValueError(f"labels must hold 0 and 1 and both of them, got {sorted(set(np.asarray(self.labels).tolist()))}")
 
     def metrics(self, probabilities: ArrayLike, threshold: float) -> dict[str, Sampled]:
-        """Every metric of one classifier on these records.
+        """Compute every metric of one classifier on these records.
 
         Parameters
         ----------
         probabilities
-            Of label 1, shape (n,), in the order of `labels`.
+            Probability of label 1, shape (n,), in the order of `labels`.
         threshold
-            A record at or above it counts as predicted 1; for MCC, accuracy and F1.
+            Records with this probability or more are called positive; used by MCC, accuracy and F1.
 
         Returns
         -------
-        By name: auroc, auprc (average precision), mcc, accuracy, f1, brier, ece (expected calibration error), and mcc_at_half,
-        accuracy_at_half, f1_at_half with 0.5 in place of `threshold`.
+        By name: auroc, auprc (average precision), mcc, accuracy, f1, brier, ece (expected
+        calibration error), and mcc_at_half, accuracy_at_half and f1_at_half with 0.5 in place of
+        `threshold`.
 
         Raises
         ------
@@ -116,7 +122,7 @@ class Bootstrap:
         return {name: Sampled(float(values[name][0]), np.concatenate([row[name] for row in rows]), RANGES[name]) for name in RANGES}
 
     def _weights(self) -> Iterator[NDArray[np.float32]]:
-        """Rows of how often each record is drawn, (rows, n), a chunk at a time; the same on every call."""
+        """Yield chunks of sampling counts, (rows, n), the same on every call."""
         rng, labels, left = np.random.default_rng(self.seed), np.asarray(self.labels), self.draws
         members = [np.flatnonzero(labels == label) for label in (0, 1)]
         number = 0 if self.blocks is None else int(self.blocks.max()) + 1
@@ -134,7 +140,10 @@ class Bootstrap:
             yield weights
 
     def _draw_blocks(self, rng: np.random.Generator, rows: int, number: int) -> NDArray[np.int64]:
-        """(rows, number) how often each block is drawn; rows that have no record of one label are drawn again."""
+        """Return how often each block is sampled, (rows, number).
+
+        Rows without a record of one of the labels are sampled again.
+        """
         assert self.blocks is not None
         holds = np.stack([np.bincount(self.blocks, np.asarray(self.labels) == label, number) > 0 for label in (0, 1)], axis=1)
         drawn = np.zeros((rows, number), dtype=np.int64)
@@ -144,7 +153,10 @@ class Bootstrap:
 
 
 class _Metrics:
-    """The metrics of one classifier as a function of weights (rows, n) -> (rows,) each; what does not depend on weights is done once."""
+    """Compute the metrics of one classifier for weights (rows, n), as arrays (rows,).
+
+    Values that do not depend on weights are computed once.
+    """
 
     def __init__(self, labels: NDArray[np.int64], p: Array, threshold: float, bins: int) -> None:
         self.order = np.argsort(p, kind="stable")
@@ -172,7 +184,7 @@ class _Metrics:
         }
 
     def _ranking(self, ranked: NDArray[np.float32]) -> dict[str, Array]:
-        # Runs of equal probability count as one step of either curve, half won and half lost (as scikit-learn does).
+        # Records with equal probability form one step of both curves, as in scikit-learn
         positives = np.add.reduceat(ranked * self.positive, self.starts, axis=1).astype(np.float64)
         negatives = np.add.reduceat(ranked * ~self.positive, self.starts, axis=1).astype(np.float64)
         below = np.cumsum(negatives, axis=1)
@@ -185,22 +197,26 @@ class _Metrics:
 
 
 def _confusion(labels: NDArray[np.int64], predicted: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return (n, 4): whether a record is a true positive, false positive, false negative, true negative."""
+    """Return whether each record is a true positive, false positive or negative, or true negative.
+
+    The columns of the result, (n, 4), are true positive, false positive, false negative and true
+    negative.
+    """
     actual = labels == 1
     cells = [predicted & actual, predicted & ~actual, ~predicted & actual, ~predicted & ~actual]
     return np.stack(cells, axis=1).astype(np.float32)
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    """Their quotient, and 0 where the denominator is 0 (nothing predicted, nothing drawn)."""
+    """Return the quotient, and 0 where the denominator is 0 (no positive calls or no records)."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
 def intervals(sampled: dict[str, Sampled], confidence: float = 0.95) -> dict[str, dict[str, float]]:
-    """`{metric: {value, low, high}}`, the form of metrics.json."""
+    """Return `{metric: {value, low, high}}`, the form of metrics.json."""
     return {name: metric.interval(confidence) for name, metric in sampled.items()}
 
 
 def differences(model: dict[str, Sampled], other: dict[str, Sampled], confidence: float = 0.95) -> dict[str, dict[str, float]]:
-    """`{metric: {value, low, high, p}}` of `model` minus `other` on the same records."""
+    """Return `{metric: {value, low, high, p}}` of `model` minus `other` on the same records."""
     return {name: model[name].minus(other[name], confidence) for name in model}

@@ -1,8 +1,9 @@
-"""Stranded points within long records, the bins that hold one, and how well bins are told: for objective `bins`.
+"""Locate stranded points in long records, label bins and compute their metrics (objective `bins`).
 
-Hides: where a record stands on its chromosome, and how overlapping records share a bin. Training chooses by it on valid, `evaluate` judges
-by it on test. What a network says of a bin is a log rate: the logarithm of how many points it expects
-there on each strand; the chance of one at least is 1 - exp(-sum of the rates), which joins the chances of its vectors (noisy-or).
+The network predicts two log rates per bin: the logarithm of the expected number of points on each
+strand. The probability of at least one point is 1 - exp(-sum of the rates), which combines the
+probabilities of both strands (noisy-or). Bins of overlapping records are merged. Training chooses
+weights with these metrics on the validation split, and `evaluate` reports them for the test split.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Points:
-    """The points within a record of `length` letters that stands at `start` (0-based) of `chrom`, read forward.
+    """The points within one record on the forward strand.
+
+    The record has `length` bp and begins at `start` (0-based) of `chrom`.
 
     Attributes
     ----------
     at
-        Letters from the record's first, 0-based, (n,).
+        Distance from the first base of the record, 0-based, (n,).
     strand
         0 forward, 1 reverse, (n,).
     """
@@ -45,13 +48,24 @@ class Points:
     strand: NDArray[np.int64]
 
     def seen(self, first: int, last: int, turned: bool) -> Points:
-        """Those of the record's letters [first, last), or of their reverse complement."""
+        """Return the points in bases [first, last) of the record or its reverse complement.
+
+        `first` and `last` count on the forward strand, 0-based. Positions and strands of the result
+        follow the orientation in which the bases are read.
+        """
         inside = (self.at >= first) & (self.at < last)
         at, strand, length = self.at[inside] - first, self.strand[inside], last - first
         return Points(self.chrom, self.start + first, length, length - 1 - at if turned else at, 1 - strand if turned else strand)
 
     def labels(self, size: int) -> NDArray[np.int64]:
-        """(whole bins of `size` letters, 2) whether one holds a point of the forward and of the reverse strand: 0 or 1."""
+        """Return whether each bin contains a point of each strand, 0 or 1.
+
+        Bins have `size` bp; an incomplete last bin is left out.
+
+        Returns
+        -------
+        Shape (bins, 2), forward strand first.
+        """
         found = np.zeros((self.length // size, 2), dtype=np.int64)
         whole = self.at < len(found) * size
         found[self.at[whole] // size, self.strand[whole]] = 1
@@ -59,16 +73,18 @@ class Points:
 
 
 def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
-    """The `Points` of records that have coordinates and are read forward, (n,); some may have none.
+    """Return the `Points` of each record, (n,).
 
-    Chromosomes are called as the records call them, with and without "chr", as by `Genome.resolve`; points of others are left out.
+    Records must have coordinates on the forward strand; they may contain no points. Chromosome
+    names match with and without "chr", as in `Genome.resolve`. Points on other chromosomes are left
+    out.
 
     Raises
     ------
     IntervalError
-        If the file is none that `read_intervals` reads.
+        If `read_intervals` cannot read the file.
     CorpusError
-        If a point has no strand, or a record no coordinates, or is read on the reverse strand.
+        If a point has no strand, or a record has no coordinates or is on the reverse strand.
     """
     table = _renamed(read_intervals(path), records["chrom"], path)
     if (bare := table[table["strand"] == "."]).size:
@@ -94,7 +110,10 @@ def points_of(path: str | Path, records: pd.DataFrame) -> NDArray[np.object_]:
 
 
 def _renamed(points: pd.DataFrame, chroms: pd.Series, path: str | Path) -> pd.DataFrame:
-    """The table with the records' names of chromosomes; said once a file if they differ."""
+    """Return the table with the chromosome names of the records.
+
+    A difference is reported once per file.
+    """
     known, own = set(chroms.dropna()), points["chrom"].drop_duplicates()
     names = {name: name_among(name, known) or name for name in own}
     if any(name != of_records for name, of_records in names.items()):
@@ -102,20 +121,20 @@ def _renamed(points: pd.DataFrame, chroms: pd.Series, path: str | Path) -> pd.Da
     return points.assign(chrom=points["chrom"].map(names))
 
 
-@cache  # train, valid and test read the file each
+@cache  # train, valid and test each read the file; report the names once
 def _say_renamed(path: str) -> None:
     told = "names of chromosomes are not those of the records; with and without 'chr' they are taken for each other"
     print(f"{path}: {told}", file=sys.stderr, flush=True)
 
 
 def check_judged(points: NDArray[np.object_], size: int, side: str, place: str) -> None:
-    """Refuse records of valid or test, (n,) `Points`, of which no figure can be made.
+    """Refuse records of the validation or test split for which no metric can be computed.
 
     Raises
     ------
     CorpusError
-        If one does not begin at a multiple of `size`, so that bins of records that overlap would be others; or if no whole bin holds a
-        point, or each does.
+        If a record does not begin at a multiple of `size`, because bins of overlapping records
+        would then not match; or if no complete bin, or every one, contains a point.
     """
     if odd := [f"{each.chrom}:{each.start}" for each in points if each.start % size]:
         message = f"records of {side} must begin at a multiple of the bin ({size} letters, counted from 0), got {len(odd)} that do not"
@@ -130,14 +149,14 @@ def check_judged(points: NDArray[np.object_], size: int, side: str, place: str) 
 
 @dataclass(frozen=True)
 class Bins:
-    """The whole bins of records, one row each: of records that overlap in a bin it is one.
+    """The complete bins of records; a bin that several records share has one row.
 
     Attributes
     ----------
     table
-        chrom, start (0-based letter of the chromosome), label (0 or 1), in order of the chromosomes.
+        chrom, start (0-based position on the chromosome), label (0 or 1), sorted by chromosome.
     row_of
-        (all bins of all records, record after record,) the table's row of each.
+        Row of `table` for each bin of each record, record by record.
     """
 
     table: pd.DataFrame
@@ -145,7 +164,7 @@ class Bins:
 
     @classmethod
     def of(cls, records: NDArray[np.object_], size: int) -> Bins:
-        """Those of the `Points` of records, of `size` letters from a record's first."""
+        """Merge the bins of records, each `size` bp long, counted from the record's start."""
         counts = [each.length // size for each in records]
         keys = pd.DataFrame(
             {
@@ -158,7 +177,17 @@ class Bins:
         return cls(grouped["label"].max().reset_index(), grouped.ngroup().to_numpy().astype(np.int64))
 
     def joined(self, of_records: Sequence[Array]) -> Array:
-        """The mean over what each record says of its bins, (bins of the record, ...) each -> (rows of the table, ...)."""
+        """Average the values that overlapping records give to a bin.
+
+        Parameters
+        ----------
+        of_records
+            One array per record, shape (bins of the record, ...).
+
+        Returns
+        -------
+        Shape (rows of the table, ...).
+        """
         values = np.concatenate(list(of_records))
         sums = np.zeros((len(self.table), *values.shape[1:]))
         np.add.at(sums, self.row_of, values)
@@ -170,12 +199,15 @@ class Bins:
 
 
 def chance(log_rates: Array) -> Array:
-    """Log rates (..., 2) of both strands -> the chance of a point at least, (...)."""
+    """Convert log rates of both strands (..., 2) to the probability of a point, (...)."""
     return -np.expm1(-np.exp(logsumexp(log_rates, axis=-1)))
 
 
 def measure_bins(log_rates: Array, labels: NDArray[np.int64]) -> dict[str, float]:
-    """loss (nats a bin), auprc and auroc of log rates (n, 2) against labels (n,); NaN where there is one label only."""
+    """Compute loss (nats per bin), auprc and auroc of log rates (n, 2) for labels (n,).
+
+    auprc and auroc are NaN if there is only one label.
+    """
     rate = np.exp(logsumexp(log_rates, axis=-1))
     loss = float(np.mean(np.where(labels == 1, -np.log(np.maximum(-np.expm1(-rate), 1e-300)), rate)))
     if len(np.unique(labels)) < 2:

@@ -1,6 +1,6 @@
-"""Rank the jobs of a sweep by what their trainings measured on valid.
+"""Rank the jobs of a sweep by their best result on the validation split.
 
-Hides: history.csv. It reads nothing else of a model folder: no weights, so that no record, and none of test, can be scored here.
+Only history.csv is read from each model folder. Without weights, no test record can be scored here.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from selfattn_bio.evaluation.measures import MAIN
 
 
 def rank(jobs: Sequence[Job], results: Path) -> pd.DataFrame:
-    """Rank jobs by the best value of the metric that chooses weights, such as valid AUROC.
+    """Rank jobs by the best value of their main validation metric, such as AUROC.
 
     Parameters
     ----------
     jobs
-        Of one run file.
+        Jobs of one run file.
     results
-        The folder below which their places are.
+        Folder that contains the results of the jobs.
 
     Returns
     -------
-    One row a job, best first, one without a value last: of (model, or the variant), job, a column for each dotted key of the sweep, the
-    metric (valid_auroc for positives against negatives), best_step, steps and seconds that it trained.
+    One row per job, best first; jobs without a value come last. Columns: of (model, or name of the
+    variant), job, one column per dotted key of the sweep, the metric (valid_auroc for two classes),
+    best_step, steps and seconds of training.
 
     Raises
     ------
     ModelFolderError
-        If a job's history.csv is missing or not one of this objective.
+        If history.csv of a job is missing or belongs to another objective.
     """
     main, higher_is_better = MAIN[jobs[0].run.objective.kind]
     metric = f"valid_{main}"
     rows = []
     for job in jobs:
         history = _read_history(results / job.place / "model" / "history.csv", metric)
-        # As training chooses: of equal evaluations the earlier.
+        # The earlier of equal evaluations, as in training
         best = history.sort_values(metric, ascending=not higher_is_better, kind="stable", na_position="last").iloc[0]
         last = history.iloc[-1]
         found = {metric: best[metric], "best_step": int(best["step"]), "steps": int(last["step"]), "seconds": round(last["seconds"], 1)}
@@ -66,5 +67,5 @@ def _read_history(path: Path, metric: str) -> pd.DataFrame:
 
 
 def _text(value: Any) -> Any:
-    """A table or list of the run file as text; a plain value as it is."""
+    """Return tables and lists of the run file as JSON text, and other values unchanged."""
     return json.dumps(value) if isinstance(value, dict | list) else value

@@ -1,7 +1,7 @@
-"""Does the classifier hold within records that look alike? The same metrics within slices by a property, such as GC content.
+"""Measure classifiers within slices of similar records, for example with similar GC content.
 
-A model that only reads GC content loses its lead inside a slice of even GC. Edges are quantiles of train, so that they are fixed
-before test is read.
+A model that only reads GC content performs poorly within a slice of equal GC content. Slice edges
+are quantiles of the training split, so they are fixed before the test split is read.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from selfattn_bio.evaluation.metrics import Bootstrap, intervals
 
 
 def quantile_edges(values: ArrayLike, num_slices: int) -> NDArray[np.float64]:
-    """Edges of slices that hold equal shares of `values` (train), shape (num_slices + 1,) or fewer where quantiles coincide.
+    """Return edges that divide `values` of the training split into equally large slices.
 
-    The outer edges are minus and plus infinity, so that every record of test falls into a slice. Of two values each has a slice.
+    The outer edges are infinite, so that each test record belongs to a slice. If there are only two
+    distinct values, each has its own slice.
+
+    Returns
+    -------
+    Edges, shape (num_slices + 1,), or fewer if quantiles coincide.
     """
     distinct = np.unique(np.asarray(values, dtype=np.float64))
     inner = distinct[1:]
@@ -35,25 +40,25 @@ def slice_metrics(
     draws: int,
     confidence: float,
 ) -> list[dict[str, Any]]:
-    """Metrics of each classifier within each slice.
+    """Compute the metrics of each classifier within each slice.
 
     Parameters
     ----------
     values
         The property of each record, shape (n,).
     edges
-        From `quantile_edges`; a slice is from <= value < to.
+        Edges from `quantile_edges`; a slice includes its lower edge and excludes its upper edge.
     labels
         0 or 1, shape (n,).
     predictions
-        By classifier: probabilities of shape (n,) and the threshold.
+        Probabilities of shape (n,) and the threshold of each classifier, by name.
     draws, confidence
-        Of the bootstrap intervals.
+        Number of bootstrap resamples and confidence level of the intervals.
 
     Returns
     -------
-    One entry a slice: `from`, `to` (None = open), `n`, `positives`, and by classifier `{metric: {value, low, high}}`;
-    None for the classifiers of a slice that lacks a class.
+    One dict per slice: `from`, `to` (None = open), `n`, `positives`, and for each classifier
+    `{metric: {value, low, high}}`, or None if the slice lacks a class.
     """
     which = np.searchsorted(edges, np.asarray(values, dtype=np.float64), side="right") - 1
     slices = []

@@ -1,6 +1,7 @@
-"""metrics.json: the model beside baselines and controls on valid and test, their differences, and slices.
+"""Summarise the predictions of the model, baselines and controls as metrics.json.
 
-Hides: the form of the file. Works on predictions alone, so that a classifier of any kind is judged by the same lines.
+The summary covers the validation and test splits, paired differences, slices and groups. It is made
+from predictions only, so every kind of classifier is evaluated by the same code.
 """
 
 from __future__ import annotations
@@ -24,27 +25,29 @@ from selfattn_bio.evaluation.slices import quantile_edges, slice_metrics
 
 SIDES = ("valid", "test")
 Role = Literal["model", "baseline", "control"]
-NETWORK = "network"  # the network of a stacked model, without the stack
+NETWORK = "network"  # name of the network of a stacked model when evaluated alone
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """What one classifier said of each side's records.
+    """The predictions of one classifier for the validation and test splits.
 
     Parameters
     ----------
     role
-        The model, a baseline beside it, or a control that must fail.
+        The model, a baseline for comparison, or a control that should fail.
     probabilities
-        By side ("valid", "test"): of label 1, shape (n,).
+        Probability of label 1 by split ("valid", "test"), shape (n,).
     threshold
-        A probability at or above it is a call; from valid.
+        Records with this probability or more are called positive; chosen on the validation split.
     logits, temperature
-        Of a network, by side, and what calibration divides them by; None where there are none.
+        Logits of a network by split, and the temperature that calibrates them; None for other
+        classifiers.
     chosen
-        What valid chose, for the report.
+        Settings chosen on the validation split, for the report.
     members
-        By side: the logits (M, n) of each of several networks, of which `logits` are the mean; none of a single one.
+        By split, the logits (M, n) of several networks whose mean is `logits`; empty for a single
+        network.
     """
 
     role: Role
@@ -64,19 +67,23 @@ class Classifier:
         threshold: float,
         chosen: Mapping[str, Any] = MappingProxyType({}),
     ) -> Classifier:
-        """Make one of logits: `threshold` is one of calibrated probabilities, `probabilities` are those before calibration."""
+        """Create a classifier from logits.
+
+        `threshold` applies to calibrated probabilities. `probabilities` are those before
+        calibration, and the threshold is converted accordingly.
+        """
         before = float(calibrate(_logit(threshold), 1 / temperature))
         fitted = {"temperature": temperature, "calibrated_threshold": threshold}
         return cls(role, {side: calibrate(z, 1.0) for side, z in logits.items()}, before, logits, temperature, fitted | dict(chosen))
 
     @classmethod
     def of_members(cls, role: Role, members: dict[str, NDArray[np.float64]], temperature: float, threshold: float) -> Classifier:
-        """The classifier of the mean logit of several networks."""
+        """Create a classifier from the mean logit of several networks."""
         mean = cls.of_logits(role, {side: each.mean(axis=0) for side, each in members.items()}, temperature, threshold)
         return replace(mean, members=members)
 
     def calibrated(self, side: str) -> NDArray[np.float64] | None:
-        """Probabilities after temperature scaling, or None for a classifier without logits."""
+        """Return probabilities after temperature scaling; None for a classifier without logits."""
         return None if self.logits is None or self.temperature is None else calibrate(self.logits[side], self.temperature)
 
 
@@ -87,35 +94,43 @@ def summarise(
     settings: Evaluation,
     groups: Mapping[str, Names] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Judge every classifier on valid and test.
+    """Evaluate every classifier on the validation and test splits.
 
     Parameters
     ----------
     classifiers
-        By name; exactly one, "model", has the role of the model.
+        Classifiers by name. Exactly one of them, "model", has the role of the model.
     labels
-        By side: 0 or 1, shape (n,).
+        0 or 1 by split, shape (n,).
     properties
-        What to slice test by: name -> {"train": (n,), "test": (n,)}; edges come from train.
+        Properties to slice the test split by: name -> {"train": (n,), "test": (n,)}. Edges come
+        from the training split.
     settings
-        The run file's [evaluation].
+        The [evaluation] section of the run file.
     groups
-        By what they are groups of: the group of each record of test, (n,).
+        The group of each test record, (n,), by the property that defines the groups.
 
     Returns
     -------
-    The content of metrics.json: `test` and `valid` with `model`, `baselines`, `controls` (each `{metric: {value, low, high}}` with
-    `chosen` and `threshold`, which comes from valid: mcc, accuracy and f1 use it, and mcc_at_half, accuracy_at_half and f1_at_half use
-    0.5) and, of what is the mean of several networks, `members`; `differences` on test (model minus
-    baseline; the best baseline is the one with the highest AUROC on test, the hardest to beat), `slices`,
-    `groups` (`groups.group_metrics` of each).
+    The content of metrics.json.
+
+    `test` and `valid` contain `model`, `baselines` and `controls`, each as `{metric: {value, low,
+    high}}` with `chosen` and `threshold`. The threshold comes from the validation split and applies
+    to mcc, accuracy and f1; mcc_at_half, accuracy_at_half and f1_at_half use 0.5. `members`
+    describes the networks of ensembles.
+
+    `differences` is the model minus each baseline on the test split. The best baseline is the one
+    with the highest AUROC on the test split, which is the hardest to beat.
+
+    `slices` and `groups` contain metrics by slice and group (`groups.group_metrics`).
     """
     summary: dict[str, Any] = {"bootstraps": settings.bootstraps, "confidence": settings.confidence}
     for side in SIDES:
         bootstrap = Bootstrap(labels[side], settings.bootstraps, settings.seed, settings.calibration_bins)
         sampled = {name: bootstrap.metrics(c.probabilities[side], classifiers[name].threshold) for name, c in classifiers.items()}
         summary[side] = _side(bootstrap, classifiers, sampled, side, settings.confidence)
-    summary["differences"] = _differences(classifiers, sampled, settings.confidence)  # of test, the last side
+    # `sampled` belongs to the test split, the last one of the loop
+    summary["differences"] = _differences(classifiers, sampled, settings.confidence)
     shown = ["model", summary["differences"]["best_baseline"]]
     predictions = {name: (classifiers[name].probabilities["test"], classifiers[name].threshold) for name in shown if name}
     summary["slices"] = {
@@ -136,7 +151,11 @@ def summarise(
 
 
 def predictions_table(ids: list[str], labels: NDArray[np.int64], classifiers: dict[str, Classifier], side: str) -> pd.DataFrame:
-    """One row a record: id, label, the probability of each classifier by name, `model_logit`, `model_calibrated`, `model_spread`."""
+    """Return a table with one row per record.
+
+    Columns: id, label, the probability from each classifier by name, `model_logit`,
+    `model_calibrated` and `model_spread`.
+    """
     table = pd.DataFrame({"id": ids, "label": labels})
     for name, classifier in classifiers.items():
         table[name] = classifier.probabilities[side]
@@ -149,14 +168,21 @@ def predictions_table(ids: list[str], labels: NDArray[np.int64], classifiers: di
 
 
 def spread(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores (M, ...) of the members -> (...) their standard deviation over the members."""
+    """Return the standard deviation of scores (M, ...) over the M members, (...)."""
     return scores.std(axis=0, ddof=1)
 
 
 def members_entry(metric: str, each: list[float], scores: NDArray[np.float64]) -> dict[str, Any]:
-    """What metrics.json says of members alone: the metric of each, and the spread of a score (M, ...), mean over the records.
+    """Return the entry of metrics.json for ensemble members.
 
-    None where the metric is not defined.
+    Parameters
+    ----------
+    metric
+        Name of the metric.
+    each
+        Its value for each member; values that are not finite become None.
+    scores
+        Scores (M, ...); their spread is averaged over records.
     """
     known = [value for value in each if np.isfinite(value)]
     low, high = (min(known), max(known)) if known else (None, None)
@@ -180,7 +206,8 @@ def _side(
         }
         if (calibrated := classifier.calibrated(side)) is not None:
             after = intervals(bootstrap.metrics(calibrated, classifiers[name].threshold), confidence)
-            entry["calibrated"] = {metric: after[metric] for metric in ("brier", "ece")}  # the others need no calibrated probability
+            # The other metrics do not need calibrated probabilities
+            entry["calibrated"] = {metric: after[metric] for metric in ("brier", "ece")}
         if classifier.role == "model":
             found["model"] = entry
         else:

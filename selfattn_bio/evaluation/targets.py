@@ -1,6 +1,6 @@
-"""metrics.json of every objective but `binary`: the model beside baselines on valid and test, with bootstrap intervals over records.
+"""Fit baselines and summarise metrics for every objective except `binary` and `bins`.
 
-Hides: scikit-learn, the form of the file. `evaluate` calls `fit_baselines` and `summarise_targets`.
+The summary is the content of metrics.json, with bootstrap intervals over records.
 """
 
 from __future__ import annotations
@@ -23,19 +23,25 @@ from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import SPECIAL, KmerTokenizer
 
 Array = NDArray[np.float64]
-Predictions = Array | list[Array]  # (n, C), or of labels a letter n of (L, C)
+Predictions = Array | list[Array]  # (n, C), or n arrays (L, C) for labels per position
 Predict = Callable[[Letters], Predictions]
-STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # of the penalty; chosen on valid
-REACH = 7  # letters on each side that the baseline of labels a letter sees
-MAX_LETTERS = 200_000  # it is fitted on
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # strengths of the penalty; chosen on valid
+REACH = 7  # positions on each side in the baseline for labels per position
+MAX_LETTERS = 200_000  # maximum number of positions this baseline is fitted to
 
 
 def fit_baselines(
     objective: config.Objective, alphabet: Alphabet, train: Letters, targets: NDArray, valid: Letters, valid_targets: NDArray
 ) -> dict[str, Predict]:
-    """Simple ways to the same predictions, fitted on train: shares or means, and a linear model of k-mers or of the letters around.
+    """Fit simple baselines to the training split.
 
-    The strength of its penalty is chosen on valid. Of several parts each has its own.
+    `constant` predicts the class fractions or means. The other baseline is a linear model of
+    k-mers, or of the neighbouring positions for labels per position. Its penalty is chosen on the
+    validation split. With several parts, each part has its own baselines.
+
+    Returns
+    -------
+    Baseline name -> function from sequences to predictions.
     """
     if isinstance(objective, config.SeveralObjective):
         each = [fit_baselines(part, alphabet, train, targets[name], valid, valid_targets[name]) for name, part in objective.parts.items()]
@@ -63,7 +69,7 @@ def _worth(objective: config.Objective, predictions: Array, targets: NDArray) ->
 
 
 def _constant(objective: config.Objective, targets: NDArray) -> Array:
-    """(C,) the share of each class or label, or the mean of each number, on train."""
+    """Return the fraction of each class or label, or the mean of each number, on train, (C,)."""
     match objective:
         case config.MulticlassObjective(classes=classes):
             return np.bincount(targets[targets != UNKNOWN], minlength=len(classes)) / max(1, (targets != UNKNOWN).sum())
@@ -75,7 +81,10 @@ def _constant(objective: config.Objective, targets: NDArray) -> Array:
 
 
 def _linear(objective: config.Objective, x: sparse.csr_matrix, targets: NDArray) -> Callable[[float], Callable[[sparse.csr_matrix], Array]]:
-    """Strength of the penalty -> a fitted model: counts (n, k-mers) -> predictions (n, C)."""
+    """Return a function that fits a model for a penalty strength.
+
+    The model converts counts (n, k-mers) to predictions (n, C).
+    """
 
     def classes(strength: float) -> Callable[[sparse.csr_matrix], Array]:
         known = targets != UNKNOWN
@@ -106,7 +115,7 @@ def _linear(objective: config.Objective, x: sparse.csr_matrix, targets: NDArray)
 
 
 def _window_logistic(alphabet: Alphabet, num_classes: int, train: Letters, targets: NDArray) -> Predict:
-    """A logistic regression of a letter's label on the letters around it."""
+    """Fit a logistic regression of the label of a position on the positions around it."""
     x = np.concatenate([_around(alphabet, row) for row in train])
     y = np.concatenate(list(targets))
     rows = np.flatnonzero(y != UNKNOWN)
@@ -119,7 +128,8 @@ def _window_logistic(alphabet: Alphabet, num_classes: int, train: Letters, targe
         return sparse.csr_matrix((np.ones(columns.size), columns.ravel(), ends), shape=(len(windows), windows.shape[1] * size))
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a hundred rounds are enough for a baseline
+        # A hundred iterations are enough for a baseline
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(max_iter=100).fit(coded(x[rows]), y[rows])
 
     def predict(letters: Letters) -> list[Array]:
@@ -134,7 +144,10 @@ def _window_logistic(alphabet: Alphabet, num_classes: int, train: Letters, targe
 
 
 def _around(alphabet: Alphabet, row: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """(L, 2 REACH + 1) codes of the letters around each: the alphabet's, one for ambiguous ones, one for beyond the ends."""
+    """Return the codes of the positions around each position, (L, 2 REACH + 1).
+
+    Ambiguous letters and positions beyond the ends have one additional code each.
+    """
     codes = alphabet.codes(row).astype(np.int64)
     padded = np.pad(codes, REACH, constant_values=len(alphabet.letters) + 1)
     return np.lib.stride_tricks.sliding_window_view(padded, 2 * REACH + 1)
@@ -143,18 +156,19 @@ def _around(alphabet: Alphabet, row: NDArray[np.uint8]) -> NDArray[np.int64]:
 def summarise_targets(
     objective: config.Objective, predictions: dict[str, dict[str, Predictions]], targets: dict[str, NDArray], settings: config.Evaluation
 ) -> dict[str, Any]:
-    """Judge every model on valid and test.
+    """Evaluate every model on the validation and test splits.
 
     Parameters
     ----------
     predictions
-        Name ("model", baselines) -> side -> what it says of the side's records.
+        Name ("model", baselines) -> split -> predictions for the records of the split.
     targets
-        Side -> targets of its records.
+        Split -> targets of its records.
 
     Returns
     -------
-    The content of metrics.json: `test` and `valid` with `n`, `model` and `baselines`, each `{metric: {value, low, high}}`.
+    The content of metrics.json: `test` and `valid` with `n`, `model` and `baselines`, each as
+    `{metric: {value, low, high}}`.
     """
     summary: dict[str, Any] = {"objective": objective.kind, "bootstraps": settings.bootstraps, "confidence": settings.confidence}
     for side, truth in targets.items():
@@ -170,14 +184,17 @@ def summarise_targets(
 
 
 def mean_predictions(objective: config.Objective, outputs: Sequence[Predictions]) -> Predictions:
-    """What the mean of the members' outputs says, in the units of the targets; of one member, what that says."""
+    """Return predictions from the mean of the members' outputs, in the units of the targets."""
     if isinstance(outputs[0], list):
         return [predictions_of(objective, np.mean(of_row, axis=0)) for of_row in zip(*outputs, strict=True)]
     return predictions_of(objective, np.mean(outputs, axis=0))
 
 
 def summarise_members(objective: config.Objective, outputs: Sequence[Predictions], targets: NDArray) -> dict[str, Any]:
-    """How well each member does alone, and how far they differ (of what is predicted, mean over records and columns)."""
+    """Compute the metric of each member alone, and how much the members' predictions differ.
+
+    The difference is the standard deviation over members, averaged over records and columns.
+    """
     alone = [mean_predictions(objective, [of_member]) for of_member in outputs]
     metric, everything = MAIN[objective.kind][0], np.arange(len(targets))
     each = [_measurer(objective, predictions, targets)(everything)[metric] for predictions in alone]
@@ -185,7 +202,7 @@ def summarise_members(objective: config.Objective, outputs: Sequence[Predictions
 
 
 def _measurer(objective: config.Objective, predictions: Predictions, truth: NDArray) -> Callable[[NDArray[np.int64]], dict[str, float]]:
-    """Rows -> metrics of these records."""
+    """Return a function from rows to the metrics of these records."""
     if isinstance(predictions, list):
         counts = np.stack([confusion(predicted, known) for predicted, known in zip(predictions, truth, strict=True)])
         return lambda rows: of_confusion(counts[rows].sum(axis=0))
@@ -195,9 +212,17 @@ def _measurer(objective: config.Objective, predictions: Predictions, truth: NDAr
 def intervals_over_records(
     measured: Callable[[NDArray[np.int64]], dict[str, float]], num_records: int, settings: config.Evaluation
 ) -> dict[str, dict[str, float | None]]:
-    """`{metric: {value, low, high}}`: the value on all records, and percentiles over `bootstraps` draws of as many with replacement.
+    """Compute metrics on all records with bootstrap intervals over records.
 
-    None where a metric is not defined, as a correlation with what is everywhere the same.
+    Parameters
+    ----------
+    measured
+        Function from rows to metrics.
+
+    Returns
+    -------
+    `{metric: {value, low, high}}`. Undefined metrics are None, for example the correlation with a
+    constant.
     """
     rng = np.random.default_rng(settings.seed)
     value = measured(np.arange(num_records))
@@ -216,17 +241,18 @@ def intervals_over_records(
 def summarise_language(
     sums: dict[str, dict[str, Array]], letters: int | None, baselines: dict[str, dict[str, float]], settings: config.Evaluation
 ) -> dict[str, Any]:
-    """metrics.json of a language model.
+    """Return the content of metrics.json for a language model.
 
     Parameters
     ----------
     sums
-        Name ("model", variants) -> side -> (n, 3) of each record: sum of the losses in nats, tokens that were right, tokens that were
-        wanted.
+        Name ("model", variants) -> split -> (n, 3) with one row per record: sum of losses in nats,
+        number of correct tokens, number of predicted tokens.
     letters
-        New letters that a wanted token brings, for bits a letter; None where tokens overlap.
+        Number of new positions that a predicted token covers, for bits per letter; None if tokens
+        overlap.
     baselines
-        Name -> side -> nats a wanted token.
+        Name -> split -> nats per predicted token.
     """
 
     def measured(of_side: Array) -> Callable[[NDArray[np.int64]], dict[str, float]]:
@@ -248,13 +274,19 @@ def summarise_language(
 
 
 def language_metrics(loss: float, accuracy: float | None, letters: int | None) -> dict[str, float]:
-    """Of a mean loss in nats a token: accuracy, perplexity of a token, bits a letter; without what is not known."""
+    """Return accuracy, perplexity per token and bits per letter for a mean loss in nats per token.
+
+    Unknown values are left out.
+    """
     found = {"accuracy": accuracy, "perplexity": np.exp(loss), "bits_per_letter": letters and loss / np.log(2) / letters}
     return {name: float(value) for name, value in found.items() if value is not None and np.isfinite(value)}
 
 
 def unigram_nats(tokenizer: KmerTokenizer, train: Letters, sides: Mapping[str, Letters]) -> dict[str, float]:
-    """Side -> nats a token of the share of each token on train (add-one counts)."""
+    """Return the loss of token frequencies of the training split, in nats per token, by split.
+
+    Frequencies use add-one counts.
+    """
 
     def counted(letters: Letters) -> Array:
         counts = np.zeros(tokenizer.vocabulary_size)
@@ -268,9 +300,10 @@ def unigram_nats(tokenizer: KmerTokenizer, train: Letters, sides: Mapping[str, L
 
 
 def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters, sides: Mapping[str, Letters], max_order: int = 8) -> dict[str, float]:
-    """Side -> nats a letter of a Markov chain of letters, its order chosen on valid (add-one counts).
+    """Return the loss of a Markov chain over letters, in nats per letter, by split.
 
-    All orders are scored on the same letters, those that have `max_order` known ones before them (2 in protein).
+    The order is chosen on the validation split; counts are add-one. All orders are evaluated on the
+    same letters: those preceded by `max_order` known letters (2 in protein).
     """
     size = len(alphabet.letters)
     most = max_order if size == 4 else 2
@@ -292,7 +325,10 @@ def markov_nats(alphabet: Alphabet, train: Letters, valid: Letters, sides: Mappi
 
 
 def _contexts(alphabet: Alphabet, row: NDArray[np.uint8], order: int, reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(m,) number of the `order` letters before, (m,) code of the letter, where it and the `reach` before it are no ambiguous ones."""
+    """Return the numbers of the preceding `order` letters and the codes of the letters, both (m,).
+
+    Only letters that are known and preceded by `reach` known letters are included.
+    """
     size, codes = len(alphabet.letters), alphabet.codes(row).astype(np.int64)
     if len(codes) <= reach:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
@@ -302,7 +338,7 @@ def _contexts(alphabet: Alphabet, row: NDArray[np.uint8], order: int, reach: int
 
 
 def as_rows(predictions: Predictions, columns: Sequence[str]) -> dict[str, Any]:
-    """Columns of a predictions table: of (n, C) one each."""
+    """Return the columns of a predictions table, one per column of (n, C)."""
     if isinstance(predictions, list):
         return {"predicted": ["".join(columns[i] for i in row.argmax(axis=1)) for row in predictions]}
     return dict(zip(columns, predictions.T, strict=True))

@@ -1,7 +1,8 @@
-"""Say which of two classifiers is better, and no more than their trainings show.
+"""Decide which of two classifiers is better, as far as their trainings allow.
 
-Two trainings of one network with different seeds differ, and the mean of several networks is better than one. An interval over the test
-records knows neither, so "better" and "worse" need as many networks on both sides, from several trainings.
+Trainings with different seeds give different results, and the mean of several networks is better
+than one network. An interval over test records accounts for neither. "better" and "worse" therefore
+require equally many networks on both sides, from several trainings.
 """
 
 from __future__ import annotations
@@ -12,23 +13,25 @@ from typing import Any, Literal
 
 from selfattn_bio.errors import ResultsError
 
-TRAININGS = 3  # with different seeds, at least, of each network that is called better or worse
+# Minimum number of trainings with different seeds for the verdicts better and worse
+TRAININGS = 3
 
 Verdict = Literal["better", "worse", "higher", "lower", "not distinguishable"]
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much training a classifier is the result of.
+    """Number of networks, trainings and stacked models behind a classifier.
 
     Attributes
     ----------
     networks
-        Whose outputs are averaged; 0 if it is no network. Its fit then has no seed that matters.
+        Number of networks whose outputs are averaged; 0 for other classifiers, whose fit does not
+        depend on a seed.
     trainings
-        They come from, with different seeds.
+        Number of trainings with different seeds that produced the networks.
     parts
-        Simple models that are stacked with the networks.
+        Number of simple models stacked with the networks.
     """
 
     networks: int = 0
@@ -36,19 +39,20 @@ class Size:
     parts: int = 0
 
     def equals(self, other: Size) -> bool:
-        """Return whether both have as many networks and stacked parts, or one of them is no network."""
+        """Return whether sizes are equal, or one of the classifiers is not a network."""
         return not self.networks or not other.networks or (self.networks, self.parts) == (other.networks, other.parts)
 
     @property
     def is_repeated(self) -> bool:
-        """Return whether it was trained often enough to tell it from a lucky seed."""
+        """Return whether there were enough trainings to rule out a lucky seed."""
         return not self.networks or self.trainings >= TRAININGS
 
 
 def verdict(lead: Mapping[str, float], first: Size, second: Size) -> Verdict:
-    """Judge a difference first - second by its interval `low` to `high`.
+    """Judge the difference first - second by its interval from `low` to `high`.
 
-    "better" and "worse" need equal sizes and repeated trainings; without them the difference is "higher" or "lower".
+    "better" and "worse" require equal sizes and repeated trainings. Otherwise the difference is
+    "higher" or "lower".
     """
     if lead["low"] <= 0 <= lead["high"]:
         return "not distinguishable"
@@ -59,12 +63,12 @@ def verdict(lead: Mapping[str, float], first: Size, second: Size) -> Verdict:
 
 
 def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[Size]:
-    """Read the sizes of classifiers from metrics.json, which holds those of networks.
+    """Read the sizes of classifiers from metrics.json, which contains those of networks.
 
     Raises
     ------
     ResultsError
-        If metrics.json was written before it held sizes.
+        If metrics.json was written by a version that did not store sizes.
     """
     if "sizes" not in metrics:
         message = "metrics.json does not say how many networks were trained; it is of an earlier version"
@@ -73,7 +77,7 @@ def sizes_of(metrics: Mapping[str, Any], *names: str) -> list[Size]:
 
 
 def caveat(first: Size, second: Size) -> str:
-    """Say why a difference proves no more than that, as the end of a sentence; empty if there is no reason."""
+    """Return why a difference is not conclusive, as the end of a sentence; empty if it is."""
     reasons = []
     if first.networks and second.networks:
         if first.networks != second.networks:

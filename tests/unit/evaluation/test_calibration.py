@@ -30,8 +30,9 @@ def test_logits_that_say_nothing_have_no_slope_even_off_the_base_rate() -> None:
     rng = np.random.default_rng(0)
     labels = (rng.uniform(size=5000) < 0.56).astype(int)
     logits = rng.normal(0.1, 0.04, 5000)
-    assert fit_slope(logits, labels) < 1.5  # in units of their spread, .06
-    assert 1 / fit_temperature(logits, labels) > 2  # which the temperature, without an intercept, takes for knowledge
+    assert fit_slope(logits, labels) < 1.5  # relative to their spread, .06
+    # The temperature, without an intercept, does not detect it
+    assert 1 / fit_temperature(logits, labels) > 2
     assert fit_slope(5 * logits, labels) == pytest.approx(fit_slope(logits, labels) / 5, rel=1e-3)
     assert fit_slope(-np.where(labels, 1.0, -1.0), labels) == 0
     assert fit_slope(np.ones(50), labels[:50]) == 0
@@ -73,7 +74,7 @@ def test_threshold_is_near_the_best_cut_of_many_records(slope: float, intercept:
 
 
 def test_threshold_does_not_follow_single_records() -> None:
-    """One record that scores high with label 0 moves the best cut above it, but not the threshold."""
+    """One record with a high score and label 0 moves the best cut, but not the threshold."""
     p = np.concatenate([np.linspace(0.02, 0.4, 20), np.linspace(0.6, 0.98, 20)])
     labels = np.repeat([0, 1], 20)
     labels[20] = 0  # p = 0.6

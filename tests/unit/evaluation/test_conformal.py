@@ -1,4 +1,4 @@
-"""Sets and intervals hold the truth of new records at the rate that was asked for."""
+"""Prediction sets and intervals contain the truth of new records at the requested rate."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ NUMBERS = config.RegressionObjective(columns=("u", "v"), center=(1.0, 0.0), scal
 
 
 def binary(rng, n):
-    """Logits that tell a good deal, of labels of which one is rare."""
+    """Return informative logits and labels; one label is rare."""
     labels = (rng.random(n) < 0.2).astype(np.int64)
     return (rng.normal(0, 1.5, n) + 2 * labels - 1)[:, None], labels
 
@@ -31,7 +31,8 @@ def test_sets_hold_the_label_of_each_class_at_the_rate(objective, draw, coverage
     for label in np.unique(targets):
         held = inside[targets == label, label]
         assert held.mean() == pytest.approx(coverage, abs=0.02)
-    assert inside.sum(axis=1).mean() < 0.8 * inside.shape[1]  # and they are not all labels
+    # Sets do not simply contain all labels
+    assert inside.sum(axis=1).mean() < 0.8 * inside.shape[1]
 
 
 def test_intervals_hold_the_number_at_the_rate():
@@ -42,7 +43,7 @@ def test_intervals_hold_the_number_at_the_rate():
         return outputs, np.stack([1 + 2 * outputs[:, 0], outputs[:, 1]], 1) + rng.normal(0, [3, 0.5], (n, 2))
 
     outputs, targets = draw(5000)
-    targets[:100, 1] = np.nan  # not known
+    targets[:100, 1] = np.nan  # unknown
     widths = half_widths(NUMBERS, fit_conformal(NUMBERS, outputs, targets), 0.9)
     np.testing.assert_allclose(widths, 1.645 * np.array([3, 0.5]), rtol=0.06)
     outputs, targets = draw(5000)
@@ -52,7 +53,8 @@ def test_intervals_hold_the_number_at_the_rate():
 
 def test_few_records_hold_the_truth_by_saying_less():
     fitted = fit_conformal(config.BinaryObjective(), np.array([[-1.0], [2.0]]), np.array([0, 1]))
-    assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0], [50.0]]), 0.9).all()  # one record a class tells of no tenth
+    # One record per class is too few for 90 % coverage
+    assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0], [50.0]]), 0.9).all()
     assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0]]), 0.5).tolist() == [[True, False]]
     assert half_widths(NUMBERS, fit_conformal(NUMBERS, np.zeros((3, 2)), np.zeros((3, 2))), 0.9).tolist() == [np.inf, np.inf]
 

@@ -1,4 +1,4 @@
-"""Metrics by group, the worst of them and the gap."""
+"""Tests of metrics by group, the worst group and the gap."""
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ def test_the_worst_group_and_the_gap():
     labels = np.tile([0, 1], 42)[:83]
     labels[80:] = 1
     p = np.where(labels == 1, 0.9, 0.1)
-    p[40:60] = np.where(labels[40:60] == 1, 0.1, 0.9)  # half of b is told the wrong way
+    p[40:60] = np.where(labels[40:60] == 1, 0.1, 0.9)  # half of group b is predicted wrongly
     found = group_metrics(groups, labels, {"model": (p, 0.5), "gc": (np.full(83, 0.5), 0.5)}, 200, 0.95)
     a, b, c = found["groups"]
     assert (a["group"], a["n"], a["positives"], a["model"]["auroc"]["value"]) == ("a", 40, 20, 1.0)

@@ -1,4 +1,4 @@
-"""Planted leaks of each kind are found, with what they leak from; independent records are left alone."""
+"""Planted leaks of each kind are found with their source; independent records are not reported."""
 
 import numpy as np
 import pandas as pd
@@ -92,7 +92,7 @@ def test_leak_of_places(test, train, start, strand, letters):
 
 
 def test_the_largest_overlap_is_named(test, train):
-    """One that began long before reaches further than those between."""
+    """A record that began long before can reach further than those between."""
     train.records.loc[0, ["start", "end"]] = [0, 40_000]
     test.records.loc[7, ["chrom", "start", "end"]] = ["c1", 20_250, 20_550]
     leaks = leaks_of(test, train)
@@ -110,7 +110,7 @@ def test_leak_of_groups(test, train):
 
 
 def test_leak_through_a_parent(rng, test, train):
-    """It saw one test record on the other strand, and a window that overlaps another."""
+    """The parent saw one test record on the other strand, and a window that overlaps another."""
     records = test.records.iloc[[3, 9]].reset_index(drop=True)
     records.loc[0, ["chrom", "start", "end"]] = [None, None, None]
     records.loc[1, ["start", "end"]] = [9250, 9550]
@@ -118,7 +118,8 @@ def test_leak_through_a_parent(rng, test, train):
     leaks = leaks_of(test, train, {"parent": seen})
     assert leaks.index[leaks["seen_by"] == "parent"].tolist() == [3, 9]
     assert counts_of(leaks, 0.15)["seen"] == 2
-    for assembly, rows in (("dm3", [3, 9]), ("dm6", [3])):  # places of another assembly are other places; letters are the same
+    # Coordinates of another assembly do not match, equal sequences do
+    for assembly, rows in (("dm3", [3, 9]), ("dm6", [3])):
         leaks = leaks_of(Part("test", test.records, test.letters, assembly), train, {"parent": seen})
         assert leaks.index[leaks["seen_by"] == "parent"].tolist() == rows
 

@@ -1,4 +1,4 @@
-"""Predictions, targets and metrics of the objectives beside two classes."""
+"""Predictions, targets and metrics of the objectives other than two classes."""
 
 import numpy as np
 import pandas as pd
@@ -106,7 +106,8 @@ def test_metrics_of_worked_examples():
     assert found["mcc"] == pytest.approx(0.5)
     assert np.isnan(list(measure(CLASSES, np.ones((1, 2)), np.array([UNKNOWN])).values())).all()
     labels = measure(LABELS, np.array([[0.9, 0.5], [0.1, 0.5], [0.5, 0.5]]), np.array([[1, np.nan], [0, 1], [np.nan, 1]]))
-    assert labels == {"auroc": 1.0, "auprc": 1.0}  # the second column has one label only, and no part in the mean
+    # The second column has one label only and is left out of the mean
+    assert labels == {"auroc": 1.0, "auprc": 1.0}
     numbers = measure(NUMBERS, np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([[2.0], [4.0], [6.0], [np.nan]]))
     assert numbers["pearson"] == pytest.approx(1)
     assert numbers["mse"] == pytest.approx((1 + 4 + 9) / 3)
@@ -146,7 +147,8 @@ def test_a_markov_chain_knows_what_follows():
     assert found["test"] < 0.1
     assert np.isnan(markov_nats(DNA, train, train, {"test": letters_of("ACGT")})["test"])  # too short for any context
     rng = np.random.default_rng(0)
-    random = [letters_of("".join(rng.choice(list("ACGT"), 4000))) for _ in range(3)]  # its order is chosen where it was not counted
+    # The order is chosen on sequences that were not counted
+    random = [letters_of("".join(rng.choice(list("ACGT"), 4000))) for _ in range(3)]
     assert markov_nats(DNA, random[0], random[1], {"test": random[2]})["test"] == pytest.approx(np.log(4), abs=0.02)
 
 

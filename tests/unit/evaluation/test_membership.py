@@ -1,4 +1,4 @@
-"""Attacks by the loss."""
+"""Tests of membership attacks by the loss."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_small_losses_are_taken_for_members():
     assert attack([0.3, 0.4], [0.1, 0.2], draws=10)["value"] == 0.0
     assert attack([0.5, 0.5], [0.5, 0.5], draws=10)["value"] == 0.5
     tiny = attack([1e-300], [2e-300], draws=10)
-    assert tiny["value"] == 1.0  # where probabilities would be equal
+    assert tiny["value"] == 1.0  # as probabilities they would be equal
 
 
 def test_losses_of_one_distribution_are_chance_and_the_interval_says_so():
@@ -29,8 +29,8 @@ def test_losses_of_one_distribution_are_chance_and_the_interval_says_so():
 
 def test_beside_another_model_hard_records_are_told_too():
     rng = np.random.default_rng(1)
-    hard = rng.exponential(5.0, size=(2, 300))  # what the loss of a record is by any model
-    members, others = hard[0] - 0.5, hard[1]  # a little less where it was trained on
+    hard = rng.exponential(5.0, size=(2, 300))  # loss of each record under any model
+    members, others = hard[0] - 0.5, hard[1]  # a little lower for training records
     assert attack(members, others)["value"] < 0.65
     assert attack(members, others, beside=(hard[0], hard[1]))["value"] == 1.0
 

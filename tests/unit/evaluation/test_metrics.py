@@ -57,7 +57,7 @@ def test_chunks_of_draws_do_not_change_them_in_number(monkeypatch: pytest.Monkey
 
 
 def test_calibration_error_of_a_worked_example() -> None:
-    # Two bins: two records at .2 of which one is positive (.3 off), two at .9 of which both are (.1 off).
+    # Two bins: two records at .2, one of them positive (.3 off); two positives at .9 (.1 off)
     found = Bootstrap(np.array([1, 0, 1, 1]), draws=2, bins=2).metrics([0.2, 0.2, 0.9, 0.9], 0.5)
     assert found["ece"].value == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
 

@@ -1,4 +1,4 @@
-"""Points in records, bins and what overlapping records say of one, by hand."""
+"""Worked examples of points in records, bins and their means over overlapping records."""
 
 import re
 
@@ -34,7 +34,8 @@ def test_a_point_is_the_first_letter_on_its_strand(bed):
     assert (first.at.tolist(), first.strand.tolist()) == ([5, 29], [0, 1])
     assert (second.at.tolist(), second.strand.tolist()) == ([9, 21], [1, 0])
     assert first.labels(10).tolist() == [[1, 0], [0, 0], [0, 1], [0, 0]]
-    assert second.labels(10).tolist() == [[0, 1], [0, 0], [1, 0]]  # the last 5 letters are no whole bin
+    # The last 5 bp are not a complete bin
+    assert second.labels(10).tolist() == [[0, 1], [0, 0], [1, 0]]
 
 
 def test_points_move_and_turn_with_the_letters(bed):
@@ -53,7 +54,7 @@ def test_records_must_have_coordinates_of_the_forward_strand(bed, changes, got):
 
 
 def test_names_of_chromosomes_are_those_of_the_records(tmp_path, capsys):
-    """Named with "chr" in the one file and without in the other; c2 is of no record."""
+    """One file has "chr" in its names, the other has not; no record is on c2."""
     path = tmp_path / "named.bed"
     path.write_text(BED.replace("c1", "chr1"))
     for _ in ("train", "valid"):
@@ -111,7 +112,7 @@ def test_chances_of_both_strands_are_independent():
 
 
 def test_draws_of_blocks_keep_neighbours_together():
-    """Bins that repeat in blocks of ten tell no more than one of each: the interval is wider than that of single bins."""
+    """Repeating each bin ten times adds no information; the interval over blocks shows this."""
     rng = np.random.default_rng(0)
     labels = np.repeat(rng.random(60) < 0.3, 10).astype(np.int64)
     p = np.clip(np.repeat(rng.random(60), 10) * 0.7 + labels * 0.3, 0, 1)
@@ -149,7 +150,7 @@ def test_points_of_one_block_have_no_interval(starts, number):
 
 
 def test_draws_of_blocks_hold_both_labels():
-    """Of two blocks with points among sixty a seventh of the draws holds neither."""
+    """With two blocks of points among sixty, a seventh of the resamples would contain neither."""
     labels = np.zeros(600, dtype=np.int64)
     labels[[5, 105]] = 1
     bootstrap = Bootstrap(labels, 200, blocks=np.repeat(np.arange(60), 10))
@@ -158,7 +159,7 @@ def test_draws_of_blocks_hold_both_labels():
 
 
 def planted():
-    """By side: letters of records with one word each, their table, and the BED lines of the words."""
+    """Return by split: records with one word each, their table, and the BED lines of the words."""
     rng, sides = np.random.default_rng(0), {}
     letters, points = {}, {}
     for side, number in {"train": 30, "valid": 10, "test": 10}.items():

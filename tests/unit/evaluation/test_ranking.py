@@ -1,4 +1,4 @@
-"""The ranking of a sweep: by valid, best first, from history.csv alone."""
+"""A sweep is ranked by the validation split, best first, from history.csv only."""
 
 from pathlib import Path
 
@@ -38,7 +38,8 @@ def test_best_first_and_what_has_no_value_last(results: Path) -> None:
     assert list(table) == ["of", "job", "training.learning_rate", "valid_auroc", "best_step", "steps", "seconds"]
     assert table["training.learning_rate"].tolist() == [2e-3, 4e-3, 1e-3, 3e-3]
     assert table["valid_auroc"].tolist()[:3] == [0.9, 0.85, 0.8]
-    assert table["best_step"].tolist() == [50, 150, 100, 50]  # of equal evaluations the earlier, as training keeps it
+    # The earlier of equal evaluations, as in training
+    assert table["best_step"].tolist() == [50, 150, 100, 50]
     assert (table["steps"] == 150).all()
     assert (table["seconds"] == 15).all()
 
@@ -66,7 +67,7 @@ def test_a_missing_or_foreign_history_is_named(results: Path) -> None:
 
 
 def test_the_command_needs_histories_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No corpus, no split, no weights are there."""
+    """There is no corpus, split or weights file."""
     run_file = results / "run.toml"
     run_file.write_text('data = { positives = "p.fa", negatives = "n.fa" }\nsweep."training.learning_rate" = [1e-3, 2e-3, 3e-3, 4e-3]\n')
     command = ["sweep", "--run-file", str(run_file), "--results", str(results), "--output", str(results / "sweep.tsv")]

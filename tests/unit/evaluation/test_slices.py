@@ -18,7 +18,7 @@ def test_of_two_values_each_has_a_slice() -> None:
 def test_each_record_is_in_one_slice_and_judged_there() -> None:
     values = np.array([0.1, 0.2, 0.2, 0.3, 0.5, 0.5, 0.7, 0.9])
     labels = np.array([0, 1, 0, 1, 1, 0, 0, 1])
-    p = np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.9, 0.8, 0.2])  # right below .5, wrong from .5 on
+    p = np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.9, 0.8, 0.2])  # correct below .5, wrong from .5 on
     found = slice_metrics(values, np.array([-np.inf, 0.5, np.inf]), labels, {"model": (p, 0.5)}, draws=10, confidence=0.9)
     assert [(s["from"], s["to"], s["n"], s["positives"]) for s in found] == [(None, 0.5, 4, 2), (0.5, None, 4, 2)]
     assert [s["model"]["auroc"]["value"] for s in found] == [1.0, 0.0]

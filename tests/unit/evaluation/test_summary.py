@@ -48,7 +48,7 @@ def test_members_are_averaged_and_their_spread_is_said(classifiers: dict[str, Cl
     for side in LABELS:
         mean = Classifier.of_logits("model", {side: each.mean(axis=0) for side, each in members.items()}, 2.0, 0.6)
         np.testing.assert_array_equal(together.probabilities[side], mean.probabilities[side])
-        assert set(summary[side]["members"]) == {"model"}  # the others are single
+        assert set(summary[side]["members"]) == {"model"}  # the others are single networks
         found = summary[side]["members"]["model"]
         alone = [summarise({"model": single}, LABELS, {}, Evaluation(bootstraps=5))[side]["model"]["auroc"]["value"] for single in singles]
         assert found["each"] == pytest.approx(alone)
