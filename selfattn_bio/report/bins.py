@@ -1,6 +1,7 @@
-"""The report of objective `bins`: the answer, curves, a stretch of chromosome, every figure with its interval, what each model took.
+"""Write the HTML report for objective `bins`.
 
-Hides: jinja2 and the page's tables. One self-contained page, as `report.page` writes of positives against negatives.
+It shows metrics with intervals, curves, an example stretch of chromosome and the training cost of
+each model on one self-contained page, in the style of `report.page`.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ from selfattn_bio.report.page import flat, leak_rows
 from selfattn_bio.report.results import read_audit, read_file, read_json, read_table
 
 METRICS = {"auprc": "AUPRC", "auroc": "AUROC", "mcc": "MCC"}
-WIDE = (7.4, 1.9)  # inches: a track
+WIDE = (7.4, 1.9)  # size of the track in inches
 CURVES = 5
 
 
 @dataclass(frozen=True)
 class BinResults:
-    """What the commands before the report wrote: metrics.json, a row a bin of test, the history of the first member, audit.json or None."""
+    """Files of a results folder that the report uses.
+
+    These are metrics.json, one row per test bin, the training history of the first member,
+    provenance and corpus summary, and audit.json or None.
+    """
 
     folder: Path
     run: RunFile
@@ -43,7 +48,7 @@ class BinResults:
 
 
 def read_bin_results(run: RunFile, folder: Path) -> BinResults:
-    """Read the results folder of a task; errors as of `report.results.read_results`."""
+    """Read the results folder of a task; errors are those of `report.results.read_results`."""
     return BinResults(
         folder=folder,
         run=run,
@@ -57,7 +62,7 @@ def read_bin_results(run: RunFile, folder: Path) -> BinResults:
 
 
 def write_bin_report(results: BinResults, output: Path) -> None:
-    """Write the page to `output`, and its plots as SVG and PNG into `plots/` beside it."""
+    """Write the page to `output`, and its plots as SVG and PNG to the folder `plots` next to it."""
     environment = Environment(
         loader=PackageLoader("selfattn_bio.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -87,7 +92,10 @@ def write_bin_report(results: BinResults, output: Path) -> None:
 
 
 def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """The table of figures on test: the model, then baselines by falling AUPRC; with the members' own and what training took."""
+    """Return the rows of the table of test metrics: the model, then baselines by decreasing AUPRC.
+
+    Each row includes the values of ensemble members and the training cost.
+    """
     test, valid = metrics["test"], metrics["valid"]
     beside = sorted(test["baselines"].items(), key=lambda item: -item[1]["auprc"]["value"])
     found = []
@@ -99,7 +107,10 @@ def rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def comparison(name: str, metrics: dict[str, Any]) -> str:
-    """Compare the model with one baseline in a sentence; of several members the first alone, too."""
+    """Compare the model with one baseline in a sentence.
+
+    For an ensemble, the sentence also compares its first member alone.
+    """
     model, other = sizes_of(metrics, "model", name)
     first = Size(model.networks // max(1, model.trainings), 1)
     found = []
@@ -115,7 +126,7 @@ def comparison(name: str, metrics: dict[str, Any]) -> str:
 
 
 def figures(results: BinResults, folder: Path) -> list[Drawing]:
-    """Intervals, precision and recall, learning curves, and the block of test on which the model does as on half of them."""
+    """Draw intervals, precision and recall, learning curves, and the block with median AUPRC."""
     test, found = results.test, rows(results.metrics)
     names = {row["name"]: words.classifier_name(row["name"], short=True) for row in found}
     curves = {names[name]: test[name] for name in list(names)[:CURVES]}
@@ -156,7 +167,7 @@ def figures(results: BinResults, folder: Path) -> list[Drawing]:
 
 
 def typical_block(test: pd.DataFrame, block: int) -> pd.DataFrame:
-    """The bins of the block whose AUPRC is the median of all that hold a point."""
+    """Return the bins of the block with the median AUPRC of all blocks that contain a point."""
     groups = [rows for _, rows in test.groupby(["chrom", test["start"] // block]) if rows["label"].any()]
     order = np.argsort([average_precision_score(rows["label"], rows["model"]) for rows in groups], kind="stable")
     return groups[order[len(order) // 2]]

@@ -1,7 +1,7 @@
-"""One card a motif: what each test of its evidence found, in sentences, its logo above that of the best match, example sites.
+"""Prepare one card per motif for the report.
 
-Hides: how columns of motifs.tsv become answers, and how two logos are brought to one frame.
-The tests are those of docs/interpretation_evidence.md.
+A card contains the results of each test as sentences, the logo aligned with the logo of the best
+match, and example sites. The tests are described in docs/interpretation_evidence.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ YES, NO, REVERSE = "yes", "not shown", "the reverse"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of a card. `answer` is YES, NO or REVERSE where a test gives one, else empty."""
+    """One line of a card. `answer` is YES, NO or REVERSE if the test gives one, else empty."""
 
     question: str
     answer: str
@@ -38,10 +38,13 @@ class Finding:
 
 
 def motif_rows(results: Results) -> list[dict[str, Any]]:
-    """Motifs as the page shows them, supported ones first, by falling effect within a verdict: their columns, logos and findings."""
+    """Return the motifs as shown on the page: their columns, logos and findings.
+
+    Supported motifs come first; within a verdict, motifs are sorted by decreasing effect.
+    """
     if results.motifs is None or results.motifs.empty:
         return []
-    # A table of a release before a test was there has no column of it: not told, as a missing figure.
+    # Tables of earlier versions lack columns of newer tests; treat these as missing values
     table = results.motifs.reindex(columns=list(dict.fromkeys([*results.motifs.columns, *COLUMNS, "agreement", "other_matches"])))
     table = table.assign(rank=table["verdict"].map({verdict: i for i, verdict in enumerate(VERDICT_ORDER)}))
     table = table.sort_values(["rank", "effect"], ascending=[True, False], kind="stable").fillna({"other_matches": ""})
@@ -66,18 +69,19 @@ def motif_rows(results: Results) -> list[dict[str, Any]]:
 
 
 def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alphabet: str = "dna") -> tuple[list[Finding], list[str]]:
-    """What the tests of a motif found, and the questions that could not be told.
+    """Return the test results of a motif, and the questions that could not be answered.
 
     Parameters
     ----------
     row
-        Of motifs.tsv, all columns of `interpret.evidence.COLUMNS` and agreement; figures may be missing.
+        A row of motifs.tsv with all columns of `interpret.evidence.COLUMNS` and agreement; values
+        may be missing.
     counts
-        Positives and negatives of test.
+        Number of positives and negatives in the test split.
     run
-        Its significance decides what counts as shown.
+        The run file, whose significance level decides what counts as shown.
     alphabet
-        Protein has neither GC content nor strands.
+        For protein, GC content and strand are left out.
     """
     positives, negatives = counts
     alike = "GC content and length" if alphabet == "dna" else "length"
@@ -94,7 +98,8 @@ def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alph
     def q(name: str) -> str:
         return f"q = {words.p_value(row[f'{name}_q'])}"
 
-    lines: list[tuple[str, str, Any]] = [  # the column that must be there, question, what makes the line
+    # Required column, question, function that returns answer and text
+    lines: list[tuple[str, str, Any]] = [
         ("enrichment_q", "More often in positives than in negatives?", lambda: (
             answer("enrichment"),
             f"{words.odds(row)}: in {row['positives_with_hit']:.0f} of {positives} positives and "
@@ -133,7 +138,11 @@ def findings(row: Mapping[Any, Any], counts: tuple[int, int], run: RunFile, alph
 
 
 def window_name(row: Mapping[Any, Any]) -> str:
-    """`letters 100 to 109`, counted from 1; `31 to 25 letters before the end`; `one place` where there is no window."""
+    """Name the tested window for readers, for example `letters 100 to 109`, counted from 1.
+
+    Windows at the end are named like `31 to 25 letters before the end`. Without a window the name
+    is `one place`.
+    """
     start, end = row["window_start"], row["window_end"]
     if pd.isna(start):
         return "one place"
@@ -141,12 +150,14 @@ def window_name(row: Mapping[Any, Any]) -> str:
 
 
 def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple[str, str]]:
-    """Motif name -> its logo and that of its match in one frame, of motifs whose match counts.
+    """Return the aligned logos of each motif and its database match, by motif name.
+
+    Only significant matches are included.
 
     Raises
     ------
     DatabaseError
-        If a match counts, and the database of the run file cannot be read any more.
+        If there is a significant match, but the database of the run file cannot be read any more.
     """
     known = {row["name"]: row["match"] for row in rows if match_label(row)}
     if not known:
@@ -157,20 +168,20 @@ def match_logos(results: Results, rows: list[dict[Any, Any]]) -> dict[str, tuple
 
 
 def aligned(ppm: NDArray[np.float64], match: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both matrices in one frame: `match` on the strand and at the offset where it is most alike, both filled with rows of no information.
+    """Align a motif with its match, on the strand and at the offset with the highest similarity.
 
     Parameters
     ----------
     ppm, match
-        Shapes (w, 4) and (v, 4).
+        Matrices of shapes (w, 4) and (v, 4).
 
     Returns
     -------
-    Two of shape (width of the frame, 4).
+    Two matrices of the same shape (width of the alignment, 4), padded with uninformative rows.
     """
     empty = 1 / ppm.shape[1]
     turns = [match, match[::-1, ::-1]]
-    # Row i of the correlation: the first row of `turned` stands at row i - (len(turned) - 1) of `ppm`.
+    # Row i of the correlation: the first row of `turned` is at row i - (len(turned) - 1) of `ppm`
     alike = [correlate2d(ppm - empty, turned - empty, mode="full")[:, ppm.shape[1] - 1] for turned in turns]
     best = int(alike[1].max() > alike[0].max())
     offset = int(alike[best].argmax()) - (len(match) - 1)

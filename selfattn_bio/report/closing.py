@@ -1,4 +1,4 @@
-"""The last lines of a run: test figures, the best baseline and the supported motifs."""
+"""Summarise a finished run: test metrics, the best baseline and the supported motifs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ METRICS = {"auroc": "AUROC", "auprc": "AUPRC", "mcc": "MCC", "pearson": "Pearson
 
 
 def closing_lines(run: RunFile, folder: Path) -> Iterator[str]:
-    """Summarise a results folder; yields nothing before `evaluate` has run. A file that cannot be read is the last line, as an error."""
+    """Yield the lines that summarise a results folder; none before `evaluate` has run.
+
+    If a file cannot be read, the last line is an error message.
+    """
     try:
         yield from _summary(run, folder)
-    except ResultsError as error:  # the run has ended, and its results are there
+    # Only report the error: the run has finished and its results are valid
+    except ResultsError as error:
         yield f"error: {error}"
 
 

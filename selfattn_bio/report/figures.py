@@ -1,6 +1,6 @@
-"""Which figures the report has, what each means and what it does not; drawn once, kept as SVG for the page and as files.
+"""Define the figures of the report, with captions that explain how to read them.
 
-Hides: figure sizes (one column of a phone each), and what an SVG needs to stand within HTML.
+Figures are drawn once, as SVG for the page and as files. Each is one phone screen wide.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from selfattn_bio.report.results import Results, site_positions
 from selfattn_bio.report.words import SLICES, classifier_name
 from selfattn_bio.sequence.alphabet import get_alphabet
 
-SIZE = (3.6, 2.9)  # inches: 346 px, a phone's width
+SIZE = (3.6, 2.9)  # inches; 346 px, the width of a phone
 MAX_CURVES = 4
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of the report: `means` and `not_means` are read below it."""
+    """A figure of the report. `means` and `not_means` form its caption."""
 
     name: str
     title: str
@@ -39,7 +39,10 @@ class Drawing:
 
 
 def draw(name: str, paint: Callable[[Axes], None], folder: Path | None = None, size: tuple[float, float] = SIZE) -> str:
-    """Paint one figure; returns SVG for a page, and writes NAME.svg and NAME.png into `folder` where one is given."""
+    """Draw one figure and return it as SVG for a page.
+
+    If `folder` is given, the figure is also written to NAME.svg and NAME.png in it.
+    """
     with plots.style():
         figure = Figure(figsize=size, layout="constrained")
         paint(figure.subplots())
@@ -53,18 +56,22 @@ def draw(name: str, paint: Callable[[Axes], None], folder: Path | None = None, s
 
 
 def _inline(svg: str, name: str) -> str:
-    """An SVG document as an element of a page: no prologue, no metadata, ids that no other figure has, as wide as its place allows."""
+    """Convert an SVG document to an element of an HTML page.
+
+    Prologue and metadata are removed, and ids get the name of the figure so that they are unique.
+    """
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r"font: (\S+) [^;\"]*", r"font: \1 system-ui, sans-serif", svg)  # the reader's font, whatever matplotlib measured with
+    # Use the reader's font instead of the one that matplotlib measured
+    svg = re.sub(r"font: (\S+) [^;\"]*", r"font: \1 system-ui, sans-serif", svg)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{name.replace("_", " ")}" ', 1)
 
 
 def performance(results: Results, folder: Path) -> list[Drawing]:
-    """How well the model tells the classes apart."""
+    """Draw the figures on how well the model separates the classes."""
     test, labels = results.test, results.test["label"].to_numpy()
     curves = {classifier_name(name, short=True): test[name] for name in _shown(results)}
-    worst = "valid_worst_auroc" in results.history  # of a balanced run
+    worst = "valid_worst_auroc" in results.history  # only in balanced runs
     drawings = [
         Drawing(
             "comparison",
@@ -109,7 +116,7 @@ def performance(results: Results, folder: Path) -> list[Drawing]:
 
 
 def slices(results: Results, folder: Path) -> list[Drawing]:
-    """Whether performance holds within records that look alike."""
+    """Draw the figures on performance within slices of similar records."""
     best = results.metrics["differences"]["best_baseline"]
     names = {name: classifier_name(name, short=True) for name in ("model", best) if name}
     drawings = []
@@ -128,7 +135,7 @@ def slices(results: Results, folder: Path) -> list[Drawing]:
 
 
 def interpretation(results: Results, folder: Path) -> list[Drawing]:
-    """Evidence for the motifs, and raw attention beside relevance."""
+    """Draw the evidence for the motifs, and raw attention next to attribution."""
     drawings = []
     motifs = results.motifs
     if motifs is not None and motifs["effect"].notna().any():
@@ -142,7 +149,8 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
             )
         )
     if (explained := results.explained) is not None:
-        has_attention = bool(explained.attention.any())  # a model without weights has zeros
+        # Models without attention weights have zeros
+        has_attention = bool(explained.attention.any())
         shown = "Mean over the explained records. Relevance: how far the score hangs on a letter."
         limit = "Raw attention is no explanation: a model attends to letters that change nothing. No motif or verdict here rests on it."
         drawings.append(
@@ -158,7 +166,7 @@ def interpretation(results: Results, folder: Path) -> list[Drawing]:
 
 
 def motif_logos(results: Results) -> dict[str, str]:
-    """Motif name -> its logo."""
+    """Return the logo of each motif as SVG, by motif name."""
     letters = get_alphabet(results.corpus["alphabet"]).letters
     return {
         name: draw(f"logo_{i}", lambda ax, p=ppm: _bare_logo(p, ax, letters), size=(max(1.2, 0.115 * len(ppm) + 0.3), 0.62))  # type: ignore[misc]
@@ -167,7 +175,7 @@ def motif_logos(results: Results) -> dict[str, str]:
 
 
 def logo_pairs(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, tuple[str, str]]:
-    """Motif name -> two logos of the same width in one scale, of DNA matrices of the same frame."""
+    """Return two logos of the same width and scale for each pair of aligned DNA matrices."""
     return {
         name: tuple(  # type: ignore[misc]
             draw(f"{kind}_{i}", lambda ax, p=ppm: _bare_logo(p, ax, "ACGT"), size=(0.14 * len(ppm) + 0.3, 0.75))  # type: ignore[misc]
@@ -178,12 +186,16 @@ def logo_pairs(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, 
 
 
 def motif_profiles(results: Results, motifs: pd.DataFrame) -> dict[str, str]:
-    """Motif name -> where the middles of its sites stand along the test records, the tested window shaded; none for motifs without a site.
+    """Draw the positions of the sites of each motif along the test records.
+
+    Positions are the middles of sites; the tested window is shaded. Motifs without a site are left
+    out.
 
     Parameters
     ----------
     motifs
-        name, window_start, window_end; negative ones count from the end, and are shaded where all records end at one letter.
+        Table with name, window_start and window_end. Negative values count from the end; they are
+        shaded only if all records have the same length.
     """
     test = results.records[results.records["split"] == "test"]
     found = site_positions(results.sites, test)
@@ -221,7 +233,10 @@ def _bare_profile(positions: np.ndarray, length: int, window: np.ndarray, ax: Ax
 
 
 def _shown(results: Results) -> list[str]:
-    """The model, the best baselines and the first control: as many curves as can be told apart."""
+    """Return the classifiers whose curves are drawn: model, best baselines and first control.
+
+    Their number is limited so that the curves can be distinguished.
+    """
     test = results.metrics["test"]
     beside = sorted(test["baselines"], key=lambda name: -test["baselines"][name]["auroc"]["value"])
     return ["model", *beside[: MAX_CURVES - 2], *list(test["controls"])[:1]]

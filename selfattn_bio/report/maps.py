@@ -1,6 +1,7 @@
-"""Attention maps of a few sequences for the page, which draws them itself so that they can be zoomed.
+"""Prepare attention maps of a few sequences for the page.
 
-Hides: how weights travel to the page's script (`templates/maps.js`): as bytes, in base64.
+The page draws the maps in a script (`templates/maps.js`), so that readers can zoom. Weights are
+passed as bytes in base64.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 
 from selfattn_bio.report.results import Results, site_positions
 
-DARKEST = 0.995  # quantile of a layer's weights from which on all are as dark
-LETTERS = 5000  # of longer sequences the page is given no letters
+DARKEST = 0.995  # quantile of a layer's weights that is drawn darkest
+LETTERS = 5000  # the page does not contain longer sequences
 
 
 @dataclass(frozen=True)
 class MapFigure:
-    """One sequence: its name, its label and side, its score, the number of layers, and JSON for the script."""
+    """One sequence: its id, label and split, score, number of layers, and JSON for the script."""
 
     id: str
     of: str
@@ -31,7 +32,7 @@ class MapFigure:
 
 
 def attention_figures(results: Results) -> list[MapFigure]:
-    """The sequences whose maps `explain` wrote, by falling score; with the sites in them that motifs were built from."""
+    """Return the sequences whose maps `explain` wrote, with the motif discovery sites in them."""
     if results.explained is None or not results.explained.maps:
         return []
     records = results.records.set_index("id", drop=False).loc[list(results.explained.maps)].reset_index(drop=True)
@@ -50,7 +51,7 @@ def attention_figures(results: Results) -> list[MapFigure]:
 
 
 def _shades(weights: NDArray[np.float32]) -> dict[str, Any]:
-    """(S, S) weights as bytes, 255 for `top` and all above."""
+    """Convert weights (S, S) to bytes; 255 stands for `top` and all higher values."""
     top = float(np.quantile(weights, DARKEST)) or 1.0
     shades = np.rint(np.minimum(weights / top, 1) * 255).astype(np.uint8)
     return {"top": top, "shades": b64encode(shades.tobytes()).decode()}

@@ -1,6 +1,7 @@
-"""One self-contained HTML page from a task's results: the answer first, then the evidence, then how to check it.
+"""Write the HTML report of a task: the main result, then the evidence, then details for checking.
 
-Hides: jinja2 and the page's tables. Everything is inline (CSS, SVG, a few lines of script); a content policy in the page forbids loads.
+The page is self-contained: CSS, SVG and a short script are inline, and a content policy forbids
+loading anything else.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ METRICS |= {"brier": "Brier", "ece": "ECE"}
 
 
 def write_report(results: Results, output: Path) -> None:
-    """Write the page to `output`, and its plots as SVG and PNG into `plots/` beside it."""
+    """Write the page to `output`, and its plots as SVG and PNG to the folder `plots` next to it."""
     with whole_folder(output.parent / "plots") as folder:
         page = render(results, folder)
     with whole_file(output) as path:
@@ -35,14 +36,15 @@ def write_report(results: Results, output: Path) -> None:
 
 
 def render(results: Results, plots_folder: Path) -> str:
-    """The page as text; its plots are written into `plots_folder`."""
+    """Return the page as text and write its plots to `plots_folder`."""
     environment = Environment(
         loader=PackageLoader("selfattn_bio.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
         figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup
     )  # our own SVG alone is not escaped
-    shown = {name: title for name, title in METRICS.items() if name in results.metrics["test"]["model"]}  # MCC at 0.5 is new
+    # Results of earlier versions lack MCC at 0.5
+    shown = {name: title for name, title in METRICS.items() if name in results.metrics["test"]["model"]}
     environment.globals.update(METRICS=shown, classifier_name=words.classifier_name, odds=words.odds)
     return environment.get_template("report.html.j2").render(
         title=results.run.title or results.folder.name,
@@ -59,7 +61,7 @@ def render(results: Results, plots_folder: Path) -> str:
         motifs=cards.motif_rows(results),
         database=words.database_name(results.run.interpret.database) if results.corpus["alphabet"] == "dna" else "",
         min_effect=MIN_EFFECT,
-        min_p=2 / (RESAMPLES + 1),  # two-sided, the sample as it is among its flips
+        min_p=2 / (RESAMPLES + 1),  # smallest two-sided p; the data count as one of the sign flips
         max_q=MATCH_Q,
         has_motifs=results.motifs is not None,
         interactions=None if results.interactions is None else pair_rows(results.interactions, results.motifs),
@@ -82,7 +84,7 @@ def render(results: Results, plots_folder: Path) -> str:
 
 
 def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """The table of metrics on test: model, baselines by falling AUROC, controls."""
+    """Return the table of test metrics: model, baselines by decreasing AUROC, controls."""
     test = metrics["test"]
     beside = sorted(test["baselines"].items(), key=lambda item: -item[1]["auroc"]["value"])
     roles = [
@@ -95,7 +97,9 @@ def classifier_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def pair_rows(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Rows of interactions.tsv, supported ones first, then redundant ones, then by q; `of` names both motifs, with a match that counts.
+    """Return the rows of interactions.tsv: supported pairs first, then redundant ones, then by q.
+
+    `of` names both motifs, with their database match if it is significant.
 
     Parameters
     ----------
@@ -111,7 +115,11 @@ def pair_rows(pairs: pd.DataFrame, motifs: pd.DataFrame | None) -> list[dict[str
 
 
 def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """A table for each way to group test: what it is by, a row a group (`slice_rows` has the same of slices), worst, best and gap."""
+    """Return one table per grouping of the test split.
+
+    Each has the name of the grouping, one row per group (as in `slice_rows`), the worst group and
+    the gap.
+    """
     best = metrics["differences"]["best_baseline"]
     return [
         {
@@ -119,12 +127,16 @@ def group_tables(metrics: dict[str, Any]) -> list[dict[str, Any]]:
             "rows": [{**entry, "best": entry.get(best), "worst": entry["group"] == found["worst"]} for entry in found["groups"]],
             **{name: found[name] for name in ("worst", "gap")},
         }
-        for by, found in metrics.get("groups", {}).items()  # none in results of before there were groups
+        # Results of earlier versions have no groups
+        for by, found in metrics.get("groups", {}).items()
     ]
 
 
 def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every slice as one row: what it is by, its edges, counts, and AUROC of the model and the best baseline (None where a class lacks)."""
+    """Return one row per slice, with the metrics of the model and the best baseline.
+
+    Each row also has the property, range and counts. Metrics are None if the slice lacks a class.
+    """
     best = metrics["differences"]["best_baseline"]
     return [
         {
@@ -141,7 +153,10 @@ def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each kind of leak: what it is, how many test records have it, and the limit of [audit] (None where there is none)."""
+    """Return one row per kind of leak: description, number of test records, and limit.
+
+    The limit comes from [audit] and is None if there is none.
+    """
     limits, similarity, num_test = audit["limits"], audit["similarity"], audit["records"]["test"]
     near = None if limits["max_near"] == 1 else int(limits["max_near"] * num_test)
     rows = [
@@ -156,7 +171,7 @@ def leak_rows(audit: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
-    """Positives, negatives and unlabelled records of each side."""
+    """Count positives, negatives and unlabelled records of each split."""
     sides = [side for side in ("train", "valid", "test", "dropped") if (records["split"] == side).any()]
     labels = {side: records.loc[records["split"] == side, "label"] for side in sides}
     return [
@@ -166,7 +181,7 @@ def split_counts(records: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested tables as `outer.inner` names."""
+    """Yield the values of nested tables with names like `outer.inner`."""
     for name, value in values.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{name}.")

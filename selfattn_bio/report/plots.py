@@ -1,6 +1,7 @@
-"""The report's plots, each a function that draws on the Axes it is given.
+"""Plot functions of the report.
 
-Hides: matplotlib's ways and one style for all. Colours as in `logos`: told apart with any colour vision.
+Each function draws on the Axes it is given. All plots have one style. Colours are those of `logos`
+and can be distinguished with any colour vision.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from selfattn_bio.evaluation.calibration import reliability
 from selfattn_bio.interpret.matching import match_label
 
-if TYPE_CHECKING:  # it brings torch along
+if TYPE_CHECKING:  # it imports torch
     from selfattn_bio.interpret.readout import AttentionMap
 
 INK, MUTED, GRID = "#1c2733", "#6b7783", "#dfe4e8"
@@ -43,18 +44,19 @@ STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 7.5,
     "lines.linewidth": 1.6,
-    "svg.fonttype": "none",  # text stays text: small, searchable, in the reader's font
-    "svg.hashsalt": "selfattn_bio",  # the same figure gives the same file
+    # Keep text as text, which is small, searchable and shown in the reader's font
+    "svg.fonttype": "none",
+    "svg.hashsalt": "selfattn_bio",  # equal figures give equal files
 }
 
 
 def style() -> Any:
-    """A context in which figures are drawn in the report's style."""
+    """Return a context in which figures are drawn in the style of the report."""
     return mpl.rc_context(STYLE)
 
 
 def draw_roc(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes) -> None:
-    """Share of positives found against share of negatives taken for positives, one curve a classifier, the first one bold."""
+    """Draw one ROC curve per classifier, the first one bold."""
     for i, (name, p) in enumerate(probabilities.items()):
         false, true, _ = roc_curve(labels, p)
         _curve(false, true, name, i, ax)
@@ -64,7 +66,7 @@ def draw_roc(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes
 
 
 def draw_precision_recall(labels: ArrayLike, probabilities: Mapping[str, ArrayLike], ax: Axes) -> None:
-    """Share of right calls among calls against share of positives found; the dotted line is what chance gives."""
+    """Draw precision against recall for each classifier; the dotted line is chance level."""
     for i, (name, p) in enumerate(probabilities.items()):
         precision, recall, _ = precision_recall_curve(labels, p)
         _curve(recall, precision, name, i, ax)
@@ -74,7 +76,10 @@ def draw_precision_recall(labels: ArrayLike, probabilities: Mapping[str, ArrayLi
 
 
 def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax: Axes, bins: int = 10) -> None:
-    """Observed share of positives against predicted probability, before and after temperature scaling."""
+    """Draw the observed fraction of positives against the predicted probability.
+
+    Two curves show probabilities before and after temperature scaling.
+    """
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
     for name, p, colour, marker in (("before", before, CONTROL, "s"), ("after scaling", after, MODEL, "o")):
         found = reliability(p, labels, bins)
@@ -84,7 +89,10 @@ def draw_calibration(labels: ArrayLike, before: ArrayLike, after: ArrayLike, ax:
 
 
 def draw_scores(labels: ArrayLike, probabilities: ArrayLike, ax: Axes, threshold: float | None = None, bins: int = 40) -> None:
-    """How many negatives and positives get which probability; dotted: the threshold, from which on a record is called positive."""
+    """Draw histograms of the predicted probabilities of negatives and positives.
+
+    A dotted line marks the threshold at or above which records are called positive.
+    """
     labels, p = np.asarray(labels), np.asarray(probabilities)
     for label, name, colour in ((0, "negatives", CONTROL), (1, "positives", MODEL)):
         ax.hist(p[labels == label], bins=bins, range=(0, 1), color=colour, alpha=0.65, label=name)
@@ -96,15 +104,18 @@ def draw_scores(labels: ArrayLike, probabilities: ArrayLike, ax: Axes, threshold
 
 
 def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc") -> None:
-    """Loss on train and valid by step (left axis) and a metric on valid (right axis); the line marks the step whose weights were kept.
+    """Draw training and validation loss (left axis) and a validation metric (right axis) by step.
+
+    A line marks the step whose weights were kept.
 
     Parameters
     ----------
     history
-        Columns step, train_loss (but for a private run), valid_loss and that of the metric, such as valid_auroc, one row an evaluation.
+        One row per evaluation with the columns step, train_loss (missing in private runs),
+        valid_loss and the metric, such as valid_auroc.
     """
     values, name = history[f"valid_{metric}"].to_numpy(dtype=float), metric.upper().replace("WORST_", "worst ")
-    dots: Any = {"marker": "o", "markersize": 3}  # a single evaluation has no line
+    dots: Any = {"marker": "o", "markersize": 3}  # markers make a single evaluation visible
     if "train_loss" in history:
         ax.plot(history["step"], history["train_loss"], color=CONTROL, label="train loss", **dots)
     ax.plot(history["step"], history["valid_loss"], color=BASELINE, label="valid loss", **dots)
@@ -121,16 +132,16 @@ def draw_learning_curves(history: pd.DataFrame, ax: Axes, metric: str = "auroc")
 
 
 def draw_intervals(rows: Sequence[tuple[str, Mapping[str, float], str]], ax: Axes, label: str, reference: float | None = None) -> None:
-    """A dot and its interval a row, top to bottom.
+    """Draw one value with its interval per row, from top to bottom.
 
     Parameters
     ----------
     rows
-        (name, {value, low, high}, colour) each.
+        (name, {value, low, high}, colour) of each row.
     label
-        Of the horizontal axis.
+        Label of the horizontal axis.
     reference
-        Where a dotted line stands, such as .5 for an AUROC of chance or 0 for no effect.
+        Position of a dotted line, such as .5 for an AUROC of chance or 0 for no effect.
     """
     for y, (_, interval, colour) in enumerate(rows):
         ax.plot([interval["low"], interval["high"]], [y, y], color=colour, linewidth=2.2, solid_capstyle="round")
@@ -147,14 +158,16 @@ def draw_intervals(rows: Sequence[tuple[str, Mapping[str, float], str]], ax: Axe
 
 
 def draw_slices(slices: Sequence[Mapping[str, Any]], names: Mapping[str, str], ax: Axes, label: str) -> None:
-    """AUROC with interval within each slice, classifiers side by side; slices that lack a class stay empty.
+    """Draw the AUROC of each classifier with its interval within each slice.
+
+    Slices that lack a class stay empty.
 
     Parameters
     ----------
     slices
-        Of metrics.json.
+        Slices from metrics.json.
     names
-        Key of a classifier in a slice -> what to call it; the first is drawn as the model.
+        Key of each classifier in a slice -> name in the legend; the first is drawn as the model.
     """
     for i, (key, name) in enumerate(names.items()):
         at = [j for j, entry in enumerate(slices) if entry.get(key)]
@@ -172,12 +185,13 @@ def draw_slices(slices: Sequence[Mapping[str, Any]], names: Mapping[str, str], a
 
 
 def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
-    """Effect and interval of each motif, coloured by verdict.
+    """Draw the effect of each motif with its interval, coloured by verdict.
 
     Parameters
     ----------
     motifs
-        motifs.tsv: name, match, effect, effect_low, effect_high (log-odds), verdict; motifs whose effect is missing are left out.
+        motifs.tsv with name, match, effect, effect_low, effect_high (log-odds) and verdict. Motifs
+        without an effect are left out.
     """
     measured = motifs[motifs["effect"].notna()]
     rows = [
@@ -197,12 +211,12 @@ def draw_evidence(motifs: pd.DataFrame, ax: Axes) -> None:
 
 
 def draw_track(table: pd.DataFrame, ax: Axes) -> None:
-    """The chance of a point along a stretch of chromosome, and a mark above each bin that holds one.
+    """Draw the predicted probability of a point along a chromosome, and mark bins that contain one.
 
     Parameters
     ----------
     table
-        Neighbouring bins: start, end (0-based half-open), label, model.
+        Consecutive bins with chrom, start, end (0-based half-open), label and model.
     """
     kb = table["start"] / 1000
     ax.fill_between(kb, table["model"], step="post", color=MODEL, linewidth=0)
@@ -221,7 +235,10 @@ def draw_track(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def draw_position_profile(positions: ArrayLike, length: int, ax: Axes, colour: str = MODEL, bins: int = 30) -> None:
-    """How many sites of a motif have their middle where along the record: a histogram over [0, length) letters, 0 = first letter."""
+    """Draw a histogram of the middles of a motif's sites along the record.
+
+    Positions are 0-based, from 0 to `length`.
+    """
     ax.hist(np.asarray(positions), bins=min(bins, length), range=(0, length), color=colour)
     ax.set_xlim(0, length)
     ax.grid(axis="x", visible=False)
@@ -229,12 +246,15 @@ def draw_position_profile(positions: ArrayLike, length: int, ax: Axes, colour: s
 
 
 def draw_attention_and_relevance(attention: ArrayLike, relevance: ArrayLike, ax: Axes) -> None:
-    """Mean raw attention received and mean relevance by position, each as a share of its own sum.
+    """Draw mean raw attention received and mean attribution by position.
+
+    Each curve is scaled to sum to 1.
 
     Parameters
     ----------
     attention, relevance
-        Shape (records, L), non-negative, 0 where a record is padded; attention is 0 throughout of a model without weights, and not drawn.
+        Shape (records, L), non-negative, 0 where a record is padded. Models without attention
+        weights have attention 0 throughout, which is not drawn.
     """
     lines = [("relevance", relevance, MODEL), ("raw attention (proposal)", attention, BASELINE)]
     for name, values, colour in lines if np.any(attention) else lines[:1]:
@@ -247,7 +267,10 @@ def draw_attention_and_relevance(attention: ArrayLike, relevance: ArrayLike, ax:
 
 
 def draw_attention_map(found: AttentionMap, ax: Axes) -> None:
-    """The attention map of one sequence: from the row's letters to the column's, darker where more of the row's attention goes."""
+    """Draw the attention map of one sequence.
+
+    Rows attend to columns; darker cells receive a larger fraction of the row's attention.
+    """
     cells = ax.pcolormesh(found.edges, found.edges, found.weights, cmap="Blues", vmin=0, rasterized=True)
     ax.set(xlabel="to letter", ylabel="from letter", xlim=(found.edges[0], found.edges[-1]), ylim=(found.edges[-1], found.edges[0]))
     ax.set_aspect("equal")
@@ -269,7 +292,7 @@ def _unit_square(ax: Axes, x: str, y: str) -> None:
 
 
 def slice_name(entry: Mapping[str, Any]) -> str:
-    """`< 0.37`, `0.37 to 0.42`, `>= 0.42`, or `all`."""
+    """Format a slice as `< 0.37`, `0.37 to 0.42`, `>= 0.42`, or `all`."""
     low, high = (None if entry[edge] is None else f"{entry[edge]:.{2 if abs(entry[edge]) < 10 else 0}f}" for edge in ("from", "to"))
     if low and high:
         return f"{low} to {high}"

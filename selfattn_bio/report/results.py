@@ -1,6 +1,6 @@
-"""The files of one task's results, read once for the report.
+"""Read the result files of one task for the report.
 
-Hides: where they stand and what is missing. Interpretation is optional: a task without it, or without a motif, has a report too.
+Interpretation is optional: tasks without it, or without any motif, also get a report.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ class Mapped:
     Parameters
     ----------
     letters
-        (L,) ASCII.
+        ASCII, (L,).
+    logit
+        Output of the model.
     edges
-        (S + 1,) int64 letters, 0-based.
+        Bin edges as 0-based positions, int64, (S + 1,).
     weights
-        Of each layer (layers, S, S) in [0, 1], from row to column.
+        Attention of each layer from row to column, (layers, S, S), in [0, 1].
     """
 
     letters: NDArray[np.uint8]
@@ -61,21 +63,23 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Explained:
-    """What `explain` found on some positives of train and valid.
+    """Results of `explain` for some positives of the training and validation splits.
 
     Parameters
     ----------
     records
-        id, chrom, start, end, strand, split, logit, length, a row a record.
+        One row per record: id, chrom, start, end, strand, split, logit, length.
     letters
-        (records, L) ASCII, padded with 0.
+        ASCII, (records, L), padded with 0.
     relevance, attention
-        (records, L) of each letter, never negative, 0 where padded; attention is what it received, a proposal.
+        Attribution and received attention of each position, (records, L), never negative, 0 in
+        padding. Attention alone is no evidence.
     tracks
-        (records, L, letters of the alphabet) float32, logits: the score of each letter in its own column, else 0; (records, L, 0) of a
-        method that is a proposal.
+        Contribution to the logit of each position, in the column of its letter, else 0: float32,
+        (records, L, letters of the alphabet). Shape (records, L, 0) for methods without scores per
+        letter.
     maps
-        Id of a record -> its attention maps; none of a model without attention.
+        Id of a record -> its attention maps; empty for models without attention.
     """
 
     records: pd.DataFrame
@@ -88,20 +92,20 @@ class Explained:
 
 @dataclass(frozen=True)
 class Results:
-    """What the commands before the report wrote.
+    """Results of the commands that run before the report.
 
     Parameters
     ----------
     motifs
-        motifs.tsv, or None if `motifs` has not run; no row if it found none.
+        motifs.tsv, or None if `motifs` has not run; empty if it found none.
     ppms
         Motif name -> probabilities (width, A).
     controls
-        Name of a control -> its motifs.tsv, of those that were searched.
+        Name of a control -> its motifs.tsv, for controls that were searched.
     sites
-        seqlets.bed: a motif's sites on positives of test.
+        seqlets.bed: the sites of each motif in positive test records.
     discovery
-        discovery_seqlets.bed: the sites on records of train and valid that a motif was built from.
+        discovery_seqlets.bed: the training and validation sites on which each motif was discovered.
     interactions
         interactions.tsv, or None if `interactions` has not run.
     explained
@@ -134,7 +138,8 @@ def read_results(run: RunFile, folder: Path) -> Results:
     Raises
     ------
     ResultsError
-        If a file that evaluation or training writes is missing, or any file cannot be read; the cure names the command that writes it.
+        If a file written by evaluation or training is missing, or any file cannot be read. The hint
+        names the command that writes it.
     """
     split = read_file(folder / "split.tsv", read_table, "split")
     records = read_file(folder / "corpus" / "records.parquet", pd.read_parquet, "ingest")
@@ -164,19 +169,20 @@ def read_results(run: RunFile, folder: Path) -> Results:
 
 
 def read_audit(folder: Path) -> dict[str, Any] | None:
-    """audit.json, or None if `audit` has not run."""
+    """Read audit.json, or return None if `audit` has not run."""
     return read_file(folder / "audit.json", read_json, "audit") if (folder / "audit.json").exists() else None
 
 
 def read_explained(folder: Path, alphabet: str) -> Explained:
-    """The relevance folder, without what `interpret.explanation`, which writes it, brings along (torch)."""
+    """Read the relevance folder without importing `interpret.explanation`, which needs torch."""
     arrays = read_file(folder / "relevance.npz", _arrays, "explain")
     letters, hypothetical = arrays["letters"], arrays["hypothetical"]
     own = letters[:, :, None] == np.frombuffer(get_alphabet(alphabet).letters.encode(), dtype=np.uint8)
     return Explained(
         records=read_file(folder / "records.parquet", pd.read_parquet, "explain"),
         letters=letters,
-        relevance=np.linalg.norm(hypothetical.astype(np.float64), axis=2),  # as `interpret.relevance.importance`
+        # Same as `interpret.relevance.importance`
+        relevance=np.linalg.norm(hypothetical.astype(np.float64), axis=2),
         attention=arrays["attention"].astype(np.float64),
         tracks=hypothetical * own if hypothetical.shape[2] else hypothetical,
         maps=read_file(folder / "maps.npz", _maps, "explain") if (folder / "maps.npz").exists() else {},
@@ -184,21 +190,22 @@ def read_explained(folder: Path, alphabet: str) -> Explained:
 
 
 def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Place genomic sites back into the records that hold them.
+    """Convert genomic sites to positions in the records that contain them.
 
-    A site [185, 190) within the record [100, 200) of the - strand is at letter 10 of it.
+    A site [185, 190) in the record [100, 200) of the - strand is at position 10.
 
     Parameters
     ----------
     sites
-        BED6 columns; `chrom` is the record's id where records have no coordinates.
+        BED6 columns. `chrom` is the id of the record if records have no coordinates.
     records
         id, chrom, start, end, strand, length.
 
     Returns
     -------
-    One row for each site and record that holds it whole: name, site (row of `sites`), record (row of `records`), position (first letter,
-    0-based, as the record reads), strand (+ as the record reads).
+    One row per site and record that contains it completely: name, site (row of `sites`), record
+    (row of `records`), position (first base, 0-based, in the orientation of the record), and strand
+    (+ is the strand of the record).
     """
     located = records["chrom"].notna() & (records["chrom"] != "") & records["start"].notna()
     frame = pd.DataFrame(
@@ -226,26 +233,28 @@ def site_positions(sites: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_file(path: Path, reader: Callable[[Path], Value], command: str) -> Value:
-    """One file of the results; the error names the command that writes it."""
+    """Read one result file; the error message names the command that writes it."""
     try:
         return reader(path)
     except FileNotFoundError:
         cure = f"run `selfattn-bio {command}` first"
         raise ResultsError(f"{path.name} must be in the results folder, got no such file", place=str(path), cure=cure) from None
-    except (OSError, ValueError, KeyError, BadZipFile) as error:  # pandas, pyarrow, json and numpy all raise these on bad content
+    # Raised by pandas, pyarrow, json and numpy for bad content
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         cure = f"run `selfattn-bio {command}` again"
         raise ResultsError(f"{path.name} must be readable, got {error}", place=str(path), cure=cure) from error
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read one of the TSV tables for people: names and ids stay text, an empty cell of a figure is missing."""
-    # Ids such as "NA" or "007" are text; only in the other columns does an empty cell mean a missing number.
+    """Read a TSV table; names and ids stay text, and empty numeric cells are missing."""
+    # Ids such as "NA" or "007" are text; an empty cell is a missing number in the other columns
+    # only
     missing = {column: ["", "nan"] for column in pd.read_csv(path, sep="\t", nrows=0).columns if column not in TEXT}
     return pd.read_csv(path, sep="\t", dtype=dict.fromkeys(TEXT, "str"), keep_default_na=False, na_values=missing)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file."""
+    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 

@@ -1,6 +1,6 @@
-"""The report's answer in words, from the figures of metrics.json and motifs.tsv.
+"""Convert the values of metrics.json and motifs.tsv to sentences.
 
-Hides: how figures become sentences. No sentence says more than its interval does.
+No sentence claims more than its interval supports.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAMES = {
     "shuffled": "control: shuffled labels",
 }
 SLICES = {"gc": "GC content", "length": "length", "begins_with_m": "first residue (1 = M)"}
-GROUPS = {"gc": "GC content", "length": "length", "chrom": "chromosome"}  # columns are called as they are
+GROUPS = {"gc": "GC content", "length": "length", "chrom": "chromosome"}  # columns keep their names
 SHORT_NAMES = {
     **{name: kind.short_title for name, kind in BASELINES.items()},
     "model": "this model",
@@ -40,14 +40,14 @@ SHORT_NAMES = {
 
 
 def classifier_name(name: str, short: bool = False) -> str:
-    """Return a readable name for a classifier of metrics.json; a user's variant keeps its name."""
+    """Return a readable name for a classifier of metrics.json; variants keep their names."""
     if (own := name.removeprefix("partner_")) != name and own in BASELINES:
         return f"{classifier_name(own, short)} of the second input"
     return (SHORT_NAMES.get(name) if short else None) or NAMES.get(name, name)
 
 
 def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
-    """`0.874`, `+0.027`; a dash for a missing one. Never "-0.000"."""
+    """Format a number as `0.874` or `+0.027`; a dash if missing. Never returns "-0.000"."""
     if value is None or pd.isna(value):
         return MISSING
     rounded = round(float(value), digits) + 0.0
@@ -55,19 +55,27 @@ def figure(value: float | None, digits: int = 3, sign: bool = False) -> str:
 
 
 def interval(estimate: Mapping[str, Any], digits: int = 3, sign: bool = False) -> str:
-    """`0.864 to 0.884`."""
+    """Format an interval as `0.864 to 0.884`."""
     return f"{figure(estimate['low'], digits, sign)} to {figure(estimate['high'], digits, sign)}"
 
 
 def p_value(p: float | None) -> str:
-    """`0.03`, `2e-08`, as it stands after "q ="; a dash for a missing one, and no 0: that is less than a float can say."""
+    """Format a p or q value as `0.03` or `2e-08`; a dash if missing.
+
+    Zero is formatted as `1e-300 or less`, because it is below the range of floats.
+    """
     if p is None or pd.isna(p):
         return MISSING
     return f"{p:.2g}" if p > 0 else "1e-300 or less"
 
 
 def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Compare the model with its best baseline, in three parts of a sentence: beginning, finding (to be stressed), figures."""
+    """Compare the model with its best baseline in a sentence of three parts.
+
+    Returns
+    -------
+    Beginning, finding (to be emphasised) and numbers.
+    """
     best = metrics["differences"]["best_baseline"]
     if best is None:
         return "The model was", "not compared", "with a baseline: none was run."
@@ -90,16 +98,20 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def supported(motifs: pd.DataFrame) -> list[str]:
-    """The supported motifs by their match, or by their own name where there is none; `Dref (2)` where two have the one match."""
+    """Return the supported motifs by the name of their match, or their own name without one.
+
+    `Dref (2)` stands for two motifs with the same match.
+    """
     rows = motifs[motifs["verdict"] == "supported"].to_dict("records")
     counts = Counter(match_label(row) or str(row["name"]) for row in rows)
     return [name if count == 1 else f"{name} ({count})" for name, count in counts.items()]
 
 
 def ensemble_sentence(run: RunFile) -> str:
-    """How many networks each network is the mean of, where they differ, and whose motifs are shown, where several were trained.
+    """Describe the number of networks that are averaged and of trainings, if it matters.
 
-    Baselines of scikit-learn are no networks, and are not spoken of.
+    Variants are listed if their numbers of networks differ. With several trainings, attributions
+    and motifs come from the first. Baselines of scikit-learn are not networks and are left out.
     """
     runs = {"model": run, **{name: run.variant(name) for name in run.variants}}
     members = {name: of.model.members * of.training.seeds for name, of in runs.items() if not of.is_control()}
@@ -114,7 +126,7 @@ def ensemble_sentence(run: RunFile) -> str:
 
 
 def attention_sentence(model: Model, has_attention: bool) -> str:
-    """Whether a model of this kind, or mixer, has attention to be looked at."""
+    """Describe whether a model of this kind, or mixer, has attention maps."""
     if has_attention:
         return "Attention says where the model looks, not what its score hangs on: a proposal. No motif or verdict rests on it."
     kind = f"mixer {model.mixer.kind}" if isinstance(model, AttentionModel) else f"kind {model.kind}"
@@ -122,7 +134,7 @@ def attention_sentence(model: Model, has_attention: bool) -> str:
 
 
 def motif_sentence(motifs: pd.DataFrame | None) -> str:
-    """How many motifs there are and how many are supported, with names.
+    """Describe how many motifs were found and how many are supported, with names.
 
     Parameters
     ----------
@@ -144,7 +156,7 @@ def motif_sentence(motifs: pd.DataFrame | None) -> str:
 
 
 def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
-    """What the same search gives on each control; a supported motif there is said loudly."""
+    """Describe the motif search on each control, with a warning if it supports a motif."""
     sentences = []
     for name, motifs in controls.items():
         count = num_supported(motifs)
@@ -156,7 +168,9 @@ def control_sentences(controls: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> str:
-    """What it does and does not prove that the controls support no motif; empty where they have none, or support one.
+    """Explain what it means that no control supports a motif.
+
+    Empty if the controls have no motif, or support one.
 
     Parameters
     ----------
@@ -179,7 +193,10 @@ def control_note(controls: Mapping[str, pd.DataFrame], significance: float) -> s
 
 
 def database_name(database: str) -> str:
-    """What a reader calls `[interpret] database`: `JASPAR 2026 CORE, insects`; a file by its name; empty for `none`."""
+    """Return a readable name for `[interpret] database`, such as `JASPAR 2026 CORE, insects`.
+
+    Files are called by their name. The result is empty for `none`.
+    """
     if database == NO_DATABASE:
         return ""
     if database.startswith(SHIPPED):
@@ -188,17 +205,21 @@ def database_name(database: str) -> str:
 
 
 def odds(row: Mapping[str, Any]) -> str:
-    """The odds ratio of a row of motifs.tsv, two digits of it; words where no negative has a hit, and it is the half added to that 0."""
+    """Format the odds ratio of a row of motifs.tsv with two digits.
+
+    If no negative has a hit, the ratio depends on the half added to this 0, so words are used
+    instead.
+    """
     if not row["negatives_with_hit"]:
         return "positives only" if row["positives_with_hit"] else "no site"
     return f"{times(row['odds_ratio'])} odds"
 
 
 def times(ratio: float) -> str:
-    """`×26,000`, two digits of it."""
+    """Format a ratio with two significant digits, such as `×26,000`."""
     return f"{TIMES}{float(format(ratio, '.2g')):,g}"
 
 
 def num_supported(motifs: pd.DataFrame) -> int:
-    """How many rows have the verdict "supported"."""
+    """Count the rows with the verdict "supported"."""
     return int((motifs["verdict"] == "supported").sum())

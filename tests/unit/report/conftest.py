@@ -1,4 +1,4 @@
-"""A small results folder, as the commands before the report would have written it."""
+"""Write a small results folder, as left by the commands that run before the report."""
 
 import json
 from collections.abc import Callable
@@ -27,7 +27,7 @@ MOTIFS = [
     ("motif_03", "TATNC", 21, "Trl (MA0205.3)", 0.01, 1.0, 1.0, 0.5, 3, 6, 9, np.nan, np.nan, np.nan, np.nan, np.nan, 9, "proposal"),
 ]
 
-MORE_EVIDENCE = {  # of the first motif; the others are told nothing
+MORE_EVIDENCE = {  # only for the first motif
     **{"other_matches": "BEAF-32 (MA0529.3)", "matched_p": 1e-18, "matched_q": 2e-18, "matched_odds_ratio": 17.31},
     **{"shuffled_p": 1e-9, "shuffled_q": 2e-9, "shuffled_odds_ratio": 12.0, "shuffled_with_hit": 3},
     **{
@@ -130,7 +130,7 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
     explained = records[records["label"] == 1].head(20).assign(split="train", logit=np.linspace(3, 1, 20))
     explained.to_parquet(folder / "relevance" / "records.parquet")
     relevance = rng.normal(0, 1, (20, LENGTH, 4)).astype(np.float32)
-    relevance[0, 20:25] += 9 * PPM.astype(np.float32)  # the first record's site is the strongest
+    relevance[0, 20:25] += 9 * PPM.astype(np.float32)  # the first record has the strongest site
     relevance -= relevance.mean(axis=2, keepdims=True)
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (20, LENGTH))
     letters[:, 20:25] = np.frombuffer(b"TATGC", dtype=np.uint8)
@@ -148,7 +148,7 @@ def make_results(folder: Path, motifs: list[tuple] = MOTIFS, control_motifs: lis
 
 
 def meme(names: list[str]) -> str:
-    """The one PPM under each name, as MEME text."""
+    """Return MEME text with the same PPM under each name."""
     rows = "\n".join(" ".join(f"{p:.6f}" for p in row) for row in PPM)
     motifs = "".join(f"MOTIF {name}\nletter-probability matrix: alength= 4 w= {len(PPM)} nsites= 20 E= 0\n{rows}\n\n" for name in names)
     return f"MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter frequencies\nA 0.25 C 0.25 G 0.25 T 0.25\n\n{motifs}"

@@ -1,6 +1,8 @@
-"""The page in headless Chromium: nothing is loaded, nothing goes wrong, it can be used, and axe-core finds nothing serious.
+"""Test the page in headless Chromium.
 
-axe-core is a package of npm: SELFATTN_AXE names its axe.min.js (`.ci/run` fetches it).
+It must not load anything, must work without errors, and must have no serious accessibility problem
+according to axe-core. axe-core is an npm package: SELFATTN_AXE is the path of its axe.min.js
+(`.ci/run` downloads it).
 """
 
 import os
@@ -40,7 +42,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """The page as it opens on a desk; whatever a test does with it, no error may be said and nothing be asked of the network."""
+    """Open the page on a desktop screen.
+
+    A test fails if the console shows a message, or the page requests anything else.
+    """
     opened = browser.new_page(viewport={"width": DESK[0], "height": DESK[1]})
     said: list[str] = []
     asked: list[str] = []
@@ -61,7 +66,8 @@ def names(page: Page) -> list[str]:
 def test_motifs_are_sorted_up_and_down(page: Page) -> None:
     effect = page.get_by_role("button", name="effect")
     effect.click()
-    assert names(page) == ["motif_03", "motif_02", "motif_01"]  # that of the third could not be told
+    # The third motif has no effect value
+    assert names(page) == ["motif_03", "motif_02", "motif_01"]
     assert page.locator("th", has=effect).get_attribute("aria-sort") == "ascending"
     effect.press("Enter")
     assert names(page) == ["motif_01", "motif_02", "motif_03"]
@@ -109,8 +115,9 @@ def test_a_map_is_zoomed_by_buttons_keys_and_wheel(page: Page) -> None:
     page.mouse.wheel(0, -100)
     expect(page.locator(".map .shown").first).not_to_contain_text(whole)
     start, end = map(int, re.findall(r"looking at (\d+) to (\d+)", shown(page))[0])
-    assert end - start + 1 in (48, 49)  # four fifths of 60
-    page.get_by_role("button", name="whole").first.click()  # the map is left: the wheel is the page's again
+    assert end - start + 1 in (48, 49)  # four fifths of 60 bp
+    # The map has lost the focus, so the wheel scrolls the page
+    page.get_by_role("button", name="whole").first.click()
     canvas.hover()
     page.evaluate("() => { window.scrolled = new Promise(done => addEventListener('scroll', () => done(true), {once: true})) }")
     page.mouse.wheel(0, 100)
@@ -126,7 +133,7 @@ def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, addre
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box is not None
-    side = box["width"] - 42  # of the plot, px
+    side = box["width"] - 42  # width of the plot in px
     touch = context.new_cdp_session(page)
 
     def fingers(kind: str, *places: tuple[float, float]) -> None:
@@ -137,7 +144,8 @@ def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, addre
     for x in (0.65, 0.7):
         fingers("touchMove", (0.5, 0.5), (x, 0.5))
     fingers("touchEnd")
-    assert shown(page) == "letters 16 to 45 looking at 16 to 45"  # twice as far apart: half as many letters, the same in the middle
+    # Fingers twice as far apart show half as many bp around the same centre
+    assert shown(page) == "letters 16 to 45 looking at 16 to 45"
     fingers("touchStart", (0.5, 0.5))
     for y in (0.6, 0.65):
         fingers("touchMove", (0.5, y))
@@ -151,8 +159,9 @@ def test_a_map_tells_what_is_pointed_at_and_changes_with_its_layer(page: Page) -
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box is not None
-    scale = (box["width"] - 42) / 60  # px a letter
-    page.mouse.move(box["x"] + 34 + 2 * scale, box["y"] + 8 + 22 * scale)  # letter 3 from the left, 23 from the top, in the planted site
+    scale = (box["width"] - 42) / 60  # px per bp
+    # Column 3 and row 23, which is in the planted site
+    page.mouse.move(box["x"] + 34 + 2 * scale, box["y"] + 8 + 22 * scale)
     told = page.locator(".map .pointed").first
     assert told.inner_text().startswith("21 to 24 (motif_01, motif_02) give ")
     assert told.inner_text().endswith(" % to 1 to 4")
@@ -167,6 +176,6 @@ def test_axe_finds_nothing_serious(page: Page, size: tuple[int, int]) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.evaluate(Path(str(AXE)).read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    assert len(found["passes"]) > 10  # it has looked
+    assert len(found["passes"]) > 10  # axe-core has run its checks
     worst = [(v["id"], node["target"]) for v in found["violations"] if v["impact"] in ("serious", "critical") for node in v["nodes"]]
     assert worst == []

@@ -47,7 +47,7 @@ def test_an_effect_that_is_small_is_not_shown_and_a_negative_one_is_the_reverse(
         return next(line.answer for line in lines if line.question == "Does the model use it?")
 
     assert [answer(value) for value in (0.3, 0.05, -0.3)] == [YES, NO, REVERSE]
-    assert answer(-0.3, 0.01) == NO  # of the sites nearby
+    assert answer(-0.3, 0.01) == NO  # effect relative to nearby sites
 
 
 def test_what_could_not_be_told_is_named(results: Results) -> None:
@@ -81,7 +81,8 @@ def test_sites_are_drawn_by_their_middle_as_the_window_counts_them(results: Resu
     drawn: list[set[int]] = []
     monkeypatch.setattr(plots, "draw_position_profile", lambda positions, length, ax: drawn.append(set(positions)))
     motif_rows(results)
-    assert drawn == [{12, 47}, {12, 47}]  # [10, 15) of 60 letters on the + strand is [45, 50) of a record of the - strand
+    # [10, 15) of 60 bp on the + strand is [45, 50) in a record on the - strand
+    assert drawn == [{12, 47}, {12, 47}]
 
 
 def test_only_a_match_that_counts_has_its_logo_beside(results: Results) -> None:

@@ -1,4 +1,4 @@
-"""The summary that ends a run."""
+"""Tests of the summary at the end of a run."""
 
 import json
 from collections.abc import Callable

@@ -38,10 +38,12 @@ def test_a_site_on_the_other_strand_is_turned_and_one_at_the_end_has_fewer_lette
     explained = results.explained
     assert explained is not None
     tracks = np.zeros_like(explained.tracks)
-    tracks[1, 57:60] = np.diag([1, 2, 3, 0])[:3]  # A, C, G of record r2, of the - strand, at its end
+    # A, C, G at the end of record r2, which is on the - strand
+    tracks[1, 57:60] = np.diag([1, 2, 3, 0])[:3]
     relevance = np.linalg.norm(tracks, axis=2)
     start = int(results.records["start"][2])
-    there = results.discovery[:1].assign(chrom="chr2R", start=start, end=start + 3, strand="+")  # so - as the record reads
+    # + is the - strand of the record
+    there = results.discovery[:1].assign(chrom="chr2R", start=start, end=start + 3, strand="+")
     (example,) = example_sites(replace(results, discovery=there, explained=replace(explained, tracks=tracks, relevance=relevance)))[
         "motif_01"
     ]

@@ -32,7 +32,8 @@ def test_weights_travel_as_bytes_with_the_letters_and_sites_of_their_record(resu
     (layer,) = data["layers"]
     shades = np.frombuffer(b64decode(layer["shades"]), dtype=np.uint8).reshape(2, 2)
     assert shades[0, 0] == 255
-    np.testing.assert_allclose(shades / 255 * layer["top"], weights[0], atol=0.012)  # the darkest are cut at a quantile
+    # Values above a quantile are clipped
+    np.testing.assert_allclose(shades / 255 * layer["top"], weights[0], atol=0.012)
 
 
 def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> None:

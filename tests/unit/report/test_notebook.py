@@ -1,4 +1,4 @@
-"""The notebooks' code, run as it stands; tests/workflow runs them as notebooks."""
+"""Run the code of the notebooks as scripts; tests/workflow runs them as notebooks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ SEQUENCES = {"dna": ["ACGTTGCATGCATTAGCCAT", "GGCATTTACGGA"], "protein": ["MKVLA
 
 
 def run_notebook(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Its variables, with the figures and tables that it showed."""
+    """Run a notebook and return its variables, with the figures and tables that it displayed."""
     path = NOTEBOOKS / f"{name}.py"
     monkeypatch.chdir(folder)
     said: dict[str, Any] = {"__name__": "notebook", "titles": [], "shown": []}
@@ -50,7 +50,7 @@ def test_motifs_run_from_the_root_and_where_they_lie(
 
 @pytest.fixture(params=MODELS.values(), ids=MODELS)
 def modelled(request: pytest.FixtureRequest, tmp_path: Path, results_maker: Callable[..., RunFile]) -> tuple[Path, str, str]:
-    """A results folder with a model that can be asked, its alphabet and kind."""
+    """Return a results folder with a usable model, its alphabet and its kind."""
     alphabet, model = request.param
     folder = tmp_path / "results" / "promoter"
     results_maker(folder)

@@ -46,7 +46,7 @@ AUDIT = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, results_maker: Maker) -> Path:
-    """A results folder with its page, read by several tests: drawing it takes seconds."""
+    """Write a results folder and its page, shared by tests because drawing takes seconds."""
     path = tmp_path_factory.mktemp("results") / "small"
     run = results_maker(path)
     (path / "audit.json").write_text(json.dumps(AUDIT))
@@ -210,7 +210,7 @@ def test_motifs_of_protein_have_no_match(tmp_path: Path, results_maker: Maker) -
     run = results_maker(tmp_path, motifs=[], control_motifs=[])
     corpus = tmp_path / "corpus" / "corpus.json"
     corpus.write_text(corpus.read_text().replace('"dna"', '"protein"'))
-    shutil.rmtree(tmp_path / "relevance")  # it is of DNA
+    shutil.rmtree(tmp_path / "relevance")  # it contains DNA
     assert "No motif was found" in page_of(tmp_path, run)
 
 
@@ -275,7 +275,8 @@ def test_pairs_of_motifs_are_told(tmp_path: Path, results_maker: Maker) -> None:
     assert "Of 2 pairs, 1 supported and 0 redundant." in shown
     pairs.assign(verdict=["proposal", "redundant"]).to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
     shown = page_of(tmp_path, run).partition('<section id="interactions">')[2]
-    assert re.findall(r'<th scope="row">([^<]*)</th>', shown)[:2] == said[::-1]  # what was found stands first
+    # Redundant pairs come before proposals
+    assert re.findall(r'<th scope="row">([^<]*)</th>', shown)[:2] == said[::-1]
     pairs[:0].to_csv(tmp_path / "interactions.tsv", sep="\t", index=False)
     assert "No two motifs stand together" in page_of(tmp_path, run)
     (tmp_path / "interactions.tsv").unlink()

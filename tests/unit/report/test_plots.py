@@ -33,4 +33,4 @@ def test_an_attention_map_stands_on_its_letters() -> None:
     ax = Figure().subplots()
     plots.draw_attention_map(AttentionMap(np.array([0, 4, 6]), np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)), ax)
     np.testing.assert_allclose(ax.collections[0].get_array(), [[0.9, 0.1], [0.3, 0.7]], rtol=1e-6)
-    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 6), (6, 0))  # the first letter stands on top
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, 6), (6, 0))  # the first position is at the top

@@ -69,7 +69,8 @@ def test_supported_motifs_are_named_once_by_their_match() -> None:
     assert words.supported(table) == ["Dref (2)", "m3"]
     assert words.motif_sentence(table).startswith("3 of 4 motifs are supported")
     assert words.motif_sentence(table[:1]).startswith("The one motif found is supported by")
-    assert words.supported(table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])) == ["Dref", "m2", "m3"]  # no match is only the least unlike
+    # Matches that are not significant are not used as names
+    assert words.supported(table.assign(match_q=[1e-6, 0.73, 0.73, 1e-4])) == ["Dref", "m2", "m3"]
 
 
 def test_motifs_without_support_are_counted_by_their_verdicts() -> None:
@@ -123,7 +124,8 @@ def test_what_a_control_without_support_proves_is_said() -> None:
 def test_how_many_networks_are_averaged_counts_seeds_too() -> None:
     values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
     trainings = "It is of 3 trainings with different seeds; relevance and motifs are those of the first."
-    assert words.ensemble_sentence(RunFile.model_validate(values)) == trainings  # the CNN has as many
+    # The CNN has equally many networks
+    assert words.ensemble_sentence(RunFile.model_validate(values)) == trainings
     values["variants"] = {"cnn": {"model": {"kind": "cnn", "members": 1}}}
     assert words.ensemble_sentence(RunFile.model_validate(values)) == (
         f"This model is a mean of 6 networks, CNN of 3: a part of what lies between these networks may come from that. {trainings}"
