@@ -1,6 +1,6 @@
-"""Associations: where the hits of a motif are, in which records, at which place of them and on which strand. No model is asked.
+"""Test where the hits of a motif are: in which records, at which position and on which strand.
 
-Hides: the tests. `evidence` calls it.
+These tests use sequences and labels only; the model is not run.
 """
 
 from __future__ import annotations
@@ -16,18 +16,23 @@ from selfattn_bio.sequence.alphabet import Alphabet
 
 Letters = NDArray[np.uint8]
 
-GROUPS = 10  # of records by GC, of equal numbers; fewer where a group would have less than MIN_IN_GROUP
+# records per GC stratum are equal in number; fewer strata if one had less than MIN_IN_GROUP
+GROUPS = 10
 LENGTH_GROUPS = 3
 MIN_IN_GROUP = 40
-MIN_SITES = 10  # records with a hit: fewer have no profile
-PEAK = 10  # letters of a peak that is looked for
+MIN_SITES = 10  # records with a hit; no profile with fewer
+PEAK = 10  # width in bp of the window with most hits
 DRAWS = 1000
 CONFIDENCE = 0.95
-PALINDROME = 0.15  # mean difference of the probabilities on both strands, below which a motif reads alike on both
+# mean difference between a PPM and its reverse complement; below it, a palindrome
+PALINDROME = 0.15
 
 
 def enrichment(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float]:
-    """Fisher's one-sided test that more positives than negatives hold a hit; the odds ratio has 1/2 added to each cell."""
+    """Test whether more positives than negatives have a hit (one-sided Fisher's exact test).
+
+    The odds ratio is computed with 1/2 added to each cell.
+    """
     has = np.zeros(len(labels), dtype=bool)
     has[hits["record"].to_numpy(dtype=int)] = True
     table = np.array([[np.sum((labels == label) & (has == held)) for held in (True, False)] for label in (1, 0)])
@@ -42,14 +47,15 @@ def enrichment(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str, float
 
 
 def matched_enrichment(hits: pd.DataFrame, labels: NDArray[np.int64], strata: NDArray[np.int64]) -> dict[str, float]:
-    """Cochran-Mantel-Haenszel's one-sided test: do more positives than negatives of the same stratum hold a hit?
+    """Test whether more positives than negatives of the same stratum have a hit.
 
-    Every record counts, against those of the other label that are like it; none is thrown away for want of a partner.
+    The test is the one-sided Cochran-Mantel-Haenszel test. All records of a stratum are compared,
+    so no record is dropped for lack of a matching partner.
 
     Parameters
     ----------
     strata
-        (n,) of each record, as `strata_of`.
+        (n,) stratum of each record, as returned by `strata_of`.
     """
     has = np.zeros(len(labels), dtype=bool)
     has[hits["record"].to_numpy(dtype=int)] = True
@@ -68,7 +74,12 @@ def matched_enrichment(hits: pd.DataFrame, labels: NDArray[np.int64], strata: ND
 
 
 def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> NDArray[np.int64]:
-    """Records that are alike: of DNA by GC and length, of protein by length; (n,) numbers from 0."""
+    """Group similar records: DNA by GC content and length, protein by length.
+
+    Returns
+    -------
+    (n,) group numbers, starting at 0.
+    """
     lengths = np.array([len(row) for row in sequences])
     groups = [quantile_groups(lengths, min(LENGTH_GROUPS, max(1, len(lengths) // MIN_IN_GROUP)))]
     if alphabet.has_complement:
@@ -78,14 +89,18 @@ def strata_of(sequences: Sequence[Letters], alphabet: Alphabet) -> NDArray[np.in
 
 
 def quantile_groups(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
-    """Which of `number` groups of about equal size each value is in."""
+    """Return which of `number` groups of about equal size each value falls in."""
     return np.searchsorted(np.unique(np.quantile(values, np.arange(1, number) / number)), values, side="right")
 
 
 def strand_bias(hits: pd.DataFrame, ppm: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
-    """Share of the records whose best hit is on +, its interval (Clopper-Pearson), and the two-sided binomial p of one half.
+    """Test whether the best hits prefer one strand.
 
-    Missing for a motif that reads alike on both strands, for which the strand of a hit is chance, and for protein.
+    Returns
+    -------
+    strand_plus, the fraction of records whose best hit is on +, with its Clopper-Pearson interval
+    and the two-sided binomial p-value against one half. Empty for protein, for palindromic motifs
+    (the strand of their hits is arbitrary) and with fewer than `MIN_SITES` records.
     """
     best = best_hits(hits, rng)
     if len(best) < MIN_SITES or ppm.shape[1] != 4 or np.abs(ppm - ppm[::-1, ::-1]).mean() < PALINDROME:
@@ -98,33 +113,37 @@ def strand_bias(hits: pd.DataFrame, ppm: NDArray[np.float64], rng: np.random.Gen
 def position_profile(
     hits: pd.DataFrame, lengths: NDArray[np.int64], window: tuple[int, int] | None, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Do the hits prefer a place of the record?
+    """Test whether hits prefer a position in the record.
 
-    One hit a record counts, the best, since those of a repeat are no independent ones. position_p is Kolmogorov-Smirnov's against hits at
-    any place alike. window_p asks for more hits in one window than that: of the window given by a binomial test; without one, the window
-    of `PEAK` letters with most hits is taken, and compared with the fullest window of as many hits at random places.
+    Only the best hit of each record counts, because the hits of a repeat are not independent.
+    position_p is the Kolmogorov-Smirnov p-value against uniformly distributed hits. window_p tests
+    for an excess of hits in one window. If `window` is given, this is a binomial test. Otherwise
+    the window of `PEAK` positions with most hits is compared with the fullest window of the same
+    number of hits at random positions.
 
     Parameters
     ----------
     hits
-        On positives: record, start, end, p_value.
+        Hits on positives: record, start, end, p_value.
     lengths
-        (n,) of all records, in letters.
+        (n,) length of every record.
     window
-        [start, end) that the middle of a hit lies in, in letters of the record; negative numbers count from its end, as -31, -25 does, and
-        an end of 0 is the record's end then.
+        [start, end) for the middle of a hit, in positions of the record. Negative numbers count
+        from the end of the record (-31, -25); an end of 0 then means the end of the record.
 
     Returns
     -------
-    position_p, window_start, window_end, window_hits, window_expected, window_p; nothing with fewer than MIN_SITES records with a hit, and
-    no window where none is given and the lengths differ.
+    position_p, window_start, window_end, window_hits, window_expected, window_p. Empty with fewer
+    than `MIN_SITES` records with a hit. Without the window columns if `window` is not given and the
+    lengths differ or leave no more than `PEAK` start positions.
     """
     best = best_hits(hits, rng)
     if len(best) < MIN_SITES:
         return {}
     length = lengths[best["record"].to_numpy(dtype=int)]
     width = int(best["end"].iloc[0] - best["start"].iloc[0])
-    start, places = best["start"].to_numpy(dtype=int), length - width + 1  # where a hit can begin
+    # number of possible start positions
+    start, places = best["start"].to_numpy(dtype=int), length - width + 1
     found = {"position_p": float(kstest((start + rng.random(len(start))) / places, "uniform").pvalue)}
     if window is not None:
         low, high = (np.full(len(best), edge) + (length if window[0] < 0 else 0) - width // 2 for edge in window)
@@ -142,7 +161,10 @@ def position_profile(
 
 
 def best_hits(hits: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """The hit of least p of each record; of those that fit as well any, for the first of them would always be the leftmost."""
+    """Return the hit with the lowest p-value of each record, with ties broken at random.
+
+    Without random ties the leftmost hit would always win and bias the position profile.
+    """
     return hits.iloc[rng.permutation(len(hits))].sort_values("p_value", kind="stable").drop_duplicates("record")
 
 
@@ -151,12 +173,12 @@ def _window(start: int, end: int, hits: int, expected: float, p: float) -> dict[
 
 
 def _histograms(starts: NDArray[np.int64], places: int) -> NDArray[np.int64]:
-    """(draws, hits) starts -> (draws, places) counts."""
+    """Count starts (draws, hits) per position; returns (draws, places)."""
     flat = starts + np.arange(len(starts))[:, None] * places
     return np.bincount(flat.ravel(), minlength=len(starts) * places).reshape(len(starts), places)
 
 
 def _in_windows(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(draws, places) -> (draws, places - PEAK + 1): the sum over PEAK places from each on."""
+    """Sum counts (draws, places) over PEAK positions; returns (draws, places - PEAK + 1)."""
     sums = np.concatenate([np.zeros((len(counts), 1), dtype=np.int64), np.cumsum(counts, axis=1)], axis=1)
     return sums[:, PEAK:] - sums[:, :-PEAK]

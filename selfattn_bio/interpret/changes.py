@@ -1,6 +1,6 @@
-"""Motifs that a variant makes or breaks: hits by FIMO near the allele, with the reference against the alternative.
+"""Find motifs that a variant creates or destroys, by comparing FIMO hits near both alleles.
 
-Hides: which letters a hit must touch to count. The `variants` command uses it. DNA only.
+DNA only.
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ from numpy.typing import NDArray
 
 from selfattn_bio.interpret.hits import HIT_P, NUM_SITES, find_hits
 
-Window = tuple[NDArray[np.uint8], int, int]  # letters (L,), and the allele's [start, end) in it
+Window = tuple[NDArray[np.uint8], int, int]  # letters (L,), start and end of the allele in them
 
 
 def changed_motifs(
     ppms: Mapping[str, NDArray[np.float64]], refs: Sequence[Window], alts: Sequence[Window], hit_p: float = HIT_P
 ) -> pd.DataFrame:
-    """Which motifs have a hit over the reference allele and none over the alternative, and the other way.
+    """List motifs with a hit over the reference allele only, or over the alternative allele only.
 
     Parameters
     ----------
     ppms
-        Name -> (width, 4) probabilities.
+        Motif name to (width, 4) probabilities.
     refs, alts
-        The windows of each allele pair.
+        One window per variant, with the reference and with the alternative allele.
     hit_p
-        As of `find_hits`.
+        p-value threshold, as in `find_hits`.
 
     Returns
     -------
-    One row a pair: motifs_lost and motifs_gained, names in the order of `ppms` joined by ";", empty for none.
+    One row per variant: motifs_lost and motifs_gained. Names are in the order of `ppms`, joined by
+    ";", and empty if there are none.
     """
     touched = [_touched(ppms, windows, hit_p) for windows in (refs, alts)]
     changes = [(lost - gained, gained - lost) for lost, gained in zip(*touched, strict=True)]
@@ -41,7 +42,7 @@ def changed_motifs(
 
 
 def _touched(ppms: Mapping[str, NDArray[np.float64]], windows: Sequence[Window], hit_p: float) -> list[set[str]]:
-    """Of each window the motifs with a hit that holds a letter of the allele."""
+    """Return, for each window, the motifs with a hit that overlaps the allele."""
     if not windows:
         return []
     width = max((len(ppm) for ppm in ppms.values()), default=0)

@@ -1,10 +1,9 @@
-"""Contact maps of proteins from attention: which residues touch, read from what a model lets them give to each other.
+"""Predict contact maps of proteins from attention.
 
-Hides: weights of all pairs, their correction, the regression over heads. The `contacts` command and `benchmarks/contacts.py` use it.
-
-A model that fills in hidden residues must look at those that they vary with, and residues that touch vary together. As in ESM, each head's
-map is made symmetric and corrected for what rows and columns give in general, and a logistic regression over heads, fitted on a few
-proteins of known contacts, says which heads tell contacts. An L x L map is what is asked for, so this needs the memory of it.
+A model that predicts masked residues has to attend to residues that covary with them, and residues
+in contact covary. As in ESM, the map of each head is made symmetric and corrected for the row and
+column totals. A logistic regression over heads, fitted on a few proteins with known contacts,
+weights the heads. L x L maps are stored in full, so memory grows with the square of the length.
 """
 
 from __future__ import annotations
@@ -26,19 +25,20 @@ from selfattn_bio.errors import ArgumentError, SequenceFileError
 from selfattn_bio.interpret.readout import read_letters
 from selfattn_bio.scoring.scorer import Scorer
 
-RANGES = {"short": (6, 12), "medium": (12, 24), "long": (24, 10**9)}  # residues apart, half-open
-NEAREST = 6  # residues apart: closer ones touch in any protein
+# sequence separation in residues, half-open
+RANGES = {"short": (6, 12), "medium": (12, 24), "long": (24, 10**9)}
+NEAREST = 6  # sequence separation in residues: closer pairs are in contact in any protein
 FOLDS = 5
 Map = NDArray[np.float64]
 
 
 def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What each pair of residues of one sequence gives to each other, a map a head, symmetric and corrected.
+    """Compute one symmetric, corrected attention map per head for one sequence.
 
     Parameters
     ----------
     scorer
-        A model with attention, whose places are single letters (tokens of 1, no pooling).
+        A model with attention whose tokens are single residues (k = 1, no pooling).
     letters
         (L,) ASCII.
 
@@ -49,7 +49,7 @@ def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]
     Raises
     ------
     ArgumentError
-        If the network has no attention, or its places are not single letters.
+        If the network has no attention, or its tokens are not single residues.
     """
     reading = read_letters(scorer, letters[None], [""])
     own = np.flatnonzero(reading.spans[:, 0] >= 0)
@@ -67,11 +67,15 @@ def head_maps(scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float32]
 
 
 def average_product_corrected(maps: NDArray[np.floating]) -> Map:
-    """`maps` (..., L, L) less row sum x column sum / total: what a pair has beyond what its two residues have with all.
+    """Subtract row sum x column sum / total from maps (..., L, L).
+
+    The average product correction leaves the part of a pair that is not explained by the averages
+    of its two residues.
 
     References
     ----------
-    Dunn, Wahl and Gloor 2008, there with means of mutual information; Rao et al. 2021 with these sums of attention.
+    Dunn, Wahl and Gloor 2008, for means of mutual information; Rao et al. 2021, for sums of
+    attention as here.
     """
     maps = maps.astype(np.float64)
     rows, columns = maps.sum(-1, keepdims=True), maps.sum(-2, keepdims=True)
@@ -81,18 +85,23 @@ def average_product_corrected(maps: NDArray[np.floating]) -> Map:
 
 @dataclass(frozen=True)
 class ContactRegression:
-    """How much each head tells of contacts.
+    """Logistic regression that predicts contacts from the maps of all heads.
 
     Attributes
     ----------
     model
-        Heads, standardised -> contact or not.
+        Pipeline from standardised head values to contact or no contact.
     """
 
     model: Pipeline
 
     def __call__(self, maps: NDArray[np.floating]) -> Map:
-        """(heads, L, L) -> (L, L) probability of a contact, as the proteins it was fitted on have them; 0 on the diagonal."""
+        """Predict contacts from maps (heads, L, L).
+
+        Returns
+        -------
+        (L, L) contact probabilities, estimated on the proteins of the fit; 0 on the diagonal.
+        """
         length = maps.shape[1]
         above = np.triu_indices(length, 1)
         found = np.zeros((length, length))
@@ -101,23 +110,24 @@ class ContactRegression:
 
 
 def fit_contacts(maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArray[np.bool_]]) -> ContactRegression:
-    """Fit a regression over heads on proteins of known contacts.
+    """Fit a regression over heads on proteins with known contacts.
 
     Parameters
     ----------
     maps
-        Of each protein (heads, L, L), as of `head_maps`.
+        (heads, L, L) for each protein, as returned by `head_maps`.
     contacts
-        Of each (L, L), True where two residues touch. Pairs closer than `NEAREST` are not looked at.
+        (L, L) for each protein, True where two residues are in contact. Pairs closer than `NEAREST`
+        are ignored.
 
     Raises
     ------
     ArgumentError
-        If no pair that far apart is a contact, or all are.
+        If none or all of the pairs that far apart are contacts.
 
     References
     ----------
-    Rao et al. 2021, who fitted 20 proteins; here without L1, for the heads are few.
+    Rao et al. 2021, who fitted 20 proteins with an L1 penalty; the few heads here need none.
     """
     features, labels = [], []
     for of_heads, touching in zip(maps, contacts, strict=True):
@@ -131,15 +141,21 @@ def fit_contacts(maps: Sequence[NDArray[np.floating]], contacts: Sequence[NDArra
 
 
 def predict_contacts(maps: Sequence[NDArray[np.floating]], contacts: Mapping[int, NDArray[np.bool_]]) -> list[Map]:
-    """A contact map of each protein, (L, L): that of regressions fitted on other proteins of known contacts.
+    """Predict a contact map for each protein with regressions fitted on other proteins.
 
     Parameters
     ----------
     maps
-        Of each protein (heads, L, L).
+        (heads, L, L) for each protein.
     contacts
-        Number of a protein -> (L, L), for those that are known. Each of these is predicted by a regression fitted on other folds of them
-        (of two, on the other one), the rest by one fitted on all. With fewer than two known, a map is the mean over heads, no probability.
+        Index of a protein to its (L, L) contacts, for the proteins with known contacts. Each of
+        them is predicted by cross-validation over at most `FOLDS` folds; the other proteins are
+        predicted by a regression fitted on all known ones. With fewer than two known proteins, a
+        map is the mean over heads and not a probability.
+
+    Returns
+    -------
+    (L, L) for each protein.
     """
     known = list(contacts)
     if len(known) < 2:
@@ -157,7 +173,9 @@ def predict_contacts(maps: Sequence[NDArray[np.floating]], contacts: Mapping[int
 
 
 def precision_at_length(scores: NDArray[np.floating], contacts: NDArray[np.bool_]) -> dict[str, float]:
-    """Precision of the L best-scored pairs of each range (P@L), L the length of the protein.
+    """Return precision at L (P@L) for each range of sequence separation.
+
+    P@L is the precision of the L highest-scored pairs, where L is the length of the protein.
 
     Parameters
     ----------
@@ -166,8 +184,9 @@ def precision_at_length(scores: NDArray[np.floating], contacts: NDArray[np.bool_
 
     Returns
     -------
-    Name of `RANGES` -> share of contacts among its L best pairs (of all, if it has fewer); nan for a range without a pair. With fewer than
-    L contacts in a range 1 is out of reach.
+    Name of the range (see `RANGES`) to the fraction of contacts among its L best pairs, or among
+    all its pairs if it has fewer; nan for a range without pairs. A range with fewer than L contacts
+    cannot reach 1.
     """
     length = len(scores)
     first, second = np.triu_indices(length, 1)
@@ -181,23 +200,24 @@ def precision_at_length(scores: NDArray[np.floating], contacts: NDArray[np.bool_
 
 
 def read_contacts(path: str | Path, lengths: Mapping[str, int]) -> dict[str, NDArray[np.bool_]]:
-    """Read known contacts: a TSV with a header and the columns id, i, j (0-based residues), a row a pair.
+    """Read known contacts from a TSV file with columns id, i and j (0-based), one row per pair.
 
     Parameters
     ----------
     path
         The file.
     lengths
-        Id -> length of the sequences.
+        Sequence id to length.
 
     Returns
     -------
-    Id -> (L, L), symmetric, of the ids that have a row.
+    Id to (L, L) symmetric contacts, for the ids in the file.
 
     Raises
     ------
     SequenceFileError
-        If the file is missing or has other columns, an id is none of the sequences', or i and j are not two residues of it; `path:line`.
+        If the file is missing, a column is missing, an id is unknown, or i and j are not two
+        residues of the sequence. The message starts with `path:line`.
     """
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)

@@ -1,6 +1,7 @@
-"""From relevance to the patterns it repeats: callers, told apart by `kind` in the run file.
+"""Find recurring patterns in attributions. The run file selects the caller by `kind`.
 
-`modisco` is TF-MoDISco by modisco-lite, for DNA; `clusters` is our own, for any alphabet. A caller has one method, `call`.
+`modisco` is TF-MoDISco as implemented in modisco-lite, for DNA. `clusters` works with any
+alphabet.
 """
 
 from __future__ import annotations
@@ -20,13 +21,30 @@ __all__ = ["Caller", "Clusters", "Modisco", "build_caller"]
 
 
 class Caller(Protocol):
-    """What finds patterns in relevance."""
+    """Interface of the classes that find patterns in attributions."""
 
     def call(self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> Discovery:
-        """(n, L) ASCII padded with 0 and (n, L, A) scores -> patterns, whose seqlets' `record` is a row of these."""
+        """Find patterns.
+
+        Parameters
+        ----------
+        letters
+            (n, L) ASCII, padded with 0.
+        hypothetical
+            (n, L, A) scores.
+        alphabet
+            Alphabet of the sequences.
+
+        Returns
+        -------
+        The patterns; `record` of their seqlets is a row of `letters`.
+        """
 
 
 def build_caller(section: config.Caller | None, alphabet: Alphabet, max_seqlets: int = 20_000) -> Caller:
-    """The caller that the run file names, grouping `max_seqlets` at most; without one modisco for DNA and clusters for protein."""
+    """Return the caller named in the run file, which groups at most `max_seqlets` seqlets.
+
+    The default is modisco for DNA and clusters for protein.
+    """
     kind = section.kind if section else "modisco" if alphabet.has_complement else "clusters"
     return Modisco(max_seqlets) if kind == "modisco" else Clusters(max_seqlets)

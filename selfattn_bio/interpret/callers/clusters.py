@@ -1,13 +1,18 @@
-"""The caller `clusters`: seqlets by a recursive test, grouped by comparing all with all, fragments merged where they stand.
+"""Find motifs by clustering seqlets: recursive calling, all-against-all comparison, merging.
 
-DNA and protein. Hides: how seqlets are compared and which of them share a motif. It needs no clustering library and no null by shuffling.
+Works for DNA and protein, needs no clustering library and no null distribution from shuffling.
 
-1. Seqlets: spans that carry more relevance than chance, whatever part of them is looked at (`interpret.seqlets`).
-2. Each seqlet is compared with each, on both strands of DNA, by Tomtom: by what the model says of all letters there, not by those it has.
-3. Stars: the seqlet to which most others are alike is a centre, and these are its group; then the next one among the rest.
-4. Each group is lined up on its centre, counted, and trimmed to its informative part; `refine` searches for it in all records and keeps one
-   of the patterns that stand at the same sites. That merges halves of a motif and its reverse complements, whatever they look like.
-5. Once more from 2 with the seqlets that lie in no site yet: a motif of thirty sites is not drowned by one of a thousand.
+1. Call seqlets: spans with more attribution than expected by chance, as well as all their parts
+   (`interpret.seqlets`).
+2. Compare all pairs of seqlets with Tomtom, on both strands for DNA. The comparison uses the
+   hypothetical scores of all letters, not only of those in the sequence.
+3. Form star-shaped groups. The seqlet similar to most others is a centre and these others are its
+   group. Repeat with the remaining seqlets.
+4. Align each group on its centre, count letters and trim to the informative part. `refine`
+   then searches all records for each pattern and keeps one of the patterns that share sites. This
+   merges halves of a motif and reverse complements, even if the patterns look different.
+5. Repeat from step 2 with the seqlets that are in no site yet, so that a motif with a thousand
+   sites does not mask one with thirty.
 """
 
 from __future__ import annotations
@@ -26,48 +31,51 @@ from selfattn_bio.interpret.refine import refine_patterns
 from selfattn_bio.interpret.seqlets import call_seqlets
 from selfattn_bio.sequence.alphabet import Alphabet
 
-THRESHOLD = 0.01  # p of a seqlet
-ALIKE = 1e-4  # Tomtom p below which two seqlets are of one group: of 2,000 seqlets that are noise each has .2 such neighbours by chance
-COMPARED = 2000  # seqlets compared with each other at once: about 2 s
+THRESHOLD = 0.01  # p-value of a seqlet
+# same group below this Tomtom p; among 2,000 noise seqlets each has 0.2 chance neighbours
+ALIKE = 1e-4
+COMPARED = 2000  # seqlets compared per round; about 2 s
 ROUNDS = 4
-MIN_GROUP = 20  # seqlets, as modisco-lite asks of a group
-FLANK = 3  # letters around a seqlet that are compared with it
-MARGIN = 6  # letters around a centre that may turn out to belong to the motif
-SCORE_BINS, TARGET_BINS = 25, 10  # of Tomtom: eight times as fast as 100 and 100, and of its pairs 98 % are the same
+MIN_GROUP = 20  # seqlets; the minimum of modisco-lite as well
+FLANK = 3  # positions on each side of a seqlet that are included in the comparison
+MARGIN = 6  # positions on each side of a centre that may turn out to belong to the motif
+# Tomtom bins: 8 times faster than 100 and 100, with 98 % of the same pairs
+SCORE_BINS, TARGET_BINS = 25, 10
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Our own caller: fast, and for any alphabet.
+    """Fast caller for any alphabet.
 
     Parameters
     ----------
     max_seqlets
-        To group; those of highest relevance.
+        Largest number of seqlets to group; those with the highest attribution are kept.
 
     References
     ----------
-    Schreiber 2025 (tangermeme, memelite), whose recursive seqlets and Tomtom these are after and by.
+    Schreiber 2025 (tangermeme, memelite): the recursive seqlet algorithm and the Tomtom
+    implementation.
     """
 
     max_seqlets: int = 20_000
 
     def call(self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> Discovery:
-        """Call seqlets and group them, as the module says.
+        """Call seqlets and group them as described in the module docstring.
 
         Parameters
         ----------
         letters
             (n, L) ASCII, padded with 0.
         hypothetical
-            (n, L, A) score of each letter at each position, in the order of the alphabet, 0 in padding.
+            (n, L, A) score of each letter at each position, in alphabet order, 0 in padding.
         alphabet
-            Of the letters.
+            Alphabet of `letters`.
 
         Raises
         ------
         ValueError
-            If the shapes do not belong together, or a score is not finite.
+            If the shapes do not match, or a score is not finite.
         """
         check_scores(letters, hypothetical, alphabet)
         records = [row[: np.count_nonzero(row)] for row in letters]
@@ -87,7 +95,10 @@ class Clusters:
 
 
 def _speaking_for(seqlets: pd.DataFrame, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> pd.DataFrame:
-    """Those whose own letters speak for label 1: in positives, what speaks against them is not what makes them so."""
+    """Keep seqlets whose observed letters increase the score of label 1.
+
+    Evidence against label 1 does not explain why a record is positive.
+    """
     own = (hypothetical * one_hot(letters, alphabet)).sum(axis=2, dtype=np.float64)
     sums = np.concatenate([np.zeros((len(own), 1)), np.cumsum(own, axis=1)], axis=1)
     record, start, end = (seqlets[column].to_numpy() for column in ("record", "start", "end"))
@@ -97,7 +108,11 @@ def _speaking_for(seqlets: pd.DataFrame, letters: NDArray[np.uint8], hypothetica
 def _groups(
     seqlets: pd.DataFrame, hypothetical: NDArray[np.float32], records: list[NDArray[np.uint8]], alphabet: Alphabet
 ) -> Iterator[pd.DataFrame]:
-    """The stars among some seqlets: places (record, start, end, strand) of one width, lined up on the centre with MARGIN on each side."""
+    """Yield star-shaped groups of seqlets as intervals (record, start, end, strand).
+
+    The intervals of a group have the same width: they are aligned on its centre, with MARGIN
+    positions on each side.
+    """
     record = seqlets["record"].to_numpy()
     first = np.maximum(seqlets["start"].to_numpy() - FLANK, 0)
     last = np.minimum(seqlets["end"].to_numpy() + FLANK, np.array([len(row) for row in records])[record])
@@ -113,7 +128,8 @@ def _groups(
             return
         members = np.flatnonzero(alike[centre] & free)
         free[members] = False
-        # A centre of 10 letters that begins at 5 of a turned seqlet of 20 ends 5 letters after that one's start.
+        # Example: a centre of width 10 at offset 5 of a reverse-complemented seqlet of width 20
+        # starts 20 - 5 - 10 = 5 positions after the start of that seqlet.
         at = np.where(turned[centre], width - offset[centre] - width[centre], offset[centre])[members] + first[members]
         yield pd.DataFrame(
             {
@@ -126,8 +142,14 @@ def _groups(
 
 
 def _compared(scores: list[NDArray[np.float64]], alphabet: Alphabet) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Tomtom of each (A, width) with each: p, where in the other one it begins, and whether the other one is turned; (n, n) each."""
-    from memelite import tomtom  # compiles at its first use
+    """Compare all pairs of (A, width) score matrices with Tomtom.
+
+    Returns
+    -------
+    Three (n, n) arrays: p-value, offset of the row's matrix in the column's, and whether the
+    column's matrix is reverse-complemented.
+    """
+    from memelite import tomtom  # imported here because it compiles when first used
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="tomtom was given")
@@ -138,7 +160,7 @@ def _compared(scores: list[NDArray[np.float64]], alphabet: Alphabet) -> tuple[ND
 
 
 def _unexplained(seqlets: pd.DataFrame, patterns: list[Pattern], shape: tuple[int, ...]) -> pd.DataFrame:
-    """The seqlets whose middle is in no site of a pattern."""
+    """Return the seqlets whose middle is in no site of a pattern."""
     explained = np.zeros(shape, dtype=bool)
     for pattern in patterns:
         for row, start, end in pattern.seqlets[["record", "start", "end"]].itertuples(index=False):

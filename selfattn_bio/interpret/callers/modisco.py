@@ -1,6 +1,6 @@
-"""The caller `modisco`: seqlets and the patterns they repeat by TF-MoDISco, as modisco-lite computes it. DNA only.
+"""Find motifs in DNA with TF-MoDISco as implemented in modisco-lite.
 
-Hides: modisco-lite, how its seqlets are trimmed, and its noise.
+Wraps modisco-lite: trims its seqlets and suppresses warnings that users cannot act on.
 """
 
 from __future__ import annotations
@@ -20,30 +20,35 @@ from selfattn_bio.interpret.hits import one_hot
 from selfattn_bio.interpret.patterns import Discovery, Pattern, align, check_scores
 from selfattn_bio.sequence.alphabet import Alphabet
 
-CORE, FLANK = 11, 5  # letters of a seqlet, and on each side of it, for motifs of 6 to 12; modisco-lite has 21 and 10
-EDGE = CORE + 2 * FLANK  # empty positions put around each record: modisco-lite calls no seqlet whose flanks run over an end
-# Share of all windows that may begin a seqlet, the most relevant ones; modisco-lite's own rule takes the empty windows for its null.
+# core and flanks of a seqlet in bp, for motifs of 6 to 12 bp; modisco-lite uses 21 and 10
+CORE, FLANK = 11, 5
+# padding around each record; modisco-lite drops seqlets whose flanks cross an end
+EDGE = CORE + 2 * FLANK
+# Fraction of windows that may start a seqlet, highest attribution first. The rule of modisco-lite
+# would use the empty padding windows for its null distribution.
 PASSING = 0.1
-MIN_SEQLETS = 30  # modisco-lite asks for 100, which a task of a few hundred records does not have
-MIN_GROUP = 20  # seqlets of a subgroup, as modisco-lite asks of a group
-LEIDEN_RUNS = 2  # its own 50 are most of its time
-# modisco-lite's null distribution wants windows on both sides of the most frequent sum. What numpy, scikit-learn (older and newer) and
-# Python say where there are none on one:
+# modisco-lite requires 100, which a data set of a few hundred records does not reach
+MIN_SEQLETS = 30
+MIN_GROUP = 20  # seqlets in a subgroup; the minimum of modisco-lite for a group
+LEIDEN_RUNS = 2  # modisco-lite's default of 50 takes most of its running time
+# The null distribution of modisco-lite requires windows above and below the most frequent sum.
+# These are parts of the errors that numpy, scikit-learn (older and newer) and Python raise if one
+# of the two is empty.
 NO_NULL = ("for axis 0 with size 0", "Found array with 0 sample(s)", "Sample weights must contain at least one", "division by zero")
 
 
 @dataclass(frozen=True)
 class Modisco:
-    """TF-MoDISco.
+    """TF-MoDISco for DNA.
 
     Parameters
     ----------
     max_seqlets
-        To group; those of highest relevance.
+        Largest number of seqlets to group; those with the highest attribution are kept.
 
     References
     ----------
-    Shrikumar et al. 2018 (TF-MoDISco); Schreiber 2024 (modisco-lite), which computes it.
+    Shrikumar et al. 2018 (TF-MoDISco); Schreiber 2024 (modisco-lite, the implementation).
     """
 
     max_seqlets: int = 20_000
@@ -51,22 +56,25 @@ class Modisco:
     def call(self, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> Discovery:
         """Call seqlets, group them, align each group and trim it to its informative part.
 
-        Only seqlets that speak for label 1 are grouped: in positives, what speaks against them is not what makes them so. Groups come with
-        their subgroups: modularity, by which modisco-lite clusters, leaves a motif of a hundred sites inside a group of a thousand.
+        Only seqlets that increase the score of label 1 are grouped, because evidence against label
+        1 does not explain why a record is positive. Subgroups are returned as well as groups:
+        modisco-lite clusters by modularity, which can leave a motif with a hundred sites inside a
+        group of a thousand.
 
         Parameters
         ----------
         letters
             (n, L) ASCII, padded with 0.
         hypothetical
-            (n, L, 4) score of each letter at each position, order ACGT, 0 in padding.
+            (n, L, 4) score of each base at each position, in the order ACGT, 0 in padding.
         alphabet
-            DNA.
+            A DNA alphabet.
 
         Raises
         ------
         ValueError
-            If the alphabet has no reverse complement, the shapes do not belong together, or a score is not finite.
+            If the alphabet has no reverse complement, the shapes do not match, or a score is not
+            finite.
         """
         if not alphabet.has_complement:
             raise ValueError(f"caller must be clusters for sequences without a reverse complement ({alphabet.name}), got modisco")
@@ -86,7 +94,7 @@ class Modisco:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence modisco-lite: its numerics on nearly empty groups warn, and its AUROC of one class; nothing a user can act on."""
+    """Silence warnings of modisco-lite about nearly empty groups and AUROC of a single class."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning, module="modiscolite")
         warnings.filterwarnings("ignore", category=UndefinedMetricWarning, module="sklearn")
@@ -95,11 +103,15 @@ def _quiet() -> Iterator[None]:
 
 @_quiet()
 def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -> tuple[list, Any]:
-    """The seqlets that speak for label 1, as `modiscolite.tfmodisco.TFMoDISco` calls them, best first, and the tracks they are cut from.
+    """Call the seqlets that increase the score of label 1, like modisco-lite's `TFMoDISco`.
 
-    None where relevance is everywhere the same or of one sign.
+    Calling `TFMoDISco` directly would also group negative seqlets. This takes twice the time, and
+    clustering fails if there are only a few of them.
 
-    TFMoDISco itself would also group the negative ones: twice the time, and its clustering fails on a few of them.
+    Returns
+    -------
+    The seqlets, best first, and the tracks they were extracted from. There are no seqlets if the
+    attributions are constant or all have the same sign.
     """
     from modiscolite.core import TrackSet
     from modiscolite.extract_seqlets import extract_seqlets
@@ -126,7 +138,7 @@ def _positive_seqlets(coded: NDArray[np.float32], scores: NDArray[np.float32]) -
 
 @_quiet()
 def _grouped(seqlets: list, tracks: Any) -> list[list]:
-    """The seqlets of each group, and of its subgroups of at least MIN_GROUP."""
+    """Return the seqlets of each group, and of each subgroup with at least MIN_GROUP of them."""
     from modiscolite.tfmodisco import seqlets_to_patterns
 
     _keep_compiled()
@@ -135,7 +147,8 @@ def _grouped(seqlets: list, tracks: Any) -> list[list]:
             seqlets, tracks, track_signs=1, n_leiden_runs=LEIDEN_RUNS, trim_to_window_size=20, initial_flank_to_add=FLANK
         )
     except BaseException as error:
-        if type(error) is not BaseException:  # leidenalg raises the bare class when a graph has no edges to weigh
+        # leidenalg raises plain BaseException if a graph has no weighted edges
+        if type(error) is not BaseException:
             raise
         return []
     groups = [pattern.seqlets for pattern in found or []]
@@ -146,19 +159,23 @@ def _grouped(seqlets: list, tracks: Any) -> list[list]:
 
 
 def _keep_compiled() -> None:
-    """Let numba keep modisco-lite's functions on disk, as its own command line does: else each process compiles for 15 s."""
+    """Cache the numba functions of modisco-lite on disk, as its command line does.
+
+    Without the cache each process compiles for 15 s.
+    """
     from modiscolite import affinitymat, aggregator, gapped_kmer, util
     from numba.core.dispatcher import Dispatcher
 
     for module in (affinitymat, aggregator, gapped_kmer, util):
         for function in vars(module).values():
             if isinstance(function, Dispatcher):
-                with contextlib.suppress(RuntimeError):  # no folder to keep it in: it is compiled each time
+                # no writable cache folder: compile in every process
+                with contextlib.suppress(RuntimeError):
                     function.enable_caching()
 
 
 def _pattern(seqlets: list, records: Sequence[NDArray[np.uint8]]) -> Pattern | None:
-    """modisco-lite's seqlets, aligned and trimmed; None where too little of them is informative."""
+    """Align and trim seqlets of modisco-lite; None if the informative part is too short."""
     places = pd.DataFrame(
         {
             "record": [s.example_idx for s in seqlets],

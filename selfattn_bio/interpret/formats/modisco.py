@@ -1,6 +1,9 @@
-"""What modisco and finemo read and write: the h5 of patterns, and npz of sequences and scores. DNA only.
+"""Read and write files of modisco and finemo: patterns (h5), sequences and scores (npz).
 
-Hides: the layout, which is that of `modiscolite.io.save_hdf5` (modisco-lite 3.0) without subpatterns; only positive patterns are written.
+DNA only.
+
+The h5 layout is the one of `modiscolite.io.save_hdf5` (modisco-lite 3.0) without subpatterns. Only
+positive patterns are written.
 """
 
 from __future__ import annotations
@@ -25,24 +28,25 @@ PLACES = ("example_idx", "start", "end", "is_revcomp")
 
 
 def write_modisco_h5(path: str | Path, patterns: Sequence[Pattern], letters: NDArray[np.uint8], hypothetical: NDArray[np.float32]) -> None:
-    """Write patterns as `modisco motifs` does: what `modisco report` and `finemo call-hits` read.
+    """Write patterns as `modisco motifs` does, for `modisco report` and `finemo call-hits`.
 
-    All have the width of the widest, as finemo wants: letters of the records around the sites are written with the narrower ones, and 0
-    beyond the end of a record, where a start may be negative.
+    All patterns are written with the width of the widest one, as finemo requires. Narrower
+    patterns are extended with the bases around their sites; positions beyond the end of a record
+    are 0, and a start may be negative.
 
     Parameters
     ----------
     patterns
-        Of DNA; `record` of their seqlets is a row of `letters`.
+        DNA patterns; `record` of their seqlets is a row of `letters`.
     letters
         (n, L) ASCII, padded with 0.
     hypothetical
-        (n, L, 4) score of each letter at each position.
+        (n, L, 4) score of each base at each position.
 
     Raises
     ------
     ValueError
-        If the arrays do not belong together, or are not of DNA.
+        If the arrays do not match, or are not DNA.
     """
     check_scores(letters, hypothetical, DNA)
     widest = max((len(pattern.pfm) for pattern in patterns), default=0)
@@ -56,7 +60,7 @@ def write_modisco_h5(path: str | Path, patterns: Sequence[Pattern], letters: NDA
 
 
 def _write_pattern(group: h5py.Group, pattern: Pattern, coded: NDArray[np.int8], hypothetical: NDArray[np.float32], widest: int) -> None:
-    """One pattern; `coded` and `hypothetical` have `widest` empty positions on each side of a record."""
+    """Write one pattern; `coded` and `hypothetical` are padded by `widest` at both ends."""
     record, start = (pattern.seqlets[column].to_numpy(dtype=np.int64) for column in ("record", "start"))
     turned = (pattern.seqlets["strand"] == "-").to_numpy()
     more = widest - len(pattern.pfm)
@@ -75,18 +79,22 @@ def _write_pattern(group: h5py.Group, pattern: Pattern, coded: NDArray[np.int8],
 
 
 def read_modisco_h5(path: str | Path) -> list[Pattern]:
-    """Read the positive patterns of a modisco h5, in its order; counts are its frequencies times its seqlets.
+    """Read the positive patterns of a modisco h5 file, in its order.
+
+    Counts are the frequencies in the file times the number of seqlets. A file without positive
+    patterns gives an empty list.
 
     Raises
     ------
     DatabaseError
-        If it is no such file. One without a positive pattern gives none.
+        If the file is not a modisco h5 file.
     """
     try:
         with h5py.File(path, "r") as file:
             groups = file.get(GROUP, {})
             return [_pattern(groups[name]) for name in sorted(groups, key=lambda name: int(name.rpartition("_")[2]))]
-    except (OSError, KeyError, ValueError, TypeError) as error:  # h5py's own, by what is missing
+    # h5py raises different errors, depending on what is missing
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise DatabaseError(f"modisco results must be an h5 file of patterns with seqlets, got {error}", place=str(path)) from error
 
 
@@ -97,15 +105,16 @@ def _pattern(group: h5py.Group) -> Pattern:
 
 
 def write_npz(folder: str | Path, letters: NDArray[np.uint8], hypothetical: NDArray[np.float32]) -> None:
-    """Write ohe.npz and attributions.npz, (n, 4, L) each, as `modisco motifs` and `finemo extract-regions-modisco-fmt` take them, and
-    regions.npz, the two in one as `finemo call-hits` takes it.
+    """Write sequences and scores as npz files for modisco and finemo.
 
-    Of records of several lengths what is beyond an end is 0. Both programs read the middle of the records, so they must be told the width.
+    `modisco motifs` and `finemo extract-regions-modisco-fmt` read ohe.npz and attributions.npz,
+    (n, 4, L) each. `finemo call-hits` reads regions.npz, which contains both. Positions beyond the
+    end of a record are 0. Both programs use the middle of the records, so pass them the width.
 
     Raises
     ------
     ValueError
-        If the arrays do not belong together, or are not of DNA.
+        If the arrays do not match, or are not DNA.
     """
     check_scores(letters, hypothetical, DNA)
     coded, scores = one_hot(letters).transpose(0, 2, 1), hypothetical.transpose(0, 2, 1)

@@ -1,4 +1,4 @@
-"""Places as BED, and tables as TSV or Parquet: how a place in a record becomes one on its chromosome, and the files."""
+"""Convert positions in records to chromosome coordinates; read and write BED, TSV and Parquet."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from selfattn_bio.errors import OutputError
 from selfattn_bio.files import whole_file
 
 BED_COLUMNS = ["chrom", "start", "end", "name", "score", "strand"]
-TEXT = {0: "str", 3: "str", 5: "str"}  # of these columns: chrom, name, strand
+TEXT = {0: "str", 3: "str", 5: "str"}  # dtypes of the columns chrom, name and strand
 
 
 def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Turn places within records into BED6 rows.
+    """Convert intervals within records to BED6 rows.
 
-    A record on chr2R [100, 200) of the - strand holds the letters of that strand, so its place [10, 15) on + is chr2R [185, 190) on -.
-    A record without coordinates stands for itself: the rows carry its id and the place within it.
+    A record on chr2R [100, 200) of the - strand contains the bases of that strand, so its interval
+    [10, 15) on + is chr2R [185, 190) on -. Records without coordinates keep the interval within the
+    record, with the record id as chrom.
 
     Parameters
     ----------
     places
-        record (row of `records`), start, end (letters of the record, 0-based half-open), strand (+ as the record's letters read, -
-        their reverse complement), name, score (0 to 1000).
+        record (row of `records`), start, end (0-based half-open, in the record), strand (+ as the
+        record reads, - its reverse complement), name, score (0 to 1000).
     records
-        id, chrom, start, end (0-based half-open), strand; missing where unknown. One row a record.
+        id, chrom, start, end (0-based half-open), strand; missing where unknown. One row per
+        record.
 
     Returns
     -------
-    chrom, start, end, name, score, strand, and what else `places` has, ordered by place.
+    chrom, start, end, name, score, strand and the other columns of `places`, sorted by position.
     """
     record = records.iloc[places["record"].to_numpy(dtype=int)].reset_index(drop=True)
     place = places.reset_index(drop=True)
@@ -58,20 +60,23 @@ def on_chromosome(places: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_bed(path: str | Path, rows: pd.DataFrame, more: Sequence[str] = ()) -> None:
-    """Write `rows` (as of `on_chromosome`) as BED6, and the columns `more` after it: tabs, no header."""
+    """Write rows of `on_chromosome` as BED6 plus the columns `more`, without a header."""
     columns = [*BED_COLUMNS, *more]
     rows.to_csv(path, sep="\t", header=False, index=False, columns=columns, lineterminator="\n", float_format="%.6g", quoting=QUOTE_NONE)
 
 
 def read_bed(path: str | Path, more: Sequence[str] = ()) -> pd.DataFrame:
-    """Read what `write_bed` wrote: names as they are, such as 007, 1e5 or one#1#chr1; of more columns the rest is named 6, 7, ...
+    """Read a file written by `write_bed`.
+
+    Names are kept as text, also 007, 1e5 or one#1#chr1. Columns after BED6 are named by `more`;
+    any further ones are named 6, 7, ...
 
     Raises
     ------
     OSError
-        If it cannot be read.
+        If the file cannot be read.
     ValueError
-        If it is no BED of at least six columns and those of `more`.
+        If a column of BED6 or of `more` is missing.
     """
     names = [*BED_COLUMNS, *more]
     try:
@@ -84,12 +89,12 @@ def read_bed(path: str | Path, more: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a table as TSV or Parquet, by the name's end.
+    """Write a table as TSV or Parquet, depending on the file name extension.
 
     Raises
     ------
     OutputError
-        If the name ends otherwise.
+        If the extension is neither .tsv nor .parquet.
     """
     with whole_file(path) as temporary:
         if Path(path).suffix == ".parquet":
