@@ -1,11 +1,13 @@
-"""Make data/fly_2R/: chromosome arm 2R of Drosophila melanogaster (dm3) and its transcription starts, from two Debian files.
+"""Make data/fly_2R/: chromosome arm 2R of D. melanogaster (dm3) and its transcription starts.
 
-    apt-get download augustus-doc r-bioc-biostrings && for deb in *.deb; do dpkg-deb -x $deb debian; done
+    apt-get download augustus-doc r-bioc-biostrings
+    for deb in *.deb; do dpkg-deb -x $deb debian; done
     python data/make_fly_2R.py debian/usr/share/doc/augustus/tutorial/data/chr2R.fa \\
         debian/usr/lib/R/site-library/Biostrings/extdata/dm3_upstream2000.fa.gz
 
-The letters are those of the first file, packed as bgzip with its index. The starts are told from the headers of the second, of which
-make_fly_promoters.py says more: each names the stretch in front of a start, which is the next letter in the gene's direction.
+The sequence is that of the first file, compressed as bgzip and indexed. The starts come from the
+headers of the second file (see make_fly_promoters.py). Each header names the interval before a
+start; the start is the next base in the direction of the gene.
 """
 
 from __future__ import annotations
@@ -20,19 +22,21 @@ from make_fly_promoters import read_upstream
 
 SOURCE_SHA256 = "dcf0f58d162c93f8f629d2f55374e916015987092f0fefdd0bbeb03c3e854547"
 CHROM = "chr2R"
-WIDTH, BIN = 32_768, 200  # letters
+WIDTH, BIN = 32_768, 200  # bp
 SIDES = ((0, 14_000_000, 8_000), (14_000_000, 16_500_000, WIDTH // BIN * BIN), (16_500_000, 21_146_708, WIDTH // BIN * BIN))
 
 
 def read_starts(upstream: Path) -> list[tuple[int, str]]:
-    """Distinct starts on 2R in order, (0-based letter, strand)."""
+    """Return the distinct starts on 2R in order, as (0-based position, strand)."""
     return sorted({(each.last + (1 if each.strand == "+" else -1), each.strand) for each in read_upstream(upstream) if each.chrom == CHROM})
 
 
 def windows() -> list[int]:
-    """Where windows begin: on train every 8,000 letters, so that each start is seen beside others; on valid and test bin after bin once.
+    """Return the starts of the windows.
 
-    The last one of a side may share bins with the one before.
+    Training windows begin every 8,000 bp, so that each transcription start is seen in several
+    contexts. Validation and test windows cover each bin once, except that the last window of a
+    split may share bins with the one before.
     """
     found = []
     for first, end, step in SIDES:
@@ -42,7 +46,7 @@ def windows() -> list[int]:
 
 
 def main() -> None:
-    """Read both sources, write genome, index and starts."""
+    """Read both sources; write genome, index, starts and windows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chromosome", type=Path, help="chr2R.fa")
     parser.add_argument("upstream", type=Path, help="dm3_upstream2000.fa.gz")
@@ -50,7 +54,8 @@ def main() -> None:
     arguments = parser.parse_args()
     digest = hashlib.sha256(arguments.chromosome.read_bytes()).hexdigest()
     if digest != SOURCE_SHA256:
-        sys.exit(f"{arguments.chromosome}: source must have sha256 {SOURCE_SHA256}, got {digest}. Get it as this script's first lines say")
+        message = f"{arguments.chromosome}: sha256 is {digest} (expected {SOURCE_SHA256})"
+        sys.exit(f"error: {message}; --help shows how to get the file")
     arguments.output.mkdir(parents=True, exist_ok=True)
     packed = str(arguments.output / "chr2R.fa.gz")
     pysam.tabix_compress(str(arguments.chromosome), packed, force=True)

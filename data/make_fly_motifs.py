@@ -1,8 +1,9 @@
-"""Make data/fly_promoters/jaspar_insects_and_TBP.meme: the insect motifs of JASPAR that ship, and TBP of its vertebrates.
+"""Make data/fly_promoters/jaspar_insects_and_TBP.meme: JASPAR insects and vertebrate TBP.
 
     python data/make_fly_motifs.py
 
-The TATA box of flies is bound by their own TBP, of which JASPAR has no matrix. Standard library alone.
+TBP of flies binds the TATA box, but JASPAR has a TBP matrix only for vertebrates. Only the standard
+library is needed.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ TBP = "MOTIF MA0108.3 TBP\n"
 
 
 def with_tbp(insects: str, vertebrates: str) -> str:
-    """MEME text of the insects, then TBP."""
+    """Append TBP to the MEME text of the insects."""
     matrix = vertebrates.split(TBP)[1].partition("MOTIF ")[0]
     return f"{insects.rstrip()}\n\n{TBP}{matrix.rstrip()}\n"
 
 
 def read(group: str) -> str:
-    """MEME text of a group that ships."""
+    """Return the MEME text of a group that ships with the package."""
     return gzip.decompress((SHIPPED / f"{group}.meme.gz").read_bytes()).decode()
 
 

@@ -1,11 +1,13 @@
-"""Make data/fly_promoters/: promoters of Drosophila melanogaster (dm3) and distal upstream sequence, from one Debian file.
+"""Make data/fly_promoters/: promoters of D. melanogaster (dm3) and distal upstream sequence.
 
     apt-get download r-bioc-biostrings && dpkg-deb -x r-bioc-biostrings_*.deb debian
-    python data/make_fly_promoters.py debian/usr/lib/R/site-library/Biostrings/extdata/dm3_upstream2000.fa.gz
+    python data/make_fly_promoters.py \\
+        debian/usr/lib/R/site-library/Biostrings/extdata/dm3_upstream2000.fa.gz
 
-The source holds the 2,000 letters in front of every RefSeq transcription start, in the gene's orientation; its last letter is
-position -1. How the records are derived is said once, in the functions below; the counts stand in data/README.md. Standard
-library alone; the same source gives the same bytes (with zlib; zlib-ng compresses the same text into other bytes).
+The source holds the 2,000 bp before every RefSeq transcription start, in the orientation of the
+gene; its last base is position -1. The functions below say how the records are derived;
+data/README.md has the counts. Only the standard library is needed. The same source gives the same
+bytes (with zlib; zlib-ng compresses the same text to other bytes).
 """
 
 from __future__ import annotations
@@ -24,13 +26,16 @@ from typing import NamedTuple
 SOURCE_SHA256 = "7cf1476e322376a700ad2e0e168d8f9fd86bac27ebb2cc2783020b318ce802ef"
 ARMS = ("chr2L", "chr2R", "chr3L", "chr3R", "chr4", "chrX")
 UPSTREAM = 2000
-LENGTH = 300  # letters of a record
+LENGTH = 300  # bp of a record
 COLLAPSE = 500  # starts closer than this on one strand count once
-CLEARANCE = 300  # letters between a negative and the letter at -1 of any start
+CLEARANCE = 300  # bp between a negative and position -1 of any start
 
 
 class Upstream(NamedTuple):
-    """The letters in front of one transcription start; `start, end` 0-based half-open on the forward strand of `chrom`."""
+    """The sequence before one transcription start.
+
+    `start` and `end` are 0-based half-open on the forward strand of `chrom`.
+    """
 
     chrom: str
     start: int
@@ -41,27 +46,31 @@ class Upstream(NamedTuple):
 
     @property
     def last(self) -> int:
-        """Where the letter at -1 stands, 0-based."""
+        """Return the 0-based coordinate of position -1."""
         return self.end - 1 if self.strand == "+" else self.start
 
     def record(self, kind: str) -> str:
-        """FASTA of the letters next to the start ("promoter") or farthest from it ("distal")."""
+        """Return the FASTA record next to the start ("promoter") or farthest from it ("distal")."""
         proximal = kind == "promoter"
         letters = self.letters[-LENGTH:] if proximal else self.letters[:LENGTH]
         start, end = self.window(proximal)
         return f">{self.name}_{kind} chrom={self.chrom} start={start} end={end} strand={self.strand}\n{letters}\n"
 
     def window(self, proximal: bool) -> tuple[int, int]:
-        """0-based half-open window of the proximal or the distal letters on the forward strand."""
+        """Return the proximal or distal window, 0-based half-open on the forward strand."""
         return (self.end - LENGTH, self.end) if proximal == (self.strand == "+") else (self.start, self.start + LENGTH)
 
 
 def read_upstream(path: Path) -> list[Upstream]:
-    """Each distinct start of the source once (the first transcript names it), in genomic order; all chromosomes, N and all."""
+    """Read each distinct start of the source once, in genomic order.
+
+    The first transcript of a start names it. All chromosomes and sequences with N are included.
+    """
     source = path.read_bytes()
     digest = hashlib.sha256(source).hexdigest()
     if digest != SOURCE_SHA256:
-        sys.exit(f"{path}: source must have sha256 {SOURCE_SHA256}, got {digest}. Get it as this script's first lines say")
+        message = f"error: {path}: sha256 is {digest} (expected {SOURCE_SHA256})"
+        sys.exit(f"{message}; --help shows how to get the file")
     seen: dict[tuple[str, int, str], Upstream] = {}
     for entry in gzip.decompress(source).decode("ascii").split(">")[1:]:
         header, _, body = entry.partition("\n")
@@ -76,7 +85,10 @@ def read_upstream(path: Path) -> list[Upstream]:
 
 
 def collapse(starts: list[Upstream]) -> list[Upstream]:
-    """Whole, unambiguous stretches on the arms, less each that stands under `COLLAPSE` letters behind one kept on its strand."""
+    """Keep complete sequences without N on the chromosome arms, one per cluster of starts.
+
+    A start less than `COLLAPSE` bp after the last one kept on its strand is dropped.
+    """
     kept: list[Upstream] = []
     last: dict[tuple[str, str], int] = {}
     for upstream in starts:
@@ -89,7 +101,10 @@ def collapse(starts: list[Upstream]) -> list[Upstream]:
 
 
 def records(kept: list[Upstream], starts: list[Upstream]) -> tuple[list[str], list[str]]:
-    """FASTA of the positives and the negatives; of exact duplicates the first stays, positives before negatives."""
+    """Return the FASTA records of positives and negatives.
+
+    The first of several identical sequences is kept, with positives before negatives.
+    """
     lasts = defaultdict(list)
     for upstream in starts:
         lasts[upstream.chrom].append(upstream.last)
@@ -114,13 +129,13 @@ def _unseen(fasta: Iterator[str], seen: set[str]) -> Iterator[str]:
 
 
 def write(path: Path, fasta: list[str]) -> None:
-    """Compress without name or time in the header, so that the same text gives the same bytes."""
+    """Write gzip without name or time in the header, so that the same text gives the same bytes."""
     path.write_bytes(gzip.compress("".join(fasta).encode("ascii"), compresslevel=9, mtime=0))
     print(f"{path}: {len(fasta)} records")
 
 
 def main() -> None:
-    """Read the source, write both files."""
+    """Read the source and write both files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="dm3_upstream2000.fa.gz")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "fly_promoters", help="folder (default: %(default)s)")

@@ -1,10 +1,11 @@
-"""Make selfattn_bio/motifs/jaspar/: JASPAR 2026 CORE as MEME text, one gz a taxonomic group.
+"""Make selfattn_bio/motifs/jaspar/: JASPAR 2026 CORE as MEME text, one file per taxonomic group.
 
     python -m venv throwaway && throwaway/bin/pip install pyjaspar==4.0.0
     throwaway/bin/python data/make_jaspar.py
 
-pyjaspar (136 MB) carries the database and is needed here only. Counts become probabilities without a pseudocount, letters in
-the order ACGT; `nsites` is the largest column sum. The same release gives the same text.
+pyjaspar (136 MB) contains the database and is needed only here. Counts become probabilities without
+a pseudocount, in the order ACGT; `nsites` is the largest column sum. The same release gives the
+same text.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ HEAD = "MEME version 4\n\nALPHABET= ACGT\n\nstrands: + -\n\nBackground letter fr
 
 
 def meme(matrix_id: str, name: str, counts: dict[str, list[float]]) -> str:
-    """One motif as MEME text."""
+    """Return one motif as MEME text."""
     columns = list(zip(*(counts[letter] for letter in "ACGT"), strict=True))
     rows = [" ".join(f"{count / sum(column):.6f}" for count in column) for column in columns]
     num_sites = round(max(sum(column) for column in columns))
@@ -30,7 +31,7 @@ def meme(matrix_id: str, name: str, counts: dict[str, list[float]]) -> str:
 
 
 def main() -> None:
-    """Write each group."""
+    """Write one file per group."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(__file__).parents[1] / "selfattn_bio/motifs/jaspar"
     parser.add_argument("--output", type=Path, default=default, help="folder (default: %(default)s)")

@@ -1,12 +1,13 @@
 """Rebuild selfattn_bio/models/promoter/, the model that ships, from a run of the promoter task.
 
     make ship-model                               # snakemake train_promoter, then this script
-    python data/make_promoter_model.py [RESULTS]  # of a folder of results, if it is another than results/promoter
+    python data/make_promoter_model.py [RESULTS]  # use another results folder than results/promoter
 
-Copies what scoring, fine-tuning and the check of lineage need of results/promoter/model, and writes the card with the figures of test from
-results/promoter/metrics.json. Names of folders of the machine that trained it are taken out of the provenance, and a commit with changes,
-which nobody could find; nothing else is changed. Two runs with two threads and the same versions of the packages train the same weights to
-the bit.
+Copies the files that scoring, fine-tuning and the check of lineage need from
+results/promoter/model, and writes the model card with the test figures from
+results/promoter/metrics.json. Folder names of the training machine and a commit with uncommitted
+changes are removed from the provenance; nothing else changes. Two runs with two threads and the
+same package versions give bit-identical weights.
 """
 
 import json
@@ -25,11 +26,11 @@ PARTS = ("model.safetensors", "run.toml", "provenance.json", "reference.safetens
 
 
 def main(results: Path) -> None:
-    """Copy the model of a results folder."""
+    """Copy the model of a results folder into the package."""
     model, task = results / "model", read_run_file(ROOT / "workflows/tasks/promoter.toml")
     run, _, provenance = load_model(model)
     if run != task.model_copy(update={"variants": {}}):
-        sys.exit(f"error: {model}: run file must be that of workflows/tasks/promoter.toml, got another: train it again")
+        sys.exit(f"error: {model}: not trained from workflows/tasks/promoter.toml; train it again")
     test = json.loads((results / "metrics.json").read_text(encoding="utf-8"))["test"]["model"]
     program, *rest = provenance["command"]
     provenance["command"] = ["selfattn-bio" if Path(program).name == "main.py" else Path(program).name, *rest]

@@ -1,16 +1,17 @@
-"""Make data/smoke/{positives,negatives}.fa: short made-up sequences that let the whole workflow run in a minute.
+"""Make data/smoke/{positives,negatives}.fa: synthetic sequences for a fast test of the workflow.
 
     python data/make_smoke.py
 
-Two artificial chromosomes' worth of 160-letter records on either strand; a positive carries DRE (TATCGATA, JASPAR MA1456) and
-GAGA (GAGAGAGAG, MA0205) at random places, a negative the same letters of the sites in shuffled order. Deterministic.
+Records of 160 bp on artificial chromosomes, on either strand. A positive has DRE (TATCGATA, JASPAR
+MA1456) and GAGA (GAGAGAGAG, MA0205) at random positions; a negative has the same bases of the sites
+in shuffled order. The output is deterministic.
 """
 
 import random
 from pathlib import Path
 
 SITES = ("TATCGATA", "GAGAGAGAG")
-LENGTH, STEP = 160, 200  # letters; records do not overlap
+LENGTH, STEP = 160, 200  # bp; records do not overlap
 RECORDS = {"chrA": 320, "chrB": 80, "chrC": 160}  # train, valid, test
 
 
