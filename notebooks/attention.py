@@ -13,17 +13,19 @@
 # %% [markdown]
 # # Attention of a task's model
 #
-# Draws where the model of the results folder looks in one sequence that was explained. Attention is a proposal of where to look, no
-# explanation: a model attends to letters that change nothing. Run it as
+# Shows where the model of the results folder attends in one of the explained sequences. Attention
+# is a hint, not an explanation: a model also attends to positions that do not change its output.
+# Run it from the root of the project as
 #
-#     jupytext --to ipynb --output - notebooks/attention.py | papermill - attention.ipynb -p results results/promoter
+#     jupytext --to ipynb --output - notebooks/attention.py |
+#         papermill - attention.ipynb -p results results/promoter
 #
-# from the project's root, or open it where it lies, in the results folder.
+# or open the notebook in the results folder.
 
 # %% tags=["parameters"]
 results = "results/promoter"
 sequence = 0  # row of the relevance folder's records
-bins = 200  # stretches along a map's side
+bins = 200  # bins along each axis of a map
 
 # %%
 # %matplotlib inline
@@ -37,7 +39,7 @@ from selfattn_bio.interpret.readout import has_attention, read_attention
 from selfattn_bio.report import plots, words
 
 folder = Path(results)
-if not folder.exists() and Path("relevance").exists():  # opened where it lies: the working folder is the results folder
+if not folder.exists() and Path("relevance").exists():  # opened in the results folder
     folder = Path()
 explanation = Explanation.load(folder / "relevance")
 scorer = load(folder / "model")
@@ -49,10 +51,11 @@ model = scorer.run.model
 display(Markdown(words.attention_sentence(model, len(readings) > 0)))
 
 # %% [markdown]
-# ## Attention received beside relevance
+# ## Attention and attribution
 #
-# Relevance: how far the score hangs on a letter. Attention: how much it was looked at, mean over layers and heads. Where they differ,
-# believe relevance. The line of a model without attention is flat.
+# Attribution is the influence of a position on the score. Attention is what the position receives,
+# averaged over layers and heads. Where they differ, trust attribution. The line of a model without
+# attention is flat.
 
 # %%
 figure, ax = plt.subplots(figsize=(9, 2.4))
@@ -64,8 +67,9 @@ plt.show()
 # %% [markdown]
 # ## Maps
 #
-# A row of pictures for each layer, the mean over heads first, then each head. Row of a map: the letters that look; column: what they look
-# at. Of a model of several members the first is shown. Read stretch by stretch, so a long sequence needs no more memory than a short one.
+# One row of maps per layer: the mean over heads, then each head. Rows of a map are the positions
+# that attend, columns the positions attended to. If the model has several members, the first is
+# shown. Maps are read in pieces, so a long sequence needs no more memory than a short one.
 
 # %%
 for reading in readings:
@@ -78,9 +82,9 @@ for reading in readings:
         plt.show()
 
 # %% [markdown]
-# ## The heaviest weights
+# ## Largest weights
 #
-# Letters are 0-based, half-open; <NA> is a [CLS] vector.
+# Positions are 0-based, half-open; <NA> is a [CLS] vector.
 
 # %%
 for reading in readings:

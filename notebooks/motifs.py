@@ -13,11 +13,13 @@
 # %% [markdown]
 # # Motifs of a task
 #
-# Draws what the workflow wrote into the results folder; nothing is computed here. Run it as
+# Shows what the workflow wrote into the results folder; computes nothing. Run it from the root of
+# the project as
 #
-#     jupytext --to ipynb --output - notebooks/motifs.py | papermill - motifs.ipynb -p results results/promoter
+#     jupytext --to ipynb --output - notebooks/motifs.py |
+#         papermill - motifs.ipynb -p results results/promoter
 #
-# from the project's root, or open it where it lies, in the results folder.
+# or open the notebook in the results folder.
 
 # %% tags=["parameters"]
 results = "results/promoter"
@@ -39,7 +41,7 @@ from selfattn_bio.report.results import read_table
 from selfattn_bio.sequence.alphabet import get_alphabet
 
 folder = Path(results)
-if not folder.exists() and Path("metrics.json").exists():  # opened where it lies: the working folder is the results folder
+if not folder.exists() and Path("metrics.json").exists():  # opened in the results folder
     folder = Path()
 alphabet = json.loads((folder / "corpus" / "corpus.json").read_text())["alphabet"]
 metrics = json.loads((folder / "metrics.json").read_text())
@@ -48,25 +50,25 @@ ppms = read_meme(folder / "motifs.meme", get_alphabet(alphabet)) if len(motifs) 
 plt.rcParams.update(plots.STYLE)
 
 # %% [markdown]
-# ## The answer
+# ## Result
 
 # %%
 display(Markdown(" ".join(words.comparison(metrics)) + "\n\n" + words.motif_sentence(motifs)))
 
 # %% [markdown]
-# ## The table
+# ## Motifs
 #
-# "supported" needs both, on records that neither model nor motif was found on: enrichment in the positives, and a fall of the model's
-# log-odds when the motif's sites are shuffled (`effect`).
+# A motif is "supported" if, on records used neither for training nor for finding motifs, it is
+# enriched in the positives and the model's log-odds fall when its sites are shuffled (`effect`).
 
 # %%
 with pd.option_context("display.max_columns", None, "display.precision", 3):
     display(motifs)
 
 # %% [markdown]
-# ## The logos
+# ## Logos
 #
-# Height in bits. A name after the motif's is the known motif that it looks like, where Tomtom's q is below .05.
+# Height in bits. The name of the most similar known motif follows if its Tomtom q is below .05.
 
 # %%
 for row in motifs.to_dict("records"):
@@ -76,9 +78,10 @@ for row in motifs.to_dict("records"):
     plt.show()
 
 # %% [markdown]
-# ## The evidence
+# ## Evidence
 #
-# How far the log-odds fall when a motif's sites are shuffled, beyond what shuffling sites nearby does, with its interval over records.
+# Fall of the log-odds when a motif's sites are shuffled, minus the fall when nearby positions are
+# shuffled instead, with its interval over records.
 
 # %%
 figure, ax = plt.subplots(figsize=(6, 1.2 + 0.2 * len(motifs)))

@@ -13,11 +13,13 @@
 # %% [markdown]
 # # Scores of a task's model
 #
-# Draws how the model of the results folder scored the test records, and scores sequences with it. Run it as
+# Shows how the model of the results folder scored the test records, and scores sequences with it.
+# Run it from the root of the project as
 #
-#     jupytext --to ipynb --output - notebooks/scoring.py | papermill - scoring.ipynb -p results results/promoter
+#     jupytext --to ipynb --output - notebooks/scoring.py |
+#         papermill - scoring.ipynb -p results results/promoter
 #
-# from the project's root, or open it where it lies, in the results folder.
+# or open the notebook in the results folder.
 
 # %% tags=["parameters"]
 results = "results/promoter"
@@ -36,23 +38,23 @@ from selfattn_bio.report import plots, words
 from selfattn_bio.report.results import read_table
 
 folder = Path(results)
-if not folder.exists() and Path("metrics.json").exists():  # opened where it lies: the working folder is the results folder
+if not folder.exists() and Path("metrics.json").exists():  # opened in the results folder
     folder = Path()
 metrics = json.loads((folder / "metrics.json").read_text())
 test = read_table(folder / "predictions" / "test.tsv")
 plt.rcParams.update(plots.STYLE)
 
 # %% [markdown]
-# ## The answer
+# ## Result
 
 # %%
 display(Markdown(" ".join(words.comparison(metrics))))
 
 # %% [markdown]
-# ## The scores
+# ## Scores
 #
-# How many test records of either class get which calibrated probability. Dotted: the threshold chosen on valid, from which on a record is
-# called positive. The less the two overlap, the better.
+# Calibrated probabilities of the test records of both classes. The dotted line is the threshold
+# chosen on the validation set: records at or above it are called positive. Less overlap is better.
 
 # %%
 figure, ax = plt.subplots(figsize=(5, 2.6))
@@ -62,8 +64,9 @@ plt.show()
 # %% [markdown]
 # ## Calibration
 #
-# Of the test records given a probability (right), the share that is positive (up). On the diagonal the probability can be believed, for
-# sequences of which as many are positive as here.
+# Predicted probability (horizontal) and fraction of positives among the test records that got it
+# (vertical). On the diagonal the probabilities are correct, for data with the same fraction of
+# positives.
 
 # %%
 figure, ax = plt.subplots(figsize=(3.4, 3.4))
@@ -71,9 +74,9 @@ plots.draw_calibration(test["label"], test["model"], test["model_calibrated"], a
 plt.show()
 
 # %% [markdown]
-# ## Where it was most wrong
+# ## Largest errors
 #
-# The test records whose probability is farthest from their label: mislabelled ones are often among them.
+# The test records whose probability is farthest from their label. Some may be mislabelled.
 
 # %%
 display(test.assign(off=(test["label"] - test["model_calibrated"]).abs()).nlargest(10, "off")[["id", "label", "model_calibrated"]])
@@ -81,8 +84,8 @@ display(test.assign(off=(test["label"] - test["model_calibrated"]).abs()).nlarge
 # %% [markdown]
 # ## Score sequences
 #
-# Here five test records. Put your own in their place: strings, or the path of a FASTA file, which may be gzipped. `unlike` says why a
-# sequence is unlike those that the model was trained on.
+# Five test records. Replace them by your own strings, or by the path of a FASTA file (plain or
+# gzip). `unlike` is the reason why a sequence differs from the training data, or "no".
 
 # %%
 corpus = Corpus.open(folder / "corpus")
