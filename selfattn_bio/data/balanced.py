@@ -1,6 +1,6 @@
-"""Batches in which each cell of records has the same share, however many records it has.
+"""Sample batches so that all cells of records have the same share, whatever their size.
 
-Hides: how a small cell comes again and a large one by turns. It stands where `BatchOrder` does; no torch.
+`BalancedOrder` replaces `BatchOrder` in balanced training.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ from selfattn_bio.data.batches import BatchOrder
 
 @dataclass(frozen=True)
 class BalancedOrder(BatchOrder):
-    """As many records an epoch as there are, of each cell as many: of a small one all, and again; of a large one some, drawn each epoch.
+    """Sample equally many records from each cell in each epoch.
 
-    With cells 0 0 0 0 0 0 1 1, an epoch has four of the six records of cell 0, and each of cell 1 twice. Batches are of similar length, as
-    those of `BatchOrder`, so that their shares are even in the mean and not in each.
+    An epoch has as many records in total as the data. Records of small cells are repeated. From
+    large cells, a new random sample is taken each epoch. With cells 0 0 0 0 0 0 1 1, an epoch has
+    four of the six records of cell 0, and each record of cell 1 twice. Batches contain records of
+    similar length, as in `BatchOrder`, so shares of cells are equal on average but not in each
+    batch.
 
     Parameters
     ----------
     cells
-        Number of each record's cell, from 0, (n,); each number occurs.
+        Cell number of each record, (n,). Numbers start at 0 and each must occur.
     """
 
     cells: NDArray[np.int64]
 
     def drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Row numbers of an epoch in random order; a row may come again, or not at all."""
+        """Return the row numbers of an epoch in random order; rows may be repeated or missing."""
         total, number = len(self.cells), int(self.cells.max()) + 1
         parts = []
         for cell in range(number):

@@ -1,7 +1,7 @@
-"""Which records make a batch, in which order, and how they become letters of one shape.
+"""Group records into batches, augment them and pad them to one shape.
 
-Hides: windows of long records, length buckets, padding, and augmentation that depends on seed, epoch and record alone, so that a run can
-be taken up at any batch. Training and evaluation import it; no torch.
+Order and augmentation depend only on seed, epoch and record, so that training can resume at any
+batch. Long records are split into windows.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from selfattn_bio.data.edits import Edits
 from selfattn_bio.errors import CorpusError
 from selfattn_bio.sequence.alphabet import Alphabet
 
-# Batches sorted by length together: little padding, and still a random order. With 50 a tenth of the places was padding on lengths like
-# those of proteins, with 200 it is a thirtieth.
+# Number of batches that are sorted by length together, to reduce padding but keep a random order.
+# With 50, a tenth of positions was padding on protein-like lengths; with 200, a thirtieth is.
 POOL = 200
-# Lengths are sorted as if each were up to this share longer, drawn anew each epoch: else all epochs of a set that is one pool have the same
-# batches. On lengths like those of proteins it costs half a hundredth of the places.
+# Before sorting, lengths are randomly increased by up to this fraction, because all epochs of a
+# small set would otherwise have the same batches. Cost: 0.5 % padding on protein-like lengths.
 NOISE = 0.02
-LAID, LEAST = 1 << 22, 64  # letters of a side in windows laid end to end that are read at most, but LEAST windows at least
-TRIES = 100  # windows of N alone that are drawn again
+# Maximum number of letters per split read as consecutive windows, and minimum number of windows
+LAID, LEAST = 1 << 22, 64
+TRIES = 100  # attempts to sample a window that is not only N
 
 Letters = NDArray[np.uint8]
 
 
 def pad_letters(sequences: list[Letters]) -> Letters:
-    """ASCII arrays of any length -> (B, L) with L of the longest, padded with 0."""
+    """Pad ASCII arrays with 0 to the length of the longest, (B, L)."""
     padded = np.zeros((len(sequences), max(map(len, sequences))), np.uint8)
     for row, letters in zip(padded, sequences, strict=True):
         row[: len(letters)] = letters
@@ -39,9 +40,11 @@ def pad_letters(sequences: list[Letters]) -> Letters:
 
 
 class Windows:
-    """Records as windows of at most `size` letters, of which one of L letters has ceil(L / size); without a size each record is one.
+    """Divide records into windows of at most `size` letters.
 
-    With size 4, records of 10 and 3 letters have the windows 0, 1, 2 and 3: [0, 4), [4, 8), [8, 10) of the first, [0, 3) of the second.
+    A record of L letters has ceil(L / size) windows. Without a size, each record is one window.
+    With size 4, records of 10 and 3 letters have windows 0 to 3: [0, 4), [4, 8) and [8, 10) of the
+    first and [0, 3) of the second.
     """
 
     def __init__(self, lengths: NDArray[np.int64], size: int | None) -> None:
@@ -52,16 +55,24 @@ class Windows:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def drawn(self) -> NDArray[np.int64]:
-        """Letters of each window as an epoch draws them, (len,): of a record longer than `size` all are of `size` letters."""
+        """Return the length of each window as sampled in an epoch, (len,).
+
+        For records longer than `size`, all windows have `size` letters.
+        """
         return np.repeat(np.minimum(self.lengths, self.size), np.diff(self._ends, prepend=0))
 
     def records(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The record of each window, and which of the record's it is, from 0; both as many as `windows`."""
+        """Return the record of each window, and the number of the window in its record, from 0."""
         records = np.searchsorted(self._ends, windows, "right")
         return records, windows - np.where(records > 0, self._ends[records - 1], 0)
 
     def laid(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Record, start and end (0-based half-open, letters) of windows laid end to end, in order, evenly thinned to LAID letters."""
+        """Return consecutive windows in order, thinned evenly to at most LAID letters.
+
+        Returns
+        -------
+        Record, start and end of each window (0-based half-open).
+        """
         most = max(LEAST, LAID // self.size)
         chosen = np.arange(len(self)) if len(self) <= most else np.arange(most) * len(self) // most
         records, number = self.records(chosen)
@@ -69,7 +80,11 @@ class Windows:
 
 
 class Laid(NamedTuple):
-    """Windows over records of a corpus: row of its table, start and end (0-based half-open, letters), each (n,), and letters."""
+    """Windows of records of a corpus.
+
+    Fields are the rows of the records, starts and ends (0-based half-open), each (n,), and the
+    sequences.
+    """
 
     rows: NDArray[np.int64]
     starts: NDArray[np.int64]
@@ -78,14 +93,15 @@ class Laid(NamedTuple):
 
 
 def laid_windows(corpus: Corpus, rows: NDArray[np.int64], size: int, least: int) -> Laid:
-    """The windows of `Windows.laid` over these records, always the same.
+    """Read the windows of `Windows.laid` from these records; the result is always the same.
 
-    Left out are windows of N (X) alone, and of less than `least` letters. They are read here, at most LAID letters or LEAST windows.
+    Windows that contain only N (X in protein) or have fewer than `least` letters are left out. At
+    most LAID letters, or LEAST windows, are read.
 
     Raises
     ------
     CorpusError
-        If none is left.
+        If no window is left.
     """
     records, starts, ends = Windows(corpus.records["length"].to_numpy()[rows], size).laid()
     places = zip(rows[records].tolist(), starts.tolist(), ends.tolist(), strict=True)
@@ -102,7 +118,10 @@ def _unknown(letters: Letters, alphabet: Alphabet) -> bool:
 
 
 class Epoch(Sequence[NDArray[np.int64]]):
-    """The batches of an epoch, each cut out of the order of its records when it is asked for: an epoch may have millions."""
+    """The batches of an epoch, sliced from the order of records on access.
+
+    An epoch may have millions of batches, so they are not stored.
+    """
 
     def __init__(self, order: NDArray[np.int64], batch_size: int, batches: NDArray[np.int64]) -> None:
         self._order, self._size, self._batches = order, batch_size, batches
@@ -125,14 +144,14 @@ class Epoch(Sequence[NDArray[np.int64]]):
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """The batches of an epoch: all records once, those of a batch of similar length, in an order drawn from seed and epoch.
+    """Group all records into batches of similar length, in an order that depends on seed and epoch.
 
     Parameters
     ----------
     lengths
-        Letters per record, or window, (n,).
+        Length of each record or window, (n,).
     batch_size
-        Records to a batch; the last of an epoch may be smaller.
+        Records per batch; the last batch of an epoch may be smaller.
     """
 
     lengths: NDArray[np.int64]
@@ -140,10 +159,10 @@ class BatchOrder:
     seed: int
 
     def epoch(self, number: int) -> Epoch:
-        """Row numbers into `lengths`, batch by batch."""
+        """Return the batches of an epoch as row numbers of `lengths`."""
         rng = np.random.default_rng((self.seed, number))
         order = self.drawn(rng)
-        if np.ptp(self.lengths):  # else there is nothing to sort
+        if np.ptp(self.lengths):  # equal lengths need no sorting
             as_sorted, pool = rng.uniform(1, 1 + NOISE, len(order)), POOL * self.batch_size
             as_sorted *= self.lengths
             for start in range(0, len(order), pool):
@@ -152,11 +171,11 @@ class BatchOrder:
         return Epoch(order, self.batch_size, rng.permutation(-(-len(order) // self.batch_size)))
 
     def drawn(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Row numbers of an epoch in random order."""
+        """Return the row numbers of an epoch in random order."""
         return rng.permutation(len(self.lengths))
 
     def efficiency(self) -> float:
-        """Share of the places of the first epoch's batches that hold letters, not padding."""
+        """Return the fraction of positions in the batches of the first epoch without padding."""
         if not np.ptp(self.lengths):
             return 1.0
         batches = list(self.epoch(0))
@@ -165,7 +184,10 @@ class BatchOrder:
 
 
 class View(NamedTuple):
-    """How an epoch shows a record: its letters [first, last), 0-based, or their reverse complement."""
+    """The part of a record used in an epoch: letters [first, last), 0-based.
+
+    The last field says whether it is the reverse complement of this part.
+    """
 
     first: int
     last: int
@@ -174,19 +196,22 @@ class View(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Each record, each epoch anew: moved by up to `shift` letters, turned to the other strand half of the times, some letters drawn anew.
+    """Augment each record in each epoch by shifts, reverse complements and random substitutions.
 
-    A shift by s drops the first s letters (s > 0) or the last -s (s < 0): the edge moves, and no letter is made up. A record that
-    would come out shorter than `min_length` letters stays as it is. A share `substitution` of the letters becomes any letter of the
-    alphabet, the one it was included.
+    A shift by s drops the first s letters (s > 0) or the last -s (s < 0). No letters are added.
+    Records that would become shorter than `min_length` are not shifted. A fraction `substitution`
+    of the letters is replaced by random letters of the alphabet, which may equal the original. Half
+    of the records are reverse-complemented if `reverse_complement` is set.
 
-    With `multiple` a moved record has the same number of letters wherever it moved, a multiple of it, if it is long enough: long records
-    of one length then need no padding, which cost a third of their steps.
+    With `multiple`, shifted records of sufficient length have the same number of letters for each
+    shift, a multiple of this number. Long records of equal length then need no padding, which would
+    cost a third of their steps.
 
-    Of a record longer than `window` a window of so many letters is drawn, each start as often as any other; one of N (X) alone is drawn
-    again, up to TRIES times. It is not moved besides.
+    From records longer than `window`, a window of this size is sampled; all starts are equally
+    likely. Windows that contain only N (X in protein) are sampled again, up to TRIES times. Such
+    windows are not shifted.
 
-    `edits` change the letters of the first `edited_epochs` epochs.
+    `edits` change the sequences in the first `edited_epochs` epochs.
     """
 
     shift: int
@@ -200,7 +225,10 @@ class Augmentation:
     edited_epochs: int = 0
 
     def view(self, corpus: Corpus, record: int, epoch: int, number: int = 0) -> tuple[Letters, View]:
-        """The letters of a record of the corpus, or its window `number`, as epoch `epoch` shows them, and which of its letters they are."""
+        """Return a record as used in an epoch, and which of its letters this is.
+
+        `number` is the number of the window for records longer than `window`.
+        """
         letters = corpus.letters(record)
         long = bool(self.window and len(letters) > self.window)
         edits = self.edits if epoch < self.edited_epochs else None
@@ -224,7 +252,7 @@ class Augmentation:
         return letters, view
 
     def _drawn(self, corpus: Corpus, record: int, length: int, rng: np.random.Generator) -> tuple[int, Letters]:
-        """Start and letters of a window."""
+        """Return the start and letters of a random window."""
         size = self.window or length
         for first in rng.integers(length - size + 1, size=TRIES).tolist():
             letters = corpus.window(record, first, first + size)
@@ -241,5 +269,5 @@ class Augmentation:
         return max(by, 0), length + min(by, 0)
 
     def letters(self, corpus: Corpus, record: int, epoch: int) -> Letters:
-        """The letters of a record of the corpus as epoch `epoch` shows them."""
+        """Return the letters of a record of the corpus as used in an epoch."""
         return self.view(corpus, record, epoch)[0]

@@ -1,7 +1,8 @@
-"""The corpus folder: one byte a letter, memory-mapped, and a table of its records beside it.
+"""Read and write corpus folders.
 
-Hides: the form of the folder and the checks on opening. `ingest` writes it, every later command opens it. No torch; reading and writing
-take memory for the largest record and the table, not for the letters.
+A corpus stores one byte per letter in a memory-mapped file, next to a table of records. `ingest`
+writes it and every later command opens it. Memory use depends on the longest record and the table,
+not on the total number of letters.
 """
 
 from __future__ import annotations
@@ -27,14 +28,15 @@ from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.readers import SequenceFile
 from selfattn_bio.sequence.records import Notes
 
-if TYPE_CHECKING:  # it brings genomes and numba along, which no command that opens a corpus needs
+if TYPE_CHECKING:  # avoids importing genomes and numba to open a corpus
     from selfattn_bio.data.partner import Partners
     from selfattn_bio.data.sources import Source
 
 SUMMARY, PARTNER = "corpus.json", "partner"
-NAMED = 8  # ids in a message
-ENOUGH = 20  # letters by which DNA is told from proteins
-PASSED = 1 << 26  # letters of a pass that are held at most, but for those of a longer record
+NAMED = 8  # maximum number of ids in a message
+ENOUGH = 20  # minimum number of letters to recognise DNA
+# Maximum number of letters that `each` holds, unless a single record is longer
+PASSED = 1 << 26
 
 
 class Corpus:
@@ -43,14 +45,16 @@ class Corpus:
     Attributes
     ----------
     records
-        Table in input order: id, label (1, 0, missing), chrom, start, end (0-based half-open), strand, group, length and offset (letters),
-        sha256 (of the letters).
+        Table in input order: id, label (1, 0, missing), chrom, start, end (0-based half-open),
+        strand, group, length and offset (in letters), sha256 (of the letters).
     alphabet, assembly
-        What the letters and the coordinates are.
+        Alphabet of the sequences and assembly of the coordinates.
     fingerprint
-        SHA-256 over ids, labels, coordinates, letters, targets, masks and partners: equal for equal content.
+        SHA-256 of ids, labels, coordinates, letters, targets, masks and partners; equal for equal
+        content.
     partner
-        Of records with two inputs the corpus of the second, whose ids are the same, in an order of its own; else None.
+        For records with two inputs, the corpus of the second inputs. It has the same ids, possibly
+        in another order. Otherwise None.
     """
 
     def __init__(self, path: Path, records: pd.DataFrame, summary: dict[str, Any]) -> None:
@@ -66,46 +70,54 @@ class Corpus:
         self._map = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
         self._letters = np.frombuffer(self._map, np.uint8)
         self._offsets, self._lengths = records["offset"].to_numpy(), records["length"].to_numpy()
-        self._room: tuple[int, NDArray[np.int64]] = (0, np.zeros(0, np.int64))  # a length, and how many windows of it end each record
+        # Window length, and the cumulative number of windows of this length over records
+        self._room: tuple[int, NDArray[np.int64]] = (0, np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.records)
 
     def letters(self, i: int) -> NDArray[np.uint8]:
-        """ASCII upper-case letters of record `i` (its row in `records`), (L,): a read-only view of the file."""
+        """Return record `i` (a row of `records`) as upper-case ASCII, (L,).
+
+        The array is a read-only view of the file.
+        """
         offset = self._offsets[i]
         return self._letters[offset : offset + self._lengths[i]]
 
     @property
     def partner_hashes(self) -> list[str]:
-        """Hash of the letters of each record's partner; empty text without partners."""
+        """Return the hash of each record's partner; empty strings without partners."""
         if self.partner is None:
             return [""] * len(self)
         return self.partner.records["sha256"].iloc[self._partners].tolist()
 
     def partner_letters(self, i: int) -> NDArray[np.uint8]:
-        """Letters of the partner of record `i`, as `letters`.
+        """Return the letters of the partner of record `i`, as in `letters`.
 
         Raises
         ------
         CorpusError
-            If the records have none.
+            If the records have no partners.
         """
         if self.partner is None:
             raise CorpusError("corpus must hold partners, got none", place=str(self.path), cure="Ingest with [partner] in the run file")
         return self.partner.letters(int(self._partners[i]))
 
     def window(self, i: int, start: int, end: int) -> NDArray[np.uint8]:
-        """Letters [start, end) of record `i`, 0-based: as `letters(i)[start:end]`, but read and not mapped.
+        """Return letters [start, end) of record `i`, 0-based.
 
-        A mapped letter brings up to megabytes of its neighbours along, which count as memory of this process: of 4,096 windows over 10 GB
-        it was 6 GB.
+        The result equals `letters(i)[start:end]`, but is read and not memory-mapped. Mapping a
+        letter loads up to megabytes around it, which count as memory of this process: 6 GB for
+        4,096 windows over 10 GB.
         """
         return np.frombuffer(os.pread(self._file, end - start, int(self._offsets[i]) + start), np.uint8)
 
     def each(self, rows: Iterable[int]) -> Iterator[NDArray[np.uint8]]:
-        """The letters of these records one after the other; those passed are let go, so that a pass holds no more than PASSED of them, or
-        the longest record."""
+        """Yield the letters of these records one after the other.
+
+        Memory of earlier records is released, so that at most PASSED letters, or the longest
+        record, are held.
+        """
         held = 0
         for i in rows:
             if held and held + self._lengths[i] > PASSED:
@@ -116,16 +128,16 @@ class Corpus:
         self._let_go()
 
     def _let_go(self) -> None:
-        """Count no letters that were read as memory of this process any more: the system maps them again when they are asked for."""
+        """Release the memory of mapped letters; the system maps them again on access."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
     def masked(self, i: int) -> NDArray[np.bool_]:
-        """Which letters of record `i` were lower case, (L,).
+        """Return which letters of record `i` were lower case, (L,).
 
         Raises
         ------
         CorpusError
-            If the corpus was read without keeping them.
+            If the corpus was built without storing the soft mask.
         """
         if not (self.path / MASKED).exists():
             cure = 'Say soft_mask = "keep" in [data], or ingest --soft-mask keep'
@@ -141,16 +153,16 @@ class Corpus:
     def random_windows(
         self, number: int, length: int, generator: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-        """Draw windows, each window of each record as often as any other; none reaches over the end of a record.
+        """Sample windows uniformly from all windows within records.
 
         Returns
         -------
-        Rows of `records` (number,), starts in them (number,), letters 0-based, and the letters (number, length).
+        Rows of `records` (number,), 0-based starts (number,), and letters (number, length).
 
         Raises
         ------
         ValueError
-            If no record has so many letters.
+            If no record has at least `length` letters.
         """
         if self._room[0] != length:
             self._room = length, np.cumsum(np.maximum(self._lengths - length + 1, 0))
@@ -163,12 +175,14 @@ class Corpus:
         return rows, starts, np.lib.stride_tricks.sliding_window_view(self._letters, length)[self._offsets[rows] + starts]
 
     def targets(self, columns: Sequence[str]) -> pd.DataFrame:
-        """These columns of the targets, one row a record, in order; missing where the table had none.
+        """Return columns of the targets, one row per record in order.
+
+        Values that the table lacks are missing.
 
         Raises
         ------
         CorpusError
-            If the corpus was read without targets, or they lack a column.
+            If the corpus was built without targets, or a column is missing.
         """
         if not (self.path / TARGETS).exists():
             raise CorpusError("corpus must have targets, got none", place=str(self.path), cure="Name [data] targets, or ingest --targets")
@@ -180,12 +194,12 @@ class Corpus:
         return found[list(columns)]
 
     def column(self, name: str) -> pd.Series:
-        """Return a column of the records or, if they have none of that name, of their targets.
+        """Return a column of the records, or of their targets if the records lack it.
 
         Raises
         ------
         CorpusError
-            If neither has it.
+            If neither has the column.
         """
         if name in self.records:
             return self.records[name]
@@ -198,12 +212,14 @@ class Corpus:
 
     @classmethod
     def open(cls, path: str | Path) -> Corpus:
-        """Open a corpus folder; all of it is read once, letters too, so that no altered one is trained or judged on.
+        """Open a corpus folder and check it against its hashes.
+
+        All letters are read once, so that altered data cannot be used for training or evaluation.
 
         Raises
         ------
         CorpusError
-            If the folder or a part of it is missing, unreadable, altered, or does not fit the others.
+            If the folder or a file in it is missing, unreadable, altered, or inconsistent.
         """
         path = Path(path)
         for part in (path, path / LETTERS, path / RECORDS, path / SUMMARY):
@@ -213,7 +229,8 @@ class Corpus:
             summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
             records = pd.read_parquet(path / RECORDS).astype(TYPES)
             get_alphabet(summary["alphabet"])
-        except (ValueError, KeyError, TypeError) as error:  # json, parquet and missing columns raise children of these
+        # Broken JSON, broken Parquet files and missing columns raise subclasses of these
+        except (ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise CorpusError(f"corpus must be readable, got {reason}", place=str(path), cure="Run selfattn-bio ingest again") from error
         fingerprint = _fingerprint(records, path)
@@ -233,34 +250,37 @@ def build_corpus(
     targets: str | Path | None = None,
     partners: Partners | None = None,
 ) -> Corpus:
-    """Read sequences into a corpus folder, which is whole afterwards or as it was before.
+    """Read sequences into a corpus folder.
 
-    Dropped and counted: records outside the length limits, with only N (X in protein), and, unless `rules.repeats` keeps them, with the
-    letters of an earlier record. Those with another label or other targets than the earlier record are counted apart.
+    The folder is complete afterwards, or unchanged if there is an error. Records outside the length
+    limits, with only N (X in protein), or with the sequence of an earlier record are dropped and
+    counted. `rules.repeats` can keep repeated sequences. Repeats with another label or other
+    targets than the earlier record are counted separately.
 
     Parameters
     ----------
     sources
-        In order; path and label (1, 0, or None for unlabelled) stand for a `SequenceFile`.
+        Sources in order. A pair of path and label (1, 0, or None for unlabelled) stands for a
+        `SequenceFile`.
     output
         The folder to write.
     rules
-        What is taken.
+        Rules for accepting records.
     targets
-        Table (TSV, CSV or Parquet) with a column id and what is to be learnt of each record; without one, the columns that the records
-        themselves bring are kept.
-
+        Table (TSV, CSV or Parquet) with a column id and the targets of each record. Without it,
+        target columns of the records themselves are stored.
     partners
-        Where the second input of each record comes from; its own corpus stands in the folder `partner`, below this one.
+        Source of the second input of each record. Its corpus is written to the subfolder `partner`.
 
     Raises
     ------
     CorpusError
-        If the targets cannot be read or are of other records, or records have no partner.
+        If the targets cannot be read or belong to other records, or records have no partner.
     OutputError
-        If `output` exists and is not a corpus folder or empty: it would be replaced.
+        If `output` exists and is neither a corpus folder nor empty.
     SequenceFileError
-        If a file is malformed (see `sequence.readers`), no record is left, or a source that is declared protein is DNA from end to end.
+        If a file is malformed (see `sequence.readers`), no record is left, or a source declared as
+        protein contains only DNA.
     """
     check_replaceable(output, "corpus", (LETTERS, RECORDS, TARGETS, MASKED, PARTNER, SUMMARY), SUMMARY)
     given = [SequenceFile(Path(source[0]), source[1]) if isinstance(source, tuple) else source for source in sources]
@@ -268,13 +288,14 @@ def build_corpus(
     notes, files = Notes(), []
     with whole_folder(output) as folder:
         with Intake(folder, rules, wanted.digests(rules.learnt)) as intake:
-            of_dna: dict[bool, str] = {}  # whether a source has DNA alone -> the first such source
+            of_dna: dict[bool, str] = {}  # is a source only DNA? -> first such source
             for source in given:
                 before, kept, letters = notes.read, intake.num_records, intake.num_letters
                 intake.looks_dna = True
                 for record in source.records(rules.spelling, notes):
                     intake.take(record)
-                    del record  # before the next is read: a chromosome is held once
+                    # Release it before the next is read, so that only one chromosome is in memory
+                    del record
                 files.append(source.about() | {"records": notes.read - before, "kept": intake.num_records - kept})
                 if rules.alphabet.name == "protein" and (not intake.looks_dna or intake.num_letters - letters >= ENOUGH):
                     of_dna.setdefault(intake.looks_dna, files[-1]["path"])
@@ -303,7 +324,7 @@ def build_corpus(
 
 
 def _check_partners(ids: pd.Series, partner: Corpus) -> None:
-    """Each record has a partner of its id."""
+    """Check that each record has a partner with its id."""
     alone = ids[~ids.isin(partner.records["id"])]
     if len(alone):
         dropped = "".join(f"; dropped {count}: {reason}" for reason, count in partner.summary["dropped"].items())
@@ -314,7 +335,7 @@ def _check_partners(ids: pd.Series, partner: Corpus) -> None:
 
 
 def describe(summary: dict[str, Any]) -> Iterator[str]:
-    """Lines that say what was read, dropped and noted."""
+    """Yield lines on what was read, dropped and noted."""
     files, read, kept = len(summary["sources"]), summary["read"], summary["num_records"]
     yield f"read {read} record{'s' * (read != 1)} from {files} file{'s' * (files != 1)}"
     for source in summary["sources"]:
@@ -337,7 +358,7 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _uneven(summary: dict[str, Any]) -> Iterator[str]:
-    """What is said where the negatives that were made are not as many as were asked for the positives that were kept."""
+    """Yield a warning if the number of generated negatives differs from the requested ratio."""
     made = [source for source in summary["sources"] if "made" in source]
     positives = summary["num_records"] - sum(source["kept"] for source in made)
     for source in made:
@@ -347,7 +368,10 @@ def _uneven(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _check_protein(of_dna: Mapping[bool, str]) -> None:
-    """Refuse DNA that is declared protein, in all sources or in one: all its letters are letters of proteins, too."""
+    """Refuse DNA declared as protein in all sources or in one of them.
+
+    Every letter of DNA is also a valid residue, so the alphabet alone does not detect this.
+    """
     if set(of_dna) == {True}:
         message = "letters must be protein, got only A C G T U N in all records"
         raise SequenceFileError(message, cure="Declare it as DNA: --alphabet dna")
@@ -368,7 +392,7 @@ def _check_any_left(intake: Intake, read: int, paths: str) -> None:
 
 
 def _check_letters(path: Path, records: pd.DataFrame) -> None:
-    """Compare the letters of each record with its hash, which the fingerprint is made of."""
+    """Compare the letters of each record with their hash, which the fingerprint includes."""
     with naming(path), path.open("rb") as file:
         for first in range(0, len(records), ROWS):
             rows = records.iloc[first : first + ROWS]
@@ -383,7 +407,7 @@ def _check_letters(path: Path, records: pd.DataFrame) -> None:
 
 
 def _runs_of(path: Path) -> NDArray[np.int64]:
-    """(n, 2) soft-masked runs [start, end) in the letters of the corpus."""
+    """Return the soft-masked runs [start, end) in the letters of the corpus, (n, 2)."""
     size = (path / MASKED).stat().st_size
     return np.memmap(path / MASKED, "<i8", mode="r").reshape(-1, 2) if size else np.zeros((0, 2), np.int64)
 

@@ -1,6 +1,6 @@
-"""Random edits of training sequences: deletions, insertions, translocations and substitutions.
+"""Apply random deletions, insertions, translocations and substitutions to training sequences.
 
-`data.batches` applies them to each record anew in each epoch.
+`data.batches` applies new edits to each record in each epoch.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ Letters = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Edits:
-    """Edits that change a sequence as evolution does, and keep its length and its label.
+    """Edit sequences similarly to evolution, keeping their length and label.
 
     Attributes
     ----------
     per_record
-        Kinds of edits that a record gets, drawn anew each time.
+        Number of kinds of edits per record, chosen at random each time.
     longest
-        Letters of an insertion or a deletion at most.
+        Maximum length of an insertion or deletion.
     translocation
-        Letters by which a sequence is rotated at most.
+        Maximum number of letters by which a sequence is rotated.
     substitution
-        Share of the letters that are replaced.
+        Fraction of letters that are replaced.
 
     References
     ----------
     Lee et al. 2023, EvoAug: improving generalization and interpretability of genomic deep neural
-    networks with evolution-inspired data augmentations. New letters are drawn from those of the
-    record here, so that its composition stays as it is; EvoAug draws them uniformly.
+    networks with evolution-inspired data augmentations. New letters are sampled from the record
+    here, so that its composition does not change; EvoAug samples them uniformly.
     """
 
     per_record: int
@@ -55,25 +55,25 @@ class Edits:
         return letters
 
     def inserted(self, letters: Letters, rng: np.random.Generator) -> Letters:
-        """Return the sequence with an insertion; its ends are cut, so that it keeps its length."""
+        """Return the sequence with an insertion; the ends are cut to keep its length."""
         size, at = self._size(letters, rng), int(rng.integers(len(letters) + 1))
         longer = np.concatenate([letters[:at], rng.choice(letters, size), letters[at:]])
         first = int(rng.integers(size + 1))
         return longer[first : first + len(letters)]
 
     def deleted(self, letters: Letters, rng: np.random.Generator) -> Letters:
-        """Return the sequence with a deletion; its ends are extended, so that it keeps its length."""
+        """Return the sequence with a deletion; the ends are extended to keep its length."""
         size = self._size(letters, rng)
         at, left = int(rng.integers(len(letters) - size + 1)), int(rng.integers(size + 1))
         new = rng.choice(letters, size)
         return np.concatenate([new[:left], letters[:at], letters[at + size :], new[left:]])
 
     def translocated(self, letters: Letters, rng: np.random.Generator) -> Letters:
-        """Return the sequence rotated: the part that leaves at one end comes back at the other."""
+        """Return the rotated sequence: the part cut off at one end is added at the other."""
         return np.roll(letters, int(rng.integers(-self.translocation, self.translocation + 1)))
 
     def substituted(self, letters: Letters, rng: np.random.Generator) -> Letters:
-        """Return the sequence with some letters replaced by other letters of it."""
+        """Return the sequence with some letters replaced by random letters from it."""
         replaced = rng.random(len(letters)) < self.substitution
         return np.where(replaced, rng.choice(letters, len(letters)), letters)
 

@@ -1,6 +1,6 @@
-"""What a model reads of each record of a corpus: its letters, or of a model of two inputs a `Pair`.
+"""Provide the inputs of a model for each record: its letters, or a `Pair` for two inputs.
 
-Hides: which of two inputs is taken from another record, where one is to be judged alone. Training, evaluation and `explain` ask it.
+To evaluate one of two inputs alone, the other can be taken from another record.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Pair(NamedTuple):
 
 
 class Inputs(Protocol):
-    """What a model reads of a corpus."""
+    """Inputs of a model from a corpus."""
 
     def of(self, record: int) -> Any:
-        """Of a record, its row: letters (L,) or a `Pair`."""
+        """Return the input of a record, given its row: letters (L,) or a `Pair`."""
 
     def seen(self, augmentation: Augmentation, record: int, epoch: int, number: int) -> tuple[Any, View]:
-        """As an epoch shows it, and which letters of the first input these are."""
+        """Return the augmented input for an epoch, and which part of the first input it shows."""
 
 
 @dataclass(frozen=True)
 class Alone:
-    """The letters of the records."""
+    """Inputs that consist of the letters of the records."""
 
     corpus: Corpus
 
@@ -49,10 +49,11 @@ class Alone:
 
 
 class Pairs:
-    """The letters of the records and of their partners; with [training] `pairs` other than given those of one input are another record's.
+    """Inputs that consist of the letters of the records and of their partners.
 
-    Whose they are then depends on the seed alone. In training a track is moved as its letters are; the sequence of a partner stays as it
-    is.
+    If [training] `pairs` is not "given", one of the two inputs is taken from another record. This
+    choice depends only on the seed. In training, tracks are shifted with the letters of their
+    record; partner sequences are not.
     """
 
     def __init__(self, corpus: Corpus, run: RunFile) -> None:
@@ -80,12 +81,12 @@ class Pairs:
 
 
 def inputs_of(run: RunFile, corpus: Corpus) -> Inputs:
-    """What the model of a run reads.
+    """Return the inputs of the model of a run.
 
     Raises
     ------
     CorpusError
-        If it is one of two inputs, and the corpus holds no partners or others than the run file names.
+        If the model has two inputs, and the corpus has no partners or other ones than the run file.
     """
     return Pairs(corpus, run) if isinstance(run.model, PairedModel) else Alone(corpus)
 
@@ -94,7 +95,7 @@ def _check(corpus: Corpus, run: RunFile) -> None:
     place, cure = str(corpus.path), "Run selfattn-bio ingest again with this run file"
     if corpus.partner is None:
         raise CorpusError("corpus must hold partners, as [partner] of the run file says, got none", place=place, cure=cure)
-    assert run.partner is not None  # or the run file was refused
+    assert run.partner is not None  # the run file is validated before
     there: dict[str, Any] = {"alphabet": corpus.partner.alphabet.name}
     wanted: dict[str, Any] = {"alphabet": run.partner.alphabet}
     if isinstance(run.partner, TrackPartner):

@@ -1,6 +1,7 @@
-"""What comes into a corpus: records one by one, each kept or dropped for a reason, and the columns to be learnt of them.
+"""Accept records into a corpus one by one, or drop them for a reason, with their target columns.
 
-Hides: how letters, table and masks are written while records come, so that memory is that of the largest record and some bytes a record.
+Letters, table and masks are written as records arrive. Memory use is that of the largest record
+plus a few bytes per record.
 """
 
 from __future__ import annotations
@@ -41,21 +42,25 @@ TYPES = {
     "sha256": "str",
 }
 DUPLICATE = "exact duplicate"
-BLOCK = 2**22  # letters looked at at once
-ROWS = 50_000  # of the table held at once
+BLOCK = 2**22  # letters processed at once
+ROWS = 50_000  # rows of the table in memory
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a corpus takes: its alphabet, the assembly of its coordinates, lengths in letters, both ends included, and how letters are read
-    (see `Spelling`).
+    """Rules for the records of a corpus.
+
+    They cover its alphabet, the assembly of its coordinates, length limits (inclusive), and how
+    letters are read (see `Spelling`).
 
     Parameters
     ----------
     repeats
-        A record with the letters of an earlier one is dropped, or kept and counted, or kept: one of two inputs may repeat.
+        Records with the sequence of an earlier record are dropped ("drop"), kept and counted
+        ("count"), or kept ("keep"), for example because one of two inputs may repeat.
     learnt
-        The columns of targets that are learnt. Records with equal letters are counted apart where these or the labels differ. None: all.
+        The target columns that are learnt. Repeated sequences are counted separately if these or
+        the labels differ. None means all columns.
     """
 
     alphabet: Alphabet
@@ -69,26 +74,29 @@ class Rules:
 
     @classmethod
     def of(cls, data: Data) -> Rules:
-        """Those of [data] of a run file."""
+        """Return the rules of the [data] section of a run file."""
         return cls(get_alphabet(data.alphabet), data.assembly, data.min_length, data.max_length, data.soft_mask, data.gaps)
 
     @property
     def spelling(self) -> Spelling:
-        """How letters are read."""
+        """Return how letters are read."""
         return Spelling(self.alphabet, self.soft_mask, self.gaps)
 
 
 class Intake:
-    """Takes records one by one into a folder, or counts the reason in `dropped`. To be closed by `with`."""
+    """Write records to a folder one by one, or count why they are dropped in `dropped`.
+
+    Use it as a context manager.
+    """
 
     def __init__(self, folder: Path, rules: Rules, told: Mapping[str, int] | None = None) -> None:
         self.rules, self.dropped, self.repeated = rules, Counter[str](), Counter[str]()
-        self._told = told or {}  # by id, the digest of the row in the table of targets
+        self._told = told or {}  # id -> digest of the row in the table of targets
         self.looks_dna, self.num_records, self.num_letters = True, 0, 0
-        self.targets: dict[int, Mapping[str, str | None]] = {}  # by row
-        self._answers: dict[
-            bytes, int | None
-        ] = {}  # label, or hash of label and targets; by half of the digest of the letters: 16 bytes are never equal by chance
+        self.targets: dict[int, Mapping[str, str | None]] = {}  # row -> targets
+        # Label, or hash of label and targets, by the first half of the digest of the letters; 16
+        # bytes are enough to exclude collisions by chance
+        self._answers: dict[bytes, int | None] = {}
         self._rows: list[tuple[Any, ...]] = []
         self._files = ExitStack()
         self._letters = self._files.enter_context((folder / LETTERS).open("wb"))
@@ -104,7 +112,7 @@ class Intake:
                 self._flush()
 
     def take(self, record: Record) -> None:
-        """Write a record, or count why not."""
+        """Write a record, or count the reason for dropping it."""
         letters = record.letters.data
         digest = hashlib.sha256(letters).digest()
         key = digest[:16]
@@ -129,7 +137,7 @@ class Intake:
         self._rows = []
 
     def _reason(self, record: Record, key: bytes) -> str:
-        """Why the record is dropped; empty if it is not."""
+        """Return why the record is dropped; empty if it is kept."""
         rules, length = self.rules, len(record.letters)
         if length < rules.min_length:
             return f"shorter than {rules.min_length} letters"
@@ -165,22 +173,23 @@ def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
 
 
 class Targets:
-    """What is to be learnt of each record: a table of its own, by id, and the columns that came with the records."""
+    """The targets of records: a table by id, and columns that come with the records."""
 
     def __init__(self, path: Path | None, sources: Sequence[SequenceFile]) -> None:
         self._path = path
-        itself = next((source.fields for source in sources if source.path == path), None)  # where it is a table of sequences, too
+        # The table of targets may also be the table of sequences
+        itself = next((source.fields for source in sources if source.path == path), None)
         self._table = None if path is None else _read(path, itself)
 
     def digests(self, columns: Sequence[str] | None) -> dict[str, int]:
-        """Digest of these columns of the table by id, of all of them for None; empty without a table."""
+        """Return a digest of the columns (None: all) of each row by id; empty without a table."""
         if self._table is None:
             return {}
         table = self._table if columns is None else self._table[[column for column in columns if column in self._table]]
         return dict(zip(table.index, map(hash, table.fillna("").itertuples(index=False)), strict=True))
 
     def write(self, folder: Path, ids: pd.Series, own: Mapping[int, Mapping[str, str | None]], paths: str) -> dict[str, Any]:
-        """Write one row a record, in order; what the summary says of them."""
+        """Write one row per record, in order, and return the entry for the summary."""
         if self._table is None:
             return _write_own(folder, ids, own, paths) if own else {}
         told = self._table
@@ -210,7 +219,7 @@ def _write(folder: Path, table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _read(path: Path, fields: Fields | None) -> pd.DataFrame:
-    """The table of targets as text, indexed by id: what its columns are is the objective's affair."""
+    """Read the table of targets as text, indexed by id; objectives interpret the columns."""
     table = targets_table(path)
     if fields:
         table = table.rename(columns={fields.column(name): name for name in ("id", "sequence")}).drop(columns="sequence", errors="ignore")

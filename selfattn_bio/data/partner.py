@@ -1,6 +1,6 @@
-"""The second of two inputs: where the partner of each record comes from, a sequence or a track of numbers.
+"""Read the second of two inputs: a sequence or a numeric track for each record.
 
-Hides: which files [partner] names, and how numbers become levels. `build_corpus` asks it for the sources of the corpus beside the first.
+Numeric tracks are quantised to levels and stored like sequences.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from selfattn_bio.sequence.tracks import read_track
 
 @dataclass(frozen=True)
 class Partners:
-    """What [partner] of a run file names, beside its [data]."""
+    """The [partner] section of a run file with its [data] section."""
 
     section: Partner
     data: Data
 
     @property
     def rules(self) -> Rules:
-        """What the corpus of partners takes; several records may have the same one."""
+        """Return the rules for the corpus of partners; several records may have equal partners."""
         return Rules(get_alphabet(self.section.alphabet), self.data.assembly, min_length=self.section.k, repeats="keep")
 
     def sources(self, records: pd.DataFrame) -> list[SequencesOf | TrackOf]:
-        """The partners of these records of the first corpus."""
+        """Return the sources of partners for these records."""
         match self.section:
             case TrackPartner() as section:
                 return [TrackOf(section, records)]
@@ -59,14 +59,14 @@ class Partners:
 
 @dataclass
 class SequencesOf:
-    """The records of a file that are partners of some ids; others are counted."""
+    """The records of a file whose ids are wanted; other records are counted."""
 
     file: SequenceFile
     wanted: set[str]
     said: Counter[str] = field(default_factory=Counter)
 
     def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
-        """The letters alone; see `data.sources.Source`."""
+        """Yield ids and letters; see `data.sources.Source`."""
         self.said.clear()
         for record in self.file.records(spelling, notes):
             if record.id in self.wanted:
@@ -75,25 +75,27 @@ class SequencesOf:
                 self.said["partners of no record that is kept were left out"] += 1
 
     def about(self) -> dict[str, Any]:
-        """Path, hash and what was left out."""
+        """Return the path, hash and number of unused records."""
         return self.file.about() | {"said": dict(self.said)}
 
 
 @dataclass
 class TrackOf:
-    """The numbers of a track along some records, as levels."""
+    """The values of a numeric track along records, quantised to levels."""
 
     section: TrackPartner
     of: pd.DataFrame
     said: Counter[str] = field(default_factory=Counter)
 
     def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
-        """A record for each of the first corpus that the track knows, with a level for each letter; see `data.sources.Source`.
+        """Yield a record with one level per letter for each record that the track covers.
+
+        See `data.sources.Source`.
 
         Raises
         ------
         IntervalError
-            If the file is missing or malformed, or an array is not of the length of its record.
+            If the file is missing or malformed, or an array does not have the length of its record.
         """
         self.said.clear()
         scale, numbers_of = Scale(self.section.low, self.section.high), open_numbers(self.section.path)
@@ -113,15 +115,18 @@ class TrackOf:
             yield Record(str(row.id), scale.letters(numbers))
 
     def about(self) -> dict[str, Any]:
-        """Path, hash, scale, and what was met."""
+        """Return the path, hash, scale and counts of unusual values."""
         of_scale = {"low": self.section.low, "high": self.section.high, "levels": NUM_LEVELS}
         said = {what: count for what, count in self.said.items() if count}
         return {"path": self.section.path, "sha256": sha256_of(self.section.path)} | of_scale | {"said": said}
 
 
 def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
-    """What gives the numbers of a record (id, chrom, start, strand, length) on its strand, one a letter, NaN where it is unknown; None of a
-    record that the file does not know.
+    """Open a track and return a function from a record to its numbers.
+
+    The function takes a row with id, chrom, start, strand and length. It returns one number per
+    letter on the strand of the record, NaN if unknown, or None if the file does not have the
+    record.
 
     Raises
     ------
@@ -145,12 +150,12 @@ def open_numbers(path: str) -> Callable[[Any], NDArray[np.float64] | None]:
 
 
 def read_numbers(path: str | Path) -> dict[str, NDArray[np.float64]]:
-    """The arrays of numbers of an .npz file by their ids.
+    """Read the numeric arrays of an .npz file, by id.
 
     Raises
     ------
     IntervalError
-        If it is missing, damaged, or an array is not one row of numbers.
+        If the file is missing or damaged, or an array is not one-dimensional and numeric.
     """
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:

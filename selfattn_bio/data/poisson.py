@@ -1,6 +1,7 @@
-"""Batches by independent draws, as differentially private training needs them: whether a record is in one depends on no other record.
+"""Sample batches independently, as differentially private training requires.
 
-Hides: how a batch is drawn from a secret number. It stands where `BatchOrder` does; no torch.
+Whether a record is in a batch does not depend on other records. `PoissonOrder` replaces
+`BatchOrder` in private training.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-BATCHES, NOISE = 0, 1  # what is drawn from the secret: of each its own stream, so that no noise hangs on who is in a batch
+# Separate random streams from the secret, so that noise does not depend on the batches
+BATCHES, NOISE = 0, 1
 
 
 class Drawn(Sequence[NDArray[np.int64]]):
-    """Batches of an epoch, each drawn when it is asked for."""
+    """Batches of an epoch, each sampled on access."""
 
     def __init__(self, order: PoissonOrder, number: int, batches: range) -> None:
         self._order, self._number, self._batches = order, number, batches
@@ -38,19 +40,24 @@ class Drawn(Sequence[NDArray[np.int64]]):
 
 @dataclass(frozen=True)
 class PoissonOrder:
-    """The batches of an epoch, each of which holds any record with the same chance: of any size, 0 too, `batch_size` in the mean.
+    """Sample batches that contain each record independently with equal probability.
 
-    An epoch is as many batches as hold each record once in the mean; one may come twice in it, or never. A record is taken alone, so its
-    length is no matter. Source: the subsampled Gaussian mechanism, Abadi et al. 2016, Mironov et al. 2019.
+    Batches have `batch_size` records on average; the size varies and may be 0. An epoch has as many
+    batches as contain each record once on average; a record may occur twice in it, or not at all.
+    Records are processed one at a time, so lengths do not matter.
 
     Parameters
     ----------
     num_records
-        Rows that are drawn from.
+        Number of rows to sample from.
     batch_size
-        Records of a batch in the mean, at most `num_records`.
+        Mean number of records per batch, at most `num_records`.
     secret
-        What all draws come from; who knows it knows who was in which batch.
+        Seed of all random numbers. Whoever knows it can tell which records were in which batch.
+
+    References
+    ----------
+    Subsampled Gaussian mechanism: Abadi et al. 2016, Mironov et al. 2019.
     """
 
     num_records: int
@@ -59,18 +66,18 @@ class PoissonOrder:
 
     @property
     def rate(self) -> float:
-        """The chance of a record to be in a batch."""
+        """Return the probability that a record is in a batch."""
         return self.batch_size / self.num_records
 
     def epoch(self, number: int) -> Drawn:
-        """Row numbers in rising order, batch by batch."""
+        """Return the batches of an epoch as row numbers in ascending order."""
         return Drawn(self, number, range(-(-self.num_records // self.batch_size)))
 
     def batch(self, epoch: int, number: int) -> NDArray[np.int64]:
-        """Row numbers of one batch."""
+        """Return the row numbers of one batch."""
         rng = np.random.default_rng((self.secret, BATCHES, epoch, number))
         return np.flatnonzero(rng.random(self.num_records) < self.rate)
 
     def efficiency(self) -> float:
-        """Records are taken one at a time, without padding."""
+        """Return 1, because records are processed one at a time without padding."""
         return 1.0

@@ -1,7 +1,4 @@
-"""Records from a genome: windows of interval files with their labels and targets, and negatives that are made.
-
-Hides: in which order files, windows, labels, tracks and negatives of [data] are read, and what is said of them. `sources_of` calls it.
-"""
+"""Read records from a genome: windows with labels and targets, and generated negatives."""
 
 from __future__ import annotations
 
@@ -34,16 +31,16 @@ Columns = Callable[[Record], dict[str, str | None]]
 
 @dataclass
 class GenomeSource:
-    """Windows of interval files, all of one label or each with its own.
+    """Windows of interval files, with one label for all or one per window.
 
     Parameters
     ----------
     data
-        [data] of the run file, with a genome.
+        The [data] section of the run file, with a genome.
     paths
         The interval files.
     label
-        1 or 0 of all windows; None: as `data.label` says.
+        1 or 0 for all windows, or None to use `data.label`.
     """
 
     data: config.Data
@@ -67,28 +64,31 @@ class GenomeSource:
                 yield record._replace(label=labels[row], targets=columns(record) if columns else None)
 
     def about(self) -> dict[str, Any]:
-        """Files and genome with their hashes, and what was said."""
+        """Return files and genome with their hashes, and the counts of messages."""
         others = [*getattr(self.data.label, "files", ()), *(track.path for track in self.data.tracks.values())]
         return _about(self.paths, [self.data.genome, *others], self.said)
 
 
 @dataclass
 class MadeNegatives:
-    """Negatives that fit the positives of [data], made as `data.negatives` says; `attributes` as for `sequence_files`."""
+    """Negatives generated from the positives of [data], as `data.negatives` defines.
+
+    `attributes` are those of `sequence_files`.
+    """
 
     data: config.Data
     attributes: tuple[str, ...] = ()
     said: Counter[str] = field(default_factory=Counter)
 
     def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
-        """Make the negatives; see `data.sources.Source`."""
+        """Generate the negatives; see `data.sources.Source`."""
         self.said.clear()
         asked, positives = self.data.negatives, self.data.positives or ()
         assert isinstance(asked, config.NegativesSection)
         wanted = made.Wanted(asked.per_positive, asked.seed, asked.may_lack)
         if isinstance(asked, config.ShuffledNegatives):
             sources = [GenomeSource(self.data, positives, 1)] if self.data.genome else sequence_files(self.data, self.attributes)
-            once = Notes()  # they were counted as positives
+            once = Notes()  # they are already counted as positives
             for record in made.shuffled(
                 (record for source in sources for record in source.records(spelling, once)), asked.k, wanted, self.said
             ):
@@ -106,14 +106,17 @@ class MadeNegatives:
                 yield record._replace(label=0)
 
     def about(self) -> dict[str, Any]:
-        """How they were made, from what, and what was said."""
+        """Return the settings, the files used with their hashes, and the counts of messages."""
         assert isinstance(self.data.negatives, config.NegativesSection)
         others = [self.data.genome, *(getattr(self.data.negatives, "exclude", None) or ())]
         return _about(self.data.positives or (), others, self.said) | {"made": self.data.negatives.model_dump(mode="json")}
 
 
 def sequence_files(data: config.Data, attributes: tuple[str, ...] = ()) -> list[SequenceFile]:
-    """The files of sequences of [data], each with the label of its records; `attributes` of their headers are read as columns."""
+    """Return the sequence files of [data], each with the label of its records.
+
+    `attributes` of FASTA headers are read as columns.
+    """
     fields = Fields(
         data.label if isinstance(data.label, str) else "",
         data.positive or (),
@@ -127,7 +130,7 @@ def sequence_files(data: config.Data, attributes: tuple[str, ...] = ()) -> list[
 
 
 def windows_of(data: config.Data, paths: Iterable[str], genome: Genome, said: Counter[str]) -> pd.DataFrame:
-    """Windows of the files as `data.windows` says, each once."""
+    """Return the windows of the files as defined by `data.windows`, each only once."""
     asked = data.windows or config.WholeWindows()
     intervals = windows.place(_read(paths, asked.feature), genome)
     match asked:
@@ -143,7 +146,7 @@ def windows_of(data: config.Data, paths: Iterable[str], genome: Genome, said: Co
 
 
 def _check_apart(positives: pd.DataFrame, negatives: pd.DataFrame) -> None:
-    """Refuse a window that is of both labels; windows of one file are told apart by `within`."""
+    """Refuse windows that have both labels; `within` checks windows of one label."""
     both = negatives.merge(positives, on=["chrom", "start", "end", "strand"], suffixes=("", "_positive"))
     if len(both):
         first = both.iloc[0]
@@ -162,7 +165,7 @@ def _read(paths: Iterable[str], feature: str) -> pd.DataFrame:
 
 
 def _numbered(data: config.Data, table: pd.DataFrame) -> list[str]:
-    """Ids of windows by file and number, as those of sequences."""
+    """Return ids made of file name and number, as for sequences."""
     paths = [path for path, _ in data.files]
     stems, numbers = dict(zip(paths, distinct_stems(paths), strict=True)), table.groupby("path").cumcount() + 1
     return [f"{stems[path]}_{number}" for path, number in zip(table["path"], numbers, strict=True)]
@@ -180,7 +183,10 @@ def _cut(
 
 
 def _excluded(paths: Iterable[str], genome: Genome, said: Counter[str]) -> pd.DataFrame | None:
-    """What is excluded, with the genome's names; chromosomes that it has not are no matter, but said."""
+    """Return the excluded intervals with the chromosome names of the genome.
+
+    Intervals on chromosomes that the genome lacks are counted and left out.
+    """
     tables = [read_intervals(path) for path in paths]
     if not tables:
         return None
@@ -204,7 +210,7 @@ def _labels(data: config.Data, table: pd.DataFrame, label: int | None, genome: G
 
 
 def _columns(data: config.Data, table: pd.DataFrame, genome: Genome) -> Columns | None:
-    """What gives the targets of a record; None without tracks."""
+    """Return a function from a record to its targets; None without tracks."""
     if not data.tracks:
         return None
     each = [_track_columns(name, track, table, genome) for name, track in data.tracks.items()]
@@ -250,7 +256,7 @@ def _track_columns(name: str, asked: config.TrackTarget, table: pd.DataFrame, ge
 
 
 def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values]:
-    """What gives the numbers of a record's letters, on its strand."""
+    """Return a function from a record to the track values of its letters, on its strand."""
     track: Track = read_track(path, feature)
     names = {genome.name_of(name): name for name in track.names}
     names.pop(None, None)
@@ -262,7 +268,8 @@ def _along(path: str, feature: str, genome: Genome) -> Callable[[Record], Values
         _, _, chrom, start, end, strand, *_ = record
         first, last = cast(int, start), cast(int, end)
         found = track.values(names.get(chrom, ""), first, last)
-        found[: max(-first, 0)] = found[max(genome.lengths[cast(str, chrom)] - first, 0) :] = np.nan  # what is padded is nowhere
+        # Padding beyond the chromosome has no values
+        found[: max(-first, 0)] = found[max(genome.lengths[cast(str, chrom)] - first, 0) :] = np.nan
         return found[::-1] if strand == "-" else found
 
     return values

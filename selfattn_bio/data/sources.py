@@ -1,6 +1,7 @@
-"""Where the records of a corpus come from: sequence files, or anything else that yields records with their labels.
+"""Define the sources of records for a corpus.
 
-`build_corpus` takes any `Source`. What is read from a run file becomes sources in `sources_of`, the one place that knows all kinds.
+`build_corpus` accepts any `Source`. `sources_of` converts the [data] section of a run file to
+sources and is the only function that knows all kinds.
 """
 
 from __future__ import annotations
@@ -16,18 +17,24 @@ from selfattn_bio.sequence.spelling import Spelling
 
 
 class Source(Protocol):
-    """Something that yields records."""
+    """A source of records."""
 
     def records(self, spelling: Spelling, notes: Notes) -> Iterator[Record]:
-        """The records, one at a time, each with its label; `notes` counts what is unusual and holds the ids so far."""
+        """Yield records with their labels.
+
+        `notes` counts unusual content and keeps the ids read so far.
+        """
 
     def about(self) -> dict[str, Any]:
-        """What corpus.json says of it, once it is read: `path`, `sha256`, and whatever else it depends on."""
+        """Return the entry for corpus.json: `path`, `sha256` and other dependencies.
+
+        It is called after all records have been read.
+        """
 
 
 @dataclass
 class SplitSource:
-    """A source whose records are all of one split, which becomes their column `column`."""
+    """A source whose records all belong to one split, stored in the column `column`."""
 
     source: Source
     column: str
@@ -44,7 +51,7 @@ class SplitSource:
 
 
 def sources_of(data: Data, split: Split | None = None) -> list[Source]:
-    """List the sources that [data] names: positives, negatives, sequences, or the files of each split."""
+    """Return the sources in [data]: positives, negatives, sequences, or the files of each split."""
     attributes = (split.column,) if isinstance(split, ColumnSplit) else ()
     made: list[Source] = [MadeNegatives(data, attributes)] if isinstance(data.negatives, NegativesSection) else []
     if isinstance(split, FilesSplit):

@@ -1,4 +1,4 @@
-"""Batches in which each cell has the same share."""
+"""Tests of batches in which each cell has the same share."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ def test_each_cell_has_the_same_share_of_an_epoch():
     cells = np.repeat([0, 1, 2], [70, 25, 6])
     order = BalancedOrder(np.full(101, 50), 8, seed=3, cells=cells)
     batches = list(order.epoch(5))
-    assert [len(rows) for rows in batches].count(8) == 12  # and one of 5: 101 records
+    assert [len(rows) for rows in batches].count(8) == 12  # 12 of 8 and one of 5 make 101 records
     drawn = np.bincount(np.concatenate(batches), minlength=101)
     assert np.bincount(cells, drawn).tolist() == [34, 34, 33]
-    assert drawn[:70].max() == 1  # a large cell by turns, no record twice
+    assert drawn[:70].max() == 1  # no record of a large cell occurs twice
     assert set(drawn[70:95]) == {1, 2}
     assert set(drawn[95:]) == {5, 6}
     again = list(order.epoch(5))

@@ -33,7 +33,8 @@ def test_little_is_padding_on_lengths_like_those_of_proteins(records, batch_size
 
 
 def test_batches_of_an_epoch_are_not_those_of_the_one_before():
-    lengths = np.random.default_rng(0).permutation(np.arange(100, 1100))  # all different, and fewer than are sorted together
+    # All different, and fewer than one pool
+    lengths = np.random.default_rng(0).permutation(np.arange(100, 1100))
     order = BatchOrder(lengths, 16, seed=0)
     first, second = ([set(rows) for rows in order.epoch(number)] for number in (0, 1))
     again = [max(len(rows & other) for other in second) / len(rows) for rows in first]
@@ -80,7 +81,8 @@ def test_a_share_of_the_letters_is_drawn_anew():
     augmentation = Augmentation(shift=0, reverse_complement=False, min_length=1, seed=0, substitution=0.4)
     seen = np.array([augmentation.letters(CORPUS, 0, epoch) for epoch in range(500)])
     assert set(seen.ravel()) == set(b"ACGT")
-    assert np.mean(seen != LETTERS) == pytest.approx(0.3, abs=0.02)  # a quarter of the draws is the letter that was there
+    # A quarter of the sampled letters equals the original
+    assert np.mean(seen != LETTERS) == pytest.approx(0.3, abs=0.02)
     assert np.array_equal(seen[7], augmentation.letters(CORPUS, 0, 7))
 
 

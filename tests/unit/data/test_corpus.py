@@ -1,4 +1,4 @@
-"""What comes into a corpus and what is dropped; a folder that is whole or not there; and its checks on opening."""
+"""Tests of accepted and dropped records, complete or absent folders, and checks on opening."""
 
 import errno
 import hashlib
@@ -29,7 +29,7 @@ ACG
 >long
 ACGTACGTACGTACGT
 """
-# of the two files, with the rules of `corpus`, as it was before any change of how they are read
+# Fingerprint of the two files with the rules of `corpus`; it must not change with the reader
 FINGERPRINT = "3e6801e76b9aafe88960d4b3d04696e9d28042d36260bb3c59f2a31e603e93af"
 NEGATIVES = """>c
 ACGTACGT
@@ -319,7 +319,8 @@ def test_random_windows_are_those_of_the_records(corpus):
     for row, start, window in zip(rows, starts, letters, strict=True):
         assert window.tobytes() == corpus.letters(row)[start : start + 6].tobytes()
     drawn = Counter(zip(rows.tolist(), starts.tolist(), strict=True))
-    assert sorted(drawn) == [*((row, start) for row in (0, 1) for start in range(3)), (2, 0)]  # records of 8, 8 and 6 letters
+    # Records have 8, 8 and 6 letters
+    assert sorted(drawn) == [*((row, start) for row in (0, 1) for start in range(3)), (2, 0)]
     assert all(50 < count < 130 for count in drawn.values())
     for length in (0, 9):
         with pytest.raises(ValueError, match=rf"length must be from 1 to that of the longest record \(8\), got {length}"):
@@ -347,7 +348,8 @@ def test_columns_of_a_table_are_targets_beside_those_of_a_table_of_targets(files
     (tmp_path / "t.tsv").write_text("id\tz\na\t9\n")
     told = build_corpus([(tmp_path / "a.csv", None)], tmp_path / "told", Rules(DNA), tmp_path / "t.tsv")
     assert told.targets(["z"])["z"].tolist()[0] == "9"
-    assert told.targets(["x"])["x"].tolist()[0] == "1"  # what the records brought stands beside it
+    # Columns of the records are kept as well
+    assert told.targets(["x"])["x"].tolist()[0] == "1"
     with pytest.raises(CorpusError, match="targets must have column 'w', got 'z', 'x', 'y'"):
         told.targets(["w"])
     same = build_corpus([(tmp_path / "a.csv", None)], tmp_path / "same", Rules(DNA), tmp_path / "a.csv")

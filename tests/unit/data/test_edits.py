@@ -1,4 +1,4 @@
-"""Random edits of training sequences."""
+"""Tests of random edits of training sequences."""
 
 from types import SimpleNamespace
 
@@ -38,7 +38,10 @@ def test_a_share_of_the_letters_is_replaced_by_letters_of_the_record():
 
 
 def pieces_kept(text, size):
-    """Whether the text consists of the original with one stretch of at most `size` letters put in or taken out, ends aside."""
+    """Return whether one insertion or deletion of at most `size` letters explains the text.
+
+    The ends are ignored.
+    """
     original = bytes(LETTERS)
     for at in range(len(original) + 1):
         for number in range(1, size + 1):

@@ -1,4 +1,4 @@
-"""The second of two inputs: read beside the first, joined by id, numbers as levels; what is missing or does not fit is named."""
+"""Tests of the second of two inputs: reading, joining by id, numeric levels and error messages."""
 
 from types import SimpleNamespace
 
@@ -44,7 +44,8 @@ def test_partners_of_any_order_stand_beside_their_records(folder):
     (folder / "s.fa").write_text(">c\nMKWV\n>z\nMMMM\n>a\nMKWV\n>b\nHHHH\n")
     assert ingest(folder, {"kind": "sequence", "alphabet": "protein", "files": "s.fa", "k": 1}) == 0
     corpus = Corpus.open("corpus")
-    assert corpus.records["id"].tolist() == ["a", "b", "c"]  # b, of the letters of a, is another record
+    # B has the sequence of a but is another record
+    assert corpus.records["id"].tolist() == ["a", "b", "c"]
     assert [corpus.partner_letters(i).tobytes() for i in range(3)] == [b"MKWV", b"HHHH", b"MKWV"]
     assert corpus.partner.alphabet.name == "protein"
 
@@ -219,7 +220,7 @@ def test_variants_of_pairs_are_each_input_alone():
     assert run.variant("first_alone").training.pairs == "first_alone"
     assert run.variant("shuffled").is_control()
     alone = run_of(TRACK, variants={"cnn": {"model": {"kind": "cnn"}}}).variant("cnn")
-    assert alone.partner is None  # it reads the first input alone
+    assert alone.partner is None  # it reads the first input only
 
 
 def test_what_is_written_of_a_run_is_the_run():

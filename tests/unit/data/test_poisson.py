@@ -1,4 +1,4 @@
-"""Batches by independent draws."""
+"""Tests of batches sampled independently."""
 
 import numpy as np
 import pytest
@@ -10,17 +10,20 @@ ORDER = PoissonOrder(num_records=200, batch_size=20, secret=12345)
 
 def test_any_record_is_in_any_batch_with_the_same_chance_whoever_else_is():
     batches = [rows for number in range(300) for rows in ORDER.epoch(number)]
-    assert len(batches) == 3000  # 10 an epoch
+    assert len(batches) == 3000  # 10 per epoch
     drawn = np.zeros((len(batches), 200))
     for row, batch in zip(drawn, batches, strict=True):
         assert (np.diff(batch) > 0).all()
         row[batch] = 1
-    assert drawn.mean() == pytest.approx(0.1, abs=0.002)  # 4 deviations of 600,000 draws are .0015
-    assert np.abs(drawn.mean(axis=0) - 0.1).max() < 0.028  # 5 deviations of 3,000
+    # 4 standard deviations of 600,000 samples are .0015
+    assert drawn.mean() == pytest.approx(0.1, abs=0.002)
+    assert np.abs(drawn.mean(axis=0) - 0.1).max() < 0.028  # 5 standard deviations of 3,000 samples
     sizes = drawn.sum(axis=1)
-    assert sizes.var() == pytest.approx(200 * 0.1 * 0.9, rel=0.15)  # binomial: batches of one size would have 0
+    # Binomial; batches of one size would have 0
+    assert sizes.var() == pytest.approx(200 * 0.1 * 0.9, rel=0.15)
     pairs = np.corrcoef(drawn.T)[np.triu_indices(200, 1)]
-    assert np.abs(pairs).max() < 0.1  # without replacement, or sorted by length, some are higher
+    # Some would be higher without replacement, or if sorted by length
+    assert np.abs(pairs).max() < 0.1
 
 
 def test_batches_hang_on_the_secret_and_their_place_alone():

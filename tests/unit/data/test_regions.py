@@ -1,4 +1,4 @@
-"""From a run file's [data] with a genome to a corpus: windows, labels, tracks, made negatives, and what is said of them."""
+"""Tests from a run file with a genome to a corpus: windows, labels, tracks and made negatives."""
 
 import numpy as np
 import pybigtools
@@ -18,7 +18,7 @@ CHROMOSOME = {"chr1": UPPER[0], "chr2": UPPER[1]}
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The command runs here: a genome and intervals."""
+    """Write a genome and intervals to the working directory."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "g.fa").write_bytes(b"".join(b">chr%d\n%s\n" % (n, row.tobytes()) for n, row in enumerate(LETTERS, start=1)))
     rows = [(f"{n % 2 + 1}", 10 + 400 * n, 50 + 400 * n, f"p{n}", n, "+-"[n % 3 == 0]) for n in range(40)]
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def ingest(text, capsys):
-    """The corpus of a run file, and what the command said."""
+    """Return the corpus of a run file and the output of the command."""
     with open("task.toml", "w") as file:
         file.write(text)
     assert main(["ingest", "--run-file", "task.toml", "--output", "corpus"]) == 0, capsys.readouterr()
@@ -283,7 +283,8 @@ def test_data_that_does_not_fit(folder, capsys, text, message):
 
 
 def test_made_negatives_of_positives_that_are_dropped_are_said(folder, capsys):
-    letters = ["ACGTACGGTCAGTCAGGTCA", "TTGACCGATAGACCATAGGA", "ACGTACGGTCAGTCAGGTCA"]  # the third is the first again
+    # The third repeats the first
+    letters = ["ACGTACGGTCAGTCAGGTCA", "TTGACCGATAGACCATAGGA", "ACGTACGGTCAGTCAGGTCA"]
     (folder / "p.fa").write_text("".join(f">p{i}\n{each}\n" for i, each in enumerate(letters)))
     corpus, out = ingest('[data]\npositives = "p.fa"\nnegatives = { kind = "shuffled", k = 1 }\n', capsys)
     assert [source["kept"] for source in corpus.summary["sources"]] == [2, 3]

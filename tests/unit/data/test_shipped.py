@@ -1,4 +1,7 @@
-"""The data that ships: checksums, headers, counts, motifs; and that the scripts rebuild the same bytes where the source is at hand."""
+"""Check the shipped data: checksums, headers, counts and motifs.
+
+If the sources are available, the scripts must rebuild the same bytes.
+"""
 
 import gzip
 import hashlib
@@ -69,14 +72,14 @@ def test_fly_promoters_are_rebuilt_from_the_debian_file(tmp_path):
     for name in ("positives.fa.gz", "negatives.fa.gz"):
         made, shipped = ((folder / name).read_bytes() for folder in (tmp_path, ROOT / "data/fly_promoters"))
         assert gzip.decompress(made) == gzip.decompress(shipped)
-        if "ng" not in zlib.ZLIB_RUNTIME_VERSION:  # zlib-ng packs the same text into other bytes
+        if "ng" not in zlib.ZLIB_RUNTIME_VERSION:  # zlib-ng compresses the same text to other bytes
             assert made == shipped
 
 
 def test_the_model_that_ships_is_of_the_shipped_task_and_data():
     run, provenance = load("promoter").run, read_provenance(SHIPPED)
     task = read_run_file(ROOT / "workflows/tasks/promoter.toml")
-    # The network of the task, without its stack; [interpret] and [evaluation] are not part of a model.
+    # The model is the network of the task without its stack, [interpret] and [evaluation]
     assert run == task.model_copy(update={"variants": {}, "interpret": run.interpret, "evaluation": run.evaluation, "stack": Stack()})
     assert {each["path"]: each["sha256"] for each in provenance["data"]} == {
         file: hashlib.sha256((ROOT / file).read_bytes()).hexdigest() for file, _ in task.data.files
@@ -145,7 +148,7 @@ def test_jaspar_is_read_from_the_package(group, count, tmp_path):
 
 
 def test_arm_2r_and_its_starts_are_what_the_readme_says():
-    """The initiator, of which the promoters have no letter, stands two letters in front of a start."""
+    """Check the initiator, which begins two bp upstream of a start and is not in the promoters."""
     letters = next(iter(read_records(ROOT / "data/fly_2R/chr2R.fa.gz", DNA, Notes()))).letters
     rows = [line.split("\t") for line in (ROOT / "data/fly_2R/tss.bed").read_text().splitlines()]
     starts = [(int(start), strand) for _, start, end, _, _, strand in rows if int(end) == int(start) + 1]

@@ -1,4 +1,4 @@
-"""The sources of [data]: files of each split, numbered ids, and the split as an attribute of headers."""
+"""Tests of the sources of [data]: files by split, numbered ids, and splits in FASTA headers."""
 
 import pandas as pd
 import pytest
@@ -32,7 +32,7 @@ def test_files_of_each_split_may_have_different_formats(ingest, capsys):
         a_csv="sequence,label\nACGT,1\nACGG,0\n",
         b_fa=">b label=1\nACGC\n",
         v_fa=">v label=0\nACTT\n",
-        t_tsv="id\tsequence\tlabel\tsplit\nt\tACGT\t1\ttrain\n",  # a column that is not the split
+        t_tsv="id\tsequence\tlabel\tsplit\nt\tACGT\t1\ttrain\n",  # the column split is ignored here
     )
     assert corpus.records["id"].tolist() == ["a_1", "a_2", "b", "v", "t"]
     assert corpus.records["label"].tolist() == [1, 0, 1, 0, 1]
@@ -47,11 +47,12 @@ def test_windows_of_each_split(ingest, tmp_path, capsys):
         '[data]\ngenome = "g.fa"\nids = "numbered"\ntrain = "a.bed"\ntest = "t.bed"\nlabel = { kind = "score", threshold = 5 }\n',
         g_fa=f">c\n{genome}\n",
         a_bed="c\t0\t20\tx\t9\t+\nc\t20\t40\ty\t1\t+\n",
-        t_bed="c\t0\t20\tx\t9\t+\nc\t60\t90\tz\t1\t-\n",  # its first window is in train, too
+        t_bed="c\t0\t20\tx\t9\t+\nc\t60\t90\tz\t1\t-\n",  # its first window is also in train
     )
     assert corpus.records["id"].tolist() == ["a_1", "a_2", "t_1", "t_2"]
     assert corpus.column(config.FilesSplit.column).tolist() == ["train", "train", "test", "test"]
-    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 1  # two records of train remain
+    # train and valid lack records of a class, so no split is written
+    assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 1
     assert "removed from train: 1 duplicate (1 also in test)" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""Windows of records longer than a training input: where they lie, that all of a record is drawn, and what they take."""
+"""Tests of windows of long records: position, sampling of the complete record, and memory."""
 
 import tracemalloc
 
@@ -51,7 +51,8 @@ def test_drawn_windows_lie_within_their_record_and_all_of_it_is_drawn(folder):
             assert bytes(letters).decode() == texts[record][view.first : view.last]
             assert (view.last - view.first, view.turned) == (8, False)
             seen[record].add(view.first)
-    assert seen == {0: set(range(16)), 2: set(range(33))}  # each start, the first and the last among them
+    # Every start, including the first and last
+    assert seen == {0: set(range(16)), 2: set(range(33))}
     short = Augmentation(shift=0, reverse_complement=False, min_length=1, seed=0, window=8)
     assert bytes(short.letters(built, 1, 0)).decode() == texts[1]
 
@@ -69,10 +70,11 @@ def test_windows_of_an_epoch_differ_and_depend_on_seed_epoch_and_number_alone(fo
 def test_windows_of_n_alone_are_drawn_again(folder):
     built = folder("N" * 300 + random_text(300) + "N" * 300)
     views = [Augmentation(0, False, 1, 0, window=10).view(built, 0, epoch)[0] for epoch in range(300)]
-    assert not any((letters == ord("N")).all() for letters in views)  # two of three starts are of N alone
+    # Two of three starts have only N
+    assert not any((letters == ord("N")).all() for letters in views)
     rare = folder("N" * 100_000 + "ACGT")
     letters, _ = Augmentation(0, False, 1, 0, window=10).view(rare, 0, 0)
-    assert bytes(letters) == b"N" * 10  # not for ever
+    assert bytes(letters) == b"N" * 10  # attempts are limited
 
 
 def test_laid_windows_are_fixed_and_thinned_evenly(folder, monkeypatch):
@@ -81,7 +83,8 @@ def test_laid_windows_are_fixed_and_thinned_evenly(folder, monkeypatch):
     rows = np.array([0, 1, 2])
     laid = laid_windows(built, rows, 20, least=4)
     places = [(row, start, start + 20) for row, length in ((0, 1000), (2, 100)) for start in range(0, length, 20)]
-    # the last 3 letters of the first are fewer than 4, and the first two windows of the third are N alone
+    # The last 3 bp of the first record are fewer than 4, and the first two windows of the third are
+    # only N
     assert list(zip(laid.rows, laid.starts, laid.ends, strict=True)) == sorted([*places[:-5], (1, 0, 7), *places[-3:]])
     for row, start, end, letters in zip(*laid, strict=True):
         assert bytes(letters).decode() == texts[row][start:end]
@@ -106,7 +109,7 @@ def test_ten_million_windows_take_a_few_hundred_megabytes():
     lengths = np.full(100, 10**8)
     tracemalloc.start()
     windows = Windows(lengths, 1000)
-    order = BatchOrder(windows.drawn(), 1, seed=0)  # the most batches there can be
+    order = BatchOrder(windows.drawn(), 1, seed=0)  # maximum number of batches
     epoch = order.epoch(0)
     found = windows.records(epoch[12_345])
     assert order.efficiency() == 1.0
