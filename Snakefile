@@ -1,2 +1,2 @@
-# Snakemake looks for ./Snakefile only; the workflow stands in workflows/.
+# Snakemake only looks for ./Snakefile; the workflow is in workflows/.
 include: "workflows/classify.smk"

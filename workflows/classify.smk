@@ -1,4 +1,4 @@
-# From FASTA to motifs with evidence. Each run file workflows/tasks/NAME.toml gives a target `train_NAME` by itself.
+# From FASTA to motifs with evidence. Each run file workflows/tasks/NAME.toml adds a target `train_NAME`.
 import atexit
 import re
 
@@ -12,8 +12,8 @@ include: "rules/motifs.smk"
 include: "rules/report.smk"
 
 
-# A variant (baseline or control) has its results in the same form, in variants/NAME below its task; the task's own run has none.
-# Of either, members beyond the first have a model folder in members/NUMBER, and the jobs of a sweep in sweep/JOB.
+# `variant` is empty for the run of the task itself, or /variants/NAME for a baseline or control.
+# `part` is empty for the first member, /members/NUMBER for further members, and /sweep/JOB for the jobs of a sweep.
 wildcard_constraints:
     task="[^/]+",
     variant="(/variants/[a-z0-9_]+)?",
@@ -42,7 +42,7 @@ for task in RUN_FILES:
             f"The sweep of {task} is ranked"
 
 
-# No file is made by it: it is found for train_NAME and sweep_NAME where no task has the name.
+# Matches train_NAME and sweep_NAME without a task of that name, and ends with an error message.
 rule no_such_task:
     input:
         no_such_task,
@@ -51,7 +51,7 @@ rule no_such_task:
 
 
 onsuccess:
-    from selfattn_bio.report.closing import closing_lines  # it takes seconds to import, which each job would pay
+    from selfattn_bio.report.closing import closing_lines  # slow to import: at the top every job would pay for it
 
     for task, run in RUNS.items():
         for line in closing_lines(run, Path("results") / task):
@@ -62,10 +62,10 @@ onsuccess:
 
 
 def say_cause(snakemake_logs: list[str]) -> None:
-    """Where the logs of what failed are, as Snakemake's own name them, and the last line of each, which is the cause."""
+    """Print where the logs of failed steps are, and the last line of each, which has the cause."""
     text = "".join(Path(path).read_text(encoding="utf-8") for path in snakemake_logs)
     failed = list(dict.fromkeys(re.findall(r"^ +log: (.+) \(check log file", text, flags=re.MULTILINE)))
-    places = failed or [f"results/{task}/logs/" for task in RUNS]  # a step that never started names no log
+    places = failed or [f"results/{task}/logs/" for task in RUNS]  # a step that did not start has no log
     print(f"What is finished is kept: the same command goes on from there. Logs: {', '.join(places)}", file=sys.stderr)
     for path in map(Path, failed):
         if path.is_file() and (lines := path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]):
@@ -73,4 +73,4 @@ def say_cause(snakemake_logs: list[str]) -> None:
 
 
 onerror:
-    atexit.register(say_cause, log)  # at the very end, after what Snakemake itself has yet to say
+    atexit.register(say_cause, log)  # at exit, after the last messages of Snakemake

@@ -35,7 +35,8 @@ rule split:
         "selfattn-bio split --run-file {params.run_file:q} --corpus {input.corpus:q} --output {output.split:q} 2>&1 | tee -i {log:q}"
 
 
-# No training waits for its output, which would retrain where a limit changes; it goes first where both may start, and stops all if it fails.
+# No training depends on its output, because a changed limit would then retrain. `priority` starts it before the training,
+# and a failed audit stops the workflow.
 rule audit:
     input:
         corpus="results/{task}/corpus",

@@ -1,17 +1,18 @@
-# How `train` starts. What machines it starts on is no part of a result's identity: these are functions of resources, which Snakemake
-# does not track, so that a run on more of them retrains nothing.
+# How `train` is started. The machines are not part of a result's identity, so these are functions of resources, which
+# Snakemake does not track: a run on more machines retrains nothing.
 
 
 def nodes_and_tasks(resources) -> tuple[int, int]:
-    """How many machines a rule gets, and how many processes on all of them."""
+    """Return the number of machines of a rule, and of processes on all of them."""
     nodes = resources.get("nodes", 1)
     return nodes, resources.get("tasks", nodes * resources.get("tasks_per_node", 1))
 
 
 def trainer(wildcards, resources, threads) -> str:
-    """The shell words before `train`: `selfattn-bio`, or torchrun around it where a profile gives the rule several `nodes` or `tasks`.
+    """Return the shell words before `train`: `selfattn-bio`, or torchrun if a profile sets several `nodes` or `tasks`.
 
-    With `mpi=srun nodes=2 tasks=2` srun starts one torchrun a node; they find each other by c10d at the first node, which runs this shell.
+    With `mpi=srun nodes=2 tasks=2` srun starts one torchrun per node. They meet by c10d at the first node, which runs
+    this shell.
     """
     nodes, tasks = nodes_and_tasks(resources)
     launcher = resources.get("mpi")
@@ -25,15 +26,18 @@ def trainer(wildcards, resources, threads) -> str:
     torchrun = f"torchrun --nproc-per-node={here} --no-python"
     if not launcher:
         return f"{torchrun} --standalone selfattn-bio"
-    # --wait and no kill on a bad exit: who has nothing to save ends first, and the process that saves needs its seconds.
+    # --wait and no kill on a bad exit: processes with nothing to save end first, and the one that saves needs time.
     srun = (
         f"{launcher} --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --cpus-per-task={here * threads} --wait=60 --kill-on-bad-exit=0"
     )
-    # The port follows from the job's number, so that two jobs on one node have two.
+    # The port depends on the job number, so that two jobs on one node use different ports.
     meeting = '--rdzv-backend=c10d --rdzv-id="$SLURM_JOB_ID" --rdzv-endpoint="$(hostname):$((10000 + SLURM_JOB_ID % 20000))"'
     return f"{srun} {torchrun} --nnodes={nodes} {meeting} selfattn-bio"
 
 
 def threads_each(wildcards, resources, threads) -> int:
-    """Of a process: Slurm gives each task the rule's threads, on one machine the processes share them."""
+    """Return the threads per process.
+
+    Slurm gives each task all threads of the rule; on one machine the processes share them.
+    """
     return threads if resources.get("mpi") else max(1, threads // nodes_and_tasks(resources)[1])

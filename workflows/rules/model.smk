@@ -1,6 +1,6 @@
-# Checkpoints stand in results/.../model.checkpoints, which no rule declares: Snakemake deletes declared outputs before a rerun.
-# SIGTERM makes the trainer save and end; tee must live to hear it out.
-# Heavy rules ask for all cores, so that two trainings never share them; the command takes no more than the machine has.
+# Checkpoints are in results/.../model.checkpoints. No rule declares this folder, because Snakemake deletes declared
+# outputs before a rerun. On SIGTERM the trainer saves and ends; tee ignores the signal and writes its last messages.
+# Heavy rules request all cores, so that two trainings never share them; the command uses no more than the machine has.
 rule train:
     input:
         corpus="results/{task}/corpus",

@@ -1,5 +1,5 @@
-# A sweep chooses by valid alone. Its jobs get a split table in which test records are dropped, and no model that was trained with that
-# table is ever evaluated: `evaluate` takes models of the task's own split only. The ranking reads the jobs' histories.
+# A sweep is ranked on the validation set only. Its jobs get a split table without the test records, and `evaluate`
+# refuses models trained with that table. The ranking reads the histories of the jobs.
 rule hide_test:
     input:
         split="results/{task}/split.tsv",

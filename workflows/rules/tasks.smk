@@ -1,5 +1,5 @@
-# What the rules ask of a run file. Rules take their own sections as params, never the file: a change of [interpret] then
-# reruns interpretation alone, and a comment or a blank line in the file reruns nothing.
+# Input, params and targets that depend on a run file. Rules take their sections as params, never the file: then a change
+# of [interpret] reruns interpretation only, and a comment or a blank line in the file reruns nothing.
 import difflib
 import json
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 from selfattn_bio.config import RunFile, read_run_file
 from selfattn_bio.errors import RunFileError
 
-# Rules call selfattn-bio, jupytext and papermill of the environment in which Snakemake runs, activated or not.
+# Rules call selfattn-bio, jupytext and papermill of the environment that runs Snakemake, activated or not.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
-# Name of a notebook in notebooks/ -> what of the results it shows.
+# Name of a notebook in notebooks/ -> the results that it shows.
 NOTEBOOKS = {
     "motifs": ["corpus", "metrics.json", "motifs.meme", "motifs.tsv"],
     "attention": ["model", "relevance"],
@@ -25,19 +25,21 @@ RUNS: dict[str, RunFile] = {}
 
 
 def run_of(task: str) -> RunFile:
-    """The run file of a task, read when the task is first asked for: a mistake in one file stops no other task."""
+    """Return the run file of a task. It is read on first use, so that an error in one file does not stop other tasks."""
     if task not in RUNS:
         try:
             RUNS[task] = read_run_file(RUN_FILES[task])
         except RunFileError as error:
-            # Any Exception would come out of Snakemake wrapped in six lines of its own; this one stays one line, exit code 1.
+            # Snakemake would print six more lines for any Exception; SystemExit prints one line, exit code 1.
             sys.exit(f"error: {error}")
     return RUNS[task]
 
 
 def results_of(task: str, wildcards=None) -> list[str]:
-    """What a task is done with: report and notebooks of positives against negatives, of DNA also which motifs are read together; report of
-    bins; else metrics; of all the audit. Of two inputs, of whose motifs there is no evidence yet, metrics and relevance.
+    """Return the final results of a task.
+
+    Two classes end with the report and the notebooks, bins with the report and the audit, and other objectives with
+    metrics and the audit. Two inputs end with metrics, audit and attributions, because their motifs are not tested.
     """
     match "two inputs" if run_of(task).partner else run_of(task).objective.kind:
         case "binary":
@@ -57,9 +59,9 @@ def ranking_of(task: str, wildcards=None) -> list[str]:
 
 
 def no_such_task(wildcards) -> list[str]:
-    """End with what is wrong with a target such as train_min, of which Snakemake would say that no rule makes that file."""
+    """End with an error about a target such as train_min; Snakemake would only report that no rule makes that file."""
     target = f"{wildcards.command}_{wildcards.name}"
-    if Path(target).exists():  # a file of the user's own: a rule that lacks its input is none to make it
+    if Path(target).exists():  # a file of the user: a missing input keeps this rule from making it
         return [".snakemake/no_such_task"]
     near = difflib.get_close_matches(wildcards.name, RUN_FILES, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -75,7 +77,7 @@ def variant_name(wildcards) -> str:
 
 
 def part_of(wildcards) -> dict:
-    """Which run of the run file the wildcards mean, as `RunFile.part` takes it."""
+    """Return the part of the run file that the wildcards select, as arguments of `RunFile.part`."""
     match getattr(wildcards, "part", "").split("/"):
         case ["", "members", number]:
             part = {"member": int(number)}
@@ -87,7 +89,7 @@ def part_of(wildcards) -> dict:
 
 
 def run_at(wildcards) -> RunFile:
-    """The run of the wildcards."""
+    """Return the run that the wildcards select."""
     try:
         return run_of(wildcards.task).part(**part_of(wildcards))
     except ValueError as error:
@@ -99,17 +101,17 @@ def train_options(wildcards) -> list[str]:
 
 
 def sections(*names: str):
-    """A params function: the named sections of the run of the wildcards, or single keys of them (section.key), as JSON."""
+    """Return a params function that gives the named sections, or single keys (section.key), of the run as JSON."""
     named = [name.partition(".") for name in names]
     shown = {section: {key} if key else True for section, _, key in named}
     return lambda wildcards: json.dumps(run_at(wildcards).model_dump(mode="json", include=shown), sort_keys=True)
 
 
 def train_sections(wildcards) -> str:
-    """What a training depends on; the motif database only where a part of the stack scans it."""
+    """Return the sections that a training depends on; the motif database only if a part of the stack scans it."""
     run = run_at(wildcards)
     names = ["tokens", "partner", "objective", "model", "training", "transfer", "privacy", "stack"]
-    if run.evaluation.strands:  # else the section would be there without a key, and all that was trained before would be trained again
+    if run.evaluation.strands:  # an empty section would change params and retrain finished models
         names.append("evaluation.strands")
     if "motif_scores" in run.stack.parts:
         names.append("interpret.database")
@@ -117,36 +119,36 @@ def train_sections(wildcards) -> str:
 
 
 def read_by_ingest(wildcards) -> str:
-    """What ingest reads of the other sections, as JSON: the treatment of repeated sequences, and the columns of the split and the targets."""
+    """Return as JSON what ingest reads from other sections: repeated sequences, and columns of split and targets."""
     run = run_of(wildcards.task)
     column = run.split.column if run.split.kind in ("column", "files") else None
     return json.dumps([run.repeats, column, run.objective.target_columns])
 
 
 def first_member(wildcards) -> list[str]:
-    """The first member's model: the stacks of further members take their fitted parts from it."""
+    """Return the model of the first member: the stacks of further members take their fitted parts from it."""
     is_further = "member" in part_of(wildcards) and run_at(wildcards).stack.parts
     return [f"results/{wildcards.task}/model"] if is_further else []
 
 
 def stack_database(wildcards) -> list[str]:
-    """The motif database that the stack scans, if it is a file."""
+    """Return the motif database that the stack scans, if it is a file."""
     return database_file(wildcards) if "motif_scores" in run_at(wildcards).stack.parts else []
 
 
 def split_table(wildcards) -> str:
-    """The split that a training is given: a sweep's has no test side."""
+    """Return the split table of a training; the table of a sweep has no test records."""
     return f"results/{wildcards.task}/{'sweep/' if 'job' in part_of(wildcards) else ''}split.tsv"
 
 
 def parent_model(wildcards) -> list[str]:
-    """The model that a run starts from: that of a task is trained first."""
+    """Return the model that a run starts from; the model of another task is trained first."""
     run = run_at(wildcards)
     return [model_of(run.transfer.parent, run.transfer.folder, wildcards)] if run.transfer else []
 
 
 def parent_models(wildcards) -> list[str]:
-    """Those that a task and its variants start from."""
+    """Return the models that a task and its variants start from."""
     run = run_of(wildcards.task)
     transfers = [each.transfer for each in (run, *map(run.variant, run.variants)) if each.transfer]
     return list(dict.fromkeys(model_of(transfer.parent, transfer.folder, wildcards) for transfer in transfers))
@@ -159,19 +161,22 @@ def model_of(parent: str, folder: Path, wildcards) -> str:
 
 
 def data_files(wildcards) -> list[str]:
-    """The files of [data] and [partner] of a task. Checked here: Snakemake would go on from an old corpus in silence if one were gone."""
+    """Return the files of [data] and [partner].
+
+    A missing file is an error here: without this check Snakemake would silently continue from an old corpus.
+    """
     run = run_of(wildcards.task)
     return [*existing("[data]", run.data.inputs, wildcards), *existing("[partner]", run.partner.inputs if run.partner else [], wildcards)]
 
 
 def points_file(wildcards) -> list[str]:
-    """The points of objective bins."""
+    """Return the file of points of the objective `bins`."""
     points = getattr(run_of(wildcards.task).objective, "points", None)
     return existing("[objective] points", [points] if points else [], wildcards)
 
 
 def interpreted(wildcards) -> list[str]:
-    """What the report of positives against negatives shows beside metrics: the motifs, those of controls, too."""
+    """Return what the report of two classes shows besides metrics: the motifs, including those of controls."""
     if run_of(wildcards.task).objective.kind != "binary":
         return []
     pairs = [f"results/{wildcards.task}/interactions.tsv"] if run_of(wildcards.task).data.alphabet == "dna" else []
@@ -183,7 +188,10 @@ def database_name(wildcards) -> str:
 
 
 def database_file(wildcards) -> list[str]:
-    """The motif database, if it is none of those that ship: a wrong path is said before the training, not after it."""
+    """Return the motif database if it is a file.
+
+    A wrong path is reported before the training, not after it.
+    """
     database = run_of(wildcards.task).interpret.database_file
     return existing("[interpret] database", [database], wildcards) if database else []
 
@@ -196,7 +204,7 @@ def existing(key: str, files: list[str], wildcards) -> list[str]:
 
 
 def member_models(run: RunFile, folder: str) -> list[str]:
-    """The model folders of a run: the first where that of a single one is."""
+    """Return the model folders of a run; the first is where a single model would be."""
     return [f"{folder}/model", *(f"{folder}/members/{number}/model" for number in range(2, run.training.seeds + 1))]
 
 
@@ -223,6 +231,6 @@ def sweep_models(wildcards) -> list[str]:
 
 
 def control_motifs(wildcards) -> list[str]:
-    """Controls go through interpretation as the model does; the report sets their count of supported motifs beside it."""
+    """Return the motifs of controls; the report compares their number of supported motifs with the model."""
     run = run_of(wildcards.task)
     return [f"results/{wildcards.task}/variants/{name}/motifs.tsv" for name in run.variants if run.variant(name).is_control()]

@@ -1,6 +1,6 @@
-"""Write run_file.schema.json beside this file: the JSON Schema of a run file, for editors that complete and check TOML.
+"""Write run_file.schema.json: the JSON Schema of a run file, for editors that check TOML.
 
-python workflows/schemas/make_schema.py
+    python workflows/schemas/make_schema.py
 """
 
 import json
@@ -12,7 +12,7 @@ SCHEMA = Path(__file__).with_name("run_file.schema.json")
 
 
 def schema_text() -> str:
-    """The schema as it must stand in the file."""
+    """Return the content of the schema file."""
     return json.dumps(RunFile.model_json_schema(), indent=2) + "\n"
 
 
