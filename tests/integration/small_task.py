@@ -1,4 +1,4 @@
-"""A task small enough to be trained again and again, its processes, and how runs of it are compared. No tests."""
+"""Create a small task that trains in seconds, train it in several processes, compare runs."""
 
 import contextlib
 import multiprocessing
@@ -18,16 +18,22 @@ from selfattn_bio.training.loop import Trainer
 
 PROCESSES = multiprocessing.get_context("forkserver")  # torch is imported once for all trainers
 PROCESSES.set_forkserver_preload(["selfattn_bio.training.loop"])
-TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_share", "peak_memory_mb"]  # no two runs have the same
+# these differ from run to run
+TIMED = ["seconds", "letters_per_second", "tokens_per_second", "gemm_share", "peak_memory_mb"]
 
 
 def history(model):
-    """history.csv of a model folder, without what no two runs have the same."""
+    """Return history.csv of a model folder without the columns that differ from run to run."""
     return pd.read_csv(model / "history.csv").drop(columns=TIMED)
 
 
 def write_task(folder, run, positives=40, negatives=40):
-    """run.toml, corpus and split.tsv in a folder: random records of 30 to 59 letters, every fourth of them valid, none test."""
+    """Write run.toml, a corpus and split.tsv to a folder.
+
+    Records are 30 to 59 random bases long. Every fourth is for validation, the others for training;
+    the test split is empty.
+
+    """
     rng = np.random.default_rng(0)
     for name, number in (("positives", positives), ("negatives", negatives)):
         letters = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range(number)]
@@ -40,7 +46,7 @@ def write_task(folder, run, positives=40, negatives=40):
 
 
 def environments(processes):
-    """What torchrun would tell each of the processes; nothing to a single one."""
+    """Return the variables that torchrun would set for each process; none for a single process."""
     if processes == 1:
         return [{}]
     with contextlib.closing(socket.socket()) as free:
@@ -52,7 +58,11 @@ def environments(processes):
 
 
 def write_gradients(folder, environment, sharded, merged, output):
-    """The gradients of the first step, whole, from the first process; `merged` makes one batch of the two that it accumulates."""
+    """Write the gradients of the first step, gathered on the first process.
+
+    With `merged`, the two accumulated batches are one batch.
+
+    """
     os.environ |= environment
     torch.set_num_threads(1)
     fabric = open_fabric("32-true", sharded=sharded)
@@ -68,7 +78,7 @@ def write_gradients(folder, environment, sharded, merged, output):
 
 
 def gradients_of(folder, processes=1, *, sharded=False, merged=False):
-    """Those of the first step, by as many processes."""
+    """Return the gradients of the first step, computed by `processes` processes."""
     output = folder / f"gradients-{processes}-{sharded}-{merged}.safetensors"
     each = [(folder, environment, sharded, merged, output) for environment in environments(processes)]
     started = [PROCESSES.Process(target=write_gradients, args=arguments) for arguments in each]

@@ -1,4 +1,4 @@
-"""Gates and exits through the commands: trained, stopped and gone on, judged, pruned, explained, and started from."""
+"""Train, resume, evaluate, prune, explain and fine-tune models with gates and exits."""
 
 import json
 import os
@@ -59,7 +59,7 @@ bootstraps = 20
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """Positives hold a word that negatives do not; a model trained on them, judged and pruned."""
+    """Train, evaluate and prune a model of positives with a word that negatives lack."""
     folder, before = tmp_path_factory.mktemp("adaptive"), os.getcwd()
     os.chdir(folder)
     rng = np.random.default_rng(0)
@@ -129,7 +129,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(task, monkeypatch):
 
 @pytest.mark.parametrize("sections", [{}, {"accumulate": 3}, {"batch_size": 7}])
 def test_the_penalty_counts_once_a_step(task, sections):
-    """However many records and batches a step has; the gradient of the gates is that of the loss and of `penalty` x what is open."""
+    """The gradient of the penalty does not depend on the records and batches of a step."""
     run, found = config.read_run_file(task / "run.toml"), []
     for penalty in (0.0, 0.5):
         gates = config.HardConcreteGates(penalty=penalty)

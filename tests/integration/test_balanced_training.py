@@ -1,4 +1,4 @@
-"""A planted gap: a marker that goes with the label in most records and against it in a few, and what balancing makes of it."""
+"""Balance a planted shortcut: a marker that follows the label except in a small group."""
 
 import json
 
@@ -39,8 +39,13 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """3,600 records of two groups. TATCGATA goes with label 1 in four of five records of either group; GGCCGG goes with it in all of
-    "major" and against it in all of "minor", 15 % of the records. So the best classifier of all records follows GGCCGG."""
+    """Write 3,600 records of two groups.
+
+    TATCGATA follows label 1 in four of five records of both groups. GGCCGG follows it in all
+    records of "major" and opposes it in all of "minor", 15 % of the records. The best classifier of
+    all records therefore follows GGCCGG.
+
+    """
     folder = tmp_path_factory.mktemp("gap")
     rng, rows = np.random.default_rng(0), []
     for i in range(3600):
@@ -69,14 +74,14 @@ def run_file(way, **training):
 
 @pytest.fixture(scope="module")
 def models(task):
-    """The model folder of each way."""
+    """Train one model per way of balancing."""
     for way in WAYS:
         train(run_file(way), Corpus.open(task / "corpus"), task / "split.tsv", task / way, threads=1)
     return {way: task / way for way in WAYS}
 
 
 def judged(task, model):
-    """AUROC of all of test and of the worst group, and the gap between the two groups."""
+    """Return the test AUROC, that of the worst group, and the gap between the two groups."""
     corpus = Corpus.open(task / "corpus")
     rows = np.flatnonzero(pd.read_csv(task / "split.tsv", sep="\t")["split"] == "test")
     logits = load(model).logits([corpus.letters(int(row)) for row in rows])
@@ -87,12 +92,14 @@ def judged(task, model):
 
 def test_balancing_shrinks_the_gap(task, models):
     found = {way: judged(task, model) for way, model in models.items()}
-    # The worst of ten seeds in float32 and bfloat16: .53, less than a third of it, .37 more and .63.
+    # Worst of ten seeds in float32 and bfloat16: a gap of 0.53 without balancing; with it, less
+    # than a third of that gap, a worst group 0.37 better, and an AUROC of 0.63.
     assert found["plain"][2] > 0.3, found
     for way in ("reweight", "sample"):
         assert found[way][2] < found["plain"][2] / 2, found
-        assert found[way][1] > found["plain"][1] + 0.1, found  # and not because the other group is as bad
-        assert 0.55 < found[way][0] < found["plain"][0], found  # which has its price
+        # the gap is smaller because the worst group improves
+        assert found[way][1] > found["plain"][1] + 0.1, found
+        assert 0.55 < found[way][0] < found["plain"][0], found  # balancing costs some AUROC
 
 
 def test_metrics_tell_groups_worst_and_gap(task, models, capsys):
@@ -101,7 +108,7 @@ def test_metrics_tell_groups_worst_and_gap(task, models, capsys):
     paths = [part if part.startswith("--") else str(task / part) for part in given]
     assert main(["evaluate", *paths, "--output", str(out)]) == 0
     found = json.loads((out / "metrics.json").read_text())["groups"]
-    assert set(found) == {"gc", "origin"}  # all are of one length, and have no chromosome
+    assert set(found) == {"gc", "origin"}  # all records have the same length and no chromosome
     origin = found["origin"]
     assert [entry["group"] for entry in origin["groups"]] == ["major", "minor"]
     assert sum(entry["n"] for entry in origin["groups"]) == 1200
@@ -136,10 +143,10 @@ def test_weights_and_draws_are_even_over_group_and_label(task):
 
 
 def test_a_weight_is_as_many_records(task):
-    """The gradient of a batch is that of each record times its weight."""
+    """The loss of a batch is the sum of each record's loss times its weight."""
     run = run_file("reweight", label_smoothing=0.0, matmul="highest")
     trainer = Trainer(open_fabric("32-true"), run, Corpus.open(task / "corpus"), task / "split.tsv", task / "none", "model")
-    trainer.bare.eval()  # batch norm by what it learnt
+    trainer.bare.eval()  # use the running statistics of batch norm
     outputs, wanted = torch.randn(5, 1, 1), torch.tensor([[0.0, 2.0], [1.0, 0.5], [1.0, 3.0], [0.0, 1.0], [1.0, 0.0]])
     plain = torch.nn.functional.binary_cross_entropy_with_logits(outputs[:, 0, 0], wanted[:, 0], reduction="none")
     assert torch.allclose(trainer.objective.loss(outputs, wanted), (plain * wanted[:, 1]).sum())

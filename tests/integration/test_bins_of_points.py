@@ -1,4 +1,4 @@
-"""Objective bins on planted truth, by the commands: a word with a direction in random letters, in bins of 20 letters."""
+"""Train objective 'bins' on a planted directed word in random DNA, in bins of 20 bp."""
 
 import json
 import re
@@ -59,7 +59,7 @@ block = {block}
 
 @pytest.fixture
 def task(tmp_path, monkeypatch):
-    """Three chromosomes of 8,000 letters, 60 words each on either strand, windows of 420 letters every 200."""
+    """Write three chromosomes of 8,000 bp with 60 directed words; windows of 420 bp every 200."""
     monkeypatch.chdir(tmp_path)
     rng, fasta, bed = np.random.default_rng(0), [], []
     for chrom in ("c0", "c1", "c2"):
@@ -122,7 +122,7 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
 
 
 def test_what_could_not_be_judged_is_said_before_the_training(task, capsys):
-    """Windows of test off the grid of bins, and test without a point; then points of one block alone, which [evaluation] can mend."""
+    """Report windows off the bin grid, a split without points, and points in a single block."""
     bed, fasta = Path("points.bed").read_text(), Path("s.fa").read_text()
     Path("s.fa").write_text(
         re.sub(r"chrom=c2 start=(\d+) end=(\d+)", lambda m: f"chrom=c2 start={int(m[1]) + 7} end={int(m[2]) + 7}", fasta)

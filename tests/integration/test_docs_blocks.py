@@ -1,15 +1,19 @@
-"""The code blocks of README.md and docs/*.md run, page by page, as their reader would run them.
+"""Run the code blocks of README.md and docs/*.md, page by page, as a reader would.
 
-The blocks of a page run in order, in one fresh folder with small made-up data (`made_folder`). By the word behind the fence:
+The blocks of a page run in order, in one fresh folder with small synthetic data (`made_folder`).
+The word after the fence decides what happens:
 
-sh       bash -euo pipefail, with `selfattn-bio` and `python` first on PATH
-python   in one namespace a page
-toml     must be a run file, or, with [negatives], a grammar; a run file without [data] is laid over positives against negatives. Where its
-         first line is `# FOLDER/FILE.toml`, it is also written there, so that later blocks can use it
-others   (text, none) and indented blocks: not run; output and formulas stand there
+sh       run by bash -euo pipefail, with `selfattn-bio` and `python` first on PATH
+python   run in one namespace per page
+toml     read as a run file or, with [negatives], as a grammar; a run file without [data] gets
+         positives and negatives. If its first line is `# FOLDER/FILE.toml`, it is also written
+         there, for later blocks
+others   (text, none) and indented blocks hold output and formulas and are not run
 
-What cannot be run here has its reason in the line before the fence, `<!-- not run: trains for 20 minutes -->`. What a page needs and its
-reader need not see stands in a comment of several lines that begins `<!-- setup` and is run as sh.
+A block that cannot run has a reason in the line before its fence: `<!-- not run: trains for 20
+minutes -->`. Preparation that readers need not see is in a comment of several lines that begins
+with `<!-- setup` and runs as sh.
+
 """
 
 import os
@@ -30,7 +34,7 @@ from selfattn_bio.interpret.simulation import read_grammar
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN = ("sh", "python", "toml", "setup")
-SLOW = {"README.md", "commands.md", "scoring_genomes.md"}  # over a few seconds
+SLOW = {"README.md", "commands.md", "scoring_genomes.md"}  # more than a few seconds
 BLOCK = re.compile(
     r"^(?:<!-- not run: *(?P<reason>.*?) *-->\n+)?```(?P<kind>\w*)\n(?P<code>.*?)^```$|^<!-- setup\n(?P<setup>.*?)^-->$",
     re.MULTILINE | re.DOTALL,
@@ -61,7 +65,7 @@ evaluate_every = 30
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a page; `line` is that of its first line of code."""
+    """One block of a page; `line` is the number of its first line of code."""
 
     line: int
     kind: str
@@ -70,7 +74,7 @@ class Block:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """In the order of the page."""
+    """Return the blocks of a page in order."""
     text, found = page.read_text(encoding="utf-8"), []
     for match in BLOCK.finditer(text):
         code = match["setup"] if match["kind"] is None else match["code"]
@@ -80,7 +84,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def run_file(block: Block, page: str) -> None:
-    """Read a toml block as a run file or a grammar, and write it where its first line says."""
+    """Read a toml block as a run file or a grammar; write it to the file its first line names."""
     tables = set(re.findall(r"^\[(\w+)\]", block.code, re.MULTILINE))
     whole = block.code if tables & {"data", "negatives"} else f'{block.code}\n[data]\npositives = "a.fa"\nnegatives = "b.fa"\n'
     named = re.match(r"# (\S+\.toml)\n", block.code)
@@ -92,7 +96,7 @@ def run_file(block: Block, page: str) -> None:
 
 @pytest.fixture(scope="module")
 def made_folder(tmp_path_factory):
-    """All that a page may use: sequences, a genome, its windows and variants, and a tiny model of a.fa against b.fa."""
+    """Create the files that pages use: sequences, a genome, windows, variants and a tiny model."""
     folder, rng = tmp_path_factory.mktemp("docs") / "folder", np.random.default_rng(0)
     folder.mkdir()
     draw = lambda letters, length: "".join(rng.choice(list(letters), length))  # noqa: E731
@@ -134,7 +138,7 @@ def made_folder(tmp_path_factory):
 
 
 def runs(page):
-    """Whether a block of the page does."""
+    """Return whether a block of the page runs."""
     return any(block.kind in RUN and block.reason is None for block in blocks_of(page))
 
 

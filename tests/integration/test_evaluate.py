@@ -1,4 +1,4 @@
-"""`selfattn-bio evaluate` and `report`, on a small corpus with a stand-in for the network."""
+"""Run `selfattn-bio evaluate` and `report` on a small corpus with simple functions as networks."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def fasta(name: str, motif: str, seed: int) -> str:
 
 @pytest.fixture
 def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A corpus, a split, and folders of three "networks" of which only the provenance is real; they count T."""
+    """Create a corpus, a split and three model folders; their "networks" count T."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.fa").write_text(fasta("p", "TATAATTT", 0))
     (tmp_path / "n.fa").write_text(fasta("n", "GACCAGCA", 1))

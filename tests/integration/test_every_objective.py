@@ -1,4 +1,4 @@
-"""Every objective on planted truth, by the commands: ingest, split, train, evaluate, score."""
+"""Ingest, split, train, evaluate and score planted data with every objective."""
 
 import json
 import tomllib
@@ -52,7 +52,7 @@ def plant(row, word, rng):
 
 @pytest.fixture
 def workshop(tmp_path, monkeypatch, capsys):
-    """Writes the files of a task and runs its commands: metrics.json and what was said."""
+    """Return a function that writes a task, runs it and returns metrics.json and the output."""
     monkeypatch.chdir(tmp_path)
 
     def go(sequences, targets, run_file, shift=4, steps=150):
@@ -86,7 +86,7 @@ def random_rows(number, rng, length=60):
 
 
 def holding(words, length=60):
-    """Random letters of another draw than those of the task, with words at their positions."""
+    """Return random bases, from another seed than the task's, with words at their positions."""
     row = np.random.default_rng(9).choice(LETTERS, length)
     for at, word in words.items():
         row[at : at + len(word)] = list(word)
@@ -161,7 +161,7 @@ weight = 0.5
 
 
 def two_truths(number):
-    """Rows with up to three GAGAGAGA, each worth 50, and in half of them TATCGATA; much of either target is missing."""
+    """Simulate 0 to 3 GAGAGAGA, worth 50 each, and TATCGATA in half; many targets are missing."""
     rng = np.random.default_rng(6)
     rows, counts, families = random_rows(number, rng, 80), rng.integers(0, 4, number), rng.integers(0, 2, number)
     for row, count, family in zip(rows, counts, families, strict=True):
@@ -194,7 +194,8 @@ def test_several_at_once(workshop):
 
 
 def test_accumulated_batches_of_several_parts_equal_the_large_batch(tmp_path):
-    # Each step sees all of train: whole, or in four batches of which the last is smaller, and in each of which another share is known.
+    # Each step sees all training records: as one batch, or as four batches of unequal size with
+    # different fractions of known targets.
     rows, targets = two_truths(48)
     names = [f"r{i}" for i in range(48)]
     (tmp_path / "s.fa").write_text("".join(f">{name}\n{''.join(row)}\n" for name, row in zip(names, rows, strict=True)))
@@ -218,7 +219,8 @@ def test_accumulated_batches_of_several_parts_equal_the_large_batch(tmp_path):
 def test_labels_a_letter(workshop):
     rng = np.random.default_rng(3)
     rows = random_rows(300, rng)
-    labels = ["--" + "".join("i" if before == "G" else "o" for before in row[:-2]) for row in rows]  # what stands two letters before
+    # the base two positions before
+    labels = ["--" + "".join("i" if before == "G" else "o" for before in row[:-2]) for row in rows]
     labels[::10] = [None] * len(labels[::10])
     objective = "[objective]\nkind = 'labels'\ncolumn = 'inside'\nclasses = 'io'\n[tokens]\nk = 1\n"
     test = workshop(rows, {"inside": labels}, objective + MODEL + TOKEN, shift=0, steps=400)
@@ -244,7 +246,8 @@ def test_masked_language_model(workshop):
 
 @pytest.mark.slow
 def test_causal_language_model(workshop):
-    rng, follows = np.random.default_rng(5), {"A": "CCCG", "C": "GGGT", "G": "TTTA", "T": "AAAC"}  # .811 bits a letter
+    # 0.811 bits per base
+    rng, follows = np.random.default_rng(5), {"A": "CCCG", "C": "GGGT", "G": "TTTA", "T": "AAAC"}
     rows = np.empty((300, 60), dtype="<U1")
     for row in rows:
         row[0] = rng.choice(LETTERS)

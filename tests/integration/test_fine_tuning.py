@@ -1,4 +1,4 @@
-"""A masked-language model is pretrained and its weights start a binary one: what is learnt, what moves, and what is refused."""
+"""Pretrain a masked-language model and fine-tune it for two classes."""
 
 import json
 import re
@@ -39,7 +39,7 @@ SIDES = np.array(["train", "train", "train", "valid", "test"])
 
 
 def rows(number, copies, rng):
-    """Random letters, with so many copies of the motif."""
+    """Yield `number` random sequences with `copies` copies of the motif each."""
     for _ in range(number):
         letters = rng.choice(list("ACGT"), 60)
         for part in np.split(letters, copies) if copies else ():
@@ -60,7 +60,11 @@ def split_of(corpus, path, sides):
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory):
-    """A pretrained model and one that took no step; corpus and split of their children, whose first train record they saw: turned."""
+    """Return the folder of a pretrained and an untrained parent, and a corpus with a split.
+
+    The parents saw the reverse complement of the first training record.
+
+    """
     folder, rng = tmp_path_factory.mktemp("transfer"), np.random.default_rng(0)
     unlabelled = [*rows(300, 3, rng)]
     pretraining = build_corpus([(write_fasta(folder / "unlabelled.fa", unlabelled), None)], folder / "pretraining", Rules(DNA))
@@ -85,12 +89,12 @@ def run_of(parent, training=TRAINING, **transfer):
 
 
 def weights_of(folder):
-    """Of a model folder, all but the head's."""
+    """Return the weights of a model folder without those of the head."""
     return {name: weight for name, weight in load_file(folder / "model.safetensors").items() if ".head." not in name}
 
 
 def moved(before, after):
-    """Names of the weights that differ."""
+    """Return the names of the weights that differ."""
     assert before.keys() == after.keys()
     return {name for name in before if not torch.equal(before[name], after[name])}
 
@@ -114,7 +118,7 @@ def test_a_planted_motif_is_learnt_from_a_pretrained_model(workshop, tmp_path, t
     train(run_of(folder / "parent", **transfer), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
     assert best_auroc(tmp_path / "model") > 0.9
     assert "300 of 300 records that the parent saw have no coordinates" in capsys.readouterr().out
-    # The folder is that of any model, and has the scores that were evaluated.
+    # The folder is a complete model with the scores that were evaluated.
     valid = np.flatnonzero(np.resize(SIDES, 400) == "valid")
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid])
     assert roc_auc_score(corpus.records["label"].iloc[valid].astype(int), logits) == pytest.approx(best_auroc(tmp_path / "model"))
@@ -135,7 +139,7 @@ def test_a_planted_motif_is_learnt_from_a_pretrained_model(workshop, tmp_path, t
 def test_a_head_alone_learns_little_from_a_parent_that_was_not_trained(workshop, tmp_path):
     folder, corpus = workshop
     train(run_of(folder / "untrained", adapt="frozen"), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
-    assert best_auroc(tmp_path / "model") < 0.85  # that of the pretrained one has .9 above
+    assert best_auroc(tmp_path / "model") < 0.85  # above 0.9 with the pretrained parent
 
 
 def test_layers_that_are_not_yet_thawed_are_the_parents(workshop, tmp_path):
@@ -143,7 +147,8 @@ def test_layers_that_are_not_yet_thawed_are_the_parents(workshop, tmp_path):
     short = TRAINING.model_copy(update={"max_steps": 3})
     train(run_of(folder / "parent", short, adapt="gradual"), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
     found = moved(weights_of(folder / "parent"), weights_of(tmp_path / "model"))
-    assert found == {"members.0.encoder.norm.weight", "members.0.encoder.norm.bias"}  # no running statistics of the stem either
+    # the running statistics of the stem stay too
+    assert found == {"members.0.encoder.norm.weight", "members.0.encoder.norm.bias"}
 
 
 def test_a_test_record_that_the_parent_saw_is_refused_before_the_training_and_in_evaluate(workshop, tmp_path, monkeypatch, capsys):
@@ -158,12 +163,12 @@ def test_a_test_record_that_the_parent_saw_is_refused_before_the_training_and_in
 
     (tmp_path / "run.toml").write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
     shared = ["evaluate", "--run-file", str(tmp_path / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(tmp_path / "out")]
-    monkeypatch.setattr(Lineage, "check", lambda *_: None)  # a model that was trained nevertheless
+    monkeypatch.setattr(Lineage, "check", lambda *_: None)  # train the model without the check
     train(run, corpus, seen, tmp_path / "model", threads=1)
     assert main([*shared, "--split", str(seen), "--model", str(tmp_path / "model")]) == 1
     assert "test records must be unseen by the model's parents, got 1 of 81 that one saw" in capsys.readouterr().err
 
-    # What it saw itself: it was trained with another split, of which a test record was train.
+    # A model trained with another split, in which a test record was a training record.
     train(run, corpus, folder / "split.tsv", tmp_path / "other", threads=1)
     assert main([*shared, "--split", str(seen), "--model", str(tmp_path / "other")]) == 1
     assert "model must be trained on this split" in capsys.readouterr().err

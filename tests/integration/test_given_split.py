@@ -1,4 +1,4 @@
-"""A split that came with the data, through ingest, split and audit: as a column, a header attribute or separate files."""
+"""Use a split that came with the data: a column, a header attribute or separate files."""
 
 import json
 from pathlib import Path
@@ -23,14 +23,14 @@ def reverse_complement(text: str) -> str:
 
 @pytest.fixture
 def table():
-    """20 + 10 + 10 records that differ, and copies of some of them."""
+    """Return 20 + 10 + 10 distinct records and copies of some of them."""
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("ACGT"), 60)) for _ in range(40)]
     rows = [(text, i % 2, "train" if i < 20 else "dev" if i < 30 else "test") for i, text in enumerate(texts)]
     copies = [
-        (texts[30], 0, "train"),  # of test
-        (reverse_complement(texts[31]), 1, "dev"),  # of test, on the other strand
-        (texts[20], 0, "train"),  # of valid
+        (texts[30], 0, "train"),  # of a test record
+        (reverse_complement(texts[31]), 1, "dev"),  # of a test record, on the other strand
+        (texts[20], 0, "train"),  # of a validation record
         (texts[0], 0, "train"),  # repeated in train
         (texts[1], 0, "train"),  # repeated in train with another label
         (texts[32], 0, "test"),  # repeated in test
@@ -42,7 +42,11 @@ def table():
 
 @pytest.fixture
 def steps(tmp_path, monkeypatch, capsys):
-    """Run ingest, split and audit with a run file; the lines of split and audit, and the split table with the ids of the corpus."""
+    """Return a function that runs ingest, split and audit.
+
+    It returns the output of split and audit, and the split table with the ids of the corpus.
+
+    """
     monkeypatch.chdir(tmp_path)
 
     def steps(run_file: str, audit: int = 0) -> tuple[list[str], pd.DataFrame]:
@@ -78,7 +82,7 @@ def check(lines: list[str], split: pd.DataFrame) -> None:
     audit = json.loads(Path("audit.json").read_text())
     assert (audit["duplicates"], audit["records"], audit["failed"]) == (0, {"test": 12, "train": 20}, [])
     corpus, rule = Corpus.open("corpus"), config.read_run_file("run.toml").split
-    valid, test = split_masks(rule, corpus)  # of `plan`, before copies are removed
+    valid, test = split_masks(rule, corpus)  # as `plan` sees it, before duplicates are removed
     assert (valid.sum(), test.sum()) == (11, 12)
 
 
@@ -144,7 +148,8 @@ def test_a_limit_of_duplicates_holds_where_they_are_kept(table, steps):
 
 def test_pairs_are_copies_if_both_inputs_are(table, steps):
     table["other"] = [f"{'ACGT'[i % 4] * 8}{'ACGT'[i // 4 % 4] * 8}{'ACGT'[i // 16] * 8}" for i in range(len(table))]
-    table.loc[0, "other"] = table.loc[32, "other"]  # of the copies only the first has the partner of its original
+    # only the first copy has the partner of its original
+    table.loc[0, "other"] = table.loc[32, "other"]
     table.to_csv("all.csv", index=False)
     partner = '[partner]\nkind = "sequence"\ncolumn = "other"\n[model]\nkind = "paired"\n'
     lines, split = steps(f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n{partner}')

@@ -1,4 +1,4 @@
-"""Twenty training steps, pinned: a refactoring of attention, model, optimizer or loop changes none of these losses."""
+"""Pin twenty training steps, so that refactoring of attention, model, optimizer or loop shows."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,8 @@ from selfattn_bio.training.hardware import open_fabric
 from selfattn_bio.training.loop import Trainer, _move_average
 from selfattn_bio.training.optimizer import build_optimizer, learning_rate
 
-# Losses of steps 0, 4, 8, 12, 16 and 19. The first weights are float32 draws, whose last bit may differ from CPU to CPU.
+# Losses of steps 0, 4, 8, 12, 16 and 19. The first weights are random float32 numbers whose last
+# bit may differ between CPUs.
 GOLDEN = {
     "window, t5": [0.690496530775, 0.73397020397, 0.670297148698, 0.803707619674, 0.665383772151, 0.654551948495],
     "window and global, rotary, cls": [0.692176700008, 1.0517768833, 0.571249704876, 0.916992080875, 0.66607532973, 0.672331062289],
@@ -87,13 +88,14 @@ def test_twenty_steps_of_the_band_kernel(name):
     assert found[::4] + found[-1:] == pytest.approx(GOLDEN[name], rel=1e-5)
 
 
-# Of the loop itself: losses of the same steps; then the loss on valid, the sum of the absolute weights and that of their running mean.
+# For the training loop: losses of the same steps, the validation loss, the sum of the absolute
+# weights, and that of their running mean.
 GOLDEN_LOOP = [0.666328936815, 0.657923445106, 0.581695228815, 0.56030139327, 0.486887827516, 0.456902116537]
 GOLDEN_LOOP += [0.684843291624, 1963.86859984, 1963.68949076]
 
 
 def test_twenty_steps_of_the_loop(tmp_path):
-    """With what a step has beside its gradient: accumulation, augmentation, dropout, a clip that binds, the running mean of the weights."""
+    """Pin a loop with accumulation, augmentation, dropout, clipping and averaged weights."""
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
         letters = ["".join(rng.choice(list("ACGT"), rng.integers(20, 40))) for _ in range(24)]
@@ -120,7 +122,7 @@ def test_twenty_steps_of_the_loop(tmp_path):
 
 
 def test_the_running_mean_by_hand():
-    """It begins as the first weights, forgets faster early on, and then by its decay; buffers, such as batch norm's, are copied."""
+    """The mean starts as the first weights, forgets faster early on, and copies buffers."""
     network, average = (torch.nn.BatchNorm1d(1) for _ in range(2))
     wanted = []
     for step, value in enumerate([1.0, 2.0, 3.0, 4.0], start=1):
@@ -129,7 +131,7 @@ def test_the_running_mean_by_hand():
         _move_average(average, network, step, decay=0.2)
         wanted.append(average.weight.item())
         assert average.running_mean.item() == value
-    # Decays: 0; 1/10; 2/11; .2, as 3/12 would be more.
+    # Decays: 0, 1/10, 2/11 and 0.2, because 3/12 is larger.
     second = 0.1 * 1 + 0.9 * 2
     third = 2 / 11 * second + 9 / 11 * 3
     assert wanted == pytest.approx([1.0, second, third, 0.2 * third + 0.8 * 4], rel=1e-6)

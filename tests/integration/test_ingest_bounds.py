@@ -1,4 +1,4 @@
-"""Ingest of, and training on, files larger than memory is to be: the peak is bounded, and a kill leaves nothing half-made."""
+"""Ingest and train on files larger than memory; a killed ingest leaves no partial files."""
 
 import os
 import re
@@ -19,8 +19,10 @@ code = main(sys.argv[1:])
 print(re.search(r"VmHWM:\\s+([0-9]+)", open("/proc/self/status").read())[1], file=sys.stderr)
 sys.exit(code)
 """
-START = 200  # MB of the libraries, and some blocks
-TRAINING = 1200  # MB: torch, a tiny model and 8 million letters that are looked at together at its end; 985 at most were measured
+START = 200  # MB for the libraries and some blocks
+# MB: torch, a tiny model and 8 million bases that are read together at the end; at most 985 were
+# measured
+TRAINING = 1200
 MASKED = """
 [data]
 sequences = "a.fa"
@@ -54,7 +56,7 @@ warmup_steps = 1
 
 
 def write(path: Path, megabytes: int, records: int, line: int) -> None:
-    """A FASTA file of lower and upper case."""
+    """Write a FASTA file with lower- and upper-case bases."""
     generator = np.random.default_rng(0)
     letters = generator.choice(np.frombuffer(b"ACGTacgt", np.uint8), 10**6)
     with path.open("wb") as file:
@@ -101,7 +103,7 @@ def test_a_masked_model_of_a_genome_never_holds_its_letters(tmp_path):
     }
     print(peaks)
     assert peaks["ingest"] < START + 50 + 30, peaks
-    assert peaks["split"] < START + 64 + 30, peaks  # libraries, and the letters that a pass holds
+    assert peaks["split"] < START + 64 + 30, peaks  # libraries and the bases that one pass holds
     assert peaks["train"] < TRAINING, peaks
 
 
@@ -111,7 +113,7 @@ def test_a_killed_ingest_leaves_nothing_half_made(tmp_path):
     (tmp_path / "b.fa").write_text(">b\nACGT\n")
     corpus = tmp_path / "out" / "corpus"
     command = [*INGEST, "--sequences", str(tmp_path / "a.fa"), "--output", str(corpus)]
-    for before in ((), ("corpus",)):  # without a corpus, then with one that was there
+    for before in ((), ("corpus",)):  # without a corpus, then with an existing one
         process = subprocess.Popen(command)
         deadline = time.monotonic() + 60
         while not any(part.stat().st_size for part in corpus.parent.glob(".corpus.*/letters.bin")):
@@ -124,7 +126,8 @@ def test_a_killed_ingest_leaves_nothing_half_made(tmp_path):
         assert visible == list(before)
         small = [*INGEST, "--sequences", str(tmp_path / "b.fa"), "--output", str(corpus)]
         assert subprocess.run(small, capture_output=True, check=True).stdout.endswith(b"kept 1 record, 4 letters of dna\n")
-        assert os.listdir(corpus.parent) == ["corpus"]  # what the killed one left is gone
+        # the partial files of the killed process are removed
+        assert os.listdir(corpus.parent) == ["corpus"]
     assert (corpus / "letters.bin").read_bytes() == b"ACGT"
 
 

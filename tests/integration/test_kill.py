@@ -1,4 +1,4 @@
-"""A trainer that is killed or asked to stop at any moment, and started again, ends with the same weights and history, bit for bit."""
+"""Kill or stop a training at any moment; after a restart, it ends with identical results."""
 
 import itertools
 import json
@@ -47,7 +47,7 @@ ema_decay = 0.9
 top = 3
 matmul = "highest"
 """
-MOMENTS = {  # the most calls to let pass: all within the first 21 of 40 steps
+MOMENTS = {  # maximum number of calls before the kill; all are within the first 21 of 40 steps
     "in a step": 20,
     "in accumulation": 40,
     "in an evaluation": 2,
@@ -57,7 +57,7 @@ ASKED = 128 + signal.SIGTERM
 
 
 def trainer(folder, moment, count, environment):
-    """Train, and kill this process at the given moment: no signal handler, no `finally`, no flush can help it."""
+    """Train, and send this process SIGKILL at the given moment."""
 
     def dying(function):
         calls = itertools.count(1)
@@ -82,10 +82,10 @@ def trainer(folder, moment, count, environment):
             files.os.replace = dying(os.replace)
         case "in a flush":
             files.os.fsync = dying(os.fsync)
-        case "between two renames":  # of the old model folder and of the new one
+        case "between two renames":  # the one of the old model folder and the one of the new
             replace = os.replace
             files.os.replace = lambda old, new: dying(replace)(old, new) if new == folder / "model" else replace(old, new)
-        case "asked in an evaluation":  # not killed: SIGTERM, at a batch of a valid side that takes a second a batch
+        case "asked in an evaluation":  # SIGTERM at a validation batch that takes one second
             scorer.BATCH_LETTERS = 1
             batches, calls = scorer.Scorer.batches, itertools.count(1)
 
@@ -108,9 +108,18 @@ def trainer(folder, moment, count, environment):
 
 
 def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math.inf):
-    """Train; -SIGKILL if a process was killed, and the others after it as torchrun would, 143 if all were asked to stop, else 0.
+    """Train and return the exit code.
 
-    `moment` is that of the process `dies`, or of each; that one is killed `after` so many seconds, wherever it is.
+    It is 0 after a complete training, 143 if all processes were stopped by a signal, and -SIGKILL if one
+    was killed; the others are then killed as torchrun would.
+
+    Parameters
+    ----------
+    moment, count
+        When the process `dies`, or each process if it is None, is stopped.
+    after
+        Seconds after which that process is killed in any case.
+
     """
     moments = [moment if dies in (None, rank) else "never" for rank in range(processes)]
     arguments = zip(moments, environments(processes), strict=True)
@@ -131,10 +140,10 @@ def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math
 
 
 def prepare(folder, processes, run=RUN):
-    """Run file, corpus and split in a folder, and what an uninterrupted run makes of them."""
+    """Write a task to a folder, train it without interruption and keep the model as "expected"."""
     write_task(folder, run)
     assert start(folder, processes=processes) == 0
-    shutil.copytree(folder / "model", folder / "expected")  # a model stays, to be replaced
+    shutil.copytree(folder / "model", folder / "expected")  # the model stays, to be replaced
     return folder
 
 
@@ -156,7 +165,7 @@ def same_as_expected(folder):
         assert top.read_bytes() == (folder / "model" / "top" / top.name).read_bytes()
     pd.testing.assert_frame_equal(*(history(folder / name) for name in ("expected", "model")), check_exact=True)
     tales = [json.loads((folder / name / "provenance.json").read_text()) for name in ("expected", "model")]
-    called = {"command": "", "git_commit": ""}  # how and where the test calls it
+    called = {"command": "", "git_commit": ""}  # depend on how and where the test runs
     assert tales[0] | called == tales[1] | called
     assert not list(folder.rglob("*.tmp")) + list(folder.glob(".*"))
 
@@ -196,7 +205,8 @@ def test_killed_while_it_writes(prepared, moment, count):
 def test_asked_in_an_evaluation_it_saves_at_once_and_makes_it_when_it_goes_on(prepared):
     forget(prepared)
     assert start(prepared, "asked in an evaluation", 3) == ASKED
-    assert time.monotonic() - float((prepared / "asked").read_text()) < 8  # 17 more records would have taken 17 s
+    # 17 more records would take 17 s
+    assert time.monotonic() - float((prepared / "asked").read_text()) < 8
     assert [path.name.split(".")[0] for path in (prepared / "model.checkpoints").glob("step-000000008.*")] == ["step-000000008"]
     assert start(prepared) == 0
     same_as_expected(prepared)
@@ -225,7 +235,8 @@ def test_killed_while_it_adapts_a_parent(prepared, tmp_path, adapt):
     transfer = f'[transfer]\nparent = "{prepared / "expected"}"\nadapt = "{adapt}"\nunfreeze_every = 10\nlora_rank = 2\n'
     prepare(tmp_path, 1, RUN + transfer)
     forget(tmp_path)
-    assert start(tmp_path, "in a step", 12) == -signal.SIGKILL  # at step 11; the checkpoint before it knows moments of the head alone
+    # at step 11; the checkpoint before it has optimizer moments of the head only
+    assert start(tmp_path, "in a step", 12) == -signal.SIGKILL
     assert start(tmp_path) == 0
     same_as_expected(tmp_path)
 
@@ -233,14 +244,14 @@ def test_killed_while_it_adapts_a_parent(prepared, tmp_path, adapt):
 @pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2])
 def test_twenty_kills(tmp_path, processes, capsys):
-    """Each kill is followed by a restart to the end. The table of moments is printed: `make test-long ARGS=-s`."""
+    """Restart after each kill. `make test-long ARGS=-s` prints the table of moments."""
     prepare(tmp_path, processes)
     rng = np.random.default_rng(processes)
     for number, (moment, most) in enumerate(list(MOMENTS.items()) * 5, start=1):
         forget(tmp_path)
         count = int(rng.integers(1, most + 1))
-        dies = (None, 0, 1)[number % 3] if processes == 2 else None  # both, or one alone
-        dies = 0 if moment == "in a save" else dies  # the other one writes nothing
+        dies = (None, 0, 1)[number % 3] if processes == 2 else None  # both processes or one of them
+        dies = 0 if moment == "in a save" else dies  # the other process writes nothing
         assert start(tmp_path, moment, count, processes, dies=dies) == -signal.SIGKILL
         kept = sorted(path.name for path in (tmp_path / "model.checkpoints").glob("step-*"))
         assert start(tmp_path, processes=processes) == 0
@@ -254,7 +265,7 @@ def test_twenty_kills(tmp_path, processes, capsys):
 @pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2])
 def test_ten_kills_at_any_millisecond(tmp_path, processes, capsys):
-    """At any instruction of any process, from its first to the renaming of its model folder."""
+    """Kill a process at any instruction, from its first to the renaming of its model folder."""
     prepare(tmp_path, processes)
     rng = np.random.default_rng(10 + processes)
     forget(tmp_path)
@@ -277,7 +288,7 @@ def test_ten_kills_at_any_millisecond(tmp_path, processes, capsys):
 
 @pytest.mark.long
 def test_one_of_two_asked_in_an_evaluation(tmp_path):
-    """The other one hears nothing, ends its part and then gives up too: neither waits for ever."""
+    """The other process gets no signal: it finishes its part and stops as well."""
     prepare(tmp_path, 2)
     forget(tmp_path)
     assert start(tmp_path, "asked in an evaluation", 3, 2, dies=0) == ASKED
@@ -304,7 +315,7 @@ def test_asked_to_stop_it_saves_and_goes_on(prepared, number):
             break
     first.send_signal(number)
     rest, _ = first.communicate()
-    if first.returncode == 0:  # it was done before the signal came
+    if first.returncode == 0:  # it finished before the signal arrived
         pytest.fail("training must be stopped before its end, got an end: make the test's run longer")
     assert first.returncode == 128 + number
     assert f"training was stopped by {number.name} at step" in rest.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Two members of a run by the commands: trained apart, judged and scored as their mean."""
+"""Train two members of a run, then evaluate and score their mean."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ MODELS = ["members/1", "members/2"]
 
 @pytest.fixture(params=OBJECTIVES)
 def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A task of each kind in the working folder, with two trained members."""
+    """Write a task of each kind to the working folder and train two members."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     rows = {name: ["".join(rng.choice(list("ACGT"), 30)) for _ in range(60)] for name in "pn"}
@@ -67,7 +67,7 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def judged(models: list[str], output: str) -> tuple[dict, pd.DataFrame]:
-    """What `evaluate` says of test: metrics and predictions."""
+    """Return the test metrics and predictions of `evaluate`."""
     paths = ["--corpus", "corpus", "--split", "split.tsv", "--output", output]
     assert main(["evaluate", "--run-file", "run.toml", "--model", *models, *paths]) == 0
     table = pd.read_csv(f"{output}/predictions/test.tsv", sep="\t")

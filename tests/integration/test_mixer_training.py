@@ -1,4 +1,4 @@
-"""Other mixers than softmax in a training: stopped and gone on to the same bits, and cut over two processes."""
+"""Resume the training of mixers other than softmax, and split it over two processes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What is planned beside what the training then takes, and settings that are suggested under a limit of memory: they do fit."""
+"""Compare planned with measured memory; settings suggested for a memory limit do fit."""
 
 import re
 import resource
@@ -16,7 +16,7 @@ from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.plan import Lengths, make_plan
 
-# The process says itself what was resident at most: getrusage may tell its parent's.
+# The process prints its own peak: getrusage may return that of its parent.
 CALL = """
 import sys
 from selfattn_bio.cli.main import main
@@ -25,7 +25,8 @@ print("VmHWM", open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 sys.exit(code)
 """
 PLAIN = {"members": 1, "num_layers": 2, "stem": config.NoStem()}
-SHAPES = {  # name -> model, batch, letters, seconds a size; 0 draws all out from the smallest
+# name -> model, batch size, bases, seconds per size; 0 extrapolates from the smallest size
+SHAPES = {
     "stem, two members": (config.AttentionModel(), 128, 600, 10),
     "window, drawn out": (config.AttentionModel(**PLAIN, pattern=config.WindowPattern(window=64)), 4, 8192, 0),
     "all pairs": (config.AttentionModel(**PLAIN, kernel="reference"), 4, 768, 10),
@@ -33,7 +34,7 @@ SHAPES = {  # name -> model, batch, letters, seconds a size; 0 draws all out fro
 
 
 def setup(folder, model, batch, length, **training):
-    """Run file, corpus of records of half to the whole length, and split in a folder."""
+    """Write a run file, a corpus with records of half to full length, and a split."""
     training = config.Training(**{"max_steps": 12, "batch_size": batch, "evaluate_every": 12, **training})
     run = config.RunFile(data=config.Data(positives=("1.fa",), negatives=("0.fa",)), model=model, training=training)
     (folder / "run.toml").write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
@@ -51,7 +52,7 @@ def setup(folder, model, batch, length, **training):
 
 
 def call(folder, *arguments, limit=None):
-    """A command in the folder, with at most `limit` bytes of data."""
+    """Run a command in the folder, with at most `limit` bytes of data."""
     limited = None if limit is None else (lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)))
     command = [sys.executable, "-c", CALL, *arguments, "--threads", "1"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, preexec_fn=limited)
@@ -72,7 +73,8 @@ def test_the_peak_is_the_one_that_was_planned(tmp_path, name):
     assert done.returncode == 0, done.stderr
     measured = int(done.stdout.rpartition("VmHWM")[2]) * 1024 / 1e6
     print(f"{name}: planned {plan.peak:.0f} MB; measured {measured:.0f} MB; kept {plan.probe.kept:.0f} MB")
-    assert measured > 1.5 * plan.probe.kept  # or the program's own size would be all that is compared
+    # otherwise mostly the size of the program would be compared
+    assert measured > 1.5 * plan.probe.kept
     assert plan.peak == pytest.approx(measured, rel=0.25)
 
 
@@ -80,7 +82,7 @@ def test_the_peak_is_the_one_that_was_planned(tmp_path, name):
 def test_out_of_memory_is_answered_with_settings_that_fit(tmp_path):
     model, batch, length, _ = SHAPES["all pairs"]
     setup(tmp_path, model, 4 * batch, length)
-    limit = 1_800_000_000  # of data, of which the program takes half a gigabyte before the first step
+    limit = 1_800_000_000  # bytes of data; the program needs half a gigabyte before the first step
     failed = call(tmp_path, *TRAIN, limit=limit)
     assert failed.returncode == 1, failed.stdout + failed.stderr
     assert failed.stderr.splitlines()[-1].startswith(
@@ -91,6 +93,7 @@ def test_out_of_memory_is_answered_with_settings_that_fit(tmp_path):
     assert int(told[0]) * int(told[1]) == 4 * batch
     text = re.sub(r"batch_size = \d+", f"batch_size = {told[0]}", (tmp_path / "run.toml").read_text())
     (tmp_path / "run.toml").write_text(re.sub(r"accumulate = \d+", f"accumulate = {told[1]}", text))
-    again = call(tmp_path, *TRAIN)  # without the limit, which counts address space that is never touched, too
+    # without the limit, which also counts address space that is never used
+    again = call(tmp_path, *TRAIN)
     assert again.returncode == 0, again.stderr
     assert int(again.stdout.rpartition("VmHWM")[2]) * 1024 < limit

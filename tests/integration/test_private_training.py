@@ -1,6 +1,7 @@
-"""Private steps: gradients record by record whatever a network is made of, the noise, what is spent, and what is written and refused.
+"""Test private training: per-record gradients, noise, privacy budget, output and refused settings.
 
-Long, as gradients are asked of every kind of network, and each promise of docs/privacy.md has a test.
+The file is long because it covers every kind of network and every guarantee in docs/privacy.md.
+
 """
 
 import json
@@ -37,13 +38,13 @@ PRIVACY = config.Privacy(epsilon=8.0, delta=1e-3)
 
 @pytest.fixture(autouse=True)
 def fixed_secrets(monkeypatch):
-    """Draw secrets from a fixed seed: with real ones, one batch in 460 has too few records for the tests of gradients."""
+    """Fix the secrets: with random ones, one batch in 460 is too small for the gradient tests."""
     monkeypatch.setattr(private.secrets, "randbits", random.Random(0).getrandbits)
 
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """Corpus and split: 48 records of 20 to 39 letters, every fourth of them valid."""
+    """Create a corpus of 48 records of 20 to 39 bases and a split; every fourth is validation."""
     folder = tmp_path_factory.mktemp("private")
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
@@ -96,7 +97,7 @@ KINDS = {
 
 
 def steps_gradients(trainer, max_norm):
-    """The gradients of step 0 without noise, and the rows that were in it."""
+    """Return the gradients of step 0 without noise, and the rows of the batch."""
     trainer.private.section = PRIVACY.model_copy(update={"max_grad_norm": max_norm})
     trainer.private.noise_multiplier = 0.0
     trainer.add_private_gradients(trainer.private)
@@ -116,18 +117,18 @@ def test_gradients_are_those_of_a_batch_and_clipped_those_of_a_loop_of_records(t
     if kind == "lora":
         for module in [each for each in trainer.bare.members[0].encoder.modules() if isinstance(each, torch.nn.Linear)]:
             register_parametrization(module, "weight", LowRank(module.weight, 2))
-    with torch.no_grad():  # tables begin at 0, from which some gradients would be 0 too
+    with torch.no_grad():  # tables start at 0, where some gradients would be 0 too
         for parameter in trainer.bare.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     free, rows = steps_gradients(trainer, max_norm=1e6)
     assert len(rows) > 4
-    # All in one batch, padded, by the plain way.
+    # All records in one padded batch, without privacy.
     letters, targets = trainer.stream.examples(0, rows)
     batch = trainer.objective.batch(trainer.scorer.tokens_of(letters), targets)
     (trainer.objective.loss(trainer.bare(batch.tokens), batch.wanted) / run.training.batch_size).backward()
     for name, parameter in trainer.bare.named_parameters():
         assert torch.allclose(free[name], parameter.grad, rtol=1e-3, atol=2e-6), name
-    # Record by record, by hand.
+    # Record by record.
     max_norm, lengths = 0.5, []
     wanted = {name: torch.zeros_like(parameter) for name, parameter in trainer.bare.named_parameters()}
     for row in rows:
@@ -148,7 +149,8 @@ def test_gradients_are_those_of_a_batch_and_clipped_those_of_a_loop_of_records(t
         assert torch.allclose(gradient, wanted[name], rtol=1e-4, atol=1e-7), name
 
 
-@pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # of Opacus' hooks on the embedding, whose input is no float
+# from Opacus' hooks on the embedding, whose input is not floating point
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 def test_where_opacus_knows_all_layers_its_gradients_are_the_same(task):
     from opacus import GradSampleModule
     from opacus.optimizers import DPOptimizer
@@ -192,7 +194,7 @@ def test_the_noise_is_as_large_as_it_says_and_of_the_secret(task):
     own = trainer.private
 
     def noise(step):
-        own.finish(trainer.bare, step)  # of a batch without a record
+        own.finish(trainer.bare, step)  # a batch without records
         return torch.cat([parameter.grad.flatten() for parameter in trainer.bare.parameters()])
 
     first = noise(0)
@@ -244,8 +246,9 @@ def test_the_planned_steps_spend_epsilon_and_so_does_a_run_that_ends_before(epsi
             spent.append(own.spent()["epsilon"])
     assert 0.97 * epsilon <= spent[0] == spent[-1] <= epsilon
     with private._narrow_orders():
-        assert own.accountant.get_epsilon(delta) == pytest.approx(spent[-1])  # of the steps that were taken
-    # The older bound, by Renyi divergences, is above it, and not far.
+        # for the steps that were taken
+        assert own.accountant.get_epsilon(delta) == pytest.approx(spent[-1])
+    # The older bound, from Rényi divergences, is slightly above it.
     from opacus.accountants import RDPAccountant
 
     other = RDPAccountant()
@@ -273,7 +276,7 @@ def test_a_run_that_is_taken_up_is_the_same_to_the_bit_and_spends_the_same(task,
         patched.setattr(Trainer, "take_step", stopping)
         with pytest.raises(Stopped):
             fit(task, tmp_path / "cut", run_file(dropout=0.2))
-    monkeypatch.setattr(private.secrets, "randbits", lambda bits: 43)  # what another run would begin with
+    monkeypatch.setattr(private.secrets, "randbits", lambda bits: 43)  # the secret of another run
     fit(task, tmp_path / "cut", run_file(dropout=0.2))
     assert "going on from the checkpoint of step 4" in capsys.readouterr().out
     whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
@@ -284,7 +287,8 @@ def test_a_run_that_is_taken_up_is_the_same_to_the_bit_and_spends_the_same(task,
     assert 0 < told[0]["epsilon"] <= 8
     fit(task, tmp_path / "other", run_file(dropout=0.2))
     other = load_file(tmp_path / "other" / "model.safetensors")
-    assert not torch.equal(whole["embedding.weight"], other["embedding.weight"])  # the same seed, another secret
+    # same seed, another secret
+    assert not torch.equal(whole["embedding.weight"], other["embedding.weight"])
 
 
 def test_nothing_but_the_weights_of_a_private_folder_tells_of_train(task, tmp_path, capsys):
@@ -294,7 +298,7 @@ def test_nothing_but_the_weights_of_a_private_folder_tells_of_train(task, tmp_pa
     assert "was spent; model in" in said
     assert " loss " not in said
     assert "train_loss" not in pd.read_csv(tmp_path / "model" / "history.csv")
-    assert len(pd.read_parquet(tmp_path / "model" / SEEN)) == 12  # of valid
+    assert len(pd.read_parquet(tmp_path / "model" / SEEN)) == 12  # validation records only
     provenance = json.loads((tmp_path / "model" / "provenance.json").read_text())
     assert "num_positive" not in provenance
     with safe_open(next((tmp_path / "model.checkpoints").glob("step-*6.*")), framework="pt") as file:
@@ -315,7 +319,8 @@ def test_a_language_model_is_private_too(task, tmp_path):
 
 
 def test_the_penalty_of_gates_counts_with_each_record_and_is_cut_with_it(task, monkeypatch):
-    monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)  # the same records in each
+    # the same records in each batch
+    monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
     found = []
     for penalty, max_norm in ((0.0, 1e6), (0.5, 1e6), (1e6, 0.5)):
         trainer = trainer_of(task, run_file(training={"shift": 0}, gates=config.HardConcreteGates(penalty=penalty)))
@@ -326,7 +331,8 @@ def test_the_penalty_of_gates_counts_with_each_record_and_is_cut_with_it(task, m
     wanted = torch.autograd.grad(trainer.bare.penalty() * 0.5 / 1e6, weights)
     for without, with_it, each in zip(*found[:2], wanted, strict=True):
         assert torch.allclose(with_it - without, share * each, rtol=1e-3, atol=1e-6)
-    assert float(torch.cat(found[2]).norm()) == pytest.approx(0.5 * share, rel=1e-3)  # of each record nothing but the penalty is left
+    # only the penalty is left of each record's gradient
+    assert float(torch.cat(found[2]).norm()) == pytest.approx(0.5 * share, rel=1e-3)
 
 
 def test_gates_and_exits_are_learnt_privately(task, tmp_path):
@@ -361,7 +367,8 @@ def test_a_batch_norm_is_refused_by_its_name():
 
 def test_a_trainer_refuses_a_batch_norm_that_no_section_told_of(task):
     stem = config.ConvStem(token_dim=4, kernel=5, second_kernel=3)
-    run = run_file().model_copy(update={"model": config.AttentionModel(**MODEL | {"stem": stem})})  # past the run file's own check
+    # bypasses the check of the run file
+    run = run_file().model_copy(update={"model": config.AttentionModel(**MODEL | {"stem": stem})})
     with pytest.raises(TrainingError, match=r"layers must take each record by itself with .privacy., got BatchNorm in 'members.0.stem"):
         trainer_of(task, run)
 

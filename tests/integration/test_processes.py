@@ -1,4 +1,4 @@
-"""Two processes that torchrun starts train as one with the same batches would."""
+"""Two processes started by torchrun train like one process with the same batches."""
 
 import shutil
 import subprocess
@@ -40,10 +40,11 @@ TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2")
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """A folder with run file, corpus and split, and the model of one process."""
+    """Create a run file, a corpus and a split, and train with one process."""
     folder = tmp_path_factory.mktemp("processes")
     sides = write_task(folder, RUN, 43, 44)
-    assert sides.count("train") % 16 == 1  # the last batch of an epoch has fewer records than there are processes
+    # the last batch of an epoch has fewer records than processes
+    assert sides.count("train") % 16 == 1
     train(folder, "one")
     return folder
 
@@ -68,7 +69,7 @@ def same_model(folder, first, second, **tolerance):
 def test_two_processes_have_the_losses_of_one(task, options):
     said = train(task, "two", *options, launcher=TORCHRUN)
     assert "on 2 processes, each cpu with 1 threads" in said
-    assert said.count("model in two") == 1  # the second process is silent
+    assert said.count("model in two") == 1  # only the first process prints
     same_model(task, "one", "two", rtol=1e-3, atol=1e-4)
     shutil.rmtree(task / "two")
     max((task / "two.checkpoints").glob("step-*")).unlink()
@@ -84,7 +85,7 @@ def test_two_processes_have_the_losses_of_one(task, options):
     ids=["one batch, not two", "two processes", "sharded"],
 )
 def test_a_step_has_the_same_gradients_however_it_is_cut(task, otherwise):
-    # Weights cannot tell: AdamW divides a factor out of its gradients, and what is reported is the loss before it.
+    # Weights would not show a constant factor, which AdamW divides out of the gradients.
     expected = gradients_of(task)
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.01
     assert_close(gradients_of(task, **otherwise), expected, rtol=1e-4, atol=1e-6)

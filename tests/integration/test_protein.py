@@ -1,4 +1,4 @@
-"""Protein by the commands, from FASTA to the report: two classes, whose negatives are longer on average and begin with M."""
+"""Run a protein task from FASTA to report; negatives are longer and often begin with M."""
 
 import json
 from pathlib import Path
@@ -80,7 +80,8 @@ def test_what_tells_collections_apart_stands_beside_the_model(results: Path) -> 
     baselines = metrics["test"]["baselines"]
     assert list(baselines) == ["length", "first_letter", "composition", "kmer2_logistic"]
     assert baselines["composition"]["auroc"]["value"] > 0.9
-    assert 0.7 < baselines["first_letter"]["auroc"]["value"] < 1  # three of four negatives begin with M, and no positive does
+    # three of four negatives begin with M, no positive does
+    assert 0.7 < baselines["first_letter"]["auroc"]["value"] < 1
     assert metrics["test"]["model"]["auroc"]["value"] > 0.9
 
 

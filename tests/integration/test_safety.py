@@ -1,4 +1,4 @@
-"""What a run does not overwrite, forget or lose when something goes wrong beside or within it."""
+"""Check what a run keeps, refuses or saves when something goes wrong."""
 
 import json
 import math
@@ -24,12 +24,12 @@ SHORT = {"max_steps": 12, "batch_size": 16, "evaluate_every": 4, "checkpoint_eve
 
 
 class Stopped(Exception):
-    """The machine, or who works at it, has enough."""
+    """Stop the training, as a failing machine or a user would."""
 
 
 @pytest.fixture
 def task(tmp_path):
-    """A folder with corpus and split."""
+    """Create a folder with a corpus and a split."""
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
         letters = ["".join(rng.choice(list("ACGT"), 30)) for _ in range(24)]
@@ -51,7 +51,7 @@ def fit(task, **changes):
 
 @pytest.fixture
 def after(monkeypatch):
-    """Do something after a step."""
+    """Return a function that does something after a given step."""
 
     def patch(number, work):
         take_step = Trainer.take_step
@@ -95,7 +95,8 @@ def test_an_earlier_model_is_replaced(task):
 def test_an_output_that_cannot_be_written_is_said_before_the_first_step(task, after):
     after.stop(1)
     corpus = Corpus.open(task / "corpus")
-    with pytest.raises(OSError, match="/sys/selfattn_bio") as error:  # where not even root can make a folder
+    # not even root can create a folder there
+    with pytest.raises(OSError, match="/sys/selfattn_bio") as error:
         train(run_file(), corpus, task / "split.tsv", task.__class__("/sys/selfattn_bio/model"), threads=1)
     assert error.value.errno in UNWRITABLE
 
@@ -131,7 +132,7 @@ def test_settings_that_come_back_go_on_where_they_were(task, after, capsys, monk
     fit(task)
     assert "going on from the checkpoint of step 5" in capsys.readouterr().out
     left = {path.name.split(".")[1] for path in (task / "model.checkpoints").glob("step-*")}
-    assert len(left) == 1  # those of seed 1 are gone with the model that is written
+    assert len(left) == 1  # checkpoints of seed 1 are removed when the model is written
 
 
 def test_the_history_is_beside_the_checkpoints_as_it_grows(task, after):
@@ -216,7 +217,7 @@ def test_of_float16_weights_that_overflow_for_ever_end_the_run(task):
         trainer.take_step()
     with pytest.raises(TrainingError, match=rf"must be finite, got 0\.\d+ and (nan|inf) at step {OVERFLOWS} \(records: "):
         trainer.take_step()
-    assert torch.equal(weight, before)  # of all those steps none was taken
+    assert torch.equal(weight, before)  # none of those steps changed the weights
 
 
 def test_of_float32_no_gradient_may_be_infinite(task):

@@ -1,4 +1,4 @@
-"""A stacked model through the commands: trained, judged, scored and explained as one model."""
+"""Train, evaluate, score and explain a stacked model as one model."""
 
 import json
 import signal
@@ -46,7 +46,7 @@ NUMBER, LENGTH = 150, 24
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """The working folder of a trained and judged task; positives have TATA at position 10."""
+    """Train and evaluate a task in a folder; positives have TATA at position 10."""
     folder = tmp_path_factory.mktemp("stacked")
     rng = np.random.default_rng(0)
     for name in "pn":
@@ -122,7 +122,7 @@ def test_explain_marks_what_the_parts_read(task):
 
 
 def test_pruned_models_keep_the_stack(task, tmp_path):
-    """A model with gates is pruned with its stack."""
+    """Prune a gated model together with its stack."""
     text = (task / "run.toml").read_text().replace("members = 2", 'members = 1\ngates = { kind = "hard_concrete" }')
     (task / "gated.toml").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
@@ -177,7 +177,7 @@ def test_evaluate_asks_the_network_once(task, tmp_path, monkeypatch):
 
 @pytest.fixture
 def train_second(task, tmp_path, monkeypatch):
-    """Train the second of two members with the parts of the model; the run file is changed first."""
+    """Train the second of two members with the parts of the model; change the run file first."""
     monkeypatch.chdir(task)
 
     def train(*change):

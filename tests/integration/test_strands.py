@@ -1,4 +1,4 @@
-"""A network of canonical k-mers and distances without direction scores both strands alike, exactly; others do not."""
+"""Canonical k-mers with undirected positions score both strands equally; others do not."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,8 @@ def scorer_of(position, canonical=True, pattern=None, kernel="auto", dtype=torch
             "tokens": {"k": 3, "canonical": canonical},
             "model": {
                 "kind": "attention",
-                "embed_dim": 16 if dtype == torch.float64 else 64,  # the fused kernels know heads of 16
+                # the fused kernels need heads of size 16
+                "embed_dim": 16 if dtype == torch.float64 else 64,
                 "stem": {"kind": "none"},
                 "position": position,
                 "pattern": pattern or {"kind": "full"},

@@ -1,4 +1,4 @@
-"""A sweep never scores a test record: neither its trainings nor its ranking ask for the letters of one."""
+"""A sweep never reads a test record, neither in training nor in ranking."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ batch_size = 8
 
 @pytest.fixture
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
-    """A corpus, its split, and that split without a test side."""
+    """Write a corpus, its split, and the same split without test records."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for name in "pn":
@@ -65,14 +65,15 @@ def test_no_letter_of_a_test_record_is_asked_for(
     assert main(["sweep", "--run-file", "run.toml", "--results", ".", "--output", "sweep.tsv"]) == 0
     side = pd.read_csv("split.tsv", sep="\t")["split"]
     assert set(side[sorted(asked)]) == {"train", "valid"}
-    assert asked == set(np.flatnonzero(side.isin(["train", "valid"])))  # what is noted is all that trainings read
+    # the records read are those of training and validation, all of them
+    assert asked == set(np.flatnonzero(side.isin(["train", "valid"])))
 
     table = pd.read_csv("sweep.tsv", sep="\t")
     assert set(table["job"]) == {job.name for job in jobs}
     assert table["valid_auroc"].is_monotonic_decreasing
     assert {read_run_file(f"{job.place}/model/run.toml").training.learning_rate for job in jobs} == {1e-3, 1e-2}
 
-    # nor can a model of the sweep be judged on test later
+    # Nor can a model of the sweep be evaluated on the test split later.
     capsys.readouterr()
     paths = ["--corpus", "corpus", "--split", "split.tsv", "--model", f"{jobs[0].place}/model", "--output", "out"]
     assert main(["evaluate", "--run-file", "run.toml", *paths]) == 1

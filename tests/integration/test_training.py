@@ -1,4 +1,4 @@
-"""The loop on planted truth: it learns, its control does not, and a large batch is a large batch however it is cut."""
+"""Train on planted data: the model learns, the control does not, accumulation is exact."""
 
 import json
 
@@ -28,7 +28,7 @@ FAST = config.Training(max_steps=120, batch_size=32, learning_rate=5e-3, warmup_
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    """Corpus and split: the positives carry TATCGATA somewhere in either half."""
+    """Create a corpus and a split; positives have TATCGATA in both halves."""
     folder = tmp_path_factory.mktemp("planted")
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
@@ -101,7 +101,7 @@ def test_a_window_in_bfloat16_learns_on_a_gpu(planted, tmp_path):
 def test_the_history_says_how_fast_it_was(planted, tmp_path):
     train(with_training(max_steps=40), *planted, tmp_path / "model", threads=1)
     row = pd.read_csv(tmp_path / "model" / "history.csv").iloc[-1]
-    # A letter more than tokens at each end of a 3-mer: 50 to 69 letters a record, less a shift of up to 4.
+    # A 3-mer adds a base at each end: 50 to 69 bases per record, minus a shift of up to 4.
     assert 0.94 < row["tokens_per_second"] / row["letters_per_second"] < 0.98
     assert 0 < row["gemm_share"] < 1
     assert row["peak_memory_mb"] > 10
@@ -110,7 +110,8 @@ def test_the_history_says_how_fast_it_was(planted, tmp_path):
 def test_the_control_learns_nothing_and_says_that_it_is_meant_to(planted, tmp_path, capsys):
     train(with_training(labels="shuffled"), *planted, tmp_path / "model", threads=1)
     assert "model: a control, which is meant to fail: its labels are shuffled" in capsys.readouterr().out
-    assert best_auroc(tmp_path / "model") < 0.75  # the best of three looks at 120 records; the model above has .95
+    # best of three evaluations on 120 records; the model above reaches 0.95
+    assert best_auroc(tmp_path / "model") < 0.75
 
 
 def test_two_runs_are_equal_to_the_bit_and_seeds_differ(planted, tmp_path):
@@ -122,8 +123,8 @@ def test_two_runs_are_equal_to_the_bit_and_seeds_differ(planted, tmp_path):
 
 
 def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
-    # Without a stem, whose batch norm sees a batch at a time, whatever a step is made of.
-    # Each step sees all of train: whole, or in four batches of which the last is smaller.
+    # Without a stem, whose batch norm depends on the size of the batches. Each step sees all
+    # training records: as one batch, or as four batches of unequal size.
     for name, cut in (("one", {"batch_size": 360}), ("four", {"batch_size": 100, "accumulate": 4})):
         training = FAST.model_copy(update={"max_steps": 4, "evaluate_every": 1, **cut})
         train(run_file(training, MODEL.model_copy(update={"stem": config.NoStem()})), *planted, tmp_path / name, threads=1)
@@ -144,7 +145,7 @@ def test_patience_ends_a_run_early(planted, tmp_path):
     history = pd.read_csv(tmp_path / "model" / "history.csv")
     assert history["step"].iloc[-1] < 2000
     assert history["step"].iloc[-1] - history["step"].iloc[history["valid_auroc"].argmax()] == 10
-    # The weights kept are those of the best evaluation, not the last.
+    # The weights are those of the best evaluation, not the last.
     corpus, split = planted
     valid = read_sides(with_training(labels="shuffled"), corpus, split)[1]["valid"]
     logits = load(tmp_path / "model").logits([corpus.letters(int(row)) for row in valid.rows])
@@ -153,7 +154,8 @@ def test_patience_ends_a_run_early(planted, tmp_path):
 
 def test_the_best_evaluations_stand_in_top(planted, tmp_path):
     corpus, split = planted
-    run = with_training(top=2, labels="shuffled")  # by the true labels, several evaluations are perfect
+    # with the true labels, several evaluations are perfect
+    run = with_training(top=2, labels="shuffled")
     train(run, corpus, split, tmp_path / "model", threads=1)
     history = pd.read_csv(tmp_path / "model" / "history.csv").sort_values("valid_auroc", ascending=False, kind="stable")
     _, second = history["step"].iloc[:2]

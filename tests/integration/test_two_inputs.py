@@ -1,5 +1,9 @@
-"""Two inputs from run file to explanation: tasks that either input alone cannot solve are solved by both, and what was planted in either is
-found; every command that takes one input refuses such a model by name."""
+"""Train and explain models of two inputs on tasks that need both.
+
+The explanation must find the planted site in each input, and commands for one input must refuse
+such a model.
+
+"""
 
 import importlib
 import json
@@ -30,7 +34,7 @@ SHARED = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"
 
 
 def prepared(folder, kind, number=3000, steps=150, sample=None):
-    """A task with corpus and split; the planted records."""
+    """Write a task with corpus and split; return the planted records."""
     records = two_inputs.write_pairs(folder, kind, number, steps, sample)
     assert main(["ingest", "--run-file", "run.toml", "--output", "corpus"]) == 0
     assert main(["split", "--run-file", "run.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
@@ -39,7 +43,7 @@ def prepared(folder, kind, number=3000, steps=150, sample=None):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """Two sequences of DNA, the model and each input alone."""
+    """Train a model of two DNA sequences, and one model per input."""
     folder = tmp_path_factory.mktemp("pairs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -66,7 +70,8 @@ def test_both_tell_and_either_alone_is_at_chance(here):
     alone = test["baselines"]
     assert {"first_alone", "partner_alone", "kmer6_logistic", "partner_kmer6_logistic"} <= set(alone)
     for name, entry in alone.items():
-        assert 0.35 < entry["auroc"]["value"] < 0.65, name  # 450 records: chance is .5 with a standard deviation of .027
+        # 450 records: chance is 0.5 with a standard deviation of 0.027
+        assert 0.35 < entry["auroc"]["value"] < 0.65, name
 
 
 def test_explain_writes_what_was_planted_in_both(here):
@@ -148,7 +153,8 @@ TAKES_ONE = "must be asked of a model of one input, got one of two"
     ids=lambda command: command[0],
 )
 def test_commands_of_one_input_refuse(here, capsys, command):
-    Path("x.vcf").write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")  # read before the model
+    # read before the model
+    Path("x.vcf").write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n")
     assert main([*command[:1], "--model", "model", *command[1:]]) == 1
     assert TAKES_ONE in capsys.readouterr().err
 
@@ -174,7 +180,7 @@ def test_what_is_asked_wrongly(here):
 
 
 def test_a_training_goes_on_from_its_checkpoint(here, tmp_path):
-    """Bit for bit: stopped after a checkpoint and started again, the losses are those of a training that was not."""
+    """A training that stops after a checkpoint and resumes has the same losses, bit for bit."""
     run = Path("run.toml").read_text().replace("max_steps = 150", "max_steps = 8\ncheckpoint_every = 4")
     run = run.replace("evaluate_every = 50", "evaluate_every = 4")
     (tmp_path / "run.toml").write_text(run)
@@ -198,7 +204,7 @@ def test_a_training_goes_on_from_its_checkpoint(here, tmp_path):
 
 
 def motif_and_domain(rng, label):
-    """Label 1 where the DNA holds its motif and the protein its domain; negatives lack one of the two."""
+    """Simulate a DNA motif and a protein domain: both for label 1, one of them for label 0."""
     motif, domain = either_or_both(rng, label)
     one, at = two_inputs.planted(rng, 40, two_inputs.DNA_MOTIFS[0] if motif else None)
     other, there = two_inputs.planted(rng, 30, two_inputs.DOMAINS[0] if domain else None, "ACDEFGHIKLMNPQRSTVWY")
@@ -206,7 +212,7 @@ def motif_and_domain(rng, label):
 
 
 def motif_and_peak(rng, label):
-    """Label 1 where the DNA holds its motif and the track 12 high numbers; negatives lack one of the two."""
+    """Simulate a DNA motif and 12 high numbers in a track: both for label 1, else one of them."""
     motif, peak = either_or_both(rng, label)
     one, at = two_inputs.planted(rng, 40, two_inputs.DNA_MOTIFS[0] if motif else None)
     there, numbers = int(rng.integers(29)), rng.normal(0, 0.15, 40)
@@ -235,21 +241,23 @@ def test_a_protein_or_a_track_as_partner(kind, sample, tmp_path, monkeypatch):
     auroc = roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=partner)["logit"])
     others = [partner[i] for i in np.random.default_rng(1).permutation(len(partner))]
     auroc_of_others = roc_auc_score(labels, selfattn_bio.score_sequences("model/", first, partner=others)["logit"])
-    # Ten seeds, float32 and bfloat16: .988 or more; with partners of other records at most .728, and by one input alone .75 at best.
+    # Ten seeds in float32 and bfloat16: at least 0.988; at most 0.728 with the partners of other
+    # records, and at most 0.75 with one input.
     assert auroc > 0.95
     assert auroc_of_others < 0.85
     positives = np.flatnonzero(labels)[:64]
     explained = [first[i] for i in positives], [partner[i] for i in positives]
     explanation = selfattn_bio.explain("model/", explained[0], partner=explained[1], method=AttnLRP())
     if sample is motif_and_peak:
-        assert len(explanation.partner.plot(0).axes[0].patches) == 40  # a bar a number
+        assert len(explanation.partner.plot(0).axes[0].patches) == 40  # one bar per number
         assert "<svg" not in explanation.partner._repr_html_()
         with pytest.raises(ValueError, match="motifs must be of letters, got the levels of a track"):
             explanation.partner.motifs()
     for found, place in ((explanation, 3), (explanation.partner, 4)):
         spans = [records[names[i]][place] for i in positives]
         inside = [start <= row.argmax() < start + length for row, (start, length) in zip(found.relevance, spans, strict=True)]
-        assert np.mean(inside) > 0.6, (sample.__name__, place)  # .81 or more; by chance .2 or .3
+        # at least 0.81; 0.2 or 0.3 by chance
+        assert np.mean(inside) > 0.6, (sample.__name__, place)
 
 
 def test_a_model_folder_says_what_both_inputs_are(here):

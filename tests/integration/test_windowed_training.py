@@ -1,4 +1,4 @@
-"""A language model on records far longer than a training input: windows of them, by the commands and by the loop."""
+"""Train a language model on windows of records that are much longer than its input."""
 
 import json
 import signal
@@ -64,7 +64,7 @@ CAUSAL = CAUSAL.replace("stem = {", 'pattern = { kind = "full", causal = true }\
 
 @pytest.fixture
 def genome(tmp_path, monkeypatch):
-    """Four chromosomes of a thousand letters or more, one record shorter than a window, the corpus and its split."""
+    """Write four chromosomes of 1,030 to 3,000 bp, a shorter scaffold, a corpus and a split."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     lengths = {"chr1": 1030, "chr2": 1200, "chr3": 3000, "chr4": 1777, "scaffold": 30}
@@ -111,11 +111,12 @@ def test_all_of_the_training_records_is_drawn_and_the_log_says_how(genome, capsy
     stream = Stream(run, corpus, sides["train"])
     assert stream.per_epoch == 13
     order = np.concatenate(list(stream.order.epoch(0)))
-    assert sorted(order) == list(range(97))  # 60 of 3,000 letters, 36 of 1,777, one of 30
+    assert sorted(order) == list(range(97))  # 60 from 3,000 bases, 36 from 1,777, one from 30
     letters, targets = stream.examples(0, order[:8])
     assert [len(row) for row in letters] == [50] * 8
     assert targets.shape == (8, 0)
-    halves = [stream.examples(0, order[:8][process::2])[0] for process in range(2)]  # as two processes share it
+    # the halves of two processes
+    halves = [stream.examples(0, order[:8][process::2])[0] for process in range(2)]
     assert np.array_equal(halves[0][1], letters[2])
     assert np.array_equal(halves[1][0], letters[1])
     names = stream.ids(0)
@@ -144,9 +145,9 @@ def test_the_model_folder_and_the_evaluation(genome, capsys):
     assert list(table)[:3] == ["id", "start", "end"]
     assert table["end"].tolist() == [*range(50, 1201, 50)]
     seen = pd.read_parquet(genome / "model" / "seen.parquet")
-    assert len(seen) == 4  # whole records, by their keys
+    assert len(seen) == 4  # complete records, by their keys
     limits = load_file(genome / "model" / "reference.safetensors")["limits"]
-    assert limits[:2].tolist() == [27, 50]  # of what is read, not of whole chromosomes
+    assert limits[:2].tolist() == [27, 50]  # of the windows, not of complete chromosomes
 
 
 def test_a_window_is_part_of_what_a_checkpoint_depends_on():

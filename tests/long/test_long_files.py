@@ -1,4 +1,4 @@
-"""Files of any length are scored in the memory of some thousand sequences."""
+"""Score long files in the memory of a few thousand sequences."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])  # ru_maxr
 
 
 def write(path: Path, number: int) -> Path:
-    """Records of 40 letters, all with one id of 200 characters: what were kept of each would be seen."""
+    """Write records of 40 bases with an id of 200 characters, to show memory per record."""
     rows = np.random.default_rng(0).choice(np.frombuffer(b"ACGT", np.uint8), (number, 40))
     head = b">" + b"x" * 200 + b"\n"
     with path.open("wb") as file:
@@ -34,7 +34,11 @@ def peak_mb(*words: str) -> int:
 
 @pytest.mark.parametrize("command", ["score", "embed"])
 def test_memory_does_not_grow_with_the_file(tmp_path, command):
-    """Ten times the records; the ids of the others alone are 18 MB, and as a table the rows are 40 MB (score) and 60 MB (embed)."""
+    """Ten times the records need at most 15 MB more.
+
+    The ids alone are 18 MB more; as a table, the rows are 40 MB (score) or 60 MB (embed).
+
+    """
     out = tmp_path / ("out.tsv" if command == "score" else "out.parquet")
     peaks = []
     for number in (10_000, 100_000):

@@ -1,6 +1,8 @@
-"""The smoke task through a real Slurm of two virtual nodes on this machine: stopped trainings, their retries, all results; a cancelled job.
+"""Run the smoke task on Slurm with two virtual nodes: stops, retries and a cancelled job.
 
-Runs only with SELFATTN_SLURM_TEST=1, as root, where Slurm's programs are: it starts daemons and puts links in /etc/slurm.
+Runs only with SELFATTN_SLURM_TEST=1, as root, and with Slurm installed: it starts daemons and
+creates links in /etc/slurm.
+
 """
 
 import importlib.util
@@ -18,14 +20,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "slurm"
-PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])  # where Debian has the daemons
+PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])  # Debian installs the daemons there
 PROGRAMS = ("slurmctld", "slurmd", "srun", "sbatch", "scancel", "sinfo", "squeue", "munged")
-# What the profile says of real clusters, made small: a core a process, and Slurm asked often.
+# The profile's settings for real clusters, made small: one core per process and frequent status
+# checks.
 SMALL = ["--set-threads", *(f"{rule}=1" for rule in ("train", "evaluate", "explain", "motifs", "interactions"))]
 SMALL += ["--default-resources", "mem_mb=500", "runtime=30"]
 SMALL += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "5", "--latency-wait", "10", "--nolock"]
-TWO_NODES = ("mpi: srun", "nodes: 2", "tasks: 2")  # what the profile has as a comment
-STEPS = 150  # long enough to be killed in the middle
+TWO_NODES = ("mpi: srun", "nodes: 2", "tasks: 2")  # comments in the profile
+STEPS = 150  # enough to be killed before the end
 RESULTS = [
     *("model/model.safetensors", "metrics.json", "predictions/test.tsv", "motifs.tsv", "motifs.meme", "seqlets.bed"),
     *("report.html", "motifs.ipynb", "variants/cnn/model/model.safetensors", "variants/shuffled/motifs.tsv"),
@@ -33,7 +36,7 @@ RESULTS = [
 
 
 def why_not() -> str:
-    """Why this machine does not run the test; empty if it does."""
+    """Return why this machine cannot run the test; empty if it can."""
     if os.environ.get("SELFATTN_SLURM_TEST") != "1":
         return "SELFATTN_SLURM_TEST is not 1"
     if missing := [name for name in PROGRAMS if not shutil.which(name, path=PATH)]:
@@ -50,7 +53,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(2400), pytest.mark.skipif(bo
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """The folder of a running Slurm."""
+    """Start Slurm and yield its folder."""
     folder = tmp_path_factory.mktemp("slurm") / "cluster"
     try:
         subprocess.run([SCRIPTS / "start.sh", folder, "2"], check=True)
@@ -65,7 +68,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """The project, with a longer training on two nodes."""
+    """Copy the project, with a longer training on two nodes."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("workflows", "profiles", "notebooks", "data/smoke"):
         shutil.copytree(ROOT / name, folder / name)
@@ -85,7 +88,7 @@ def set_steps(project: Path, steps: int) -> None:
 
 
 class Run:
-    """Snakemake with the Slurm profile, in the background; what it says goes to a file."""
+    """Snakemake with the Slurm profile, in the background; its output goes to a file."""
 
     def __init__(self, project: Path, *arguments: str) -> None:
         self.file = project / "said.txt"
@@ -101,12 +104,12 @@ class Run:
         return self
 
     def __exit__(self, *error) -> None:
-        if self.process.poll() is None:  # the test failed meanwhile
+        if self.process.poll() is None:  # the test failed
             self.process.kill()
             self.process.wait()  # its jobs end with the cluster
 
     def wait_for_checkpoint(self, *folders: Path) -> Path:
-        """The first of the folders that has a checkpoint."""
+        """Return the first of the folders that gets a checkpoint."""
         end = time.monotonic() + 900
         while True:
             for folder in folders:
@@ -118,7 +121,7 @@ class Run:
 
 
 def trainers(project: Path, output: str) -> dict[str, int]:
-    """Of the processes that train: rank -> process id."""
+    """Return the rank and process id of each training process."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -126,7 +129,7 @@ def trainers(project: Path, output: str) -> dict[str, int]:
             if "train" not in words or output not in words or (folder / "cwd").resolve() != project.resolve():
                 continue
             variables = dict(word.partition("=")[::2] for word in (folder / "environ").read_text(errors="replace").split("\0"))
-        except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        except (FileNotFoundError, ProcessLookupError):  # the process ended
             continue
         if "RANK" in variables:
             found[variables["RANK"]] = int(folder.name)
@@ -142,14 +145,15 @@ def nodes_are_free() -> bool:
 
 
 def jobs_of(cluster: Path) -> list[dict[str, str]]:
-    """Slurm's own record of the jobs that ended."""
+    """Return Slurm's records of finished jobs."""
     return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in (cluster / "jobcomp.txt").read_text().splitlines()]
 
 
 def running_job(comment: str) -> str:
-    """The number of the Slurm job into whose comment the executor wrote these words, the rule and its wildcards."""
+    """Return the id of the running Slurm job whose comment is this rule with its wildcards."""
     jobs = [line.split() for line in slurm("squeue", "--noheader", "--states=RUNNING", "--format=%A %k").splitlines()]
-    (number,) = [number for number, words in jobs if words.rstrip("_") == comment.rstrip("_")]  # a wildcard may be empty
+    # a wildcard may be empty
+    (number,) = [number for number, words in jobs if words.rstrip("_") == comment.rstrip("_")]
     return number
 
 
@@ -175,7 +179,8 @@ def test_trainings_on_two_nodes_go_on_after_a_kill_and_after_sigterm(cluster, pr
     step = int(re.search(r"model: going on from the checkpoint of step (\d+)", log)[1])
     assert 0 < step < STEPS
     logs = project / ".snakemake/slurm_logs/rule_train"
-    (failed,) = logs.glob("smoke__variants_cnn*/*.log")  # that of the retry is removed; a wildcard may be empty
+    # the log of the retry is removed; a wildcard may be empty
+    (failed,) = logs.glob("smoke__variants_cnn*/*.log")
     saved = re.search(r"training was stopped by SIGTERM at step (\d+), and its state is saved", failed.read_text())
     assert f"cnn: going on from the checkpoint of step {saved[1]}\n" in (results / "variants/cnn/logs/train.log").read_text()
 

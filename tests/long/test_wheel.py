@@ -1,4 +1,4 @@
-"""The built wheel in an environment of its own, an empty folder, no variables: a task is made, run and scored, and the demo is planned."""
+"""Install the built wheel in a new environment, create, run and score a task, and plan the demo."""
 
 import os
 import subprocess
@@ -22,7 +22,8 @@ def test_a_task_runs_from_a_wheel(tmp_path):
     venv.create(tmp_path / "env", with_pip=True, symlinks=True)
     python = tmp_path / "env/bin/python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
-    # The packages that it needs are those of this environment; its own copy, in front of them, is the one from the wheel.
+    # Dependencies come from this environment; the package itself comes from the wheel, which is
+    # first on the path.
     (tmp_path / "env/lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages/needs.pth").write_text(
         sysconfig.get_path("purelib") + "\n"
     )

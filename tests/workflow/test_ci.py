@@ -1,4 +1,4 @@
-"""`.ci/run` on a made-up machine: what it installs, what it runs, and that it says what it cannot."""
+"""Run `.ci/run` on a simulated machine: what it installs, runs and reports as missing."""
 
 import os
 import shutil
@@ -14,7 +14,11 @@ pytestmark = pytest.mark.skipif(Path("/etc/slurm/slurm.conf").exists(), reason="
 
 
 def run(folder: Path, *, apt_works: bool, has_slurm: bool = False, npm_works: bool = True) -> list[str]:
-    """What it prints where each `make` prints its arguments, apt-get writes down what it installs, and npm what it fetches."""
+    """Return the output of .ci/run with substitutes for make, apt-get, npm and dpkg-query.
+
+    `make` prints its arguments; apt-get and npm write down what they install.
+
+    """
     (folder / ".ci").mkdir()
     shutil.copy(CI, folder / ".ci/run")
     (folder / "bin").mkdir()

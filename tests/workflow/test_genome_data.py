@@ -1,4 +1,4 @@
-"""A run file with a genome goes through Snakemake to its corpus: each file it names is an input, and one that is missing is one line."""
+"""Run a task with a genome through Snakemake: every file it names is an input."""
 
 import numpy as np
 import pandas as pd

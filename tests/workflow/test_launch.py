@@ -1,4 +1,4 @@
-"""What `train` starts with for each profile and its resources, by dry runs that print the shell commands."""
+"""Check how `train` is started for each profile and its resources, in dry runs."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ def dry_run(project: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def training(project: Path, *arguments: str) -> str:
-    """The shell command of the training."""
+    """Return the shell command of the training."""
     done = dry_run(project, *arguments)
     assert done.returncode == 0, done.stdout
     (command,) = re.findall(r"Shell command: (.* train --run-file .*)$", done.stdout, flags=re.MULTILINE)
@@ -88,7 +88,7 @@ def profile(name: str) -> dict:
 
 
 def heavy_rules() -> set[str]:
-    """The rules that take all cores of --cores: each of them runs a model."""
+    """Return the rules that use all cores of --cores: each runs a model."""
     rules = [part for file in ROOT.glob("workflows/rules/*.smk") for part in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]]
     return {rule.partition(":")[0] for rule in rules if "threads: workflow.cores" in rule}
 

@@ -1,4 +1,4 @@
-"""Members and sweeps through real Snakemake: which jobs there are, where their folders stand, what a sweep may see."""
+"""Run members and sweeps through Snakemake: their jobs, their folders and the records they read."""
 
 import json
 import tomllib
@@ -49,7 +49,7 @@ bootstraps = 20
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, str]:
-    """A project in which the tiny task was judged and swept, and what that printed."""
+    """Run and sweep the tiny task; return the project and the output."""
     project = copy_project(tmp_path_factory.mktemp("sweep") / "a project with spaces")
     (project / "workflows" / "tasks" / "tiny.toml").write_text(TINY)
     result = snakemake(project, "results/tiny/metrics.json", "sweep_tiny")
@@ -101,9 +101,11 @@ def test_more_members_and_more_values_train_the_new_ones_alone(finished):
     replace(task, "[1e-3, 1e-2]", "[5e-3, 1e-3, 1e-2]")
     replace(task, "variants = {}", 'variants.cnn.model = { kind = "cnn" }')
     replace(task, "[sweep]", '[sweep]\nof = ["model", "cnn"]')
-    assert planned(project, "sweep_tiny") == {"train": 1 + 3, "sweep": 1, "sweep_tiny": 1}  # the CNN gets as many jobs as the model
+    # one job per value for the CNN, as for the model
+    assert planned(project, "sweep_tiny") == {"train": 1 + 3, "sweep": 1, "sweep_tiny": 1}
     replace(task, "seeds = 2", "seeds = 3")
-    assert planned(project, "results/tiny/metrics.json") == {"train": 1 + 3, "evaluate": 1}  # a third model, three CNNs
+    # a third model, three CNNs
+    assert planned(project, "results/tiny/metrics.json") == {"train": 1 + 3, "evaluate": 1}
 
 
 def test_a_task_without_a_sweep_says_so(finished):

@@ -1,4 +1,4 @@
-"""A run file with each kind of input goes through Snakemake to its corpus; docs/data.md's run files are some."""
+"""Run a task with each kind of input through Snakemake to its corpus, including docs/data.md."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ ORIGIN
 //
 """
 MULTICLASS = '[objective]\nkind = "multiclass"\ncolumn = "{}"\n'
-TASKS = {  # [data], and what comes after it
+TASKS = {  # [data] and the text after it
     "files": ('train = ["a.csv"]\nvalid = "v.csv"\ntest = "t.tsv"\nlabel = "kind"\npositive = "tss"\ncolumns = { sequence = "Seq" }\n', ""),
     "fastq": ('positives = "p.fq"\nnegatives = "n.fq.gz"\n', ""),
     "flat": ('sequences = ["a.gb", "b.gb"]\n', MULTICLASS.format("organism")),

@@ -1,4 +1,4 @@
-"""What stands beside the package and no other test reads: README, Makefile, schema, made data, wheel."""
+"""Check README, Makefile, schema, generated data and wheel, which no other test reads."""
 
 import re
 import runpy

@@ -1,4 +1,4 @@
-"""The smoke task through real Snakemake, in a folder with spaces in its name: results, reruns, new tasks, mistakes, a stop."""
+"""Run the smoke task in Snakemake, in a folder with spaces: results, reruns, errors, a stop."""
 
 import json
 import os
@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 INTERPRETATION = {"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 2, "train_smoke": 1}
 METRICS = {"auroc", "auprc", "mcc", "accuracy", "f1", "brier", "ece"}
-PLANTED = {"Dref": "ATCGAT", "Trl": "GAGAGA"}  # JASPAR's name of a planted site, and letters that each of its sites holds
+# JASPAR name of a planted motif, and bases that each site has
+PLANTED = {"Dref": "ATCGAT", "Trl": "GAGAGA"}
 MOTIF_COLUMNS = {
     *("name", "consensus", "num_sites", "match", "match_q", "enrichment_p"),
     *("effect", "effect_low", "effect_high", "verdict"),
@@ -36,19 +37,19 @@ def copy_project(folder: Path) -> Path:
 
 
 def command(*arguments: str) -> list[str]:
-    """One core: what is this small gains nothing from two, and loses much where other work shares them."""
+    """Return a Snakemake command with one core, which is fastest for tasks this small."""
     return [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
 
 
 def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run Snakemake as a user does, output and errors in one stream."""
+    """Run Snakemake; return output and errors as one stream."""
     return subprocess.run(
         command(*arguments), cwd=project, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=550, check=False
     )
 
 
 def planned(project: Path, target: str = "train_smoke") -> dict[str, int]:
-    """The rules that a run would run, with their numbers of jobs; none if there is nothing to do."""
+    """Return the number of jobs of each rule in a dry run; empty if there is nothing to do."""
     result = snakemake(project, target, "--dry-run")
     assert result.returncode == 0, result.stdout
     table = result.stdout.partition("Job stats:")[2].partition("total")[0]
@@ -59,7 +60,7 @@ def planned(project: Path, target: str = "train_smoke") -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, str]:
-    """A project in which the smoke task ran once, and what that printed. Tests restore what they edit."""
+    """Run the smoke task once; return the project and the output. Tests restore what they edit."""
     project = copy_project(tmp_path_factory.mktemp("workflow") / "a project with spaces")
     result = snakemake(project, "train_smoke")
     assert result.returncode == 0, result.stdout
@@ -78,7 +79,7 @@ def results(project) -> Path:
 
 @pytest.fixture
 def edit(project):
-    """Change a file of the finished project for one test."""
+    """Return a function that changes a file of the finished project until the end of the test."""
     before: dict[Path, bytes] = {}
 
     def change(path: str, old: str, new: str) -> None:
@@ -92,18 +93,18 @@ def edit(project):
 
 @pytest.fixture
 def fresh(tmp_path) -> Path:
-    """A project in which nothing ran yet."""
+    """Copy a project in which nothing has run yet."""
     return copy_project(tmp_path / "a fresh project")
 
 
 def replace(file: Path, old: str, new: str) -> None:
-    """Write `new` for `old`, or at the end if `old` is empty."""
+    """Replace `old` by `new`, or append `new` if `old` is empty."""
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new) if old else text + new)
 
 
-# -------------------------------------------------------------------------------------------------------- the results
+# results
 def test_everything_promised_is_there(results):
     promised = [
         *(
@@ -168,7 +169,7 @@ def test_motifs_are_sought_on_train_and_valid_alone(results):
 
 
 def test_seqlets_stand_where_their_records_do(project, results):
-    """Each interval lies in a test record, on its chromosome, and holds its planted letters when read on its strand."""
+    """Each interval is in a test record and contains its planted bases on its strand."""
     columns = ["chrom", "start", "end", "name", "score", "strand"]
     seqlets = pd.read_csv(results / "seqlets.bed", sep="\t", names=columns, comment="#")
     assert set(seqlets["chrom"]) == {"chrC"}
@@ -180,7 +181,7 @@ def test_seqlets_stand_where_their_records_do(project, results):
 
 
 def on_strand(project: Path, seqlet) -> str:
-    """The letters of a BED row, read from the FASTA file by the coordinates in its headers."""
+    """Return the bases of a BED row, read from the FASTA file by the coordinates in its headers."""
     for label in ("positives", "negatives"):
         lines = (project / "data" / "smoke" / f"{label}.fa").read_text().split()
         for i in range(0, len(lines), 6):
@@ -219,7 +220,7 @@ def test_progress_is_on_the_terminal_and_in_the_log(finished, results):
     assert any(line.startswith("smoke: ") and "motif" in line for line in closing)
 
 
-# --------------------------------------------------------------------------------------------------- what runs again
+# reruns
 def test_a_second_run_does_nothing(project):
     assert planned(project) == {}
 
@@ -266,7 +267,7 @@ def test_other_sequences_rerun_everything(project, edit):
     assert planned(project) == INTERPRETATION | {"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1, "notebook": 3}
 
 
-# ------------------------------------------------------------------------------------------------ tasks and mistakes
+# tasks and errors
 def test_a_new_run_file_is_a_new_target(fresh):
     assert planned(fresh, "train_mine") == {
         **{"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1},
@@ -313,7 +314,8 @@ def test_a_mistake_in_the_run_file_is_one_line_and_1(fresh, old, new, message):
     assert result.returncode == 1
     assert re.fullmatch(f"error: workflows/tasks/{message}", result.stdout.splitlines()[-1]), result.stdout
     assert "Traceback" not in result.stdout
-    assert planned(fresh, "train_mine")  # nothing is left locked, and a broken file stops no other task
+    # nothing is locked, and a broken file does not stop other tasks
+    assert planned(fresh, "train_mine")
 
 
 def test_a_bad_sequence_file_stops_with_its_place(fresh):
@@ -330,7 +332,7 @@ def test_a_bad_sequence_file_stops_with_its_place(fresh):
     assert snakemake(fresh, "results/smoke/split.tsv").returncode == 0
 
 
-# ------------------------------------------------------------------------------------------------------------ a stop
+# a stop
 def test_after_kill_9_the_message_names_unlock_and_training_goes_on(fresh):
     project, run_file = fresh, fresh / "workflows/tasks/smoke.toml"
     longer = run_file.read_text().replace("checkpoint_every = 50", "checkpoint_every = 5")
@@ -339,7 +341,8 @@ def test_after_kill_9_the_message_names_unlock_and_training_goes_on(fresh):
     process = subprocess.Popen(
         command("results/smoke/model"), cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    wait_for(lambda: any(checkpoints.glob("step-*.safetensors")), process)  # whole: it is written under another name
+    # complete: it is written under another name first
+    wait_for(lambda: any(checkpoints.glob("step-*.safetensors")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
