@@ -1,7 +1,9 @@
-"""The grammar of made sequences: one TOML of which motifs positives carry, how they stand, and what negatives have instead.
+"""Read grammars of synthetic data sets from TOML.
 
-Hides: TOML, ranges, and how sites, pairs and negatives become blocks of sites. `simulation` draws letters for the blocks and places them.
-It is long because all of what a grammar may say, and what goes with what, stands in one place, as in `config`.
+A grammar lists the motifs of positives, their arrangement, the kinds of negatives and the
+background. It turns sites, pairs and negatives into blocks of sites; `simulation` samples the bases
+and positions of the blocks. All sections are in one module because their settings depend on each
+other, as in `config`.
 """
 
 from __future__ import annotations
@@ -27,25 +29,25 @@ FLIPPED = {"+": "-", "-": "+"}
 Share = Annotated[float, Field(gt=0, le=1)]
 Strand = Literal["+", "-", "either"]
 Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
-Range = Annotated[  # least and most, both possible; 2 is [2, 2]
+Range = Annotated[  # smallest and largest value, both included; 2 means [2, 2]
     Listed[tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]],
     BeforeValidator(lambda value: [value, value] if isinstance(value, int) else value, json_schema_input_type=int | list[int]),
 ]
 
 
-# ------------------------------------------------------------------------------------------- what a grammar is drawn to
+# ------------------------------------------------------- what a grammar generates
 @dataclass(frozen=True)
 class Site:
-    """A place for a motif.
+    """One motif instance in a record.
 
     Attributes
     ----------
     motif
-        Its label in the database.
+        Label of the motif in the database.
     half
-        1 for the first motif of a pair, 2 for the second, 0 for others.
+        1 for the first motif of a pair, 2 for the second, 0 for other sites.
     planted
-        Whether it is there; else the background shows in its place.
+        False if the background is left in place of the motif.
     """
 
     motif: str
@@ -56,9 +58,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Block:
-    """Sites that stand together, in the order of the record, with `gaps` letters between each and the next.
+    """Sites in record order with fixed distances, `gaps` bases between each and the next.
 
-    `pair` is the name of the pair whose halves are among them and stand as it says; empty where there is none.
+    `pair` is the name of the pair whose halves are in the block and arranged as the grammar asks.
+    It is empty for other blocks.
     """
 
     sites: tuple[Site, ...]
@@ -66,16 +69,16 @@ class Block:
     pair: str = ""
 
     def width(self, ppms: Ppms) -> int:
-        """Letters from the first site to the last."""
+        """Return the number of bases from the start of the first site to the end of the last."""
         return sum(len(ppms[site.motif]) for site in self.sites) + sum(self.gaps)
 
     @property
     def halves(self) -> list[int]:
-        """Which of the sites are halves of a pair."""
+        """Return the indices of the sites that are halves of a pair."""
         return [at for at, site in enumerate(self.sites) if site.half]
 
     def without(self, gone: Sequence[int]) -> Block:
-        """The block with the background in place of some sites."""
+        """Return the block with the background in place of the given sites."""
         return replace(self, sites=tuple(replace(site, planted=site.planted and at not in gone) for at, site in enumerate(self.sites)))
 
 
@@ -83,18 +86,18 @@ Blocks = list[Block]
 
 
 def between(limits: tuple[int, int], rng: Generator) -> int:
-    """A number from the first to the second, both possible and all alike."""
+    """Sample an integer uniformly from the first to the second limit, both included."""
     return int(rng.integers(limits[0], limits[1] + 1))
 
 
 def strand_of(rule: Strand, rng: Generator) -> str:
-    """The strand that a rule says, or either at random."""
+    """Return the strand of a rule, or a random one for "either"."""
     return "+-"[int(rng.integers(2))] if rule == "either" else rule
 
 
-# ------------------------------------------------------------------------------------------------------- the sections
+# ------------------------------------------------------------------- the sections
 class Sites(Section):
-    """[sites.NAME]: single sites of a motif, or of any of several that stand for each other."""
+    """[sites.NAME]: single sites of a motif, or of one of several interchangeable motifs."""
 
     motifs: Names = Field(description="labels of the database; of several, each site has one, drawn evenly")
     number: Range = Field((1, 1), description="sites a record, from ... to, drawn evenly")
@@ -106,17 +109,17 @@ class Sites(Section):
         return self
 
     def blocks(self, name: str, rng: Generator) -> Blocks:
-        """Each site as a block of its own."""
+        """Sample sites, each as a separate block."""
         number = between(self.number, rng)
         return [Block((Site(_any(self.motifs, rng), strand_of(self.strand, rng)),)) for _ in range(number)]
 
     def motif_choices(self) -> list[Names]:
-        """The motifs of each site that stands at the same time."""
+        """Return, for each site of a record, the motifs it may have."""
         return [self.motifs] * self.number[1]
 
 
 class Pair(Section):
-    """[pairs.NAME]: two motifs at a distance, at most once a record."""
+    """[pairs.NAME]: two motifs at a distance, at most once per record."""
 
     first: Names = Field(description="labels of the database; of several one, drawn evenly")
     second: Names
@@ -135,7 +138,7 @@ class Pair(Section):
         return self
 
     def blocks(self, name: str, rng: Generator) -> Blocks:
-        """The pair, and a bystander where it has some, as one block."""
+        """Sample the pair, with one bystander if the grammar has any, as one block."""
         turned = self.orientation == "opposite" or (self.orientation == "either" and bool(rng.integers(2)))
         sites = [Site(_any(self.first, rng), "+", half=1), Site(_any(self.second, rng), "-" if turned else "+", half=2)]
         if self.order == "either" and rng.integers(2):
@@ -149,50 +152,56 @@ class Pair(Section):
         return [Block(tuple(sites), gaps, name)]
 
     def motif_choices(self) -> list[Names]:
-        """The motifs of each site that stands at the same time."""
+        """Return, for each site of a record, the motifs it may have."""
         return [self.first, self.second, *([self.bystanders] if self.bystanders else [])]
 
 
 class Shuffled(Section):
-    """Letters of a positive that was drawn for it alone, shuffled with the counts of k-lets as they are."""
+    """Shuffle the bases of a positive and keep its k-mer counts.
+
+    The positive is sampled for this purpose and is not in the data set.
+    """
 
     share: Share
     k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
-        """The blocks of the positive, as they are: letters are shuffled once they are there."""
+        """Return the blocks unchanged; bases are shuffled after the sites are planted."""
         return blocks
 
 
 class Background(Section):
-    """No sites."""
+    """Use the background only, without sites."""
 
     share: Share
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
-        """None."""
+        """Return no blocks."""
         return []
 
 
 class Thinned(Section):
-    """A positive of whose sites each is there with chance `keep`; with 1 it is drawn as positives are, and labels mean nothing."""
+    """Keep each site of a positive with probability `keep`.
+
+    With 1, negatives have the same distribution as positives and labels carry no information.
+    """
 
     share: Share
     keep: float = Field(ge=0, le=1)
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
-        """Each block without some sites."""
+        """Remove some sites of each block."""
         return [block.without([at for at in range(len(block.sites)) if rng.random() >= self.keep]) for block in blocks]
 
 
 class HalfPair(Section):
-    """A positive without one half of each pair, or half a pair alone."""
+    """Remove one half of each pair of a positive, or plant half a pair only."""
 
     share: Share
     others: Literal["kept", "left_out"] = Field("kept", description="the positive's other sites; left_out: one half of any pair is all")
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
-        """Each pair without its first half or its second."""
+        """Remove the first or the second half of each pair."""
         if self.others == "left_out":
             name = list(grammar.pairs)[int(rng.integers(len(grammar.pairs)))]
             blocks = grammar.pairs[name].blocks(name, rng)
@@ -200,13 +209,13 @@ class HalfPair(Section):
 
 
 class FarPair(Section):
-    """A positive whose pairs have both halves, at another distance."""
+    """Place both halves of each pair of a positive at another distance."""
 
     share: Share
     spacing: Range = Field(description="letters between the halves, from ... to; apart from the spacing of each pair")
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
-        """Each pair with another gap between its halves, and no pair any more."""
+        """Change the gap between the halves of each pair, which then no longer counts as a pair."""
         return [self._apart(block, rng) if block.pair else block for block in blocks]
 
     def _apart(self, block: Block, rng: Generator) -> Block:
@@ -215,12 +224,15 @@ class FarPair(Section):
 
 
 class SwappedPair(Section):
-    """A positive in whose pairs the second motif is that of another pair, at the same distances."""
+    """Replace the second motif of each pair of a positive by that of another pair.
+
+    Distances stay the same.
+    """
 
     share: Share
 
     def changed(self, blocks: Blocks, grammar: Grammar, rng: Generator) -> Blocks:
-        """Each pair with a foreign second half, and no pair any more."""
+        """Replace the second half of each pair, which then no longer counts as a pair."""
         return [self._swapped(block, grammar.pairs, rng) if block.pair else block for block in blocks]
 
     def _swapped(self, block: Block, pairs: Mapping[str, Pair], rng: Generator) -> Block:
@@ -231,7 +243,7 @@ class SwappedPair(Section):
 
 
 class Negatives(Section):
-    """[negatives]: kinds of records of label 0, each with its share of them; the shares sum to 1."""
+    """[negatives]: kinds of records with label 0 and the share of each; the shares sum to 1."""
 
     shuffled: Shuffled | None = None
     background: Background | None = None
@@ -242,7 +254,7 @@ class Negatives(Section):
 
     @property
     def kinds(self) -> dict[str, Shuffled | Background | Thinned | HalfPair | FarPair | SwappedPair]:
-        """Those that are given, by name."""
+        """Return the kinds in the grammar, by name."""
         return {name: kind for name in Negatives.model_fields if (kind := getattr(self, name))}
 
     @model_validator(mode="after")
@@ -253,16 +265,18 @@ class Negatives(Section):
 
 
 class IndependentLetters(Section):
-    """Each letter by itself."""
+    """Sample bases independently."""
 
     kind: Literal["independent"] = "independent"
     gc: float = Field(0.5, gt=0, lt=1, description="share of G and C, each half of it")
 
 
 class MarkovLetters(Section):
-    """Each letter by the one before it: a first-order chain with a given GC content and as many CpG as wanted, alike on both strands.
+    """Sample bases from a first-order Markov chain with a given GC content and CpG depletion.
 
-    Of the CpG that chance would give, `1 - cpg` become TpG and CpA, and TpA are so many fewer: each letter keeps its share.
+    Both strands have the same distribution. A fraction `1 - cpg` of the CpG expected by chance is
+    removed. TpG and CpA gain the same amount each and TpA loses it, so that base frequencies stay
+    the same.
     """
 
     kind: Literal["markov"] = "markov"
@@ -277,7 +291,7 @@ class MarkovLetters(Section):
 
     @property
     def transitions(self) -> NDArray[np.float64]:
-        """(4, 4): chance of each letter of ACGT (column) after each (row)."""
+        """Return (4, 4) transition probabilities, from row to column, in the order ACGT."""
         letters = np.array([1 - self.gc, self.gc, self.gc, 1 - self.gc]) / 2
         pairs = np.outer(letters, letters)
         lost = (1 - self.cpg) * pairs[1, 2]
@@ -287,7 +301,7 @@ class MarkovLetters(Section):
 
 
 class ShuffledLetters(Section):
-    """Windows of given sequences, shuffled with the counts of k-lets as they are."""
+    """Use windows of given sequences, shuffled with the same k-mer counts."""
 
     kind: Literal["shuffled"] = "shuffled"
     sequences: str = Field(min_length=1, description="file of sequences; those of `length` letters at least, all of them ACGT, are used")
@@ -298,7 +312,7 @@ Letters = Annotated[IndependentLetters | MarkovLetters | ShuffledLetters, Field(
 
 
 class Grammar(Section):
-    """A grammar: what stands in positives, what in negatives, and on what background."""
+    """A complete grammar: the sites of positives, the kinds of negatives and the background."""
 
     title: str = ""
     database: str = Field(
@@ -347,7 +361,7 @@ class Grammar(Section):
 
     @property
     def motifs(self) -> list[str]:
-        """The labels of all motifs, each once, in order."""
+        """Return the labels of all motifs in order, without duplicates."""
         return list(dict.fromkeys(label for part in self._parts.values() for labels in part.motif_choices() for label in labels))
 
     @property
@@ -355,21 +369,21 @@ class Grammar(Section):
         return {**self.sites, **self.pairs}
 
     def positive(self, rng: Generator) -> Blocks:
-        """The blocks of a positive, in no order."""
+        """Sample the blocks of a positive; their order has no meaning."""
         names = list(self._parts)
         if self.elements:
             names = [names[at] for at in sorted(rng.choice(len(names), between(self.elements, rng), replace=False))]
         return [block for name in names for block in self._parts[name].blocks(name, rng)]
 
     def ppms(self) -> dict[str, NDArray[np.float64]]:
-        """Label -> (width, 4) probabilities of the motifs, from the database.
+        """Read the motifs from the database: label to (width, 4) probabilities.
 
         Raises
         ------
         DatabaseError
             If the database cannot be read.
         ValueError
-            If it lacks one of the motifs, or a record may have no room for its sites.
+            If a motif is not in the database, or a record may be too short for its sites.
         """
         database = open_database(self.database)
         for label in self.motifs:
@@ -392,8 +406,8 @@ def read_grammar(path: str | Path) -> Grammar:
     Raises
     ------
     GrammarError
-        If the file is missing, is no TOML, has an unknown key or a value out of range, names a motif that its database lacks, or leaves
-        no room for the sites.
+        If the file is missing or not TOML, has an unknown key or a value out of range, names a
+        motif that is not in its database, or has records too short for the sites.
     DatabaseError
         If the database cannot be read.
     """
@@ -418,7 +432,10 @@ def _check_range(name: str, limits: tuple[int, int]) -> None:
 
 
 def _most_letters(part: Sites | Pair, ppms: Ppms, far: FarPair | None, foreign: int) -> int:
-    """Letters that a part takes where it takes most, the second motif of a pair being one of at most `foreign` letters."""
+    """Return the largest number of bases that a part may take.
+
+    `foreign` is the largest width of a motif that may replace the second motif of a pair.
+    """
     widths = [max(len(ppms[label]) for label in labels) for labels in part.motif_choices()]
     if isinstance(part, Sites):
         return sum(widths)

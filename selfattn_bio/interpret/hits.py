@@ -1,7 +1,4 @@
-"""Where motifs stand in sequences: hits by FIMO, and which of them the model looks at.
-
-Hides: memelite's FIMO, and one-hot coding. `evidence` and the `motifs` command use it.
-"""
+"""Find motif hits with FIMO, and select the hits that the model uses."""
 
 from __future__ import annotations
 
@@ -14,15 +11,19 @@ from numpy.typing import NDArray
 from selfattn_bio.data.batches import pad_letters
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
-NUM_SITES = 100  # of a motif from a file that does not say: a pseudocount of a hundredth
-HIT_P = 2.5e-4  # 6 letters that all fit are a hit
-CHANCE = HIT_P / 10  # of a match and the relevance that it carries together
+NUM_SITES = 100  # default for files without site counts; makes the pseudocount 1/100
+HIT_P = 2.5e-4  # a perfect match of 6 bp is a hit
+CHANCE = HIT_P / 10  # limit for match p times attribution rank
 COLUMNS = ["name", "record", "start", "end", "strand", "p_value"]
-PSEUDO_SITES = 1.0  # added to each row, spread over the letters, before a motif is scanned: a letter never seen is rare, not impossible
+# spread over the letters of each row, so that unseen letters are rare, not impossible
+PSEUDO_SITES = 1.0
 
 
 def one_hot(letters: NDArray[np.uint8], alphabet: Alphabet = DNA) -> NDArray[np.int8]:
-    """ASCII (B, L) -> (B, L, A) in the order of the alphabet; padding and ambiguous letters are all 0."""
+    """One-hot encode ASCII (B, L) as (B, L, A), in alphabet order.
+
+    Padding and ambiguous letters are all 0.
+    """
     return (letters[..., None] == np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)).astype(np.int8)
 
 
@@ -35,47 +36,52 @@ def find_hits(
 ) -> pd.DataFrame:
     """Find where each motif matches, on both strands of DNA.
 
-    A motif of w letters can reach p = A^-w at best: one of 6 bases has hits below 2.5e-4, but none below 1e-4.
+    The lowest possible p-value of a motif of width w is A^-w. A motif of 6 bp therefore has hits
+    below 2.5e-4, but none below 1e-4.
 
     Parameters
     ----------
     ppms
-        Name -> (width, A) probabilities.
+        Motif name to (width, A) probabilities.
     num_sites
-        Name -> number of sites the motif was built from.
+        Motif name to the number of sites that the motif was built from.
     sequences
-        ASCII letters, one array a record.
+        ASCII letters, one array per record.
     hit_p
-        A place is a hit if a uniformly random sequence scores as high with a smaller probability than this.
+        A match is a hit if its p-value, the probability that a uniformly random sequence scores at
+        least as high, is below this.
     alphabet
-        Of the letters and of the motifs' columns.
+        Alphabet of the sequences and of the columns of the motifs.
 
     Returns
     -------
-    name, record (index into `sequences`), start, end (letters, 0-based half-open), strand, p_value; ordered by motif and place. Hits
-    of one motif may overlap; where both strands match at one place, as a palindrome's do, the better one is reported.
+    name, record (index into `sequences`), start, end (0-based half-open), strand, p_value; sorted
+    by motif and position. Hits of one motif may overlap. If both strands match at one position, as
+    for palindromes, the better match is returned.
 
     References
     ----------
-    Grant et al. 2011 (FIMO); Schreiber 2025 (memelite), which computes the p.
+    Grant et al. 2011 (FIMO); Schreiber 2025 (memelite, which computes the p-values).
     """
     if not ppms or not len(sequences):
         return pd.DataFrame({column: [] for column in COLUMNS}).astype({"record": int, "start": int, "end": int, "p_value": float})
     size = len(alphabet.letters)
     coded = one_hot(pad_letters(list(sequences)), alphabet).transpose(0, 2, 1)
     softened = {name: ((ppm * num_sites[name] + PSEUDO_SITES / size) / (num_sites[name] + PSEUDO_SITES)).T for name, ppm in ppms.items()}
-    # memelite draws each letter with a probability of 1/4, whatever their number: of width w, its p is (size / 4)^w too large.
+    # memelite gives each letter a probability of 1/4, whatever the alphabet, so the p-value of a
+    # motif of width w is (size / 4)^w too large
     excess = {name: (size / 4) ** len(ppm) for name, ppm in ppms.items()}
     groups = [({name: softened[name] for name in ppms if excess[name] == each}, each) for each in sorted(set(excess.values()))]
     hits = pd.concat([_fimo(group, coded, hit_p, each, alphabet) for group, each in groups], ignore_index=True)
-    inside = hits["end"].to_numpy() <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]  # not over padding
+    # drop hits that reach into the padding
+    inside = hits["end"].to_numpy() <= np.array([len(row) for row in sequences])[hits["record"].to_numpy()]
     best = hits[inside].sort_values("p_value", kind="stable").drop_duplicates(["name", "record", "start"])
     order = best["name"].map({name: number for number, name in enumerate(ppms)})
     return best.assign(order=order).sort_values(["order", "record", "start"], ignore_index=True)[COLUMNS]
 
 
 def _fimo(motifs: dict[str, NDArray[np.float64]], coded: NDArray[np.int8], hit_p: float, excess: float, alphabet: Alphabet) -> pd.DataFrame:
-    from memelite import fimo  # compiles at its first use
+    from memelite import fimo  # imported here because it compiles when first used
 
     tables = fimo(motifs, coded, alphabet=list(alphabet.letters), threshold=hit_p * excess, reverse_complement=alphabet.has_complement)
     hits = pd.concat(tables, ignore_index=True).rename(columns={"motif_name": "name", "sequence_name": "record", "p-value": "p_value"})
@@ -84,24 +90,26 @@ def _fimo(motifs: dict[str, NDArray[np.float64]], coded: NDArray[np.int8], hit_p
 
 
 def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]], chance: float = CHANCE) -> pd.DataFrame:
-    """Keep the hits that the model looks at.
+    """Keep the hits that the model uses.
 
-    A hit is kept if it carries more relevance than half of the windows of its width in its record, and if it is unlikely that a place
-    matches so well and carries so much: p of the match times the share of these windows that carry no less is below `chance`. So a match
-    of p 2.5e-4 must be in the most relevant tenth; a better one, beside others that are relevant too, may stand out less.
+    A hit is kept if its attribution is higher than that of half of the windows of its width in the
+    record, and if the p-value of the match times the fraction of windows with at least its
+    attribution is below `chance`. A match with p = 2.5e-4 therefore has to be in the top tenth by
+    attribution. A better match may rank lower, because other relevant hits may be in the same
+    record.
 
     Parameters
     ----------
     hits
-        As of `find_hits`.
+        Table of `find_hits`.
     relevance
-        Record -> importance per letter, (L,), for each record with a hit.
+        Record to attribution per letter, (L,), for each record with a hit.
     chance
         In (0, 1).
 
     Returns
     -------
-    `hits` with a column rank (share of the record's windows with less relevance), those that are kept.
+    The kept rows of `hits`, with a column rank: the fraction of windows with lower attribution.
     """
     ranks = relevance_ranks(hits, relevance)
     kept = (ranks > 0.5) & (hits["p_value"].to_numpy() * (1 - ranks) < chance)
@@ -109,7 +117,11 @@ def relevant_hits(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32
 
 
 def relevance_ranks(hits: pd.DataFrame, relevance: Mapping[int, NDArray[np.float32]]) -> NDArray[np.float64]:
-    """Of each hit the share of the windows of its width in its record that carry less relevance, (n,); arguments as of `relevant_hits`."""
+    """Return, for each hit, the fraction of windows of its width with lower attribution.
+
+    Only windows of the same record count. The parameters are those of `relevant_hits`; the result
+    has shape (n,).
+    """
     sums = {record: np.concatenate(([0.0], np.cumsum(row, dtype=np.float64))) for record, row in relevance.items()}
     ranks = np.empty(len(hits))
     for i, (record, start, end) in enumerate(hits[["record", "start", "end"]].itertuples(index=False)):

@@ -1,11 +1,12 @@
-"""Which motifs does a model read together? Attention proposes pairs of sites, intervention decides.
+"""Find pairs of motifs that a model reads together.
 
-Hides: the interventions, what they are compared with, and the tests. The `interactions` command calls `weigh_interactions`.
+Attention selects pairs of sites and interventions test them.
 
-A pair of motifs is compared with random places and with other motifs in the same records at the same distance (`interpret.epistasis`):
-any two places can have some epistasis, and a curve over the sum of motifs gives it to all of them.
+A pair of motifs is compared with random sites and with other motifs at the same distance in the
+same records (`interpret.epistasis`). Two arbitrary sites can have some epistasis, and a non-linear
+function of the summed motif effects gives epistasis to all pairs.
 
-docs/interpretation_interactions.md has the rules of the verdict.
+The rules of the verdict are in docs/interpretation_interactions.md.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ from selfattn_bio.scoring.scorer import Scorer
 Attention = Callable[[pd.DataFrame], NDArray[np.float64]]
 
 MIN_RECORDS = 20  # with both motifs
-MAX_RECORDS = 60  # of a pair of motifs, drawn at random, in which sites are taken out
-MAX_PAIRS = 20  # of motifs
-MAX_SEARCHED = 1000  # records with hits of two motifs, drawn at random, that are searched for what the model looks at
+MAX_RECORDS = 60  # per pair of motifs, sampled at random, for the interventions
+MAX_PAIRS = 20  # pairs of motifs tested
+# records with hits of two motifs for which attributions are computed, sampled at random
+MAX_SEARCHED = 1000
 COLUMNS = [
     *("name_a", "name_b", "records", "tested", "epistasis", "epistasis_low", "epistasis_high", "specific", "sites_p", "pairs_p", "p", "q"),
     *("attention", "closest", "spacings", "spacing_start", "spacing_end", "spacing_fold", "spacing_p", "spacing_q"),
@@ -56,23 +58,24 @@ def weigh_interactions(
     Parameters
     ----------
     sites, sequences, log_odds
-        As of `epistasis`; sites also have name and strand.
+        As for `epistasis`; `sites` also needs the columns name and strand.
     attention
-        Pairs of sites -> (n,) what they give to each other (`attention_between`). Of more than `MAX_PAIRS` pairs of motifs, those are
-        tested whose sites give each other most, compared with all pairs at their distance.
+        Function from pairs of sites to (n,) attention between them (`attention_between`). If there
+        are more than `MAX_PAIRS` pairs of motifs, those with the highest attention are tested,
+        relative to all pairs at their distance.
     significance
-        q below which a test counts.
+        q-value threshold.
     seed
-        Of records, shuffles, random places, permutations.
+        Seed for sampled records, shuffles, random sites and permutations.
 
     Returns
     -------
-    One row a pair of motifs with at least `MIN_RECORDS` records, highest epistasis first: `COLUMNS`. The closest pair of sites of each
-    record counts.
+    One row per pair of motifs with at least `MIN_RECORDS` records, highest epistasis first, with
+    the columns `COLUMNS`. The closest pair of sites of each record is used.
     """
     rng = np.random.default_rng(seed)
     pairs = site_pairs(sites)
-    nearest = pairs.drop_duplicates(PAIR)  # by gap within each
+    nearest = pairs.drop_duplicates(PAIR)  # sorted by gap within each
     nearest = nearest[nearest.groupby(NAMES)["record"].transform("size") >= MIN_RECORDS]
     nearest = _proposed(nearest, attention)
     drawn = nearest.iloc[rng.permutation(len(nearest))].groupby(NAMES).head(MAX_RECORDS).sort_index()
@@ -93,9 +96,10 @@ def weigh_interactions(
 
 
 def _proposed(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
-    """The pairs of the motifs to test, with a column attention: what their sites give each other, over the mean at their distance.
+    """Select the pairs of motifs to test and add the column attention.
 
-    Of a network without attention, which gives nothing, those of most records.
+    The column is the attention between the two sites, divided by the mean at their distance. For a
+    network without attention the pairs with most records are selected.
     """
     given = pd.Series(attention(nearest), index=nearest.index)
     usual = given.groupby(nearest["gap"] // BIN).transform("mean")
@@ -105,7 +109,7 @@ def _proposed(nearest: pd.DataFrame, attention: Attention) -> pd.DataFrame:
 
 
 def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
-    """The mean epistasis above random places, its interval, that above other motifs' sites, and the tests that they are not 0."""
+    """Test whether mean epistasis exceeds that of random sites and that of other motifs' sites."""
     above, specific = ((pairs["epistasis"] - pairs[kind]).dropna().to_numpy() for kind in ("matched", "swapped"))
     found: dict[str, float] = {}
     if len(above) >= MIN_RECORDS:
@@ -118,7 +122,10 @@ def _tests(pairs: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
 
 
 def verdict(row: Mapping[Any, Any], significance: float) -> str:
-    """supported, redundant or proposal, as docs/interpretation_interactions.md says."""
+    """Return "supported", "redundant" or "proposal".
+
+    The rules are in docs/interpretation_interactions.md.
+    """
     effects = row["epistasis"], row["specific"]
     if row["q"] < significance and min(effects) >= MIN_EFFECT:
         return "supported"
@@ -126,29 +133,30 @@ def verdict(row: Mapping[Any, Any], significance: float) -> str:
 
 
 def model_sites(motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters], hit_p: float, seed: int = 0) -> pd.DataFrame:
-    """Where motifs match and the model looks, in records that hold two of them.
+    """Find hits that the model uses, in records with hits of at least two motifs.
 
     Parameters
     ----------
     motifs
-        MEME text; that of no motif is a result, too.
+        MEME text file; it may contain no motifs.
     scorer
-        The model, whose AttnLRP relevance says where it looks.
+        Model for the AttnLRP attributions that select hits.
     sequences
-        ASCII letters, one array a record. At most `MAX_SEARCHED` of those with hits of two motifs are searched.
+        ASCII letters, one array per record. Attributions are computed for at most `MAX_SEARCHED` of
+        the records with hits of two motifs.
     hit_p
-        As of `hits.find_hits`.
+        p-value threshold, as in `hits.find_hits`.
     seed
-        Of the draw of records.
+        Seed for sampling records.
 
     Returns
     -------
-    As of `hits.relevant_hits`.
+    Table of `hits.relevant_hits`.
 
     Raises
     ------
     DatabaseError
-        If the file is no MEME text.
+        If the file is not MEME text.
     """
     ppms = read_meme(motifs, least=0)
     hits = find_hits(ppms, dict.fromkeys(ppms, NUM_SITES), sequences, hit_p)
@@ -159,7 +167,10 @@ def model_sites(motifs: str | Path, scorer: Scorer, sequences: Sequence[Letters]
 
 
 def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention:
-    """What proposes pairs of sites: the mean of what each site of a pair gives the other, over layers and heads; 0 without attention."""
+    """Return a function that computes the attention between the sites of each pair.
+
+    It averages both directions over layers and heads, and returns 0 for models without attention.
+    """
 
     def given(pairs: pd.DataFrame) -> NDArray[np.float64]:
         found = np.zeros(len(pairs))
@@ -170,7 +181,8 @@ def attention_between(scorer: Scorer, sequences: Sequence[Letters]) -> Attention
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
             reading = read_letters(scorer, pad_letters([sequences[record] for record in batch]), [""] * len(batch))
-            spans = [pairs[SITES].to_numpy(dtype=np.int64)[where[record]].reshape(-1, 2) for record in batch]  # a, b, a, b, ...
+            # alternating: first site, second site, ...
+            spans = [pairs[SITES].to_numpy(dtype=np.int64)[where[record]].reshape(-1, 2) for record in batch]
             for record, shares in zip(batch, reading.between(spans), strict=True):
                 a, b = np.arange(0, len(shares), 2), np.arange(1, len(shares), 2)
                 found[where[record]] = (shares[a, b] + shares[b, a]) / 2

@@ -1,7 +1,4 @@
-"""Interventions: what a model says when the sites of a motif are taken away, and when they are put where there was nothing.
-
-Hides: which sites stand for others, the shuffles, the test. `evidence` calls it.
-"""
+"""Measure how log-odds change when sites of a motif are shuffled or inserted."""
 
 from __future__ import annotations
 
@@ -16,26 +13,35 @@ from selfattn_bio.interpret.associations import best_hits
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
-LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]  # sequences -> (n,), or (n, M) of M members
+# sequences to (n,), or to (n, M) for M members
+LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
 
 MIN_EFFECT = 0.1  # calibrated log-odds
-MIN_RECORDS = 10  # with a hit: fewer cannot tell an effect
-MAX_RECORDS = 300  # with a hit, drawn at random: enough for an interval of +-.06 log-odds at a standard deviation of .5
-MAX_INSERTED = 100  # records into whose shuffle a site is put
-DRAWS = 2  # shuffles of a record
-NEARBY = 50  # letters: how far from its hit a matched site may stand, where there is room
+MIN_RECORDS = 10  # with a hit; too few below this to estimate an effect
+# sampled at random; gives an interval of +-0.06 log-odds at a standard deviation of 0.5
+MAX_RECORDS = 300
+MAX_INSERTED = 100  # shuffled records into which a site is inserted
+DRAWS = 2  # shuffles per record
+NEARBY = 50  # preferred maximum distance in bp between a hit and its matched control site
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 
 def effect(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator) -> dict[str, float]:
-    """How much more the log-odds fall when a record's hits are shuffled than when matched sites are.
+    """Measure how much more log-odds fall when hits are shuffled than when control sites are.
 
-    All hits of a record are shuffled together, each within itself, so that composition and all else stays. For each hit a site of the same
-    width, within `NEARBY` letters where there is room and overlapping no hit of the motif, is shuffled in a second copy. A record's effect
-    is the mean difference over `DRAWS`; records without room for the sites are left out. fall is what the log-odds lose at the hits, with
-    nothing taken off: where the sites fall on other motifs, an effect is theirs. stability is the share of members that have an
-    effect of their own: their mean over the records at least `MIN_EFFECT`, and of the sign of the mean of all.
+    All hits of a record are shuffled together, each within its interval, so that composition and
+    context stay the same. In a second copy, one control site per hit is shuffled instead. It has
+    the same width, overlaps no hit of the motif and is within `NEARBY` positions if possible. The
+    effect of a record is the mean difference over `DRAWS` shuffles. Records without space for
+    control sites are left out.
+
+    Returns
+    -------
+    effect, fall, each with interval and p-value, effect_records and stability. fall is the loss in
+    log-odds at the hits without subtracting control sites; control sites that overlap other motifs
+    change the effect but not fall. stability is the fraction of members whose mean effect is at
+    least `MIN_EFFECT` in size and has the sign of the overall mean.
     """
     records = rng.permutation(np.unique(hits["record"].to_numpy(dtype=int)))[:MAX_RECORDS]
     spans = {record: merged_spans(hits[hits["record"] == record]) for record in records}
@@ -62,10 +68,10 @@ def effect(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, 
 
 
 def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogOdds, rng: np.random.Generator) -> dict[str, float]:
-    """How much the log-odds of a sequence without meaning rise when one site is put into it, beyond what the site's shuffled letters do.
+    """Measure how much log-odds of a shuffled record rise when one site is inserted.
 
-    The sequence is a dinucleotide shuffle of the record that the site is from, and the site stands where it stood; its letters as they
-    were in one copy, in random order in the other.
+    The best site is inserted at its original position into a dinucleotide shuffle of its record.
+    It is compared with a copy whose bases at that site are shuffled.
     """
     best = best_hits(hits, rng)
     with_site, without = [], []
@@ -82,14 +88,14 @@ def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogO
 
 
 def _agreeing(effects: NDArray[np.float64]) -> float:
-    """Share of the members (M,) with an effect of their own and the common sign; missing for one alone."""
+    """Return the fraction of members (M,) with an effect of the common sign; nan for one member."""
     if len(effects) == 1:
         return float("nan")
     return float(np.mean((np.abs(effects) >= MIN_EFFECT) & (np.sign(effects) == np.sign(effects.mean()))))
 
 
 def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[str, float]:
-    """Mean of the records' effects (n,), its bootstrap interval, and the two-sided p of a sign-flip test of mean 0."""
+    """Return the mean of effects (n,), its bootstrap interval and a two-sided sign-flip p-value."""
     means = effects[rng.integers(0, len(effects), (RESAMPLES, len(effects)))].mean(axis=1)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     flips = permutation_test(
@@ -104,7 +110,10 @@ def mean_effect(effects: NDArray[np.float64], rng: np.random.Generator) -> dict[
 
 
 def merged_spans(hits: pd.DataFrame) -> list[tuple[int, int]]:
-    """Overlapping or touching hits of one record as one span each, by start: [2, 5) and [4, 9) become [2, 9)."""
+    """Merge overlapping or touching hits of one record, sorted by start.
+
+    [2, 5) and [4, 9) become [2, 9).
+    """
     spans: list[tuple[int, int]] = []
     for start, end in sorted(zip(hits["start"].tolist(), hits["end"].tolist(), strict=True)):
         if spans and start <= spans[-1][1]:
@@ -115,7 +124,11 @@ def merged_spans(hits: pd.DataFrame) -> list[tuple[int, int]]:
 
 
 def matched_sites(spans: list[tuple[int, int]], length: int, rng: np.random.Generator) -> list[tuple[int, int]] | None:
-    """For each span a random one of its width that overlaps no span and no other site, nearby if it can; None if there is no room."""
+    """Choose a random site of the same width for each span.
+
+    Sites overlap neither spans nor each other and are within `NEARBY` positions if possible.
+    Returns None if there is no space.
+    """
     taken = np.zeros(length + 1, dtype=np.int64)
     for start, end in spans:
         taken[start:end] = 1
@@ -134,7 +147,7 @@ def matched_sites(spans: list[tuple[int, int]], length: int, rng: np.random.Gene
 
 
 def shuffled_at(letters: Letters, spans: Sequence[tuple[int, int]], rng: np.random.Generator) -> Letters:
-    """A copy of `letters` with the letters of each span in random order."""
+    """Return a copy with the letters of each span in random order."""
     copy = letters.copy()
     for start, end in spans:
         copy[start:end] = rng.permutation(copy[start:end])

@@ -1,6 +1,7 @@
-"""Sequence logos: letters as tall as the information they carry, drawn with plain matplotlib.
+"""Draw sequence logos with matplotlib.
 
-Hides: glyph outlines. Colours are those of Okabe and Ito, told apart with any colour vision and in print; letters say the rest.
+The colours are those of Okabe and Ito, which can be distinguished with any colour vision and in
+print.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from numpy.typing import ArrayLike
 
 COLOURS = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00"}
 OTHER_COLOUR = "#555555"
-SMALLEST = 0.005  # of the axis: a lower letter cannot be seen and is not drawn
+SMALLEST = 0.005  # fraction of the axis; smaller letters are invisible and not drawn
 
 
 def information_content(ppm: ArrayLike) -> np.ndarray:
-    """Bits of each position against a uniform background, shape (width,): log2(letters) minus the entropy.
+    """Return the information content (width,) in bits: log2(letters) minus the entropy.
 
     Parameters
     ----------
@@ -38,19 +39,23 @@ def information_content(ppm: ArrayLike) -> np.ndarray:
 
 
 def draw_logo(ppm: ArrayLike, ax: Axes, letters: str = "ACGT") -> None:
-    """Draw a motif: at each position the letters stacked, the likeliest on top, together as tall as the position's bits.
+    """Draw a motif as a logo.
+
+    At each position the letters are stacked, the most frequent on top. The height of the stack is
+    the information content.
 
     Parameters
     ----------
     ppm
         Probabilities, shape (width, letters), rows summing to 1, columns in the order of `letters`.
     ax
-        Where to draw; its limits are set to the motif: letter i stands on [i, i + 1), 0 to log2(letters) bits.
+        Axes for the logo. Letter i covers x in [i, i + 1); y is 0 to log2(letters) bits. The
+        limits are set.
 
     Raises
     ------
     ValueError
-        If `ppm` has not one column a letter, or a row does not sum to 1.
+        If `ppm` does not have one column per letter, or a row does not sum to 1.
 
     References
     ----------
@@ -64,7 +69,10 @@ def draw_logo(ppm: ArrayLike, ax: Axes, letters: str = "ACGT") -> None:
 
 
 def logo_heights(ppm: ArrayLike, letters: str) -> np.ndarray:
-    """Bits of each letter of a logo, (width, letters). Raises ValueError as `draw_logo`."""
+    """Return the height in bits of each letter of a logo, (width, letters).
+
+    Raises ValueError like `draw_logo`.
+    """
     p = checked(ppm, "ppm", letters)
     if not np.allclose(p.sum(axis=1), 1, atol=1e-3) or (p < 0).any():
         raise ValueError(
@@ -74,21 +82,21 @@ def logo_heights(ppm: ArrayLike, letters: str) -> np.ndarray:
 
 
 def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int = 0) -> None:
-    """Draw a track: at each position each letter as tall as its score, positive ones upwards, negative ones downwards.
+    """Draw scores as letters, positive ones upwards and negative ones downwards.
 
     Parameters
     ----------
     scores
-        Shape (L, letters), any sign; for one sequence, non-zero in the column of its letter only.
+        Shape (L, letters), any sign. For one sequence, non-zero only in the column of its letter.
     ax
-        Where to draw; letter i stands on [start + i, start + i + 1).
+        Axes for the track. Letter i covers x in [start + i, start + i + 1).
     start
-        Coordinate of the first letter, 0-based.
+        0-based coordinate of the first letter.
 
     Raises
     ------
     ValueError
-        If `scores` has not one column a letter, or holds a number that is not finite.
+        If `scores` does not have one column per letter, or is not finite.
     """
     s = checked(scores, "scores", letters)
     high, low = np.maximum(s, 0).sum(axis=1).max(initial=0), np.minimum(s, 0).sum(axis=1).min(initial=0)
@@ -100,10 +108,13 @@ def draw_letters(scores: ArrayLike, ax: Axes, letters: str = "ACGT", start: int 
 
 
 def stacks(heights: np.ndarray, span: float) -> Iterator[tuple[int, int, float, float]]:
-    """Position, letter, bottom and height of each letter that can be seen on an axis of `span`; of (L, letters) heights of one sign."""
+    """Yield position, letter, bottom and height of each visible letter.
+
+    `heights` are (L, letters) of one sign; `span` is the height of the axis.
+    """
     for position, row in enumerate(heights):
         bottom = 0.0
-        for letter in np.argsort(np.abs(row)):  # the tallest last, farthest from the axis
+        for letter in np.argsort(np.abs(row)):  # the tallest letter is last, farthest from the axis
             if abs(row[letter]) > SMALLEST * span:
                 yield position, int(letter), bottom, float(row[letter])
             bottom += float(row[letter])
@@ -115,17 +126,20 @@ def _draw_stacks(heights: np.ndarray, ax: Axes, letters: str, span: float, start
 
 
 def _draw_letter(letter: str, x: float, bottom: float, height: float, ax: Axes) -> None:
-    """Fit a letter into [x, x + 1) times [bottom, bottom + height]; a negative height hangs it, still upright."""
+    """Draw a letter in [x, x + 1) and [bottom, bottom + height].
+
+    With a negative height it is below `bottom`, but still upright.
+    """
     fit = Affine2D().scale(0.94, abs(height)).translate(x + 0.03, min(bottom, bottom + height))
     ax.add_patch(PathPatch(glyph(letter).transformed(fit), facecolor=COLOURS.get(letter, OTHER_COLOUR), linewidth=0))
 
 
 @cache
 def glyph(letter: str) -> Outline:
-    """The letter's outline, stretched to the unit square."""
+    """Return the outline of a letter, scaled to the unit square."""
     outline = TextPath((0, 0), letter, size=1, prop=FontProperties(family="DejaVu Sans", weight="bold"))
     box = outline.get_extents()
-    width = max(box.width, 0.35)  # I stays narrow, in the middle
+    width = max(box.width, 0.35)  # keeps I narrow and centred
     return outline.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, -box.y0).scale(1 / width, 1 / box.height).translate(0.5, 0))
 
 
@@ -139,7 +153,10 @@ def _style(ax: Axes, width: int, limits: tuple[float, float], start: int = 0) ->
 
 
 def checked(values: ArrayLike, name: str, letters: str | None = None) -> np.ndarray:
-    """The values as (positions, letters) float64; ValueError where they are of another shape, or not finite."""
+    """Return the values as (positions, letters) float64.
+
+    Raises ValueError if the shape is wrong or a value is not finite.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or (letters is not None and array.shape[1] != len(letters)):
         raise ValueError(f"{name} must have the shape (positions, {len(letters) if letters else 'letters'}), got {array.shape}")

@@ -1,7 +1,4 @@
-"""Which known motif does a found one look like? Tomtom against a database, with q-values.
-
-Hides: memelite's Tomtom, and the correction for looking at many. `motifs` calls it.
-"""
+"""Match motifs with a database: Tomtom with q-values."""
 
 from __future__ import annotations
 
@@ -15,47 +12,54 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 MAX_OTHERS = 5
-MATCH_Q = 0.05  # a best match of more is only the least unlike: to call a TATA box by it would mislead
+MATCH_Q = 0.05  # a best match with a larger q is not reported: it would be misleading
 
 
 def match_label(row: Mapping[Hashable, Any]) -> str:
-    """The match of a row of motifs.tsv without its database id; empty where q is MATCH_Q or more, and the match none."""
+    """Return the match of a row of motifs.tsv without its database id.
+
+    Empty if its q-value is MATCH_Q or more.
+    """
     return str(row["match"]).partition(" (")[0] if row["match_q"] < MATCH_Q else ""
 
 
 def match_motifs(
     ppms: Mapping[str, NDArray[np.float64]], database: Mapping[str, NDArray[np.float64]], max_q: float = MATCH_Q
 ) -> pd.DataFrame:
-    """Find the database motifs that each motif looks like, on either strand.
+    """Find the database motifs similar to each motif, on either strand.
 
     Parameters
     ----------
     ppms
-        Name -> (width, 4) probabilities.
+        Motif name to (width, 4) probabilities.
     database
-        Label -> (width, 4) probabilities; empty for no match. With fewer than 25 entries Tomtom's p depends strongly on which they are.
+        Label to (width, 4) probabilities; empty for no matches. With fewer than 25 entries the
+        p-value of Tomtom strongly depends on the entries.
     max_q
-        q below which another motif is named.
+        q-value threshold for other matches.
 
     Returns
     -------
-    One row a motif, in the order of `ppms`: name, match (label of the best), match_p, match_q (Benjamini-Hochberg over the database),
-    other_matches: up to MAX_OTHERS more labels with q < `max_q`, best first, joined by "; ". Families and factors that bind the same
-    letters match alike (Trl and Clamp both bind GAGA): the best of them need not be the one at work.
+    One row per motif, in the order of `ppms`: name, match (label of the best), match_p, match_q
+    (Benjamini-Hochberg over the database) and other_matches (up to MAX_OTHERS more labels with
+    q < `max_q`, best first, joined by "; "). Factors of a family and factors that bind the same
+    bases have similar matches (Trl and Clamp both bind GAGA); the best match need not be the factor
+    that binds.
 
     References
     ----------
-    Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite), which computes the p.
+    Gupta et al. 2007 (Tomtom); Schreiber 2025 (memelite, which computes the p-values).
     """
     if not ppms or not database:
         unknown = dict.fromkeys(("match_p", "match_q"), np.nan)
         columns = ["name", "match", "match_p", "match_q", "other_matches"]
         return pd.DataFrame({"name": list(ppms), "match": "", **unknown, "other_matches": ""}, columns=columns)
-    from memelite import tomtom  # compiles at its first use
+    from memelite import tomtom  # imported here because it compiles when first used
 
     labels = list(database)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="tomtom was given")  # the docstring says what it would
+        # small databases: see `database` in the docstring
+        warnings.filterwarnings("ignore", message="tomtom was given")
         p = tomtom([ppm.T for ppm in ppms.values()], [ppm.T for ppm in database.values()])[0]
     p = np.clip(p, 0, 1)
     q = false_discovery_control(p, axis=1)

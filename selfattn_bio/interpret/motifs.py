@@ -1,6 +1,6 @@
-"""Motifs: what they are made of, what they look like, and the files they go into.
+"""Motifs, their logos and the files they are written to.
 
-Hides: how patterns are named and read. `Explanation.motifs` and the `motifs` command make a `MotifSet`; the report reads its files.
+`Explanation.motifs` and the `motifs` command return a `MotifSet`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
 @dataclass(frozen=True)
 class Motif(Pattern):
-    """A pattern with a name; `record` of its seqlets is a row of the explanation.
+    """A named pattern; `record` of its seqlets is a row of the explanation.
 
     Attributes
     ----------
     name
-        motif_01 for the one of most sites.
+        motif_01 is the motif with most sites.
     """
 
     name: str
@@ -50,13 +50,17 @@ class Motif(Pattern):
 
     @property
     def pwm(self) -> NDArray[np.float64]:
-        """(width, A) log2 odds against even letters, with one pseudo-site spread over them."""
+        """Return (width, A) log2 odds against a uniform background, with one pseudo-site."""
         even = 1 / self.pfm.shape[1]
         return np.log2((self.pfm + even) / (self.pfm.sum(axis=1, keepdims=True) + 1) / even)
 
     @property
     def consensus(self) -> str:
-        """DNA: IUPAC letters, after Cavener's rules. Protein: the residue of half of the sites or more, else X."""
+        """Return the consensus sequence.
+
+        DNA: IUPAC codes by Cavener's rules. Protein: the residue of at least half of the sites,
+        else X.
+        """
         if self.alphabet != DNA:
             common = self.ppm.max(axis=1) >= 0.5
             best = self.ppm.argmax(axis=1)
@@ -67,16 +71,18 @@ class Motif(Pattern):
 
 @dataclass(frozen=True)
 class MotifSet:
-    """Motifs in order of their sites, with what is known of them.
+    """Motifs and a table of their properties.
 
     Attributes
     ----------
     motifs
-        In order.
+        Most sites first.
     table
-        One row a motif: name, consensus, num_sites, match, match_p, match_q, other_matches; once weighed, evidence in further columns.
+        One row per motif: name, consensus, num_sites, match, match_p, match_q, other_matches. More
+        columns after the evidence has been weighed.
     records
-        id, chrom, start, end, strand of the records that the seqlets' rows count in; coordinates may be missing.
+        id, chrom, start, end, strand of the records; the seqlets refer to its rows. Coordinates
+        may be missing.
     """
 
     motifs: tuple[Motif, ...]
@@ -88,7 +94,7 @@ class MotifSet:
         return f"MotifSet of {len(self)} motif{'s' * (len(self) != 1)}: {names}"
 
     def _repr_html_(self) -> str:
-        """The table, a logo in each row."""
+        """Return the table as HTML, with a logo in each row."""
         by_name = self.table.set_index("name")
         heads = "".join(f"<th>{escape(str(column))}</th>" for column in ("name", "logo", *by_name))
         rows = ""
@@ -111,29 +117,35 @@ class MotifSet:
 
     @property
     def alphabet(self) -> Alphabet:
-        """Of the motifs; DNA where there is none."""
+        """Return the alphabet of the motifs; DNA if there are none."""
         return self.motifs[0].alphabet if self.motifs else DNA
 
     @property
     def ppms(self) -> dict[str, NDArray[np.float64]]:
-        """Name -> (width, A) probabilities."""
+        """Return motif name to (width, A) probabilities."""
         return {motif.name: motif.ppm for motif in self.motifs}
 
     @property
     def num_sites(self) -> dict[str, int]:
-        """Name -> number of sites."""
+        """Return motif name to number of sites."""
         return {motif.name: motif.num_sites for motif in self.motifs}
 
     def to_meme(self, path: str | Path | None = None) -> str:
-        """The motifs as MEME text, version 4; written to `path` if one is given."""
+        """Return the motifs as MEME text, version 4, and write it to `path` if given."""
         return _written(meme_text(self.ppms, self.num_sites, self.alphabet), path)
 
     def to_jaspar(self, path: str | Path | None = None) -> str:
-        """The counts as JASPAR text, of DNA; written to `path` if one is given. Raises ValueError of protein."""
+        """Return the counts as JASPAR text and write it to `path` if given.
+
+        DNA only; raises ValueError for protein.
+        """
         return _written(jaspar_text(self._counts_of_dna("JASPAR")), path)
 
     def to_transfac(self, path: str | Path | None = None) -> str:
-        """The counts as TRANSFAC text, of DNA; written to `path` if one is given. Raises ValueError of protein."""
+        """Return the counts as TRANSFAC text and write it to `path` if given.
+
+        DNA only; raises ValueError for protein.
+        """
         return _written(transfac_text(self._counts_of_dna("TRANSFAC")), path)
 
     def _counts_of_dna(self, format_name: str) -> dict[str, NDArray[np.int64]]:
@@ -142,9 +154,10 @@ class MotifSet:
         return {motif.name: motif.pfm for motif in self.motifs}
 
     def to_bed(self, path: str | Path | None = None) -> pd.DataFrame:
-        """The seqlets as BED6 rows (chrom, start, end, name, score, strand); written to `path` if one is given.
+        """Return the seqlets as BED6 rows and write them to `path` if given.
 
-        Coordinates are genomic where the record has some, else letters of the record under its id; 0-based half-open. The score is 1000.
+        Coordinates are 0-based half-open. They are genomic if the record has coordinates, else
+        positions in the record with its id as chrom. The score is 1000.
         """
         places = [motif.seqlets.assign(name=motif.name, score=1000) for motif in self.motifs]
         empty = pd.DataFrame(columns=["record", "start", "end", "strand", "name", "score"])
@@ -155,7 +168,7 @@ class MotifSet:
         return rows
 
     def plot(self) -> Figure:
-        """Draw all logos, information content in bits, one under the other, each with its name and match."""
+        """Draw all logos in bits, one below the other, with name and match."""
         rows = max(1, len(self.motifs))
         figure = Figure(figsize=(6, 1.4 * rows), layout="constrained")
         for axes, motif in zip(figure.subplots(rows, 1, squeeze=False)[:, 0], self.motifs, strict=False):
@@ -179,7 +192,10 @@ def _written(text: str, path: str | Path | None) -> str:
 
 
 def build_motifs(patterns: list[Pattern], records: pd.DataFrame, database: dict[str, NDArray[np.float64]]) -> MotifSet:
-    """Name the patterns motif_01, motif_02, … in their order and match them with the database; with an empty one none has a match."""
+    """Name the patterns motif_01, motif_02, … in order and match them with the database.
+
+    With an empty database no motif has a match.
+    """
     motifs = tuple(
         Motif(pattern.pfm, pattern.seqlets, f"motif_{i:02d}", alphabet=pattern.alphabet) for i, pattern in enumerate(patterns, start=1)
     )

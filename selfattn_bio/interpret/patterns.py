@@ -1,6 +1,6 @@
-"""Patterns of seqlets: letters counted at places, and the part of them that is informative.
+"""Build patterns from aligned seqlets: count letters and trim to the informative part.
 
-Hides: strands, places over the ends of a record, and what is too little to be a motif. Callers and `refine` build patterns with it.
+Handles strands, sites that cross the end of a record and patterns too weak to be motifs.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from numpy.typing import NDArray
 from selfattn_bio.interpret.hits import one_hot
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
-MIN_INFORMATION = 0.25  # bits: what a pattern's outer positions must have to stay
-MAX_GAP = 4  # positions of less information in a row: beyond, what follows is not the same motif
-MIN_WIDTH = {4: 6, 20: 3}  # letters, by the size of the alphabet: fewer are no hit at any p that tells them from chance
-MIN_TOTAL = 6.0  # bits: a motif of less is hit by chance once in 64 letters, which is not worth a hit
+MIN_INFORMATION = 0.25  # bits at the first and last position of a pattern
+MAX_GAP = 4  # positions with less information in a row; a longer gap separates two motifs
+# alphabet size to width: shorter motifs cannot reach a significant p-value
+MIN_WIDTH = {4: 6, 20: 3}
+MIN_TOTAL = 6.0  # bits; a weaker motif has a hit by chance every 64 positions
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """What a group of seqlets has in common.
+    """Alignment of a group of seqlets.
 
     Attributes
     ----------
     pfm
-        (width, A) counts of the alphabet's letters in the seqlets, aligned.
+        (width, A) counts of each letter of the alphabet at each position.
     seqlets
-        record (row), start, end (letters, 0-based half-open), strand (+ throughout where the alphabet has no complement); one row a
-        seqlet, each `width` long.
+        record (row), start, end (0-based half-open), strand (always + without a complement). One
+        row per seqlet, each `width` long.
     alphabet
-        Whose letters the columns are.
+        Alphabet of the columns.
     """
 
     pfm: NDArray[np.int64]
@@ -42,19 +43,22 @@ class Pattern:
 
     @property
     def num_sites(self) -> int:
-        """Seqlets that were counted."""
+        """Return the number of seqlets."""
         return len(self.seqlets)
 
     @property
     def ppm(self) -> NDArray[np.float64]:
-        """(width, A) probabilities, rows summing to 1; even where nothing was counted."""
+        """Return (width, A) probabilities; uniform at positions without counts."""
         total = self.pfm.sum(axis=1, keepdims=True)
         return np.where(total > 0, self.pfm / np.maximum(total, 1), 1 / self.pfm.shape[1])
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """The patterns found, most seqlets first, some of them parts of others, and in `note` why there are none (else empty)."""
+    """Patterns found by a caller, most seqlets first; patterns may be parts of others.
+
+    If there are none, `note` has the reason; otherwise it is empty.
+    """
 
     patterns: list[Pattern]
     num_seqlets: int
@@ -62,7 +66,7 @@ class Discovery:
 
 
 def check_scores(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], alphabet: Alphabet) -> None:
-    """Refuse hypothetical scores that are not (n, L, A) of letters (n, L), or not finite, with a ValueError."""
+    """Raise ValueError unless hypothetical scores are (n, L, A) and finite, for letters (n, L)."""
     shape = (*letters.shape, len(alphabet.letters))
     if hypothetical.shape != shape:
         raise ValueError(f"hypothetical must be of shape {shape}, got {hypothetical.shape}")
@@ -71,17 +75,20 @@ def check_scores(letters: NDArray[np.uint8], hypothetical: NDArray[np.float32], 
 
 
 def align(places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA) -> Pattern | None:
-    """Places of one width as a pattern trimmed to its informative part; None where that is too little.
+    """Build a pattern from intervals of one width and trim it to its informative part.
+
+    Returns None if the informative part is too short or too weak.
 
     Parameters
     ----------
     places
-        record, start, end, strand; one row at least. A place may run over the ends of its record: what is not there is not counted,
-        and a place whose part in the trimmed pattern is not whole is left out.
+        record, start, end, strand; at least one row. An interval may cross the end of its record:
+        missing positions are not counted, and an interval that is incomplete after trimming is left
+        out.
     records
-        ASCII letters, one array a record.
+        ASCII letters, one array per record.
     alphabet
-        Of the letters.
+        Alphabet of the records.
     """
     bits = information(count_letters(places, records, alphabet))
     start, end = informative_span(bits)
@@ -94,7 +101,10 @@ def align(places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: 
 
 
 def count_letters(places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], alphabet: Alphabet = DNA) -> NDArray[np.int64]:
-    """How often each letter stands at each position of the places, read on their strands: (width, A); over an end, none does."""
+    """Count each letter at each position of the intervals, read on their strands: (width, A).
+
+    Positions beyond the end of a record are not counted.
+    """
     width = int((places["end"] - places["start"]).iloc[0]) if len(places) else 0
     sites = np.zeros((len(places), width), dtype=np.uint8)
     for site, record, start in zip(sites, places["record"], places["start"], strict=True):
@@ -102,14 +112,15 @@ def count_letters(places: pd.DataFrame, records: Sequence[NDArray[np.uint8]], al
         site[max(-start, 0) :][: len(there)] = there
     coded = one_hot(sites, alphabet).astype(np.int64)  # (sites, width, A)
     turned = (places["strand"] == "-").to_numpy()
-    coded[turned] = coded[turned][:, ::-1, ::-1]  # ACGT backwards is its complement
+    coded[turned] = coded[turned][:, ::-1, ::-1]  # ACGT reversed is its complement
     return coded.sum(axis=0)
 
 
 def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
-    """Where the motif is in an aligned pattern: (width,) bits -> start, end; (0, 0) if nowhere.
+    """Return start and end of the motif in an aligned pattern with (width,) bits.
 
-    Of the stretches that begin and end with a position of MIN_INFORMATION and have no gap longer than MAX_GAP, the most informative.
+    A candidate starts and ends with a position of at least MIN_INFORMATION bits and has no gap
+    longer than MAX_GAP. The most informative candidate is returned; (0, 0) if there is none.
     """
     informative = np.flatnonzero(bits >= MIN_INFORMATION)
     if not len(informative):
@@ -120,10 +131,14 @@ def informative_span(bits: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Information content of each position in bits, (width, A) -> (width,).
+    """Return the information content of each position in bits, (width, A) to (width,).
 
-    log2 A less the entropy, less (A - 1) / (2 n ln 2): what n letters drawn evenly would show by chance. Never negative.
-    Source: Schneider 1986.
+    It is log2 A minus the entropy, minus (A - 1) / (2 n ln 2), the value expected for n uniformly
+    sampled letters. Never negative.
+
+    References
+    ----------
+    Schneider 1986.
     """
     total, size = counts.sum(axis=1), counts.shape[1]
     p = counts / np.maximum(total, 1)[:, None]
@@ -133,7 +148,7 @@ def information(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _trimmed(places: pd.DataFrame, start: int, end: int) -> pd.DataFrame:
-    """The places' part [start, end) as read on their strands."""
+    """Cut the intervals to [start, end), in coordinates of their strands."""
     forward = places["strand"] == "+"
     return places.assign(
         start=np.where(forward, places["start"] + start, places["end"] - end),

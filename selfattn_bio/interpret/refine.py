@@ -1,10 +1,9 @@
-"""From a pattern of seqlets to the motif in the sequences: one round of scanning and counting again.
+"""Refine patterns of seqlets by scanning the sequences and counting letters again.
 
-Hides: the round. `Explanation.motifs` runs it between `seqlets` and `motifs`.
-
-TF-MoDISco aligns short windows, a share of all, by what the network says of them: its patterns are right in the middle and blurred or
-cut at the ends. So each pattern is searched for in the explained sequences, the hits that carry relevance are lined up with some letters
-on each side, and the motif is counted and trimmed on these. Evidence is weighed on other records, so nothing is proved by it here.
+TF-MoDISco aligns a subset of short windows by their attributions. Its patterns are accurate in the
+middle and blurred or truncated at the ends. Therefore each pattern is searched for in the explained
+sequences, its hits with high attribution are aligned with flanks, and the motif is counted and
+trimmed on them. This is no circular argument, because evidence is tested on other records.
 """
 
 from __future__ import annotations
@@ -18,28 +17,29 @@ from selfattn_bio.interpret.hits import HIT_P, find_hits, relevant_hits
 from selfattn_bio.interpret.patterns import Pattern, align
 from selfattn_bio.sequence.alphabet import DNA
 
-MARGIN = 6  # letters on each side that may turn out to belong to the motif
+MARGIN = 6  # positions on each side of a hit that may turn out to belong to the motif
 MIN_SITES = 20
-SHARED = 0.5  # of its sites: a pattern that shares more with a larger one is the same motif
+SHARED = 0.5  # fraction of sites; a pattern that shares more with a larger one is the same motif
 
 
 def refine_patterns(
     patterns: Sequence[Pattern], sequences: Sequence[NDArray[np.uint8]], relevance: Sequence[NDArray[np.float32]]
 ) -> list[Pattern]:
-    """Build each pattern again from its relevant hits, and keep one of those that turn out to be the same motif.
+    """Rebuild each pattern from its relevant hits and remove duplicates.
 
     Parameters
     ----------
     patterns
-        As a caller found them (`patterns.Discovery`).
+        Patterns of a caller (`patterns.Discovery`).
     sequences
-        ASCII letters of the explained records, one array a record.
+        ASCII letters of the explained records, one array per record.
     relevance
-        Importance of each letter, one array a record.
+        Attribution of each letter, one array per record.
 
     Returns
     -------
-    Most sites first. A pattern with fewer than MIN_SITES relevant hits, or of too little information on them, stays as it was.
+    Patterns, most sites first. A pattern is unchanged if it has fewer than MIN_SITES relevant hits
+    or these have too little information.
     """
     names = {f"pattern_{number}": pattern for number, pattern in enumerate(patterns)}
     ppms = {name: pattern.ppm for name, pattern in names.items()}
@@ -57,7 +57,7 @@ def refine_patterns(
 
 
 def _distinct(patterns: list[Pattern], num_records: int, length: int) -> list[Pattern]:
-    """The patterns of whose sites no more than SHARED have their middle in a site of one before."""
+    """Drop patterns with more than SHARED of their site centres in sites of earlier ones."""
     taken = np.zeros((num_records, length), dtype=bool)
     kept = []
     for pattern in patterns:

@@ -1,7 +1,4 @@
-"""A saturation map drawn: what each substitution of a region does to the score.
-
-Hides: matplotlib. The `variants` command draws it.
-"""
+"""Draw saturation mutagenesis maps: the effect of each substitution in a region."""
 
 from __future__ import annotations
 
@@ -16,14 +13,16 @@ LETTERS = "ACGT"
 
 
 def draw_saturation(effects: pd.DataFrame, letters: Axes, heat: Axes) -> None:
-    """Draw the letters of a region as tall as the score falls by the mean of their substitutions, and below it each substitution.
+    """Draw the mean effect of each position as letters, and each substitution as a heat map.
 
     Parameters
     ----------
     effects
-        One row a substitution: pos (1-based), ref, alt, effect (logits); as of `score_variants`. Places between without a row stay empty.
+        Table of `score_variants`, one row per substitution: pos (1-based), ref, alt, effect
+        (logits). Positions without a row stay empty. A letter is as tall as the mean loss of its
+        substitutions.
     letters, heat
-        Where to draw; x is the 0-based place.
+        Axes for the letters and the heat map; x is the 0-based position.
     """
     start = int(effects["pos"].min()) - 1
     place = effects["pos"].to_numpy() - 1 - start

@@ -1,6 +1,7 @@
-"""Where motifs stand in any sequences, with coordinates: `hits`, for a FASTA file of any length or strings.
+"""Scan FASTA files or strings for motifs.
 
-Hides: how many records are scanned at once, and that a record may know where on a chromosome it is from.
+Records are scanned in chunks, so files may be of any length. Hits have genomic coordinates if the
+records do.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from selfattn_bio.sequence.readers import read_records
 from selfattn_bio.sequence.records import Record
 from selfattn_bio.sequence.spelling import Spelling
 
-CHUNK_LETTERS = 8_000_000  # scanned at once, with their padding: 32 MB of DNA as memelite takes it
+CHUNK_LETTERS = 8_000_000  # letters per chunk, padding included: 32 MB of DNA in memelite
 MAX_SCORE = 1000  # of BED
 PLACE = ["chrom", "start", "end", "strand"]
 
@@ -36,38 +37,41 @@ def hits(
     hit_p: float = HIT_P,
     alphabet: str = "dna",
 ) -> pd.DataFrame:
-    """Find where motifs match, by FIMO; on both strands of DNA.
+    """Find motif hits with FIMO, on both strands of DNA.
 
-    `hits("motifs.meme", ["TTTATCGATAGG"])` has a row for each motif and place of string 0.
+    `hits("motifs.meme", ["TTTATCGATAGG"])` returns one row for each motif and position in the
+    string.
 
     Parameters
     ----------
     motifs
-        A `MotifSet`; name -> (width, A) probabilities; or as `open_database` takes: `jaspar:GROUP`, or the path of MEME, JASPAR or TRANSFAC
-        text.
+        A `MotifSet`; a mapping of names to (width, A) probabilities; or an argument of
+        `open_database`: `jaspar:GROUP`, or the path of a MEME, JASPAR or TRANSFAC file.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     hit_p
-        A place is a hit if a uniformly random sequence scores as high with a smaller probability than this, in (0, 1).
+        p-value threshold in (0, 1). The p-value is the probability that a uniformly random sequence
+        scores at least as high.
     alphabet
         dna or protein.
 
     Returns
     -------
-    chrom, start, end (0-based half-open), name (of the motif), score (-10 log10 p, at most 1000), strand, p_value; ordered by place.
-    Genomic where the header of a record says `chrom=`, `start=` and `end=`, else letters of the record under its id, of a string its
-    number.
+    chrom, start, end (0-based half-open), name (of the motif), score (-10 log10 p, at most 1000),
+    strand, p_value; sorted by position. Coordinates are genomic if the header of the record has
+    `chrom=`, `start=` and `end=`. Otherwise they are positions in the record, with its id (or the
+    index of the string) as chrom.
 
     Raises
     ------
     ArgumentError
         If `hit_p` is not in (0, 1).
     ValueError
-        If the motifs are not of the alphabet, or the sequences are neither a list nor a file.
+        If the motifs do not fit the alphabet, or the sequences are neither a list nor a file.
     DatabaseError
-        If the file of motifs cannot be read.
+        If the motif file cannot be read.
     SequenceFileError
-        If the FASTA file is malformed, or a letter is outside the alphabet.
+        If the FASTA file is malformed, or a character is not in the alphabet.
     """
     if not 0 < hit_p < 1:
         raise ArgumentError(f"hit_p must be in (0, 1), got {hit_p}")
@@ -102,7 +106,7 @@ def _records(sequences: Sequence[str] | str | Path, alphabet: Alphabet) -> Itera
 
 
 def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
-    """Records in their order, as many at once as CHUNK_LETTERS hold when all are as long as the longest of them."""
+    """Yield records in order, in chunks of at most CHUNK_LETTERS letters after padding."""
     chunk: list[Record] = []
     longest = 0
     for record in records:

@@ -1,7 +1,4 @@
-"""Seqlets: spans of letters that carry more relevance than chance, by a test of each span and all that it holds.
-
-Hides: the null distribution of each length, and how overlapping spans are told apart. The caller of clusters uses it.
-"""
+"""Find seqlets: spans with more attribution than expected by chance, as well as all their parts."""
 
 from __future__ import annotations
 
@@ -11,43 +8,46 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-MIN_LENGTH, MAX_LENGTH = 4, 25  # letters of a seqlet
-BINS = 1000  # of the relevance of one letter, for its distribution
-CHUNK = 256  # records tested at once: 10 MB at 200 letters
+MIN_LENGTH, MAX_LENGTH = 4, 25  # width of a seqlet
+BINS = 1000  # of the histogram of attributions per letter
+CHUNK = 256  # records tested together: 10 MB at 200 bp
 
 
 def call_seqlets(
     relevance: Sequence[NDArray[np.float32]], *, threshold: float = 0.01, min_length: int = MIN_LENGTH, max_length: int = MAX_LENGTH
 ) -> pd.DataFrame:
-    """Find spans of letters that carry more relevance than as many letters drawn at random.
+    """Find spans with more attribution than the same number of randomly sampled letters.
 
-    With relevance 0 0 9 9 9 9 0 0 among many zeros and `min_length` 3, the spans [2, 5), [3, 6) and [2, 6) stand out: the one seqlet is
-    [2, 6), the longest of which each part of at least `min_length` letters stands out as well. So a seqlet does not grow over letters
-    that carry nothing, however much the others do.
+    A seqlet is the longest span in which each part of at least `min_length` letters is significant
+    as well. It therefore does not grow over letters without attribution, however large the
+    attribution of the others. Example: with attributions 0 0 9 9 9 9 0 0 among many zeros and
+    `min_length` 3, the spans [2, 5), [3, 6) and [2, 6) are significant and the seqlet is [2, 6).
 
     Parameters
     ----------
     relevance
-        Of each letter, one array a record, of any lengths.
+        Attribution of each letter, one array per record, of any lengths.
     threshold
-        p below which a span stands out, in (0, 1): the share of draws of as many letters from all records with at least this sum.
+        p-value threshold in (0, 1). The p-value is the probability that the same number of letters,
+        sampled from all records, has at least the same sum.
     min_length, max_length
-        Letters of a seqlet, 1 <= min_length <= max_length.
+        Width of a seqlet, 1 <= min_length <= max_length.
 
     Returns
     -------
-    One row a seqlet: record (row of `relevance`), start, end (letters, 0-based, half-open; those of one record do not overlap), relevance
-    (sum), p_value; by record and place.
+    One row per seqlet: record (row of `relevance`), start, end (0-based half-open), relevance
+    (sum), p_value; sorted by record and position. Seqlets of a record do not overlap.
 
     Raises
     ------
     ValueError
-        If `threshold` is not in (0, 1), the lengths are not in order, or a relevance is not finite.
+        If `threshold` is not in (0, 1), the widths are not in order, or an attribution is not
+        finite.
 
     References
     ----------
-    Schreiber 2025, tangermeme 1.0 `seqlet.recursive_seqlets`: the idea, and the null. There a span before one that is already called may
-    run into it; here it may not.
+    Schreiber 2025, tangermeme 1.0 `seqlet.recursive_seqlets`: the idea and the null distribution.
+    In tangermeme a span that starts before a called seqlet may overlap it; here it may not.
     """
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must be in (0, 1), got {threshold}")
@@ -61,7 +61,7 @@ def call_seqlets(
         raise ValueError(f"relevance must be finite, got {rows[~np.isfinite(rows)][0]}")
     inside = np.arange(rows.shape[1]) < lengths[:, None]
     low, high = (float(rows[inside].min()), float(rows[inside].max())) if inside.any() else (0.0, 0.0)
-    if low == high:  # all letters alike: none stands out
+    if low == high:  # constant attributions have no seqlets
         return _table([])
     width = (high - low) / (BINS - 1)
     tails = _tails(np.bincount(((rows[inside] - low) / width).astype(np.int64), minlength=BINS) / inside.sum(), max_length)
@@ -80,7 +80,7 @@ def _table(rows: list[tuple[int, int, int, float, float]]) -> pd.DataFrame:
 
 
 def _tails(density: NDArray[np.float64], max_length: int) -> list[NDArray[np.float64]]:
-    """For each number of letters from 0 to `max_length` the share of draws whose sum falls into a bin or a higher one."""
+    """Return the probability that a sum is in each bin or higher, for 0 to `max_length` letters."""
     tails, of_sum = [np.ones(1)], np.ones(1)
     for _ in range(max_length):
         of_sum = np.convolve(of_sum, density)
@@ -97,7 +97,10 @@ def _decoded(
     threshold: float,
     min_length: int,
 ) -> list[tuple[int, int, int, float, float]]:
-    """The seqlets of some records: record, start, end, sum, p; of spans that overlap the longest, of equally long ones that of least p."""
+    """Return the seqlets of some records: record, start, end, sum, p-value.
+
+    If spans overlap, the longest wins, then the one with the lowest p-value.
+    """
     sums = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
     candidates, before = [], None
     for length in range(min_length, len(tails)):
@@ -106,7 +109,8 @@ def _decoded(
         p = tails[length][bins]
         stands_out = (p < threshold) & (np.arange(totals.shape[1]) + length <= lengths[:, None])
         if before is not None:
-            stands_out &= before[:, :-1] & before[:, 1:]  # its two longest parts, and so all that these hold
+            # its two longest parts are significant, and so are all parts of these
+            stands_out &= before[:, :-1] & before[:, 1:]
         before = stands_out
         record, start = np.nonzero(stands_out)
         candidates.append(np.column_stack([record, start, start + length, totals[record, start], p[record, start]]))
