@@ -1,6 +1,7 @@
-"""Simple models of two classes that are fitted next to a network, saved and scored like it.
+"""Simple two-class models that are fitted next to a network and saved and scored like it.
 
-`BASELINES` lists them, simplest first. To add one, write a subclass of `Baseline` in a new file and list it there.
+`BASELINES` lists them, simplest first. To add one, write a subclass of `Baseline` in a new file and
+add it to the list.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ BASELINES: dict[str, type[Baseline]] = {
 
 
 def suitable(setup: Setup, train: Letters) -> Iterator[tuple[type[Baseline], str]]:
-    """Yield the baselines of the alphabet, each with why it cannot be fitted on these records; empty if it can."""
+    """Yield the baselines for the alphabet, each with the reason why it cannot be fitted.
+
+    The reason is an empty string if it can be fitted to these records.
+    """
     for kind in BASELINES.values():
         if setup.alphabet.name in kind.alphabets:
             yield kind, kind.obstacle(setup, train)
@@ -47,6 +51,7 @@ def load_baseline(folder: str | Path, threads: int = 0) -> Baseline:
     Raises
     ------
     ModelFolderError
-        If the folder is none of a baseline, of another version, or a part is missing or altered.
+        If the folder does not contain a baseline, the baseline has another version, or a file is
+        missing or altered.
     """
     return restore(BASELINES, folder, threads)

@@ -1,4 +1,4 @@
-"""What every baseline shares: strands, calibration, and the folder it is saved to."""
+"""Define the base class of baselines: strands, calibration, saving and loading."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ from selfattn_bio.sequence.spelling import Spelling
 Labels = NDArray[np.int64]
 Logits = NDArray[np.float64]
 CARD, ARRAYS = "baseline.json", "arrays.safetensors"
-VERSION = 1  # of the folder's form
+VERSION = 1  # version of the folder format
 REFIT = "Run `selfattn-bio evaluate` again, or copy the complete folder"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Settings that the baselines of a task share.
+    """Settings shared by the baselines of a task.
 
     Parameters
     ----------
     spelling
         How the letters of the records were read.
     strands
-        "given": records are read as they are. "both": fitted on both strands, and the logit is the mean over both.
+        "given": read records as they are. "both": fit to both strands and average the logits of
+        both.
     database
-        Motif database, as `motifs.open_database` takes it, or "none".
+        Motif database as in `motifs.open_database`, or "none".
     threads
-        To fit with; 0 leaves it to OpenMP.
+        Number of threads for fitting; 0 leaves it to OpenMP.
     """
 
     spelling: Spelling
@@ -58,16 +59,16 @@ class Setup:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperature, threshold and slope of the logits, fitted on validation records.
+    """Temperature, threshold and slope of the logits, fitted to validation records.
 
     Attributes
     ----------
     temperature
         probability = sigmoid(logit / temperature).
     threshold
-        A probability at or above it is a call.
+        Records with this probability or more are called positive.
     slope
-        How many log-odds a logit is worth.
+        Number of log-odds that a logit is worth.
     """
 
     temperature: float = 1.0
@@ -91,23 +92,25 @@ class State:
 
 
 class Baseline(ABC):
-    """A simple model of two classes, fitted on train with its settings chosen on valid.
+    """A simple two-class model, fitted to the training split.
 
-    To add a baseline, write a subclass in a new file and register it in `BASELINES`. It implements `chosen`, `_fit`, `_logits`, `_effects`,
+    Its settings are chosen on the validation split. To add a baseline, write a subclass in a new
+    file and register it in `BASELINES`. It implements `chosen`, `_fit`, `_logits`, `_effects`,
     `_state` and `_restore`, and `obstacle` if it does not suit all records of its alphabets.
 
     Attributes
     ----------
     name
-        Used for its folder and in metrics.json.
+        Name of its folder and in metrics.json.
     title, short_title
         Readable names for a sentence and for a figure.
     alphabets
-        Whose records it can read.
+        Names of the alphabets it can read.
     records
-        Of train that it was fitted on; fewer than train has where a large set is sampled.
+        Number of training records it was fitted to; lower than the total if a large set is sampled.
     reads_strands
-        Whether `Setup.strands` matters: False where both strands of a record have one logit, or the direction is the point.
+        Whether `Setup.strands` matters. False if both strands of a record have the same logit, or
+        the model depends on the direction by design.
     """
 
     name: ClassVar[str]
@@ -124,16 +127,21 @@ class Baseline(ABC):
 
     @classmethod
     def obstacle(cls, setup: Setup, train: Letters) -> str:
-        """Return why the baseline cannot be fitted on these records, as the end of a sentence; empty if it can."""
+        """Return why the baseline cannot be fitted to these records; empty if it can.
+
+        The text is the end of a sentence.
+        """
         return ""
 
     def fit(self, train: Letters, labels: Labels, valid: Letters, valid_labels: Labels) -> Self:
-        """Fit on train; valid chooses the settings, then the calibration.
+        """Fit to the training split.
+
+        Validation records choose the settings and then the calibration.
 
         Raises
         ------
         ValueError
-            If train or valid lacks one of the two classes.
+            If the training or validation split lacks one of the two classes.
         """
         for split, of_split in (("train", labels), ("valid", valid_labels)):
             if set(np.unique(of_split)) != {0, 1}:
@@ -146,50 +154,62 @@ class Baseline(ABC):
         return self
 
     def logits(self, letters: Letters) -> Logits:
-        """Return the log-odds of label 1 of each record, (n,); the mean over the strands it was fitted on."""
+        """Return the log-odds of label 1 for each record, (n,).
+
+        If the baseline was fitted to both strands, the logits of both are averaged.
+        """
         if not len(letters):
             return np.empty(0)
         return self._mean(self._logits, self._readings(letters))
 
     def substitution_effects(self, letters: Letters) -> list[NDArray[np.float64]]:
-        """Return how each substitution changes the logit of each record: n arrays (L, A), bases in the order of the alphabet.
+        """Return the effect of each substitution on the logit of each record.
 
-        Exact: `logits` of the changed record minus `logits` of the record. 0 for the base that is there.
+        Effects are exact: `logits` of the changed record minus `logits` of the record. They are 0
+        for the original base.
+
+        Returns
+        -------
+        n arrays (L, A), with bases in the order of the alphabet.
         """
         given = self._effects(letters)
         if not self.both_strands:
             return given
-        # The other strand counts positions from the other end, and its bases are the complements, which ACGT has in reverse order.
+        # Reverse positions and bases: the complements of ACGT are in reverse order
         other = self._effects(self._other_strand(letters))
         return [(one + two[::-1, ::-1]) / 2 for one, two in zip(given, other, strict=True)]
 
     @abstractmethod
     def chosen(self) -> dict[str, Any]:
-        """Return the settings that valid chose, for the report."""
+        """Return the settings chosen on the validation split, for the report."""
 
     @abstractmethod
     def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
-        """Fit; `valid` has the records as given and, where both strands are read, those of the other strand."""
+        """Fit the model.
+
+        `valid` contains the records as given and, if both strands are read, their reverse
+        complements.
+        """
 
     @abstractmethod
     def _logits(self, letters: Letters) -> Logits:
-        """Return the logits of records as they are, (n,)."""
+        """Return the logits of records on the given strand, (n,)."""
 
     @abstractmethod
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:
-        """Return the effects of substitutions in records as they are."""
+        """Return the effects of substitutions on the given strand."""
 
     @abstractmethod
     def _state(self) -> State:
-        """Return what `_restore` needs."""
+        """Return the state that `_restore` needs."""
 
     @abstractmethod
     def _restore(self, state: State) -> None:
-        """Become the fitted baseline that returned this state."""
+        """Restore the fitted baseline from its state."""
 
     @property
     def both_strands(self) -> bool:
-        """Return whether logits are means over both strands."""
+        """Return whether logits are averaged over both strands."""
         return self.reads_strands and self.setup.strands == "both"
 
     def _readings(self, letters: Letters) -> tuple[Letters, ...]:
@@ -200,21 +220,21 @@ class Baseline(ABC):
 
     @staticmethod
     def _mean(logits: Callable[[Any], Logits], readings: tuple[Any, ...]) -> Logits:
-        """Return the mean of `logits` over the readings."""
+        """Return the mean of `logits` over the strands."""
         return np.mean([logits(reading) for reading in readings], axis=0)
 
     def save(self, folder: str | Path, origin: Mapping[str, str] | None = None) -> None:
-        """Write the fitted baseline to a folder, which is replaced.
+        """Write the fitted baseline to a folder, replacing an earlier baseline there.
 
         Parameters
         ----------
         origin
-            Where the records came from, such as `corpus_fingerprint` and `split_sha256`.
+            Source of the records, such as `corpus_fingerprint` and `split_sha256`.
 
         Raises
         ------
         OutputError
-            If the folder holds something else than a baseline.
+            If the folder contains anything other than a baseline.
         """
         state = self._state()
         check_replaceable(folder, "baseline", (CARD, ARRAYS, *state.texts), CARD)
@@ -244,7 +264,10 @@ class Baseline(ABC):
 
 
 def sample_rows(labels: Labels, most: int) -> NDArray[np.int64]:
-    """Draw at most about `most` records, both classes in their proportion and each with one at least; always the same, in order."""
+    """Sample about `most` records at most, reproducibly and in order.
+
+    Both classes keep their proportion and have at least one record.
+    """
     if len(labels) <= most:
         return np.arange(len(labels))
     rng = np.random.default_rng(0)
@@ -254,12 +277,12 @@ def sample_rows(labels: Labels, most: int) -> NDArray[np.int64]:
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
-    """Read baseline.json and check the files that it names.
+    """Read baseline.json and check the files it lists.
 
     Raises
     ------
     ModelFolderError
-        If it is missing or unreadable, of a newer version, or a file is missing or altered.
+        If it is missing or unreadable, has another version, or a file is missing or altered.
     """
     path = Path(folder) / CARD
     try:
@@ -283,7 +306,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
 
 
 def restore(kinds: Mapping[str, type[Baseline]], folder: str | Path, threads: int = 0) -> Baseline:
-    """Load a saved baseline of one of `kinds`; errors as of `read_card`."""
+    """Load a saved baseline of one of `kinds`; errors are those of `read_card`."""
     folder = Path(folder)
     card = read_card(folder)
     if card["kind"] not in kinds:

@@ -1,4 +1,4 @@
-"""k-mers as features: counted in the complete record, in equal parts of it, or at exact positions."""
+"""Count k-mers as features: in the complete record, in equal parts of it, or at exact positions."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from selfattn_bio.evaluation.composition import Letters, kmer_windows
 from selfattn_bio.sequence.alphabet import Alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 
-POSITIONS = 2048  # whose substitutions are compared at once
+POSITIONS = 2048  # positions whose substitutions are compared at once
 
 
 @dataclass(frozen=True)
 class Block:
-    """The k-mers of one length, each counted in its slot of the record.
+    """The k-mers of one length, counted separately in each slot of the record.
 
-    With k 1, two parts and ACGT, AACN has two A in the first part and a C in the second.
+    With k 1, two parts and the alphabet ACGT, AACN has two A in the first part and one C in the
+    second.
 
     Parameters
     ----------
     k
-        Letters of a k-mer.
+        Length of a k-mer.
     slots
-        Parts of equal size that are counted separately, or with `align` positions.
+        Number of parts of equal size, or of positions, that are counted separately.
     align
-        Where the first slot is: "parts" of the record of any length; or exact positions, one slot each, counted from its "start" or up to
-        its "end". k-mers at positions beyond the slots are left out.
+        "parts" divides records of any length into slots. "start" and "end" give each exact position
+        a slot, counted from the start or up to the end of the record. k-mers outside the slots are
+        left out.
     """
 
     alphabet: Alphabet
@@ -49,11 +51,11 @@ class Block:
         return len(self.alphabet.letters) ** self.k
 
     def settings(self) -> dict[str, Any]:
-        """Return what `Block(alphabet, **settings)` takes."""
+        """Return the keyword arguments for `Block(alphabet, **settings)`."""
         return {"k": self.k, "slots": self.slots, "align": self.align}
 
     def slot_of(self, at: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the slot of windows `at` in records that have `windows` of them; -1 for none."""
+        """Return the slot of windows `at` in records with `windows` windows; -1 for none."""
         match self.align:
             case "parts":
                 return np.minimum(at * self.slots // np.maximum(windows, 1), self.slots - 1)
@@ -64,7 +66,10 @@ class Block:
                 return np.where((slot >= 0) & (slot < self.slots), slot, -1)
 
     def counts(self, letters: Letters) -> sparse.csr_matrix:
-        """Count the features of each record, (n, size), float32; k-mers with an ambiguous letter are left out."""
+        """Count the features of each record, (n, size), float32.
+
+        k-mers with an ambiguous letter are left out.
+        """
         chunks = []
         for kmers, windows in kmer_windows(letters, KmerTokenizer(self.alphabet, k=self.k)):
             slots = self.slot_of(np.arange(kmers.shape[1])[None], windows)
@@ -72,11 +77,12 @@ class Block:
             slots = np.broadcast_to(slots, kmers.shape)
             columns = slots[rows, at] * self.num_kmers + kmers[rows, at]
             shape = (len(kmers), self.size)
-            chunks.append(sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape))  # repeats are summed
+            # The sparse matrix sums repeated entries
+            chunks.append(sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=shape))
         return sparse.csr_matrix(sparse.vstack(chunks))
 
     def substitutions(self, record: NDArray[np.uint8]) -> Substitutions:
-        """Return which features each substitution in a record removes and adds."""
+        """Return the features that each substitution in a record removes and adds."""
         size, unknown = len(self.alphabet.letters), len(self.alphabet.letters)
         codes = self.alphabet.codes(record).astype(np.int64)
         codes = np.pad(codes, (0, max(0, self.k - len(codes))), constant_values=unknown)
@@ -86,7 +92,8 @@ class Block:
         powers = size ** np.arange(self.k - 1, -1, -1)
         known = windows < unknown
         worth = np.where(known, windows, 0) * powers
-        others_known = (~known).sum(axis=1, keepdims=True) - ~known == 0  # (N, k): of all letters but this one
+        # (N, k), ignoring this letter
+        others_known = (~known).sum(axis=1, keepdims=True) - ~known == 0
         there = (slots >= 0)[:, None]
         old = np.where(known.all(axis=1, keepdims=True) & there, slots[:, None] * self.num_kmers + worth.sum(axis=1, keepdims=True), -1)
         rest = worth.sum(axis=1, keepdims=True) - worth  # (N, k)
@@ -94,7 +101,7 @@ class Block:
         new = np.where((others_known & there)[..., None], new, -1)
         removed = np.full((len(codes), self.k), -1)
         added = np.full((len(codes), self.k, size), -1)
-        for offset in range(self.k):  # position i is letter `offset` of window i - offset
+        for offset in range(self.k):  # position i is at `offset` of window i - offset
             removed[offset : offset + number, offset] = old[:, 0]
             added[offset : offset + number, offset] = new[:, offset]
         return Substitutions(removed[: len(record)], added[: len(record)])
@@ -102,26 +109,26 @@ class Block:
 
 @dataclass(frozen=True)
 class Substitutions:
-    """Features that a substitution removes and adds; -1 for none.
+    """Features that substitutions remove and add; -1 for none.
 
     Attributes
     ----------
     removed
-        (L, k), by the position that is replaced: the features of the windows over it.
+        Features of the windows over each position, (L, k).
     added
-        (L, k, A), by position and new letter.
+        New features for each position and new letter, (L, k, A).
     """
 
     removed: NDArray[np.int64]
     added: NDArray[np.int64]
 
     def total(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sum `values` (size,) of the added features minus those of the removed, (L, A)."""
-        padded = np.append(values, 0.0)  # feature -1 is worth nothing
+        """Sum `values` (size,) of the added features minus those of the removed ones, (L, A)."""
+        padded = np.append(values, 0.0)  # feature -1 has the value 0
         return padded[self.added].sum(axis=1) - padded[self.removed].sum(axis=1)[:, None]
 
     def squares(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return by how much the sum of squares of `counts` (size,) changes, (L, A)."""
+        """Return the change of the sum of squares of `counts` (size,), (L, A)."""
         change = 2 * self.total(counts)
         length, width = self.removed.shape
         signs = np.repeat([1.0, -1.0], width)

@@ -1,11 +1,12 @@
-"""Composition of proteins."""
+"""Amino acid composition of proteins."""
 
 from __future__ import annotations
 
 from selfattn_bio.baselines.blocks import Block
 from selfattn_bio.baselines.linear import CountedKmers
 
-PROTEIN_PENALTIES = (*CountedKmers.penalties, 50.0, 200.0, 1000.0)  # fractions of 20 residues need large weights
+# The fractions of 20 residues are small, so they need large weights
+PROTEIN_PENALTIES = (*CountedKmers.penalties, 50.0, 200.0, 1000.0)
 
 
 class Composition(CountedKmers):

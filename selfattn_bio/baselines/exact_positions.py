@@ -1,4 +1,4 @@
-"""1-mers and 3-mers of DNA at exact positions, for records that are aligned, such as promoters around a start."""
+"""1-mers and 3-mers of DNA at exact positions, for aligned records such as promoters."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from selfattn_bio.baselines.blocks import Block
 from selfattn_bio.baselines.linear import LinearKmers, Scaling
 from selfattn_bio.evaluation.composition import Letters
 
-LONGEST = 2_000  # bp of a record
-LETTERS = 10_000_000  # bp of train, sampled if there are more: each takes about 150 bytes of memory
-SHORTEST = 0.9  # of the longest record: below, no end can be aligned
-COUNTS = (1.0, 3.0)  # what counts of 5-mers are divided by
+LONGEST = 2_000  # maximum length of a record in bp
+# Maximum number of training bp, sampled if there are more; each takes about 150 bytes of memory
+LETTERS = 10_000_000
+# Minimum length as a fraction of the longest record; shorter records cannot be aligned
+SHORTEST = 0.9
+COUNTS = (1.0, 3.0)  # divisors of 5-mer counts
 
 
 class ExactPositions(LinearKmers):
-    """Logistic regression on 1-mers and 3-mers at their exact position, and on counts of 5-mers.
+    """Logistic regression on 1-mers and 3-mers at exact positions, and on counts of 5-mers.
 
-    Reads the given strand alone: positions have a direction. Where lengths differ a little, valid chooses whether positions count from the
-    start or from the end of a record.
+    Only the given strand is read, because positions have a direction. If lengths differ a little,
+    the validation split decides whether positions count from the start or from the end.
     """
 
     name, title, short_title = "exact_positions", "logistic regression on exact positions", "exact positions"
@@ -33,7 +35,7 @@ class ExactPositions(LinearKmers):
 
     @classmethod
     def obstacle(cls, setup: Setup, train: Letters) -> str:
-        """Return why records cannot be aligned: they are long, or of different lengths."""
+        """Return why records cannot be aligned: they are too long or differ in length."""
         lengths = [len(record) for record in train]
         if max(lengths) > LONGEST:
             return f"the longest record has {max(lengths):,} bp, more than {LONGEST:,}"
@@ -59,7 +61,7 @@ class ExactPositions(LinearKmers):
                 yield (*placed, counted), [*counts, fives], Scaling(False, (1.0, 1.0, scale))
 
     def chosen(self) -> dict[str, Any]:
-        """Return the penalty, the number of records, where positions count from, and what counts of 5-mers are divided by."""
+        """Return the penalty, number of records, alignment and scale of the 5-mer counts."""
         return {
             "C": self.penalty,
             "records": self.records,

@@ -12,11 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from selfattn_bio.baselines.base import Baseline, Labels, Logits, State
 from selfattn_bio.evaluation.composition import Letters
 
-C = 1e6  # practically no penalty: there is nothing to choose
+C = 1e6  # practically no penalty, so there is nothing to choose
 
 
 class Figures(Baseline):
-    """A baseline that reads each record as a few numbers."""
+    """A baseline that describes each record by a few numbers."""
 
     weights: NDArray[np.float64]
     bias: float
@@ -26,7 +26,7 @@ class Figures(Baseline):
         """Return the numbers of each record, (n, numbers)."""
 
     def chosen(self) -> dict[str, Any]:
-        """Return nothing: no setting is chosen."""
+        """Return an empty dict: no setting is chosen."""
         return {}
 
     def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:

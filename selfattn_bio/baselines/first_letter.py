@@ -1,4 +1,7 @@
-"""First residue of proteins: complete chains begin with M, parts cut out of chains do not."""
+"""First residue of proteins.
+
+Complete chains begin with M; fragments usually do not.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class FirstLetter(Figures):
     alphabets = ("protein",)
 
     def figures(self, letters: Letters) -> NDArray[np.float64]:
-        """Return which residue each record begins with, (n, A); an ambiguous one is none of them."""
+        """Return the first residue of each record as one-hot, (n, A); all 0 if it is ambiguous."""
         return np.eye(256)[[record[0] for record in letters]][:, list(self.setup.alphabet.letters.encode())]
 
     def _effects(self, letters: Letters) -> list[NDArray[np.float64]]:

@@ -24,7 +24,8 @@ class GcContent(Figures):
         effects = []
         for record, counts in zip(letters, base_counts(letters), strict=True):
             codes = self.setup.alphabet.codes(record)
-            ambiguous = codes >= 4  # a base in place of an ambiguous one is counted, which it was not
+            # Replacing an ambiguous base increases the number of counted bases
+            ambiguous = codes >= 4
             gc = counts[1:3].sum() + strong[None] - np.where(ambiguous, 0, strong[np.minimum(codes, 3)])[:, None]
             total = (counts.sum() + ambiguous)[:, None]
             before = counts[1:3].sum() / max(1, counts.sum())

@@ -1,4 +1,4 @@
-"""Support vector machine on gapped k-mers of DNA, by the package gkmsvm-lite (extra `gkm`)."""
+"""Support vector machine on gapped k-mers of DNA, from the package gkmsvm-lite (extra `gkm`)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from selfattn_bio.evaluation.composition import Letters
 
 LMER, INFORMATIVE, MISMATCHES, PENALTY = 11, 7, 3, 1.0  # the defaults of LS-GKM
 PLATT = 10.0  # scikit-learn's C of the regression on decision values, which keeps its slope finite
-RECORDS = 2_000  # of train, sampled if there are more: time grows with the square of their number
-LONGEST = 150  # bp of a record: time grows with the square of it, too
+# Maximum number of training records, sampled if there are more; time grows quadratically
+RECORDS = 2_000
+LONGEST = 150  # maximum length in bp; time grows quadratically
 PARAMETERS = {"L": LMER, "k": INFORMATIVE, "d": MISMATCHES, "include_rc": True}
 
 
 class GkmSvm(Baseline):
-    """Support vector machine on gapped 11-mers with 7 informative positions, of both strands.
+    """Support vector machine on gapped 11-mers with 7 informative positions, on both strands.
 
-    The logit is that of a logistic regression of the validation labels on the machine's decision value.
-    Ambiguous bases are read as A. Nothing is chosen on valid.
+    A logistic regression of the validation labels on the decision value gives the logit. Ambiguous
+    bases are read as A. No setting is chosen on the validation split.
 
     References
     ----------
-    Ghandi et al. 2014, Enhanced regulatory sequence prediction using gapped k-mer features; Lee 2016, LS-GKM.
+    Ghandi et al. 2014, Enhanced regulatory sequence prediction using gapped k-mer features; Lee
+    2016, LS-GKM.
     """
 
     name, title, short_title = "gkm_svm", "gapped k-mer SVM", "gkm-SVM"
@@ -41,7 +43,10 @@ class GkmSvm(Baseline):
 
     @classmethod
     def obstacle(cls, setup: Setup, train: Letters) -> str:
-        """Return why it cannot be fitted: the extra is not installed, or records are long, short or of different lengths."""
+        """Return why it cannot be fitted.
+
+        The extra is not installed, or records are too long, too short or differ in length.
+        """
         lengths = {len(record) for record in train}
         if find_spec("gkmsvm") is None:
             return "it needs the extra gkm: pip install 'selfattn-bio[gkm]'"
@@ -52,7 +57,7 @@ class GkmSvm(Baseline):
         return ""
 
     def chosen(self) -> dict[str, Any]:
-        """Return how many records of train it was fitted on, and how many of them it uses."""
+        """Return the number of training records and of support vectors."""
         return {"records": self.records, "support vectors": len(self.machine.coefficients)}
 
     def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
@@ -64,7 +69,7 @@ class GkmSvm(Baseline):
         )
         self.scale, self.offset = 1.0, 0.0
         decisions = self._logits(valid[0])
-        spread = decisions.std() or 1.0  # no record is told from another
+        spread = decisions.std() or 1.0  # all decision values may be equal
         line = LogisticRegression(C=PLATT).fit(decisions[:, None] / spread, valid_labels)
         self.scale, self.offset = float(line.coef_[0, 0] / spread), float(line.intercept_[0])
 
@@ -79,7 +84,8 @@ class GkmSvm(Baseline):
         for record in letters:
             one_hot = _one_hot([record])
             of_record = _package().ism(self.machine, one_hot)[0].T[: len(record)].astype(np.float64) * self.scale
-            of_record[one_hot[0].T[: len(record)] > 0] = 0  # the base that is there, to the last digit
+            # Exactly 0 for the original base
+            of_record[one_hot[0].T[: len(record)] > 0] = 0
             effects.append(of_record)
         return effects
 
@@ -96,7 +102,7 @@ class GkmSvm(Baseline):
 
 
 def _package() -> Any:
-    """Import gkmsvm, which sets how numba runs threads, and warns if that is set already."""
+    """Import gkmsvm without its warning that numba's threading layer is already initialised."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Numba's threading layer is already initialized")
         import gkmsvm
@@ -104,7 +110,10 @@ def _package() -> Any:
 
 
 def _one_hot(letters: Letters) -> NDArray[np.float32]:
-    """Return (n, 4, L), float32, of records of one length, filled up to one l-mer; other letters than C, G and T are A."""
+    """Return records of one length as one-hot, (n, 4, L), float32, padded to at least one l-mer.
+
+    All letters except C, G and T become A.
+    """
     table = np.zeros(256, np.int64)
     table[list(b"ACGT")] = range(4)
     codes = table[np.stack(letters)]

@@ -1,4 +1,4 @@
-"""Length of proteins, which tells some collections apart without any biology."""
+"""Length of proteins, which separates some data sets without any biology."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from selfattn_bio.evaluation.composition import Letters
 
 
 class Length(Figures):
-    """Logistic regression on the logarithm of the length and its square, so that the middle lengths may be the likeliest."""
+    """Logistic regression on the logarithm of the length and its square.
+
+    With the square, medium lengths can have the highest probability.
+    """
 
     name, title, short_title = "length", "length alone", "length"
     alphabets = ("protein",)

@@ -22,21 +22,22 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class Scaling:
-    """Divisors of the counts of each block.
+    """Scale the counts of each block.
 
     Attributes
     ----------
     by_record
-        The Euclidean length of the record's counts, so that its length does not matter; else `fixed`.
+        Divide by the Euclidean length of the record's counts, which removes the effect of record
+        length. Otherwise divide by `fixed`.
     fixed
-        A number for each block.
+        One divisor per block.
     """
 
     by_record: bool
     fixed: tuple[float, ...]
 
     def of(self, counts: Sequence[sparse.csr_matrix]) -> sparse.csr_matrix:
-        """Return the blocks (n, size) scaled and next to each other."""
+        """Return the scaled blocks (n, size) concatenated."""
         if self.by_record:
             scales = [np.maximum(root_of_squares(block), TINY) for block in counts]
             counts = [sparse.diags_array(1 / scale) @ block for scale, block in zip(scales, counts, strict=True)]
@@ -46,9 +47,13 @@ class Scaling:
 
 
 class LinearKmers(Baseline):
-    """Logistic regression with an L2 penalty on k-mer features; valid chooses features, scaling and penalty by AUROC."""
+    """Logistic regression with an L2 penalty on k-mer features.
 
-    penalties: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # scikit-learn's C: a larger one fits closer
+    Features, scaling and penalty are chosen by AUROC on the validation split.
+    """
+
+    # Scikit-learn's C; larger values fit more closely
+    penalties: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
     tolerance: ClassVar[float] = 1e-4
     reads_strands = True
 
@@ -60,10 +65,10 @@ class LinearKmers(Baseline):
 
     @abstractmethod
     def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
-        """Yield features to choose from: blocks, their counts on train, and a scaling."""
+        """Yield feature sets to choose from: blocks, their training counts, and a scaling."""
 
     def chosen(self) -> dict[str, Any]:
-        """Return penalty and scaling."""
+        """Return the penalty and scaling."""
         return {"C": self.penalty, "scaling": "by record" if self.scaling.by_record else "by mean of train"}
 
     def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
@@ -73,7 +78,7 @@ class LinearKmers(Baseline):
                 on_valid = [[block.counts(reading) for block in blocks] for reading in valid]
                 counted = blocks
             x, x_valid = scaling.of(counts), tuple(map(scaling.of, on_valid))
-            # Each fit starts from the one before, whose penalty was a little stronger.
+            # Each fit starts from the previous one, which has a slightly stronger penalty
             model = LogisticRegression(max_iter=2000, tol=self.tolerance, warm_start=True)
             for penalty in self.penalties:
                 model.set_params(C=penalty).fit(x, labels)
@@ -123,14 +128,14 @@ class LinearKmers(Baseline):
 
 
 class CountedKmers(LinearKmers):
-    """Logistic regression on counts of k-mers, whose scaling is chosen.
+    """Logistic regression on k-mer counts with a choice of scaling.
 
-    Counts are divided by the Euclidean length of the record's counts, so that its length does not matter, or by the mean of these lengths
-    on train, so that it does.
+    Counts are divided by the Euclidean length of the record's counts, so that record length has no
+    effect, or by the mean of these lengths over the training split, so that it has.
     """
 
     def features(self) -> tuple[Block, ...]:
-        """Return what is counted."""
+        """Return the blocks to count."""
         raise NotImplementedError
 
     def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:

@@ -13,23 +13,25 @@ from selfattn_bio.evaluation.composition import Letters
 from selfattn_bio.motifs import open_database
 from selfattn_bio.motifs.scores import ScoreMatrices
 
-SEEDS = 3  # boosters that are averaged
-ROUNDS, PATIENCE = 2000, 100  # trees at most, and trees without a better log loss on valid before it stops
+SEEDS = 3  # number of boosters that are averaged
+# Maximum number of trees, and trees without improvement on valid before it stops
+ROUNDS, PATIENCE = 2000, 100
 PARAMETERS: dict[str, Any] = {
     **{"objective": "binary", "metric": "binary_logloss", "learning_rate": 0.05, "num_leaves": 15},
     **{"feature_fraction": 0.1, "bagging_fraction": 0.8, "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 63},
     **{"deterministic": True, "force_col_wise": True, "verbosity": -1},
 }
-WORK = 10_000_000_000  # bp x motifs of train that are scored at most: minutes on one core
-RECORDS = 100_000  # of train that are scored at most
-LONGEST = 20_000  # bp of a record
-PIECE = 4096  # records scored at once: 33 MB with 1,000 motifs
+WORK = 10_000_000_000  # maximum bp x motifs scored for training, which takes minutes on one core
+RECORDS = 100_000  # maximum number of training records that are scored
+LONGEST = 20_000  # maximum length of a record in bp
+PIECE = 4096  # records scored at once; 33 MB with 1,000 motifs
 
 
 class MotifScores(Baseline):
-    """Gradient boosting on best hit and occupancy of every motif of a database, on both strands.
+    """Gradient boosting on the best hit and occupancy of every motif of a database.
 
-    LightGBM with early stopping on valid, the mean of three seeds. A large train set is sampled, so that scoring takes minutes.
+    Both strands are scored. LightGBM stops early on the validation split, and three seeds are
+    averaged. A large training split is sampled, so that scoring takes minutes.
     """
 
     name, title, short_title = "motif_scores", "gradient boosting on motif scores", "motif scores"
@@ -40,7 +42,7 @@ class MotifScores(Baseline):
 
     @classmethod
     def obstacle(cls, setup: Setup, train: Letters) -> str:
-        """Return why there are no motif scores: no database, or long records."""
+        """Return why motifs cannot be scored: there is no database, or records are too long."""
         if setup.database == NO_DATABASE:
             return "the task names no motif database"
         if (longest := max(len(record) for record in train)) > LONGEST:
@@ -48,7 +50,7 @@ class MotifScores(Baseline):
         return ""
 
     def chosen(self) -> dict[str, Any]:
-        """Return the number of trees of each seed, and how many records of train they were fitted on."""
+        """Return the number of trees of each seed, of training records and of motifs."""
         return {"trees": [each.num_trees() for each in self.trees], "records": self.records, "motifs": len(self.matrices)}
 
     def _fit(self, train: Letters, labels: Labels, valid: tuple[Letters, ...], valid_labels: Labels) -> None:
@@ -108,7 +110,7 @@ def _file(seed: int) -> str:
 
 
 def _booster(text: str) -> Any:
-    """Read trees in LightGBM's text format; its own error is no ValueError."""
+    """Read trees in LightGBM's text format; its error is converted to ValueError."""
     import lightgbm
 
     try:

@@ -1,4 +1,4 @@
-"""6-mers of DNA, and 3-mers by the tenth of the record they are in."""
+"""6-mers of DNA, and 3-mers in each tenth of the record."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ class PositionalKmers(CountedKmers):
     alphabets = ("dna",)
 
     def features(self) -> tuple[Block, ...]:
-        """Return 6-mers of the complete record, 3-mers of its tenths."""
+        """Return 6-mers of the complete record and 3-mers of its tenths."""
         return Block(self.setup.alphabet, 6), Block(self.setup.alphabet, 3, slots=10)

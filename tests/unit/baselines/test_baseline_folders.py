@@ -1,4 +1,4 @@
-"""Every baseline: exact effects of substitutions, and the folder it is saved to."""
+"""Test exact effects of substitutions, saving and loading of every baseline."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def records(alphabet: str, lengths: list[int], seed: int) -> list[np.ndarray]:
 
 
 def odd_records(alphabet: str) -> list[np.ndarray]:
-    """Short ones, repeats and ambiguous letters, besides usual ones."""
+    """Return short, repetitive, ambiguous and ordinary records."""
     letters = READABLE[alphabet]
     repeats = [letters[0] * 20, letters[:2] * 10, letters[-1] * 8 + letters[:8]]
     return [*records(alphabet, [38, 36, 5, 3, 1], 1), *(np.frombuffer(text.encode(), np.uint8) for text in repeats)]
@@ -44,7 +44,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Ba
         letters = records(alphabet, rng.integers(36, 40, 200).tolist(), 2)
         for record in letters[1::2]:
             record[10:16] = np.frombuffer(PLANTED[alphabet], np.uint8)
-        letters = [record[:36] for record in letters] if name == "gkm_svm" else letters  # it needs one length
+        # It needs equal lengths
+        letters = [record[:36] for record in letters] if name == "gkm_svm" else letters
         setup = Setup(Spelling(get_alphabet(alphabet), gaps="remove"), strands, str(path) if alphabet == "dna" else "none", threads=1)
         found[name, strands] = BASELINES[name](setup).fit(letters[:140], labels[:140], letters[140:], labels[140:])
     return found
@@ -62,7 +63,7 @@ def test_substitution_effects_are_those_of_rescoring(name: str, strands: str, fi
         at = np.repeat(np.arange(len(record)), len(alphabet.letters))
         changed[np.arange(len(changed)), at] = np.tile(list(alphabet.letters.encode()), len(record))
         rescored = baseline.logits(list(changed)) - baseline.logits([record])
-        precision = 1e-4 if name == "gkm_svm" else 1e-9  # which works in float32
+        precision = 1e-4 if name == "gkm_svm" else 1e-9  # gkm_svm computes in float32
         assert of_record == pytest.approx(rescored.reshape(len(record), -1), abs=precision)
         codes = alphabet.codes(record)
         known = codes < len(alphabet.letters)
@@ -80,7 +81,7 @@ def test_saved_baselines_load_unchanged(name: str, strands: str, fitted: dict[tu
     assert loaded.chosen() == baseline.chosen()
     assert (loaded.setup.spelling, loaded.setup.strands, loaded.origin) == (baseline.setup.spelling, strands, origin)
     assert {path.suffix for path in (tmp_path / name).iterdir()} <= {".json", ".safetensors", ".txt"}
-    loaded.save(tmp_path / name)  # over itself
+    loaded.save(tmp_path / name)  # replaces its own folder
     assert load_baseline(tmp_path / name).origin == origin
 
 

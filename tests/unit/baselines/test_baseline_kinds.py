@@ -21,7 +21,7 @@ def ascii_of(text: str) -> np.ndarray:
 
 
 def planted(n: int, seed: int, motif: str = "TATCGATA", at: tuple[int, int] = (0, 40), lengths: tuple[int, int] = (60, 70)) -> Records:
-    """Random records; the positives have the motif at a start within `at`."""
+    """Return random records; positives contain the motif at a start within `at`."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
     letters = [rng.choice(ascii_of("ACGT"), int(rng.integers(*lengths))) for _ in range(n)]
@@ -32,7 +32,7 @@ def planted(n: int, seed: int, motif: str = "TATCGATA", at: tuple[int, int] = (0
 
 
 def moved(n: int, seed: int, shift: int) -> Records:
-    """Records of both classes with one motif; that of negatives is `shift` bases further on."""
+    """Return records of both classes with one motif, `shift` bases downstream in negatives."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
     letters = [rng.choice(ascii_of("ACGT"), 120) for _ in range(n)]
@@ -62,7 +62,7 @@ def test_kmers_find_a_planted_motif() -> None:
 def test_penalty_and_scaling_are_chosen_on_valid() -> None:
     (train, labels), (valid, _) = planted(200, 0), planted(60, 1)
     chosen = set()
-    for seed in range(6):  # train stays the same
+    for seed in range(6):  # the training split stays the same
         baseline = BASELINES["kmer6_logistic"](DNA_SETUP)
         chosen.add(tuple(baseline.fit(train, labels, valid, np.random.default_rng(seed).permutation(np.arange(60) % 2)).chosen().items()))
     assert len(chosen) > 1
@@ -76,7 +76,8 @@ def test_positional_kmers_tell_halves_apart() -> None:
 
 def test_exact_positions_tell_neighbours_apart() -> None:
     of_split = [moved(n, seed, 1) for n, seed in ((400, 0), (200, 1), (200, 2))]
-    assert auroc("kmer6_positional_logistic", DNA_SETUP, *of_split) < 0.8  # both starts are in the fourth tenth
+    # Both starts are in the fourth tenth
+    assert auroc("kmer6_positional_logistic", DNA_SETUP, *of_split) < 0.8
     assert auroc("exact_positions", DNA_SETUP, *of_split) > 0.99
 
 
@@ -129,7 +130,7 @@ def test_motif_scores_thin_each_class(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("selfattn_bio.baselines.motif_scores.WORK", -(-sum(map(len, train[0])) // 2))
     baseline = BASELINES["motif_scores"](Setup(Spelling(DNA), database=str(tmp_path / "d.meme"), threads=1)).fit(*train, *valid)
     assert baseline.chosen()["records"] == 20
-    assert np.abs(baseline.logits(valid[0])).max() < 1  # with one class they are far from 0
+    assert np.abs(baseline.logits(valid[0])).max() < 1  # with one class they would be far from 0
 
 
 def test_motif_scores_need_a_database() -> None:
@@ -153,7 +154,8 @@ def test_gkm_svm_calls_as_many_as_there_are() -> None:
         planted(240, 0, "TATCGACAGG", lengths=(60, 61)),
         *(planted(200, s, "TATCGACAGG", lengths=(60, 61)) for s in (1, 2)),
     )
-    few = np.flatnonzero((labels == 0) | (np.arange(240) < 60))  # one positive to four negatives, but as many in valid and test
+    # One positive per four negatives in train; balanced valid and test
+    few = np.flatnonzero((labels == 0) | (np.arange(240) < 60))
     baseline = BASELINES["gkm_svm"](DNA_SETUP).fit([train[row] for row in few], labels[few], *valid)
     assert 0.35 < (baseline.logits(test[0]) > 0).mean() < 0.65
 
@@ -183,7 +185,8 @@ def test_large_train_sets_are_sampled(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("selfattn_bio.baselines.exact_positions.LETTERS", 60 * 50)
     assert BASELINES["gkm_svm"](setup).fit(*train, *valid).chosen()["records"] == 30
     assert BASELINES["exact_positions"](setup).fit(*train, *valid).chosen()["records"] == 50
-    assert BASELINES["motif_scores"](setup).fit(*train, *valid).chosen()["records"] == 24  # 25 in proportion are 12 of each class
+    # 25 in proportion give 12 of each class
+    assert BASELINES["motif_scores"](setup).fit(*train, *valid).chosen()["records"] == 24
 
 
 def test_samples_hold_both_classes_in_proportion() -> None:
@@ -212,7 +215,8 @@ def test_block_counts_of_a_worked_example() -> None:
     letters = [ascii_of("AACN"), ascii_of("G")]
     assert Block(DNA, 1).counts(letters).toarray().tolist() == [[2, 1, 0, 0], [0, 0, 1, 0]]
     parts = Block(DNA, 1, slots=2).counts(letters).toarray()
-    assert parts.tolist() == [[2, 0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 0, 0]]  # AA | CN: padding does not move the middle
+    # AA | CN; padding does not move the middle
+    assert parts.tolist() == [[2, 0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0, 0, 0]]
     start = Block(DNA, 1, slots=3, align="start").counts(letters).toarray()
     assert start.tolist() == [[1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0], [0, 0, 1, 0] + [0] * 8]
     end = Block(DNA, 1, slots=3, align="end").counts(letters).toarray()

@@ -44,7 +44,7 @@ def test_partners_of_any_order_stand_beside_their_records(folder):
     (folder / "s.fa").write_text(">c\nMKWV\n>z\nMMMM\n>a\nMKWV\n>b\nHHHH\n")
     assert ingest(folder, {"kind": "sequence", "alphabet": "protein", "files": "s.fa", "k": 1}) == 0
     corpus = Corpus.open("corpus")
-    # B has the sequence of a but is another record
+    # Record b has the same sequence as a
     assert corpus.records["id"].tolist() == ["a", "b", "c"]
     assert [corpus.partner_letters(i).tobytes() for i in range(3)] == [b"MKWV", b"HHHH", b"MKWV"]
     assert corpus.partner.alphabet.name == "protein"

@@ -1,4 +1,4 @@
-"""Tests from a run file with a genome to a corpus: windows, labels, tracks and made negatives."""
+"""Test the steps from a run file with a genome to a corpus."""
 
 import numpy as np
 import pybigtools
