@@ -1,8 +1,8 @@
-# Each target sets itself up on a fresh machine: .venv is filled once, and again when pyproject.toml changes.
+# Each target works on a fresh machine: it fills .venv once, and again when pyproject.toml changes.
 PYTHON ?= python3
 CORES ?= 8
 BIN := .venv/bin
-# Files of tests, a thread each; those of the workflow take longest and begin.
+# One thread per test file. The workflow tests take longest and start first.
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
@@ -10,21 +10,23 @@ SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make train_promoter   results/promoter/: model, metrics, motifs, report (train_NAME for workflows/tasks/NAME.toml; CORES=$(CORES))"
-	@echo "make sweep_NAME       results/NAME/sweep.tsv: the runs of its [sweep], ranked on valid (sweep_grid: a small one)"
-	@echo "make test             the tests                    make test-long        kills by the dozen, minutes"
-	@echo "                      SELFATTN_SLURM_TEST=1 make test-long, as root with Slurm installed: the workflow through a Slurm of two nodes"
-	@echo "make check           format, lint, types, layers, workflow rules"
-	@echo "make style           unusual English, wide lines and long names, by folder (ARGS=--hits lists them)"
-	@echo "make bench            speed of the parts           make bench-promoter  three seeds on the fly promoters"
-	@echo "make bench-kinds      each kind of attention on promoters and transcription starts (29 trainings)"
-	@echo "make bench-long-range sparse patterns and an LSTM on a label that hangs on a cue 4,096 letters away (45 trainings)"
-	@echo "make bench-equalities a step in one batch, accumulated, by two processes and sharded: the losses side by side"
-	@echo "make bench-motifs     explanations of models of made sequences, beside the truth (hours on two cores; ARGS='--grammars final' for docs)"
-	@echo "make bench-pu1        the motif of PU.1 from its peaks, from ../shared/bench or SELFATTN_BENCH=DIR (three minutes)"
-	@echo "make ship-model       the promoter model that ships, from a run of its task; python benchmarks/scores.py says how far to believe its scores"
-	@echo "make bench-accuracy   one table over published sets, from ../shared/bench or SELFATTN_BENCH=DIR, and the tasks that ship"
-	@echo "make schema           JSON Schema of run files     make clean           remove results, caches and .venv"
+	@echo "make train_NAME        train workflows/tasks/NAME.toml into results/NAME/: model, metrics, motifs, report (CORES=$(CORES))"
+	@echo "make sweep_NAME        train and rank the runs of its [sweep] on the validation set: results/NAME/sweep.tsv (try sweep_grid)"
+	@echo "make test              run the tests, except the long ones"
+	@echo "make test-long         run the long tests (minutes); as root with SELFATTN_SLURM_TEST=1 also the workflow on a two-node Slurm"
+	@echo "make check             check format, lint, types, layers and workflow rules"
+	@echo "make style             count unusual English, wide lines and long names by folder (ARGS=--hits lists them)"
+	@echo "make bench             measure the speed of the parts"
+	@echo "make bench-accuracy    print one table of published sets and the tasks that ship (sets in ../shared/bench or SELFATTN_BENCH=DIR)"
+	@echo "make bench-promoter    train three seeds of the fly promoter task"
+	@echo "make bench-kinds       train each kind of attention on promoters and transcription starts (29 trainings)"
+	@echo "make bench-long-range  train sparse attention and an LSTM on a cue 4,096 bp away (45 trainings)"
+	@echo "make bench-equalities  compare one batch, accumulated batches, two processes and sharded weights"
+	@echo "make bench-motifs      compare explanations with planted motifs (hours on two cores; ARGS='--grammars final' for docs)"
+	@echo "make bench-pu1         find the motif of PU.1 in its ChIP-seq peaks (three minutes; set in ../shared/bench or SELFATTN_BENCH=DIR)"
+	@echo "make ship-model        rebuild the promoter model that ships (python benchmarks/scores.py checks its scores)"
+	@echo "make schema            write the JSON Schema of run files"
+	@echo "make clean             remove results, caches and .venv"
 
 train_%: .venv/.warm
 	$(BIN)/snakemake --cores $(CORES) $@
@@ -90,14 +92,14 @@ clean:
 # ------------------------------------------------------------------------------------------------------------ set-up
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "make: python must be 3.11 or newer, got $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+		{ echo "make: $$($(PYTHON) --version 2>&1) is too old (3.11 or newer is needed); choose one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || \
-		{ echo "make: python must have its venv module. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+		{ echo "make: the venv module of python is missing; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	@touch $@
 
 .venv/.run: pyproject.toml .venv/.made
-	@echo "Installing selfattn_bio and what it needs into .venv (once, some minutes)"
+	@echo "Installing selfattn_bio and its dependencies into .venv (once, a few minutes)"
 	$(BIN)/pip install --disable-pip-version-check --editable .
 	@touch $@
 
