@@ -13,7 +13,7 @@ from selfattn_bio.evaluation.composition import Letters
 
 
 class FirstLetter(Figures):
-    """Logistic regression on the first residue alone."""
+    """Logistic regression on the first residue only."""
 
     name, title, short_title = "first_letter", "first residue alone", "first residue"
     alphabets = ("protein",)

@@ -10,7 +10,7 @@ from selfattn_bio.evaluation.composition import Letters, base_counts, gc_content
 
 
 class GcContent(Figures):
-    """Logistic regression on the GC content alone."""
+    """Logistic regression on GC content only."""
 
     name, title, short_title = "gc", "GC content", "GC content"
     alphabets = ("dna",)

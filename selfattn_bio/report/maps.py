@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfattn_bio.report.results import Results, site_positions
 
-DARKEST = 0.995  # quantile of a layer's weights that is drawn darkest
+DARKEST = 0.995  # weights above this quantile of a layer are drawn equally dark
 LETTERS = 5000  # the page does not contain longer sequences
 
 
