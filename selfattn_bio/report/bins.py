@@ -66,7 +66,8 @@ def write_bin_report(results: BinResults, output: Path) -> None:
     environment = Environment(
         loader=PackageLoader("selfattn_bio.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup)  # only our own SVG is not escaped
+    # Only our own SVG is not escaped
+    environment.filters.update(figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup)
     environment.globals.update(METRICS=METRICS, name_of=words.classifier_name)
     with whole_folder(output.parent / "plots") as folder:
         drawings = figures(results, folder)

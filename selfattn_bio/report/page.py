@@ -40,7 +40,8 @@ def render(results: Results, plots_folder: Path) -> str:
     environment = Environment(
         loader=PackageLoader("selfattn_bio.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup)  # only our own SVG is not escaped
+    # Only our own SVG is not escaped
+    environment.filters.update(figure=words.figure, interval=words.interval, p=words.p_value, svg=Markup)
     # Results of earlier versions lack MCC at 0.5
     shown = {name: title for name, title in METRICS.items() if name in results.metrics["test"]["model"]}
     environment.globals.update(METRICS=shown, classifier_name=words.classifier_name, odds=words.odds)

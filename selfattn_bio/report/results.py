@@ -35,7 +35,7 @@ TEXT = (
     "reason",
     "spacings",
     "orientation",
-)  # columns
+)  # text columns
 Value = TypeVar("Value")
 
 
