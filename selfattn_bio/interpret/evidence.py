@@ -1,21 +1,29 @@
-"""Is a motif more than a guess? What speaks for it on records that neither the model nor the motif was found on, and the verdict.
+"""Weigh the evidence for each motif on held-out records.
 
-Hides: which tests are run, and how many are allowed for. The `motifs` command calls `weigh_evidence`. The rules, with their reasons and
-figures, stand in docs/interpretation_evidence.md; the tests in `associations` and `interventions`.
+These records were used neither to train the model nor to find the motif.
 
-**supported**: hits are more frequent in positives than in negatives (enrichment), also than in negatives of their GC and length (matched);
-and the model uses them: its log-odds fall when they are shuffled (fall), and more than when sites nearby are (effect), both by at least
-`MIN_EFFECT`, with an interval above 0. Each with q < significance. **contradicted**: both are as clear, but negative: the hits make the
-model doubt. All else is a **proposal**. The effect alone would not do: sites near a motif that means nothing fall on others that do.
+docs/interpretation_evidence.md lists the tests and the rules of the verdict, with reasons and
+figures. The tests are in `associations` and `interventions`.
 
-**The unit of an effect.** A model that learnt nothing still reacts to letters: its own raw score falls when its own motifs are shuffled, so
-any motif that it made up would pass a test on raw scores. Effects are therefore measured in logits times the slope that was fitted on valid
-(`evaluation.calibration.fit_slope`), that is, in log-odds which held-out labels bear out. For a network that tells nothing about held-out
-records, slope x spread of its scores is what chance gives, about 2 / sqrt(records of valid): .03 log-odds with 5,000, .2 with 100, and
-its effects are no larger, however large its raw scores are. So a small valid side is weak ground for a verdict. An effect must also be
-worth mentioning: at least `MIN_EFFECT` (0.1: the odds of a positive fall by a tenth), for with thousands of records a test of
-"different from 0" alone finds anything. So a control supports nothing because its scores are worth nothing; how many motifs it makes up
-without that, its proposals show.
+**supported**: hits are more frequent in positives than in negatives (enrichment), also compared
+with negatives of the same GC content and length (matched), and the model uses them. It uses them
+if log-odds fall when the hits are shuffled (fall), and fall more than when nearby control sites
+are shuffled (effect). Both must be at least `MIN_EFFECT`, with an interval above 0. Each test must
+have q < significance. **contradicted**: effect and fall are as clear, but negative: the hits lower
+the score. **proposal**: all other motifs; the evidence is inconclusive. The effect alone is not
+enough, because control sites near a meaningless motif may overlap meaningful ones.
+
+**The unit of an effect.** Even a model that learned nothing reacts to its input: its raw score
+falls when its own motifs are shuffled, so meaningless motifs would pass a test on raw scores.
+Effects are therefore logits times the slope fitted on the validation set
+(`evaluation.calibration.fit_slope`), that is, log-odds confirmed by held-out labels. For a network
+that predicts nothing on held-out records, slope times standard deviation of the scores is due to
+chance, about 2 / sqrt(validation records): 0.03 log-odds with 5,000 records and 0.2 with 100. Its
+effects are no larger, whatever the size of its raw scores. A small validation set is therefore
+weak ground for a verdict. An effect must also be relevant, at least `MIN_EFFECT` (0.1: the odds of
+a positive fall by a tenth), because with thousands of records a test for "different from 0" is
+always significant. So a control supports no motif because its scores carry no information; the
+number of its proposals shows how many motifs it suggests without this scaling.
 """
 
 from __future__ import annotations
@@ -37,10 +45,11 @@ from selfattn_bio.sequence.alphabet import DNA, Alphabet
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
 Letters = NDArray[np.uint8]
-Find = Callable[[Sequence[Letters]], pd.DataFrame]  # sequences -> hits of all motifs, as `find_hits`
+# sequences to hits of all motifs, as `find_hits`
+Find = Callable[[Sequence[Letters]], pd.DataFrame]
 
 TESTS = ("enrichment", "matched", "shuffled", "effect", "sufficiency", "position", "window", "strand")
-USES = ("effect", "fall")  # beside other sites, and by itself
+USES = ("effect", "fall")  # compared with control sites, and in absolute terms
 FOUND_AGAIN_Q = 0.01
 COLUMNS = [
     *("enrichment_p", "enrichment_q", "odds_ratio", "positives_with_hit", "negatives_with_hit", "num_hits"),
@@ -54,16 +63,16 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Records to weigh motifs on.
+    """Records for testing motifs.
 
     Attributes
     ----------
     sequences
-        ASCII letters, one array a record.
+        ASCII letters, one array per record.
     labels
         (n,) 1 = positive, 0 = negative.
     alphabet
-        Of the letters.
+        Alphabet of the sequences.
     """
 
     sequences: Sequence[Letters]
@@ -81,29 +90,33 @@ def weigh_evidence(
     significance: float = 0.05,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test each motif.
+    """Test each motif and decide its verdict.
 
     Parameters
     ----------
     ppms
-        Name -> (width, A) probabilities, in order.
+        Motif name to (width, A) probabilities, in order.
     find
-        Sequences -> hits (name, record, start, end, strand, p_value) of the motifs, as `find_hits`.
+        Function from sequences to hits of the motifs (name, record, start, end, strand, p_value),
+        as `find_hits`.
     held_out
         The records.
     log_odds
-        Sequences -> (n,) log-odds of a positive, but for a constant (`Scorer.log_odds`), or (n, M) of each member.
+        Function from sequences to (n,) log-odds of a positive, up to a constant
+        (`Scorer.log_odds`), or to (n, M) for M members.
     window
-        Where in a record hits are expected, as of `position_profile`; the fullest window if not given.
+        Expected positions of hits, as in `position_profile`; the fullest window if not given.
     significance
-        q below which a test counts.
+        q-value threshold.
     seed
-        Of shuffles, matched sites, resampling.
+        Seed for shuffles, control sites and resampling.
 
     Returns
     -------
-    One row a motif, in the order given: name and `COLUMNS`, as docs/interpretation_evidence.md lists them. q is Benjamini-Hochberg over the
-    motifs. What cannot be told is missing, as an effect is with fewer than `MIN_RECORDS` records with a hit.
+    One row per motif, in the given order: name and `COLUMNS`, described in
+    docs/interpretation_evidence.md. q-values are Benjamini-Hochberg over the motifs. Values that
+    cannot be computed are missing, for example the effect of a motif with hits in fewer than
+    `MIN_RECORDS` records.
     """
     hits = find(held_out.sequences)
     strata = strata_of(held_out.sequences, held_out.alphabet)
@@ -136,7 +149,10 @@ def weigh_evidence(
 
 
 def _shuffled_positives(held_out: HeldOut, rng: np.random.Generator) -> tuple[list[Letters], NDArray[np.int64]]:
-    """The positives, and then each with its letters in another order: of DNA with the same dinucleotides; with their labels 1 and 0."""
+    """Return the positives followed by a shuffle of each, with labels 1 and 0.
+
+    DNA is shuffled with the same dinucleotide counts.
+    """
     positives = [row for row, label in zip(held_out.sequences, held_out.labels, strict=True) if label == 1]
     k = 2 if held_out.alphabet.has_complement else 1
     shuffled = [shuffle_letters(row, k, rng) for row in positives]
@@ -153,32 +169,37 @@ def _against_shuffled(hits: pd.DataFrame, labels: NDArray[np.int64]) -> dict[str
 
 
 def found_again(ppms: Mapping[str, NDArray[np.float64]], others: Sequence[Mapping[str, NDArray[np.float64]]]) -> pd.Series:
-    """Of each motif the share of other searches, as of models of other seeds, in which one like it was found: Tomtom q < `FOUND_AGAIN_Q`.
+    """Return, for each motif, the fraction of other searches that found a similar motif.
+
+    Two motifs are similar if Tomtom's q is below `FOUND_AGAIN_Q`.
 
     Parameters
     ----------
     ppms
-        Name -> (width, 4) probabilities.
+        Motif name to (width, 4) probabilities.
     others
-        The motifs of each other search, likewise. q is over the motifs of a search.
+        The motifs of each other search, for example from models of other seeds. q-values are
+        computed over the motifs of a search.
     """
     found = [match_motifs(ppms, other)["match_q"].lt(FOUND_AGAIN_Q) for other in others]
     return pd.Series(np.mean(found, axis=0) if found else np.nan, index=list(ppms), name="found_again", dtype=float)
 
 
 def agreement(hits: pd.DataFrame, one: Mapping[int, NDArray[np.float32]], other: Mapping[int, NDArray[np.float32]]) -> dict[str, float]:
-    """Do two methods look at the same hits? Spearman's rho of the ranks that they give the hits of each motif in their records.
+    """Compare how two attribution methods rank the hits of each motif, by Spearman's rho.
 
     Parameters
     ----------
     hits
-        As of `find_hits`.
+        Table of `find_hits`.
     one, other
-        Record -> importance per letter, (L,), by each method; hits on records that one of them lacks are left out.
+        Record to attribution per letter, (L,), by each method. Hits on records missing from either
+        are left out.
 
     Returns
     -------
-    Motif -> rho; of motifs with at least `MIN_RECORDS` hits, to which neither method gives all the same rank: that has no correlation.
+    Motif name to rho, for motifs with at least `MIN_RECORDS` hits. Motifs whose hits all have the
+    same rank by either method are left out, because the correlation is undefined.
     """
     both = hits[hits["record"].isin(one.keys() & other.keys())]
     first, second = relevance_ranks(both, one), relevance_ranks(both, other)
@@ -188,7 +209,7 @@ def agreement(hits: pd.DataFrame, one: Mapping[int, NDArray[np.float32]], other:
 
 
 def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Benjamini-Hochberg over the p that are there; missing ones stay missing and do not count."""
+    """Return Benjamini-Hochberg q-values; missing p-values stay missing and are not counted."""
     q = np.full(len(p), np.nan)
     tested = ~np.isnan(p)
     if tested.any():
@@ -197,8 +218,8 @@ def q_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def verdict(row: Mapping[Any, Any], significance: float) -> str:
-    """supported, contradicted or proposal, as the module says."""
-    if not row["effect_q"] < significance:  # also where it is missing
+    """Return "supported", "contradicted" or "proposal", by the rules in the module docstring."""
+    if not row["effect_q"] < significance:  # also true if missing
         return "proposal"
     if all(row[name] <= -MIN_EFFECT and row[f"{name}_high"] < 0 for name in USES):
         return "contradicted"

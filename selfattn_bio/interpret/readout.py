@@ -1,7 +1,8 @@
-"""Raw attention, read out as it is: a proposal of where to look, not an explanation.
+"""Read the raw attention of a model. It hints at where the model looks and explains nothing.
 
-Hides: where the weights are, and the way from pooled tokens back to letters. `explain` keeps what letters receive beside relevance, the
-report shows both; `read_attention` is for users. Weights are read tile by tile: memory grows with the length, not with its square.
+`explain` stores the attention that letters receive together with attributions, and the report shows
+both. Users call `read_attention`. Attention weights are computed in tiles, so memory grows with the
+length and not with its square. Scores of pooled tokens are mapped back to letters.
 """
 
 from __future__ import annotations
@@ -36,15 +37,15 @@ EDGE = ["query_start", "query_end", "key_start", "key_end"]
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """What stretches of one sequence give to each other in one layer.
+    """Attention between the intervals of one sequence in one layer.
 
     Attributes
     ----------
     edges
-        (S + 1,) int64 letters, 0-based: stretch i begins at edges[i], the next one at edges[i + 1].
+        (S + 1,) int64, 0-based: interval i is [edges[i], edges[i + 1]).
     weights
-        (S, S) in [0, 1]: the share of its attention that a place of the row's stretch gives to the column's. A row adds up to 1, less what
-        goes to a [CLS] vector.
+        (S, S) in [0, 1]: the mean fraction of attention from a position in the row's interval to
+        the column's interval. A row sums to 1 minus the attention to a [CLS] vector.
     """
 
     edges: NDArray[np.int64]
@@ -58,21 +59,23 @@ class AttentionReading:
     Attributes
     ----------
     ids
-        The sequences' names, in order.
+        Names of the sequences, in order.
     layers
-        By member of the model, first layer first: queries and keys, pattern and position; places are the encoder's.
+        Per member of the model, first layer first: queries and keys, pattern and position, at the M
+        positions of the encoder.
     spans
-        (M, 2) int64: the letters [start, end) that each place stands for, 0-based; -1 for a [CLS] vector.
+        (M, 2) int64: letters [start, end) of each encoder position, 0-based; -1 for a [CLS] vector.
     lengths
-        (B,) letters of each sequence.
+        (B,) length of each sequence.
     seen
-        (M,) bool: the places that the head reads, [CLS] or those with letters.
+        (M,) bool: positions that the head reads, either [CLS] or those with letters.
     values
-        (B, H, M, Dh), by member and layer: the values, of as many heads as the queries.
+        (B, H, M, Dh), per member and layer: the values, repeated to the number of query heads.
     norms
-        (B, H, M), by member and layer: the norm of each value as the layer's output projection takes it.
+        (B, H, M), per member and layer: the norm of each value after the output projection.
     above
-        (B, H, M, Dh), by member and layer: the gradient of a target at each head's output; none where no target was given.
+        (B, H, M, Dh), per member and layer: gradient of the target at the output of each head.
+        Empty without a target.
     """
 
     ids: list[str]
@@ -88,19 +91,21 @@ class AttentionReading:
         return f"AttentionReading of {len(self.ids)} sequences, {len(self.layers)} x {len(self.layers[0])} layers"
 
     def received(self) -> NDArray[np.float32]:
-        """What each letter receives, (B, L), 0 in padding: the mean over all heads of the mean over its sequence's places.
+        """Return the attention that each letter receives, (B, L), 0 in padding.
 
-        A letter that several places stand for has their mean; of a [CLS] vector, what it gives counts and what it receives does not.
+        It is the mean over heads and over the positions that attend. A letter covered by several
+        encoder positions has their mean. Attention from a [CLS] vector counts, attention to it
+        does not.
         """
         return self._to_letters(torch.cat([heads for layers in self._received() for heads in layers]).mean(0))
 
     def received_by_head(self) -> NDArray[np.float32]:
-        """`received` of each member, layer and head by itself, (members, layers, heads, B, L).
+        """Return `received` for each member, layer and head, (members, layers, heads, B, L).
 
         Raises
         ------
         ValueError
-            If the model was pruned to layers, or heads of a layer, that are not as many everywhere.
+            If pruning left different numbers of layers, or of heads in different layers.
         """
         received = self._received()
         shapes = {(len(layers), len(heads)) for layers in received for heads in layers}
@@ -109,28 +114,42 @@ class AttentionReading:
         return self._to_letters(torch.stack([torch.stack(layers) for layers in received]))
 
     def rollout(self) -> NDArray[np.float32]:
-        """Where attention leads from the last layer to the letters, (B, L): from [CLS], or from all places alike; 0 in padding.
+        """Return the attention rollout from the last layer to the letters, (B, L), 0 in padding.
 
-        The places' mass is 1 in all; letters that several places stand for have their mean. Source: Abnar and Zuidema 2020.
+        It starts at [CLS], or uniformly at all positions. The total over encoder positions is 1; a
+        letter covered by several positions has their mean.
+
+        References
+        ----------
+        Abnar and Zuidema 2020.
         """
         start = self._start()
         return self._to_letters(torch.stack([rollout(layers, start) for layers in self.layers]).mean(0))
 
     def value_rollout(self) -> NDArray[np.float32]:
-        """`rollout` with each weight times the norm of the value that it takes, (B, L). Source: Kobayashi et al. 2020."""
+        """Return `rollout` with each weight times the norm of its value, (B, L).
+
+        References
+        ----------
+        Kobayashi et al. 2020.
+        """
         start = self._start()
         by_member = [value_rollout(layers, norms, start) for layers, norms in zip(self.layers, self.norms, strict=True)]
         return self._to_letters(torch.stack(by_member).mean(0))
 
     def gradient_rollout(self) -> NDArray[np.float32]:
-        """Where weights times their gradients lead from the last layer to the letters, (B, L), for the target it was read with.
+        """Return the rollout of weights times gradients for the target of the reading, (B, L).
 
-        What stays at a place in all layers, the start, is taken off. Source: Chefer et al. 2021.
+        The start, which would remain at its positions through all layers, is subtracted.
+
+        References
+        ----------
+        Chefer et al. 2021.
 
         Raises
         ------
         ValueError
-            If it was read without a target.
+            If attention was read without a target.
         """
         if not self.above:
             raise ValueError("attention must be read with a target for a rollout by gradients, got none")
@@ -139,16 +158,20 @@ class AttentionReading:
         return self._to_letters(torch.stack([gradient_rollout(*flow, start) for flow in flows]).mean(0) - start)
 
     def between(self, spans: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
-        """What spans of a sequence give to each other: the sum of weights, mean over members, layers, heads and places of the giving span.
+        """Return the attention between spans of each sequence.
+
+        It is the sum of weights to the receiving span, averaged over members, layers, heads and the
+        positions of the attending span.
 
         Parameters
         ----------
         spans
-            Of each sequence (S, 2) letters [start, end), 0-based.
+            (S, 2) letters [start, end) for each sequence, 0-based.
 
         Returns
         -------
-        Of each sequence (S, S), from row to column, in [0, 1]. A place belongs to a span if it shares a letter with it.
+        (S, S) for each sequence, from row to column, in [0, 1]. An encoder position belongs to a
+        span if they share a letter.
         """
         most = max((len(each) for each in spans), default=0)
         member = np.zeros((len(spans), most, len(self.spans)), dtype=np.float32)
@@ -156,21 +179,25 @@ class AttentionReading:
             shared = (self.spans[None, :, 0] < of_row[:, None, 1]) & (self.spans[None, :, 1] > of_row[:, None, 0])
             member[row, : len(of_row)] = shared & (self.spans[:, 0] >= 0)
         places = torch.from_numpy(member).to(self.layers[0][0].q.device)
-        given = torch.stack([between(layer, places).mean(1) for layers in self.layers for layer in layers]).mean(0)  # (B, S, S)
+        # (B, S, S)
+        given = torch.stack([between(layer, places).mean(1) for layers in self.layers for layer in layers]).mean(0)
         shares = (given / places.sum(2, keepdim=True).clamp(min=1)).float().cpu().numpy()
         return [share[: len(each), : len(each)] for share, each in zip(shares, spans, strict=True)]
 
     def map(self, row: int = 0, *, member: int = 0, layer: int = -1, head: int | None = None, bins: int = 200) -> AttentionMap:
-        """The attention map of one sequence, read block by block: memory is that of the bins, whatever the length.
+        """Return the attention map of one sequence.
+
+        It is computed in blocks, so memory depends on `bins` and not on the length.
 
         Parameters
         ----------
         row
-            Which sequence.
+            Index of the sequence.
         member, layer, head
             Which weights; the mean over heads if `head` is None.
         bins
-            Stretches along the sequence, at most; as many as places where there are fewer.
+            Largest number of intervals along the sequence; not more than the number of encoder
+            positions.
 
         Raises
         ------
@@ -180,7 +207,7 @@ class AttentionReading:
         if bins < 1:
             raise ValueError(f"bins must be positive, got {bins}")
         read = self.layers[member][layer]
-        assert read.mask is not None  # the encoder always has one
+        assert read.mask is not None  # the encoder always has a mask
         one = replace(read, q=read.q[row, None], k=read.k[row, None], mask=read.mask[row, None])
         places = np.flatnonzero(read.mask[row].cpu().numpy() & (self.spans[:, 0] >= 0))
         count = min(bins, len(places))
@@ -193,17 +220,17 @@ class AttentionReading:
         return AttentionMap(np.append(starts, end), shares.astype(np.float32))
 
     def edges(self, count: int = 20) -> pd.DataFrame:
-        """The heaviest weights of each sequence, member, layer and head.
+        """Return the largest weights of each sequence, member, layer and head.
 
         Parameters
         ----------
         count
-            How many of each, where there are as many.
+            Number of weights of each, if there are as many.
 
         Returns
         -------
-        One row an edge, heaviest first within its head: id, member, layer, head, query_start, query_end, key_start, key_end (letters of
-        the sequence, 0-based half-open; missing for [CLS]), weight.
+        One row per weight, largest first within its head: id, member, layer, head, query_start,
+        query_end, key_start, key_end (positions, 0-based half-open; missing for [CLS]), weight.
         """
         tables = []
         for member, layers in enumerate(self.layers):
@@ -219,23 +246,23 @@ class AttentionReading:
         return found.sort_values(["id", "member", "layer", "head", "weight"], ascending=[True] * 4 + [False], ignore_index=True)
 
     def _received(self) -> list[list[Tensor]]:
-        """What each place receives, by member and layer (heads, B, M)."""
+        """Return the attention that each encoder position receives, (heads, B, M) per layer."""
         number = self._mask().sum(1, keepdim=True).clamp(min=1)
         return [[received(layer).movedim(1, 0) / number for layer in layers] for layers in self.layers]
 
     def _start(self) -> Tensor:
-        """(B, M) where a rollout starts: as much at each place of a sequence that the head reads, 1 in all."""
+        """Return the start of a rollout (B, M): uniform over the positions the head reads."""
         mask = self._mask()
         mask = mask * torch.from_numpy(self.seen).to(mask)
         return mask / mask.sum(1, keepdim=True).clamp(min=1)
 
     def _mask(self) -> Tensor:
         layer = self.layers[0][0]
-        assert layer.mask is not None  # the encoder always has one
+        assert layer.mask is not None  # the encoder always has a mask
         return layer.mask.to(layer.q.dtype)
 
     def _to_letters(self, by_place: Tensor) -> NDArray[np.float32]:
-        """(..., B, M) -> (..., B, L): the mean over the places that stand for a letter."""
+        """Average (..., B, M) over the encoder positions that cover a letter: (..., B, L)."""
         length = int(self.lengths.max())
         values = (by_place * self._mask()).cpu().numpy()
         total, covering = np.zeros((*values.shape[:-1], length)), np.zeros((len(self.lengths), length))
@@ -250,22 +277,24 @@ class AttentionReading:
 def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | Path) -> AttentionReading:
     """Read a model's attention on sequences, all in one batch.
 
-    `read_attention("results/promoter/model", ["ACGT..."]).edges()` lists its heaviest weights.
+    `read_attention("results/promoter/model", ["ACGT..."]).edges()` lists the largest weights.
 
     Parameters
     ----------
     model
-        A model folder, or what `load` returned of one: of several, read each of their `members`.
+        A model folder, or a model returned by `load`. If that has several `members`, read each of
+        them.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
 
     Raises
     ------
     SequenceFileError
-        If the file is malformed, a letter is outside the alphabet, or a record is shorter than the model's k.
+        If the file is malformed, a character is not in the alphabet, or a record is shorter than
+        the model's k.
     ValueError
-        If there is no sequence, one of a list is shorter than the model's k, the model is several, or
-        the network has no attention, as the CNN.
+        If there is no sequence, a string is shorter than the model's k, `model` is several models,
+        or the network has no attention, for example a CNN.
     """
     scorer = load_single(model)
     check_one_input(scorer, "attention")
@@ -276,8 +305,10 @@ def read_attention(model: Scorer | str | Path, sequences: Sequence[str] | str | 
 
 
 def has_attention(scorer: Scorer) -> bool:
-    """Whether each member has weights of attention to be read; CNNs, mixers other than softmax, networks of two inputs and members without
-    heads have none."""
+    """Return whether all members have attention weights that can be read.
+
+    CNNs, mixers other than softmax, networks with two inputs and members without heads have none.
+    """
     if not all(isinstance(member, AttentionBody) for member in scorer.network.members):
         return False
     of_members = [[module.mixer for module in member.modules() if isinstance(module, SelfAttention)] for member in scorer.network.members]
@@ -285,12 +316,12 @@ def has_attention(scorer: Scorer) -> bool:
 
 
 def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], target: Target | None = None) -> AttentionReading:
-    """`read_attention` of (B, L) ASCII letters, padded with 0; with a target, its gradients too.
+    """Read the attention on ASCII letters (B, L), padded with 0; with a target, its gradients too.
 
     Raises
     ------
     ArgumentError
-        If the network has no weights of attention, as the CNN and mixers other than softmax.
+        If the network has no attention weights, for example a CNN or a mixer other than softmax.
     """
     members = scorer.network.members
     if not has_attention(scorer):
@@ -304,14 +335,15 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
     layers: dict[Any, Layer] = {}
     values: dict[Any, Tensor] = {}
     norms: dict[Any, Tensor] = {}
-    above: dict[Any, Tensor] = {}  # of the heads' outputs, by what gates them
+    above: dict[Any, Tensor] = {}  # gradients at the heads' outputs, by their gates module
 
     def keep(module: SelfAttention, inputs: tuple[Tensor, Tensor]) -> None:
         x, mask = inputs
-        assert isinstance(module.mixer, Softmax)  # or there was no attention
+        assert isinstance(module.mixer, Softmax)  # ensured by has_attention
         q, k, v = (each.detach() for each in module.qkv(x))
         v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
-        out = module.out.weight.detach().unflatten(1, (q.shape[1], -1)).transpose(0, 1)  # (H, D, Dh)
+        # (H, D, Dh)
+        out = module.out.weight.detach().unflatten(1, (q.shape[1], -1)).transpose(0, 1)
         passed = module.gates(v)
         squares = (passed @ (out.transpose(1, 2) @ out) * passed).sum(-1)
         layers[module], values[module] = Layer(q, k, module.mixer.pattern, module.position, mask), v

@@ -1,19 +1,27 @@
-"""Relevance as a modified gradient: the rules of AttnLRP and CP-LRP, and the way from tokens back to letters.
+"""Attribution by modified gradients: rules of AttnLRP and CP-LRP, and projection to letters.
 
-Hides: the rules, put on the network's modules as hooks for the length of a `with` block. The methods by gradient call it. A network without
-the named modules (the CNN) is explained by its plain gradient.
+The rules are hooks on modules of the network, installed for the duration of a `with` block. A
+network without these modules (the CNN) is explained by its plain gradient.
 
-Both are gradient x input where some kinds of operation share their relevance otherwise:
+Both methods are gradient x input with modified gradients for some operations:
 
-| operation | AttnLRP (Achtibat et al. 2024) | CP-LRP (Ali et al. 2022) | as a hook |
-|---|---|---|---|
-| weights(q, k) @ v | half to the weights (a quarter to q, to k), half to v | all to v | gradients of q, k, v times 1/4, 1/4, 1/2; 0, 0, 1 |
-| LayerNorm, RecordNorm | the deviation is a constant | the same | (x - mean) / deviation.detach() |
-| keys at length 1 (Reformer; by the same thought, no one's rule) | the length is a constant | the same | x / length.detach() |
-| GELU | the gate act(x) / x is a constant | the same | x * (act(x) / x).detach() |
+| operation | AttnLRP (Achtibat et al. 2024) | CP-LRP (Ali et al. 2022) |
+|---|---|---|
+| weights(q, k) @ v | half to the weights (a quarter to q, to k), half to v | all to v |
+| LayerNorm, RecordNorm | the deviation is a constant | the same |
+| keys of length 1 (Reformer; our rule by analogy) | the length is a constant | the same |
+| GELU | the gate act(x) / x is a constant | the same |
 
-They act before and after the kernel, so they hold for every softmax kernel, sparse and long ones too. A position with keys or values of
-its own (Shaw, Transformer-XL) has the shares of the tokens' keys and values.
+As hooks:
+
+- attention: gradients of q, k, v times 1/4, 1/4, 1/2 (AttnLRP) or 0, 0, 1 (CP-LRP)
+- normalisation: (x - mean) / deviation.detach()
+- keys: x / length.detach()
+- GELU: x * (act(x) / x).detach()
+
+The hooks act before and after the attention kernel and therefore work with every softmax kernel,
+including sparse and long ones. Keys or values of relative positions (Shaw, Transformer-XL) are
+scaled like those of tokens.
 """
 
 from __future__ import annotations
@@ -39,16 +47,17 @@ from selfattn_bio.model.stem import RecordNorm
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Scorer
 from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 
-BATCH = 64  # sequences to a backward pass
-FIRST_KMER = len(SPECIAL)  # tokens below stand for no letters
+BATCH = 64  # sequences per backward pass
+FIRST_KMER = len(SPECIAL)  # smaller tokens represent no letters
 
 Letters = NDArray[np.uint8]
 Rules = Mapping[type[nn.Module], Callable[..., Any]]
-Chosen = Callable[[Tensor, Tensor], Tensor]  # outputs (B, C) or (B, N, C) and tokens (B, N) -> what is explained, (B,)
+# outputs (B, C) or (B, N, C) and tokens (B, N) to explained values (B,)
+Chosen = Callable[[Tensor, Tensor], Tensor]
 
 
 def all_outputs(outputs: Tensor, tokens: Tensor) -> Tensor:
-    """Every output: of a network with one a sequence, that one."""
+    """Select every output; the only one of networks with one output per sequence."""
     return outputs
 
 
@@ -74,7 +83,7 @@ def _constant_spread(module: RecordNorm, inputs: tuple[Tensor, ...], output: Ten
 def _constant_gate(module: nn.GELU, inputs: tuple[Tensor], output: Tensor) -> Tensor:
     x = inputs[0]
     with torch.no_grad():
-        zero = x.abs() < 1e-6  # there the gate is 0 / 0; its limit for GELU is 1/2
+        zero = x.abs() < 1e-6  # the gate is 0 / 0 here; the limit of GELU is 1/2
         gate = (output / x.masked_fill(zero, 1.0)).masked_fill_(zero, 0.5)
     return x * gate
 
@@ -88,12 +97,12 @@ _CONSTANTS: Rules = {nn.LayerNorm: _constant_deviation, RecordNorm: _constant_sp
 _ATTENTION, _WEIGHTS_FIXED = _share(1 / 4, 1 / 4, 1 / 2), _share(0.0, 0.0, 1.0)
 ATTNLRP: Rules = {QKVProjection: _ATTENTION, CrossProjection: _ATTENTION, PoolingProjection: _share(1 / 2, 1 / 2), **_CONSTANTS}
 CP_LRP: Rules = {QKVProjection: _WEIGHTS_FIXED, CrossProjection: _WEIGHTS_FIXED, PoolingProjection: _share(0.0, 1.0), **_CONSTANTS}
-PLAIN: Rules = {}  # the gradient as it is
+PLAIN: Rules = {}  # unmodified gradient
 
 
 @contextmanager
 def relevance_rules(network: nn.Module, rules: Rules) -> Iterator[None]:
-    """Let gradients through `network` follow `rules` inside the block; its outputs stay what they are.
+    """Apply `rules` to gradients through `network` inside the block; outputs do not change.
 
     The hooks are removed at the end of the block, also after an exception.
     """
@@ -106,28 +115,30 @@ def relevance_rules(network: nn.Module, rules: Rules) -> Iterator[None]:
 
 
 def gradient_at(network: Network, embeddings: Tensor, tokens: Tensor, rules: Rules = ATTNLRP, chosen: Chosen = all_outputs) -> Tensor:
-    """Gradient, by `rules`, of what is chosen of the outputs at the embeddings.
+    """Return the gradient of selected outputs at the embeddings, modified by `rules`.
 
     Parameters
     ----------
     network
         In evaluation mode.
     embeddings
-        (B, N, D): those of `tokens`, or others in their place.
+        (B, N, D), those of `tokens` or replacements.
     tokens
         (B, N) int, padded with 0.
     rules
         ATTNLRP, CP_LRP or PLAIN.
     chosen
-        What is explained.
+        Selects the explained value from the outputs.
 
     Returns
     -------
-    (B, N, D); by LRP, times the embeddings it is the relevance of the tokens, in units of the output.
+    (B, N, D). With LRP rules, this times the embeddings is the attribution of the tokens, in units
+    of the output.
 
     References
     ----------
-    Achtibat et al. 2024, AttnLRP; Ali et al. 2022, CP-LRP; Arras et al. 2025 (the form as a modified gradient).
+    Achtibat et al. 2024, AttnLRP; Ali et al. 2022, CP-LRP; Arras et al. 2025 (LRP as a modified
+    gradient).
     """
     embeddings = embeddings.detach().requires_grad_()
     with relevance_rules(network, rules), torch.enable_grad():
@@ -136,12 +147,13 @@ def gradient_at(network: Network, embeddings: Tensor, tokens: Tensor, rules: Rul
 
 
 def project_to_letters(gradient: Tensor, tokens: Tensor, table: Tensor, tokenizer: KmerTokenizer, length: int) -> Tensor:
-    """Turn a gradient at tokens into the score of every letter at every position.
+    """Convert a gradient at tokens to a score of every letter at every position.
 
     The hypothetical score of letter b at position p is the sum, over the tokens that cover p, of
-    gradient . (embedding of the token with p changed to b - embedding of the token). With k = 3 and stride 1, position 5 is covered
-    by the tokens at 3, 4 and 5. The letter that stands there scores 0. For a network that is linear in its embeddings this is
-    exactly what the substitution does to the logit.
+    gradient . (embedding of the token with p changed to b - embedding of the token). With k = 3
+    and stride 1, position 5 is covered by the tokens at 3, 4 and 5. The observed letter scores 0.
+    For a network that is linear in its embeddings, the score is exactly the effect of the
+    substitution on the logit.
 
     Parameters
     ----------
@@ -150,15 +162,16 @@ def project_to_letters(gradient: Tensor, tokens: Tensor, table: Tensor, tokenize
     tokens
         (B, N) int.
     table
-        (V, D) embedding of each token; or (k, V, D), of each of its letters the part that is its own (`letter_parts`).
+        (V, D) embedding of each token; or (k, V, D), the part of the embedding that belongs to each
+        letter of the token (`letter_parts`).
     tokenizer
-        Whose tokens these are.
+        Tokenizer of `tokens`.
     length
-        L, letters; all tokens lie within.
+        L, number of letters; all tokens are within.
 
     Returns
     -------
-    (B, L, A) in units of the output, not centred; [UNK] and padding give 0.
+    (B, L, A) in units of the output, not centred. [UNK] and padding contribute 0.
     """
     size, k, stride = len(tokenizer.alphabet.letters), tokenizer.k, tokenizer.stride
     num_tokens = tokens.shape[1]
@@ -167,7 +180,8 @@ def project_to_letters(gradient: Tensor, tokens: Tensor, table: Tensor, tokenize
     kmers = (tokens.long() - FIRST_KMER).clamp(min=0)
     letters = torch.arange(size, device=tokens.device)
     for offset in range(k):
-        place = size ** (k - 1 - offset)  # a k-mer's index is its letters as digits, the first the most significant
+        # the index of a k-mer has its letters as digits, the first most significant
+        place = size ** (k - 1 - offset)
         letter = kmers // place % size
         changed = kmers[..., None] + (letters - letter[..., None]) * place + FIRST_KMER  # (B, N, A)
         of_letter = table if table.ndim == 2 else table[offset]
@@ -178,17 +192,19 @@ def project_to_letters(gradient: Tensor, tokens: Tensor, table: Tensor, tokenize
 
 
 def letter_parts(table: Tensor, tokenizer: KmerTokenizer) -> Tensor:
-    """Divide what a k-mer's embedding has beside the mean of all k-mers among its letters, so that the parts add up to it.
+    """Divide the embedding of each k-mer, minus the mean over k-mers, among its letters.
 
-    A letter's part is its Shapley value: what the mean embedding changes by when the letter is known, averaged over the orders in which
-    the k letters may become known. Of k = 1 it is the embedding less the mean. The mean over the letters at a place is 0.
+    The part of a letter is its Shapley value: the change of the mean embedding when the letter
+    becomes known, averaged over the orders in which the k letters may become known. With k = 1 it
+    is the embedding minus the mean. The parts sum to the embedding minus the mean, and the mean
+    over the letters at a position is 0.
 
     Parameters
     ----------
     table
         (V, D) embedding of each token.
     tokenizer
-        Whose tokens these are.
+        Tokenizer of these tokens.
 
     Returns
     -------
@@ -196,10 +212,10 @@ def letter_parts(table: Tensor, tokenizer: KmerTokenizer) -> Tensor:
 
     References
     ----------
-    Lundberg and Lee 2017, SHAP; exact here, as 2^k subsets are few.
+    Lundberg and Lee 2017 (SHAP); computed exactly, because there are only 2^k subsets.
     """
     k, size = tokenizer.k, len(tokenizer.alphabet.letters)
-    kmers = table[FIRST_KMER:].unflatten(0, (size,) * k)  # one axis a letter
+    kmers = table[FIRST_KMER:].unflatten(0, (size,) * k)  # one axis per letter
     known = {
         subset: kmers.mean([axis for axis in range(k) if axis not in subset], keepdim=True) if len(subset) < k else kmers
         for count in range(k + 1)
@@ -215,12 +231,12 @@ def letter_parts(table: Tensor, tokenizer: KmerTokenizer) -> Tensor:
 
 
 def embedding_table(scorer: Scorer) -> Tensor:
-    """(V, D) the embedding of each token."""
+    """Return the embedding of each token, (V, D)."""
     return scorer.network.embed(torch.arange(scorer.tokenizer.vocabulary_size, device=scorer.device)[None])[0].detach()
 
 
 def backward_batches(sequences: Sequence[Letters]) -> Iterator[slice]:
-    """Neighbouring sequences in batches of at most BATCH, and of at most BATCH_LETTERS letters with their padding."""
+    """Yield slices of at most BATCH sequences and BATCH_LETTERS letters, padding included."""
     start = 0
     while start < len(sequences):
         end, longest = start, 0
@@ -234,7 +250,7 @@ def backward_batches(sequences: Sequence[Letters]) -> Iterator[slice]:
 
 
 def paired_batches(first: Sequence[Letters], partner: Sequence[Letters]) -> Iterator[slice]:
-    """`backward_batches` of pairs: a batch of them is one of either input alone, too."""
+    """Yield slices of pairs that satisfy the limits of `backward_batches` for both inputs."""
     start = 0
     while start < len(first):
         end = start + min(next(backward_batches(side[start : start + BATCH])).stop for side in (first, partner))
@@ -245,7 +261,7 @@ def paired_batches(first: Sequence[Letters], partner: Sequence[Letters]) -> Iter
 def gradient_scores(
     scorer: Scorer, letters: Letters, rules: Rules = ATTNLRP, chosen: Chosen = all_outputs, at: Letters | None = None
 ) -> NDArray[np.float32]:
-    """Hypothetical score of each letter at each position of a batch, by one backward pass.
+    """Compute hypothetical scores of a batch with one backward pass.
 
     Parameters
     ----------
@@ -254,14 +270,14 @@ def gradient_scores(
     letters
         (B, L) ASCII, upper case, padded with 0; L >= k.
     rules, chosen
-        As of `gradient_at`.
+        As in `gradient_at`.
     at
-        Other letters of the same lengths, to take the gradient at.
+        Other letters of the same lengths at which the gradient is taken.
 
     Returns
     -------
-    (B, L, A) in units of the output, centred: at each position the mean over the letters is 0. Padding and letters that stand in no whole,
-    unambiguous k-mer are 0.
+    (B, L, A) in units of the output, centred: the mean over the letters at each position is 0.
+    Padding and letters outside complete, unambiguous k-mers are 0.
     """
     tokens = scorer.tokens(letters)
     there = tokens if at is None else scorer.tokens(at)
@@ -271,7 +287,10 @@ def gradient_scores(
 
 
 def attnlrp_importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDArray[np.float32]]:
-    """Importance of each letter by AttnLRP alone, one (L,) array a sequence; without the forward passes of mutagenesis."""
+    """Compute the importance of each letter by AttnLRP only, one (L,) array per sequence.
+
+    This needs no forward passes of mutants.
+    """
     found: list[NDArray[np.float32]] = []
     for batch in backward_batches(sequences):
         rows = importance(gradient_scores(scorer, pad_letters(list(sequences[batch]))))
@@ -280,10 +299,13 @@ def attnlrp_importance(scorer: Scorer, sequences: Sequence[Letters]) -> list[NDA
 
 
 def centred(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`scores` (..., A) less their mean over the letters, so that a position is not relevant for being compared with one letter."""
+    """Subtract the mean over the letters from scores (..., A).
+
+    Otherwise importance would depend on the letter that the scores are relative to.
+    """
     return scores - scores.mean(axis=-1, keepdims=True)
 
 
 def importance(hypothetical: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much a position matters, whatever letter stands there: the L2 norm over its centred scores, (..., A) -> (...)."""
+    """Return the L2 norm over the letters, (..., A) to (...): the importance of each position."""
     return np.linalg.norm(hypothetical, axis=-1)

@@ -1,8 +1,8 @@
-"""Made sequences whose motifs are known: letters and places drawn from a grammar, and the files they go into.
+"""Simulate sequences with known motifs from a grammar, and write them to files.
 
-Hides: how blocks are placed, how letters are drawn, the run file that trains on them. `selfattn-bio simulate` writes what it gives.
-A site's letters are drawn from the database's probabilities, position by position: it has weak sites where the motif has, and a letter
-of probability 0 never.
+`selfattn-bio simulate` writes sequences, the truth and a run file that trains on them. The bases
+of a site are sampled position by position from the probabilities in the database. Sites are
+therefore as weak as those of the motif, and a base with probability 0 never occurs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ PLACED = ["id", "label", "kind", "motif", "start", "end", "strand", "pair"]
 ACGT = np.frombuffer(DNA.letters.encode(), np.uint8)
 Row = NDArray[np.uint8]
 
-# conv11 + pool 4 -> 2 layers, 64 wide, 4 heads: the model on which methods were compared (docs/interpretation.md)
+# conv11 + pool 4, 2 layers, 64 wide, 4 heads: the model of the comparison of methods
+# (docs/interpretation.md)
 TASK_TEXT = """# Trains on the sequences beside it. What is not named here is the default of selfattn_bio/config/.
 title = {title}
 
@@ -78,18 +79,20 @@ database = {database}
 
 @dataclass(frozen=True)
 class Simulation:
-    """Records of a grammar, and what was planted in them.
+    """Records of a grammar and the sites planted in them.
 
     Attributes
     ----------
     records
-        One row a record, positives first: id, label (1 or 0), kind (positive, or which of [negatives] it is).
+        One row per record, positives first: id, label (1 or 0), kind (positive, or the section of
+        [negatives]).
     letters
         (n, L) ASCII, in the order of `records`.
     truth
-        One row a planted site, in the order of `records`, by start: id, label, kind, motif (label in the database), start, end (letters
-        of the record, 0-based half-open), strand, pair: its name, where both halves are there and stand as it says; else empty. Each
-        pair is at most once in a record.
+        One row per planted site, in the order of `records`, sorted by start: id, label, kind,
+        motif (label in the database), start, end (0-based half-open), strand, pair. `pair` is the
+        name of the pair if both halves are present and arranged as required, else empty. Each pair
+        occurs at most once in a record.
     """
 
     grammar: Grammar
@@ -102,12 +105,15 @@ class Simulation:
         return f"Simulation of {len(self.records)} records ({counts}) with {len(self.truth)} sites"
 
     def save(self, folder: str | Path) -> None:
-        """Write positives.fa.gz, negatives.fa.gz, truth.tsv, truth.bed (BED6), records.tsv, grammar.toml, and task.toml: a run file.
+        """Write the simulation to a folder.
+
+        Files: positives.fa.gz, negatives.fa.gz, truth.tsv, truth.bed (BED6), records.tsv,
+        grammar.toml and task.toml, a run file.
 
         Raises
         ------
         OutputError
-            If the folder holds something else: it would be replaced.
+            If the folder contains other files, which would be replaced.
         """
         check_output(folder)
         with whole_folder(folder) as temporary:
@@ -131,15 +137,16 @@ class Simulation:
 
 
 def check_output(folder: str | Path) -> None:
-    """Whether a simulation may be written there, as `files.check_replaceable`."""
+    """Raise an error unless a simulation may be written there; see `files.check_replaceable`."""
     check_replaceable(folder, "simulation", (POSITIVES, NEGATIVES, TRUTH, BED, RECORDS, GRAMMAR, TASK), GRAMMAR)
 
 
 def simulate(grammar: Grammar, seed: int) -> Simulation:
-    """Draw the records of a grammar.
+    """Sample the records of a grammar.
 
-    Half are positives; a negative is what its kind makes of a positive drawn for it alone, which is not among the records. So records are
-    independent, and a split at random leaks nothing. The same grammar and seed give the same records.
+    Half are positives. A negative is made from a positive sampled for this purpose, which is not
+    among the records. Records are therefore independent and a random split has no leakage. The
+    same grammar and seed give the same records.
 
     Parameters
     ----------
@@ -151,11 +158,11 @@ def simulate(grammar: Grammar, seed: int) -> Simulation:
     Raises
     ------
     GrammarError
-        If sequences for the background are given and none is long enough and of ACGT alone.
+        If sequences for the background are given, but none is long enough and only ACGT.
     DatabaseError, SequenceFileError
-        If a file that the grammar names cannot be read.
+        If a file named in the grammar cannot be read.
     ValueError
-        If the grammar was not read by `read_grammar` and names motifs that its database lacks.
+        If the grammar was not read by `read_grammar` and names motifs that are not in its database.
     """
     rng = np.random.default_rng(seed)
     ppms, background = grammar.ppms(), background_of(grammar.background, grammar.length)
@@ -176,7 +183,10 @@ def simulate(grammar: Grammar, seed: int) -> Simulation:
 
 
 def _kinds_of(grammar: Grammar) -> pd.DataFrame:
-    """id, label and kind of each record; what shares leave over goes to the kinds that lack most."""
+    """Return id, label and kind of each record.
+
+    Counts are rounded down; the remaining records go to the kinds with the largest remainders.
+    """
     positives = grammar.records // 2
     shares = {name: kind.share for name, kind in grammar.negatives.kinds.items()}
     wanted = np.array(list(shares.values())) * (grammar.records - positives)
@@ -189,12 +199,12 @@ def _kinds_of(grammar: Grammar) -> pd.DataFrame:
 
 
 def background_of(rule: Letters, length: int) -> Callable[[np.random.Generator], Row]:
-    """What draws `length` letters of a background, ASCII.
+    """Return a function that samples `length` background bases as ASCII.
 
     Raises
     ------
     GrammarError
-        If sequences are given and none has `length` letters, all of them ACGT.
+        If sequences are given, but none has `length` bases and only ACGT.
     SequenceFileError
         If their file cannot be read.
     """
@@ -218,7 +228,8 @@ def background_of(rule: Letters, length: int) -> Callable[[np.random.Generator],
 
 
 def _chain(rule: MarkovLetters, length: int) -> Callable[[np.random.Generator], Row]:
-    below = rule.transitions.cumsum(axis=1)[:, :3].tolist()  # of a letter drawn by u: how many of these u reaches
+    # cumulative probabilities: the index of a base sampled with u is the number of limits <= u
+    below = rule.transitions.cumsum(axis=1)[:, :3].tolist()
     first = np.cumsum([(1 - rule.gc) / 2, rule.gc / 2, rule.gc / 2]).tolist()
 
     def drawn(rng: np.random.Generator) -> Row:
@@ -233,11 +244,15 @@ def _chain(rule: MarkovLetters, length: int) -> Callable[[np.random.Generator], 
 
 
 def _planted(letters: Row, blocks: Blocks, ppms: Ppms, rng: np.random.Generator) -> tuple[Row, list[tuple[int, int, str, str, str]]]:
-    """Letters with the blocks in them, every arrangement without overlap being equally likely; start, end, motif, strand, pair of sites."""
+    """Plant the blocks at random positions; all arrangements without overlap are equally likely.
+
+    Returns the letters and start, end, motif, strand and pair of each site.
+    """
     placed = []
     widths = [block.width(ppms) for block in blocks]
     free = len(letters) - sum(widths)
-    starts = np.sort(rng.choice(free + len(blocks), len(blocks), replace=False)) - np.arange(len(blocks))  # in the letters between blocks
+    # positions within the letters between blocks
+    starts = np.sort(rng.choice(free + len(blocks), len(blocks), replace=False)) - np.arange(len(blocks))
     taken = 0
     for free_before, at in zip(starts.tolist(), rng.permutation(len(blocks)).tolist(), strict=True):
         block, place = blocks[at], free_before + taken
@@ -253,7 +268,7 @@ def _planted(letters: Row, blocks: Blocks, ppms: Ppms, rng: np.random.Generator)
 
 
 def drawn_site(ppm: NDArray[np.float64], strand: str, rng: np.random.Generator) -> Row:
-    """A site of a motif, (width,) ASCII as the record reads: each letter by the probability that (width, 4) `ppm` gives it."""
+    """Sample a site from (width, 4) probabilities: (width,) ASCII as the record reads."""
     below = ppm.cumsum(axis=1)[:, :3]
     site = ACGT[(rng.random(len(ppm))[:, None] * ppm.sum(axis=1, keepdims=True) >= below).sum(axis=1)]
     return DNA.reverse_complement(site) if strand == "-" else site

@@ -1,10 +1,9 @@
-"""Do the sites of two motifs keep a distance, or an orientation? Permutations of the sites among the records say what chance gives.
+"""Test whether the sites of two motifs prefer a distance or an orientation, by permutation.
 
-Hides: the distances of all sites of one motif to all of the other, over all pairs of records. `interactions` calls it. It knows no model.
-
-What chance gives: the sites of the second motif stay together and where they are, but in another record of about the same length. So both
-motifs keep their own preferred places (before a start, say), and only what one record's sites have to do with each other is lost. In a
-record of another length they would stand farther apart, or not at all, for that alone.
+The tests use sites only, no model. Under the null hypothesis the sites of the second motif keep
+their positions, but are moved to another record of similar length. Both motifs thus keep their own
+preferred positions (for example upstream of a start) and only the relation between sites of the
+same record is lost. In a record of another length, distances would differ for that reason alone.
 """
 
 from __future__ import annotations
@@ -17,26 +16,31 @@ from numpy.typing import NDArray
 
 from selfattn_bio.interpret.associations import quantile_groups
 
-MAX_GAP = 150  # letters between two sites of a pair
-BIN = 5  # letters of a bin of gaps
+MAX_GAP = 150  # maximum number of positions between two sites of a pair
+BIN = 5  # width of a bin of gaps
 ORIENTATIONS = ("++", "+-", "-+", "--")
-MAX_RECORDS = 400  # with both motifs, drawn at random: all pairs of them are looked at
+MAX_RECORDS = 400  # with both motifs, sampled at random; all pairs of these records are compared
 PERMUTATIONS = 1000
-ALIKE = 20  # records of about one length, among which sites are permuted
+ALIKE = 20  # records of similar length, among which sites are permuted
 FAR = np.iinfo(np.int64).max
 
 Numbers = NDArray[np.int64]
 
 
 def gaps(start_a: Numbers, end_a: Numbers, start_b: Numbers, end_b: Numbers) -> Numbers:
-    """Letters between two sites, [2, 5) and [9, 12) have 4; negative where they overlap."""
+    """Return the number of positions between two sites; negative if they overlap.
+
+    [2, 5) and [9, 12) have 4.
+    """
     return np.maximum(start_b - end_a, start_a - end_b)
 
 
 def orientations(first_is_a: NDArray[np.bool_], minus_a: NDArray[np.bool_], minus_b: NDArray[np.bool_]) -> Numbers:
-    """Index into `ORIENTATIONS`: the strands of a and b, read from the side on which a comes first.
+    """Return indices into `ORIENTATIONS`.
 
-    a on + before b on - is +-; so is the same on the other strand, b on + before a on -. b on + before a on + reads -- from there.
+    The orientation is the strands of a and b, read in the direction in which a comes first.
+    a on + before b on - is +-, and so is b on + before a on -, which is the same arrangement on the
+    other strand. b on + before a on + is --.
     """
     turned = ~first_is_a
     return 2 * (minus_a ^ turned).astype(np.int64) + (minus_b ^ turned).astype(np.int64)
@@ -48,17 +52,19 @@ def spacing(a: pd.DataFrame, b: pd.DataFrame, lengths: Numbers, rng: np.random.G
     Parameters
     ----------
     a, b
-        record, start, end (letters, 0-based half-open), strand: the sites of each motif, in any order.
+        Sites of each motif in any order: record, start, end (0-based half-open), strand.
     lengths
-        (n,) of all records, in letters.
+        (n,) length of every record.
     rng
-        Of records and permutations.
+        Generator for sampling records and for permutations.
 
     Returns
     -------
-    spacings: records by gap, in bins of `BIN` letters from 0, joined by ";". spacing_start, spacing_end: the bin (half-open letters
-    between the sites) in most excess of what permutations give, spacing_fold by so much, spacing_p that any bin would be. orientation,
-    orientation_fold, orientation_p: likewise. Nothing where no record has a pair within `MAX_GAP` letters.
+    spacings: number of records by gap, in bins of `BIN` positions from 0, joined by ";".
+    spacing_start, spacing_end: the bin (half-open, positions between the sites) with the largest
+    excess over the permutations. spacing_fold: the fold excess. spacing_p: p-value for an excess
+    in any bin. orientation, orientation_fold, orientation_p: the same for orientations. Empty if
+    no record has a pair within `MAX_GAP` positions.
     """
     both = np.intersect1d(a["record"], b["record"])
     both = np.sort(rng.permutation(both)[:MAX_RECORDS])
@@ -70,7 +76,7 @@ def spacing(a: pd.DataFrame, b: pd.DataFrame, lengths: Numbers, rng: np.random.G
     places = np.argsort(alike, kind="stable")
     others = np.empty((PERMUTATIONS, len(both)), dtype=np.int64)
     for row in others:
-        row[places] = np.lexsort((rng.random(len(both)), alike))  # any order within each group
+        row[places] = np.lexsort((rng.random(len(both)), alike))  # random order within each group
     shuffled = code[np.arange(len(both)), others]  # (P, R)
     codes = np.vstack([own, shuffled])
     there = codes != FAR
@@ -85,13 +91,16 @@ def spacing(a: pd.DataFrame, b: pd.DataFrame, lengths: Numbers, rng: np.random.G
 
 
 def _of_records(sites: pd.DataFrame, records: Numbers) -> tuple[pd.DataFrame, Numbers]:
-    """The sites of these records, in their order, and where each record's begin."""
+    """Return the sites of these records, sorted by record, and the first row of each record."""
     kept = sites[sites["record"].isin(records)].sort_values("record", kind="stable")
     return kept, np.searchsorted(kept["record"].to_numpy(), records)
 
 
 def _closest(a: tuple[pd.DataFrame, Numbers], b: tuple[pd.DataFrame, Numbers]) -> Numbers:
-    """Of each record's sites of a with each record's of b, (R, R): gap x 4 + orientation of the closest; FAR where none is near."""
+    """Compare the sites of each record of a with those of each record of b, (R, R).
+
+    Returns gap x 4 + orientation of the closest pair; FAR if no pair is near.
+    """
     if not len(a[1]):
         return np.empty((0, 0), dtype=np.int64)
     (start_a, end_a), (start_b, end_b) = ((sites["start"].to_numpy(), sites["end"].to_numpy()) for sites, _ in (a, b))
@@ -103,16 +112,17 @@ def _closest(a: tuple[pd.DataFrame, Numbers], b: tuple[pd.DataFrame, Numbers]) -
 
 
 def _counts(of_records: Numbers, num: int) -> Numbers:
-    """(P, R) classes, -1 = none -> (P, num) records of each."""
+    """Count classes (P, R), -1 = none, in each row; returns (P, num)."""
     return np.stack([(of_records == number).sum(1) for number in range(num)], axis=1)
 
 
 def _excess(counts: Numbers) -> tuple[int, float, float]:
-    """The class in most excess of the permutations' mean, of several the fullest; how many fold; and p. The first row is what was seen, the
-    others permutations.
+    """Return the class with the largest excess over the permutations, its fold and p-value.
 
-    The statistic is the largest (seen - expected) / sqrt(expected + 1) of the classes, where rows are brought to the same sum: a
-    permutation may have fewer pairs within reach.
+    The first row of `counts` is observed, the others are permutations. Ties go to the class with
+    the highest count. The statistic is the maximum over classes of (observed - expected) /
+    sqrt(expected + 1). Rows are scaled to the same sum first, because a permutation may have fewer
+    pairs in range.
     """
     totals = counts.sum(1, keepdims=True)
     rows = counts * (totals[0] / np.maximum(totals, 1))

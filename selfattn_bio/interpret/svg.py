@@ -1,6 +1,7 @@
-"""Logos and letter tracks as SVG text, without a figure: fast where a track is long, and small where an object shows itself in a notebook.
+"""Draw logos and letter tracks as SVG text.
 
-Hides: glyphs that are drawn once and placed many times. Heights, colours and which letter stands on top are those of `logos`.
+This is faster than a matplotlib figure for long tracks and gives small output in notebooks, because
+each glyph is defined once and reused. Heights, colours and stacking order are those of `logos`.
 """
 
 from __future__ import annotations
@@ -15,30 +16,30 @@ from numpy.typing import ArrayLike
 
 from selfattn_bio.interpret.logos import COLOURS, OTHER_COLOUR, checked, glyph, logo_heights, stacks
 
-WIDTH = 10  # px of a letter
+WIDTH = 10  # px per letter
 TICKS = 14  # px below the letters
-GROUND = "#e4eaf0"  # of shaded letters
+GROUND = "#e4eaf0"  # colour behind shaded letters
 COMMANDS = {Outline.MOVETO: "M", Outline.LINETO: "L", Outline.CURVE3: "Q", Outline.CURVE4: "C", Outline.CLOSEPOLY: "Z"}
 
 
 def logo_svg(ppm: ArrayLike, letters: str = "ACGT", *, height: int = 60, label: str = "sequence logo") -> str:
-    """A motif as an `<svg>` element, as `logos.draw_logo` draws it: as tall as `height` px where a position has all its bits.
+    """Draw a motif as an `<svg>` element, like `logos.draw_logo`.
 
     Parameters
     ----------
     ppm
         Probabilities, shape (width, letters), rows summing to 1, columns in the order of `letters`.
     letters
-        Of the alphabet.
+        Letters of the alphabet.
     height
-        px of log2(letters) bits.
+        Height in px of log2(letters) bits.
     label
-        What is read aloud in the picture's place.
+        Alternative text for screen readers.
 
     Raises
     ------
     ValueError
-        If `ppm` has not one column a letter, or a row does not sum to 1.
+        If `ppm` does not have one column per letter, or a row does not sum to 1.
     """
     return _svg(logo_heights(ppm, letters), letters, (0.0, math.log2(len(letters))), height, label, 0)
 
@@ -52,27 +53,29 @@ def track_svg(
     height: int = 80,
     label: str = "letter track",
 ) -> str:
-    """A track as an `<svg>` element, as `logos.draw_letters` draws it; 10 px a letter, so that long ones are scrolled.
+    """Draw a track as an `<svg>` element, like `logos.draw_letters`, with 10 px per letter.
 
     Parameters
     ----------
     scores
-        Shape (L, letters), any sign; for one sequence, non-zero in the column of its letter only.
+        Shape (L, letters), any sign. For one sequence, non-zero only in the column of its letter.
     letters
-        Of the alphabet.
+        Letters of the alphabet.
     start
-        Coordinate of the first letter, 0-based; numbers below the track count from 1, as in `draw_letters`.
+        0-based coordinate of the first letter. Numbers below the track count from 1, as in
+        `draw_letters`.
     shaded
-        Letters [start, end) on a darker ground, such as those of a site, in the coordinates of `start`.
+        Interval [start, end) with a darker background, for example a site, in the coordinates of
+        `start`.
     height
-        px between the highest and the lowest stack.
+        Distance in px between the highest and the lowest stack.
     label
-        What is read aloud in the picture's place.
+        Alternative text for screen readers.
 
     Raises
     ------
     ValueError
-        If `scores` has not one column a letter, or holds a number that is not finite.
+        If `scores` does not have one column per letter, or is not finite.
     """
     s = checked(scores, "scores", letters)
     limits = (float(np.minimum(s, 0).sum(axis=1).min(initial=0)), float(np.maximum(s, 0).sum(axis=1).max(initial=0)))
@@ -90,7 +93,7 @@ def _svg(
 ) -> str:
     low, high = limits
     span = (high - low) or 1.0
-    unit, zero = height / span, high / span * height  # px of 1, and where 0 stands
+    unit, zero = height / span, high / span * height  # px per unit, and y of 0
     placed, drawn = [], set()
     for sign in (1, -1):
         for position, letter, bottom, tall in stacks(np.where(sign * heights > 0, heights, 0.0), span):
@@ -98,7 +101,7 @@ def _svg(
             fit = f"{0.94 * WIDTH:.4g} 0 0 {-abs(tall) * unit:.4g} {(position + 0.03) * WIDTH:.6g} {foot:.4g}"
             placed.append((letter, fit))
             drawn.add(letter)
-    # Ids are of the whole page: those of the same picture may meet, those of others must not.
+    # Ids are global in a page. Equal pictures may share them, different ones must not.
     own = "g" + hashlib.sha256(repr((placed, label, start)).encode()).hexdigest()[:8]
     glyphs = "".join(
         f'<path id="{own}{i}" fill="{COLOURS.get(letters[i], OTHER_COLOUR)}" d="{_outline(letters[i])}"/>' for i in sorted(drawn)
@@ -120,6 +123,6 @@ def _svg(
 
 
 def _outline(letter: str) -> str:
-    """The glyph as an SVG path in the unit square, y upwards."""
+    """Return the glyph as an SVG path in the unit square, y upwards."""
     segments = glyph(letter).iter_segments(curves=True)
     return "".join(COMMANDS[code] + (" ".join(f"{x:.3g}" for x in points) if COMMANDS[code] != "Z" else "") for points, code in segments)

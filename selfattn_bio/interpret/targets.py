@@ -1,7 +1,6 @@
-"""Which number of a model is explained: an output of a sequence, or the sum of an output over the tokens or places of a span.
+"""Select the value to explain: an output of a sequence, or the sum of an output over a span.
 
-Hides: how objectives name their outputs, and which tokens or places stand for a span of letters. Methods ask it for a number a sequence,
-`explain` whether a model has it.
+Maps names of outputs to columns, and spans of letters to tokens or encoder positions.
 """
 
 from __future__ import annotations
@@ -23,19 +22,21 @@ from selfattn_bio.sequence.kmers import PAD, SPECIAL
 
 @dataclass(frozen=True)
 class Target:
-    """What is explained.
+    """Value of a model to explain.
 
-    `Target()` is the logit of positives against negatives, `Target("helix")` that of a class, `Target("H", 10, 14)` of a model of
-    labels a letter the sum of the logits of H over letters 10 to 13.
+    `Target()` is the logit of positives against negatives and `Target("helix")` the logit of a
+    class. For a model with one label per letter, `Target("H", 10, 14)` is the sum of the logits of
+    H over letters 10 to 13.
 
     Parameters
     ----------
     output
-        Name of a class, label, column, of a part's as "part.name", of a strand ("+", "-"), or of a k-mer; or its number, from 0. Not
-        needed where there is one only.
+        Name of a class, label, column, strand ("+", "-") or k-mer, "part.name" for an output of a
+        part, or a 0-based index. Not needed if there is only one output.
     start, end
-        Of a model with outputs a token or place: the letters whose outputs are added up, 0-based half-open; all if not given. A token
-        counts from its first letter to the next one's.
+        For models with outputs per token or encoder position: the letters whose outputs are
+        summed, 0-based half-open; all if not given. A token extends from its first letter to the
+        first letter of the next token.
     """
 
     output: str | int | None = None
@@ -47,12 +48,12 @@ class Target:
         return f"{'' if self.output is None else self.output}{where}"
 
     def check(self, scorer: Scorer, lengths: Sequence[int]) -> None:
-        """Whether the model has it, for sequences of such lengths.
+        """Check that the model has this target for sequences of these lengths.
 
         Raises
         ------
         ValueError
-            If it has not.
+            If it does not.
         """
         self.column(scorer)
         if self.start is None and self.end is None:
@@ -66,12 +67,12 @@ class Target:
             raise ValueError(f"target must hold a token of each sequence, the shortest of {num} tokens, got [{start}, {end})")
 
     def column(self, scorer: Scorer) -> int:
-        """The number of the output among the model's.
+        """Return the index of the output.
 
         Raises
         ------
         ValueError
-            If there is none such, or several and it is not said which.
+            If there is no such output, or the model has several and none is selected.
         """
         if isinstance(self.output, str):
             names = output_names(scorer)
@@ -86,14 +87,14 @@ class Target:
         return column
 
     def of(self, scorer: Scorer, outputs: Tensor, tokens: Tensor) -> Tensor:
-        """The number of each sequence, with a gradient.
+        """Return the value of each sequence, with a gradient.
 
         Parameters
         ----------
         scorer
-            Whose outputs they are.
+            The model.
         outputs
-            (B, C), or (B, N, C) of tokens or places.
+            (B, C), or (B, N, C) per token or encoder position.
         tokens
             (B, N) int, padded with 0.
 
@@ -109,22 +110,26 @@ class Target:
         return (outputs * there)[:, slice(*self._places(scorer))].sum(1)
 
     def values(self, scorer: Scorer, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """The number of each sequence, (n,): ASCII letters (n, L) padded with 0, or n arrays; in batches as the scorer makes them."""
+        """Compute the value of each sequence, (n,), in the batches of the scorer.
+
+        `letters` are ASCII, (n, L) padded with 0 or n arrays.
+        """
         found = np.empty(len(letters))
         with torch.inference_mode():
             for rows in scorer.batches(letters):
                 tokens = scorer.tokens_of([letters[i][: np.count_nonzero(letters[i])] for i in rows])
-                found[rows] = self.of(scorer, scorer.network(tokens).double().mean(1), tokens).cpu().numpy()  # as in `Scorer.outputs`
+                # as in `Scorer.outputs`
+                found[rows] = self.of(scorer, scorer.network(tokens).double().mean(1), tokens).cpu().numpy()
         return found
 
     def _places(self, scorer: Scorer) -> tuple[int, int | None]:
-        """First and last (exclusive) of the tokens or places of the span."""
+        """Return the first and last (exclusive) token or encoder position of the span."""
         pitch = scorer.tokenizer.stride * _pool(scorer)
         return (self.start or 0) // pitch, None if self.end is None else -(-self.end // pitch)
 
 
 def output_names(scorer: Scorer) -> list[str]:
-    """What the outputs are called, in order."""
+    """Return the names of the outputs, in order."""
     match scorer.run.objective:
         case BinaryObjective():
             return ["positive"]
@@ -136,7 +141,7 @@ def output_names(scorer: Scorer) -> list[str]:
 
 
 def _pool(scorer: Scorer) -> int:
-    """Tokens to an output: of a model with outputs a place those of a place."""
+    """Return the number of tokens per output."""
     return scorer.run.pitch // scorer.tokenizer.stride if scorer.run.objective.kind in PER_PLACE else 1
 
 

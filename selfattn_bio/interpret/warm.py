@@ -1,7 +1,8 @@
-"""Compile the motif search once: `python -m selfattn_bio.interpret.warm`, which `make` runs at set-up.
+"""Compile the motif search once: `python -m selfattn_bio.interpret.warm`, run by `make` at setup.
 
-The search is numba's, which compiles each function at its first call and keeps it on disk beside the package. This goes through
-the search with a few made-up sequences, so that a user's first run does not stand still for a minute or two.
+numba compiles each function when it is first called and caches it on disk next to the package. This
+script runs the search on a few random sequences, so that the first run of a user does not have to
+wait a minute or two.
 """
 
 import time
@@ -17,7 +18,10 @@ from selfattn_bio.sequence.shuffle import shuffle_letters
 
 
 def main() -> None:
-    """Find a planted word in random letters, match it with the insects of JASPAR, look for its hits, and shuffle a sequence."""
+    """Run the motif search on random sequences with a planted word.
+
+    This finds patterns, matches them with JASPAR insects, scans for hits and shuffles a sequence.
+    """
     began = time.monotonic()
     rng = np.random.default_rng(0)
     bases, word = np.frombuffer(b"ACGT", dtype=np.uint8), np.frombuffer(b"TATCGATA", dtype=np.uint8)

@@ -1,11 +1,13 @@
-"""Methods of interpretation, one file a family, registered here: a new one is a class in `METHODS` and a kind in `config.Method`.
+"""Attribution methods, one file per family.
+
+To add one, add its class to `METHODS` and its kind to `config.Method`.
 
 | family | kinds |
 |---|---|
 | `gradients` | attnlrp, attnlrp_copies, cp_lrp, gradient, integrated_gradients |
 | `mutagenesis` | guided, saturation, blocks |
 | `deepliftshap` | deep_lift_shap |
-| `attention`, proposals | received, rollout, value_rollout, gradient_rollout |
+| `attention` (not attributions) | received, rollout, value_rollout, gradient_rollout |
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ METHODS: dict[str, type[Method]] = {each.name: each for each in _CLASSES}
 
 
 def build_method(section: config.Method) -> Method:
-    """The method that the run file names."""
+    """Return the method selected in the run file."""
     return METHODS[section.kind](**section.model_dump(exclude={"kind"}))
 
 

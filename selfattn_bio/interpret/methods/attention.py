@@ -1,6 +1,8 @@
-"""Proposals: where attention goes. Measured to be the worst explanations there are (docs/interpretation.md), and labelled so.
+"""Attention weights as hints on where a model looks.
 
-Hides: batches. The weights are walked tile by tile (`interpret.readout`), long sequences and sparse patterns too.
+They were the least accurate methods in our comparison (docs/interpretation.md) and are labelled
+accordingly. Weights are read in tiles (`interpret.readout`), so long sequences and sparse patterns
+work.
 """
 
 from __future__ import annotations
@@ -22,16 +24,16 @@ from selfattn_bio.scoring.scorer import Scorer
 
 
 class _Read(Proposal):
-    """A form that is read of the weights."""
+    """Method that reads attention weights."""
 
     by_gradient: ClassVar[bool] = False
 
     @abstractmethod
     def _of(self, reading: AttentionReading) -> NDArray[np.float32]:
-        """(B, L)."""
+        """Return scores (B, L)."""
 
     def received(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """As `Proposal.received`."""
+        """See `Proposal.received`."""
         found: list[Scores] = []
         for batch in backward_batches(letters):
             padded = pad_letters(list(letters[batch]))
@@ -42,7 +44,7 @@ class _Read(Proposal):
 
 @dataclass(frozen=True)
 class Received(_Read):
-    """Raw attention received, the mean over all layers and heads; the target has no part in it."""
+    """Raw attention received, averaged over layers and heads. The target is ignored."""
 
     name: ClassVar[str] = "received"
 
@@ -52,7 +54,12 @@ class Received(_Read):
 
 @dataclass(frozen=True)
 class Rollout(_Read):
-    """Attention followed through the layers; the target has no part in it. Source: Abnar and Zuidema 2020."""
+    """Attention rollout through the layers. The target is ignored.
+
+    References
+    ----------
+    Abnar and Zuidema 2020.
+    """
 
     name: ClassVar[str] = "rollout"
 
@@ -62,7 +69,12 @@ class Rollout(_Read):
 
 @dataclass(frozen=True)
 class ValueRollout(_Read):
-    """Rollout of weights times the norms of what they take; the target has no part in it. Source: Kobayashi et al. 2020."""
+    """Attention rollout with weights scaled by the norms of the values. The target is ignored.
+
+    References
+    ----------
+    Kobayashi et al. 2020.
+    """
 
     name: ClassVar[str] = "value_rollout"
 
@@ -72,7 +84,12 @@ class ValueRollout(_Read):
 
 @dataclass(frozen=True)
 class GradientRollout(_Read):
-    """Rollout of weights times their gradients where those are positive. Source: Chefer et al. 2021."""
+    """Attention rollout of weights times gradients, positive products only.
+
+    References
+    ----------
+    Chefer et al. 2021.
+    """
 
     name: ClassVar[str] = "gradient_rollout"
     by_gradient: ClassVar[bool] = True

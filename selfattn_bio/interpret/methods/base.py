@@ -1,4 +1,7 @@
-"""What a method of interpretation is. Each is a small frozen class, told apart by `name`, which is its `kind` in a run file."""
+"""Base classes of attribution methods.
+
+Each method is a small frozen class. `name` is its `kind` in a run file.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,15 @@ Positions = NDArray[np.int64]
 
 
 class Method(ABC):
-    """A way to say what the letters of sequences mean to a model.
+    """Attribution method: scores how much each letter matters to a model.
 
     Attributes
     ----------
     name
         The kind in a run file.
     proposal
-        True of the forms of attention: where to look, no explanation; without scores of letters that do not stand there.
+        True for methods based on attention weights. They hint at where the model looks but do not
+        explain its output, and do not score substitutions.
     """
 
     name: ClassVar[str]
@@ -35,66 +39,72 @@ class Method(ABC):
 
     @abstractmethod
     def relevance(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """How much each letter matters, one (L,) array a sequence, never negative."""
+        """Return the importance of each letter, one non-negative (L,) array per sequence."""
 
 
 class Scoring(Method):
-    """A method with hypothetical scores: one for each letter that could stand at a position."""
+    """Method with hypothetical scores: one for each letter that could be at a position."""
 
     @abstractmethod
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """Hypothetical scores.
+        """Compute hypothetical scores.
 
         Parameters
         ----------
         scorer
             The model.
         letters
-            (L,) ASCII, upper case, of each sequence; L >= k, lengths may differ.
+            (L,) ASCII, upper case, for each sequence; L >= k. Lengths may differ.
         target
-            What is explained; `Target.check` passes.
+            Output to explain; must pass `Target.check`.
 
         Returns
         -------
-        Of each sequence (L, A) in units of the output (logits): what the letter does there, beside the mean over the letters, which is 0.
-        0 where a letter cannot be scored, as an ambiguous one.
+        (L, A) for each sequence, in units of the output (logits): the effect of each letter at
+        each position relative to the mean over the letters, which is 0. Positions that cannot be
+        scored, such as ambiguous letters, are 0.
         """
 
     def relevance(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """The L2 norm over the scores of a position."""
+        """Return the L2 norm of the scores at each position."""
         return [importance(scores) for scores in self.scores(scorer, letters, target)]
 
 
 class Proposal(Method):
-    """A form of attention."""
+    """Method based on attention weights."""
 
     proposal: ClassVar[bool] = True
 
     @abstractmethod
     def received(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """What each letter receives, one (L,) array a sequence; arguments as of `Scoring.scores`.
+        """Return the attention that each letter receives, one (L,) array per sequence.
+
+        The parameters are those of `Scoring.scores`.
 
         Raises
         ------
         ValueError
-            If the network has no attention, as the CNN.
+            If the network has no attention, for example a CNN.
         """
 
     def relevance(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """What it receives."""
+        """Return the attention received."""
         return self.received(scorer, letters, target)
 
 
 def known_positions(scorer: Scorer, letters: Letters) -> Positions:
-    """Where an unambiguous letter stands."""
+    """Return the positions of unambiguous letters."""
     return np.flatnonzero(scorer.alphabet.codes(letters) < len(scorer.alphabet.letters))
 
 
 def ascii_letters(scorer: Scorer) -> Letters:
-    """(A,) the alphabet's letters."""
+    """Return the letters of the alphabet as ASCII codes, (A,)."""
     return np.frombuffer(scorer.alphabet.letters.encode(), dtype=np.uint8)
 
 
 def generator(seed: int, letters: Letters) -> np.random.Generator:
-    """Where a sequence's chance comes from: the same whichever sequences are explained with it."""
+    """Return a random generator that depends only on the seed and the sequence.
+
+    Results for a sequence therefore do not depend on the other sequences of the call.
+    """
     return np.random.default_rng((seed, zlib.crc32(letters.tobytes())))

@@ -1,6 +1,6 @@
-"""Methods by gradient: AttnLRP of one pass or of copies, CP-LRP, the plain gradient, integrated gradients.
+"""Gradient-based attribution: AttnLRP (single or averaged), CP-LRP, gradient, integrated gradients.
 
-Hides: batches and the path from a reference. Scores at tokens go to letters by `relevance.project_to_letters`.
+`relevance.project_to_letters` converts gradients at tokens to scores of letters.
 """
 
 from __future__ import annotations
@@ -34,16 +34,20 @@ from selfattn_bio.scoring.scorer import Scorer
 
 
 class ByGradient(Scoring):
-    """A method whose passes are of the sequences as they come, each in its row."""
+    """Method whose passes process a batch with one sequence per row."""
 
 
 class _OneBackward(ByGradient):
-    """One backward pass under rules."""
+    """Method with a single backward pass under given propagation rules."""
 
     rules: ClassVar[Rules]
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """As `Scoring.scores`: gradient . (embedding with the letter there - embedding), summed over the tokens that cover it."""
+        """See `Scoring.scores`.
+
+        The score of a letter is gradient . (embedding with that letter - embedding), summed over
+        the tokens that cover the position.
+        """
         found: list[Scores] = []
         for batch in backward_batches(letters):
             rows = gradient_scores(scorer, pad_letters(list(letters[batch])), self.rules, partial(target.of, scorer))
@@ -53,7 +57,12 @@ class _OneBackward(ByGradient):
 
 @dataclass(frozen=True)
 class AttnLRP(_OneBackward):
-    """Relevance by the rules of AttnLRP. Source: Achtibat et al. 2024."""
+    """Attribution by AttnLRP with one backward pass.
+
+    References
+    ----------
+    Achtibat et al. 2024.
+    """
 
     name: ClassVar[str] = "attnlrp"
     rules: ClassVar[Rules] = ATTNLRP
@@ -61,26 +70,31 @@ class AttnLRP(_OneBackward):
 
 @dataclass(frozen=True)
 class AttnLRPCopies(ByGradient):
-    """The mean of AttnLRP over copies with some letters replaced, of both strands.
+    """Mean of AttnLRP over copies of the sequence with some random substitutions, on both strands.
 
-    One pass is a line through one point, and jumps with the maxima of the stem and the gates of the network; what a motif means stays where
-    letters elsewhere differ. A sequence's own letters are scored, whatever stands there in the copy. Copies are of either strand in turn if
-    the model was trained with both and has an output a sequence, else of the strand as given. Source: SmoothGrad (Smilkov et al. 2017),
-    with letters for noise.
+    A single pass is a linear approximation at one point, and changes abruptly with max pooling and
+    gates of the network. The effect of a motif, however, remains if letters elsewhere change.
+    Scores refer to the letters of the original sequence, also at substituted positions. Copies
+    alternate between the strands if the model was trained on both and has one output per sequence;
+    otherwise the given strand is used.
 
     Parameters
     ----------
     copies
-        Backward passes.
+        Number of backward passes.
     share
-        Of the unambiguous letters that are drawn anew, evenly, in each copy; in [0, 1).
+        Fraction of the unambiguous letters that are resampled uniformly in each copy, in [0, 1).
     seed
-        Of the letters.
+        Seed for the substitutions.
 
     Raises
     ------
     ValueError
         If `copies` is less than 1 or `share` is not in [0, 1).
+
+    References
+    ----------
+    Smilkov et al. 2017 (SmoothGrad), here with substitutions instead of noise.
     """
 
     name: ClassVar[str] = "attnlrp_copies"
@@ -95,7 +109,7 @@ class AttnLRPCopies(ByGradient):
             raise ValueError(f"share must be in [0, 1), got {self.share}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """As `Scoring.scores`."""
+        """See `Scoring.scores`."""
         alike = scorer.run.training.reverse_complement and scorer.run.objective.kind not in (*PER_TOKEN, *PER_PLACE)
         found: list[Scores] = []
         for batch in backward_batches(letters):
@@ -108,7 +122,8 @@ class AttnLRPCopies(ByGradient):
                 scores = gradient_scores(scorer, pad_letters(rows), ATTNLRP, partial(target.of, scorer), at=pad_letters(copies))
                 for of_row, sum_of_row in zip(scores, total, strict=True):
                     of_row = of_row[: len(sum_of_row)]
-                    sum_of_row += of_row[::-1, ::-1] if turned else of_row  # the alphabet backwards is its complement
+                    # the alphabet reversed is its complement
+                    sum_of_row += of_row[::-1, ::-1] if turned else of_row
             found += [(sum_of_row / self.copies).astype(np.float32) for sum_of_row in total]
         return found
 
@@ -121,7 +136,12 @@ class AttnLRPCopies(ByGradient):
 
 @dataclass(frozen=True)
 class CPLRP(_OneBackward):
-    """Relevance with the attention weights as constants. Source: Ali et al. 2022."""
+    """Attribution by CP-LRP, which treats attention weights as constants.
+
+    References
+    ----------
+    Ali et al. 2022.
+    """
 
     name: ClassVar[str] = "cp_lrp"
     rules: ClassVar[Rules] = CP_LRP
@@ -129,7 +149,12 @@ class CPLRP(_OneBackward):
 
 @dataclass(frozen=True)
 class Gradient(_OneBackward):
-    """The plain gradient, times what a letter changes. Source: Simonyan et al. 2014."""
+    """Plain gradient times the change in embedding of a substitution.
+
+    References
+    ----------
+    Simonyan et al. 2014.
+    """
 
     name: ClassVar[str] = "gradient"
     rules: ClassVar[Rules] = PLAIN
@@ -137,20 +162,25 @@ class Gradient(_OneBackward):
 
 @dataclass(frozen=True)
 class IntegratedGradients(ByGradient):
-    """The mean gradient on the way from the mean of all k-mers to the sequence.
+    """Gradient averaged along the path from the mean of all k-mers to the sequence.
 
-    The scores of the letters that stand there add up to what the output is beside that of the mean k-mer everywhere (but for the error of
-    the sum over `steps`): a k-mer's score is divided among its letters by `letter_parts`. Source: Sundararajan et al. 2017.
+    The scores of the observed letters sum to the output minus the output for the mean k-mer at all
+    positions, up to the numerical error of `steps`. The score of a k-mer is divided among its
+    letters by `letter_parts`.
 
     Parameters
     ----------
     steps
-        Points on the way, the middles of as many equal parts.
+        Number of points on the path, the midpoints of equal intervals.
 
     Raises
     ------
     ValueError
         If `steps` is less than 1.
+
+    References
+    ----------
+    Sundararajan et al. 2017.
     """
 
     name: ClassVar[str] = "integrated_gradients"
@@ -161,13 +191,14 @@ class IntegratedGradients(ByGradient):
             raise ValueError(f"steps must be >= 1, got {self.steps}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """As `Scoring.scores`."""
+        """See `Scoring.scores`."""
         table, found = embedding_table(scorer), []
         parts, mean = letter_parts(table, scorer.tokenizer), table[FIRST_KMER:].mean(0)
         for batch in backward_batches(letters):
             tokens = scorer.tokens_of(letters[batch])
             here = scorer.network.embed(tokens).detach()
-            reference = torch.where((tokens >= FIRST_KMER)[..., None], mean, here)  # [UNK] stays: no letter of it has a score
+            # [UNK] stays as it is: its letters have no scores
+            reference = torch.where((tokens >= FIRST_KMER)[..., None], mean, here)
             gradient = torch.zeros_like(here)
             for step in range(self.steps):
                 on_the_way = reference + (here - reference) * ((step + 0.5) / self.steps)

@@ -1,7 +1,8 @@
-"""The same network with its products, softmaxes, maxima and rectifiers as modules, which a rule can be hooked on: DeepLIFT/SHAP needs them.
+"""Rewrite a network with modules for all non-linear operations, as DeepLIFT/SHAP requires.
 
-Hides: which parts of the model are rewritten. It keeps every pair of tokens and takes no padding: for short sequences,
-one length at a time. Its outputs equal the network's (tests/oracle/test_modules.py).
+DeepLIFT/SHAP attaches its rules to modules for products, softmax, max pooling and rectifiers. The
+rewritten network stores all pairs of tokens and supports no padding, so it is for short sequences
+of one length. Its outputs equal those of the network (tests/oracle/test_modules.py).
 """
 
 from __future__ import annotations
@@ -24,37 +25,38 @@ from selfattn_bio.model.exits import ConfidenceExits
 from selfattn_bio.model.heads import PoolingHead, equal_parts
 from selfattn_bio.model.stem import ConvStem, TowerStage
 
-NEVER = -1e9  # the score of a pair that may not attend: its weight is 0 in float32, and a difference of two is no NaN
+NEVER = -1e9  # score of a masked pair: weight 0 in float32, and differences are not NaN
 
-MakeProduct = Callable[..., nn.Module]  # of an einsum's equation, or of none for a matrix product
+MakeProduct = Callable[..., nn.Module]  # takes an einsum equation, or nothing for a matrix product
 
 
 class Product(nn.Module):
-    """A product of two tensors as a module: a matrix product, or what `equation` says in the words of einsum."""
+    """Product of two tensors as a module: a matrix product, or `equation` as in einsum."""
 
     def __init__(self, equation: str | None = None) -> None:
         super().__init__()
         self.equation = equation
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Any shapes that fit."""
+        """Multiply tensors of matching shapes."""
         return left @ right if self.equation is None else torch.einsum(self.equation, left, right)
 
 
 def with_modules(network: Network, product: MakeProduct = Product) -> Network:
-    """A copy of the network, in evaluation mode, that has a module for each operation that is not linear.
+    """Copy a network in evaluation mode, with a module for each non-linear operation.
 
     Parameters
     ----------
     network
-        Of any kind; its weights are copied.
+        Network of any kind; its weights are copied.
     product
-        What makes the module of a product.
+        Factory of the modules for products.
 
     Raises
     ------
     ValueError
-        If it has exits, by which a sequence and its reference go through different layers, or a mixer other than softmax.
+        If the network has a mixer other than softmax, or has early exits, with which a sequence
+        and its reference may pass different numbers of layers.
     """
     if any(isinstance(module, ConfidenceExits) for module in network.modules()):
         raise ValueError("a network of modules must have no exits, got exits 'confidence': explain it by attnlrp or by substitution")
@@ -74,7 +76,7 @@ def with_modules(network: Network, product: MakeProduct = Product) -> Network:
 
 
 class _Attention(nn.Module):
-    """`SelfAttention` as `reference_attention` computes it."""
+    """`SelfAttention`, computed like `reference_attention`."""
 
     part: SelfAttention
 
@@ -108,7 +110,7 @@ class _Attention(nn.Module):
 
 
 class _Pooling(nn.Module):
-    """`PoolingHead` of sequences of one length."""
+    """`PoolingHead` for sequences of one length."""
 
     num_prefix = 0
 

@@ -1,6 +1,6 @@
-"""Methods by intervention: letters are changed and the model is asked again.
+"""Attribution by mutagenesis: substitute letters and score the mutants.
 
-Hides: which letters are changed, how mutants share forward passes, and how measured scores are joined with guessed ones.
+Mutants of short sequences share forward passes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,23 @@ from selfattn_bio.interpret.relevance import centred, importance
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.scoring.scorer import Scorer
 
-TOGETHER = 90  # mutants: passes of so many sequences of 200 letters were fastest; those of short sequences share one
+TOGETHER = 90  # mutants per pass: the fastest number for sequences of 200 bp
 AT_ONCE = 1 << 26  # letters of mutants in memory
 
 
 @dataclass(frozen=True)
 class Saturation(Scoring):
-    """Each letter replaced by each other one: what a substitution does to the output. Source: Alipanahi et al. 2015."""
+    """Saturation mutagenesis: score every single substitution.
+
+    References
+    ----------
+    Alipanahi et al. 2015.
+    """
 
     name: ClassVar[str] = "saturation"
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """As `Scoring.scores`."""
+        """See `Scoring.scores`."""
         positions = [known_positions(scorer, sequence) for sequence in letters]
         measured = substitution_effects(scorer, letters, positions, target)
         return [_at(sequence, where, centred(effects)) for sequence, where, effects in zip(letters, positions, measured, strict=True)]
@@ -38,16 +43,18 @@ class Saturation(Scoring):
 
 @dataclass(frozen=True)
 class Guided(Scoring):
-    """AttnLRP says where to look, forward passes say what a substitution does.
+    """Mutagenesis at the positions with the highest AttnLRP attribution.
 
-    Of 300 letters and `fraction` .15, the 45 positions of highest AttnLRP importance are mutated to each of the 3 other letters:
-    135 forward passes instead of 900. The other positions keep their AttnLRP scores, scaled so that both kinds have the same norm over
-    the mutated positions: seqlets are called against the sequence's own background, which zeros would remove.
+    With 300 positions and `fraction` 0.15, the 45 positions with the highest attribution are
+    mutated to the 3 other bases: 135 forward passes instead of 900. The other positions keep their
+    AttnLRP scores, scaled so that both kinds of scores have the same norm over the mutated
+    positions. They are not set to 0 because seqlets are called against the background of the
+    sequence itself.
 
     Parameters
     ----------
     fraction
-        Share of the unambiguous letters to mutate, in (0, 1].
+        Fraction of the unambiguous letters to mutate, in (0, 1].
 
     Raises
     ------
@@ -63,7 +70,7 @@ class Guided(Scoring):
             raise ValueError(f"fraction must be in (0, 1], got {self.fraction}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """As `Scoring.scores`."""
+        """See `Scoring.scores`."""
         guessed = AttnLRP().scores(scorer, letters, target)
         positions = [most_important(scorer, *each, self.fraction) for each in zip(letters, guessed, strict=True)]
         measured = substitution_effects(scorer, letters, positions, target)
@@ -72,27 +79,33 @@ class Guided(Scoring):
 
 @dataclass(frozen=True)
 class Blocks(Scoring):
-    """Each block of `width` letters replaced as a whole: for long sequences, of which single letters are too many.
+    """Occlusion of blocks of `width` letters, for sequences too long for single substitutions.
 
-    A block's score is what the output loses on average over `draws`. It is divided evenly among its letters, so that the scores of the
-    letters that stand there add up to it; every other letter has the same share of the opposite. It says where, not which letter.
-    Source: occlusion, Zeiler and Fergus 2014.
+    The score of a block is the mean loss of output over `draws` replacements. It is divided evenly
+    among its letters, so that the scores of the observed letters sum to it. At each position the
+    other letters share the same amount with the opposite sign. The scores locate the effect but do
+    not distinguish letters.
 
     Parameters
     ----------
     width
-        Letters to a block; the last one may have fewer.
+        Letters per block; the last block may have fewer.
     by
-        "shuffle" = its letters in random order, which keeps its composition; "random" = letters drawn evenly.
+        "shuffle" permutes the letters of a block, which keeps its composition; "random" samples
+        letters uniformly.
     draws
-        Replacements of each block.
+        Replacements per block.
     seed
-        Of the replacements.
+        Seed for the replacements.
 
     Raises
     ------
     ValueError
-        If `width` or `draws` is less than 1, or `by` is neither.
+        If `width` or `draws` is less than 1, or `by` is unknown.
+
+    References
+    ----------
+    Zeiler and Fergus 2014.
     """
 
     name: ClassVar[str] = "blocks"
@@ -109,7 +122,7 @@ class Blocks(Scoring):
             raise ValueError(f"by must be 'shuffle' or 'random', got {self.by!r}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """As `Scoring.scores`."""
+        """See `Scoring.scores`."""
         return [self._of_one(scorer, sequence, target) for sequence in letters]
 
     def _of_one(self, scorer: Scorer, letters: Letters, target: Target) -> Scores:
@@ -131,14 +144,20 @@ class Blocks(Scoring):
 
 
 def most_important(scorer: Scorer, letters: Letters, hypothetical: Scores, fraction: float) -> Positions:
-    """The positions of highest importance among the unambiguous letters, `fraction` of them (rounded up), in sequence order."""
+    """Return the unambiguous positions with the highest importance, in sequence order.
+
+    `fraction` of them are returned, rounded up.
+    """
     candidates = known_positions(scorer, letters)
     rank = np.argsort(-importance(hypothetical[candidates]), kind="stable")
     return np.sort(candidates[rank[: math.ceil(fraction * len(candidates))]])
 
 
 def joined(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
-    """`guessed` (L, A) with `measured` (P, A) at the positions, scaled so that both have the same norm over them."""
+    """Replace `guessed` (L, A) by `measured` (P, A) at the positions.
+
+    The remaining scores are scaled so that both have the same norm over the positions.
+    """
     if not len(positions):
         return guessed
     guess = np.linalg.norm(guessed[positions])
@@ -148,22 +167,23 @@ def joined(guessed: Scores, positions: Positions, measured: Scores) -> Scores:
 
 
 def substitution_effects(scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions], target: Target) -> list[Scores]:
-    """What changing one letter does to the output.
+    """Measure how single substitutions change the output.
 
     Parameters
     ----------
     scorer
         The model.
     letters
-        (L,) ASCII of each sequence, unambiguous at its positions.
+        (L,) ASCII for each sequence, unambiguous at its positions.
     positions
-        (P,) 0-based, of each sequence.
+        (P,) 0-based, for each sequence.
     target
-        Of which output.
+        Output to measure.
 
     Returns
     -------
-    Of each sequence (P, A): output with the letter there less the output of the sequence; 0 for the letter that stands there.
+    (P, A) for each sequence: output with the substitution minus output of the sequence; 0 for the
+    observed letter.
     """
     effects = [np.zeros((len(where), len(ascii_letters(scorer))), dtype=np.float32) for where in positions]
     for group in _groups(scorer, letters, positions):
@@ -180,7 +200,11 @@ def substitution_effects(scorer: Scorer, letters: Sequence[Letters], positions: 
 
 
 def _groups(scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Positions]) -> Iterator[list[tuple[int, slice]]]:
-    """Sequences, and which of their positions, whose mutants are scored together: TOGETHER mutants or a few more, AT_ONCE letters."""
+    """Yield sequences and slices of their positions whose mutants are scored together.
+
+    A group ends when it has TOGETHER mutants or more. A slice has at most AT_ONCE letters of
+    mutants.
+    """
     group: list[tuple[int, slice]] = []
     size = 0
     for number, (sequence, where) in enumerate(zip(letters, positions, strict=True)):
@@ -196,7 +220,10 @@ def _groups(scorer: Scorer, letters: Sequence[Letters], positions: Sequence[Posi
 
 
 def _mutants(scorer: Scorer, letters: Letters, positions: Positions) -> tuple[Letters, Positions, Positions]:
-    """(P x (A - 1) + 1, L), the last of them the sequence itself; of each mutant which of the positions and which letter."""
+    """Return the mutants and the sequence itself, with the position and letter of each mutant.
+
+    The mutants have shape (P x (A - 1) + 1, L); the last row is the sequence.
+    """
     alphabet = ascii_letters(scorer)
     at, letter = np.nonzero(letters[positions][:, None] != alphabet)  # each (P x (A - 1),)
     mutants = np.repeat(letters[None], len(at) + 1, axis=0)
@@ -205,7 +232,7 @@ def _mutants(scorer: Scorer, letters: Letters, positions: Positions) -> tuple[Le
 
 
 def _at(letters: Letters, positions: Positions, scores: NDArray[np.floating]) -> Scores:
-    """(L, A), 0 but for `scores` (P, A) at the positions."""
+    """Return (L, A) with `scores` (P, A) at the positions and 0 elsewhere."""
     found = np.zeros((len(letters), scores.shape[1]), dtype=np.float32)
     found[positions] = scores
     return found
