@@ -32,7 +32,6 @@ def write_task(folder, run, positives=40, negatives=40):
 
     Records are 30 to 59 random bases long. Every fourth is for validation, the others for training;
     the test split is empty.
-
     """
     rng = np.random.default_rng(0)
     for name, number in (("positives", positives), ("negatives", negatives)):
@@ -61,7 +60,6 @@ def write_gradients(folder, environment, sharded, merged, output):
     """Write the gradients of the first step, gathered on the first process.
 
     With `merged`, the two accumulated batches are one batch.
-
     """
     os.environ |= environment
     torch.set_num_threads(1)

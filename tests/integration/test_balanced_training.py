@@ -44,7 +44,6 @@ def task(tmp_path_factory):
     TATCGATA follows label 1 in four of five records of both groups. GGCCGG follows it in all
     records of "major" and opposes it in all of "minor", 15 % of the records. The best classifier of
     all records therefore follows GGCCGG.
-
     """
     folder = tmp_path_factory.mktemp("gap")
     rng, rows = np.random.default_rng(0), []

@@ -13,7 +13,6 @@ others   (text, none) and indented blocks hold output and formulas and are not r
 A block that cannot run has a reason in the line before its fence: `<!-- not run: trains for 20
 minutes -->`. Preparation that readers need not see is in a comment of several lines that begins
 with `<!-- setup` and runs as sh.
-
 """
 
 import os

@@ -63,7 +63,6 @@ def workshop(tmp_path_factory):
     """Return the folder of a pretrained and an untrained parent, and a corpus with a split.
 
     The parents saw the reverse complement of the first training record.
-
     """
     folder, rng = tmp_path_factory.mktemp("transfer"), np.random.default_rng(0)
     unlabelled = [*rows(300, 3, rng)]

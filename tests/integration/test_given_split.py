@@ -45,7 +45,6 @@ def steps(tmp_path, monkeypatch, capsys):
     """Return a function that runs ingest, split and audit.
 
     It returns the output of split and audit, and the split table with the ids of the corpus.
-
     """
     monkeypatch.chdir(tmp_path)
 

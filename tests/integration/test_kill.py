@@ -110,8 +110,8 @@ def trainer(folder, moment, count, environment):
 def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math.inf):
     """Train and return the exit code.
 
-    It is 0 after a complete training, 143 if all processes were stopped by a signal, and -SIGKILL if one
-    was killed; the others are then killed as torchrun would.
+    It is 0 after a complete training, 143 if all processes were stopped by a signal, and -SIGKILL
+    if one was killed; the others are then killed as torchrun would.
 
     Parameters
     ----------
@@ -119,7 +119,6 @@ def start(folder, moment="never", count=0, processes=1, *, dies=None, after=math
         When the process `dies`, or each process if it is None, is stopped.
     after
         Seconds after which that process is killed in any case.
-
     """
     moments = [moment if dies in (None, rank) else "never" for rank in range(processes)]
     arguments = zip(moments, environments(processes), strict=True)

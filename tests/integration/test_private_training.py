@@ -1,7 +1,6 @@
 """Test private training: per-record gradients, noise, privacy budget, output and refused settings.
 
 The file is long because it covers every kind of network and every guarantee in docs/privacy.md.
-
 """
 
 import json

@@ -2,7 +2,6 @@
 
 The explanation must find the planted site in each input, and commands for one input must refuse
 such a model.
-
 """
 
 import importlib

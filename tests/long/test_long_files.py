@@ -37,7 +37,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path, command):
     """Ten times the records need at most 15 MB more.
 
     The ids alone are 18 MB more; as a table, the rows are 40 MB (score) or 60 MB (embed).
-
     """
     out = tmp_path / ("out.tsv" if command == "score" else "out.parquet")
     peaks = []

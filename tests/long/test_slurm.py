@@ -2,7 +2,6 @@
 
 Runs only with SELFATTN_SLURM_TEST=1, as root, and with Slurm installed: it starts daemons and
 creates links in /etc/slurm.
-
 """
 
 import importlib.util

@@ -1,6 +1,7 @@
-"""The run file: defaults, variants, and every promise of an error: the key, the rule, the value, the line, the nearest known key.
+"""Test the run file: defaults, variants and errors.
 
-Long, as each mistake that a user can make in the file is a row of a table here.
+Each error names the key, the rule, the value, the line and the nearest known key. The file is long
+because every mistake that a user can make is a row of a table.
 """
 
 from pathlib import Path
@@ -12,7 +13,8 @@ from selfattn_bio.config import AttentionModel, CnnModel, FilesSplit, RandomSpli
 from selfattn_bio.config.reading import _UNIONS
 from selfattn_bio.errors import RunFileError
 
-DATA = '[data]\npositives = "p.fa"\nnegatives = ["n.fa", "m.fa"]\n'  # three lines: what a test adds starts on line 4
+# three lines: text of a test starts on line 4
+DATA = '[data]\npositives = "p.fa"\nnegatives = ["n.fa", "m.fa"]\n'
 
 
 def read(tmp_path: Path, text: str) -> RunFile:
@@ -42,7 +44,7 @@ def test_default_variants_are_a_cnn_and_a_shuffled_control(tmp_path):
     cnn, control = run.variant("cnn"), run.variant("shuffled")
     assert (cnn.model, cnn.tokens, cnn.is_control()) == (CnnModel(members=2), run.tokens, False)
     assert (control.model, control.tokens, control.is_control()) == (run.model, run.tokens, True)
-    # a variant changes what it names and nothing else
+    # a variant changes only the keys it names
     assert control.training == run.training.model_copy(update={"labels": "shuffled"})
     assert cnn.training == run.training
     assert cnn.variants == {}
@@ -68,7 +70,7 @@ def test_a_variant_takes_only_the_training_keys_it_names(tmp_path):
             "[variants.turned]\ntraining = { reverse_complement = true }\n",
             "task.toml:5: [variants.turned] training.reverse_complement must be false for protein",
         ),
-        (  # the run itself is wrong: its own place is said, not that of a variant that inherits it
+        (  # the run itself is wrong: the error gives its line, not that of a variant
             DATA + '[model]\nkind = "cnn"\n[transfer]\nparent = "p"\n',
             "[variants.slow.training]\nlearning_rate = 1e-5\n",
             "task.toml:6: [transfer] must go with model kind 'attention', got 'cnn'",
@@ -405,7 +407,7 @@ def test_members_differ_in_their_seed_alone(tmp_path):
     assert [run.member(number).training.seed for number in (1, 2, 3)] == [5, 6, 7]
     assert run.member(2).training == run.training.model_copy(update={"seed": 6, "seeds": 1})
     assert run.part(member=2) == run.member(2)
-    # a variant has as many as the run unless it says another number
+    # a variant has as many seeds as the run unless it sets its own number
     assert run.variant("one").training.seeds == 1
     assert [run.part("all", number).training.seed for number in (1, 2, 3)] == [9, 10, 11]
     with pytest.raises(ValueError, match=r"^member must be from 1 to training.seeds \(3\), got 4$"):
@@ -535,7 +537,7 @@ def test_mistakes_in_data(tmp_path, text, message):
 
 
 def test_the_line_is_that_of_the_right_table(tmp_path):
-    """`seed` stands in three tables; the wrong one is the last."""
+    """`seed` is in three tables; the wrong one is the last."""
     text = DATA + '[split]\nkind = "random"\nseed = 1\n[training]\nseed = 2\n[interpret]\nseed = -3\n'
     assert error_of(tmp_path, text) == "task.toml:10: interpret.seed must be greater than or equal to 0, got -3"
 
@@ -679,7 +681,8 @@ def test_an_objective_of_several_parts(tmp_path):
         ("class", "multiclass", 0.5),
     ]
     assert run.objective.target_columns == ("liver", "kidney", "family")
-    assert run.objective.output_names == ("activity.liver", "activity.kidney")  # classes come from the training records
+    # classes come from the training records
+    assert run.objective.output_names == ("activity.liver", "activity.kidney")
     assert read(tmp_path, tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))) == run
 
 

@@ -1,4 +1,4 @@
-"""Test that files and folders are complete or unchanged, whatever ends the writing process."""
+"""Test that files and folders are complete or unchanged, however the writing process ends."""
 
 import errno
 import os

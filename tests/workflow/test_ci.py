@@ -17,7 +17,6 @@ def run(folder: Path, *, apt_works: bool, has_slurm: bool = False, npm_works: bo
     """Return the output of .ci/run with substitutes for make, apt-get, npm and dpkg-query.
 
     `make` prints its arguments; apt-get and npm write down what they install.
-
     """
     (folder / ".ci").mkdir()
     shutil.copy(CI, folder / ".ci/run")

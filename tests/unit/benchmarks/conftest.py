@@ -7,6 +7,6 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 @pytest.fixture(autouse=True)
 def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The scripts' folder, from which they are imported."""
+    """Make the benchmark scripts importable and return their folder."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     return BENCHMARKS

@@ -1,4 +1,4 @@
-"""The accuracy benchmark before and after its trainings."""
+"""Test the accuracy benchmark without its trainings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_init_is_repeated_where_its_code_changed(tmp_path: Path, monkeypatch: py
 
     def init(command: Sequence[str], check: bool, cwd: Path) -> None:
         task = cwd / "workflows" / "tasks" / "task.toml"
-        assert not task.exists()  # init refuses to replace it
+        assert not task.exists()  # init does not replace an existing file
         task.parent.mkdir(parents=True, exist_ok=True)
         task.touch()
         runs.append(task)
@@ -58,7 +58,7 @@ def test_every_source_of_init_is_a_file() -> None:
 
 
 def sampled(value: float, spread: float = 0.01) -> Sampled:
-    """A metric whose draws are evenly spread around its value; differences of two have a spread if theirs differ."""
+    """Return a metric whose bootstrap samples are evenly spread around its value."""
     return Sampled(value, value + np.linspace(-spread, spread, 101))
 
 
@@ -74,7 +74,8 @@ def test_a_mean_over_seeds_has_draws_of_records() -> None:
 
     mean = comparison.mean_of([sampled(0.6), sampled(0.8)])
     assert mean.value == pytest.approx(0.7)
-    assert mean.minus(sampled(0.7))["high"] == pytest.approx(0)  # the draws of both are the same records
+    # both use the same bootstrap samples of records
+    assert mean.minus(sampled(0.7))["high"] == pytest.approx(0)
 
 
 @pytest.mark.parametrize(("model", "verdict"), [(0.9, "yes, ahead"), (0.702, "no"), (0.5, "yes, behind")])
@@ -108,7 +109,8 @@ def test_q3_counts_known_residues_and_draws_chains() -> None:
     right, half = (np.eye(3)[classes] for classes in ([0, 1, 0], [2, 0]))
     found = protein_ss3.sampled_q3([right, half], targets)
     assert found.value == 3 / 4
-    assert sorted(set(found.draws.tolist())) == [0.5, 0.75, 1.0]  # one chain twice, both, the other twice
+    # one chain twice, both chains, the other chain twice
+    assert sorted(set(found.draws.tolist())) == [0.5, 0.75, 1.0]
     same = protein_ss3.sampled_q3([right, half], targets)
     assert (found.draws == same.draws).all()
 

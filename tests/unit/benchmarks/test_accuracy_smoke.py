@@ -1,4 +1,4 @@
-"""The accuracy benchmark on tiny data with tiny networks: each kind of set gives one row."""
+"""Run the accuracy benchmark on tiny data with tiny networks: one row per kind of set."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ max_steps = 2
 
 
 class InTurn:
-    """Stands for a pool of threads: signals of a training are heard in the main thread only."""
+    """Replace the thread pool: only the main thread receives the signals of a training."""
 
     def __init__(self, workers: int) -> None: ...
     def __enter__(self) -> InTurn:
@@ -78,7 +78,7 @@ class InTurn:
 
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Run commands in this process, in an empty folder; the list has what was called."""
+    """Run commands in this process, in an empty folder; return the list of calls."""
     import comparison
 
     called: list[list[str]] = []

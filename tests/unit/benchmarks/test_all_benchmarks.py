@@ -1,4 +1,4 @@
-"""What each benchmark takes from the package is there: its figures can be printed again by the code of now."""
+"""Check that benchmarks only import names that the package still has."""
 
 import ast
 from pathlib import Path

@@ -10,7 +10,7 @@ from selfattn_bio.sequence.spelling import Spelling
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Positives have TATA at 10; the first sequence of test is also in dev, on the other strand."""
+    """Write tables with TATA at 10 in positives; one test sequence is also in dev, on strand -."""
     rng, tables = np.random.default_rng(0), {}
     for split, number in (("train", 80), ("dev", 40), ("test", 40)):
         letters = rng.choice(list("ACGT"), (number, 30))

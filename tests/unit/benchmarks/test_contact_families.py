@@ -1,4 +1,4 @@
-"""The simulated families of the contact benchmark, and mutual information by hand."""
+"""Test the simulated families of the contact benchmark, and mutual information."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,8 @@ def test_residues_that_touch_vary_together():
 def test_mutual_information_is_that_of_the_counts():
     import contacts as bench
 
-    codes = np.array([[0, 0, 1], [1, 1, 1], [0, 0, 2], [1, 1, 2]] * 5000)  # the first two are one, the third is free
+    # the first two columns are coupled, the third is independent
+    codes = np.array([[0, 0, 1], [1, 1, 1], [0, 0, 2], [1, 1, 2]] * 5000)
     found = bench.mutual_information(codes)
     plain = np.array([[0, np.log(2), 0], [np.log(2), 0, 0], [0, 0, 0]])
     np.testing.assert_allclose(found, bench.average_product_corrected(plain), atol=2e-3)

@@ -1,4 +1,4 @@
-"""A finished training is not done again, unless its code has changed since."""
+"""A finished training is repeated only if its code has changed."""
 
 import json
 import shutil

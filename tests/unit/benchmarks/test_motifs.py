@@ -1,4 +1,4 @@
-"""The benchmark of explanations: its measures by hand, and that the final grammars are those that were pinned and of other motifs."""
+"""Test the benchmark of explanations: its metrics, and that the final grammars are pinned."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from selfattn_bio.sequence.alphabet import DNA
 
 @dataclass(frozen=True)
 class Known:
-    """As much of a scorer as is asked for."""
+    """A scorer with the attributes that the benchmark reads."""
 
     network: torch.nn.Module
     run: None = None
@@ -31,7 +31,8 @@ def test_called_sites_by_hand():
     sites = places(("a", 10, 20), ("a", 40, 50), ("b", 10, 20))
     seqlets = places(("a", 5, 15), ("a", 5, 15), ("a", 16, 24), ("a", 30, 39), ("b", 0, 30))
     found = called_sites(seqlets, sites)
-    assert found["precision"] == pytest.approx(2 / 4)  # [5, 15) twice is one place; [16, 24) has 4 letters of ten
+    # [5, 15) counts once; [16, 24) overlaps by 4 of 10 bases
+    assert found["precision"] == pytest.approx(2 / 4)
     assert found["recall"] == pytest.approx(2 / 3)
     assert found["f1"] == pytest.approx(2 * (1 / 2) * (2 / 3) / (1 / 2 + 2 / 3))
     assert called_sites(places(), sites) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
@@ -133,8 +134,8 @@ def test_what_is_measured_of_a_model():
     run = motifs.Run("development", "five", 0)
     truth = places(("a", 2, 5), ("c", 4, 7), ("b", 0, 4))
     for name, value in {"test": (records, sequences), "scorer": scorer, "truth": truth}.items():
-        run.__dict__[name] = value  # instead of what is read of a folder
-    assert run.confident[0] == ["a", "c"]  # positives, and sure ones
+        run.__dict__[name] = value  # instead of reading a folder
+    assert run.confident[0] == ["a", "c"]  # positives with confident predictions
 
     class Told(motifs.AttnLRP):
         def relevance(self, scorer, letters, target):
@@ -185,4 +186,4 @@ def test_the_other_strand_is_read_backwards():
             return [(row[:, None] == np.frombuffer(b"ACGT", dtype=np.uint8)) * np.arange(1.0, 1 + len(row))[:, None] for row in letters]
 
     (found,) = motifs.BothStrands(Letter()).scores(SimpleNamespace(alphabet=DNA), [np.frombuffer(b"AAC", dtype=np.uint8)], None)
-    assert found.tolist() == [[2, 0, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0]]  # (1 + 3) / 2, (2 + 2) / 2, (3 + 1) / 2
+    assert found.tolist() == [[2, 0, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0]]

@@ -1,4 +1,4 @@
-"""The scripts that need the bench extra."""
+"""Test the scripts that need the bench extra."""
 
 import importlib
 import importlib.util
@@ -13,15 +13,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 MISSING = [name for name in ("local_attention", "transformers", "x_transformers") if importlib.util.find_spec(name) is None]
 pytestmark = [
-    pytest.mark.slow,  # to import them
-    pytest.mark.filterwarnings("ignore"),  # other libraries warn as they please
+    pytest.mark.slow,  # the imports are slow
+    pytest.mark.filterwarnings("ignore"),  # other libraries may warn
     pytest.mark.skipif(bool(MISSING), reason=f"not installed, pip install -e '.[bench]': {', '.join(MISSING)}"),
 ]
 
 
 def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.setenv(variable, "1")  # as a script may; taken back after the test
+        monkeypatch.setenv(variable, "1")  # the script may set it; restored after the test
     with warnings.catch_warnings(action="ignore"):
         return importlib.import_module(name)
 
@@ -49,7 +49,7 @@ def test_each_layer_of_the_gpu_table_runs_in_bfloat16(monkeypatch: pytest.Monkey
 
 
 class Hungry(torch.nn.Linear):
-    """Runs a number of times, then lacks memory."""
+    """Run a number of times, then raise an out-of-memory error."""
 
     def __init__(self, most: int, width: int) -> None:
         super().__init__(width, width)

@@ -1,4 +1,4 @@
-"""The planted tasks of two inputs: either alone tells nothing by where it is planted."""
+"""Test the planted tasks of two inputs: the position in one input does not predict the label."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,8 @@ from scipy.stats import chisquare
 def test_what_is_planted_stands_anywhere_with_the_same_chance_in_both_labels(name):
     import two_inputs
 
-    rng, counts = np.random.default_rng(0), np.zeros((2, 2, 64))  # by input and label: how often it is planted at a place; 63 is nowhere
+    # by input and label: number of sites per position; 63 means no site
+    rng, counts = np.random.default_rng(0), np.zeros((2, 2, 64))
     for label in (0, 1):
         for _ in range(6000):
             for i, place in enumerate(getattr(two_inputs, name)(rng, label)[2:]):

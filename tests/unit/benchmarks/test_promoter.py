@@ -1,4 +1,4 @@
-"""The benchmark of three seeds: the lead of means, by hand."""
+"""Test the difference of mean AUROC over three seeds."""
 
 import pandas as pd
 import pytest
@@ -10,7 +10,8 @@ RIGHT, HALF, WRONG = (pd.Series(scores) for scores in ([0.9, 0.8, 0.2, 0.1], [0.
 def test_lead_of_means():
     from promoter import lead_of_means
 
-    # AUROC 1, .75 and 0.
+    # AUROC 1, 0.75 and 0.
     assert lead_of_means([RIGHT, HALF], [WRONG, HALF], LABELS)["value"] == pytest.approx((1 + 0.75) / 2 - (0 + 0.75) / 2)
     same = lead_of_means([RIGHT, HALF], [HALF, RIGHT], LABELS)
-    assert (same["low"], same["value"], same["high"]) == (0, 0, 0)  # the same draws for all
+    # the same bootstrap samples for all
+    assert (same["low"], same["value"], same["high"]) == (0, 0, 0)

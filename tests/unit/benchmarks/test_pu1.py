@@ -1,4 +1,4 @@
-"""The PU.1 benchmark: which side a peak is on, and when the motif is not that of the factor."""
+"""Test the PU.1 benchmark: the split of a peak, and a motif of another factor."""
 
 import gzip
 from pathlib import Path

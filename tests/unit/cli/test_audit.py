@@ -1,4 +1,4 @@
-"""`selfattn-bio audit` as a user calls it: the table, the counts, the limits of the run file, and what stays light."""
+"""Run `selfattn-bio audit`: its table, counts, limits from the run file, and light imports."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ def texts():
 
 @pytest.fixture
 def audit(tmp_path, monkeypatch, capsys, texts):
-    """Write the records, run the three commands; exit code, lines, and standard error of the last."""
+    """Return a function that writes records, runs three commands and returns the output."""
     monkeypatch.chdir(tmp_path)
 
     def audit(*arguments, limits="", **changed):
@@ -56,7 +56,7 @@ def audit(tmp_path, monkeypatch, capsys, texts):
 
 
 def near(row):
-    """Every fifteenth letter another."""
+    """Change every fifteenth base."""
     return "".join({"A": "C", "C": "G", "G": "T", "T": "A"}[c] if i % 15 == 7 else c for i, c in enumerate(row))
 
 
@@ -92,7 +92,7 @@ def test_neighbours_of_both_labels_are_counted_apart(audit, texts):
 
 
 def test_unknown_labels_are_not_counted(tmp_path, monkeypatch, capsys, texts):
-    """The labels of a regression are no column of the corpus: nothing is said of them."""
+    """Labels of a regression are not a column of the corpus and are not reported."""
     monkeypatch.chdir(tmp_path)
     rows = [f"{name},{near(texts['p0']) if name == 'p2' else row},{i / 7}\n" for i, (name, row) in enumerate(texts.items())]
     (tmp_path / "t.csv").write_text("id,sequence,activity\n" + "".join(rows))
@@ -143,7 +143,8 @@ def test_overlaps_and_shared_groups(audit, tmp_path, texts):
     command = ["audit", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "out/audit.tsv"]
     assert main(command) == 1
     counts = json.loads((tmp_path / "out/audit.json").read_text())
-    assert (counts["overlaps"], counts["shared"]) == (1, {"group": 3})  # n0, and p2 and n2 with G2 of p0
+    # n0; p2 and n2 share G2 with p0
+    assert (counts["overlaps"], counts["shared"]) == (1, {"group": 3})
     assert counts["failed"] == [
         "test records that overlap one of train or pretraining must be <= 0 ([audit] max_overlaps), got 1, such as 'n0' (p0)"
     ]
@@ -154,7 +155,7 @@ def test_overlaps_and_shared_groups(audit, tmp_path, texts):
 
 
 def test_what_the_parent_of_a_variant_s_parent_saw_is_found(audit, tmp_path, texts):
-    """The first saw p2, the second was trained from it on another record, and a variant alone starts from the second."""
+    """A variant starts from a parent whose own parent saw p2."""
     first, second = ({"id": [name], "chrom": [None], "start": [None], "end": [None]} for name in "xy")
     seen = seen_table(pd.DataFrame(first), [letters_of(texts["p2"], DNA)], DNA, "", None)
     told = {"vocabulary_sha256": "", "weights_sha256": "", "calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}}

@@ -16,14 +16,14 @@ def kinds(union):
 
 
 def table(out, heading):
-    """(pattern, positions, kernel, reason) of each line below the heading."""
+    """Return (pattern, positions, kernel, reason) of each line below the heading."""
     text = out.split(f"\n{heading}", 1)[1].split("\n\n")[1]
     lines = re.findall(r"^  (.{16}) ((?:\w+, )*\w+) +(\w+) +(.*)$", text, re.MULTILINE)
     return [(pattern.strip(), positions.split(", "), kernel, reason) for pattern, positions, kernel, reason in lines]
 
 
 class OnCuda:
-    """What kernels ask of queries on CUDA."""
+    """Queries on CUDA, with the attributes that kernels read."""
 
     device = torch.device("cuda")
 
@@ -52,18 +52,19 @@ def test_doctor_says_what_the_default_dropout_changes(capsys, monkeypatch):
     assert without["window", "shaw"][0] == "slab"
     slower = "not flex: dropout on the weights, which model.dropout = 0 turns off"
     assert dropping == {key: ("slab", slower) for key, (kernel, _) in without.items() if kernel == "flex"}
-    assert "flex" not in said  # a table, no warning
+    assert "flex" not in said  # a table, not a warning
 
 
 def test_doctor_lists_kernels_and_what_serves_what(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in KERNELS)
-    _, *served = table(out, "What runs here")  # without the names of the columns
+    _, *served = table(out, "What runs here")  # without the column names
     assert {pattern for pattern, _, _, _ in served} >= kinds(config.Pattern)
     for pattern in {pattern for pattern, _, _, _ in served}:
         positions = [each for of, some, _, _ in served if of == pattern for each in some]
-        assert sorted(positions) == sorted(kinds(config.Position) - {"sinusoidal", "learned"})  # which are no matter of a kernel
+        # these two do not depend on the kernel
+        assert sorted(positions) == sorted(kinds(config.Position) - {"sinusoidal", "learned"})
     (line,) = [line for line in out.splitlines() if line.startswith("  bigbird") and "shaw" in line]
     assert "shaw, transformer_xl" in line
     assert "slab" in line

@@ -1,4 +1,4 @@
-"""`selfattn-bio explain` and `motifs` as a user calls them: which records are explained, and whose relevance motifs are sought in."""
+"""Run `selfattn-bio explain` and `motifs`: which records are explained and searched."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -47,7 +47,7 @@ CALIBRATION = {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
 
 
 def save(folder, seed):
-    """A model folder of the corpus and split, with random weights."""
+    """Write a model folder with random weights for the corpus and split."""
     torch.manual_seed(seed)
     run = read_run_file("run.toml")
     folder.mkdir()
@@ -81,11 +81,12 @@ def test_relevance_is_of_the_model_it_is_judged_with(folder, capsys):
     message = "relevance must be of this model, corpus and split (weights_sha256 "
     own = Explanation.load("relevance")
     assert own.records["logit"].is_monotonic_decreasing
-    assert list(own.maps) == own.records["id"].iloc[[0, 6, 11]].tolist()  # of the highest, the middle, the lowest
+    # highest, middle and lowest logit
+    assert list(own.maps) == own.records["id"].iloc[[0, 6, 11]].tolist()
     assert [each.logit for each in own.maps.values()] == pytest.approx(own.records["logit"].iloc[[0, 6, 11]].tolist(), abs=1e-5)
     assert [len(each.layers) for each in own.maps.values()] == [1, 1, 1]
     assert f"{message}{sha256_of('other/model.safetensors')[:12]}), got {own.source['weights_sha256'][:12]}. Run" in capsys.readouterr().err
-    explain("model", folder / "p.fa").save("unknown")  # of whatever records
+    explain("model", folder / "p.fa").save("unknown")  # of an unknown corpus
     assert motifs_of("unknown") == 1
     error = capsys.readouterr().err
     assert f"{message}{own.source['weights_sha256'][:12]}), got none. Run `selfattn-bio explain` again\n" in error
@@ -100,7 +101,8 @@ def test_maps_are_of_the_records_that_the_run_file_names(folder, capsys):
     (folder / "run.toml").write_text(named)
     assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
     own = Explanation.load("relevance")
-    assert set(own.maps) == {"n3", "p2", "p5"}  # a negative, and two of test: what motifs are sought in is as it was
+    # one negative and two test records; the records for motif search are unchanged
+    assert set(own.maps) == {"n3", "p2", "p5"}
     logits = {name: each.logit for name, each in own.maps.items()}
     assert list(logits.values()) == sorted(logits.values(), reverse=True)
     corpus = Corpus.open("corpus")
@@ -122,7 +124,7 @@ def test_no_motif_is_sought_where_it_is_judged(folder, capsys):
     assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
     own = Explanation.load("relevance")
     records = own.records.copy()
-    records.loc[3, "id"] = "p2"  # of c3
+    records.loc[3, "id"] = "p2"  # from c3
     dataclasses.replace(own, records=records).save("relevance")
     assert motifs_of("relevance") == 1
     assert "relevance must be of records of train and valid, got 1 of test, such as 'p2'" in capsys.readouterr().err
@@ -179,7 +181,7 @@ WORD = b"GGTCACAC"
 
 
 def test_evidence_is_of_the_labels_and_letters_of_each_record(monkeypatch):
-    """A word that the model looks at and uses, in most positives and in few negatives; the rows of test are not the first."""
+    """The model uses a word in most positives and few negatives; test rows are not the first."""
     rng = np.random.default_rng(0)
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (240, 100))
     label, at = np.arange(240) % 3 == 0, {}
@@ -206,9 +208,9 @@ def test_evidence_is_of_the_labels_and_letters_of_each_record(monkeypatch):
     table, sites = motifs._weigh(one, scorer, corpus, test, Interpret(hit_p=1e-4))
     (row,) = table.to_dict("records")
     assert row["verdict"] == "supported"
-    assert row["positives_with_hit"] == pytest.approx(54, abs=6)  # 60 positives
+    assert row["positives_with_hit"] == pytest.approx(54, abs=6)  # of 60 positives
     assert row["effect"] == pytest.approx(2.0, abs=0.2)  # log-odds, not raw logits
-    assert np.isnan(row["agreement"])  # all hits are where the model looks most
+    assert np.isnan(row["agreement"])  # every hit is where attention is highest
     wanted = {(f"r{row}", start) for row, start in at.items() if label[row] and row >= 60}
     assert wanted <= set(zip(sites["chrom"], sites["start"], strict=True))
     assert set(sites["chrom"]) <= {f"r{row}" for row in range(60, 240) if label[row]}

@@ -1,4 +1,4 @@
-"""`selfattn-bio ingest` and `split` as a user calls them: exit codes, one line on errors, files, and no torch."""
+"""Run `selfattn-bio ingest` and `split`: exit codes, one-line errors, files, no torch."""
 
 import subprocess
 import sys
@@ -118,7 +118,7 @@ def test_other_kinds_of_split(folder, kind):
 
 
 def made(folder, split: str, header: str = "chrom=", targets: bool = False) -> pd.DataFrame:
-    """The split table of the records, whose headers say `header` and a number, with this [split]."""
+    """Split records with `header` and a number in their headers; return the split table."""
     for name in ("p", "n"):
         path = folder / f"{name}.fa"
         path.write_text(path.read_text().replace("chrom=", header))

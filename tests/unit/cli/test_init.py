@@ -1,4 +1,4 @@
-"""`init` fits a run file to the data; `run` and `demo` hand it to Snakemake."""
+"""Test `init`, which writes a run file, and `run` and `demo`, which start Snakemake."""
 
 import gzip
 import json

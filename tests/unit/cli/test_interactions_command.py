@@ -1,4 +1,4 @@
-"""`selfattn-bio interactions` as a user calls it."""
+"""Run `selfattn-bio interactions`."""
 
 import numpy as np
 import pandas as pd
@@ -30,10 +30,10 @@ def test_pairs_of_hits_on_positives_of_test(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(interactions, "find_hits", lambda *arguments: seen.append(arguments) or find(*arguments))
     assert asked("my.meme") == 0
     ((_, _, sequences, hit_p),) = seen
-    assert (len(sequences), hit_p) == (10, 0.2)  # positives of c3
+    assert (len(sequences), hit_p) == (10, 0.2)  # positives on c3
     table = pd.read_csv("pairs.tsv", sep="\t")
     assert table[["name_a", "name_b"]].values.tolist() == [["one", "two"]]
-    assert table["verdict"].tolist() == ["proposal"]  # nothing else stands there to be compared with
+    assert table["verdict"].tolist() == ["proposal"]  # no other pairs to compare with
     assert "interactions: supported: 0 of 1 pairs" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""--quiet and --json of every command, and the table of exit codes in docs/commands.md."""
+"""Test --quiet and --json of every command, and the table of exit codes in docs/commands.md."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ CODES = {int(code) for code in re.findall(r"^\| (\d+) \|", PAGE, flags=re.MULTIL
 
 @pytest.fixture
 def command(monkeypatch):
-    """A made-up command, `try`; what it runs is set by the test."""
+    """Replace the commands by one test command, `try`."""
     module = SimpleNamespace(__doc__="Try.", add_arguments=lambda parser: None, run=lambda arguments: None)
     monkeypatch.setattr(cli, "COMMANDS", ("try",))
     monkeypatch.setattr(cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__)
@@ -112,7 +112,7 @@ def test_a_wrong_call_is_2(command):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_is_its_code_in_a_shell(number):
-    """A command that is no training has nothing to save: it ends at once, and a shell says 128 + the number."""
+    """A command without a state to save ends at once, with code 128 + the signal in a shell."""
     code = (
         "import os, sys, time, types; from selfattn_bio.cli import main as cli; cli.COMMANDS = ('try',);"
         "run = lambda a: print(os.getpid()) or time.sleep(60);"

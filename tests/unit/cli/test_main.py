@@ -1,4 +1,4 @@
-"""The frame around the commands: one line an error, exit codes, threads, and imports that stay light."""
+"""Test the frame around the commands: one-line errors, exit codes, threads, and light imports."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ CORES = len(os.sched_getaffinity(0))
 
 @pytest.fixture
 def command(monkeypatch):
-    """Put one made-up command, `try`, in the place of the real ones; what it runs is set by the test."""
+    """Replace the commands by one test command, `try`."""
     module = SimpleNamespace(__doc__="Try something.\n\nMore of it.", add_arguments=lambda parser: None, run=lambda arguments: None)
     monkeypatch.setattr(cli, "COMMANDS", ("try",))
     monkeypatch.setattr(cli.importlib, "import_module", {"selfattn_bio.cli.try": module}.__getitem__)

@@ -1,4 +1,4 @@
-"""`selfattn-bio plan` as a user calls it, but for what it measures."""
+"""Run `selfattn-bio plan` without its measurements."""
 
 import os
 import re
@@ -104,7 +104,7 @@ def test_a_length_below_k_and_an_unknown_variant_are_one_line(call):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [1.0, 4.0])  # as it imports, and as it measures
+@pytest.mark.parametrize("seconds", [1.0, 4.0])  # during import, and during measurement
 def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, seconds):
     (tmp_path / "run.toml").write_text(RUN_FILE)
     (tmp_path / "tmp").mkdir()
@@ -112,10 +112,12 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, seconds):
         [sys.executable, "-m", "selfattn_bio.cli.main", "plan", "--run-file", "run.toml", "--length", "20000"],
         **{"cwd": tmp_path, "env": {**os.environ, "TMPDIR": str(tmp_path / "tmp")}, "start_new_session": True},
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell has it ignored for what runs in the background
+        # shells ignore SIGINT in background jobs
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while len(children.read_text().split()) < 2 and process.poll() is None:  # multiprocessing has one for itself
+    # one child belongs to multiprocessing
+    while len(children.read_text().split()) < 2 and process.poll() is None:
         time.sleep(0.01)
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""What `init` recognises in the columns of a table."""
+"""Test which columns of a table `init` recognises."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""`simulate` writes what a grammar says; what is wrong is one line."""
+"""Test that `simulate` writes the files of a grammar, and its one-line errors."""
 
 import pytest
 

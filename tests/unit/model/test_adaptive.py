@@ -1,4 +1,4 @@
-"""Gates on heads and feed-forwards, exits by confidence, and what pruning leaves: the same scores of a smaller network."""
+"""Test gates, exits and pruning: a pruned network is smaller and gives the same scores."""
 
 from typing import get_args
 
@@ -45,7 +45,7 @@ CASES = {
     "stem": {"stem": config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3)},
     "cls": {"head": config.ClsHead()},
 }
-# Of three layers of a member: some heads, none, and all; a feed-forward goes with the middle one.
+# Gate values of the heads and the feed-forward in each of three layers, for two members.
 OPEN = [([1, 0, 0.4, 1], 0.7), ([0, 0, 0, 0], 0), ([1, 1, 1, 1], 1)], [([0, 0, 0, 0], 0.5), ([0, 1, 0, 0], 0), ([0.2, 0, 0, 0], 1)]
 
 
@@ -59,7 +59,7 @@ def run_of(section, **sections):
 
 
 def set_gate(gates, values):
-    """Gates whose values after training are these."""
+    """Set weights so that the gates have these values after training."""
     gate = torch.tensor(values, dtype=torch.float64)
     odds = ((gate + 0.1) / 1.2).logit()
     odds = torch.where(gate == 0, -9.0, torch.where(gate == 1, 9.0, odds))
@@ -69,7 +69,7 @@ def set_gate(gates, values):
 def gated_network(section):
     torch.manual_seed(0)
     network = build_network(run_of(section)).double().eval()
-    for parameter in network.parameters():  # biases that start at 0 would hide what is done to them
+    for parameter in network.parameters():  # zero biases would hide changes
         parameter.data += 0.1 * torch.randn_like(parameter)
     for member, layers in zip(network.members, OPEN, strict=True):
         for block, (heads, feedforward) in zip(member.encoder.blocks, layers, strict=True):
@@ -81,7 +81,7 @@ def gated_network(section):
 
 
 def pruned(section, network):
-    """By the way over the run file: the network is built as it says and takes the weights of the one that was cut."""
+    """Prune a copy; return its run file and a network built from it with the pruned weights."""
     copied = build_network(run_of(section)).double()
     copied.load_state_dict(network.state_dict())
     run = prune_network(run_of(section), copied)
@@ -97,7 +97,7 @@ def tokens(rows=5, length=21):
 
 
 def write(folder, section, **sections):
-    """A model folder of a gated network."""
+    """Write a model folder of a gated network."""
     network = gated_network(section).float()
     provenance = {"calibration": {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}, "best_step": 5, "seed": 0}
     folder.mkdir()
@@ -107,13 +107,13 @@ def write(folder, section, **sections):
     return folder
 
 
-# ---------------------------------------------------------------------------------------------------------------------- gates
+# gates
 def test_a_gate_is_drawn_in_training_and_one_number_after_it():
     gates = HardConcrete(2, cost=1.0)
     x = torch.ones(2000, 4, 3)
     torch.manual_seed(0)
     drawn = gates(x).detach()
-    assert_close(drawn[:, :1], drawn[:, 1:2])  # of a group of heads all by one
+    assert_close(drawn[:, :1], drawn[:, 1:2])  # grouped heads share one gate
     assert 0 < float((drawn == 0).float().mean()) < 0.1
     assert_close(float((drawn[:, ::2, 0] > 0).float().mean()), float(gates.chance_open()[0].detach()), atol=0.01, rtol=0)
     assert len(torch.unique(gates.eval()(x))) == 1
@@ -135,7 +135,7 @@ def test_the_penalty_is_of_the_share_of_weights_that_may_be_open():
 
 
 def test_a_loss_closes_what_is_of_no_use():
-    """The penalty alone closes every gate; of a network that needs one, that one stays."""
+    """The penalty alone closes every gate."""
     torch.manual_seed(0)
     network = Network(section_of(members=1, num_layers=1), V).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
@@ -146,7 +146,7 @@ def test_a_loss_closes_what_is_of_no_use():
     assert all(bool((gates.values() == 0).all()) for gates in network.modules() if isinstance(gates, HardConcrete))
 
 
-# -------------------------------------------------------------------------------------------------------------------- pruning
+# pruning
 @pytest.mark.parametrize("case", CASES)
 def test_a_pruned_network_says_what_the_gated_one_says(case):
     section = section_of(**CASES[case])
@@ -166,7 +166,7 @@ def test_a_pruned_network_says_what_the_gated_one_says(case):
 
 
 def test_a_closed_head_tells_nothing():
-    """Whatever its weights are: what the gates close can be cut out."""
+    """Weights behind closed gates change nothing, so they can be removed."""
     section = section_of()
     network = gated_network(section)
     before, block = network(tokens()), network.members[0].encoder.blocks[1]
@@ -186,12 +186,13 @@ def test_a_network_may_be_pruned_to_nothing():
         assert [len(member.encoder.blocks) for member in smaller.members] == [0, 0]
         assert_close(smaller(tokens()), network(tokens()), rtol=0, atol=1e-10)
         assert smaller.depths(tokens()).tolist() == [[0, 0]] * 5
-        smaller.train()(tokens()).sum().backward()  # and trained further
+        smaller.train()(tokens()).sum().backward()  # and can be trained further
         scorer = Scorer(run, KmerTokenizer(DNA, 1), smaller.eval())
         assert not has_attention(scorer)
         with pytest.raises(ValueError, match="must have attention to be read, got a member that was pruned of all heads"):
             read_attention(scorer, ["ACGT" * 5])
-        assert explain(scorer, ["ACGT" * 5], method=AttnLRP()).hypothetical[0].any()  # the head reads the tokens
+        # the head reads the tokens
+        assert explain(scorer, ["ACGT" * 5], method=AttnLRP()).hypothetical[0].any()
 
 
 def test_a_folder_is_pruned_to_one_that_any_command_reads(tmp_path, capsys):
@@ -208,8 +209,8 @@ def test_a_folder_is_pruned_to_one_that_any_command_reads(tmp_path, capsys):
     assert config.run_file_of((tmp_path / "pruned" / "run.toml").read_text(), tmp_path) == run
     assert "pruned to 9 heads and 4 feed-forwards in all" in (tmp_path / "pruned" / CARD).read_text()
     assert (tmp_path / "pruned" / "train.json").exists()
-    (tmp_path / "pruned/top").mkdir()  # as a model with further best evaluations has it
-    before, after = prune(folder, tmp_path / "pruned")  # over it
+    (tmp_path / "pruned/top").mkdir()  # as in a model that keeps several best evaluations
+    before, after = prune(folder, tmp_path / "pruned")  # replaces it
     assert (before.heads, after.heads, after.layers, before.layers) == (24, 9, 5, 6)
     assert after.parameters == sum(parameter.numel() for parameter in network.parameters()) < before.parameters
     assert main(["prune", "--model", str(tmp_path / "pruned"), "--output", str(tmp_path / "again")]) == 1
@@ -232,7 +233,7 @@ def test_other_models_have_no_gates():
             prune_network(run, network)
 
 
-# ---------------------------------------------------------------------------------------------------------------------- exits
+# exits
 def test_what_has_no_exits_or_blocks_is_not_asked_for_them():
     letters = np.frombuffer(b"ACGTACGTACGTACGT", dtype=np.uint8)
     for section in (section_of(gates=config.NoGates()), config.CnnModel()):
@@ -262,11 +263,11 @@ def test_exits_are_chosen_on_the_strands_that_a_score_reads():
 
 def test_in_training_every_exit_is_read():
     network = Network(section_of(exits=EXITS, gates=config.NoGates()), V)
-    assert network.train()(tokens()).shape == (5, 6, 1)  # of two members of three layers
+    assert network.train()(tokens()).shape == (5, 6, 1)  # two members of three layers
     network.eval()
     readings = network.readings(tokens())
     assert readings.shape == (5, 2, 3, 1)
-    assert_close(readings[:, :, -1], network(tokens()))  # no threshold yet: the last layer
+    assert_close(readings[:, :, -1], network(tokens()))  # without a threshold: the last layer
     plain = Network(section_of(gates=config.NoGates()), V).eval()
     weights = network.state_dict()
     plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
@@ -292,7 +293,7 @@ def test_a_record_leaves_at_the_first_layer_that_is_sure(num_outputs):
     outputs, depths = settled(readings, float(network.members[0].exits.threshold))
     assert_close(network(tokens(40)), outputs)
     goes_on = [int((depths[:, 0] > done).sum()) for done in range(3)]
-    assert rows == [number for number in goes_on if number]  # those that left are not computed on
+    assert rows == [number for number in goes_on if number]  # records that exited are not computed
     assert 40 > rows[1] > 0
     assert_close(network.depths(tokens(40)), depths)
     for handle in handles:
@@ -303,7 +304,7 @@ def test_a_record_leaves_at_the_first_layer_that_is_sure(num_outputs):
 
 
 def test_the_threshold_costs_no_more_than_was_said():
-    """The first layer of two is right where it is sure; of the ten records where it is not, it calls each wrongly."""
+    """The first of two layers is right except in ten uncertain records, which it calls wrongly."""
     sign = torch.arange(100) % 2 * 2.0 - 1
     first = 4 * sign
     first[:10] = -0.5 * sign[:10]
@@ -321,7 +322,8 @@ def test_the_threshold_costs_no_more_than_was_said():
 
 
 def test_the_search_ends_at_the_first_threshold_that_costs_too_much():
-    values = iter([1.0, 1.0, 0.5, *[1.0] * len(THRESHOLDS)])  # of all layers, of the highest threshold, of the next
+    # for all layers, the highest threshold, the next one
+    values = iter([1.0, 1.0, 0.5, *[1.0] * len(THRESHOLDS)])
     assert choose_exits(torch.randn(8, 1, 2, 1), lambda _: next(values), drop=0.1).threshold == max(THRESHOLDS)
 
 
@@ -338,7 +340,7 @@ def test_a_genome_is_scanned_as_its_windows_are_scored():
     assert 1 <= scorer.depths([letters]).item() <= 3
 
 
-# -------------------------------------------------------------------------------------------------------------- interpretation
+# interpretation
 @pytest.mark.parametrize("exits", [config.NoExits(), EXITS])
 def test_gated_and_pruned_models_are_explained_alike(exits):
     section = section_of(exits=exits)
@@ -380,13 +382,13 @@ def test_value_norms_and_gradients_are_of_what_passes_the_gate():
     assert_close(read_attention(scorer, ["ACGTTGCA"]).norms[0][0], whole * scale.to(whole))
 
 
-# ------------------------------------------------------------------------------------------------------------------- run file
+# run file
 def test_a_run_file_says_it(tmp_path):
     text = '[data]\npositives = "a.fa"\nnegatives = "b.fa"\n[model]\nkind = "attention"\n'
     run = config.run_file_of(text + 'gates = { kind = "hard_concrete", penalty = 0.1 }\nexits = { kind = "confidence" }\n', tmp_path)
     assert (run.model.gates.penalty, run.model.exits.drop) == (0.1, 0.002)
     plain = config.run_file_of(text, tmp_path).model.model_dump()
-    assert not {"gates", "exits"} & set(plain)  # what is written of a model without them is what it was
+    assert not {"gates", "exits"} & set(plain)  # models without them are written as before
     layer, one = "{ heads = [0], feedforward = true }", "members = 1\nnum_layers = 1\ngates ="
     for wrong, words in {
         'gates = { kind = "hard" }': "must be one of 'none', 'hard_concrete', 'pruned', got 'hard'",

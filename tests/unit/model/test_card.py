@@ -1,4 +1,4 @@
-"""The card in a model folder: what its run and provenance say, in words."""
+"""Test the card in a model folder, which describes its run and provenance."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_a_stacked_model_names_its_parts(folder):
     stacked = folder(stack={"parts": ["kmer6_logistic", "motif_scores"]})
     with pytest.raises(ModelFolderError, match="folder 'stack' is missing"):
         load_model(stacked)
-    (stacked / "stack" / "motif_scores").mkdir(parents=True)  # the other was left out
+    (stacked / "stack" / "motif_scores").mkdir(parents=True)  # the other part was not saved
     card = model_card(stacked, VALID)
     assert "a weighted sum of the network's logit and those of simple models (motif_scores)" in card
     assert "The figures of valid below are of the network alone." in card
@@ -66,7 +66,7 @@ def test_it_says_what_the_folder_holds(folder):
     before = load_model(path)[2]
     write_card(path, VALID)
     page = (path / CARD).read_text(encoding="utf-8")
-    assert load_model(path)[2] == before  # and the folder is whole as it was
+    assert load_model(path)[2] == before  # and the folder is still complete
     for words in (
         "# Some promoters\n",
         "mean of 2 networks, each a self-attention encoder (1 layer of 8, pattern full)",

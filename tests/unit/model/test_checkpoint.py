@@ -1,4 +1,4 @@
-"""The model folder: comes back as it was saved; a part that is missing, damaged or of another model is named."""
+"""Test that a model folder loads as saved, and errors for missing, damaged or foreign parts."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Networks of every kind: shapes, padding, and that a gradient reaches each weight."""
+"""Test networks of every kind: shapes, padding, and a gradient for each weight."""
 
 import pytest
 import torch
@@ -81,7 +81,8 @@ def test_every_weight_gets_a_gradient(network):
     network(tokens_of(30, 17, 25, 28)).square().sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
-        # Softmax does not change when all scores grow alike: a score's own constant has no gradient.
+        # The softmax does not change when a constant is added to all scores, so their bias has no
+        # gradient.
         if not name.endswith(("project.score.bias", "linear.bias")):
             assert float(parameter.grad.abs().max()) > 0, name
 
@@ -105,7 +106,8 @@ def test_stochastic_depth_leaves_out_branches_and_keeps_the_mean():
     layer = StochasticDepth(0.25)
     torch.manual_seed(0)
     seen = layer.train()(branch)
-    assert torch.equal(seen, seen[:, :1, :1].expand_as(seen))  # of a sequence all or nothing
+    # a sequence keeps or loses the complete branch
+    assert torch.equal(seen, seen[:, :1, :1].expand_as(seen))
     assert seen.unique().tolist() == pytest.approx([0, 4 / 3])
     assert float(seen.mean()) == pytest.approx(1, abs=0.03)
     assert torch.equal(layer.eval()(branch), branch)
@@ -129,7 +131,7 @@ def test_outputs_of_places_whatever_the_padding(section):
     network = Network(section, V, 2, "bins").eval()
     tokens = tokens_of(30, 17, 9)
     outputs = network(tokens)
-    assert outputs.shape == (3, section.members, 8, 2)  # 30 tokens, four to a place
+    assert outputs.shape == (3, section.members, 8, 2)  # 30 tokens, four per position
     for row, of_row, places in zip(tokens, outputs, (8, 5, 3), strict=True):
         assert_close(network(row[row != 0][None])[0], of_row[:, :places], atol=1e-5, rtol=1e-5)
     network.train()(tokens).sum().backward()

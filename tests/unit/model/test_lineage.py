@@ -1,4 +1,4 @@
-"""A model is not judged on what its parents saw."""
+"""Check that a model is not evaluated on records that its parents saw."""
 
 import json
 
@@ -32,7 +32,7 @@ def folder_of(path, table, parents=()):
 
 @pytest.fixture
 def child(tmp_path):
-    """A model whose parent saw AACCG without a place and CCCCC at chr2:100-105; it itself saw GGGGA."""
+    """Write a model that saw GGGGA; its parent saw AACCG, and CCCCC at chr2:100-105."""
     seen = records(("p1", None, None, None), ("p2", "chr2", 100, 105))
     parent = folder_of(tmp_path / "parent", seen_table(seen, sequences("AACCG", "CCCCC"), DNA, "dm3", None))
     own = seen_table(records(("c1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3", lineage_of(parent).seen)
@@ -70,7 +70,8 @@ def test_places_that_a_parent_saw(child, start, end, overlaps):
     table = records(("t1", "chr2", start, end))
     assert refused(child, table, "TTTTT", "dm3") == overlaps
     assert not refused(child, table, "TTTTT", "dm6")
-    assert refused(child, records(("t1", "2", start, end)), "TTTTT", "dm3") == overlaps  # the other name of chr2
+    # another name of chr2
+    assert refused(child, records(("t1", "2", start, end)), "TTTTT", "dm3") == overlaps
 
 
 @pytest.mark.parametrize("assembly", ["dm3", ""])
@@ -81,8 +82,10 @@ def test_places_of_an_unnamed_assembly_may_be_those_of_any(child, assembly):
 
 def test_what_it_saw_itself_is_the_split_s_affair(child, tmp_path):
     assert not refused(child, records(("t1", "chr9", 5, 10)), "GGGGA", "dm3")
-    assert not refused(tmp_path / "parent", records(("t1", "chr2", 100, 105)), "AACCG", "dm3")  # no parents: nothing to check
-    assert refused(child, records(("t1", "chr2", 100, 105)), "AACCG", "dm3")  # of the child, the same record was its parent's
+    # no parents, so nothing to check
+    assert not refused(tmp_path / "parent", records(("t1", "chr2", 100, 105)), "AACCG", "dm3")
+    # for the child, this is a record of its parent
+    assert refused(child, records(("t1", "chr2", 100, 105)), "AACCG", "dm3")
 
 
 def test_a_child_without_its_table_is_refused(child):

@@ -1,4 +1,4 @@
-"""Every kind of attention in a model: chosen in the run file, saved, trained, counted, explained, or refused by name."""
+"""Test every mixer in a model: run file, saving, training, counting, explanation and refusals."""
 
 from typing import get_args
 
@@ -78,7 +78,7 @@ def test_a_model_comes_back_as_saved(kind, tmp_path):
 
 
 def test_softmax_is_left_out_of_what_is_written():
-    """Folders and checkpoints of before the key was known stay as they are."""
+    """Folders and checkpoints from before the key remain unchanged."""
     assert "mixer" not in run_of(config.AttentionModel()).model.model_dump()
     assert run_of(model("dynamic")).model.model_dump()["mixer"] == {"kind": "dynamic", "block": 4, "top": 2}
 
@@ -137,7 +137,7 @@ def test_weights_are_not_read_and_gradients_are_explained(kind):
         assert np.isfinite(one).all()
         assert np.abs(one).max() > 0
         assert not np.allclose(one, other)
-    assert not gradient.attention.any()  # as of a CNN
+    assert not gradient.attention.any()  # zero, as for a CNN
 
 
 @pytest.mark.parametrize("kind", MIXERS)
@@ -146,8 +146,8 @@ def test_operations_are_counted(kind):
     encoder = Encoder(section)
     counter = FlopCounter(encoder)
     encoder.train()(torch.zeros(3, 20, 16), torch.ones(3, 20, dtype=torch.bool))
-    projected = 32 if kind == "reformer" else 48  # its queries are keys
-    linear = 3 * 20 * 16 * (projected + 16 + 16 + 16)  # qkv, out, feed-forward
+    projected = 32 if kind == "reformer" else 48  # its queries are its keys
+    linear = 3 * 20 * 16 * (projected + 16 + 16 + 16)  # qkv, output, feed-forward
     pairs = encoder.blocks[0].attention.mixer.num_pairs(20)
     assert counter.total == 2 * 3 * (linear + 3 * 16 * 2 * pairs)
     assert pairs > 0
@@ -216,7 +216,10 @@ CUED, VOCABULARY = 64, 12
 
 
 def cued(number, generator):
-    """Tokens (n, 64) with a query in the first quarter and a cue 32 to 47 tokens behind it, where the query is, and which cue it is."""
+    """Return tokens (n, 64), the position of the query and the label of the cue.
+
+    The query is in the first quarter, the cue 32 to 47 tokens after it.
+    """
     tokens = torch.randint(4, VOCABULARY, (number, CUED), generator=generator)
     query = torch.randint(0, CUED // 4, (number,), generator=generator)
     cue = query + CUED // 2 + torch.randint(0, CUED // 4, (number,), generator=generator)

@@ -1,4 +1,4 @@
-"""Untrained models of a few hundred weights, model folders of them, and a genome of two made-up chromosomes. No tests."""
+"""Create small untrained models, their folders, and a simulated genome of two chromosomes."""
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,14 @@ SMALL = {"embed_dim": 8, "num_layers": 1, "num_heads": 2, "feedforward_dim": 8}
 
 
 def run_file(tokens=None, objective=None, **model):
-    """A run file of positives and negatives of DNA."""
+    """Return a run file for positive and negative DNA."""
     section = config.CnnModel(**model) if model.get("kind") == "cnn" else config.AttentionModel(**SMALL | model)
     data = config.Data(positives=("a.fa",), negatives=("b.fa",), assembly="toy1")
     return config.RunFile(data=data, tokens=config.Tokens(**tokens or {}), model=section)
 
 
 def scorer_of(run, seed=0):
-    """An untrained scorer whose logits differ from window to window: batch norm has statistics, as after training."""
+    """Return an untrained scorer; batch norm has statistics, so that logits of windows differ."""
     torch.manual_seed(seed)
     network = build_network(run).train()
     with torch.no_grad():
@@ -34,7 +34,7 @@ def scorer_of(run, seed=0):
 
 
 def write_model(folder, run, seed=0, length=40, records=(30, 90)):
-    """A model folder as `train` writes it, of records of `length` letters."""
+    """Write a model folder as `train` does; its records are `length` bp long."""
     folder.mkdir(parents=True)
     scorer = scorer_of(run, seed)
     provenance = {
@@ -48,12 +48,12 @@ def write_model(folder, run, seed=0, length=40, records=(30, 90)):
 
 
 def random_letters(length, seed=0):
-    """(length,) ASCII."""
+    """Return random bases, ASCII (length,)."""
     return np.random.default_rng(seed).choice(np.frombuffer(b"ACGT", np.uint8), length)
 
 
 def write_genome(path, chromosomes):
-    """A FASTA file of name -> letters or string, in lines of 50."""
+    """Write a FASTA file of name -> bases, as array or string, in lines of 50."""
     with path.open("w") as handle:
         for name, letters in chromosomes.items():
             text = letters if isinstance(letters, str) else letters.tobytes().decode()

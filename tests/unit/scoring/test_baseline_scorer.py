@@ -14,7 +14,7 @@ from selfattn_bio.sequence.spelling import Spelling
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A saved regression on exact positions; positives have TATA at 10."""
+    """Save a regression on exact positions; positives have TATA at 10."""
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
     letters = rng.choice(np.frombuffer(b"ACGT", np.uint8), (200, 40))

@@ -1,4 +1,4 @@
-"""Several models as one: the mean of their outputs, and how far they differ."""
+"""Test several models used as one: the mean of their outputs and its spread."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -54,9 +54,11 @@ def test_the_mean_and_the_spread_of_the_members(folders: list[Path]) -> None:
     assert list(table) == ["id", "logit", "probability", "predicted", "spread"]
     np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
     np.testing.assert_allclose(table["spread"], alone.std(axis=0, ddof=1))
-    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2)))  # the mean of temperatures 1, 2 and 3
+    # mean of temperatures 1, 2 and 3
+    np.testing.assert_allclose(table["probability"], 1 / (1 + np.exp(-table["logit"] / 2)))
     assert (table["spread"] > 0).all()
-    assert table["predicted"].tolist() == (table["probability"] >= 0.5).astype(int).tolist()  # the mean of thresholds, as of temperatures
+    # mean of the thresholds
+    assert table["predicted"].tolist() == (table["probability"] >= 0.5).astype(int).tolist()
 
 
 def test_both_strands_of_members(folders: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""A genome scanned: tracks and peaks as of windows scored one by one, whatever the chunks and regions."""
+"""Test genome scans: tracks and peaks equal single windows for all chunks and regions."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ def genome(tmp_path):
 
 
 def one_by_one(scorer, genome, chrom, strand):
-    """start -> log-odds of each window that is not mostly N."""
+    """Return start -> log-odds of each window that is at most half N."""
     letters = {start: genome.fetch(chrom, start, start + WINDOW, strand) for start in range(0, genome.lengths[chrom] - WINDOW + 1, STRIDE)}
     known = [start for start, window in letters.items() if (window == ord("N")).mean() <= 0.5]
     return dict(zip(known, scorer.logits([letters[start] for start in known]) / scorer.temperature, strict=True))
@@ -158,7 +158,8 @@ def test_a_prior_moves_the_log_odds(genome, tmp_path):
     shift = logit(0.01) - logit(30 / 120)
     assert len(plain) == len(rare)
     np.testing.assert_allclose(rare["log_odds"], plain["log_odds"] + shift, atol=1e-6)
-    assert score_genome(folder, genome, tmp_path / "few", prior=0.01, scan=Scan(stride=STRIDE)).empty  # by default .5
+    # the default threshold is 0.5
+    assert score_genome(folder, genome, tmp_path / "few", prior=0.01, scan=Scan(stride=STRIDE)).empty
     assert (tmp_path / "few.toy1.peaks.bed").read_text() == ""
 
 
@@ -202,7 +203,7 @@ def test_records_without_coordinates_have_a_length(tmp_path):
     folder = write_model(tmp_path / "model", RUN)
     seen = pd.read_parquet(folder / SEEN)
     seen.assign(start=pd.NA, end=pd.NA).to_parquet(folder / SEEN)
-    assert origin_of(folder).length is None  # a folder of before the key
+    assert origin_of(folder).length is None  # a folder from before the key
     provenance = json.loads((folder / "provenance.json").read_text())
     (folder / "provenance.json").write_text(json.dumps(provenance | {"median_length": 72}))
     assert origin_of(folder).window(None) == 72
@@ -218,7 +219,8 @@ def test_records_of_a_parent_say_nothing_of_the_window(tmp_path):
 def test_the_share_of_made_negatives_is_counted_in_training(tmp_path):
     run = RUN.model_copy(update={"data": RUN.data.model_copy(update={"negatives": config.ShuffledNegatives()})})
     folder = write_model(tmp_path / "model", run)
-    assert origin_of(folder).share is None  # a folder of before the key: negatives have no file of their own
+    # a folder from before the key; simulated negatives have no file
+    assert origin_of(folder).share is None
     provenance = json.loads((folder / "provenance.json").read_text())
     (folder / "provenance.json").write_text(json.dumps(provenance | {"num_train": 40, "num_positive": 4}))
     assert origin_of(folder).share == 0.1

@@ -1,4 +1,4 @@
-"""What can be scored beside strings and FASTA: records, tables, intervals of a genome; and the embeddings of all of them."""
+"""Score and embed records, tables and genome intervals, as well as strings and FASTA."""
 
 import gzip
 from pathlib import Path
@@ -179,7 +179,7 @@ def test_the_command_says_why_sequences_are_unlike(genome, tmp_path, capsys):
     assert told in capsys.readouterr().out
 
 
-# -------------------------------------------------------------------------------------------------------------- embeddings
+# embeddings
 def test_vectors_of_sequences_do_not_depend_on_their_batch(model):
     sequences = ["ACGTTGCAACGGT", "ACGTTGCAAC" * 5, "TTTT"]
     together, alone = embed(model, sequences), [embed(model, [text]).vectors[0] for text in sequences]
@@ -196,13 +196,14 @@ def test_vectors_of_places_cover_the_letters_and_mean_the_whole(model):
     first = found.places[found.places["id"] == "0"]
     assert first[["start", "end"]].to_numpy().tolist() == [[s, min(s + 8 + 2, 50)] for s in range(0, 48, 8)]
     assert found.places[found.places["id"] == "1"][["start", "end"]].to_numpy().tolist() == [[0, 4]]
-    assert found.places[found.places["id"] == "2"][["start", "end"]].to_numpy().tolist() == [[0, 10], [8, 11]]  # 9 tokens, 8 and 1
+    # 9 tokens: 8 and 1
+    assert found.places[found.places["id"] == "2"][["start", "end"]].to_numpy().tolist() == [[0, 10], [8, 11]]
     np.testing.assert_allclose(found.vectors[:6].mean(axis=0), embed(model, [text]).vectors[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npz"])
 def test_the_command_writes_vectors(model, genome, tmp_path, suffix, monkeypatch, capsys):
-    monkeypatch.setattr(table_module, "CHUNK_RECORDS", 1)  # parts of a file are joined
+    monkeypatch.setattr(table_module, "CHUNK_RECORDS", 1)  # the file is joined from parts
     out, expected = tmp_path / f"vectors.{suffix}", embed(model, genome, per_token=True)
     assert main(["embed", "--model", str(model), "--fasta", str(genome), "--per-token", "--output", str(out)]) == 0
     if suffix == "parquet":
@@ -217,7 +218,7 @@ def test_the_command_writes_vectors(model, genome, tmp_path, suffix, monkeypatch
     assert "output must end with .parquet or .npz" in capsys.readouterr().err
 
 
-# ---------------------------------------------------------------------------------- letters are spelled as those of the training
+# sequences are read with the policy of the training
 HARD, GAPLESS = Spelling(DNA, "hard"), Spelling(DNA, gaps="remove")
 
 
@@ -268,7 +269,7 @@ def test_intervals_without_their_genome_are_named_for_what_they_are(model, tmp_p
         assert "Give them with their genome: --bed and --genome" in line
 
 
-# ------------------------------------------------------------------------------------------------ whose mistake it is
+# internal errors and user errors
 @pytest.mark.parametrize("command", ["score", "embed"])
 def test_a_mistake_of_ours_keeps_its_traceback(model, genome, tmp_path, command, monkeypatch):
     def fails(*_):

@@ -1,4 +1,4 @@
-"""Numbers of a track, from Python."""
+"""Test tracks of numbers passed from Python."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Non-maximum suppression, all at once and piece by piece."""
+"""Test non-maximum suppression of complete and of chunked scores."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from selfattn_bio.scoring.peaks import PeakFinder, unsuppressed
 
 
 def greedy(places, values, separation):
-    """As one would write it down: the highest of what is left, until nothing is."""
+    """Keep the highest remaining value until none remains."""
     left, kept = sorted(range(len(places)), key=lambda i: (-values[i], i)), []
     while left:
         kept.append(left[0])

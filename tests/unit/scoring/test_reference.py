@@ -1,4 +1,4 @@
-"""Inputs unlike the training data are told, for a reason; sets stand in the table; a model folder without reference scores as before."""
+"""Test the flag for sequences unlike the training data, with its reason, in tables and folders."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ BASES = np.frombuffer(b"ACGT", np.uint8)
 
 
 def rich(rng, number, lengths=(80, 120)):
-    """Sequences in which letters come in runs."""
+    """Simulate sequences with runs of equal bases."""
     rows = []
     for _ in range(number):
         length = rng.integers(*lengths)
@@ -62,7 +62,8 @@ def test_what_is_of_another_kind_is_unlike_for_its_reason(reference):
 def test_a_repeat_of_common_words_is_unlike():
     shipped = load("promoter").reference
     gc, ca = (np.frombuffer(text.encode() * 150, np.uint8) for text in ("GC", "CA"))
-    assert dataclasses.replace(shipped, simplest=0.0).unlike([gc]) == ["no"]  # its words are those of promoters
+    # its words are those of promoters
+    assert dataclasses.replace(shipped, simplest=0.0).unlike([gc]) == ["no"]
     assert shipped.unlike([gc, ca]) == ["composition"] * 2
 
 
@@ -70,7 +71,7 @@ def test_shorter_and_longer_records_are_no_more_unlike(reference):
     rng = np.random.default_rng(3)
     far = dataclasses.replace(
         reference, limits=reference.limits * [0.1, 100, 1, 1, 1], simplest=0.0
-    )  # fewer words than in any are of fewer letters
+    )  # short records have a lower k-mer entropy
     shares = [np.mean([told != "no" for told in far.unlike(rich(rng, 800, (n, n + 1)))]) for n in (25, 90, 2000)]
     assert max(shares) < 0.05
 
@@ -85,7 +86,7 @@ def test_protein_has_one_too():
     assert np.mean([told == "composition" for told in reference.unlike(draw(100, skewed))]) > 0.5
 
 
-# ------------------------------------------------------------------------------------------------------- in a model folder
+# in a model folder
 def folder_of(path, reference):
     run = config.RunFile(
         data=config.Data(positives=("a",), negatives=("b",)),
@@ -99,7 +100,7 @@ def folder_of(path, reference):
 
 
 def scorer_with_sets(reference, shift=0.0):
-    """A scorer whose valid had logits around -1 and 1, moved."""
+    """Return a scorer whose validation logits are around -1 and 1, plus `shift`."""
     run = config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=config.AttentionModel(embed_dim=8, num_heads=2))
     labels = np.arange(2000) % 2
     outputs = (2.0 * labels - 1 + np.random.default_rng(0).normal(0, 0.8, 2000) + shift)[:, None]

@@ -1,4 +1,4 @@
-"""`selfattn-bio scan` as a user runs it: what is said, warned of and refused."""
+"""Run `selfattn-bio scan`: output, warnings and errors."""
 
 import pytest
 from genome_models import random_letters, run_file, write_genome, write_model
@@ -11,7 +11,7 @@ RUN = run_file(stem={"kind": "conv", "pool": 4})
 
 @pytest.fixture
 def basis(tmp_path):
-    """The options that a scan must have."""
+    """Return the required options of a scan."""
     genome = write_genome(tmp_path / "toy1.fa", {"chrA": random_letters(800)})
     folder = write_model(tmp_path / "model", RUN, length=60)
     return ["scan", "--model", str(folder), "--genome", str(genome), "--output", str(tmp_path / "out")]

@@ -84,7 +84,8 @@ def test_what_cannot_be_scored(tmp_path):
     [
         ("ACGTACGT", "'ACGTACGT', which is no file: write letters as a list"),
         ("ACGT*ACGTACGTAC", r"'ACGT\*ACGTACG...', which is no file"),
-        ("ACGT.ACGT" * 1000, "'ACGT.ACGTACG...', which is no file"),  # longer than a name of a file may be
+        # longer than a file name may be
+        ("ACGT.ACGT" * 1000, "'ACGT.ACGTACG...', which is no file"),
         (b"ACGT", "bytes of int"),
         ([b"ACGT"], "list of bytes"),
         ({"one": "ACGT"}, "dict"),
@@ -103,5 +104,5 @@ def test_a_prediction_is_the_label_at_the_threshold():
     middle = dataclasses.replace(tiny_scorer(), threshold=float(table["probability"][1]))
     predicted = score_sequences(middle, SEQUENCES)["predicted"]
     assert predicted.tolist() == (table["probability"] >= middle.threshold).astype(int).tolist()
-    assert predicted[1] == 1  # at the threshold is a call
+    assert predicted[1] == 1  # a probability at the threshold is positive
     assert predicted.nunique() == 2

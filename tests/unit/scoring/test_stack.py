@@ -1,4 +1,4 @@
-"""A network combined with simple models: weights, logits, attributions, folder."""
+"""Test a network combined with simple models: weights, logits, attributions and folder."""
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ reverse_complement = REVERSE_COMPLEMENT
 
 
 def records(number, seed):
-    """Letters with TATA at position 10 in the positives, and labels."""
+    """Return records with TATA at position 10 in positives, and labels."""
     rng = np.random.default_rng(seed)
     letters = [np.frombuffer(bytes(rng.choice(list(b"ACGT"), LENGTH).tolist()), np.uint8).copy() for _ in range(number)]
     labels = np.arange(number) % 2
@@ -49,14 +49,14 @@ def records(number, seed):
 
 
 def fitted(*names, strands="given"):
-    """Fitted parts."""
+    """Fit the named parts."""
     train, valid = records(120, 0), records(60, 1)
     setup = Setup(Spelling(DNA), strands)
     return [BASELINES[name](setup).fit(*train, *valid) for name in names]
 
 
 def stacked(reverse_complement):
-    """A scorer whose network has random weights, stacked with two parts."""
+    """Return a scorer with random network weights and two stacked parts."""
     text = RUN.replace("exact_positions", "kmer6_positional_logistic") if reverse_complement else RUN
     run = run_file_of(text.replace("REVERSE_COMPLEMENT", str(reverse_complement).lower()), "run.toml")
     parts = fitted(*run.stack.parts, strands="both" if reverse_complement else "given")
@@ -109,7 +109,7 @@ def test_fit_stack_calibrates():
 
 
 def test_held_out_logits_do_not_see_their_label():
-    """A network without information has held-out logits below chance or at it, never above."""
+    """Held-out logits of an uninformative network are not above chance."""
     letters, labels = records(100, 4)
     network = np.random.default_rng(5).normal(size=100)
     _, held_out = fit_stack(network, [], letters, labels)
@@ -166,7 +166,7 @@ def test_windows_have_the_logits_of_single_sequences(reverse_complement):
     found = strand_logits(scorer, letters, Windows(LENGTH, 8))
     views = [letters[i : i + LENGTH] for i in range(0, len(letters) - LENGTH + 1, 8)]
     np.testing.assert_allclose(found[0], scorer.logits(views), rtol=1e-6)
-    if reverse_complement:  # one logit for both
+    if reverse_complement:  # one logit for both strands
         assert len(found) == 1
     else:
         np.testing.assert_allclose(found[1], scorer.logits([DNA.reverse_complement(row) for row in views]), rtol=1e-6)

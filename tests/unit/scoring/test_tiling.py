@@ -1,4 +1,4 @@
-"""Tiles cover the whole once; scores of a long sequence are those of one pass, or of windows as long as the training records."""
+"""Test tiles and scores of long sequences: as in one pass, or in windows of training length."""
 
 from dataclasses import replace
 
@@ -79,7 +79,8 @@ EXACT = [
     (labels(position={"kind": "rotary"}), 10),
     (labels(pattern={"kind": "window", "window": 2, "dilation": 3}), 12),
     (labels(stem=CONV, pattern={"kind": "window", "window": 2}), 25),
-    (bins(), 87),  # 6 places and 1 of the second convolution, of 2: 15; 1 of the kernel; of 5: 84; 3 of the kernel
+    # second stage: (6 + 1 + 1) * 2 - 1 + 1 = 16; first stage: (16 + 1) * 5 - 1 + 3 = 87
+    (bins(), 87),
     (bins(kind="dilated", dilations=(1, 3)), 67),
     (bins(config.Tokens(k=3, stride=2), stem=CONV | {"pool": 5}), 41),
 ]
@@ -94,7 +95,7 @@ WHOLE = [
 
 
 def longest_pass(scorer, monkeypatch):
-    """A list that grows by the tokens of each pass."""
+    """Return a list that receives the number of tokens of each pass."""
     seen, forward = [], scorer.network.forward
     monkeypatch.setattr(scorer.network, "forward", lambda tokens: seen.append(tokens.shape[1]) or forward(tokens))
     return seen
@@ -102,7 +103,7 @@ def longest_pass(scorer, monkeypatch):
 
 @pytest.mark.parametrize(("run", "reach"), EXACT)
 def test_scores_of_a_long_sequence_are_those_of_one_pass(run, reach, monkeypatch):
-    """In passes of one length, however long the sequence is."""
+    """The passes have one length, however long the sequence is."""
     assert reach_of(run) == reach
     scorer, letters = scorer_of(run), random_letters(3011)
     ask = scorer.log_rates if run.objective.kind == "bins" else scorer.token_outputs
@@ -123,7 +124,7 @@ def test_scores_of_a_long_sequence_are_those_of_one_pass(run, reach, monkeypatch
 
 @pytest.mark.parametrize("run", WHOLE)
 def test_what_sees_the_whole_input_reads_windows_as_long_as_its_training_records(run, monkeypatch, capsys):
-    """That the first window stands alone tells that it was passed alone."""
+    """The first window scores as it does alone, so it was passed alone."""
     assert reach_of(run) is None
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
     trained = Reference(DNA, np.zeros((1, 4), np.float32), 0.0, np.array([1, 200, 1, -1, 1]))

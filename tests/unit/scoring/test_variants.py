@@ -1,4 +1,4 @@
-"""Variants scored: windows against hand-made strings, chromosome ends, reference mismatches, and what is written."""
+"""Test variant scores: windows, chromosome ends, reference mismatches and output files."""
 
 import gzip
 
@@ -47,7 +47,7 @@ def other(letter, number=0):
 
 
 TINY = "ACGTACGTAC"
-CASES = {  # start, REF, ALT, window's start, size -> the windows as strings, and where the allele begins
+CASES = {  # start, REF, ALT, window start, size -> both windows, and the offset of the allele
     "a substitution": (4, "A", "T", 2, 5, "GTACG", "GTTCG", 2),
     "a deletion pulls letters in from the right": (1, "CG", "C", 1, 5, "CGTAC", "CTACG", 0),
     "a longer deletion": (2, "GTA", "G", 0, 6, "ACGTAC", "ACGCGT", 2),
@@ -73,10 +73,10 @@ def test_windows_of_both_alleles_by_hand(genome, case):
     [
         (4, "ACGT", "A", 2, 5),  # REF does not fit
         (4, "A", "ATTTT", 2, 5),  # ALT does not fit
-        (4, "A", "T", 0, 11),  # a window longer than the chromosome
-        (1, "CGTA", "C", 0, 8),  # nothing is left to be pulled in
-        (8, "AC", "A", 5, 5),  # at the end, where the deletion would need a letter beyond
-        (4, "A", "T", 5, 3),  # a window that begins behind it
+        (4, "A", "T", 0, 11),  # the window is longer than the chromosome
+        (1, "CGTA", "C", 0, 8),  # no bases are left to fill the window
+        (8, "AC", "A", 5, 5),  # at the end, where the deletion needs a base beyond it
+        (4, "A", "T", 5, 3),  # the window starts after the variant
     ],
 )
 def test_alleles_that_fit_into_no_window(genome, start, ref, alt, first, size):
@@ -153,7 +153,8 @@ def test_soft_masked_letters_are_n_for_a_model_that_was_trained_so(tmp_path):
     assert found["status"].tolist() == ["scored", "soft_masked", "scored"]
     pd.testing.assert_frame_equal(found.iloc[[0, 2]], expected.iloc[[0, 2]])
     assert not np.allclose(found["logit_ref"][0], score_variants(scorer_of(RUN), soft, path, placing=Placing(60))["logit_ref"][0])
-    wrong = write_vcf(tmp_path / "b.vcf", [*rows, ("chrA", 186, other(letters[185]), "ACGT")])  # is not hidden by the mask
+    # the mask does not hide it
+    wrong = write_vcf(tmp_path / "b.vcf", [*rows, ("chrA", 186, other(letters[185]), "ACGT")])
     with pytest.raises(VariantFileError, match="got 1 of 4 that differ"):
         score_variants(scorer, soft, wrong, placing=Placing(60))
 
@@ -174,7 +175,7 @@ def test_ambiguous_letters_contradict_nothing(genome):
     def differs(start, ref):
         return mismatch(genome, Variant("x:1", "chrA", "chrA", start, ".", ref, ("A",)))
 
-    assert differs(150, "ACGA") is None  # NNRA in the genome
+    assert differs(150, "ACGA") is None  # the genome has NNRA
     assert differs(153, "N") is None
     assert differs(153, "C") == "A"
 
@@ -192,13 +193,13 @@ def test_of_several_models_the_effect_has_a_spread(genome, tmp_path):
 
 def test_substitutions_of_a_region(genome):
     found = list(substitutions(genome, Region("chrA", 148, 156)))
-    assert [variant.start for variant in found] == [148, 149, 153, 154, 155]  # NNR stand between
+    assert [variant.start for variant in found] == [148, 149, 153, 154, 155]  # NNR is skipped
     assert all(
         variant.ref == text(genome, variant.start, variant.start + 1) and len({variant.ref, *variant.alts}) == 4 for variant in found
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ command
+# command
 @pytest.fixture
 def model(tmp_path):
     return write_model(tmp_path / "model", RUN, length=60)
@@ -227,7 +228,7 @@ def test_the_annotated_vcf_is_the_old_one_with_more_in_info(genome, model, tmp_p
     pd.testing.assert_frame_equal(table, score_variants(model, genome, path), rtol=1e-4, check_dtype=False)
     written = gzip.decompress((tmp_path / "out" / "a.annotated.vcf.gz").read_bytes()).decode().splitlines()
     assert [line for line in written if not line.startswith("##INFO=<ID=SAB")][:-3] == HEADER.splitlines()
-    assert written[-2] == lines[1]  # nothing is scored there
+    assert written[-2] == lines[1]  # not scored
     assert [line.split(";SAB_LOGIT_REF")[0].split("SAB_LOGIT_REF")[0] for line in written[-3:]] == [lines[0], lines[1], lines[2][:-1]]
     with pysam.VariantFile(str(tmp_path / "out" / "a.annotated.vcf.gz")) as file:
         read = list(file)

@@ -1,4 +1,4 @@
-"""The most memory is that of the process itself."""
+"""Test that the memory peak is that of this process."""
 
 import subprocess
 import sys

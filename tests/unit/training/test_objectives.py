@@ -1,4 +1,4 @@
-"""What is wanted of a batch, and the loss of it, on worked examples."""
+"""Test the targets of a batch and its loss on worked examples."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,8 @@ def test_missing_labels_and_numbers_count_nothing():
 def test_regression_on_standardised_numbers(loss, at, expected):
     section = config.RegressionObjective(columns=("x",), loss=loss, center=(10.0,), scale=(5.0,))
     objective = Regression(section)
-    targets = np.array([[15.0]]) if loss != "poisson" else np.array([[3.0]])  # 1 deviation above the mean; a count
+    # 1 deviation above the mean; a count
+    targets = np.array([[15.0]]) if loss != "poisson" else np.array([[3.0]])
     wanted = objective.batch(torch.ones(1, 4, dtype=torch.int64), targets).wanted
     if loss == "poisson":
         assert_close(objective.loss(torch.tensor([[[1.0]]]), wanted), torch.tensor(float(np.e - 3)))
@@ -108,7 +109,8 @@ def test_several_parts_weigh_what_the_run_file_says():
     batch = objective.batch(torch.ones(4, 5, dtype=torch.int64), targets)
     assert batch.size == 4  # records
     outputs = torch.randn(4, 2, 5)
-    of_class = sum(cross_entropy(outputs[0, member, :3], torch.tensor(2)) for member in (0, 1)) / 2  # the mean over the one that is known
+    # mean over the known label
+    of_class = sum(cross_entropy(outputs[0, member, :3], torch.tensor(2)) for member in (0, 1)) / 2
     wanted = ((0, 3, 1.0), (1, 4, 2.0), (2, 3, 2.0))  # in deviations
     of_numbers = sum((outputs[row, member, at] - value) ** 2 for row, at, value in wanted for member in (0, 1)) / 2 / 3
     assert_close(objective.loss(outputs, batch.wanted) / batch.size, (1 * of_class + 3 * of_numbers) / 4)
@@ -163,7 +165,8 @@ def test_no_letter_of_a_wanted_token_is_seen(k, stride, fraction, seed, data):
     spans = tokenizer.spans(tokens.shape[1])
     for row in range(3):
         shown = batch.tokens[row] != MASK
-        assert torch.equal(batch.tokens[row][shown], tokens[row][shown])  # what is not hidden is as it was
+        # tokens that are not hidden are unchanged
+        assert torch.equal(batch.tokens[row][shown], tokens[row][shown])
         seen = {int(letter) for token in torch.nonzero(shown).flatten() if tokens[row, token] != PAD for letter in range(*spans[token])}
         for token in torch.nonzero(batch.wanted[row] != UNKNOWN).flatten():
             assert not seen & set(range(*spans[token]))
@@ -176,7 +179,7 @@ def test_a_masked_batch_hides_about_its_share():
     tokenizer = KmerTokenizer(DNA, 3)
     tokens = tokens_of(tokenizer, *["".join(np.random.default_rng(i).choice(list("ACGT"), 600)) for i in range(20)])
     batch = Masked(tokenizer, 0.15).batch(tokens, np.zeros((20, 0)), torch.Generator().manual_seed(0))
-    # 15 spans of 6 letters in 600, some on one another: each hides 8 tokens and asks for 4.
+    # 15 spans of 6 bases in 600, some overlapping: each masks 8 tokens and predicts 4.
     assert 0.14 < float((batch.tokens == MASK).double().mean()) < 0.2
     assert 0.07 < float((batch.wanted != UNKNOWN).double().mean()) < 0.11
 
@@ -198,7 +201,7 @@ def test_a_language_model_is_masked_or_causal():
 
 
 def test_a_bin_holds_a_point_unless_none_of_its_places_does():
-    """Two places to a bin, by hand; behind the last whole bin of a row nothing is wanted."""
+    """Two positions per bin; after the last complete bin of a row there are no targets."""
     objective = BinsOfPoints(config.BinsObjective(points="p.bed", bin=10), pitch=5)
     at, strand = np.array([3, 12]), np.array([0, 1])
     rows = objects([Points("c", 0, 24, at, strand), Points("c", 50, 10, at[:0], strand[:0])])
@@ -215,5 +218,5 @@ def test_a_bin_holds_a_point_unless_none_of_its_places_does():
 
 
 def test_places_that_k_mers_do_not_reach_hold_no_point():
-    rates = rates_of_bins(torch.zeros(1, 3, 2), places=2, bins=2)  # the fourth place is missing
+    rates = rates_of_bins(torch.zeros(1, 3, 2), places=2, bins=2)  # the fourth position is missing
     assert rates[0, :, 0].tolist() == pytest.approx([2 * np.log(2), np.log(2)])

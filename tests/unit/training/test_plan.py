@@ -1,4 +1,4 @@
-"""What is drawn out of a few measured sizes, what is suggested, and how memory is read; nothing is trained."""
+"""Test extrapolated memory and time, suggested settings and memory readings, without training."""
 
 import math
 import time
@@ -62,7 +62,8 @@ def test_batches_go_on_in_a_line():
 
 
 def test_lengths_go_on_by_the_pattern():
-    points = [Point(1000, 1, 500, 0.1), Point(4000, 1, 2000, 1.6)]  # 400 + 100 (L / 1000)^2, 0.1 (L / 1000)^2
+    # 400 + 100 (L / 1000)^2 and 0.1 (L / 1000)^2
+    points = [Point(1000, 1, 500, 0.1), Point(4000, 1, 2000, 1.6)]
     squared, line = (plan_of(points, run=run_file(model, batch_size=2), length=16_000) for model in (FULL, WINDOW))
     assert squared.peak == pytest.approx(400 + 2 * 25_600)
     assert squared.seconds_a_step == pytest.approx(2 * 25.6)
@@ -89,7 +90,8 @@ def test_an_evaluation_may_be_the_peak():
 def test_the_time_is_that_of_steps_and_evaluations():
     run = run_file(batch_size=2, max_steps=100, evaluate_every=30)
     plan = plan_of([Point(300, 2, 450, 0.1)], run=run, length=300, evaluation=1e-3)
-    assert plan.seconds == pytest.approx(100 * 0.1 + 5 * 1000 * 1e-3)  # four on the way, one that calibrates
+    # four during the training, one for calibration
+    assert plan.seconds == pytest.approx(100 * 0.1 + 5 * 1000 * 1e-3)
     *_, last = plan.lines()
     assert last == "time 0.1 s a step; 100 steps, 5 evaluations: 15 s at most"
 
@@ -106,14 +108,14 @@ def test_the_time_is_a_range_where_patience_or_other_work_make_it_one():
 
 
 def test_seconds_of_a_thread_are_told_from_those_of_the_clock():
-    clock, own = _timed(lambda: time.sleep(0.2))  # as if others had the processor
+    clock, own = _timed(lambda: time.sleep(0.2))  # as if other processes used the processor
     assert clock >= 0.2
     if not torch.cuda.is_available():
         assert own < 0.1
 
 
 def test_what_is_slow_once_is_no_part_of_the_time(tmp_path, monkeypatch):
-    """The first step of each length and the first evaluation prepare what the others find."""
+    """The first step of each length and the first evaluation include one-time preparation."""
     calls = Counter()
 
     def slow_once(name, real):

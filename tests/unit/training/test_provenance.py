@@ -1,4 +1,4 @@
-"""The code that trained, by its commit."""
+"""Test the commit of the code that trained a model."""
 
 import subprocess
 
@@ -14,7 +14,7 @@ def git(folder, *arguments):
 
 @pytest.fixture
 def package(tmp_path):
-    """A package in a repository that ignores an environment, as most do."""
+    """Create a package in a repository that ignores its environment."""
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "code.py").write_text("1\n")
     (tmp_path / ".gitignore").write_text(".venv/\n")

@@ -1,4 +1,4 @@
-"""Recipes are chosen from training and validation records with a planted signal."""
+"""Test the choice of a recipe from training and validation records with a planted signal."""
 
 import numpy as np
 import pytest
@@ -18,20 +18,20 @@ from selfattn_bio.training.recipes import (
     suits_recipes,
 )
 
-MUTATED = 0.3  # of the bases of a site: the signal is weak enough for the trials to differ
+MUTATED = 0.3  # of the bases of a site; weak enough for the trials to differ
 LENGTH, MOTIF = 60, np.frombuffer(b"TGACGTAAGC", np.uint8)
 DATA = 'data = { positives = "p.fa", negatives = "n.fa" }\n'
 
 
 def records(number, seed, *, place, strand):
-    """Random DNA; positives carry a motif, a third of it mutated, at a fixed place or anywhere, on the given strand or on either."""
+    """Simulate DNA with a mutated motif in positives, at a fixed position or anywhere."""
     rng = np.random.default_rng(seed)
     letters = list(rng.choice(np.frombuffer(b"ACGT", np.uint8), (number, LENGTH)))
     labels = np.arange(number, dtype=np.int64) % 2
     other = DNA.reverse_complement(MOTIF)
     for row, label in zip(letters, labels, strict=True):
         start = int(rng.integers(LENGTH - len(MOTIF)))
-        if place == "fixed":  # negatives have the motif at another place
+        if place == "fixed":  # negatives have the motif at another position
             start, motif = (20 if label else 40), MOTIF
         elif strand == "given":  # negatives have it on the other strand
             motif = MOTIF if label else other
@@ -39,7 +39,8 @@ def records(number, seed, *, place, strand):
             motif = (MOTIF if rng.random() < 0.5 else other) if label else row[start : start + len(MOTIF)].copy()
         kept = rng.random(len(MOTIF)) > MUTATED
         row[start : start + len(MOTIF)][kept] = motif[kept]
-    if place == "anywhere" and strand == "given":  # lengths differ, so that nothing is aligned
+    # lengths differ, so that no positions are aligned
+    if place == "anywhere" and strand == "given":
         letters = [row[: rng.integers(LENGTH - 10, LENGTH)] for row in letters]
     return letters, labels
 

@@ -49,7 +49,8 @@ def test_a_truncated_one_is_said_and_the_one_before_used(path, capsys):
 def test_an_altered_one_is_detected_by_its_checksum(path, capsys):
     save_steps(path, 10, 20)
     newest = path / "step-000000020.a.safetensors"
-    newest.write_bytes(newest.read_bytes()[:-1] + b"\x01")  # a bit of the last weight: still a safetensors file
+    # one bit of the last weight: still a safetensors file
+    newest.write_bytes(newest.read_bytes()[:-1] + b"\x01")
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 10}
     assert re.search(
@@ -66,7 +67,7 @@ def test_a_process_beside_the_first_reads_and_does_not_write(path):
 
 @pytest.fixture
 def interruptible():
-    """Ctrl-C as Python has it; a shell that starts the tests in the background has it ignored."""
+    """Restore the default handler of Ctrl-C, which shells ignore for background jobs."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

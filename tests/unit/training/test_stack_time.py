@@ -1,4 +1,4 @@
-"""Estimate the time of the parts of a stack from a sample of the records."""
+"""Test the estimated time to fit the parts of a stack."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_parts_are_fitted_to_a_sample_outside_of_test(run: RunFile, tmp_path: Pa
     assert [name for name, *_ in fitted] == ["kmer6_logistic", "exact_positions"]
     assert (found.fitted, found.records) == (80, 200)
     _, letters, labels = fitted[0]
-    assert [len(letters[split]) for split in ("train", "valid")] == [48, 32]  # 2 of 5 records outside of test are for validation
+    # 2 of 5 records outside the test split are for validation
+    assert [len(letters[split]) for split in ("train", "valid")] == [48, 32]
     assert all(set(labels[split]) == {0, 1} for split in ("train", "valid"))
     _, test = stack_time.split_masks(run.split, corpus)
     of_test = {corpus.letters(int(row)).tobytes() for row in np.flatnonzero(test)}

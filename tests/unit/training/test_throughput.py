@@ -1,4 +1,4 @@
-"""Throughput: operations counted by hand, the peak of a matrix product."""
+"""Test throughput: operations counted on small examples, and the peak of a matrix product."""
 
 import pytest
 import torch
@@ -13,7 +13,8 @@ from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 def test_pairs_of_a_pattern():
     assert num_pairs(Full(), 10) == 100
     assert num_pairs(Window(1), 4) == 10
-    assert num_pairs(Window(1) | Global(1), 4) == 16  # 10 + a column of 4 + a row of 4 are more than all
+    # 10 + a column of 4 + a row of 4 exceed all pairs
+    assert num_pairs(Window(1) | Global(1), 4) == 16
     assert num_pairs(Window(1) | Global(1), 100) == 298 + 200
 
 
@@ -23,11 +24,13 @@ def test_flop_of_a_block_counted_by_hand():
     counter = FlopCounter(encoder, start=1.0)
     x, mask = torch.zeros(3, 4, 8), torch.ones(3, 4, dtype=torch.bool)
     encoder.train()(x, mask)
-    linear = 3 * 4 * (8 * 24 + 8 * 8 + 8 * 12 + 12 * 8)  # qkv, out, feed-forward: a product an entry of the weights, each token
-    attention = 3 * 10 * 8 * 2  # pairs of a window of 1 in 4 tokens; queries with keys, weights with values
+    # qkv, out, feed-forward: one product per weight and token
+    linear = 3 * 4 * (8 * 24 + 8 * 8 + 8 * 12 + 12 * 8)
+    # pairs of a window of 1 in 4 tokens; queries with keys, weights with values
+    attention = 3 * 10 * 8 * 2
     assert counter.total == 1 + 2 * 3 * (linear + attention)
     encoder.eval()(x, mask)
-    assert counter.total == 1 + 2 * 3 * (linear + attention)  # evaluation is no training
+    assert counter.total == 1 + 2 * 3 * (linear + attention)  # evaluation is not counted
 
 
 def test_flop_of_a_convolution():

@@ -1,4 +1,4 @@
-"""What moves in a network that starts from another's weights, and how fast."""
+"""Test which weights move in a network that starts from a parent, and how fast."""
 
 import numpy as np
 import pytest
@@ -96,7 +96,7 @@ def test_what_is_fixed_gets_no_gradient_and_no_step(parent, adapt, moving):
         assert names == {name for name, _ in network.named_parameters() if any(part in name for part in moving)}
     still(network.train())
     norms = [module.training for module in network.modules() if isinstance(module, torch.nn.BatchNorm1d)]
-    assert norms == [moving is None] * 2  # what is fixed learns no statistics either
+    assert norms == [moving is None] * 2  # fixed layers keep their running statistics
     optimizer = build_optimizer(network, config.Training())
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(names)
 
@@ -111,9 +111,10 @@ def test_lora_starts_as_the_network_was_and_is_merged_into_plain_weights(parent)
     moved = adapted(tokens)
     assert not torch.allclose(plain(tokens), moved, atol=1e-4)
     again = build_network(binary()).eval()
-    again.load_state_dict(merged(adapted))  # the names are those of a network without LoRA
+    again.load_state_dict(merged(adapted))  # names are those of a network without LoRA
     torch.testing.assert_close(again(tokens), moved)
-    torch.testing.assert_close(adapted(tokens), moved)  # and it is as it was: the weights of several evaluations are merged one by one
+    # the network is unchanged, because several evaluations are merged one by one
+    torch.testing.assert_close(adapted(tokens), moved)
     assert merged(adapted).keys() == again.state_dict().keys()
 
 
@@ -153,7 +154,8 @@ def test_layers_that_rest_have_no_part_in_a_step(parent):
         optimizer.zero_grad()
         return {layer_of(name, 2) for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
 
-    assert moved_by_a_step(lambda layer: float(layer == 3)) == {3}  # the running statistics of the stem's batch norms neither
+    # running statistics of the stem stay too
+    assert moved_by_a_step(lambda layer: float(layer == 3)) == {3}
     assert {layer_of(names[parameter], 2) for parameter in optimizer.state} == {3}
     assert moved_by_a_step(lambda layer: 1.0) == {0, 1, 2, 3}
     assert {group["lr"] for group in optimizer.param_groups} == {1e-3}
