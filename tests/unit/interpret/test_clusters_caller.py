@@ -1,4 +1,7 @@
-"""The caller of clusters on planted truth: several motifs, either strand, halves of one; protein; and what there is no motif in."""
+"""Test the clusters caller on planted motifs.
+
+Cases: several motifs, both strands, half motifs, protein, and data without motifs.
+"""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +21,10 @@ def letters_of(text):
 
 
 def planted(words, alphabet=DNA, num=300, length=100, seed=0, halves=0.0):
-    """Records with one word each, on either strand where there are two, and scores that are high there; of some only at one half."""
+    """Return records with one word each and scores that are high there.
+
+    DNA words are on either strand. In some records only one half of the word has high scores.
+    """
     rng = np.random.default_rng(seed)
     size = len(alphabet.letters)
     letters = rng.choice(letters_of(alphabet.letters.encode()), (num, length))
@@ -45,7 +51,7 @@ def read(pattern):
 
 
 def words_in(patterns, words):
-    """Of each pattern the word it holds, on either strand of DNA, or None."""
+    """Return, for each pattern, the word it contains on either strand, or None."""
     both = {word: {word, bytes(DNA.reverse_complement(letters_of(word)))} for word in words}
     return [next((word for word, forms in both.items() if any(form in read(pattern) for form in forms)), None) for pattern in patterns]
 
@@ -55,7 +61,8 @@ def test_each_word_is_one_pattern_whatever_strand_and_part_the_model_sees(halves
     letters, scores, truth = planted(WORDS, halves=halves)
     found = Clusters().call(letters, scores, DNA)
     assert found.note == ""
-    assert sorted(words_in(found.patterns, WORDS)) == sorted(WORDS)  # none twice: halves and reverse complements are merged
+    # each once: halves and reverse complements are merged
+    assert sorted(words_in(found.patterns, WORDS)) == sorted(WORDS)
     for pattern in found.patterns:
         np.testing.assert_array_equal(count_letters(pattern.seqlets, letters), pattern.pfm)
         assert set(pattern.seqlets["strand"]) == {"+", "-"}
@@ -84,10 +91,10 @@ def test_protein_has_one_strand_and_twenty_letters():
     for pattern in found.patterns:
         assert pattern.pfm.shape[1] == 20
         assert (pattern.seqlets["strand"] == "+").all()
-        assert 140 <= pattern.num_sites <= 156  # of 150, and a few like it by chance
+        assert 140 <= pattern.num_sites <= 156  # 150, and a few by chance
     turned = letters_of(PROTEIN.letters.encode())[19 - PROTEIN.codes(letters)][:, ::-1]
     both = Clusters().call(np.concatenate([letters, turned]), np.concatenate([scores, scores[:, ::-1, ::-1]]), PROTEIN)
-    assert len(both.patterns) == 4  # what would be the other strand of DNA is another motif
+    assert len(both.patterns) == 4  # in DNA, the second half would be the reverse complement
 
 
 def test_hits_of_protein_have_the_p_of_twenty_letters():
@@ -98,7 +105,7 @@ def test_hits_of_protein_have_the_p_of_twenty_letters():
     assert (hits["strand"] == "+").all()
     assert (hits["p_value"] < 0.01).all()
     for name, ppm in ppms.items():
-        for p in (0.01, 0.001):  # of random letters that share of the places scores as high
+        for p in (0.01, 0.001):  # p is the fraction of hits in random sequences
             share = (hits.loc[hits["name"] == name, "p_value"] < p).sum() / (400 * (501 - len(ppm)))
             assert share == pytest.approx(p, rel=0.15)
 

@@ -1,4 +1,4 @@
-"""Contact maps: correction by hand, symmetry, ranges, P@L on known cases, the command."""
+"""Test contact maps: correction by hand, symmetry, ranges, P@L on known cases, the command."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,8 @@ def test_the_correction_takes_away_what_rows_and_columns_have():
     expected = [[maps[i, j] - sums[i] * sums[j] / total for j in range(3)] for i in range(3)]
     np.testing.assert_allclose(average_product_corrected(maps), expected)
     np.testing.assert_allclose(average_product_corrected(np.stack([maps, 2 * maps]))[1], 2 * np.array(expected))
-    np.testing.assert_allclose(average_product_corrected(np.outer(sums, sums)), 0, atol=1e-12)  # nothing but rows and columns
+    # only row and column effects
+    np.testing.assert_allclose(average_product_corrected(np.outer(sums, sums)), 0, atol=1e-12)
     assert not average_product_corrected(np.zeros((2, 2))).any()
 
 
@@ -57,13 +58,14 @@ def test_precision_counts_the_l_best_pairs_of_each_range():
     contacts[0, 6] = contacts[0, 11] = contacts[0, 12] = contacts[0, 23] = contacts[0, 24] = contacts[2, 7] = True
     contacts |= contacts.T
     found = precision_at_length(contacts.astype(float), contacts)
-    assert found == {"short": 2 / 30, "medium": 2 / 30, "long": 1 / 21}  # 21 pairs are 24 or more apart; the pair 5 apart counts nowhere
+    # 21 pairs are 24 or more apart; the pair 5 apart is in no range
+    assert found == {"short": 2 / 30, "medium": 2 / 30, "long": 1 / 21}
     assert precision_at_length(-contacts.astype(float), contacts) == {"short": 0, "medium": 0, "long": 1 / 21}
     assert np.isnan(precision_at_length(np.zeros((20, 20)), np.zeros((20, 20), dtype=bool))["long"])
 
 
 def proteins(num=6, length=30, heads=3, seed=0):
-    """Maps of noise whose second head tells the contacts."""
+    """Return random maps whose second head predicts the contacts."""
     rng = np.random.default_rng(seed)
     contacts = [rng.random((length, length)) < 0.1 for _ in range(num)]
     contacts = [np.triu(each, 6) | np.triu(each, 6).T for each in contacts]

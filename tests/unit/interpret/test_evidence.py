@@ -1,4 +1,4 @@
-"""Evidence on planted truth: a motif that the model uses, one that it ignores, one that it made up."""
+"""Test the evidence on planted motifs: used by the model, ignored by it, and spurious."""
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ SITES = dict.fromkeys(WORDS, 100)
 
 
 def planted(num=240, length=120, seed=0, *, in_positives=0.6, in_negatives=0.15):
-    """Records where both words are more frequent in positives."""
+    """Return records with both words more frequent in positives."""
     rng = np.random.default_rng(seed)
     labels = np.arange(num) % 2
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
@@ -36,7 +36,7 @@ def planted(num=240, length=120, seed=0, *, in_positives=0.6, in_negatives=0.15)
 
 
 def counting(word, weight):
-    """A model whose log-odds are `weight` for each copy of `word`, and a little for GC."""
+    """Return a model whose log-odds are `weight` per copy of `word`, plus a little for GC."""
 
     def log_odds(sequences):
         return np.array([weight * bytes(row).count(word) + 0.01 * (bytes(row).count(b"G") + bytes(row).count(b"C")) for row in sequences])
@@ -58,7 +58,7 @@ def test_what_the_model_uses_is_supported_and_what_it_ignores_is_not():
     used, ignored = table.loc["used"], table.loc["ignored"]
     assert 1.4 < used["effect_low"] <= used["effect"] <= used["effect_high"] < 2.2
     assert abs(ignored["effect"]) < 0.1
-    assert ignored["enrichment_q"] < 1e-6  # enriched, but not for this model
+    assert ignored["enrichment_q"] < 1e-6  # enriched, but not used by this model
     assert used["positives_with_hit"] > 2 * used["negatives_with_hit"]
 
 
@@ -74,10 +74,13 @@ def test_a_motif_that_makes_the_model_doubt_is_contradicted():
 
 @pytest.mark.parametrize("weight", [2.0, -2.0])
 def test_what_stands_beside_motifs_of_the_model_is_neither_contradicted_nor_supported(weight):
-    """Sites near a motif that means nothing fall on those that do, whose effect would be taken for its own, turned."""
+    """Control sites of a meaningless motif overlap meaningful ones.
+
+    Its effect then has the opposite sign of theirs.
+    """
     held_out = planted()
     for row in held_out.sequences:
-        if WORDS["ignored"] in bytes(row):  # its hits stand between two sites that the model uses
+        if WORDS["ignored"] in bytes(row):  # place its hits between two sites that the model uses
             at = bytes(row).index(WORDS["ignored"])
             for start in (at - 12, at + 12):
                 if 0 <= start <= len(row) - 8:
@@ -90,9 +93,10 @@ def test_what_stands_beside_motifs_of_the_model_is_neither_contradicted_nor_supp
 
 
 def test_a_model_that_held_out_labels_do_not_bear_out_supports_nothing():
-    raw, slope = counting(WORDS["used"], 2.0), 0.02  # what chance gives a network of such a spread on 5,000 records of valid
+    # expected by chance for a network with this spread on 5,000 validation records
+    raw, slope = counting(WORDS["used"], 2.0), 0.02
     table = weigh(planted(), lambda sequences: raw(sequences) * slope)
-    assert table.loc["used", "effect_q"] < 1e-2  # as clear as before, but too small to mention
+    assert table.loc["used", "effect_q"] < 1e-2  # as significant as before, but too small
     assert table.loc["used", "verdict"] == "proposal"
 
 
@@ -100,7 +104,7 @@ def test_what_any_shuffle_does_to_a_model_is_no_effect_of_a_motif():
     held_out = planted()
     originals = {bytes(row) for row in held_out.sequences}
     table = weigh(held_out, lambda sequences: np.array([2.0 * (bytes(row) in originals) for row in sequences]))
-    assert (table["effect"].abs() < 0.1).all()  # the matched sites are shuffled, too
+    assert (table["effect"].abs() < 0.1).all()  # the control sites are shuffled as well
 
 
 def test_random_models_support_nothing():
@@ -150,7 +154,8 @@ def test_few_hits_and_no_motif():
 
 
 def test_enrichment_by_hand():
-    hits = pd.DataFrame({"record": [0, 0, 1, 2]})  # records 0-2 are positives with a hit, 3 without; 4-7 negatives without
+    # positives: 0-2 with a hit, 3 without; negatives 4-7 without
+    hits = pd.DataFrame({"record": [0, 0, 1, 2]})
     found = enrichment(hits, np.array([1, 1, 1, 1, 0, 0, 0, 0]))
     assert found["enrichment_p"] == pytest.approx(4 * 1 / 56)  # C(4,3) C(4,0) / C(8,3)
     assert found["odds_ratio"] == pytest.approx(3.5 * 4.5 / (1.5 * 0.5))
@@ -226,7 +231,7 @@ def test_what_only_gc_tells_is_no_enrichment_among_records_of_like_gc():
     labels = np.arange(1200) % 2
     gc = np.where(labels, rng.choice([0.3, 0.7], 1200, p=[0.2, 0.8]), rng.choice([0.3, 0.7], 1200, p=[0.8, 0.2]))
     sequences = [rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), 100, p=[(1 - p) / 2, p / 2, p / 2, (1 - p) / 2]) for p in gc]
-    has = rng.random(1200) < np.where(gc > 0.5, 0.6, 0.2)  # as GC says, whatever the label
+    has = rng.random(1200) < np.where(gc > 0.5, 0.6, 0.2)  # depends on GC content, not on the label
     hits = pd.DataFrame({"record": np.flatnonzero(has)})
     strata = strata_of(sequences, DNA)
     assert enrichment(hits, labels)["enrichment_p"] < 1e-9
@@ -240,13 +245,15 @@ def test_what_only_gc_tells_is_no_enrichment_among_records_of_like_gc():
 def test_cochran_mantel_haenszel_by_hand():
     labels = np.array([1, 1, 0, 0, 1, 1, 1, 0, 0, 0])
     strata = np.array([0] * 4 + [1] * 6)
-    hits = pd.DataFrame({"record": [0, 1, 4, 5, 7]})  # 2 of 2 against 0 of 2, and 2 of 3 against 1 of 3
-    # Expected 1 and 1.5, variances 1/3 and .45: z = 1.5 / sqrt(.7833) = 1.6948.
+    # 2 of 2 versus 0 of 2, and 2 of 3 versus 1 of 3
+    hits = pd.DataFrame({"record": [0, 1, 4, 5, 7]})
+    # Expected 1 and 1.5, variances 1/3 and 0.45: z = 1.5 / sqrt(0.7833) = 1.6948.
     found = matched_enrichment(hits, labels, strata)
     assert found["matched_p"] == pytest.approx(0.04506, abs=1e-4)
     assert found["matched_odds_ratio"] == pytest.approx((2 * 2 / 4 + 2 * 2 / 6 + 0.5) / (0 + 1 * 1 / 6 + 0.5))
     assert matched_enrichment(hits[:0], labels, strata)["matched_p"] == 1.0
-    assert matched_enrichment(hits, labels, np.arange(10))["matched_p"] == 1.0  # nothing to compare with
+    # no stratum has both labels
+    assert matched_enrichment(hits, labels, np.arange(10))["matched_p"] == 1.0
 
 
 def test_strata_are_by_gc_and_length_of_dna_and_by_length_of_protein():
@@ -257,7 +264,7 @@ def test_strata_are_by_gc_and_length_of_dna_and_by_length_of_protein():
     assert 10 <= strata.max() + 1 <= 30
     assert all(len(set(lengths[strata == number])) == 1 for number in range(strata.max() + 1))
     assert strata_of(sequences, PROTEIN).max() + 1 == 2
-    assert strata_of(sequences[:30], DNA).max() == 0  # too few to tell apart
+    assert strata_of(sequences[:30], DNA).max() == 0  # too few records for several strata
 
 
 def test_against_their_own_shuffles():
@@ -273,7 +280,7 @@ def test_what_is_sufficient_raises_the_score_of_a_sequence_without_meaning():
     assert 1.5 < used["sufficiency_low"] <= used["sufficiency"] <= used["sufficiency_high"] <= 2.1
     assert used["sufficiency_q"] < 0.01
     assert abs(ignored["sufficiency"]) < 0.1
-    # Only beside a second word does the first one matter: it is used, but not sufficient alone.
+    # The first word matters only together with the second: it is used, but not sufficient alone.
     both = lambda rows: np.array([2.0 * (WORDS["used"] in bytes(row) and WORDS["ignored"] in bytes(row)) for row in rows])  # noqa: E731
     table = weigh(held_out, both)
     assert table.loc["used", "effect_low"] > 0.1
@@ -301,7 +308,8 @@ def places(starts, width=8, strand="+"):
 def test_a_place_that_hits_prefer_is_found_and_a_given_one_is_tested():
     rng = np.random.default_rng(0)
     lengths = np.full(200, 300)
-    anywhere, there = rng.integers(0, 293, 140), rng.integers(265, 271, 60)  # middles at 269 to 274: 31 to 26 before the end
+    # midpoints at 269 to 274: 31 to 26 before the end
+    anywhere, there = rng.integers(0, 293, 140), rng.integers(265, 271, 60)
     hits = places([*anywhere, *there])
     found = position_profile(hits, lengths, None, rng)
     assert found["position_p"] < 1e-6
@@ -314,7 +322,8 @@ def test_a_place_that_hits_prefer_is_found_and_a_given_one_is_tested():
     assert given["window_expected"] == pytest.approx(200 * 6 / 293)
     assert given["window_p"] < 1e-20
     assert position_profile(hits, lengths, (269, 275), rng)["window_hits"] == given["window_hits"]
-    assert position_profile(hits, lengths, (-100, 0), rng)["window_expected"] == pytest.approx(200 * 97 / 293)  # a middle is 4 within
+    # the midpoint of a hit is 4 bp after its start
+    assert position_profile(hits, lengths, (-100, 0), rng)["window_expected"] == pytest.approx(200 * 97 / 293)
     assert position_profile(hits, lengths, (100, 110), rng)["window_p"] > 0.05
 
 
@@ -327,10 +336,11 @@ def test_hits_anywhere_prefer_no_place():
     assert (np.array(ps) < 0.05).mean(axis=0).max() <= 0.15
     rng = np.random.default_rng(0)
     other = position_profile(places(rng.integers(0, 40, 60)), rng.integers(60, 100, 60), None, rng)
-    assert list(other) == ["position_p"]  # of records of many lengths no window is looked for
+    assert list(other) == ["position_p"]  # no window if records differ in length
     assert position_profile(places([1] * 9), np.full(9, 100), None, rng) == {}
     found = position_profile(places(rng.integers(50, 60, 60)), np.full(60, 100), None, rng)
-    assert (found["window_start"], found["window_end"]) == (54, 64)  # of middles, of hits that begin at 50 to 59
+    # midpoints of hits that start at 50 to 59
+    assert (found["window_start"], found["window_end"]) == (54, 64)
 
 
 def test_one_hit_a_record_counts():
@@ -345,7 +355,7 @@ def test_of_hits_that_fit_alike_the_first_is_not_the_best():
     found = position_profile(hits, np.full(200, 100), None, rng)
     assert min(found["position_p"], found["window_p"]) > 0.01
     both = hits.assign(strand="+")
-    both.loc[both.duplicated("record"), "strand"] = "-"  # one on + before two on -
+    both.loc[both.duplicated("record"), "strand"] = "-"  # one hit on + before two on -
     assert strand_bias(both, PPMS["ignored"], rng)["strand_plus"] == pytest.approx(1 / 3, abs=0.1)
 
 
@@ -373,7 +383,8 @@ def test_agreement_of_two_methods():
     assert abs(agreement(hits, one, other)["m"]) < 0.4
     assert agreement(hits, one, {row: other[row] for row in range(9)}) == {}
     best = {row: np.where(np.arange(60) == start, 1, 0).astype(np.float32) for row, start in enumerate(hits["start"])}
-    there = hits.assign(end=hits["start"] + 1)  # each the most relevant letter of its record: all ranks are one
+    # each hit is the most important position of its record: all ranks are equal
+    there = hits.assign(end=hits["start"] + 1)
     assert agreement(there, best, one) == agreement(there, one, best) == {}
 
 

@@ -1,4 +1,4 @@
-"""Motifs and places in the formats of other tools: there and back, read by those tools, and what is refused."""
+"""Test the files of other tools: round trips, reading by these tools, and errors."""
 
 import gzip
 import importlib.util
@@ -98,7 +98,7 @@ def test_protein_goes_as_meme_only(tmp_path):
 
 @pytest.fixture(scope="module")
 def explained():
-    """An explanation with three words, and its motifs."""
+    """Return an explanation with three words, and its motifs."""
     letters, scores, _ = planted(WORDS, num=240)
     records = pd.DataFrame({"id": [f"r{i}" for i in range(len(letters))], "length": letters.shape[1]})
     explanation = Explanation(records, letters, scores, np.zeros(letters.shape, dtype=np.float32), "dna")
@@ -132,7 +132,7 @@ def test_the_layout_of_modisco_comes_back(explained, tmp_path):
         np.testing.assert_array_equal(found.seqlets["end"] - found.seqlets["start"], widest)
     with h5py.File(tmp_path / "m.h5") as file:
         group = file["pos_patterns/pattern_0"]
-        # What the sites say, read on their strands, is highest for the letter that they have.
+        # The scores of the sites, read on their strands, are highest for the observed base.
         first = (widest - len(motifs.motifs[0].pfm)) // 2
         best = group["hypothetical_contribs"][:].argmax(axis=1)[first : first + len(motifs.motifs[0].pfm)]
         np.testing.assert_array_equal(best, motifs.motifs[0].pfm.argmax(axis=1))

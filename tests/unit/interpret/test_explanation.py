@@ -1,4 +1,4 @@
-"""explain: strings or FASTA in, scores a letter out, whatever the lengths; folders; guided mutagenesis; attention as it is read."""
+"""Test `explain`: strings and FASTA of any lengths, folders, guided mutagenesis, attention."""
 
 import dataclasses
 from xml.dom.minidom import parseString

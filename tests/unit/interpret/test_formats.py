@@ -1,4 +1,4 @@
-"""MEME text there and back, its errors, and places on a chromosome."""
+"""Test MEME text and its errors, and coordinates on a chromosome."""
 
 import gzip
 
@@ -83,7 +83,7 @@ def test_missing_binary_and_truncated_databases(tmp_path):
 
 
 def records_of(chromosome):
-    """One record of each strand, and one without coordinates; with their letters."""
+    """Return one record from each strand and one without coordinates, with their bases."""
     letters = [chromosome[20:60], DNA.reverse_complement(chromosome[50:100]), chromosome[:30]]
     table = {
         "id": ["a", "b", "c"],

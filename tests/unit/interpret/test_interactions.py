@@ -1,4 +1,4 @@
-"""Epistasis, spacing and orientation on planted words, for models whose answer is known."""
+"""Test epistasis, spacing and orientation on planted words, for models with known answers."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ def sites_of(*rows):
 
 
 def planted(num=160, length=160, seed=0):
-    """Records with all words, each at a random place of its own, and where they stand."""
+    """Return records with all words at random positions, and these positions."""
     rng = np.random.default_rng(seed)
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
     rows = []
@@ -35,7 +35,7 @@ def planted(num=160, length=160, seed=0):
 
 
 def model(answer):
-    """Log-odds from how often each word is there, (n, 4)."""
+    """Return a model whose log-odds depend on the counts of each word, (n, 4)."""
     return lambda sequences: answer(np.array([[bytes(row).count(word) for word in WORDS.values()] for row in sequences], dtype=float))
 
 
@@ -57,13 +57,14 @@ def test_pairs_stand_side_by_side_and_are_read_from_the_first_motif():
     found = site_pairs(sites)
     told = found[["record", "name_a", "start_a", "name_b", "start_b", "gap", "orientation"]].values.tolist()
     assert told == [
-        [0, "a", 4, "b", 20, 10, "++"],  # the other a overlaps b
+        [0, "a", 4, "b", 20, 10, "++"],  # the other site of a overlaps b
         [0, "a", 24, "c", 40, 10, "--"],
         [0, "a", 4, "c", 40, 30, "+-"],
         [0, "b", 20, "c", 40, 14, "+-"],
-        [1, "a", 30, "b", 9, 15, "-+"],  # from the other strand a comes first, on -
+        [1, "a", 30, "b", 9, 15, "-+"],  # on the other strand a comes first and is on -
     ]
-    assert found["closest"].round(3).tolist() == [0.833, 0.833, 0.0, 0.333, 1.0]  # two share the first rank
+    # ties share the first rank
+    assert found["closest"].round(3).tolist() == [0.833, 0.833, 0.0, 0.333, 1.0]
 
 
 @pytest.mark.parametrize(("log_odds", "expected"), [(BOTH, 2.0), (EITHER, -2.0), (SUM, 0.0)], ids=["both", "either", "sum"])
@@ -73,10 +74,12 @@ def test_epistasis_has_a_sign(log_odds, expected):
     found = epistasis(pairs, sites, letters, log_odds, np.random.default_rng(0))
     mine = (pairs["name_a"] == "alpha") & (pairs["name_b"] == "beta")
     assert mine.sum() == 12
-    assert found.loc[mine, "epistasis"].median() == expected  # the mean is moved where a word comes out of its own letters again
+    # not the mean, because a shuffle may contain a word again
+    assert found.loc[mine, "epistasis"].median() == expected
     np.testing.assert_allclose(found.loc[mine, "epistasis"], expected, atol=0.6)
     np.testing.assert_allclose(found.loc[~mine, "epistasis"], 0, atol=1e-12)
-    assert abs(found["matched"]).max() < 0.6  # a random place may hold no word but a part of a draw
+    # random sites contain no complete word, but shuffles may contain parts
+    assert abs(found["matched"]).max() < 0.6
 
 
 def test_a_pair_without_room_beside_it_has_no_match():
@@ -118,8 +121,8 @@ def test_a_pair_of_which_one_will_do_is_redundant_alone():
 def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
     table = weigh(CURVE)
     assert (table["epistasis"] < -0.1).all()
-    assert (table["sites_p"] < 0.01).all()  # unlike random places
-    assert (table["specific"].abs() < 0.1).all()  # but like other motifs
+    assert (table["sites_p"] < 0.01).all()  # differs from random sites
+    assert (table["specific"].abs() < 0.1).all()  # but not from other motifs
     np.testing.assert_allclose(table["p"], table[["sites_p", "pairs_p"]].max(axis=1))
     assert (table["verdict"] == "proposal").all()
 
@@ -137,11 +140,13 @@ def test_other_motifs_stand_where_the_site_was():
 
 
 def test_random_places_are_as_far_and_overlap_no_site():
-    """On either side, at the distance of the site or nearly so, and where no motif has a site."""
+    """Random sites are on either side at a similar distance and overlap no site of a motif."""
     before = np.concatenate(([0], np.cumsum(np.isin(np.arange(100), [*range(40, 48), *range(58, 66), *range(20, 24)]))))
-    found = places_of((40, 48), (58, 66), before)  # 10 letters apart: 3 to 17, but not over [58, 66) or [20, 24)
+    # 10 bp apart: 3 to 17, but not over [58, 66) or [20, 24)
+    found = places_of((40, 48), (58, 66), before)
     assert found.tolist() == list(range(24, 30))
-    assert places_of((40, 48), (70, 78), before).tolist() == [*range(13), *range(66, 81)]  # 22 letters: 12 to 32
+    # 22 bp apart: 12 to 32
+    assert places_of((40, 48), (70, 78), before).tolist() == [*range(13), *range(66, 81)]
 
 
 def test_another_motif_faces_as_the_site_did_and_is_one_that_the_record_lacks():
@@ -160,8 +165,8 @@ def test_another_motif_faces_as_the_site_did_and_is_one_that_the_record_lacks():
     letters = [np.frombuffer(text, dtype=np.uint8) for text in texts]
     epistasis(pair, sites, letters, lambda rows: seen.extend(map(bytes, rows)) or np.zeros(len(rows)), np.random.default_rng(0), draws=8)
     places = {row.index(words["gamma"]) for row in seen if words["gamma"] in row}
-    assert places == {48, 28 - 11}  # in the stead of beta from its start on, in that of alpha up to its end
-    assert max(row.count(WORDS["delta"]) for row in seen) == 1  # which the record has
+    assert places == {48, 28 - 11}  # from the start of beta, or up to the end of alpha
+    assert max(row.count(WORDS["delta"]) for row in seen) == 1  # the record already contains delta
 
 
 def test_sites_are_taken_out_by_span():
@@ -231,12 +236,13 @@ def test_attention_is_what_sites_give_each_other_alone_or_among_others():
     for row in (0, 5, len(pairs) - 1):
         np.testing.assert_allclose(attention_between(scorer, letters)(pairs.iloc[[row]]), together[[row]], rtol=1e-4)
     turned = pairs.rename(columns={f"{column}_{a}": f"{column}_{b}" for column in ("name", "start", "end") for a, b in ("ab", "ba")})
-    np.testing.assert_allclose(attention_between(scorer, letters)(turned), together, rtol=1e-4)  # whichever is the first
+    # the order of the sites does not matter
+    np.testing.assert_allclose(attention_between(scorer, letters)(turned), together, rtol=1e-4)
     assert not attention_between(scorer_of(CNN), letters)(pairs).any()
 
 
 def spaced(rng, gap, strand="+", num=120):
-    """Sites of a at random places, of b after them by `gap(a's start)`."""
+    """Place sites of a at random, and sites of b after them by `gap(start of a)`."""
     starts = rng.integers(0, 60, num)
     a = sites_of(*(("a", record, start, start + 6, "+") for record, start in enumerate(starts)))
     b = sites_of(*(("b", record, at := start + 6 + gap(start), at + 6, strand) for record, start in enumerate(starts)))
@@ -254,7 +260,8 @@ def test_a_kept_distance_and_orientation_are_found():
 
 def test_places_that_both_motifs_prefer_are_no_kept_distance():
     rng = np.random.default_rng(0)
-    found = spaced(rng, lambda start: 80 - start + rng.integers(0, 5))  # b at 86 to 90, wherever a stands
+    # b at 86 to 90, wherever a is
+    found = spaced(rng, lambda start: 80 - start + rng.integers(0, 5))
     assert found["spacing_p"] > 0.05
     assert found["orientation_p"] > 0.05
     assert spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), np.full(2, 160), rng) == {}
@@ -268,7 +275,8 @@ def test_what_no_permutation_can_change_is_told_where_it_is_and_is_no_excess():
 
 
 def test_records_of_other_lengths_are_no_chance():
-    lengths = np.where(np.arange(200) % 2, 30, 150)  # the sites of short records are close for that alone
+    # sites in short records are close for this reason alone
+    lengths = np.where(np.arange(200) % 2, 30, 150)
     ps = []
     for seed in range(6):
         rng = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ def ax() -> Axes:
 
 
 def boxes(ax: Axes) -> list[tuple[str, float, float, float]]:
-    """(colour, middle, bottom, top) of each letter drawn."""
+    """Return (colour, middle, bottom, top) of each letter."""
     found = []
     for patch in ax.patches:
         box = patch.get_path().get_extents()

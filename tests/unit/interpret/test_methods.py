@@ -1,4 +1,4 @@
-"""Each method says what its formula says: of every head, of one letter and of k-mers, whatever else is explained beside it."""
+"""Test each method against its formula, for all heads, single letters and k-mers, in any batch."""
 
 import dataclasses
 
@@ -47,7 +47,7 @@ def ascii_of(text):
 
 
 def learner(objective, model=NO_STEM, alphabet="dna", k=1, stride=1, **data):
-    """A scorer of any objective, with random weights in float64."""
+    """Return a scorer for any objective, with random weights in float64."""
     torch.manual_seed(0)
     sections = {"data": {"alphabet": alphabet, **data}, "tokens": {"k": k, "stride": stride}, "training": {"shift": 0}}
     run = RunFile.model_validate(sections | {"objective": objective, "model": model})
@@ -139,7 +139,7 @@ def test_integrated_gradients_of_every_head_sum_to_the_difference(scorer, target
     known = ascii_of(scorer.alphabet.letters)
     scores = IntegratedGradients(200).scores(scorer, letters, target)
     sums = [(rows * (row[:, None] == known)).sum() for rows, row in zip(scores, letters, strict=True)]
-    # A maximum pooled over tokens has corners on the way.
+    # not exact, because max pooling has kinks along the path
     np.testing.assert_allclose(sums, (here - there).numpy(), rtol=0.02, atol=2e-3)
 
 
@@ -173,7 +173,11 @@ def test_sequences_of_unequal_lengths_are_as_they_are_alone(method, model):
 
 
 def test_guided_is_what_it_was_to_the_last_bit():
-    """AttnLRP of the batch, then the best .15 of each sequence mutated by itself, its mutants and at last itself in one array."""
+    """Guided mutagenesis equals an explicit computation to the last bit.
+
+    The batch is scored by AttnLRP. Then the best 0.15 of each sequence is mutated, with the
+    mutants and finally the sequence itself in one array.
+    """
     scorer, rng = scorer_of(), np.random.default_rng(0)
     letters = rng.choice(ascii_of("ACGT"), (3, 240))
     guessed = gradient_scores(scorer, letters)
@@ -219,9 +223,10 @@ def test_copies_have_other_letters_and_score_those_of_the_sequence():
 
 def test_blocks_lose_what_their_replacement_loses():
     scorer = scorer_of(NO_STEM, k=1)
-    letters = ascii_of("AAAACCCCGT")  # shuffling a block of one letter changes nothing
+    letters = ascii_of("AAAACCCCGT")  # shuffling a block of one base changes nothing
     (shuffled,) = Blocks(width=4, draws=3).scores(scorer, [letters], Target())
-    np.testing.assert_allclose(shuffled[:8], 0, atol=1e-7)  # a batch of other size rounds otherwise
+    # batches of different size are rounded differently
+    np.testing.assert_allclose(shuffled[:8], 0, atol=1e-7)
     assert np.abs(shuffled[8:]).min() > 1e-5
     method = Blocks(width=4, by="random", draws=5, seed=2)
     (scores,) = method.scores(scorer, [letters], Target())
@@ -301,7 +306,8 @@ def test_a_method_is_chosen_by_kind():
     assert build_method(config.GuidedMethod(fraction=0.3)) == Guided(0.3)
     assert build_method(config.BlocksMethod(width=5, by="random")) == Blocks(5, "random")
     assert {cls.name for cls in METHODS.values() if cls.proposal} == {"received", "rollout", "value_rollout", "gradient_rollout"}
-    old = config.Interpret.model_validate({"mutated_fraction": 0.4})  # of a model folder from before there were several
+    # from a model folder written before there were several methods
+    old = config.Interpret.model_validate({"mutated_fraction": 0.4})
     assert old.method == config.GuidedMethod(fraction=0.4)
 
 

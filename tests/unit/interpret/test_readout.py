@@ -1,4 +1,4 @@
-"""Raw attention as users read it: letters, edges, rollout."""
+"""Test raw attention for users: letters, edges and rollout."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,8 @@ def test_received_is_a_mean_over_layers_heads_and_tokens():
     scorer = scorer_of(NO_STEM, k=1)
     letters = np.frombuffer(b"ACGTACCA", dtype=np.uint8)[None]
     (received,) = Received().received(scorer, letters, Target())
-    np.testing.assert_allclose(received.sum(), 1, rtol=1e-5)  # each token gives 1 away
+    # each token gives attention 1 in total
+    np.testing.assert_allclose(received.sum(), 1, rtol=1e-5)
     assert received.min() > 0
     assert received.std() > 0
     assert all(not module._forward_pre_hooks for module in scorer.network.modules())
@@ -33,7 +34,7 @@ def test_received_by_head_is_read_from_the_dense_weights():
     for member, layers in enumerate(reading.layers):
         for number, layer in enumerate(layers):
             dense = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask).detach()
-            expected = dense[1, :, :7].mean(1)  # of [CLS] and six letters
+            expected = dense[1, :, :7].mean(1)  # [CLS] and six letters
             np.testing.assert_allclose(found[member, number, :, 1, :6], expected[:, 1:7], rtol=1e-5)
     assert not found[..., 1, 6:].any()
     np.testing.assert_allclose(found.mean((0, 1, 2)), reading.received(), rtol=1e-6)
@@ -49,7 +50,7 @@ def test_edges_are_the_largest_dense_weights_in_letters():
     assert len(mine) == 4
     best = dense[1, 0, :5, :5].detach().flatten().topk(4)  # [CLS] and four 3-mers
     np.testing.assert_allclose(mine["weight"], best.values)
-    # Place 0 is [CLS], which has no letters; place p the 3-mer that begins at letter p - 1.
+    # Position 0 is [CLS], which has no letters. Position p is the 3-mer at letter p - 1.
     places = [[0 if start is pd.NA else start + 1 for start in mine[column]] for column in ("query_start", "key_start")]
     assert places == [(best.indices // 5).tolist(), (best.indices % 5).tolist()]
     assert [end is pd.NA or end - start for start, end in zip(mine["key_start"], mine["key_end"], strict=True)] == [
@@ -108,10 +109,10 @@ def test_what_spans_give_each_other_is_read_from_the_dense_weights():
             for layer in layers
         ],
         axis=0,
-    )  # (B, places, places), [CLS] first
+    )  # (B, positions, positions), [CLS] first
     np.testing.assert_allclose(first[0, 1], dense[0, 1:4, 6:10].sum(1).mean(), rtol=1e-5)
     np.testing.assert_allclose(second[1, 0], dense[1, 5:7, 2:3].sum(1).mean(), rtol=1e-5)
-    assert first[0, 2] == 0  # beyond the window
+    assert first[0, 2] == 0  # outside the window
 
 
 def test_a_map_is_the_dense_weights_where_there_is_a_bin_a_place():

@@ -1,4 +1,7 @@
-"""`hits` in strings and FASTA, by function and command: coordinates, strands, chunks, errors."""
+"""Test `hits` in strings and FASTA files, by function and command.
+
+Cases: coordinates, strands, chunks and errors.
+"""
 
 import gzip
 
@@ -42,7 +45,8 @@ def test_strings():
 def test_a_file_with_coordinates(fasta):
     found = selfattn_bio.hits({"m": PPM}, fasta, hit_p=1e-5)
     rows = found[["chrom", "start", "end", "strand"]].to_numpy().tolist()
-    assert rows == [["chr2", 120, 129, "-"], ["r1", 5, 14, "+"], ["r3", 2, 11, "-"]]  # letters 11 to 20 of 40 read from the other strand
+    # positions 11 to 20 of 40, from the other strand
+    assert rows == [["chr2", 120, 129, "-"], ["r1", 5, 14, "+"], ["r3", 2, 11, "-"]]
 
 
 def test_chunks_change_nothing(fasta, monkeypatch):

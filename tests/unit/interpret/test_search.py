@@ -1,4 +1,4 @@
-"""Hits, matches and seqlets: what the libraries are asked, and what is made of their answers."""
+"""Test hits, matches and seqlets: the calls of libraries and the use of their results."""
 
 import warnings
 
@@ -34,7 +34,8 @@ def test_hits_on_both_strands_of_records_of_any_length():
 
 
 def test_a_hit_does_not_reach_into_padding():
-    flat = np.vstack([PPM, np.full((4, 4), 0.25)])  # the motif's tail fits anything, padding too
+    # the end of the motif matches any base, also padding
+    flat = np.vstack([PPM, np.full((4, 4), 0.25)])
     short, long = filled(14), filled(40)
     short[5:14] = WORD
     long[5:14] = WORD
@@ -59,7 +60,8 @@ def test_the_better_a_hit_matches_the_less_it_must_stand_out():
     assert kept["start"].tolist() == [4]
     assert kept["rank"].tolist() == [pytest.approx(11 / 12)]
     assert relevant_hits(hits.assign(p_value=5e-5), relevance)["start"].tolist() == [4, 8]
-    assert relevant_hits(hits.assign(p_value=1e-9), relevance)["start"].tolist() == [4, 8]  # what the model does not look at is none
+    # hits with low attribution are dropped at any p-value
+    assert relevant_hits(hits.assign(p_value=1e-9), relevance)["start"].tolist() == [4, 8]
 
 
 @pytest.mark.parametrize("strand", ["+", "-"])
@@ -78,7 +80,7 @@ def test_q_is_over_the_database():
     database = {f"d{i}": rng.dirichlet(np.full(4, 0.3), size=8) for i in range(40)}
     small = match_motifs({"m": database["d7"]}, dict(list(database.items())[:10]))
     assert small["match"].tolist() == ["d7"]
-    # Benjamini-Hochberg of the smallest p is at most its number of tests times p.
+    # The smallest q is at most the number of tests times the smallest p.
     assert small["match_q"].item() <= 10 * small["match_p"].item() + 1e-12
     assert match_motifs({}, database).empty
 
@@ -112,7 +114,7 @@ def test_places_over_an_end_count_what_is_there_and_are_left_out_in_the_end():
     places = pd.DataFrame({"record": [0, 1, 2] * 20, "start": [-2, 0, -3] * 20, "end": [10, 12, 9] * 20, "strand": ["+"] * 60})
     assert count_letters(places, records).sum(axis=1).tolist() == [0, 0, 40, *[60] * 7, 0, 0]
     found = align(places, records)
-    # The third record lacks the first letter of TATCGATA, which the others and so the motif have.
+    # The third record lacks the first letter of TATCGATA; the motif, like the others, has it.
     assert found.seqlets["record"].unique().tolist() == [0, 1]
     assert found.seqlets[["start", "end"]].drop_duplicates().to_numpy().tolist() == [[0, 8], [2, 10]]
     np.testing.assert_array_equal(count_letters(found.seqlets, records), found.pfm)
@@ -123,13 +125,14 @@ def test_information_and_trimming():
     chance = 3 / (2 * 20 * np.log(2))
     np.testing.assert_allclose(information(counts), [0, 2 - chance, 1 - chance, 0])
     assert informative_span(np.array([0, 2, 0.1, 1, 0.2])) == (1, 4)
-    assert informative_span(np.array([1.5, *[0] * 4, 1, *[0] * 5, 2, 0.5, 0.5])) == (11, 14)  # a gap of 5 parts, one of 4 does not
+    # a gap of 5 separates, one of 4 does not
+    assert informative_span(np.array([1.5, *[0] * 4, 1, *[0] * 5, 2, 0.5, 0.5])) == (11, 14)
     assert informative_span(np.array([2, *[0] * 4, 2, *[0] * 5, 2, 0.5, 0.5])) == (0, 6)
     assert informative_span(np.zeros(3)) == (0, 0)
 
 
 def planted(num=160, length=120):
-    """Random records with WORD on either strand, and scores that are high there."""
+    """Return random records with WORD on either strand, and scores that are high there."""
     rng = np.random.default_rng(0)
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (num, length))
     scores = rng.normal(scale=0.02, size=(num, length, 4)).astype(np.float32)
@@ -148,7 +151,8 @@ def test_a_planted_word_becomes_a_pattern():
     read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[best.pfm.argmax(axis=1)])
     assert bytes(WORD) in read or bytes(DNA.reverse_complement(WORD)) in read
     assert len(read) <= len(WORD) + 2
-    np.testing.assert_array_equal(count_letters(best.seqlets, letters), best.pfm)  # trimmed seqlets hold the trimmed letters
+    # trimmed seqlets contain the trimmed letters
+    np.testing.assert_array_equal(count_letters(best.seqlets, letters), best.pfm)
     assert sum(len(pattern.seqlets) for pattern in found.patterns) >= 40
     assert set(best.seqlets["strand"]) == {"+", "-"}
 
@@ -181,7 +185,8 @@ def test_shapes_must_fit():
         ("extract_seqlets.extract_seqlets", ValueError("ours")),
         ("extract_seqlets.extract_seqlets", IndexError("index 7 is out of bounds for axis 0 with size 4")),
         ("core.TrackSet", ValueError("ours")),
-        ("core.TrackSet", IndexError("index -1 is out of bounds for axis 0 with size 0")),  # known, but not from here
+        # a known message, but raised elsewhere
+        ("core.TrackSet", IndexError("index -1 is out of bounds for axis 0 with size 0")),
     ],
 )
 def test_an_error_that_is_not_known_is_no_lack_of_seqlets(monkeypatch, where, error):
@@ -216,18 +221,19 @@ def test_refining_finds_the_ends_of_a_cut_motif_and_drops_its_twin():
     every = pd.DataFrame({"record": range(30), "start": 0, "end": 7, "strand": "+"})
     cut = [Pattern((PPM[first : first + 7] * 30).astype(int), every) for first in (0, 2)]
     refined = refine_patterns(cut, list(letters), relevance)
-    assert len(refined) == 1  # both are the one word
+    assert len(refined) == 1  # both are the same word
     motif = refined[0]
     read = bytes(np.frombuffer(b"ACGT", dtype=np.uint8)[motif.pfm.argmax(axis=1)])
     assert bytes(WORD) in read
-    assert 140 <= len(motif.seqlets) <= 180  # each record holds the word once, on either strand
+    assert 140 <= len(motif.seqlets) <= 180  # each record contains the word once, on either strand
     np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.pfm)
 
 
 def test_groups_come_with_their_parts_and_refining_leaves_one_of_each_word():
     letters, scores = planted()
     other = np.frombuffer(b"TTCCGGAACGA", dtype=np.uint8)
-    letters[::3, 40 : 40 + len(other)] = other  # in a third of the records nothing else matters
+    # in a third of the records only this word has attribution
+    letters[::3, 40 : 40 + len(other)] = other
     scores[::3] = 0.01
     scores[::3, 40 : 40 + len(other)] += one_hot(other) - np.float32(0.25)
     found = Modisco(1000).call(letters, scores, DNA).patterns

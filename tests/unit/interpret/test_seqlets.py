@@ -1,4 +1,4 @@
-"""Recursive seqlets: by their definition in plain loops, by tangermeme's own, and what is refused."""
+"""Test recursive seqlets against explicit loops and tangermeme, and errors."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def planted(num=12, length=60, seed=0):
 
 
 def survival(rows, max_length):
-    """Of each length the tail of the sum of letters drawn at random, and the bin of a sum, as the reference describes them."""
+    """Return the tail probability of a sum of random letters, binned as in the reference."""
     low, width = rows.min(), (rows.max() - rows.min()) / (BINS - 1)
     density = np.bincount(((rows.astype(float) - low) / width).astype(int).ravel(), minlength=BINS) / rows.size
     tails, of_sum = [], np.ones(1)
@@ -27,7 +27,11 @@ def survival(rows, max_length):
 
 
 def by_definition(rows, threshold, min_length, max_length):
-    """Longest first: a span that stands out with all its parts of `min_length` letters or more, and overlaps none that was taken."""
+    """Find seqlets with explicit loops.
+
+    A seqlet is a significant span whose parts of at least `min_length` letters are significant as
+    well. Longer spans are taken first, and spans that overlap them are skipped.
+    """
     p_of, found = survival(rows, max_length), []
     for record, row in enumerate(rows.astype(float)):
         taken = np.zeros(len(row), dtype=bool)

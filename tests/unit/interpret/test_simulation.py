@@ -1,4 +1,7 @@
-"""What is planted stands where the truth says, drawn from its motif; negatives hold what their kind says; a seed gives the same files."""
+"""Test simulations: sites agree with the truth and their motif, negatives with their kind.
+
+The same seed gives the same files.
+"""
 
 import gzip
 from collections import Counter
@@ -45,7 +48,7 @@ letter-probability matrix: alength= 4 w= 9 nsites= 10 E= 0
 
 @pytest.fixture
 def made(tmp_path):
-    """Text of a grammar -> what is drawn of it."""
+    """Return a function that simulates the text of a grammar."""
 
     def make(*parts, records=400, length=120, seed=0, head=""):
         (tmp_path / "grammar.toml").write_text(f"records = {records}\nlength = {length}\n{head}\n" + "".join(parts), encoding="utf-8")
@@ -55,7 +58,7 @@ def made(tmp_path):
 
 
 def sites_of(simulation):
-    """Each site's letters, as its motif reads, beside its truth."""
+    """Yield the bases of each site, as its motif reads, with its row of the truth."""
     row_of = {name: row for row, name in enumerate(simulation.records["id"])}
     for site in simulation.truth.itertuples():
         letters = simulation.letters[row_of[site.id], site.start : site.end]
@@ -63,7 +66,7 @@ def sites_of(simulation):
 
 
 def pairs_in(simulation, first, second):
-    """Letters between the two motifs of each record that has one of each, in order of start."""
+    """Yield the sites of both motifs and the bases between them, for each record that has both."""
     for _, sites in simulation.truth.groupby("id"):
         if set(sites["motif"]) >= {first, second}:
             left, right = (sites[sites["motif"] == motif].iloc[0] for motif in (first, second))
@@ -174,7 +177,7 @@ def test_shuffled_negatives_have_the_dinucleotides_of_positives_that_are_not_the
     of_label = [simulation.letters[simulation.records["label"] == label] for label in (1, 0)]
     gc = [np.isin(rows, list(b"GC")).mean() for rows in of_label]
     assert abs(gc[0] - gc[1]) < 0.02
-    assert gc[1] > 0.55  # that of CTCF sites, not of the background
+    assert gc[1] > 0.55  # GC of CTCF sites, not of the background
 
     def counts(rows):
         return {tuple(sorted(Counter(zip(row[:-1].tolist(), row[1:].tolist(), strict=True)).items())) for row in rows}
@@ -189,7 +192,7 @@ def test_thinned_negatives_keep_each_site_by_itself(made):
     assert shares.between(0.26, 0.34).all()
     both = found[found["pair"] == "one"].groupby("id").size()
     assert set(both) == {2}
-    assert 0.06 < len(both) / 2000 < 0.12  # 0.3 x 0.3: nothing ties the halves to each other
+    assert 0.06 < len(both) / 2000 < 0.12  # 0.3 x 0.3: the halves are independent
 
 
 def test_presence_is_of_each_half_by_itself(made):

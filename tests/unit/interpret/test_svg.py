@@ -1,4 +1,4 @@
-"""Logos and tracks as SVG text: the same letters, colours and places as those drawn with matplotlib."""
+"""Test logos and tracks as SVG: same letters, colours and positions as with matplotlib."""
 
 import re
 from xml.dom.minidom import Element, parseString
@@ -11,7 +11,7 @@ from selfattn_bio.interpret.svg import TICKS, WIDTH, logo_svg, track_svg
 
 
 def letters_of(svg: str) -> list[tuple[str, int, float, float]]:
-    """(colour, position, foot, height) of each letter, px from the top."""
+    """Return (colour, position, foot, height) of each letter, in px from the top."""
     root: Element = parseString(svg).documentElement
     colours = {path.getAttribute("id"): path.getAttribute("fill") for path in root.getElementsByTagName("path")}
     found = []
@@ -48,7 +48,7 @@ def test_a_track_of_a_thousand_letters_has_each_once() -> None:
     found = letters_of(svg)
     assert [position for _, position, _, _ in found] == list(range(1000))
     assert [colour for colour, *_ in found] == [COLOURS["ACGT"[letter]] for letter in own]
-    assert len(svg) < 100_000  # glyphs stand in it once
+    assert len(svg) < 100_000  # each glyph is defined once
 
 
 def test_residues_of_protein() -> None:
