@@ -5,13 +5,17 @@ These records were used neither to train the model nor to find the motif.
 docs/interpretation_evidence.md lists the tests and the rules of the verdict, with reasons and
 figures. The tests are in `associations` and `interventions`.
 
-**supported**: hits are more frequent in positives than in negatives (enrichment), also compared
-with negatives of the same GC content and length (matched), and the model uses them. It uses them
-if log-odds fall when the hits are shuffled (fall), and fall more than when nearby control sites
-are shuffled (effect). Both must be at least `MIN_EFFECT`, with an interval above 0. Each test must
-have q < significance. **contradicted**: effect and fall are as clear, but negative: the hits lower
-the score. **proposal**: all other motifs; the evidence is inconclusive. The effect alone is not
-enough, because control sites near a meaningless motif may overlap meaningful ones.
+- **supported**: hits are more frequent in positives than in negatives (enrichment), also compared
+  with negatives of the same GC content and length (matched), and the model uses the hits: log-odds
+  fall when they are shuffled (fall), and fall more than when nearby control sites are shuffled
+  (effect). `enrichment_q`, `matched_q` and `effect_q` are below the significance. fall and effect
+  are at least `MIN_EFFECT`, with intervals above 0.
+- **contradicted**: `effect_q` is below the significance, but fall and effect are at most
+  -`MIN_EFFECT`, with intervals below 0: the hits lower the score.
+- **proposal**: all other motifs; the evidence is inconclusive.
+
+effect alone is not enough, because control sites near a meaningless motif may overlap meaningful
+ones.
 
 **The unit of an effect.** Even a model that learned nothing reacts to its input: its raw score
 falls when its own motifs are shuffled, so meaningless motifs would pass a test on raw scores.
@@ -21,8 +25,8 @@ that predicts nothing on held-out records, slope times standard deviation of the
 chance, about 2 / sqrt(validation records): 0.03 log-odds with 5,000 records and 0.2 with 100. Its
 effects are no larger, whatever the size of its raw scores. A small validation set is therefore
 weak ground for a verdict. An effect must also be relevant, at least `MIN_EFFECT` (0.1: the odds of
-a positive fall by a tenth), because with thousands of records a test for "different from 0" is
-always significant. So a control supports no motif because its scores carry no information; the
+a positive fall by a tenth), because with thousands of records even a tiny difference from 0
+is significant. So a control supports no motif because its scores carry no information; the
 number of its proposals shows how many motifs it suggests without this scaling.
 """
 

@@ -88,7 +88,7 @@ def sufficiency(hits: pd.DataFrame, sequences: Sequence[Letters], log_odds: LogO
 
 
 def _agreeing(effects: NDArray[np.float64]) -> float:
-    """Return the fraction of members (M,) with an effect of the common sign; nan for one member."""
+    """Return the fraction of members (M,) with a clear effect of the common sign; nan for one."""
     if len(effects) == 1:
         return float("nan")
     return float(np.mean((np.abs(effects) >= MIN_EFFECT) & (np.sign(effects) == np.sign(effects.mean()))))

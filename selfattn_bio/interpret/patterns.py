@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from selfattn_bio.interpret.hits import one_hot
 from selfattn_bio.sequence.alphabet import DNA, Alphabet
 
-MIN_INFORMATION = 0.25  # bits at the first and last position of a pattern
+MIN_INFORMATION = 0.25  # bits required at the first and last position of a pattern
 MAX_GAP = 4  # positions with less information in a row; a longer gap separates two motifs
 # alphabet size to width: shorter motifs cannot reach a significant p-value
 MIN_WIDTH = {4: 6, 20: 3}
