@@ -2,7 +2,7 @@
 
 `selfattn-bio simulate` writes sequences, the truth and a run file that trains on them. The bases
 of a site are sampled position by position from the probabilities in the database. Sites are
-therefore as weak as those of the motif, and a base with probability 0 never occurs.
+therefore as variable as the motif, and a base with probability 0 never occurs.
 """
 
 from __future__ import annotations
