@@ -6,7 +6,7 @@ BIN := .venv/bin
 SIDE_BY_SIDE := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/workflow tests
 SMK := Snakefile $(wildcard workflows/*.smk workflows/rules/*.smk)
 
-.PHONY: help test test-long check style bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model schema clean
+.PHONY: help test test-long check style bench bench-promoter bench-kinds bench-long-range bench-equalities bench-accuracy bench-motifs bench-pu1 ship-model motif-parent schema clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make bench-motifs      compare explanations with planted motifs (hours on two cores; ARGS='--grammars final' for docs)"
 	@echo "make bench-pu1         find the motif of PU.1 in its ChIP-seq peaks (three minutes; set in ../shared/bench or SELFATTN_BENCH=DIR)"
 	@echo "make ship-model        rebuild the promoter model that ships (python benchmarks/scores.py checks its scores)"
+	@echo "make motif-parent      rebuild the encoder of [transfer] parent = 'motifs' (ten minutes of one core)"
 	@echo "make schema            write the JSON Schema of run files"
 	@echo "make clean             remove results, caches and .venv"
 
@@ -79,6 +80,9 @@ bench-equalities: .venv/.run
 
 ship-model: train_promoter
 	$(BIN)/python data/make_promoter_model.py
+
+motif-parent: .venv/.run
+	$(BIN)/python data/make_motif_parent.py
 
 bench-accuracy: .venv/.run
 	$(BIN)/python benchmarks/accuracy.py $(ARGS)

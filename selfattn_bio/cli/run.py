@@ -71,7 +71,7 @@ def bring(task: str) -> None:
 
     source, name = project_folder(), f"workflows/tasks/{task}.toml"
     run_file = read_run_file(source / name)
-    if run_file.transfer:
+    if run_file.transfer and not run_file.transfer.ships:
         bring(run_file.transfer.parent)
     others = [getattr(run_file.objective, "points", None), run_file.interpret.database_file]
     data = [*run_file.data.inputs, *filter(None, others)]

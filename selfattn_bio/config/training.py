@@ -95,10 +95,16 @@ class Training(Section):
         return self
 
 
+SHIPPED_PARENTS = ("motifs",)  # models of the package that a run may start from by name
+
+
 class Transfer(Section):
     """[transfer]: the run starts from the weights of a trained model; its head is new."""
 
-    parent: str = Field(min_length=1, description="name of the task whose model it is (results/NAME/model), or the path of a model folder")
+    parent: str = Field(
+        min_length=1,
+        description="name of a task (results/NAME/model), path of a model folder, or 'motifs': the encoder of motifs that ships",
+    )
     adapt: Literal["all", "frozen", "gradual", "lora"] = Field(
         "all", description="what is trained: all; the head; the head, then one layer more every unfreeze_every steps; head and LoRA"
     )
@@ -107,8 +113,15 @@ class Transfer(Section):
     lora_rank: Positive = 8
 
     @property
+    def ships(self) -> bool:
+        """Whether the parent comes with the package."""
+        return self.parent in SHIPPED_PARENTS
+
+    @property
     def folder(self) -> Path:
         """The parent's model folder."""
+        if self.ships:
+            return Path(__file__).parents[1] / "models" / self.parent
         return Path(self.parent) if "/" in self.parent else Path("results") / self.parent / "model"
 
 

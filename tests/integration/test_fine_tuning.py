@@ -15,11 +15,12 @@ from selfattn_bio import config
 from selfattn_bio.cli.main import main
 from selfattn_bio.data.corpus import Rules, build_corpus
 from selfattn_bio.errors import ModelFolderError
-from selfattn_bio.model.checkpoint import SEEN
+from selfattn_bio.model.checkpoint import SEEN, read_provenance
 from selfattn_bio.model.lineage import Lineage
 from selfattn_bio.scoring.scorer import load
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.loop import train
+from selfattn_bio.training.recipes import both_strands
 
 pytestmark = pytest.mark.slow
 
@@ -183,3 +184,27 @@ def test_a_variant_that_cannot_start_from_the_parent_says_so(workshop, tmp_path,
     for name, says in (("pairs", True), ("slow", False)):
         assert main(["train", *shared, "--variant", name, "--threads", "1", "--output", str(tmp_path / name)]) == 0
         assert (f"{name}: starts from random weights" in capsys.readouterr().out) == says
+
+
+def test_shipped_parent_is_fine_tuned_and_judged(workshop, tmp_path):
+    folder, corpus = workshop
+    recipe = both_strands(240)
+    run = config.RunFile(
+        data=DATA,
+        tokens=config.Tokens.model_validate(recipe.tokens),
+        model=config.AttentionModel.model_validate(dict(recipe.model) | {"members": 1}),
+        training=TRAINING.model_copy(update={"max_steps": 3, "evaluate_every": 3, "learning_rate": 1e-4}),
+        transfer=config.Transfer(parent="motifs"),
+    )
+    train(run, corpus, folder / "split.tsv", tmp_path / "model", threads=1)
+    (parent,) = json.loads((tmp_path / "model/provenance.json").read_text())["parents"]
+    assert parent["weights_sha256"] == read_provenance(run.transfer.folder)["weights_sha256"]
+    before, after = weights_of(run.transfer.folder), weights_of(tmp_path / "model")
+    name = "members.0.stem.first.weight"
+    assert 0 < (before[name] - after[name]).abs().max() < 1e-3
+    assert not pd.read_parquet(tmp_path / "model" / SEEN)["by_parent"].any()
+
+    (tmp_path / "run.toml").write_text(tomli_w.dumps(run.model_dump(mode="json", exclude_none=True)))
+    shared = ["--run-file", str(tmp_path / "run.toml"), "--corpus", str(folder / "corpus"), "--split", str(folder / "split.tsv")]
+    assert main(["evaluate", *shared, "--model", str(tmp_path / "model"), "--output", str(tmp_path / "metrics")]) == 0
+    assert main(["audit", *shared, "--output", str(tmp_path / "audit.tsv")]) == 0

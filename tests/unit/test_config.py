@@ -695,6 +695,12 @@ def test_objectives_beside_two_classes_have_no_variants_of_their_own(tmp_path):
     assert isinstance(asked.variant("cnn").model, CnnModel)
 
 
+def test_shipped_parent_is_in_the_package(tmp_path):
+    folder = read(tmp_path, DATA + "[transfer]\nparent = 'motifs'\n").transfer.folder
+    assert folder == Path(__file__).parents[2] / "selfattn_bio/models/motifs"
+    assert folder.is_dir()
+
+
 def test_a_variant_of_another_network_starts_from_no_parent(tmp_path):
     run = read(tmp_path, DATA + "[transfer]\nparent = 'pretrained'\n")
     assert run.transfer.folder == Path("results/pretrained/model")

@@ -318,6 +318,28 @@ def test_a_mistake_in_the_run_file_is_one_line_and_1(fresh, old, new, message):
     assert planned(fresh, "train_mine")
 
 
+@pytest.mark.parametrize(
+    ("parent", "task", "message"),
+    [
+        ("motifs", "", ""),
+        (
+            "motifs",
+            "motifs",
+            "transfer.parent 'motifs' is both a model that ships and a task; name its model by the path results/motifs/model",
+        ),
+        ("motives", "", "transfer.parent must be a task, a folder or 'motifs', got 'motives'"),
+    ],
+)
+def test_shipped_parent(fresh, parent, task, message):
+    mine = fresh / "workflows/tasks/mine.toml"
+    mine.write_text(mine.read_text() + f"[transfer]\nparent = '{parent}'\n")
+    if task:
+        shutil.copy(fresh / "workflows/tasks/smoke.toml", fresh / f"workflows/tasks/{task}.toml")
+    result = snakemake(fresh, "train_mine", "--dry-run")
+    assert result.returncode == bool(message), result.stdout
+    assert message in result.stdout.splitlines()[-1]
+
+
 def test_a_bad_sequence_file_stops_with_its_place(fresh):
     replace(fresh / "data/smoke/positives.fa", "", ">bad\nACGTJ\n")
     result = snakemake(fresh, "results/smoke/split.tsv")

@@ -144,20 +144,24 @@ def split_table(wildcards) -> str:
 def parent_model(wildcards) -> list[str]:
     """Return the model that a run starts from; the model of another task is trained first."""
     run = run_at(wildcards)
-    return [model_of(run.transfer.parent, run.transfer.folder, wildcards)] if run.transfer else []
+    return [model_of(run.transfer, wildcards)] if run.transfer else []
 
 
 def parent_models(wildcards) -> list[str]:
     """Return the models that a task and its variants start from."""
     run = run_of(wildcards.task)
     transfers = [each.transfer for each in (run, *map(run.variant, run.variants)) if each.transfer]
-    return list(dict.fromkeys(model_of(transfer.parent, transfer.folder, wildcards) for transfer in transfers))
+    return list(dict.fromkeys(model_of(transfer, wildcards) for transfer in transfers))
 
 
-def model_of(parent: str, folder: Path, wildcards) -> str:
-    if "/" not in parent and parent not in RUN_FILES:
-        sys.exit(f"error: {run_file(wildcards)}: transfer.parent must be a task or a folder, got {parent!r}")
-    return str(folder)
+def model_of(transfer, wildcards) -> str:
+    parent = transfer.parent
+    if "/" not in parent and parent not in RUN_FILES and not transfer.ships:
+        sys.exit(f"error: {run_file(wildcards)}: transfer.parent must be a task, a folder or 'motifs', got {parent!r}")
+    if transfer.ships and parent in RUN_FILES:
+        hint = f"name its model by the path results/{parent}/model"
+        sys.exit(f"error: {run_file(wildcards)}: transfer.parent {parent!r} is both a model that ships and a task; {hint}")
+    return str(transfer.folder)
 
 
 def data_files(wildcards) -> list[str]:

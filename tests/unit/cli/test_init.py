@@ -484,6 +484,20 @@ def test_run_brings_a_task_that_ships_with_its_data(here, started, target, there
     assert started[0].words[5:] == [target]
 
 
+def test_run_brings_no_task_for_a_shipped_parent(here, started, tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    (source / "workflows/tasks").mkdir(parents=True)
+    (source / "data").mkdir()
+    (source / "data/README.md").touch()
+    for name in ("p.fa", "n.fa"):
+        (source / name).touch()
+    task = "[data]\npositives = 'p.fa'\nnegatives = 'n.fa'\n[transfer]\nparent = 'motifs'\n"
+    (source / "workflows/tasks/mine.toml").write_text(task)
+    monkeypatch.setattr(run_command, "project_folder", lambda: source)
+    run_command.bring("mine")
+    assert [path.name for path in (here / "workflows/tasks").iterdir()] == ["mine.toml"]
+
+
 def test_run_leaves_a_task_of_ones_own(here, started):
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/amp.toml").write_text("mine")

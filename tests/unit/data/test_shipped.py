@@ -113,7 +113,7 @@ def test_a_folder_here_goes_before_a_model_that_ships(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert folder_of("promoter") == SHIPPED
     assert folder_of("no/such/model") == Path("no/such/model")
-    with pytest.raises(ModelFolderError, match=r"model must be a folder, or one of those that ship \(promoter\), got 'promotr'"):
+    with pytest.raises(ModelFolderError, match=r"model must be a folder, or one of those that ship \(motifs, promoter\), got 'promotr'"):
         load("promotr")
     (tmp_path / "promoter").mkdir()
     assert folder_of("promoter") == folder_of(Path("promoter")) == Path("promoter")

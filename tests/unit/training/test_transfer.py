@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from selfattn_bio import config
 from selfattn_bio.errors import ModelFolderError, RunFileError
 from selfattn_bio.model.checkpoint import save_model
 from selfattn_bio.model.classifier import build_network
 from selfattn_bio.training.optimizer import build_optimizer, set_rates
+from selfattn_bio.training.recipes import both_strands
 from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SMALL = {"embed_dim": 8, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16, "dropout": 0.0}
@@ -44,6 +46,19 @@ def test_all_but_the_head_is_the_parents(parent):
             assert torch.equal(weight, parent[1][name])
         else:
             assert weight.shape == fresh.state_dict()[name].shape
+
+
+@pytest.mark.parametrize("records", [1_000, 100_000])
+def test_shipped_parent_fits_the_recipe_both_strands(records):
+    recipe = both_strands(records)
+    run = binary(config.AttentionModel.model_validate(recipe.model), tokens=config.Tokens.model_validate(recipe.tokens))
+    network = build_network(run)
+    transfer = config.Transfer(parent="motifs")
+    start_from(network, run, transfer, "model")
+    weights = load_file(transfer.folder / "model.safetensors")
+    for name, weight in network.state_dict().items():
+        if ".head." not in name:
+            assert torch.equal(weight, weights[name.replace("members.1.", "members.0.")]), name
 
 
 def test_a_dilated_cnn_takes_embedding_and_stem(tmp_path):
