@@ -16,6 +16,7 @@ import tomli_w
 from promoter import command, is_trained
 from published import code_hash, said
 
+from selfattn_bio.config import Transfer
 from selfattn_bio.evaluation.metrics import Sampled
 from selfattn_bio.model.checkpoint import read_provenance
 
@@ -143,8 +144,8 @@ def train_seeds(values: Mapping[str, Any], place: Path, seeds: int, variant: str
     variant
         Name of a variant of the run file, to train it instead of the model.
     """
-    parent = values.get("transfer")
-    stamp = code_hash() + (read_provenance(Path(parent["parent"]))["weights_sha256"] if parent else "")
+    parent = Transfer(**values["transfer"]).folder if "transfer" in values else None
+    stamp = code_hash() + (read_provenance(parent)["weights_sha256"] if parent else "")
     shared = ("--corpus", place / "corpus", "--split", place / "split.tsv")
     name = f"{variant}_seed" if variant else "seed"
 

@@ -65,11 +65,12 @@ def stack_lines(contents: Contents, objective: str) -> list[str]:
 
 
 def recipe_lines(recipe: Recipe) -> list[list[str]]:
-    """Write [tokens], [model], [training] and [stack] of a recipe."""
+    """Write [tokens], [model], [training], [transfer] and [stack] of a recipe."""
     sections: dict[str, Mapping[str, Any]] = {
         "tokens": recipe.tokens,
         "model": recipe.model,
         "training": recipe.training,
+        "transfer": recipe.transfer,
         "stack": {"parts": list(recipe.parts)} if recipe.parts else {},
     }
     written = [[f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in keys.items())] for name, keys in sections.items() if keys]

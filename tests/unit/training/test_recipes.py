@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from selfattn_bio.config import run_file_of
+from selfattn_bio.model.classifier import build_network
 from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.spelling import Spelling
 from selfattn_bio.training.recipes import (
@@ -17,6 +18,7 @@ from selfattn_bio.training.recipes import (
     one_strand,
     suits_recipes,
 )
+from selfattn_bio.training.transfer import start_from
 
 MUTATED = 0.3  # of the bases of a site; weak enough for the trials to differ
 LENGTH, MOTIF = 60, np.frombuffer(b"TGACGTAAGC", np.uint8)
@@ -66,6 +68,16 @@ def test_motif_scores_are_a_part_where_there_is_a_database():
     assert "motif_scores" not in chosen("fixed", "given")[0].parts
 
 
+def test_vertebrate_sites_start_from_the_encoder_that_ships(tmp_path):
+    recipe, _ = chosen("anywhere", "either", "jaspar:vertebrates")
+    assert recipe.transfer == {"parent": "motifs"}
+    assert not chosen("anywhere", "either", "jaspar:insects")[0].transfer
+    run = run_file_of(DATA, "run.toml")
+    sections = {"tokens": recipe.tokens, "model": recipe.model, "training": recipe.training, "transfer": recipe.transfer}
+    run = type(run).model_validate({"data": run.data, **sections})
+    start_from(build_network(run), run, run.transfer, "run.toml")  # its layers are those of the parent
+
+
 def test_a_rare_class_is_sampled(monkeypatch):
     monkeypatch.setattr("selfattn_bio.training.recipes.ENOUGH", 50)
     labels = np.zeros(4000, np.int64)
@@ -76,10 +88,13 @@ def test_a_rare_class_is_sampled(monkeypatch):
     assert 50 <= len(rows) <= 50 + MIN_RECORDS
 
 
-@pytest.mark.parametrize("recipe", [aligned(5000, 70), aligned(5000, 300), both_strands(5000), one_strand(5000)])
+@pytest.mark.parametrize(
+    "recipe", [aligned(5000, 70), aligned(5000, 300), both_strands(5000), both_strands(5000, parent="motifs"), one_strand(5000)]
+)
 def test_every_recipe_is_a_run_file(recipe):
     sections = {"tokens": recipe.tokens, "training": recipe.training, "stack": {"parts": recipe.parts}}
     sections |= {"model": recipe.model} if recipe.model else {}
+    sections |= {"transfer": recipe.transfer} if recipe.transfer else {}
     base = run_file_of(DATA, "run.toml")
     run = type(base).model_validate({"data": base.data, **sections})
     assert run.stack.parts == recipe.parts
