@@ -82,7 +82,7 @@ def corpus_of(task):
     return Corpus.open(task / "corpus")
 
 
-def test_gates_close_and_records_leave(task):
+def test_adaptive_training_closes_gates_and_exits_early(task):
     said = load_model(task / "model")[2]["exits"]
     assert said["worth"] >= said["worth_of_all_layers"] - 0.05
     scorer = load(task / "model")
@@ -95,7 +95,7 @@ def test_gates_close_and_records_leave(task):
     assert "A record leaves the encoder once the head is sure of it" in (task / "model" / "README.md").read_text()
 
 
-def test_both_are_judged_and_explained_alike(task):
+def test_evaluate_and_explain_gated_and_pruned_models(task):
     shared = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
     found = []
     for name in ("model", "pruned"):
@@ -109,7 +109,7 @@ def test_both_are_judged_and_explained_alike(task):
     assert found[0][1] == pytest.approx(found[1][1], abs=1e-5)
 
 
-def test_a_stopped_training_goes_on_to_the_same_bits(task, monkeypatch):
+def test_adaptive_training_resumes_bit_for_bit(task, monkeypatch):
     run, whole = config.read_run_file(task / "run.toml"), Trainer.take_step
 
     def stopped(trainer):
@@ -128,7 +128,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(task, monkeypatch):
 
 
 @pytest.mark.parametrize("sections", [{}, {"accumulate": 3}, {"batch_size": 7}])
-def test_the_penalty_counts_once_a_step(task, sections):
+def test_gate_penalty_counts_once_per_step(task, sections):
     """The gradient of the penalty does not depend on the records and batches of a step."""
     run, found = config.read_run_file(task / "run.toml"), []
     for penalty in (0.0, 0.5):
@@ -149,7 +149,7 @@ def test_the_penalty_counts_once_a_step(task, sections):
         assert_close(with_it - without, each, rtol=1e-3, atol=1e-6)
 
 
-def test_a_run_starts_from_what_was_pruned(task):
+def test_fine_tuning_starts_from_pruned_model(task):
     run, parent, _ = load_model(task / "pruned")
     transfer = config.Transfer(parent=str(task / "pruned"))
     torch.manual_seed(5)
@@ -165,6 +165,6 @@ def test_a_run_starts_from_what_was_pruned(task):
     start_from(build_network(without), without, transfer, "child")
 
 
-def test_gates_are_not_sharded(task):
+def test_sharded_training_refuses_gates(task):
     with pytest.raises(TrainingError, match="sharded training must go with gates 'none', got 'hard_concrete'"):
         train(config.read_run_file(task / "run.toml"), corpus_of(task), task / "split.tsv", task / "none", threads=1, sharded=True)

@@ -101,7 +101,7 @@ def test_balancing_shrinks_the_gap(task, models):
         assert 0.55 < found[way][0] < found["plain"][0], found  # balancing costs some AUROC
 
 
-def test_metrics_tell_groups_worst_and_gap(task, models, capsys):
+def test_metrics_report_groups_worst_group_and_gap(task, models, capsys):
     out = task / "judged"
     given = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--model", "sample"]
     paths = [part if part.startswith("--") else str(task / part) for part in given]
@@ -116,14 +116,14 @@ def test_metrics_tell_groups_worst_and_gap(task, models, capsys):
     assert f"evaluate: AUROC by origin: worst {origin['worst']!r} " in capsys.readouterr().out
 
 
-def test_the_best_step_is_that_of_the_worst_group(models):
+def test_best_step_is_chosen_by_worst_group(models):
     history = pd.read_csv(models["sample"] / "history.csv")
     best = json.loads((models["sample"] / "provenance.json").read_text())["best_step"]
     assert best == history["step"][history["valid_worst_auroc"].idxmax()]
     assert "valid_worst_auroc" not in pd.read_csv(models["plain"] / "history.csv")
 
 
-def test_weights_and_draws_are_even_over_group_and_label(task):
+def test_weights_and_samples_balance_group_and_label(task):
     corpus = Corpus.open(task / "corpus")
     labels = corpus.records["label"].to_numpy(dtype=np.int64)
     sides = {"train": Side(np.arange(800), labels[:800]), "valid": Side(np.arange(800, 2400), labels[800:2400])}
@@ -141,7 +141,7 @@ def test_weights_and_draws_are_even_over_group_and_label(task):
     assert set(pd.Series(np.concatenate(list(order.epoch(0)))).map(lambda row: (origin[row], labels[row])).value_counts()) == {200}
 
 
-def test_a_weight_is_as_many_records(task):
+def test_loss_multiplies_records_by_weight(task):
     """The loss of a batch is the sum of each record's loss times its weight."""
     run = run_file("reweight", label_smoothing=0.0, matmul="highest")
     trainer = Trainer(open_fabric("32-true"), run, Corpus.open(task / "corpus"), task / "split.tsv", task / "none", "model")
@@ -153,7 +153,7 @@ def test_a_weight_is_as_many_records(task):
     assert max(float(each.grad.abs().max()) for each in trainer.bare.parameters() if each.grad is not None) > 0
 
 
-def test_one_group_is_nothing_to_balance(task, tmp_path):
+def test_balance_needs_several_groups(task, tmp_path):
     run = run_file("plain").model_copy(update={"training": config.Training(**TRAINING, balance=config.SampleBalance(by="length"))})
     with pytest.raises(CorpusError, match=r"training.balance must be by what differs in train, got one group by 'length': '60 and more'"):
         train(run, Corpus.open(task / "corpus"), task / "split.tsv", tmp_path / "model", threads=1)
@@ -174,6 +174,6 @@ def test_one_group_is_nothing_to_balance(task, tmp_path):
         ({"training": {"balance": {"kind": "swap", "by": "gc"}}}, "'swap' found using 'kind'"),
     ],
 )  # fmt: skip
-def test_what_does_not_go_together_is_refused(sections, words):
+def test_balance_refuses_conflicting_settings(sections, words):
     with pytest.raises(ValueError, match=words):
         config.RunFile.model_validate({"data": {"positives": "a.fa", "negatives": "b.fa"}} | sections)

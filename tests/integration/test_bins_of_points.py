@@ -121,7 +121,7 @@ def test_planted_words_are_found_on_their_strand(task, capsys):
     assert best["probability_+"] > 5 * best["probability_-"]
 
 
-def test_what_could_not_be_judged_is_said_before_the_training(task, capsys):
+def test_bins_that_cannot_be_evaluated_stop_before_training(task, capsys):
     """Report windows off the bin grid, a split without points, and points in a single block."""
     bed, fasta = Path("points.bed").read_text(), Path("s.fa").read_text()
     Path("s.fa").write_text(

@@ -167,7 +167,7 @@ def test_blocks_of_a_page_run(page, made_folder, tmp_path, monkeypatch):
             assert done.returncode == 0, f"{page.name}:{block.line}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
 
 
-def test_what_is_not_run_has_a_reason():
+def test_blocks_not_run_have_a_reason():
     left = {f"{page.name}:{block.line}": block.reason for page in PAGES for block in blocks_of(page) if block.reason is not None}
     assert [place for place, reason in left.items() if len(reason.split()) < 2] == []
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
@@ -177,7 +177,7 @@ def test_what_is_not_run_has_a_reason():
     assert sum(text.count("\n```") for text in texts) == 2 * (len(kinds) - kinds.count("setup")), "a fence is open, or indented"
 
 
-def test_a_page_that_is_wrong_is_told(tmp_path, made_folder, monkeypatch):
+def test_docs_page_with_errors_fails(tmp_path, made_folder, monkeypatch):
     page = tmp_path / "page.md"
     for text, error in (
         ("```sh\nfalse | true\n```\n", AssertionError),

@@ -101,7 +101,7 @@ def test_metrics_and_predictions_are_written(task: Path, capsys: pytest.CaptureF
     assert f"| auroc | {valid['value']:.4g} | {test['value']:.4g} ({test['low']:.4g} to {test['high']:.4g}) |" in card
 
 
-def test_baselines_are_saved_as_judged(task: Path) -> None:
+def test_saved_baselines_match_metrics(task: Path) -> None:
     assert main(ARGUMENTS) == 0
     corpus, split = Corpus.open("corpus"), pd.read_csv("split.tsv", sep="\t")
     letters = [corpus.letters(int(row)) for row in np.flatnonzero(split["split"] == "test")]
@@ -115,14 +115,14 @@ def test_baselines_are_saved_as_judged(task: Path) -> None:
         assert baseline.origin == {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of("split.tsv")}
 
 
-def test_baselines_read_strands_as_the_model(task: Path) -> None:
+def test_baselines_use_strands_of_model(task: Path) -> None:
     (task / "run.toml").write_text(RUN + "training = { reverse_complement = true }\n")
     assert main(ARGUMENTS) == 0
     assert load_baseline("out/baselines/kmer6_logistic").both_strands
     assert not load_baseline("out/baselines/exact_positions").both_strands
 
 
-def test_several_members_have_a_card_of_their_mean(task: Path) -> None:
+def test_card_of_several_members_describes_mean(task: Path) -> None:
     (task / "out").mkdir()
     (task / "out" / "model_card.md").write_text("of one model")
     assert main([*ARGUMENTS[: ARGUMENTS.index("model") + 1], "model", *ARGUMENTS[ARGUMENTS.index("model") + 1 :]]) == 0
@@ -131,7 +131,7 @@ def test_several_members_have_a_card_of_their_mean(task: Path) -> None:
     assert json.loads((task / "out" / "metrics.json").read_text())["test"]["model"]["auroc"]["value"] > 0
 
 
-def test_a_model_of_another_split_is_not_judged(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_refuses_model_of_other_split(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     provenance = json.loads((task / "cnn" / "provenance.json").read_text())
     (task / "cnn" / "provenance.json").write_text(json.dumps(provenance | {"split_sha256": "0" * 64}))
     assert main(ARGUMENTS) == 1
@@ -141,7 +141,7 @@ def test_a_model_of_another_split_is_not_judged(task: Path, capsys: pytest.Captu
     assert not (task / "out").exists()
 
 
-def test_a_folder_that_holds_no_baselines_is_not_replaced(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_keeps_folder_without_baselines(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (task / "out" / "baselines").mkdir(parents=True)
     (task / "out" / "baselines" / "notes.txt").write_text("mine")
     assert main(ARGUMENTS) == 1
@@ -149,7 +149,7 @@ def test_a_folder_that_holds_no_baselines_is_not_replaced(task: Path, capsys: py
     assert (task / "out" / "baselines" / "notes.txt").read_text() == "mine"
 
 
-def test_a_variant_of_another_objective_is_not_judged(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_refuses_variant_of_other_objective(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = '[data]\nsequences = "s.fa"\ntargets = "t.tsv"\n[objective]\nkind = "regression"\ncolumns = ["x"]\n'
     (task / "cnn" / "run.toml").write_text(other)
     assert main(ARGUMENTS) == 1
@@ -158,14 +158,14 @@ def test_a_variant_of_another_objective_is_not_judged(task: Path, capsys: pytest
     assert not (task / "out").exists()
 
 
-def test_a_missing_model_folder_is_one_line(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_model_folder_error(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([word.replace("cnn=cnn", "cnn=absent") for word in ARGUMENTS]) == 1
     error = capsys.readouterr().err.strip()
     cure = "Train it again, or copy the folder whole"
     assert error == f"selfattn-bio evaluate: error: absent: model folder must hold provenance.json, got none. {cure}"
 
 
-def test_an_empty_side_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_empty_split_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     Path("s.fa").write_text(fasta("s", "TATAATTT", 0))
     pd.DataFrame({"id": [f"s{i}" for i in range(50)], "x": range(50)}).to_csv("t.tsv", sep="\t", index=False)
@@ -179,13 +179,13 @@ def test_an_empty_side_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "error: split.tsv: test must hold records, got none. Change [split] in the run file" in capsys.readouterr().err
 
 
-def test_a_variant_needs_name_and_folder(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_variant_option_needs_name_and_folder(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([word.replace("cnn=cnn", "cnn") for word in ARGUMENTS])
     assert "variant must be NAME=DIR with a NAME other than model, got 'cnn'" in capsys.readouterr().err
 
 
-def test_report_names_what_has_not_run(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_names_missing_step(task: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--run-file", "run.toml", "--results", ".", "--output", "report.html"]) == 1
     assert "metrics.json must be in the results folder, got no such file. run `selfattn-bio evaluate` first" in capsys.readouterr().err
     assert not (task / "report.html").exists()

@@ -175,7 +175,7 @@ def two_truths(number):
 
 
 @pytest.mark.slow
-def test_several_at_once(workshop):
+def test_several_objectives(workshop):
     test = workshop(*two_truths(450), SEVERAL + MODEL + SEQUENCE)
     model, baselines = test["model"], test["baselines"]
     assert model["activity.pearson"]["value"] > 0.85
@@ -193,7 +193,7 @@ def test_several_at_once(workshop):
     assert scores["activity.count"][1] - scores["activity.count"][0] > 50  # in the units of the table
 
 
-def test_accumulated_batches_of_several_parts_equal_the_large_batch(tmp_path):
+def test_accumulated_batches_of_several_parts_are_exact(tmp_path):
     # Each step sees all training records: as one batch, or as four batches of unequal size with
     # different fractions of known targets.
     rows, targets = two_truths(48)
@@ -216,7 +216,7 @@ def test_accumulated_batches_of_several_parts_equal_the_large_batch(tmp_path):
 
 
 @pytest.mark.slow
-def test_labels_a_letter(workshop):
+def test_labels_per_base(workshop):
     rng = np.random.default_rng(3)
     rows = random_rows(300, rng)
     # the base two positions before

@@ -113,7 +113,7 @@ def best_auroc(folder):
     ],
     ids=lambda transfer: transfer["adapt"],
 )
-def test_a_planted_motif_is_learnt_from_a_pretrained_model(workshop, tmp_path, transfer, capsys):
+def test_fine_tuning_learns_planted_motif(workshop, tmp_path, transfer, capsys):
     folder, corpus = workshop
     train(run_of(folder / "parent", **transfer), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
     assert best_auroc(tmp_path / "model") > 0.9
@@ -136,13 +136,13 @@ def test_a_planted_motif_is_learnt_from_a_pretrained_model(workshop, tmp_path, t
     assert pd.read_parquet(tmp_path / "model" / SEEN)["by_parent"].sum() == 300
 
 
-def test_a_head_alone_learns_little_from_a_parent_that_was_not_trained(workshop, tmp_path):
+def test_frozen_untrained_parent_learns_little(workshop, tmp_path):
     folder, corpus = workshop
     train(run_of(folder / "untrained", adapt="frozen"), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
     assert best_auroc(tmp_path / "model") < 0.85  # above 0.9 with the pretrained parent
 
 
-def test_layers_that_are_not_yet_thawed_are_the_parents(workshop, tmp_path):
+def test_frozen_layers_equal_parent(workshop, tmp_path):
     folder, corpus = workshop
     short = TRAINING.model_copy(update={"max_steps": 3})
     train(run_of(folder / "parent", short, adapt="gradual"), corpus, folder / "split.tsv", tmp_path / "model", threads=1)
@@ -151,7 +151,7 @@ def test_layers_that_are_not_yet_thawed_are_the_parents(workshop, tmp_path):
     assert found == {"members.0.encoder.norm.weight", "members.0.encoder.norm.bias"}
 
 
-def test_a_test_record_that_the_parent_saw_is_refused_before_the_training_and_in_evaluate(workshop, tmp_path, monkeypatch, capsys):
+def test_test_record_seen_by_parent_is_refused(workshop, tmp_path, monkeypatch, capsys):
     folder, corpus = workshop
     sides = np.resize(SIDES, 400)
     sides[0] = "test"
@@ -175,7 +175,7 @@ def test_a_test_record_that_the_parent_saw_is_refused_before_the_training_and_in
     assert not (tmp_path / "out").exists()
 
 
-def test_a_variant_that_cannot_start_from_the_parent_says_so(workshop, tmp_path, capsys):
+def test_variant_without_parent_weights_is_reported(workshop, tmp_path, capsys):
     folder, _ = workshop
     run = run_of(folder / "parent", TRAINING.model_copy(update={"max_steps": 1}), adapt="all")
     variants = {"variants": {"pairs": {"tokens": {"k": 2}}, "slow": {"training": {"learning_rate": 1e-5}}}}

@@ -85,18 +85,18 @@ def check(lines: list[str], split: pd.DataFrame) -> None:
     assert (valid.sum(), test.sum()) == (11, 12)
 
 
-def test_column_of_the_table(table, steps):
+def test_split_column_of_table(table, steps):
     table.to_csv("all.csv", index=False)
     check(*steps('[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n'))
 
 
-def test_column_of_other_values(table, steps):
+def test_split_column_with_other_values(table, steps):
     table.assign(fold=table["split"].map({"train": "A", "dev": "B", "test": "C"})).drop(columns="split").to_csv("all.csv", index=False)
     values = '{ train = "a", valid = ["b"], test = ["c"] }'
     check(*steps(f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = "fold"\nvalues = {values}\n'))
 
 
-def test_attribute_of_the_headers(table, steps):
+def test_split_attribute_in_headers(table, steps):
     for label, name in enumerate(("n.fa", "p.fa")):
         rows = table[table["label"] == label]
         text = "".join(f">{name[0]}{i} split={row.split}\n{row.sequence}\n" for i, row in enumerate(rows.itertuples()))
@@ -104,7 +104,7 @@ def test_attribute_of_the_headers(table, steps):
     check(*steps('[data]\npositives = "p.fa"\nnegatives = "n.fa"\n[split]\nkind = "column"\n'))
 
 
-def test_column_of_the_targets(table, steps):
+def test_split_column_of_targets(table, steps):
     Path("s.fa").write_text("".join(f">r{i} label={row.label}\n{row.sequence}\n" for i, row in enumerate(table.itertuples())))
     table.assign(id=[f"r{i}" for i in range(len(table))], y=table["label"] + 0.5)[["id", "split", "y"]].to_csv(
         "t.tsv", sep="\t", index=False
@@ -115,13 +115,13 @@ def test_column_of_the_targets(table, steps):
     assert lines[:3] == [line.replace("a different label", "different targets") for line in REMOVED]
 
 
-def test_three_files(table, steps):
+def test_split_in_three_files(table, steps):
     for name, rows in table.groupby("split"):
         rows.drop(columns="split").to_csv(f"{name}.csv", index=False)
     check(*steps('[data]\ntrain = "train.csv"\nvalid = "dev.csv"\ntest = "test.csv"\nlabel = "label"\n'))
 
 
-def test_train_and_test_without_valid(table, steps):
+def test_split_without_validation(table, steps):
     table[table["split"] == "train"].to_csv("train.csv", index=False)
     table[table["split"] == "test"].to_csv("test.csv", index=False)
     lines, split = steps('[data]\ntrain = "train.csv"\ntest = "test.csv"\nlabel = "label"\n[split]\nvalid_fraction = 0.25\n')
@@ -130,7 +130,7 @@ def test_train_and_test_without_valid(table, steps):
     assert set(split["split"]) == {"train", "valid", "test", "dropped"}
 
 
-def test_duplicates_may_be_kept(table, steps):
+def test_split_can_keep_duplicates(table, steps):
     table.to_csv("all.csv", index=False)
     lines, split = steps('[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind = "column"\n')
     assert split["split"].value_counts().to_dict() == {"train": 24, "valid": 11, "test": 12}
@@ -138,14 +138,14 @@ def test_duplicates_may_be_kept(table, steps):
     assert "audit: warning: test records whose sequence is also in train or pretraining: 1; test figures may be optimistic" in lines
 
 
-def test_a_limit_of_duplicates_holds_where_they_are_kept(table, steps):
+def test_audit_limits_kept_duplicates(table, steps):
     table.to_csv("all.csv", index=False)
     text = '[data]\nsequences = "all.csv"\nlabel = "label"\nkeep_duplicates = true\n[split]\nkind = "column"\n[audit]\nmax_duplicates = 0\n'
     lines, _ = steps(text, audit=1)
     assert "test records with the same letters in train or pretraining must be <= 0 ([audit] max_duplicates), got 1" in lines[-1]
 
 
-def test_pairs_are_copies_if_both_inputs_are(table, steps):
+def test_duplicate_pairs_match_in_both_inputs(table, steps):
     table["other"] = [f"{'ACGT'[i % 4] * 8}{'ACGT'[i // 4 % 4] * 8}{'ACGT'[i // 16] * 8}" for i in range(len(table))]
     # only the first copy has the partner of its original
     table.loc[0, "other"] = table.loc[32, "other"]
@@ -157,7 +157,7 @@ def test_pairs_are_copies_if_both_inputs_are(table, steps):
     assert json.loads(Path("audit.json").read_text())["duplicates"] == 0
 
 
-def test_chromosomes_keep_the_copy_in_test_too(table, steps):
+def test_chromosome_split_keeps_test_copy(table, steps):
     chrom = table["split"].map({"train": "c1", "dev": "c2", "test": "c3"})
     table.assign(chrom=chrom).drop(columns="split").to_csv("all.csv", index=False)
     lines, split = steps('[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "chromosome"\nvalid = ["c2"]\ntest = ["c3"]\n')
@@ -178,7 +178,7 @@ def test_chromosomes_keep_the_copy_in_test_too(table, steps):
         ),
     ],
 )
-def test_a_column_that_is_no_split(table, tmp_path, monkeypatch, capsys, column, error):
+def test_invalid_split_column_error(table, tmp_path, monkeypatch, capsys, column, error):
     monkeypatch.chdir(tmp_path)
     table.to_csv("all.csv", index=False)
     (tmp_path / "run.toml").write_text(f'[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\ncolumn = "{column}"\n')
@@ -187,7 +187,7 @@ def test_a_column_that_is_no_split(table, tmp_path, monkeypatch, capsys, column,
     assert error in capsys.readouterr().err
 
 
-def test_a_corpus_that_lost_copies_before_the_split_was_known(table, tmp_path, monkeypatch, capsys):
+def test_corpus_deduplicated_before_split_error(table, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table.to_csv("all.csv", index=False)
     (tmp_path / "run.toml").write_text('[data]\nsequences = "all.csv"\nlabel = "label"\n[split]\nkind = "column"\n')

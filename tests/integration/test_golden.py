@@ -74,7 +74,7 @@ CASES = {
 
 @pytest.mark.parametrize("kernel", ["reference", "slab"])
 @pytest.mark.parametrize("name", CASES)
-def test_twenty_steps(name, kernel):
+def test_golden_losses_of_twenty_steps(name, kernel):
     pattern, position, head = CASES[name]
     found = losses(kernel, pattern, position, torch.float64, head)
     assert found[::4] + found[-1:] == pytest.approx(GOLDEN[name], rel=1e-6)
@@ -82,7 +82,7 @@ def test_twenty_steps(name, kernel):
 
 @pytest.mark.skipif(why_not() is not None, reason=f"no band kernel here: {why_not()}")
 @pytest.mark.parametrize("name", ["window, t5", "window and global, rotary, cls", "causal, alibi"])
-def test_twenty_steps_of_the_band_kernel(name):
+def test_golden_losses_of_band_kernel(name):
     pattern, position, head = CASES[name]
     found = losses("band", pattern, position, torch.float32, head)
     assert found[::4] + found[-1:] == pytest.approx(GOLDEN[name], rel=1e-5)
@@ -94,7 +94,7 @@ GOLDEN_LOOP = [0.666328936815, 0.657923445106, 0.581695228815, 0.56030139327, 0.
 GOLDEN_LOOP += [0.684843291624, 1963.86859984, 1963.68949076]
 
 
-def test_twenty_steps_of_the_loop(tmp_path):
+def test_golden_losses_of_training_loop(tmp_path):
     """Pin a loop with accumulation, augmentation, dropout, clipping and averaged weights."""
     rng = np.random.default_rng(0)
     for name in ("positives", "negatives"):
@@ -121,7 +121,7 @@ def test_twenty_steps_of_the_loop(tmp_path):
     assert [*found[::4], found[-1], trainer.measure_valid()["loss"], *sizes] == pytest.approx(GOLDEN_LOOP, rel=3e-5)
 
 
-def test_the_running_mean_by_hand():
+def test_running_mean_of_weights():
     """The mean starts as the first weights, forgets faster early on, and copies buffers."""
     network, average = (torch.nn.BatchNorm1d(1) for _ in range(2))
     wanted = []

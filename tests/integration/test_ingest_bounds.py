@@ -77,7 +77,7 @@ def peak_of(*command: str | Path, folder: Path) -> float:
 
 @pytest.mark.long
 @pytest.mark.parametrize(("records", "line"), [(50, 50), (5, 100), (5, 0)])
-def test_memory_is_that_of_the_largest_record(records, line, tmp_path):
+def test_ingest_memory_is_bounded_by_largest_record(records, line, tmp_path):
     write(tmp_path / "a.fa", 500, records, line)
     peak = peak_of("ingest", "--alphabet", "dna", "--sequences", "a.fa", "--output", "corpus", folder=tmp_path)
     assert peak < START + 500 / records + 30, f"{peak:.0f} MB"
@@ -85,14 +85,14 @@ def test_memory_is_that_of_the_largest_record(records, line, tmp_path):
 
 
 @pytest.mark.long
-def test_a_line_of_100_mb(tmp_path):
+def test_ingest_line_of_100_mb(tmp_path):
     write(tmp_path / "a.fa", 100, 1, 0)
     peak = peak_of("ingest", "--alphabet", "dna", "--sequences", "a.fa", "--output", "corpus", folder=tmp_path)
     assert peak < START + 130, f"{peak:.0f} MB"
 
 
 @pytest.mark.long
-def test_a_masked_model_of_a_genome_never_holds_its_letters(tmp_path):
+def test_masked_training_does_not_load_genome(tmp_path):
     write(tmp_path / "a.fa", 500, 10, 50)
     (tmp_path / "run.toml").write_text(MASKED)
     common = ["--run-file", "run.toml", "--corpus", "corpus"]
@@ -108,7 +108,7 @@ def test_a_masked_model_of_a_genome_never_holds_its_letters(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_ingest_leaves_nothing_half_made(tmp_path):
+def test_killed_ingest_leaves_no_partial_files(tmp_path):
     write(tmp_path / "a.fa", 36, 6, 50)
     (tmp_path / "b.fa").write_text(">b\nACGT\n")
     corpus = tmp_path / "out" / "corpus"

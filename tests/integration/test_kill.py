@@ -183,7 +183,7 @@ def test_killed_at_five_random_steps(prepared):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "count"), [("in an evaluation", 2), ("in a save", 4)])
-def test_killed_while_it_evaluates_or_saves(prepared, moment, count):
+def test_killed_in_evaluation_or_save(prepared, moment, count):
     forget(prepared)
     assert start(prepared, moment, count) == -signal.SIGKILL
     assert start(prepared) == 0
@@ -192,7 +192,7 @@ def test_killed_while_it_evaluates_or_saves(prepared, moment, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("moment", "count"), [("in a flush", 3), ("between two renames", 1)])
-def test_killed_while_it_writes(prepared, moment, count):
+def test_killed_in_write(prepared, moment, count):
     forget(prepared)
     assert start(prepared, moment, count) == -signal.SIGKILL
     assert (prepared / "model").exists() == (moment == "in a flush")
@@ -201,7 +201,7 @@ def test_killed_while_it_writes(prepared, moment, count):
 
 
 @pytest.mark.slow
-def test_asked_in_an_evaluation_it_saves_at_once_and_makes_it_when_it_goes_on(prepared):
+def test_sigterm_in_evaluation_saves_and_resumes(prepared):
     forget(prepared)
     assert start(prepared, "asked in an evaluation", 3) == ASKED
     # 17 more records would take 17 s
@@ -212,7 +212,7 @@ def test_asked_in_an_evaluation_it_saves_at_once_and_makes_it_when_it_goes_on(pr
 
 
 @pytest.mark.slow
-def test_killed_when_nothing_is_left_but_to_write_the_model(prepared):
+def test_killed_before_writing_model(prepared):
     forget(prepared)
     assert start(prepared, "at the end", 1) == -signal.SIGKILL
     assert start(prepared) == 0
@@ -220,7 +220,7 @@ def test_killed_when_nothing_is_left_but_to_write_the_model(prepared):
 
 
 @pytest.mark.slow
-def test_killed_in_float16_whose_scale_is_part_of_its_state(tmp_path):
+def test_killed_in_float16_keeps_loss_scale(tmp_path):
     prepare(tmp_path, 1, RUN + 'precision = "16-mixed"\n')
     forget(tmp_path)
     assert start(tmp_path, "in a step", 12) == -signal.SIGKILL
@@ -230,7 +230,7 @@ def test_killed_in_float16_whose_scale_is_part_of_its_state(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adapt", ["lora", "gradual"])
-def test_killed_while_it_adapts_a_parent(prepared, tmp_path, adapt):
+def test_killed_in_fine_tuning(prepared, tmp_path, adapt):
     transfer = f'[transfer]\nparent = "{prepared / "expected"}"\nadapt = "{adapt}"\nunfreeze_every = 10\nlora_rank = 2\n'
     prepare(tmp_path, 1, RUN + transfer)
     forget(tmp_path)
@@ -286,7 +286,7 @@ def test_ten_kills_at_any_millisecond(tmp_path, processes, capsys):
 
 
 @pytest.mark.long
-def test_one_of_two_asked_in_an_evaluation(tmp_path):
+def test_sigterm_to_one_of_two_processes(tmp_path):
     """The other process gets no signal: it finishes its part and stops as well."""
     prepare(tmp_path, 2)
     forget(tmp_path)
@@ -298,7 +298,7 @@ def test_one_of_two_asked_in_an_evaluation(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_it_saves_and_goes_on(prepared, number):
+def test_signal_saves_and_resumes(prepared, number):
     for name in ("model", "stopped", "stopped.checkpoints"):
         shutil.rmtree(prepared / name, ignore_errors=True)
     (prepared / "long.toml").write_text(RUN.replace("checkpoint_every = 3", "checkpoint_every = 1000000"))

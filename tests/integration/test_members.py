@@ -74,7 +74,7 @@ def judged(models: list[str], output: str) -> tuple[dict, pd.DataFrame]:
     return json.loads(Path(f"{output}/metrics.json").read_text())["test"], table.set_index("id")
 
 
-def test_members_are_judged_and_scored_as_their_mean(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_members_are_averaged_in_evaluate_and_score(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     test, table = judged(MODELS, "out")
     printed = capsys.readouterr().out
     alone = [judged([model], model) for model in MODELS]

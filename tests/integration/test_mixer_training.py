@@ -50,7 +50,7 @@ def task_of(folder, kind, dropout):
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, monkeypatch, kind):
+def test_mixer_training_resumes_bit_for_bit(tmp_path, monkeypatch, kind):
     arguments, whole = task_of(tmp_path, kind, 0.1), Trainer.take_step
     train(*arguments, tmp_path / "whole", threads=1)
 
@@ -71,7 +71,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path, monkeypatch, kind
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", MIXERS)
-def test_two_processes_have_the_gradients_of_one(tmp_path, kind):
+def test_mixer_gradients_equal_on_two_processes(tmp_path, kind):
     task_of(tmp_path, kind, 0.0)
     expected = gradients_of(tmp_path)
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.01

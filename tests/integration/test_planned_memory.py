@@ -63,7 +63,7 @@ TRAIN = ("train", "--run-file", "run.toml", "--corpus", "corpus", "--split", "sp
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_peak_is_the_one_that_was_planned(tmp_path, name):
+def test_planned_peak_memory_matches_training(tmp_path, name):
     model, batch, length, seconds = SHAPES[name]
     run, corpus = setup(tmp_path, model, batch, length)
     plan = make_plan(run, Lengths.of(run, corpus), threads=1, prepare=keep_memory, seconds=seconds)
@@ -79,7 +79,7 @@ def test_the_peak_is_the_one_that_was_planned(tmp_path, name):
 
 
 @pytest.mark.long
-def test_out_of_memory_is_answered_with_settings_that_fit(tmp_path):
+def test_out_of_memory_suggests_settings_that_fit(tmp_path):
     model, batch, length, _ = SHAPES["all pairs"]
     setup(tmp_path, model, 4 * batch, length)
     limit = 1_800_000_000  # bytes of data; the program needs half a gigabyte before the first step

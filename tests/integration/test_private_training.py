@@ -107,7 +107,7 @@ def steps_gradients(trainer, max_norm):
 
 
 @pytest.mark.parametrize(("kind", "canonical"), [*((kind, False) for kind in KINDS), ("t5", True)])
-def test_gradients_are_those_of_a_batch_and_clipped_those_of_a_loop_of_records(task, kind, canonical):
+def test_private_gradients_equal_per_record_loop(task, kind, canonical):
     if KINDS[kind].get("kernel") == "band" and (reason := why_not()):
         pytest.skip(f"no band kernel here: {reason}")
     run = run_file(training={"shift": 0}, **KINDS[kind])
@@ -150,7 +150,7 @@ def test_gradients_are_those_of_a_batch_and_clipped_those_of_a_loop_of_records(t
 
 # from Opacus' hooks on the embedding, whose input is not floating point
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
-def test_where_opacus_knows_all_layers_its_gradients_are_the_same(task):
+def test_private_gradients_equal_opacus(task):
     from opacus import GradSampleModule
     from opacus.optimizers import DPOptimizer
 
@@ -173,7 +173,7 @@ def test_where_opacus_knows_all_layers_its_gradients_are_the_same(task):
         assert torch.allclose(ours[name], parameter.grad, rtol=1e-4, atol=1e-7), name
 
 
-def test_a_record_moves_no_gradient_of_another(task, monkeypatch):
+def test_private_gradients_are_independent_per_record(task, monkeypatch):
     run = run_file(training={"shift": 3, "reverse_complement": True}, dropout=0.3, stochastic_depth=0.2)
     trainer = trainer_of(task, run)
     (_, rows), *_ = trainer.stream.batches(0)
@@ -187,7 +187,7 @@ def test_a_record_moves_no_gradient_of_another(task, monkeypatch):
         assert torch.allclose(gradient, first[name] + rest[name], rtol=1e-4, atol=1e-7), name
 
 
-def test_the_noise_is_as_large_as_it_says_and_of_the_secret(task):
+def test_noise_has_stated_scale_and_depends_on_secret(task):
     run = run_file()
     trainer = trainer_of(task, run)
     own = trainer.private
@@ -206,7 +206,7 @@ def test_the_noise_is_as_large_as_it_says_and_of_the_secret(task):
     assert not torch.equal(first, noise(0))
 
 
-def test_no_noise_is_of_the_numbers_that_drew_a_batch(task, monkeypatch):
+def test_noise_and_batches_use_distinct_seeds(task, monkeypatch):
     trainer = trainer_of(task, run_file())
     seen, default_rng = [], np.random.default_rng
 
@@ -223,7 +223,7 @@ def test_no_noise_is_of_the_numbers_that_drew_a_batch(task, monkeypatch):
     assert len(set(seen)) == len(seen) == 20
 
 
-def test_noise_is_scaled_by_the_length_to_which_gradients_are_cut(task):
+def test_noise_scales_with_clipping_norm(task):
     of = []
     for length in (1.0, 0.25):
         trainer = trainer_of(task, run_file(privacy=PRIVACY.model_copy(update={"max_grad_norm": length})))
@@ -234,7 +234,7 @@ def test_noise_is_scaled_by_the_length_to_which_gradients_are_cut(task):
 
 
 @pytest.mark.parametrize(("epsilon", "delta", "steps"), [(8.0, 1e-3, 100), (1.0, 1e-4, 30), (0.2, 1e-3, 3)])
-def test_the_planned_steps_spend_epsilon_and_so_does_a_run_that_ends_before(epsilon, delta, steps):
+def test_early_stop_spends_full_epsilon(epsilon, delta, steps):
     run = run_file(training={"max_steps": steps}, privacy=config.Privacy(epsilon=epsilon, delta=delta))
     own = Private(run, 300, "here")
     network = torch.nn.Linear(2, 2)
@@ -261,7 +261,7 @@ class Stopped(Exception):
     pass
 
 
-def test_a_run_that_is_taken_up_is_the_same_to_the_bit_and_spends_the_same(task, tmp_path, monkeypatch, capsys):
+def test_private_training_resumes_bit_for_bit(task, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
     fit(task, tmp_path / "whole", run_file(dropout=0.2))
     take_step = Trainer.take_step
@@ -290,7 +290,7 @@ def test_a_run_that_is_taken_up_is_the_same_to_the_bit_and_spends_the_same(task,
     assert not torch.equal(whole["embedding.weight"], other["embedding.weight"])
 
 
-def test_nothing_but_the_weights_of_a_private_folder_tells_of_train(task, tmp_path, capsys):
+def test_private_folder_omits_training_data(task, tmp_path, capsys):
     fit(task, tmp_path / "model", run_file())
     said = capsys.readouterr().out
     assert "private: epsilon 8 at delta 0.001 by step 6" in said
@@ -310,14 +310,14 @@ def test_nothing_but_the_weights_of_a_private_folder_tells_of_train(task, tmp_pa
     assert np.isfinite(load(tmp_path / "model").logits([np.frombuffer(b"ACGTACGTACGT", np.uint8)])).all()
 
 
-def test_a_language_model_is_private_too(task, tmp_path):
+def test_private_language_model(task, tmp_path):
     data = config.Data(sequences=("a",))
     run = config.RunFile(data=data, objective=config.MaskedObjective(), **run_file().model_dump(include={"model", "training", "privacy"}))
     fit(task, tmp_path / "model", run)
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 6
 
 
-def test_the_penalty_of_gates_counts_with_each_record_and_is_cut_with_it(task, monkeypatch):
+def test_gate_penalty_is_clipped_per_record(task, monkeypatch):
     # the same records in each batch
     monkeypatch.setattr(private.secrets, "randbits", lambda bits: 42)
     found = []
@@ -334,37 +334,37 @@ def test_the_penalty_of_gates_counts_with_each_record_and_is_cut_with_it(task, m
     assert float(torch.cat(found[2]).norm()) == pytest.approx(0.5 * share, rel=1e-3)
 
 
-def test_gates_and_exits_are_learnt_privately(task, tmp_path):
+def test_private_gates_and_exits(task, tmp_path):
     run = run_file(training={"max_steps": 2}, num_layers=2, gates=config.HardConcreteGates(), exits=config.ConfidenceExits())
     fit(task, tmp_path / "model", run)
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
 
 
-def test_bfloat16_steps(task, tmp_path):
+def test_private_bfloat16_steps(task, tmp_path):
     fit(task, tmp_path / "model", run_file(training={"max_steps": 2, "precision": "bf16-mixed"}))
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["privacy"]["steps"] == 2
 
 
-def test_a_budget_that_protects_no_one_and_batches_of_all_are_refused(task, tmp_path):
+def test_weak_delta_and_full_batches_are_refused(task, tmp_path):
     with pytest.raises(TrainingError, match=r"privacy.delta must be < 1 / records of train = 0.028, got 0.05"):
         fit(task, tmp_path / "model", run_file(privacy=config.Privacy(epsilon=1.0, delta=0.05)))
     with pytest.raises(TrainingError, match=r"training.batch_size must be < the 36 records of train with \[privacy\], got 36"):
         fit(task, tmp_path / "model", run_file(training={"batch_size": 36}))
 
 
-def test_several_processes_are_refused(task, monkeypatch):
+def test_private_training_refuses_several_processes(task, monkeypatch):
     monkeypatch.setattr("lightning_fabric.Fabric.world_size", 2)
     with pytest.raises(TrainingError, match=r"training with \[privacy\] must be of one process, got 2. Start it without torchrun"):
         trainer_of(task, run_file())
 
 
-def test_a_batch_norm_is_refused_by_its_name():
+def test_private_training_names_batch_norm():
     network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
     with pytest.raises(TrainingError, match=r"with \[privacy\], got BatchNorm1d in '1'. Take model.stem"):
         check_layers(network, "")
 
 
-def test_a_trainer_refuses_a_batch_norm_that_no_section_told_of(task):
+def test_trainer_refuses_hidden_batch_norm(task):
     stem = config.ConvStem(token_dim=4, kernel=5, second_kernel=3)
     # bypasses the check of the run file
     run = run_file().model_copy(update={"model": config.AttentionModel(**MODEL | {"stem": stem})})
@@ -396,7 +396,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_cannot_be_private_is_refused_by_name(words):
+def test_private_run_file_refusals(words):
     sections = {"model": config.AttentionModel(stem=config.NoStem()), "privacy": PRIVACY} | REFUSED[words]
     learns = sections.get("objective")
     of = (
@@ -409,13 +409,13 @@ def test_what_cannot_be_private_is_refused_by_name(words):
     assert words in str(error.value)
 
 
-def test_a_private_run_is_planned_as_batches_of_one():
+def test_private_run_is_planned_per_record():
     planned = as_measured(run_file())
     assert (planned.privacy, planned.training.batch_size, planned.training.accumulate) == (None, 1, 12)
     balanced = run_file(privacy=None, training={"balance": config.SampleBalance(by="gc"), "batch_size": 8})
     assert as_measured(balanced).training == config.Training(**SHORT | {"batch_size": 8})
 
 
-def test_a_private_run_has_no_variants_unless_they_are_named():
+def test_private_run_has_no_default_variants():
     assert run_file().variants == {}
     assert set(run_file(privacy=None).variants) == {"cnn", "shuffled"}

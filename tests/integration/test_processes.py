@@ -66,7 +66,7 @@ def same_model(folder, first, second, **tolerance):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--sharded",)], ids=["whole", "sharded"])
-def test_two_processes_have_the_losses_of_one(task, options):
+def test_two_processes_have_losses_of_one(task, options):
     said = train(task, "two", *options, launcher=TORCHRUN)
     assert "on 2 processes, each cpu with 1 threads" in said
     assert said.count("model in two") == 1  # only the first process prints
@@ -84,13 +84,13 @@ def test_two_processes_have_the_losses_of_one(task, options):
     [{"merged": True}, {"processes": 2}, {"processes": 2, "sharded": True}],
     ids=["one batch, not two", "two processes", "sharded"],
 )
-def test_a_step_has_the_same_gradients_however_it_is_cut(task, otherwise):
+def test_gradients_do_not_depend_on_batch_layout(task, otherwise):
     # Weights would not show a constant factor, which AdamW divides out of the gradients.
     expected = gradients_of(task)
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 0.01
     assert_close(gradients_of(task, **otherwise), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_one_process_has_nothing_to_share():
+def test_sharding_needs_several_processes():
     with pytest.raises(TrainingError, match=r"sharded training must have several processes, got one. Start it by torchrun"):
         open_fabric("32-true", sharded=True)

@@ -75,7 +75,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_what_tells_collections_apart_stands_beside_the_model(results: Path) -> None:
+def test_protein_shortcut_baselines_are_reported(results: Path) -> None:
     metrics = json.loads((results / "metrics.json").read_text())
     baselines = metrics["test"]["baselines"]
     assert list(baselines) == ["length", "first_letter", "composition", "kmer2_logistic"]
@@ -85,7 +85,7 @@ def test_what_tells_collections_apart_stands_beside_the_model(results: Path) -> 
     assert metrics["test"]["model"]["auroc"]["value"] > 0.9
 
 
-def test_slices_are_by_length_and_first_residue_and_not_by_gc(results: Path) -> None:
+def test_protein_slices_omit_gc(results: Path) -> None:
     slices = json.loads((results / "metrics.json").read_text())["slices"]
     assert list(slices) == ["length", "begins_with_m"]
     without, with_m = slices["begins_with_m"]
@@ -94,14 +94,14 @@ def test_slices_are_by_length_and_first_residue_and_not_by_gc(results: Path) -> 
     assert without["model"]["auroc"]["value"] > 0.9
 
 
-def test_each_residue_has_a_relevance(results: Path) -> None:
+def test_protein_residues_have_attributions(results: Path) -> None:
     with np.load(results / "relevance" / "relevance.npz") as arrays:
         assert arrays["hypothetical"].shape[2] == 20
         there = arrays["letters"] > 0
         assert (np.abs(arrays["hypothetical"]).sum(axis=2)[there] > 0).mean() > 0.9
 
 
-def test_motifs_of_residues_have_no_match(results: Path) -> None:
+def test_protein_motifs_have_no_match(results: Path) -> None:
     page, motifs = (results / "report.html").read_text(), pd.read_csv(results / "motifs.tsv", sep="\t")
     assert motifs["match"].isna().all()
     assert words.motif_sentence(motifs) in page

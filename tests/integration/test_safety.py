@@ -74,7 +74,7 @@ def history(folder):
     return pd.read_csv(folder / "history.csv")["step"].tolist()
 
 
-def test_a_folder_that_is_no_model_is_refused_before_the_first_step(task, after):
+def test_other_output_folder_is_refused_before_training(task, after):
     (task / "model").mkdir()
     (task / "model" / "thesis.tex").write_text("years")
     after.stop(1)
@@ -85,14 +85,14 @@ def test_a_folder_that_is_no_model_is_refused_before_the_first_step(task, after)
     assert not (task / "model.checkpoints").exists()
 
 
-def test_an_earlier_model_is_replaced(task):
+def test_earlier_model_is_replaced(task):
     fit(task, max_steps=1)
     (task / "model" / ".snakemake_timestamp").touch()
     fit(task, max_steps=2)
     assert history(task / "model") == [2]
 
 
-def test_an_output_that_cannot_be_written_is_said_before_the_first_step(task, after):
+def test_unwritable_output_fails_before_training(task, after):
     after.stop(1)
     corpus = Corpus.open(task / "corpus")
     # not even root can create a folder there
@@ -101,7 +101,7 @@ def test_an_output_that_cannot_be_written_is_said_before_the_first_step(task, af
     assert error.value.errno in UNWRITABLE
 
 
-def test_the_provenance_is_of_what_was_trained_on_though_it_vanishes_meanwhile(task, after):
+def test_provenance_describes_deleted_corpus(task, after):
     before = sha256_of(task / "split.tsv")
 
     def vanish():
@@ -117,7 +117,7 @@ def test_the_provenance_is_of_what_was_trained_on_though_it_vanishes_meanwhile(t
         fit(task)
 
 
-def test_settings_that_come_back_go_on_where_they_were(task, after, capsys, monkeypatch):
+def test_restored_settings_resume_their_checkpoint(task, after, capsys, monkeypatch):
     with monkeypatch.context():
         after.stop(6)
         with pytest.raises(Stopped):
@@ -135,7 +135,7 @@ def test_settings_that_come_back_go_on_where_they_were(task, after, capsys, monk
     assert len(left) == 1  # checkpoints of seed 1 are removed when the model is written
 
 
-def test_the_history_is_beside_the_checkpoints_as_it_grows(task, after):
+def test_history_is_saved_next_to_checkpoints(task, after):
     after.stop(9)
     with pytest.raises(Stopped):
         fit(task)
@@ -144,7 +144,7 @@ def test_the_history_is_beside_the_checkpoints_as_it_grows(task, after):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="of a GPU the peak is what torch took of it")
-def test_the_most_memory_is_that_of_the_process_itself(task, monkeypatch):
+def test_peak_memory_is_of_this_process(task, monkeypatch):
     monkeypatch.setattr("selfattn_bio.training.memory.status_mb", {"VmHWM": 123.0}.__getitem__)
     fit(task)
     assert pd.read_csv(task / "model" / "history.csv")["peak_memory_mb"].tolist() == [123.0] * 3
@@ -152,7 +152,7 @@ def test_the_most_memory_is_that_of_the_process_itself(task, monkeypatch):
 
 
 @pytest.mark.parametrize("batch_size", [16, 6])
-def test_a_loss_that_is_not_finite_names_all_records_and_leaves_a_checkpoint(task, capsys, monkeypatch, batch_size):
+def test_non_finite_loss_names_records_and_keeps_checkpoint(task, capsys, monkeypatch, batch_size):
     backward, seen = Trainer._backward, {}
 
     def broken(self, *arguments):
@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_finite_names_all_records_and_leaves_a_checkpoint(tas
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA comes first")
-def test_other_accelerators_than_cuda_are_not_taken(monkeypatch):
+def test_accelerators_other_than_cuda_are_ignored(monkeypatch):
     monkeypatch.setattr("lightning_fabric.accelerators.mps.MPSAccelerator.is_available", lambda: True)
     assert open_fabric("32-true").device.type == "cpu"
 
@@ -196,7 +196,7 @@ def trainer_of(task, **changes):
     return Trainer(fabric, run, Corpus.open(task / "corpus"), task / "split.tsv", task / "model", "model")
 
 
-def test_of_float16_a_gradient_may_overflow_so_many_times_in_a_row(task):
+def test_float16_gradients_may_overflow(task):
     trainer = trainer_of(task, precision="16-mixed")
     for norms in ([math.inf] * (OVERFLOWS - 1), [1.0], [math.nan] * (OVERFLOWS - 1)):
         for norm in norms:
@@ -208,7 +208,7 @@ def test_of_float16_a_gradient_may_overflow_so_many_times_in_a_row(task):
         trainer._check_finite(math.nan, 1.0)
 
 
-def test_of_float16_weights_that_overflow_for_ever_end_the_run(task):
+def test_float16_endless_overflow_stops_training(task):
     trainer = trainer_of(task, precision="16-mixed", max_steps=100)
     weight = next(iter(trainer.bare.parameters()))
     before = weight.detach().clone()
@@ -220,6 +220,6 @@ def test_of_float16_weights_that_overflow_for_ever_end_the_run(task):
     assert torch.equal(weight, before)  # none of those steps changed the weights
 
 
-def test_of_float32_no_gradient_may_be_infinite(task):
+def test_float32_infinite_gradient_stops_training(task):
     with pytest.raises(TrainingError, match=r"got 0\.5 and inf at step 1"):
         trainer_of(task)._check_finite(0.5, math.inf)

@@ -70,19 +70,19 @@ def task(tmp_path_factory):
     return folder
 
 
-def test_the_stack_is_better_than_a_network_that_has_learnt_nothing(task):
+def test_stack_beats_untrained_network(task):
     test = json.loads((task / "metrics.json").read_text())["test"]
     stack, network = (entry["auroc"]["value"] for entry in (test["model"], test["baselines"]["network"]))
     assert stack > 0.95
     assert network < stack
 
 
-def test_the_network_is_not_the_best_simple_baseline(task):
+def test_network_is_not_listed_as_best_baseline(task):
     metrics = json.loads((task / "metrics.json").read_text())
     assert metrics["differences"]["best_baseline"] != "network"
 
 
-def test_evaluate_saves_the_parts_of_the_model_as_baselines(task):
+def test_evaluate_saves_stack_parts_as_baselines(task):
     part, baseline = (
         json.loads((task / folder / "baseline.json").read_text()) for folder in ("model/stack/exact_positions", "baselines/exact_positions")
     )
@@ -99,7 +99,7 @@ def test_score_uses_the_stack(task):
     assert model.stack is not None
 
 
-def test_predictions_are_those_of_the_stack(task):
+def test_predictions_use_the_stack(task):
     model = load(task / "model")
     table = pd.read_csv(task / "predictions" / "test.tsv", sep="\t").set_index("id")
     texts = dict(zip(*[iter((task / "p.fa").read_text().replace(">", "").split())] * 2, strict=True))
@@ -108,13 +108,13 @@ def test_predictions_are_those_of_the_stack(task):
     np.testing.assert_allclose(table.loc[names, "model_logit"], model.logits(letters), rtol=1e-4)
 
 
-def test_calibration_is_of_held_out_logits_of_valid(task):
+def test_calibration_uses_held_out_validation_logits(task):
     """The stored temperature is near 1: the stack is a logistic regression fitted on valid."""
     provenance = json.loads((task / "model" / "provenance.json").read_text())
     assert 0.5 < provenance["calibration"]["temperature"] < 2
 
 
-def test_explain_marks_what_the_parts_read(task):
+def test_explain_includes_stack_parts(task):
     found = Explanation.load(task / "relevance")
     relevance = np.stack(found.relevance)
     planted = relevance[:, 10:14].mean()
@@ -135,7 +135,7 @@ def test_pruned_models_keep_the_stack(task, tmp_path):
     np.testing.assert_allclose(after, before, rtol=1e-4)
 
 
-def test_a_stop_is_heard_between_the_parts_and_keeps_the_checkpoint(task, tmp_path, monkeypatch):
+def test_stop_between_parts_keeps_checkpoint(task, tmp_path, monkeypatch):
     fitted = []
 
     def fit_and_stop(setup, name, *rest, fit=loop.fit_part):
@@ -158,7 +158,7 @@ def test_a_stop_is_heard_between_the_parts_and_keeps_the_checkpoint(task, tmp_pa
     assert again["strands"] == "given"
 
 
-def test_evaluate_asks_the_network_once(task, tmp_path, monkeypatch):
+def test_evaluate_runs_the_network_once(task, tmp_path, monkeypatch):
     asked = []
 
     def network_outputs(self, letters, batch_size=None, outputs=Scorer.network_outputs):
@@ -189,7 +189,7 @@ def train_second(task, tmp_path, monkeypatch):
     return train
 
 
-def test_a_further_member_takes_the_parts_of_the_first(task, tmp_path, train_second, monkeypatch, capsys):
+def test_second_member_reuses_parts_of_first(task, tmp_path, train_second, monkeypatch, capsys):
     monkeypatch.setattr(loop, "fit_part", None)  # a call would fail
     assert train_second("", "") == 0
     assert "stack: logistic regression on exact positions is that of another member" in capsys.readouterr().out

@@ -58,7 +58,7 @@ def both_strands(scorer):
     ids=["full", "window", "strided"],
 )
 @pytest.mark.parametrize("position", SYMMETRIC.values(), ids=SYMMETRIC)
-def test_score_is_that_of_the_reverse_complement(position, pattern, kernel):
+def test_both_strands_score_the_same(position, pattern, kernel):
     forward, backward = both_strands(scorer_of(position, pattern=pattern, kernel=kernel))
     np.testing.assert_allclose(forward, backward, rtol=1e-12)
     assert np.ptp(forward) > 0.01
@@ -76,7 +76,7 @@ def test_score_is_that_of_the_reverse_complement(position, pattern, kernel):
     ids=["full", "window", "strided", "slab"],
 )
 @pytest.mark.parametrize("position", SYMMETRIC.values(), ids=SYMMETRIC)
-def test_score_in_float32_is_that_of_the_reverse_complement_but_for_rounding(position, pattern, kernel):
+def test_both_strands_score_the_same_in_float32(position, pattern, kernel):
     forward, backward = both_strands(scorer_of(position, pattern=pattern, kernel=kernel, dtype=torch.float32))
     np.testing.assert_allclose(forward, backward, rtol=1e-5, atol=1e-6)
     assert np.ptp(forward) > 0.01
@@ -95,12 +95,12 @@ def test_score_in_float32_is_that_of_the_reverse_complement_but_for_rounding(pos
     ],
     ids=["T5 of both directions", "Shaw", "k-mers as they are", "causal", "global tokens", "blocks", "BigBird"],
 )
-def test_what_sees_the_direction_scores_the_strands_apart(position, canonical, pattern):
+def test_directional_models_score_strands_differently(position, canonical, pattern):
     forward, backward = both_strands(scorer_of(position, canonical, pattern))
     assert np.abs(forward - backward).max() > 1e-4
 
 
-def test_relevance_of_the_other_strand_is_the_same_turned_round():
+def test_attributions_of_other_strand_are_reversed():
     scorer = scorer_of(SYMMETRIC["t5"])
     letters = np.random.default_rng(1).choice(np.frombuffer(b"ACGT", dtype=np.uint8), (1, 40))
     forward, backward = (gradient_scores(scorer, x) for x in (letters, DNA.reverse_complement(letters)))

@@ -47,9 +47,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
     return Corpus.open("corpus")
 
 
-def test_no_letter_of_a_test_record_is_asked_for(
-    corpus: Corpus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sweep_never_reads_test_records(corpus: Corpus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asked: set[int] = set()
     letters = Corpus.letters
 
@@ -80,7 +78,7 @@ def test_no_letter_of_a_test_record_is_asked_for(
     assert "model must be trained on this split (" in capsys.readouterr().err
 
 
-def test_a_job_that_is_none_is_one_line(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_sweep_job_error(corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--corpus", "corpus", "--split", "hidden.tsv", "--output", "model"]
     assert main(["train", "--run-file", "run.toml", "--job", "1234", *words]) == 1
     assert "run.toml: job must be one of " in capsys.readouterr().err

@@ -64,7 +64,7 @@ def best_auroc(folder):
     [MODEL, config.CnnModel(embed_dim=4, channels=(16, 16, 16), kernels=(9, 5, 3), pools=(2, 2, 2), hidden_dim=16, dropout=0.1)],
     ids=["attention", "cnn"],
 )
-def test_a_planted_motif_is_learnt_and_scored(planted, tmp_path, model, capsys):
+def test_training_learns_planted_motif(planted, tmp_path, model, capsys):
     train(run_file(model=model), *planted, tmp_path / "model", threads=1)
     assert best_auroc(tmp_path / "model") > 0.95
     last = capsys.readouterr().out.splitlines()[-2]
@@ -79,14 +79,14 @@ def test_a_planted_motif_is_learnt_and_scored(planted, tmp_path, model, capsys):
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_half_precisions_learn_too(planted, tmp_path, precision):
+def test_half_precisions_learn(planted, tmp_path, precision):
     train(with_training(precision=precision), *planted, tmp_path / "model", threads=1)
     assert best_auroc(tmp_path / "model") > 0.95
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_window_in_bfloat16_learns_on_a_gpu(planted, tmp_path):
+def test_bfloat16_window_learns_on_gpu(planted, tmp_path):
     window = {"pattern": config.WindowPattern(window=16), "embed_dim": 32, "stem": config.NoStem(), "kernel": "flex"}
     train(
         run_file(FAST.model_copy(update={"precision": "bf16-mixed"}), MODEL.model_copy(update=window)),
@@ -98,7 +98,7 @@ def test_a_window_in_bfloat16_learns_on_a_gpu(planted, tmp_path):
     assert json.loads((tmp_path / "model" / "provenance.json").read_text())["device"] == "cuda"
 
 
-def test_the_history_says_how_fast_it_was(planted, tmp_path):
+def test_history_has_throughput(planted, tmp_path):
     train(with_training(max_steps=40), *planted, tmp_path / "model", threads=1)
     row = pd.read_csv(tmp_path / "model" / "history.csv").iloc[-1]
     # A 3-mer adds a base at each end: 50 to 69 bases per record, minus a shift of up to 4.
@@ -107,14 +107,14 @@ def test_the_history_says_how_fast_it_was(planted, tmp_path):
     assert row["peak_memory_mb"] > 10
 
 
-def test_the_control_learns_nothing_and_says_that_it_is_meant_to(planted, tmp_path, capsys):
+def test_control_learns_nothing_and_says_why(planted, tmp_path, capsys):
     train(with_training(labels="shuffled"), *planted, tmp_path / "model", threads=1)
     assert "model: a control, which is meant to fail: its labels are shuffled" in capsys.readouterr().out
     # best of three evaluations on 120 records; the model above reaches 0.95
     assert best_auroc(tmp_path / "model") < 0.75
 
 
-def test_two_runs_are_equal_to_the_bit_and_seeds_differ(planted, tmp_path):
+def test_runs_are_reproducible_and_seeds_differ(planted, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         train(with_training(max_steps=6, seed=seed), *planted, tmp_path / name, threads=1)
     a, b, c = (load_file(tmp_path / name / "model.safetensors") for name in "abc")
@@ -133,14 +133,14 @@ def test_accumulated_batches_equal_the_large_batch(planted, tmp_path):
     assert list(one) == pytest.approx(list(four), rel=1e-4)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(planted, tmp_path):
+def test_non_finite_loss_stops_training(planted, tmp_path):
     broken = config.AttentionModel(**MODEL.model_dump() | {"num_layers": 1})
     with pytest.raises(TrainingError, match=r"loss and gradient must be finite, got \S+ and \S+ at step \d+ \(records: "):
         train(run_file(FAST.model_copy(update={"learning_rate": 1e30, "clip_norm": 1e30}), broken), *planted, tmp_path / "model", threads=1)
     assert not (tmp_path / "model").exists()
 
 
-def test_patience_ends_a_run_early(planted, tmp_path):
+def test_patience_stops_training_early(planted, tmp_path):
     train(with_training(labels="shuffled", max_steps=2000, evaluate_every=5, patience=2), *planted, tmp_path / "model", threads=1)
     history = pd.read_csv(tmp_path / "model" / "history.csv")
     assert history["step"].iloc[-1] < 2000
@@ -152,7 +152,7 @@ def test_patience_ends_a_run_early(planted, tmp_path):
     assert roc_auc_score(valid.targets, logits) == pytest.approx(history["valid_auroc"].max(), abs=1e-3)
 
 
-def test_the_best_evaluations_stand_in_top(planted, tmp_path):
+def test_best_evaluations_are_kept_in_top(planted, tmp_path):
     corpus, split = planted
     # with the true labels, several evaluations are perfect
     run = with_training(top=2, labels="shuffled")
@@ -179,7 +179,7 @@ def test_tensorboard_has_the_history(planted, tmp_path):
     assert [event.value for event in seen] == pytest.approx(history["valid_auroc"].tolist())
 
 
-def test_the_control_has_no_true_label_on_either_side(planted):
+def test_control_shuffles_labels_of_both_splits(planted):
     corpus, split = planted
     for side in ("train", "valid"):
         found = read_sides(with_training(labels="shuffled"), corpus, split)[1][side]
@@ -188,7 +188,7 @@ def test_the_control_has_no_true_label_on_either_side(planted):
         assert sorted(found.targets) == sorted(truth)
 
 
-def test_a_checkpoint_is_of_one_split_and_one_set_of_settings(planted, tmp_path):
+def test_checkpoint_belongs_to_split_and_settings(planted, tmp_path):
     corpus, split = planted
     other = tmp_path / "split.tsv"
     other.write_text(split.read_text().replace("valid", "test"))
@@ -200,7 +200,7 @@ def test_a_checkpoint_is_of_one_split_and_one_set_of_settings(planted, tmp_path)
     assert len({fingerprint_of(run, corpus, sha256_of(split), 1) for run in strands}) == 2
 
 
-def test_a_corpus_of_another_alphabet_is_refused(planted):
+def test_corpus_of_other_alphabet_is_refused(planted):
     protein = run_file(data=config.Data(alphabet="protein", positives=("a",), negatives=("b",)))
     with pytest.raises(
         CorpusError, match=r"corpus must be of \[data\] alphabet 'protein', got one of 'dna'\. Ingest with --alphabet protein"

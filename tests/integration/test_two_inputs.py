@@ -63,7 +63,7 @@ def here(task, monkeypatch):
     return task[1]
 
 
-def test_both_tell_and_either_alone_is_at_chance(here):
+def test_two_inputs_beat_each_input_alone(here):
     test = json.loads(Path("metrics.json").read_text())["test"]
     assert test["model"]["auroc"]["value"] > 0.9
     alone = test["baselines"]
@@ -73,7 +73,7 @@ def test_both_tell_and_either_alone_is_at_chance(here):
         assert 0.35 < entry["auroc"]["value"] < 0.65, name
 
 
-def test_explain_writes_what_was_planted_in_both(here):
+def test_explain_finds_planted_sites_of_both_inputs(here):
     explanation = Explanation.load("relevance")
     assert explanation.partner.ids == explanation.ids
     assert explanation.partner.sequences == [here[name][2] for name in explanation.ids]
@@ -83,7 +83,7 @@ def test_explain_writes_what_was_planted_in_both(here):
         assert aupr > 0.7
 
 
-def test_motifs_of_either_input_are_those_that_were_planted(here):
+def test_motifs_of_each_input_are_the_planted_ones(here):
     both = [of for of in here.values() if of[3] and of[4]][:200]
     explanation = selfattn_bio.explain("model/", [of[1] for of in both], partner=[of[2] for of in both], method=AttnLRP())
     for found, planted in zip((explanation, explanation.partner), two_inputs.DNA_MOTIFS, strict=True):
@@ -95,7 +95,7 @@ def turned(text):
     return text[::-1].translate(str.maketrans("ACGT", "TGCA"))
 
 
-def test_scores_are_those_of_evaluate_in_any_order(here):
+def test_scores_equal_evaluate_in_any_order(here):
     assert (
         main(["score", "--model", "model", "--fasta", "positives.fa", "negatives.fa", "--partner", "partners.fa", "--output", "s.tsv"]) == 0
     )
@@ -113,7 +113,7 @@ def test_scores_are_those_of_evaluate_in_any_order(here):
 @pytest.mark.parametrize(
     "method", [CPLRP(), AttnLRPCopies(copies=2), IntegratedGradients(steps=3), Guided(), Saturation(), Blocks(draws=1)]
 )
-def test_methods_of_one_input_explain_both(here, method):
+def test_attribution_methods_explain_both_inputs(here, method):
     names = ["r0", "r1", "r2"]
     first, partner = ([here[name][i] for name in names] for i in (1, 2))
     explanation = selfattn_bio.explain("model/", first, partner=partner, method=method)
@@ -122,7 +122,7 @@ def test_methods_of_one_input_explain_both(here, method):
         assert all(row.any() for row in found.relevance)
 
 
-def test_a_saved_explanation_is_the_same(here, tmp_path):
+def test_saved_explanation_of_two_inputs(here, tmp_path):
     explanation = Explanation.load("relevance")
     explanation.save(tmp_path / "again")
     again = Explanation.load(tmp_path / "again")
@@ -130,7 +130,7 @@ def test_a_saved_explanation_is_the_same(here, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap"])
-def test_methods_that_read_weights_are_refused_by_name(here, name):
+def test_attention_methods_refuse_two_inputs(here, name):
     with pytest.raises(ValueError, match=f"method must be one that can explain two inputs, got '{name}'"):
         selfattn_bio.explain("model/", ["ACGTACGTAC"], partner=["ACGTACGTAC"], method=METHODS[name]())
 
@@ -158,12 +158,12 @@ def test_commands_of_one_input_refuse(here, capsys, command):
     assert TAKES_ONE in capsys.readouterr().err
 
 
-def test_plan_refuses(here, capsys):
+def test_plan_refuses_two_inputs(here, capsys):
     assert main(["plan", "--run-file", "run.toml", "--corpus", "corpus"]) == 1
     assert "plan must be asked of a model of one input" in capsys.readouterr().err
 
 
-def test_what_is_asked_wrongly(here):
+def test_two_input_scoring_errors(here):
     with pytest.raises(ArgumentError, match="partner must be given, the second input of this model, got none"):
         selfattn_bio.score_sequences("model/", ["ACGTACGTAC"])
     with pytest.raises(ArgumentError, match="partner must be given for each sequence, got none of id '1'"):
@@ -178,7 +178,7 @@ def test_what_is_asked_wrongly(here):
         load(["model/", "promoter"])
 
 
-def test_a_training_goes_on_from_its_checkpoint(here, tmp_path):
+def test_two_input_training_resumes_bit_for_bit(here, tmp_path):
     """A training that stops after a checkpoint and resumes has the same losses, bit for bit."""
     run = Path("run.toml").read_text().replace("max_steps = 150", "max_steps = 8\ncheckpoint_every = 4")
     run = run.replace("evaluate_every = 50", "evaluate_every = 4")
@@ -229,7 +229,7 @@ def either_or_both(rng, label):
     [(two_inputs.dna_and_protein, motif_and_domain), (two_inputs.dna_and_track, motif_and_peak)],
     ids=["protein", "track"],
 )
-def test_a_protein_or_a_track_as_partner(kind, sample, tmp_path, monkeypatch):
+def test_protein_or_track_as_partner(kind, sample, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     records = prepared(tmp_path, kind, 2000, 100, sample)
     assert main(["train", *SHARED, "--threads", "1", "--output", "model"]) == 0
@@ -259,7 +259,7 @@ def test_a_protein_or_a_track_as_partner(kind, sample, tmp_path, monkeypatch):
         assert np.mean(inside) > 0.6, (sample.__name__, place)
 
 
-def test_a_model_folder_says_what_both_inputs_are(here):
+def test_model_folder_describes_both_inputs(here):
     run = config.read_run_file("model/run.toml")
     assert (run.model.kind, run.partner.kind) == ("paired", "sequence")
     card = Path("model/README.md").read_text()

@@ -83,7 +83,7 @@ def trained(folder, name, text=RUN):
 
 
 @pytest.mark.parametrize("text", [RUN, CAUSAL], ids=["masked", "causal"])
-def test_two_runs_are_equal_and_so_is_one_that_was_stopped(genome, monkeypatch, text):
+def test_windowed_training_is_reproducible_and_resumes(genome, monkeypatch, text):
     (one, first), (two, second) = trained(genome, "one", text), trained(genome, "two", text)
     pd.testing.assert_frame_equal(first, second)
     assert all(torch.equal(one[key], two[key]) for key in one)
@@ -102,7 +102,7 @@ def test_two_runs_are_equal_and_so_is_one_that_was_stopped(genome, monkeypatch, 
     assert all(torch.equal(one[key], resumed[key]) for key in one)
 
 
-def test_all_of_the_training_records_is_drawn_and_the_log_says_how(genome, capsys):
+def test_windows_cover_training_records(genome, capsys):
     trained(genome, "model")
     said = capsys.readouterr().out
     assert "windows of at most 50 letters: 97 are drawn an epoch, valid is measured on 21 of 21 laid end to end" in said
@@ -124,7 +124,7 @@ def test_all_of_the_training_records_is_drawn_and_the_log_says_how(genome, capsy
     assert all(np.ptp([int(end) for end in name.split(":")[1].split("-")]) in (49, 50, 30, 29, 28, 27, 26) for name in names)
 
 
-def test_valid_windows_are_fixed(genome):
+def test_validation_windows_are_fixed(genome):
     corpus, run = Corpus.open(genome / "corpus"), config.RunFile.model_validate(tomllib.loads(RUN))
     trainer = Trainer(open_fabric("32-true"), run, corpus, genome / "split.tsv", genome / "model", "model")
     first, again = trainer.letters_of(trainer.valid), trainer.letters_of(trainer.valid)
@@ -133,7 +133,7 @@ def test_valid_windows_are_fixed(genome):
     assert trainer.measure_valid() == trainer.measure_valid()
 
 
-def test_the_model_folder_and_the_evaluation(genome, capsys):
+def test_windowed_model_folder_and_evaluation(genome, capsys):
     common = ["--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv"]
     assert main(["train", *common, "--threads", "1", "--output", "model"]) == 0
     assert main(["evaluate", *common, "--model", "model", "--output", "."]) == 0
@@ -150,7 +150,7 @@ def test_the_model_folder_and_the_evaluation(genome, capsys):
     assert limits[:2].tolist() == [27, 50]  # of the windows, not of complete chromosomes
 
 
-def test_a_window_is_part_of_what_a_checkpoint_depends_on():
+def test_checkpoint_depends_on_window():
     run = config.RunFile.model_validate(tomllib.loads(RUN))
     other = run.model_copy(update={"training": run.training.model_copy(update={"window": None})})
     assert run.model_dump()["training"]["window"] == 50

@@ -156,7 +156,7 @@ def running_job(comment: str) -> str:
     return number
 
 
-def test_trainings_on_two_nodes_go_on_after_a_kill_and_after_sigterm(cluster, project, capsys):
+def test_slurm_trainings_resume_after_kill_and_sigterm(cluster, project, capsys):
     results = project / "results/smoke"
     killed, asked = results / "model.checkpoints", results / "variants/cnn/model.checkpoints"
     started = time.monotonic()

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.long
 
 
-def test_a_task_runs_from_a_wheel(tmp_path):
+def test_task_runs_from_wheel(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path / "dist")], cwd=ROOT, check=True
     )

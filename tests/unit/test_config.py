@@ -29,7 +29,7 @@ def error_of(tmp_path: Path, text: str) -> str:
     return str(caught.value).removeprefix(f"{tmp_path}/")
 
 
-def test_a_run_file_needs_to_name_its_data_alone(tmp_path):
+def test_run_file_needs_only_data(tmp_path):
     run = read(tmp_path, DATA)
     assert run.data.positives == ("p.fa",)
     assert run.data.negatives == ("n.fa", "m.fa")
@@ -50,7 +50,7 @@ def test_default_variants_are_a_cnn_and_a_shuffled_control(tmp_path):
     assert cnn.variants == {}
 
 
-def test_a_variant_takes_only_the_training_keys_it_names(tmp_path):
+def test_variant_overrides_only_named_training_keys(tmp_path):
     run = read(tmp_path, DATA + "[training]\nmax_steps = 7\nseed = 3\n[variants.slow.training]\nlearning_rate = 1e-5\n")
     training = run.variant("slow").training
     assert (training.max_steps, training.seed, training.learning_rate) == (7, 3, 1e-5)
@@ -77,14 +77,14 @@ def test_a_variant_takes_only_the_training_keys_it_names(tmp_path):
         ),
     ],
 )
-def test_what_a_variant_makes_of_the_run_is_checked_as_a_run(tmp_path, base, variant, message):
+def test_variant_is_validated_as_a_run(tmp_path, base, variant, message):
     assert error_of(tmp_path, base + variant).startswith(message)
 
 
 THREE_FILES = '[data]\ntrain = ["a.csv", "b.csv"]\nvalid = "v.csv"\ntest = "t.csv"\nlabel = "label"\n'
 
 
-def test_files_of_each_split_are_the_split(tmp_path):
+def test_separate_files_define_the_split(tmp_path):
     run = read(tmp_path, THREE_FILES)
     assert (run.split, run.variant("cnn").split) == (FilesSplit(), FilesSplit())
     assert run.data.given_splits == {"train": ("a.csv", "b.csv"), "valid": ("v.csv",), "test": ("t.csv",)}
@@ -96,7 +96,7 @@ def test_files_of_each_split_are_the_split(tmp_path):
     assert again == run
 
 
-def test_names_of_split_values_are_read_in_any_case(tmp_path):
+def test_split_values_ignore_case(tmp_path):
     text = '[data]\nsequences = "a.csv"\nlabel = "label"\n[split]\nkind = "column"\n'
     assert dict(read(tmp_path, text).split.values.pairs()) == {
         **{"train": "train", "test": "test"},
@@ -106,7 +106,7 @@ def test_names_of_split_values_are_read_in_any_case(tmp_path):
     assert dict(named.pairs()) == {"train": "train", "tune": "valid", "1": "test", "2": "dropped"}
 
 
-def test_new_data_keys_are_written_only_where_they_are_set(tmp_path):
+def test_data_keys_are_written_only_if_set(tmp_path):
     written = read(tmp_path, DATA).data.model_dump()
     assert not written.keys() & {"train", "valid", "test", "ids", "keep_duplicates"}
     assert read(tmp_path, DATA + 'ids = "numbered"\nkeep_duplicates = true\n').data.model_dump()["ids"] == "numbered"
@@ -146,7 +146,7 @@ def test_new_data_keys_are_written_only_where_they_are_set(tmp_path):
         ),
     ],
 )
-def test_given_splits_and_numbered_ids_that_contradict_other_keys(tmp_path, text, message):
+def test_given_split_and_id_conflicts(tmp_path, text, message):
     assert error_of(tmp_path, text).startswith(message)
 
 
@@ -155,7 +155,7 @@ def test_unknown_variant_is_a_value_error(tmp_path):
         read(tmp_path, DATA).variant("cn")
 
 
-def test_a_frozen_run_survives_toml(tmp_path):
+def test_run_file_round_trip(tmp_path):
     run = read(tmp_path, DATA + '[split]\nkind = "chromosome"\nvalid = ["a"]\ntest = ["b"]\n')
     again = read(tmp_path, tomli_w.dumps(run.variant("cnn").model_dump(mode="json", exclude_none=True)))
     assert again == run.variant("cnn")
@@ -163,12 +163,12 @@ def test_a_frozen_run_survives_toml(tmp_path):
         run.title = "other"
 
 
-def test_a_whole_number_is_read_where_a_fraction_may_stand(tmp_path):
+def test_integer_is_read_as_float(tmp_path):
     training = read(tmp_path, DATA + "[training]\nlearning_rate = 1\n").training
     assert isinstance(training.learning_rate, float)
 
 
-def test_byte_order_mark_is_read(tmp_path):
+def test_byte_order_mark_is_ignored(tmp_path):
     assert read(tmp_path, "\ufeff" + DATA).data.positives == ("p.fa",)
 
 
@@ -391,18 +391,18 @@ def test_byte_order_mark_is_read(tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_named_with_its_line(tmp_path, added, message):
+def test_error_names_line(tmp_path, added, message):
     assert error_of(tmp_path, DATA + added).startswith(message)
 
 
-def test_the_kinds_of_every_table_are_known_to_errors():
+def test_errors_list_kinds_of_every_table():
     schema = RunFile.model_json_schema()
     fields = [field for section in (schema, *schema["$defs"].values()) for field in section.get("properties", {}).items()]
     of_kinds = {name for name, field in fields if any("discriminator" in each for each in (field, *field.get("anyOf", ())))}
     assert {"model", "stem", "balance", "partner"} <= of_kinds <= set(_UNIONS)
 
 
-def test_members_differ_in_their_seed_alone(tmp_path):
+def test_members_differ_only_in_seed(tmp_path):
     run = read(tmp_path, DATA + "[training]\nseed = 5\nseeds = 3\n[variants.one.training]\nseeds = 1\n[variants.all.training]\nseed = 9\n")
     assert [run.member(number).training.seed for number in (1, 2, 3)] == [5, 6, 7]
     assert run.member(2).training == run.training.model_copy(update={"seed": 6, "seeds": 1})
@@ -416,14 +416,14 @@ def test_members_differ_in_their_seed_alone(tmp_path):
         run.part("one", 2)
 
 
-def test_a_single_run_is_written_as_before_members_were_known(tmp_path):
+def test_run_without_members_omits_seeds(tmp_path):
     run = read(tmp_path, DATA + "[training]\nseeds = 2\n")
     assert "seeds" in run.training.model_dump()
     assert "seeds" not in run.member(1).training.model_dump_json()
     assert run.member(1).training == read(tmp_path, DATA).training
 
 
-def test_edits_need_a_label_of_the_whole_record(tmp_path):
+def test_edit_augmentations_need_record_labels(tmp_path):
     text = '[data]\nsequences = "s.fa"\n[objective]\nkind = "masked"\n[training.edits]\nper_record = 1\n'
     known = "binary, multiclass, multilabel, regression"
     assert error_of(tmp_path, text).endswith(f"training.edits must go with objective {known}, got 'masked'")
@@ -437,7 +437,7 @@ def test_language_models_have_no_members(tmp_path):
 SWEEP = '[sweep]\nof = ["model", "cnn"]\n"training.learning_rate" = [1e-3, 4e-3]\n"model.dropout" = [0.1, 0.2, 0.5]\n'
 
 
-def test_a_sweep_is_a_grid_that_each_network_goes_through(tmp_path):
+def test_sweep_is_a_grid_per_network(tmp_path):
     jobs = read(tmp_path, DATA + "[training]\nmax_steps = 7\nseeds = 3\n" + SWEEP).jobs()
     by_network = {of: [job for job in jobs if job.of == of] for of in ("model", "cnn")}
     grid = [(1e-3, 0.1), (1e-3, 0.2), (1e-3, 0.5), (4e-3, 0.1), (4e-3, 0.2), (4e-3, 0.5)]
@@ -450,7 +450,7 @@ def test_a_sweep_is_a_grid_that_each_network_goes_through(tmp_path):
     assert len({job.place for job in jobs}) == 12
 
 
-def test_a_job_changes_what_it_names_and_nothing_else(tmp_path):
+def test_sweep_job_changes_only_named_keys(tmp_path):
     run = read(tmp_path, DATA + "[training]\nmax_steps = 7\n" + SWEEP)
     job = run.jobs()[-7]
     training, model = (
@@ -462,34 +462,34 @@ def test_a_job_changes_what_it_names_and_nothing_else(tmp_path):
         run.part("cnn", job="none")
 
 
-def test_jobs_have_no_stack(tmp_path):
+def test_sweep_jobs_have_no_stack(tmp_path):
     run = read(tmp_path, DATA + SWEEP + '[stack]\nparts = ["kmer6_logistic"]\n')
     assert run.stack.parts
     assert not any(job.run.stack.parts for job in run.jobs())
 
 
-def test_a_longer_list_keeps_the_names_of_jobs(tmp_path):
+def test_longer_sweep_keeps_job_names(tmp_path):
     before = read(tmp_path, DATA + SWEEP).jobs()
     after = read(tmp_path, DATA + SWEEP.replace("[1e-3, ", "[2e-3, 0.001, ")).jobs()
     assert {job.place for job in before} < {job.place for job in after}
 
 
-def test_jobs_may_cut_the_same_step_otherwise(tmp_path):
+def test_sweep_may_trade_batch_size_for_accumulate(tmp_path):
     cut = '[sweep]\n"training" = [{ batch_size = 16, accumulate = 4 }, { batch_size = 32, accumulate = 2 }]\n'
     assert [job.run.training.batch_size for job in read(tmp_path, DATA + cut).jobs()] == [16, 32]
 
 
-def test_a_sweep_may_be_written_as_tables(tmp_path):
+def test_sweep_as_tables(tmp_path):
     nested = '[sweep]\nof = ["model", "cnn"]\n[sweep.training]\nlearning_rate = [1e-3, 4e-3]\n[sweep.model]\ndropout = [0.1, 0.2, 0.5]\n'
     assert read(tmp_path, DATA + nested).jobs() == read(tmp_path, DATA + SWEEP).jobs()
 
 
-def test_another_mistake_is_said_before_one_in_the_sweep(tmp_path):
+def test_other_errors_precede_sweep_errors(tmp_path):
     error = error_of(tmp_path, DATA + '[sweep]\n"tokens.k" = [99]\n[training]\nlerning_rate = 1\n')
     assert error == "task.toml:7: training.lerning_rate must be a known key, got 'lerning_rate' (did you mean 'learning_rate'?)"
 
 
-def test_a_variant_that_is_swept_has_the_budget_of_the_run(tmp_path):
+def test_swept_variant_has_budget_of_run(tmp_path):
     longer = '[variants.cnn]\nmodel = { kind = "cnn" }\ntraining = { max_steps = 9000 }\n'
     error = error_of(tmp_path, DATA + longer + SWEEP)
     assert error == "task.toml:7: [sweep] training.max_steps must be 1500, that of [training], in every job, got 9000"
@@ -532,17 +532,17 @@ def test_protein_words_are_short(tmp_path):
         ),
     ],
 )
-def test_mistakes_in_data(tmp_path, text, message):
+def test_data_errors(tmp_path, text, message):
     assert error_of(tmp_path, text).startswith(message)
 
 
-def test_the_line_is_that_of_the_right_table(tmp_path):
+def test_error_line_is_of_the_right_table(tmp_path):
     """`seed` is in three tables; the wrong one is the last."""
     text = DATA + '[split]\nkind = "random"\nseed = 1\n[training]\nseed = 2\n[interpret]\nseed = -3\n'
     assert error_of(tmp_path, text) == "task.toml:10: interpret.seed must be greater than or equal to 0, got -3"
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
+def test_unreadable_run_file(tmp_path):
     with pytest.raises(RunFileError, match=r"none\.toml: run file must be an existing TOML file, got no such file$"):
         read_run_file(tmp_path / "none.toml")
     with pytest.raises(RunFileError, match=r"run file must be readable UTF-8 text, got .*Is a directory"):
@@ -670,11 +670,11 @@ DILATED = "[model]\nkind = 'dilated'\n"
         ),
     ],
 )
-def test_objectives_that_contradict_the_rest(tmp_path, text, message):
+def test_objective_conflicts(tmp_path, text, message):
     assert message in error_of(tmp_path, text)
 
 
-def test_an_objective_of_several_parts(tmp_path):
+def test_objective_of_several_parts(tmp_path):
     run = read(tmp_path, PARTS + CLASS + "[training]\nclass_weights = 'balanced'\n")
     assert [(name, part.kind, part.weight) for name, part in run.objective.parts.items()] == [
         ("activity", "regression", 1.0),
@@ -686,7 +686,7 @@ def test_an_objective_of_several_parts(tmp_path):
     assert read(tmp_path, tomli_w.dumps(run.model_dump(mode="json", exclude_none=True))) == run
 
 
-def test_objectives_beside_two_classes_have_no_variants_of_their_own(tmp_path):
+def test_other_objectives_have_no_default_variants(tmp_path):
     run = read(tmp_path, TABLE + "[objective]\nkind = 'multiclass'\ncolumn = 'family'\n")
     assert run.variants == {}
     assert run.data.files == [("s.fa", None)]
@@ -701,7 +701,7 @@ def test_shipped_parent_is_in_the_package(tmp_path):
     assert folder.is_dir()
 
 
-def test_a_variant_of_another_network_starts_from_no_parent(tmp_path):
+def test_variant_of_other_network_has_no_parent(tmp_path):
     run = read(tmp_path, DATA + "[transfer]\nparent = 'pretrained'\n")
     assert run.transfer.folder == Path("results/pretrained/model")
     assert run.variant("cnn").transfer is None
@@ -709,14 +709,14 @@ def test_a_variant_of_another_network_starts_from_no_parent(tmp_path):
     assert read(tmp_path, DATA + "[transfer]\nparent = 'there/model'\n").transfer.folder == Path("there/model")
 
 
-def test_a_variant_of_another_model_starts_from_what_it_says(tmp_path):
+def test_variant_of_other_model_uses_own_parent(tmp_path):
     text = BINS + "[model]\nkind = 'attention'\nstem = { kind = 'tower' }\n[transfer]\nparent = 'p'\n"
     text += "[variants.a]\nmodel = { kind = 'dilated' }\n[variants.b]\nmodel = { kind = 'dilated' }\ntransfer = { parent = 'q' }\n"
     run = read(tmp_path, text + "[variants.c.training]\nseed = 1\n")
     assert [run.variant(name).transfer for name in "abc"] == [None, Transfer(parent="q"), Transfer(parent="p")]
 
 
-def test_the_window_of_hits_and_the_caller(tmp_path):
+def test_interpret_window_and_caller(tmp_path):
     run = read(tmp_path, DATA + '[interpret]\nwindow = [-31, -25]\ncaller = { kind = "clusters" }\n')
     assert run.interpret.window == (-31, -25)
     assert run.interpret.caller.kind == "clusters"
@@ -727,7 +727,7 @@ def test_the_window_of_hits_and_the_caller(tmp_path):
         assert error == f"task.toml:5: [interpret.window] {rule}, got {window}"
 
 
-def test_variants_have_as_many_members_as_the_model():
+def test_variants_have_members_of_model():
     data = {"positives": "p.fa", "negatives": "n.fa"}
     default = RunFile.model_validate({"data": data})
     assert default.variant("cnn").model.members == default.model.members == 2

@@ -51,7 +51,7 @@ def replace(folder):
         (temporary / "newest").write_text("newest")
 
 
-def test_a_kill_between_the_two_renames_loses_nothing(folder, capsys):
+def test_kill_between_renames_loses_nothing(folder, capsys):
     number = killed(folder, 2)
     assert not folder.exists()
     check_replaceable(folder, "model", ("old",), "old")  # the next process starts with this check
@@ -62,7 +62,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(folder, capsys):
 
 # 1: before the first rename; 3: after the second one, while the old folder still exists
 @pytest.mark.parametrize("call", [1, 3])
-def test_what_a_killed_process_left_is_removed(folder, call):
+def test_files_of_killed_process_are_removed(folder, call):
     killed(folder, call)
     assert len(names(folder.parent)) == 2
     assert names(folder) == ["old" if call == 1 else "new"]
@@ -71,7 +71,7 @@ def test_what_a_killed_process_left_is_removed(folder, call):
     assert names(folder.parent) == ["model"]
 
 
-def test_what_a_living_process_or_another_machine_writes_is_left_alone(folder):
+def test_files_of_running_processes_are_kept(folder):
     here, dead = socket.gethostname(), 9999999
     living = [
         f".model.{here}-{os.getppid()}.tmp",
@@ -85,7 +85,7 @@ def test_what_a_living_process_or_another_machine_writes_is_left_alone(folder):
     assert names(folder.parent) == sorted(["model", *living])
 
 
-def test_an_error_between_the_two_renames_brings_the_old_folder_back(folder, monkeypatch):
+def test_error_between_renames_restores_old_folder(folder, monkeypatch):
     renames, rename = [], os.replace
 
     def failing(source, target):
@@ -102,14 +102,14 @@ def test_an_error_between_the_two_renames_brings_the_old_folder_back(folder, mon
     assert names(folder.parent) == ["model"]
 
 
-def test_a_stale_file_beside_one_is_removed(tmp_path):
+def test_stale_temporary_file_is_removed(tmp_path):
     (tmp_path / f".a.tsv.{socket.gethostname()}-9999999.tmp").write_text("half")
     with whole_file(tmp_path / "a.tsv") as path:
         path.write_text("whole")
     assert names(tmp_path) == ["a.tsv"]
 
 
-def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+def test_error_names_requested_file(tmp_path):
     with pytest.raises(PermissionError) as caught, whole_file(tmp_path / "a.tsv") as path:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
     assert caught.value.filename == str(tmp_path / "a.tsv")
@@ -124,7 +124,7 @@ def check(folder):
 
 
 @pytest.mark.parametrize("inside", [[], ["weights"], ["weights", "run.toml", ".snakemake_timestamp"], [".snakemake_timestamp"]])
-def test_empty_ones_and_ones_of_the_kind_may_be_replaced(tmp_path, inside):
+def test_empty_and_matching_folders_may_be_replaced(tmp_path, inside):
     for name in inside:
         (tmp_path / name).write_text("")
     check(tmp_path)
@@ -134,7 +134,7 @@ def test_empty_ones_and_ones_of_the_kind_may_be_replaced(tmp_path, inside):
 @pytest.mark.parametrize(
     ("inside", "got"), [(["weights", "thesis.tex"], "one that holds 'thesis.tex'"), (["run.toml"], "one without 'weights'")]
 )
-def test_others_are_refused(tmp_path, inside, got):
+def test_other_folders_are_not_replaced(tmp_path, inside, got):
     for name in inside:
         (tmp_path / name).write_text("")
     wanted = f"model folder must be new, empty or a model folder, as it is replaced, got {got}. Choose another --output, or remove it"
@@ -143,14 +143,14 @@ def test_others_are_refused(tmp_path, inside, got):
     assert names(tmp_path) == sorted(inside)
 
 
-def test_a_file_is_no_folder(tmp_path):
+def test_file_is_not_replaced_by_folder(tmp_path):
     (tmp_path / "model").write_text("")
     with pytest.raises(OutputError, match=r"model must be a folder, got a file\. Choose another --output"):
         check(tmp_path / "model")
 
 
 @pytest.mark.parametrize("below", ["file/model", "file/deeper/model"])
-def test_nothing_stands_below_a_file(tmp_path, below):
+def test_path_below_a_file_is_refused(tmp_path, below):
     (tmp_path / "file").write_text("")
     message = re.escape(f"{tmp_path / 'file'}: what {tmp_path / below} stands in must be a folder, got a file. Choose another --output")
     with pytest.raises(OutputError, match=message):
@@ -160,7 +160,7 @@ def test_nothing_stands_below_a_file(tmp_path, below):
             pass
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path, monkeypatch):
+def test_unwritable_folder_is_reported_early(tmp_path, monkeypatch):
     def read_only(self, *arguments, **named):
         raise OSError(30, "Read-only file system", str(self))
 
@@ -172,7 +172,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_the_work(tmp_path, monke
     assert error.value.filename
 
 
-def test_a_file_within_a_folder_is_named_as_it_will_be(tmp_path):
+def test_error_names_final_path(tmp_path):
     with pytest.raises(OSError, match="No such file") as caught, whole_folder(tmp_path / "corpus") as folder:
         (folder / "missing" / "letters.bin").open("wb")
     assert caught.value.filename == str(tmp_path / "corpus/missing/letters.bin")

@@ -35,7 +35,7 @@ def run(folder: Path, *, apt_works: bool, has_slurm: bool = False, npm_works: bo
     return done.stdout.splitlines()
 
 
-def test_slurm_is_installed_and_its_test_is_run_last(tmp_path: Path) -> None:
+def test_ci_installs_slurm_and_tests_it_last(tmp_path: Path) -> None:
     said = run(tmp_path, apt_works=True)
     assert said == [
         "Installing chromium",
@@ -47,19 +47,19 @@ def test_slurm_is_installed_and_its_test_is_run_last(tmp_path: Path) -> None:
     assert f"install -y -qq --no-install-recommends {SLURM}" in installed
 
 
-def test_what_is_there_is_not_installed(tmp_path: Path) -> None:
+def test_ci_skips_installed_programs(tmp_path: Path) -> None:
     assert run(tmp_path, apt_works=True, has_slurm=True)[0].startswith("make check")
     assert not (tmp_path / "apt.txt").exists()
 
 
-def test_without_apt_it_says_so_and_runs_the_rest(tmp_path: Path) -> None:
+def test_ci_without_apt_runs_the_rest(tmp_path: Path) -> None:
     said = run(tmp_path, apt_works=False)
     assert "Chromium could not be installed: the tests of the page in it are skipped" in said
     assert "Slurm could not be installed: the test that starts one is skipped" in said
     assert said[-1].startswith("make test-long")
 
 
-def test_axe_is_named_to_the_tests_and_removed(tmp_path: Path) -> None:
+def test_ci_passes_axe_and_removes_it(tmp_path: Path) -> None:
     run(tmp_path, apt_works=True)
     named = set((tmp_path / "axe.txt").read_text().splitlines())
     (axe,) = {Path(line) for line in named}
@@ -68,7 +68,7 @@ def test_axe_is_named_to_the_tests_and_removed(tmp_path: Path) -> None:
     assert not axe.parents[2].exists()
 
 
-def test_without_axe_it_says_so_and_runs_the_rest(tmp_path: Path) -> None:
+def test_ci_without_axe_runs_the_rest(tmp_path: Path) -> None:
     said = run(tmp_path, apt_works=True, npm_works=False)
     assert "axe-core could not be fetched: the test of the page with it is skipped" in said
     assert set((tmp_path / "axe.txt").read_text().splitlines()) == {""}

@@ -25,7 +25,7 @@ def project(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_windows_become_a_corpus_and_are_made_anew_with_their_files(project):
+def test_genome_windows_are_rebuilt_when_files_change(project):
     result = snakemake(project, "results/peaks/corpus")
     assert result.returncode == 0, result.stdout
     records = pd.read_parquet(project / "results/peaks/corpus/records.parquet")

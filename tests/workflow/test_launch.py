@@ -41,7 +41,7 @@ def asked(resources: str) -> list[str]:
     return ["--set-resources", *(f"train:{each}" for each in resources.split())]
 
 
-def test_without_resources_it_is_the_command_alone(project):
+def test_train_without_resources_is_the_plain_command(project):
     command = training(project)
     assert command.startswith("selfattn-bio train --run-file ")
     assert " --threads 4 " in command
@@ -64,7 +64,7 @@ def test_several_processes_are_started_by_torchrun(project, resources, beginning
     assert f" --threads {threads} " in command
 
 
-def test_nodes_meet_at_the_first_one(project):
+def test_nodes_connect_to_the_first_node(project):
     command = training(project, *asked("mpi=srun nodes=2 tasks_per_node=3"))
     assert "torchrun --nproc-per-node=3 --no-python --nnodes=2 --rdzv-backend=c10d" in command
     assert '--rdzv-endpoint="$(hostname):$((10000 + SLURM_JOB_ID % 20000))" selfattn-bio train' in command
@@ -77,7 +77,7 @@ def test_nodes_meet_at_the_first_one(project):
         ("nodes=2 tasks=2", "nodes must be 1 without mpi, got nodes=2. Add mpi=srun"),
     ],
 )
-def test_resources_that_fit_no_launch_are_one_line_and_1(project, resources, message):
+def test_invalid_resources_error(project, resources, message):
     done = dry_run(project, *asked(resources))
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == f"error: resources of train: {message}"
@@ -100,12 +100,12 @@ def test_profile_of_one_gpu(project):
     assert training(project, "--workflow-profile", "profiles/gpu").startswith("selfattn-bio train ")
 
 
-def test_no_job_of_slurm_asks_for_all_cores_of_the_cluster():
+def test_slurm_jobs_do_not_request_all_cores():
     assert {"train", "interactions"} <= heavy_rules() == set(profile("slurm")["set-threads"])
 
 
 @pytest.mark.parametrize("name", ["gpu", "slurm"])
-def test_profiles_keep_what_the_default_one_says(name):
+def test_profiles_keep_default_settings(name):
     kept = profile("default")
     del kept["cores"]
     assert {key: profile(name)[key] for key in kept} == kept

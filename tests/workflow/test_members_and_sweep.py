@@ -62,7 +62,7 @@ def results(finished) -> Path:
     return finished[0] / "results" / "tiny"
 
 
-def test_members_have_folders_of_their_own_and_are_averaged(finished, results):
+def test_members_have_separate_folders_and_are_averaged(finished, results):
     runs = [tomllib.loads((results / place / "model" / "run.toml").read_text()) for place in (".", "members/2")]
     assert [run["training"]["seed"] for run in runs] == [0, 1]
     assert not any({"seeds", "sweep"} & {*run, *run["training"]} for run in runs)
@@ -77,7 +77,7 @@ def test_members_have_folders_of_their_own_and_are_averaged(finished, results):
     assert "evaluate: model is the mean of 2 members: test AUROC " in finished[1]
 
 
-def test_a_sweep_is_ranked_on_valid_and_knows_no_test_record(finished, results):
+def test_sweep_ranks_on_validation_without_test_records(finished, results):
     ranking = pd.read_csv(results / "sweep.tsv", sep="\t")
     assert sorted(ranking["training.learning_rate"]) == [1e-3, 1e-2]
     assert (ranking["steps"] == 4).all()
@@ -95,7 +95,7 @@ def test_a_sweep_is_ranked_on_valid_and_knows_no_test_record(finished, results):
     assert not list((results / "sweep").rglob("predictions"))
 
 
-def test_more_members_and_more_values_train_the_new_ones_alone(finished):
+def test_added_members_and_values_train_only_new_jobs(finished):
     project, task = finished[0], finished[0] / "workflows" / "tasks" / "tiny.toml"
     assert planned(project, "sweep_tiny") == {}
     replace(task, "[1e-3, 1e-2]", "[5e-3, 1e-3, 1e-2]")
@@ -108,13 +108,13 @@ def test_more_members_and_more_values_train_the_new_ones_alone(finished):
     assert planned(project, "results/tiny/metrics.json") == {"train": 1 + 3, "evaluate": 1}
 
 
-def test_a_task_without_a_sweep_says_so(finished):
+def test_task_without_sweep_error(finished):
     result = snakemake(finished[0], "sweep_smoke")
     assert result.returncode == 1
     assert result.stdout.splitlines()[-1] == "error: workflows/tasks/smoke.toml: sweep must be given to be run, got nothing"
 
 
-def test_further_members_take_the_parts_of_the_first(finished):
+def test_further_members_reuse_parts_of_first(finished):
     project = finished[0]
     text = TINY.partition("[sweep]")[0] + '[stack]\nparts = ["kmer6_logistic"]\n'
     (project / "workflows" / "tasks" / "stacked.toml").write_text(text)

@@ -60,7 +60,7 @@ def project(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_each_kind_of_input_becomes_a_corpus(project):
+def test_every_input_kind_becomes_a_corpus(project):
     result = snakemake(project, *(f"results/{name}/corpus" for name in TASKS))
     assert result.returncode == 0, result.stdout
     corpora = {name: project / f"results/{name}/corpus" for name in TASKS}
@@ -80,7 +80,7 @@ def test_each_kind_of_input_becomes_a_corpus(project):
 
 
 @pytest.mark.slow
-def test_a_missing_file_is_one_line(project):
+def test_missing_data_file_error(project):
     (project / "n.fq.gz").rename(project / "away")
     result = snakemake(project, "results/fastq/corpus")
     (project / "away").rename(project / "n.fq.gz")
@@ -89,7 +89,7 @@ def test_a_missing_file_is_one_line(project):
 
 
 @pytest.mark.slow
-def test_an_error_of_a_table_comes_out_with_its_place(project):
+def test_table_error_names_line(project):
     replace(project / "a.csv", "ACGG,exon", "ACGG,exon,9")
     result = snakemake(project, "results/csv/corpus")
     replace(project / "a.csv", "ACGG,exon,9", "ACGG,exon")
@@ -99,7 +99,7 @@ def test_an_error_of_a_table_comes_out_with_its_place(project):
     )
 
 
-def test_the_data_pages_run_files_are_some(tmp_path):
+def test_run_files_in_data_docs_are_valid(tmp_path):
     page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
     assert len(blocks) >= 6

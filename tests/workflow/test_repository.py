@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_readmes_make_commands_exist():
+def test_readme_make_commands_exist():
     targets = set(re.findall(r"\bmake ([a-z_-]+)\b(?= *(?:#|`|$))", README, flags=re.MULTILINE))
     assert targets >= {"train_promoter", "test"}
     for target in targets:
@@ -23,13 +23,13 @@ def test_readmes_make_commands_exist():
         assert done.returncode == 0, f"{target}: {done.stderr}"
 
 
-def test_readmes_files_exist():
+def test_readme_files_exist():
     named = set(re.findall(r"`((?:docs|data|workflows|selfattn_bio)/[\w./-]*)`", README)) - {"workflows/tasks/mine.toml"}
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_readmes_run_file_is_one(tmp_path):
+def test_readme_run_file_is_valid(tmp_path):
     own, model = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
     (tmp_path / "mine.toml").write_text(own + "\n" + model, encoding="utf-8")
     run = read_run_file(tmp_path / "mine.toml")
@@ -37,7 +37,7 @@ def test_readmes_run_file_is_one(tmp_path):
     assert run.model.pattern.kind == "window"
 
 
-def test_readmes_python_names_exist():
+def test_readme_python_names_exist():
     import selfattn_bio
 
     names = set(re.findall(r"selfattn_bio\.(\w+)\(", README))
@@ -46,13 +46,13 @@ def test_readmes_python_names_exist():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflows/tasks").glob("*.toml")), ids=lambda path: path.stem)
-def test_run_files_are_valid_and_their_data_ships(path):
+def test_shipped_run_files_are_valid_and_have_data(path):
     run = read_run_file(path)
     assert run.title
     assert [file for file, _ in run.data.files if not (ROOT / file).is_file()] == []
 
 
-def test_the_training_pages_run_files_are_some(tmp_path):
+def test_run_files_in_training_docs_are_valid(tmp_path):
     page = (ROOT / "docs/training.md").read_text(encoding="utf-8")
     for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)):
         (tmp_path / f"{number}.toml").write_text(text, encoding="utf-8")
@@ -60,7 +60,7 @@ def test_the_training_pages_run_files_are_some(tmp_path):
     assert number >= 3
 
 
-def test_the_leakage_pages_sections_are_some(tmp_path):
+def test_sections_in_leakage_docs_are_valid(tmp_path):
     page = (ROOT / "docs/leakage.md").read_text(encoding="utf-8")
     for number, text in enumerate(re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)):
         (tmp_path / f"{number}.toml").write_text('[data]\npositives = "p.fa"\nnegatives = "n.fa"\n' + text, encoding="utf-8")
@@ -68,7 +68,7 @@ def test_the_leakage_pages_sections_are_some(tmp_path):
     assert number == 1
 
 
-def test_the_sweep_page_shows_the_jobs_of_its_task():
+def test_sweep_docs_show_jobs_of_task():
     page = (ROOT / "docs/sweep.md").read_text(encoding="utf-8")
     shown = re.findall(r"^ +(model|cnn) ([0-9a-f]{8}) ", page, flags=re.MULTILINE)
     jobs = read_run_file(ROOT / "workflows/tasks/grid.toml").jobs()
@@ -80,7 +80,7 @@ def test_schema_is_current():
     assert made["SCHEMA"].read_text(encoding="utf-8") == made["schema_text"](), "run: make schema"
 
 
-def test_smoke_data_are_what_their_script_makes(tmp_path):
+def test_smoke_data_match_their_script(tmp_path):
     script = tmp_path / "make_smoke.py"
     script.write_bytes((ROOT / "data/make_smoke.py").read_bytes())
     subprocess.run([sys.executable, str(script)], check=True)
@@ -88,7 +88,7 @@ def test_smoke_data_are_what_their_script_makes(tmp_path):
         assert (tmp_path / "smoke" / name).read_bytes() == (ROOT / "data/smoke" / name).read_bytes()
 
 
-def test_the_wheel_holds_what_the_package_reads(tmp_path):
+def test_wheel_contains_package_data(tmp_path):
     subprocess.run([sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)], cwd=ROOT, check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())

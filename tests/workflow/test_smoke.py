@@ -105,7 +105,7 @@ def replace(file: Path, old: str, new: str) -> None:
 
 
 # results
-def test_everything_promised_is_there(results):
+def test_smoke_results_exist(results):
     promised = [
         *(
             "metrics.json",
@@ -126,7 +126,7 @@ def test_everything_promised_is_there(results):
     assert list((results / "plots").iterdir())
 
 
-def test_metrics_have_their_form(results):
+def test_smoke_metrics_format(results):
     metrics = json.loads((results / "metrics.json").read_text())
     test = metrics["test"]
     assert set(test["model"]) >= METRICS
@@ -137,13 +137,13 @@ def test_metrics_have_their_form(results):
     assert set(metrics["train"]) >= {"seconds", "peak_memory_mb", "letters_per_second"}
 
 
-def test_the_model_learns_and_the_control_does_not(results):
+def test_smoke_model_learns_and_control_does_not(results):
     test = json.loads((results / "metrics.json").read_text())["test"]
     assert test["model"]["auroc"]["value"] > 0.9
     assert test["controls"]["shuffled"]["auroc"]["value"] < 0.7
 
 
-def test_predictions_stand_beside_their_labels(results):
+def test_smoke_predictions_have_labels(results):
     predictions = pd.read_csv(results / "predictions" / "test.tsv", sep="\t")
     split = pd.read_csv(results / "split.tsv", sep="\t")
     assert set(predictions["id"]) == set(split["id"][split["split"] == "test"])
@@ -152,7 +152,7 @@ def test_predictions_stand_beside_their_labels(results):
     assert predictions[["model", "cnn", "shuffled"]].apply(lambda column: column.between(0, 1)).all(axis=None)
 
 
-def test_planted_motifs_are_supported_and_those_of_the_control_are_not(results):
+def test_planted_motifs_are_supported_except_in_control(results):
     motifs = pd.read_csv(results / "motifs.tsv", sep="\t")
     assert set(motifs) >= MOTIF_COLUMNS
     supported = motifs[motifs["verdict"] == "supported"]
@@ -162,13 +162,13 @@ def test_planted_motifs_are_supported_and_those_of_the_control_are_not(results):
     assert not (control["verdict"] == "supported").any()
 
 
-def test_motifs_are_sought_on_train_and_valid_alone(results):
+def test_motifs_exclude_test_records(results):
     chosen = pd.read_parquet(results / "relevance" / "records.parquet")
     assert set(chosen["split"]) <= {"train", "valid"}
     assert "chrC" not in set(chosen["chrom"])
 
 
-def test_seqlets_stand_where_their_records_do(project, results):
+def test_seqlets_have_genome_coordinates(project, results):
     """Each interval is in a test record and contains its planted bases on its strand."""
     columns = ["chrom", "start", "end", "name", "score", "strand"]
     seqlets = pd.read_csv(results / "seqlets.bed", sep="\t", names=columns, comment="#")
@@ -206,7 +206,7 @@ def test_notebooks_are_executed(results, name):
     assert any(output["output_type"] == "display_data" for cell in code for output in cell["outputs"])
 
 
-def test_progress_is_on_the_terminal_and_in_the_log(finished, results):
+def test_progress_is_printed_and_logged(finished, results):
     printed = finished[1]
     log = (results / "logs" / "train.log").read_text().splitlines()
     assert log
@@ -221,7 +221,7 @@ def test_progress_is_on_the_terminal_and_in_the_log(finished, results):
 
 
 # reruns
-def test_a_second_run_does_nothing(project):
+def test_second_run_does_nothing(project):
     assert planned(project) == {}
 
 
@@ -234,22 +234,22 @@ def test_interpret_reruns_interpretation_only(project, edit):
     assert planned(project) == INTERPRETATION
 
 
-def test_training_retrains(project, edit):
+def test_changed_training_retrains(project, edit):
     edit("workflows/tasks/smoke.toml", "max_steps = ", "max_steps = 1")
     assert planned(project) == INTERPRETATION | {"train": 3, "evaluate": 1, "notebook": 3}
 
 
-def test_a_variant_retrains_alone(project, edit):
+def test_changed_variant_retrains_alone(project, edit):
     edit("workflows/tasks/smoke.toml", "hidden_dim = 32", "hidden_dim = 16")
     assert planned(project) == {"train": 1, "evaluate": 1, "report": 1, "notebook": 2, "train_smoke": 1}
 
 
-def test_evaluation_retrains_nothing(project, edit):
+def test_changed_evaluation_retrains_nothing(project, edit):
     edit("workflows/tasks/smoke.toml", "bootstraps = 200", "bootstraps = 100")
     assert planned(project) == {"evaluate": 1, "report": 1, "notebook": 2, "train_smoke": 1}
 
 
-def test_a_limit_of_the_audit_retrains_nothing(project, edit):
+def test_changed_audit_limit_retrains_nothing(project, edit):
     edit("workflows/tasks/smoke.toml", "[evaluation]", "[audit]\nmax_near = 0.5\n\n[evaluation]")
     assert planned(project) == {"audit": 1, "report": 1, "train_smoke": 1}
 
@@ -268,14 +268,14 @@ def test_other_sequences_rerun_everything(project, edit):
 
 
 # tasks and errors
-def test_a_new_run_file_is_a_new_target(fresh):
+def test_new_run_file_is_a_new_target(fresh):
     assert planned(fresh, "train_mine") == {
         **{"ingest": 1, "split": 1, "audit": 1, "train": 3, "evaluate": 1},
         **{"explain": 2, "motifs": 2, "interactions": 1, "report": 1, "notebook": 3, "train_mine": 1},
     }
 
 
-def test_a_data_file_may_have_a_name_like_a_target(fresh):
+def test_data_file_named_like_a_target(fresh):
     (fresh / "data/smoke/positives.fa").rename(fresh / "train_pos")
     replace(fresh / "workflows/tasks/smoke.toml", "data/smoke/positives.fa", "train_pos")
     assert planned(fresh, "results/smoke/corpus") == {"ingest": 1}
@@ -284,7 +284,7 @@ def test_a_data_file_may_have_a_name_like_a_target(fresh):
 @pytest.mark.parametrize(
     ("target", "got"), [("train_min", r"'min' \(did you mean 'mine'\?\)"), ("sweep_grib", r"'grib' \(did you mean 'grid'\?\)")]
 )
-def test_a_wrong_name_of_a_task_is_one_line_and_1(fresh, target, got):
+def test_unknown_task_error(fresh, target, got):
     result = snakemake(fresh, target)
     assert result.returncode == 1
     tasks = r"task must be one of .*\bmine\b.*, those in workflows/tasks/"
@@ -308,7 +308,7 @@ def test_a_wrong_name_of_a_task_is_one_line_and_1(fresh, target, got):
         ),
     ],
 )
-def test_a_mistake_in_the_run_file_is_one_line_and_1(fresh, old, new, message):
+def test_run_file_error_is_one_line(fresh, old, new, message):
     replace(fresh / "workflows/tasks/smoke.toml", old, new)
     result = snakemake(fresh, "train_smoke")
     assert result.returncode == 1
@@ -340,7 +340,7 @@ def test_shipped_parent(fresh, parent, task, message):
     assert message in result.stdout.splitlines()[-1]
 
 
-def test_a_bad_sequence_file_stops_with_its_place(fresh):
+def test_bad_sequence_file_error_names_line(fresh):
     replace(fresh / "data/smoke/positives.fa", "", ">bad\nACGTJ\n")
     result = snakemake(fresh, "results/smoke/split.tsv")
     assert result.returncode == 1
@@ -355,7 +355,7 @@ def test_a_bad_sequence_file_stops_with_its_place(fresh):
 
 
 # a stop
-def test_after_kill_9_the_message_names_unlock_and_training_goes_on(fresh):
+def test_kill_9_names_unlock_and_training_resumes(fresh):
     project, run_file = fresh, fresh / "workflows/tasks/smoke.toml"
     longer = run_file.read_text().replace("checkpoint_every = 50", "checkpoint_every = 5")
     run_file.write_text(re.sub(r"max_steps = \d+", "max_steps = 100000", longer))

@@ -69,7 +69,7 @@ def comparison(model: float, network: float, baseline: float, spread: float = 0.
     return Comparison("MCC", 0.5, sampled(model, spread), sampled(network), baselines, seconds=7.0)
 
 
-def test_a_mean_over_seeds_has_draws_of_records() -> None:
+def test_mean_over_seeds_bootstraps_records() -> None:
     import comparison
 
     mean = comparison.mean_of([sampled(0.6), sampled(0.8)])
@@ -79,13 +79,13 @@ def test_a_mean_over_seeds_has_draws_of_records() -> None:
 
 
 @pytest.mark.parametrize(("model", "verdict"), [(0.9, "yes, ahead"), (0.702, "no"), (0.5, "yes, behind")])
-def test_the_verdict_says_whether_the_interval_excludes_0(model: float, verdict: str) -> None:
+def test_verdict_depends_on_interval_excluding_0(model: float, verdict: str) -> None:
     row = comparison(model, 0.7, 0.7).row("a set", "3", "")
     assert row["interval excludes 0"] == verdict
     assert row["best simple baseline"] == "0.700 (strong)"
 
 
-def test_the_last_line_counts_sets() -> None:
+def test_last_line_counts_sets() -> None:
     import comparison as table
 
     found = [comparison(0.9, 0.8, 0.7), comparison(0.702, 0.6, 0.7), comparison(0.5, 0.4, 0.7), comparison(0.7, 0.7, 0.7)]
@@ -102,7 +102,7 @@ def test_rows_are_a_markdown_table() -> None:
     assert comparison.markdown([{"set": "a", "metric": "Q3"}]) == "| set | metric |\n| --- | --- |\n| a | Q3 |"
 
 
-def test_q3_counts_known_residues_and_draws_chains() -> None:
+def test_q3_counts_known_residues_and_bootstraps_chains() -> None:
     import protein_ss3
 
     targets = [np.array([0, 1, UNKNOWN]), np.array([2, 2])]
@@ -115,7 +115,7 @@ def test_q3_counts_known_residues_and_draws_chains() -> None:
     assert (found.draws == same.draws).all()
 
 
-def test_chains_like_one_of_test_are_left_out_and_masked_residues_have_no_label(tmp_path: Path) -> None:
+def test_chains_similar_to_test_are_dropped(tmp_path: Path) -> None:
     import protein_ss3
 
     own = "ACDEFGHIKLMNPQRSTVWY" * 3

@@ -9,7 +9,7 @@ SCRIPTS = sorted((Path(__file__).parents[3] / "benchmarks").glob("*.py"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_what_a_benchmark_takes_from_the_package_is_there(script):
+def test_benchmark_imports_exist(script):
     for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "selfattn_bio":
             names: dict[str, object] = {}

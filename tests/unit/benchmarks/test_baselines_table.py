@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_sequences_of_test_leave_train_and_dev(folder: Path) -> None:
+def test_test_sequences_are_removed_from_train_and_dev(folder: Path) -> None:
     import baselines
 
     splits = baselines.read_splits(folder, Spelling(DNA))

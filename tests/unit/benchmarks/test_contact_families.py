@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 
-def test_residues_that_touch_vary_together():
+def test_residues_in_contact_covary():
     import contacts as bench
 
     rng = np.random.default_rng(0)
@@ -15,7 +15,7 @@ def test_residues_that_touch_vary_together():
     assert abs(i - j).min() >= 6
 
 
-def test_mutual_information_is_that_of_the_counts():
+def test_mutual_information_of_counts():
     import contacts as bench
 
     # the first two columns are coupled, the third is independent
@@ -26,7 +26,7 @@ def test_mutual_information_is_that_of_the_counts():
 
 
 @pytest.mark.slow
-def test_a_coupled_pair_is_seen_in_samples(monkeypatch):
+def test_coupled_pair_is_detected(monkeypatch):
     import contacts as bench
 
     monkeypatch.setattr(bench, "SEQUENCES", 300)

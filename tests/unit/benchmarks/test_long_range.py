@@ -12,7 +12,7 @@ import selfattn_bio
 
 
 @pytest.mark.slow
-def test_a_result_of_other_code_is_not_taken_for_one_of_this(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_of_other_code_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import long_range
 
     monkeypatch.setattr(long_range, "FOLDER", tmp_path / "results")
@@ -25,7 +25,7 @@ def test_a_result_of_other_code_is_not_taken_for_one_of_this(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("file", ["attention/slab.py", "attention/band.cpp", "model/encoder.py", "sequence/kmers.py"])
-def test_the_hash_of_the_code_changes_with_what_a_training_hangs_on(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_hash_covers_training_code(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import long_range
 
     shutil.copytree(Path(selfattn_bio.__file__).parent, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__"))

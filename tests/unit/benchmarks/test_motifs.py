@@ -25,7 +25,7 @@ def places(*rows):
     return pd.DataFrame(rows, columns=["id", "start", "end"])
 
 
-def test_called_sites_by_hand():
+def test_called_sites_of_worked_example():
     from motifs import called_sites
 
     sites = places(("a", 10, 20), ("a", 40, 50), ("b", 10, 20))
@@ -38,14 +38,14 @@ def test_called_sites_by_hand():
     assert called_sites(places(), sites) == {"precision": 0.0, "recall": 0.0, "f1": 0.0}
 
 
-def test_planted_letters_are_those_of_the_records_named():
+def test_planted_positions_of_named_records():
     from motifs import planted
 
     mask = planted(places(("a", 1, 3), ("other", 0, 4), ("b", 3, 4)), ["b", "a"], 4)
     assert mask.tolist() == [[False, False, False, True], [False, True, True, False]]
 
 
-def test_true_pairs_cover_both_halves_of_one_pair():
+def test_true_pairs_cover_both_halves():
     from motifs import true_pairs
 
     truth = places(("a", 0, 10), ("a", 20, 30), ("a", 50, 60), ("b", 0, 10), ("b", 20, 30)).assign(pair=["p", "p", "", "q", "q"])
@@ -61,7 +61,7 @@ def test_true_pairs_cover_both_halves_of_one_pair():
     assert true_pairs(pairs, ["a", "b"], truth).tolist() == [True, False, False, True, False, False]
 
 
-def test_matrices_found_precision_and_motifs_to_each():
+def test_matrices_found_counts_and_precision():
     from motifs import ROOT, matrices
 
     grammar = read_grammar(ROOT / "benchmarks/grammars/development/five.toml")
@@ -72,7 +72,7 @@ def test_matrices_found_precision_and_motifs_to_each():
     assert matrices({}, grammar)["found"] == 0
 
 
-def test_intervals_are_students():
+def test_intervals_use_student_t():
     from motifs import interval
 
     assert interval([0.8, 0.9, 1.0]) == "0.900 (0.652 to 1.148)"
@@ -80,7 +80,7 @@ def test_intervals_are_students():
     assert interval([None]) == "none"
 
 
-def test_final_grammars_are_pinned_and_of_other_motifs():
+def test_final_grammars_are_pinned_and_use_new_motifs():
     from motifs import NAMES, PINNED, ROOT, check_pinned
 
     grammars = ROOT / "benchmarks/grammars"
@@ -92,7 +92,7 @@ def test_final_grammars_are_pinned_and_of_other_motifs():
         )
 
 
-def test_a_final_grammar_that_was_changed_is_refused(tmp_path):
+def test_changed_final_grammar_is_refused(tmp_path):
     from motifs import NAMES, check_pinned
 
     for name in NAMES:
@@ -101,14 +101,14 @@ def test_a_final_grammar_that_was_changed_is_refused(tmp_path):
         check_pinned(tmp_path)
 
 
-def test_models_below_the_gate_are_counted_and_not_explained():
+def test_models_below_the_gate_are_not_explained():
     from motifs import models_table
 
     runs = [{"auroc": auroc, "explained": auroc >= 0.92} for auroc in (0.95, 0.91, 0.93)]
     assert "| five | 0.930 (0.880 to 0.980) | 0.950, 0.910, 0.930 | 2 |" in models_table({"five": runs})
 
 
-def test_a_measure_is_kept_until_the_weights_change(tmp_path, monkeypatch):
+def test_metrics_are_cached_until_weights_change(tmp_path, monkeypatch):
     import motifs
 
     monkeypatch.setattr(motifs, "FOLDER", tmp_path)
@@ -125,7 +125,7 @@ def test_a_measure_is_kept_until_the_weights_change(tmp_path, monkeypatch):
     assert run.kept("y", lambda: {"value": 2}, many)["value"] == 2
 
 
-def test_what_is_measured_of_a_model():
+def test_metrics_of_a_model():
     import motifs
 
     records = pd.DataFrame({"id": list("abcd"), "label": [1, 0, 1, 1]})
@@ -145,7 +145,7 @@ def test_what_is_measured_of_a_model():
     assert (found["aupr"], found["share"], found["records"]) == (1.0, pytest.approx(6 / 16), 2)
 
 
-def test_random_parameters_are_not_those_trained(monkeypatch):
+def test_random_parameters_differ_from_trained(monkeypatch):
     import motifs
 
     trained = torch.nn.Linear(1, 1)
@@ -164,7 +164,7 @@ def test_random_parameters_are_not_those_trained(monkeypatch):
     [(0.93, "given", True), (0.91, "given", False), (0.5, "shuffled", True)],
     ids=["good", "bad", "control"],
 )
-def test_the_gate_is_for_models_and_not_for_controls(monkeypatch, auroc, labels, explained):
+def test_gate_applies_to_models_not_controls(monkeypatch, auroc, labels, explained):
     import motifs
 
     asked = []
@@ -178,7 +178,7 @@ def test_the_gate_is_for_models_and_not_for_controls(monkeypatch, auroc, labels,
     assert ("interactions" in asked) == (explained and labels == "given")
 
 
-def test_the_other_strand_is_read_backwards():
+def test_other_strand_is_reversed():
     import motifs
 
     class Letter(motifs.AttnLRP):

@@ -26,9 +26,7 @@ def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         return importlib.import_module(name)
 
 
-def test_agreement_fails_where_a_difference_is_above_the_tolerance(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_agreement_fails_above_tolerance(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     agreement = script("agreement", monkeypatch)
     agreement.main()
     table = capsys.readouterr().out
@@ -62,7 +60,7 @@ class Hungry(torch.nn.Linear):
         return super().forward(x)
 
 
-def test_a_layer_that_cannot_run_has_the_reason_in_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_layer_has_reason_in_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = script("gpu", monkeypatch)
     layers = {most: Hungry(most, gpu.peers.DIM) for most in (0, 2, 99)}
     found = gpu.measured(layers | {"broken": torch.nn.Linear(1, 1)}, 64, "cpu", 3)
@@ -71,7 +69,7 @@ def test_a_layer_that_cannot_run_has_the_reason_in_its_row(monkeypatch: pytest.M
     assert found["broken"].startswith("RuntimeError: ")
 
 
-def test_each_case_of_the_speed_tables_is_timed_three_times_or_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speed_cases_are_timed_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
     speed = script("attention_speed", monkeypatch)
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
     cases = [speed.Case(name, 1, 1, lambda seconds=seconds: (seconds, seconds)) for name, seconds in (("fast", 0.1), ("slow", 9.0))]
@@ -82,7 +80,7 @@ def test_each_case_of_the_speed_tables_is_timed_three_times_or_more(monkeypatch:
     assert min(*(rounds for _, rounds in size.layers), size.far_rounds, size.step_rounds) >= 3
 
 
-def test_what_is_reachable_counts_each_operation_that_a_layer_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reachable_speed_counts_all_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     peers, report = script("peers", monkeypatch), script("speed_report", monkeypatch)
     length, qkv, out = 64, torch.nn.Linear(peers.DIM, 3 * peers.DIM), torch.nn.Linear(peers.DIM, peers.DIM)
     x = torch.randn(1, length, peers.DIM, requires_grad=True)

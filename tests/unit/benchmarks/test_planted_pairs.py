@@ -6,7 +6,7 @@ from scipy.stats import chisquare
 
 
 @pytest.mark.parametrize("name", ["two_sequences", "dna_and_protein", "dna_and_track"])
-def test_what_is_planted_stands_anywhere_with_the_same_chance_in_both_labels(name):
+def test_planted_positions_do_not_predict_label(name):
     import two_inputs
 
     # by input and label: number of sites per position; 63 means no site
@@ -21,7 +21,7 @@ def test_what_is_planted_stands_anywhere_with_the_same_chance_in_both_labels(nam
         assert chisquare(both.ravel(), expected.ravel(), ddof=both.shape[1]).pvalue > 1e-3
 
 
-def test_the_motif_lies_among_the_high_numbers_where_the_label_says_so():
+def test_motif_overlaps_peak_only_in_positives():
     from two_inputs import DNA_MOTIFS, dna_and_track
 
     rng = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from selfattn_bio.data.corpus import Corpus
 from selfattn_bio.sequence.splits import read_split
 
 
-def test_sides_and_labels_are_those_of_the_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_splits_and_labels_come_from_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pu1
 
     peaks = {"train": ["chrX:5-9"], "val": ["chr7:5-9"], "test": ["chr8:5-9", "chr9:5-9"]}

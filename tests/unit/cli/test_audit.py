@@ -60,7 +60,7 @@ def near(row):
     return "".join({"A": "C", "C": "G", "G": "T", "T": "A"}[c] if i % 15 == 7 else c for i, c in enumerate(row))
 
 
-def test_a_line_a_test_record_and_its_counts(audit, tmp_path, texts):
+def test_audit_writes_one_line_per_test_record(audit, tmp_path, texts):
     code, out, err = audit(p2=near(texts["n0"]))
     assert (code, err) == (0, "")
     assert out[:2] == [
@@ -82,7 +82,7 @@ def test_a_line_a_test_record_and_its_counts(audit, tmp_path, texts):
     assert counts["worst"][0]["id"] == "p2"
 
 
-def test_neighbours_of_both_labels_are_counted_apart(audit, texts):
+def test_neighbours_are_counted_by_label(audit, texts):
     _, out, _ = audit(p2=near(texts["n0"]), n5=near(texts["n3"]))
     assert out[1].endswith("2 (10.00%), 1 of them with another label")
     assert [line for line in out if "near neighbour of" in line] == [
@@ -119,7 +119,7 @@ def test_unknown_labels_are_not_counted(tmp_path, monkeypatch, capsys, texts):
         ),
     ],
 )
-def test_a_limit_of_the_run_file_fails_in_one_line_and_the_table_is_there(audit, tmp_path, texts, limits, message):
+def test_exceeded_limit_fails_and_writes_table(audit, tmp_path, texts, limits, message):
     code, _, err = audit(limits=f"[audit]\n{limits}\n", p2=near(texts["n0"]))
     assert code == 1
     assert err.startswith(f"selfattn-bio audit: error: split.tsv: {message}")
@@ -154,7 +154,7 @@ def test_overlaps_and_shared_groups(audit, tmp_path, texts):
     assert counts["failed"][0].startswith("test records of a group that is in train too must be <= 2 ([audit] max_shared), got 3")
 
 
-def test_what_the_parent_of_a_variant_s_parent_saw_is_found(audit, tmp_path, texts):
+def test_records_seen_by_grandparent_are_found(audit, tmp_path, texts):
     """A variant starts from a parent whose own parent saw p2."""
     first, second = ({"id": [name], "chrom": [None], "start": [None], "end": [None]} for name in "xy")
     seen = seen_table(pd.DataFrame(first), [letters_of(texts["p2"], DNA)], DNA, "", None)
@@ -172,7 +172,7 @@ def test_what_the_parent_of_a_variant_s_parent_saw_is_found(audit, tmp_path, tex
     assert "test records that a parent of the model saw must be <= 0 ([audit] max_seen), got 1, such as 'p2' (second)" in err
 
 
-def test_a_parent_named_in_the_run_file_is_asked(audit, tmp_path, texts):
+def test_parent_in_run_file_is_checked(audit, tmp_path, texts):
     record = pd.DataFrame({"id": ["x"], "chrom": [None], "start": [None], "end": [None]})
     letters = [DNA.reverse_complement(letters_of(texts["p2"], DNA))]
     (tmp_path / "parent").mkdir()
@@ -186,7 +186,7 @@ def test_a_parent_named_in_the_run_file_is_asked(audit, tmp_path, texts):
         assert message.replace("./parent", "parent") in err
 
 
-def test_a_corpus_of_pretraining_is_searched(audit, tmp_path, texts):
+def test_pretraining_corpus_is_searched(audit, tmp_path, texts):
     (tmp_path / "pre.fa").write_text(f">x\n{texts['p2']}\n>y\n{near(texts['p5'])}\n")
     assert main(["ingest", "--fasta", str(tmp_path / "pre.fa"), "--alphabet", "dna", "--output", str(tmp_path / "pre")]) == 0
     code, out, err = audit("--pretraining", "pre")
@@ -195,7 +195,7 @@ def test_a_corpus_of_pretraining_is_searched(audit, tmp_path, texts):
     assert "same letters in train or pretraining must be <= 0 ([audit] max_duplicates), got 1, such as 'p2' (x)" in err
 
 
-def test_a_split_by_clusters_passes_where_one_at_random_does_not(audit, tmp_path, texts):
+def test_cluster_split_passes_where_random_split_fails(audit, tmp_path, texts):
     twins = {f"n{i}": near(texts[f"p{i}"]) for i in range(30)}
     command = ["audit", "--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv", "--output", "out/audit.tsv"]
     audit(**twins)
@@ -208,7 +208,7 @@ def test_a_split_by_clusters_passes_where_one_at_random_does_not(audit, tmp_path
     assert found["cluster"] == 0 < found["random"]
 
 
-def test_no_torch_without_a_model(audit):
+def test_audit_without_model_imports_no_torch(audit):
     audit()
     code = (
         "import sys; from selfattn_bio.cli.main import main\n"

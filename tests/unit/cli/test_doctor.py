@@ -31,7 +31,7 @@ class OnCuda:
         self.dtype, self.shape = q.dtype, q.shape
 
 
-def test_doctor_says_what_the_default_dropout_changes(capsys, monkeypatch):
+def test_doctor_reports_effect_of_default_dropout(capsys, monkeypatch):
     assert main(["doctor"]) == 0
     assert "With model.dropout = 0.3, the default, the same runs, but for:\n\n  none\n" in capsys.readouterr().out
     on_cuda = {
@@ -55,7 +55,7 @@ def test_doctor_says_what_the_default_dropout_changes(capsys, monkeypatch):
     assert "flex" not in said  # a table, not a warning
 
 
-def test_doctor_lists_kernels_and_what_serves_what(capsys):
+def test_doctor_lists_kernel_for_each_pattern(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in KERNELS)
@@ -80,7 +80,7 @@ def test_doctor_lists_mixers_with_their_positions(capsys):
     assert "  dynamic          none, sinusoidal, learned, t5, alibi, rotary" in lines
 
 
-def test_doctor_lists_what_may_be_missing_and_nothing_that_is_always_there(capsys, monkeypatch):
+def test_doctor_lists_optional_packages_only(capsys, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

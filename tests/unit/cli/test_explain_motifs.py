@@ -73,7 +73,7 @@ def motifs_of(relevance, model="model"):
     return main(["motifs", *MODEL, "--model", model, "--relevance", relevance, "--output", "."])
 
 
-def test_relevance_is_of_the_model_it_is_judged_with(folder, capsys):
+def test_motifs_refuse_attributions_of_other_model(folder, capsys):
     assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
     assert motifs_of("relevance") == 0
     save(folder / "other", 1)
@@ -96,7 +96,7 @@ def test_relevance_is_of_the_model_it_is_judged_with(folder, capsys):
     assert "(split_sha256 " in capsys.readouterr().err
 
 
-def test_maps_are_of_the_records_that_the_run_file_names(folder, capsys):
+def test_maps_of_records_named_in_run_file(folder, capsys):
     named = RUN_FILE.replace("max_sequences = 12", 'max_sequences = 12\nmaps = ["n3", "p2", "p5"]')
     (folder / "run.toml").write_text(named)
     assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
@@ -120,7 +120,7 @@ def test_maps_are_of_the_records_that_the_run_file_names(folder, capsys):
     )
 
 
-def test_no_motif_is_sought_where_it_is_judged(folder, capsys):
+def test_motifs_refuse_test_records(folder, capsys):
     assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
     own = Explanation.load("relevance")
     records = own.records.copy()
@@ -140,7 +140,7 @@ def test_no_motif_is_sought_where_it_is_judged(folder, capsys):
     ],
     ids=["enough", "too few", "all", "none"],
 )
-def test_the_called_come_first_and_the_others_are_counted(folder, capsys, called, limit, chosen, said):
+def test_predicted_positives_are_explained_first(folder, capsys, called, limit, chosen, said):
     corpus = Corpus.open("corpus")
     positives = [i for i, name in enumerate(corpus.records["id"]) if name.startswith("p") and int(name[1:]) % 3 < 2]
     logits = dict(zip((corpus.letters(i).tobytes() for i in positives), range(20, 0, -1), strict=True))
@@ -154,13 +154,13 @@ def test_the_called_come_first_and_the_others_are_counted(folder, capsys, called
     assert capsys.readouterr().out.endswith(said)
 
 
-def test_the_database_is_said_first(capsys):
+def test_motifs_report_database_first(capsys):
     explained = SimpleNamespace(alphabet="dna", proposal=False, motifs=lambda database, **settings: database)
     assert motifs._discover(explained, Interpret(database="jaspar:plants")) == "jaspar:plants"
     assert capsys.readouterr().out == "motifs: matched with jaspar:plants, the [interpret] database\n"
 
 
-def test_no_database_is_said_first(capsys):
+def test_motifs_report_missing_database_first(capsys):
     explained = SimpleNamespace(alphabet="dna", proposal=False, motifs=lambda database, **settings: database)
     assert motifs._discover(explained, Interpret(database="none")) == "none"
     assert capsys.readouterr().out == 'motifs: motifs are not matched with known ones: [interpret] database = "none"\n'
@@ -168,7 +168,7 @@ def test_no_database_is_said_first(capsys):
     assert Interpret(database="mine.meme").database_file == "mine.meme"
 
 
-def test_a_proposal_of_the_run_file_is_written_and_finds_no_motifs(folder, capsys):
+def test_rollout_of_run_file_finds_no_motifs(folder, capsys):
     (folder / "run.toml").write_text(RUN_FILE + '\n[interpret.method]\nkind = "rollout"\n')
     assert main(["explain", *MODEL, "--model", "model", "--output", "relevance"]) == 0
     explanation = Explanation.load("relevance")
@@ -180,7 +180,7 @@ def test_a_proposal_of_the_run_file_is_written_and_finds_no_motifs(folder, capsy
 WORD = b"GGTCACAC"
 
 
-def test_evidence_is_of_the_labels_and_letters_of_each_record(monkeypatch):
+def test_evidence_uses_labels_and_bases_of_records(monkeypatch):
     """The model uses a word in most positives and few negatives; test rows are not the first."""
     rng = np.random.default_rng(0)
     letters = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), (240, 100))

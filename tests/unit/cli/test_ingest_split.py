@@ -75,13 +75,13 @@ def test_from_fasta_to_split_table(folder):
         ),
     ],
 )
-def test_error_is_one_line_and_nothing_is_written(folder, arguments, error):
+def test_ingest_error_is_one_line_and_writes_nothing(folder, arguments, error):
     made = call(folder, "ingest", *arguments, "--alphabet", "dna", "--output", "corpus")
     assert (made.returncode, made.stdout, made.stderr) == (1, "", f"selfattn-bio ingest: error: {error}\n")
     assert sorted(path.name for path in folder.iterdir()) == ["n.fa", "p.fa", "run.toml"]
 
 
-def test_a_run_file_says_all_that_the_options_say(folder):
+def test_run_file_replaces_options(folder):
     made = call(folder, "ingest", "--run-file", "run.toml", "--output", "corpus")
     assert (made.returncode, made.stderr) == (0, "")
     assert made.stdout == "ingest: read 60 records from 2 files\ningest: kept 60 records, 1800 letters of dna\n"
@@ -94,7 +94,7 @@ def test_a_run_file_says_all_that_the_options_say(folder):
     assert table.equals(pd.read_parquet(folder / "corpus" / "records.parquet"))
 
 
-def test_split_names_the_corpus_and_writes_nothing_on_an_error(folder):
+def test_split_error_names_corpus_and_writes_nothing(folder):
     run(ingest, "--fasta", str(folder / "p.fa"), "--label", "1", "--alphabet", "dna", "--output", str(folder / "corpus"))
     with pytest.raises(SelfAttnBioError) as caught:
         run(split, "--run-file", str(folder / "run.toml"), "--corpus", str(folder / "corpus"), "--output", str(folder / "split.tsv"))
@@ -103,7 +103,7 @@ def test_split_names_the_corpus_and_writes_nothing_on_an_error(folder):
 
 
 @pytest.mark.parametrize("kind", ["random", "group"])
-def test_other_kinds_of_split(folder, kind):
+def test_split_kinds(folder, kind):
     for name in ("p", "n"):
         path = folder / f"{name}.fa"
         path.write_text(path.read_text().replace("chrom=", f"group={name}"))
@@ -131,20 +131,20 @@ def made(folder, split: str, header: str = "chrom=", targets: bool = False) -> p
     return pd.read_csv(folder / "split.tsv", sep="\t")
 
 
-def test_species_of_the_headers(folder):
+def test_split_by_species_in_headers(folder):
     table = made(folder, 'kind = "species"\nvalid_fraction = 0.3\ntest_fraction = 0.3', header="species=")
     assert table["reason"].tolist() == ["species=c1", "species=c2", "species=c3"] * 20
     assert table.groupby("reason")["split"].nunique().eq(1).all()
 
 
-def test_groups_of_a_column_of_the_targets(folder):
+def test_split_by_column_of_targets(folder):
     table = made(folder, 'kind = "group"\ncolumn = "family"\nvalid_fraction = 0.2\ntest_fraction = 0.2', targets=True)
     assert table["reason"][0] == "family=f0"
     assert table.groupby("reason")["split"].nunique().eq(1).all()
     assert table["split"].nunique() == 3
 
 
-def test_clusters_are_told(folder, capsys):
+def test_split_reports_clusters(folder, capsys):
     path = folder / "n.fa"
     path.write_text(path.read_text() + ">twin chrom=c1\n" + path.read_text().splitlines()[1][2:] + "\n")
     table = made(folder, 'kind = "cluster"').set_index("id")
@@ -153,14 +153,14 @@ def test_clusters_are_told(folder, capsys):
     assert table["split"]["n0"] == table["split"]["twin"]
 
 
-def test_a_column_that_is_not_there(folder):
+def test_split_by_missing_column_error(folder):
     with pytest.raises(SelfAttnBioError, match=r"records must have species to be split by it, got none"):
         made(folder, 'kind = "species"')
     with pytest.raises(SelfAttnBioError, match=r"corpus must have targets, got none"):
         made(folder, 'kind = "group"\ncolumn = "family"')
 
 
-def test_no_torch_on_this_path(folder):
+def test_ingest_and_split_import_no_torch(folder):
     code = (
         "import sys\n"
         "from selfattn_bio.cli import ingest, split\n"

@@ -57,7 +57,7 @@ def place(i):
         ({"letters": "acgun"}, ("dna", "random", 3, "full", 64)),
     ],
 )
-def test_the_run_file_fits_the_data(here, capsys, options, expected):
+def test_run_file_fits_the_data(here, capsys, options, expected):
     run = made("--positives", write("a b.fa", **options), "--negatives", write("ü.fa.gz", **options))
     got = run.data.alphabet, run.split.kind, run.tokens.k, run.model.pattern.kind, run.training.batch_size
     assert got == expected
@@ -69,7 +69,7 @@ def test_the_run_file_fits_the_data(here, capsys, options, expected):
     assert "selfattn-bio run train_my_task" in capsys.readouterr().out
 
 
-def test_a_chromosome_split_has_both_labels_on_each_side(here):
+def test_chromosome_split_has_both_labels_in_each_split(here):
     """chr0 has nearly the share that is looked for, but no negative; a split by it would be refused after ingest."""
     run = made("--positives", write("a.fa", header=place), "--negatives", write("b.fa", header=lambda i: place(i + (i % 5 == 0))))
     assert run.split.kind == "chromosome"
@@ -82,7 +82,7 @@ def test_a_chromosome_split_has_both_labels_on_each_side(here):
 @pytest.mark.parametrize(
     ("values", "kind"), [(["x", "y", "z"], "multiclass"), (["0", "1", ""], "multilabel"), (["0.5", "2", "-1"], "regression")]
 )
-def test_the_objective_is_that_of_the_column(here, values, kind):
+def test_objective_follows_the_column(here, values, kind):
     sequences = write("s.fa")
     Path("t.tsv").write_text("id\tactivity\n" + "".join(f"s{i}\t{values[i % 3]}\n" for i in range(120)))
     pd.read_csv("t.tsv", sep="\t", dtype=str, keep_default_na=False).to_csv("t.csv.gz", index=False)
@@ -108,7 +108,7 @@ def ingested():
     return pd.read_parquet("corpus/records.parquet"), pd.read_csv("split.tsv", sep="\t")["split"].value_counts().to_dict()
 
 
-def test_the_split_of_a_table_of_targets_is_used(here, capsys):
+def test_split_column_of_targets_is_used(here, capsys):
     sequences = write("s.fa")
     rows = (f"s{i}\t{i / 7}\t{('train', 'valid', 'test')[i % 3]}\n" for i in range(120))
     Path("t.tsv").write_text("id\tactivity\tset\n" + "".join(rows))
@@ -138,7 +138,7 @@ def test_one_table_with_labels_is_enough(here, capsys):
         (lambda _, row: row.translate(str.maketrans("ACGT", "0011")), "labels", "one label per base (01) in column 'y'"),
     ],
 )
-def test_the_objective_is_recognised_from_one_table(here, capsys, value, kind, words):
+def test_objective_is_recognised_from_one_table(here, capsys, value, kind, words):
     run = made("--sequences", table(y=value))
     assert run.objective.kind == kind
     assert f"all.csv: 120 records of DNA, 40 bp; {words}" in capsys.readouterr().out
@@ -179,7 +179,7 @@ def test_other_names_of_the_sequence_column(here, capsys):
 
 
 @pytest.mark.parametrize("column", ["split", "chrom", "part"])
-def test_a_column_of_the_split_is_used(here, capsys, column):
+def test_split_column_is_used(here, capsys, column):
     """Also where it is called chrom: a chromosome named test would otherwise become valid."""
     run = made("--sequences", table(label=lambda i, _: i % 2, **{column: lambda i, _: ("train", "train", "dev", "test")[i // 2 % 4]}))
     assert (run.split.kind, run.split.column) == ("column", column)
@@ -187,7 +187,7 @@ def test_a_column_of_the_split_is_used(here, capsys, column):
     assert ingested()[1] == {"train": 60, "valid": 30, "test": 30}
 
 
-def test_a_split_without_validation_and_with_other_words(here, capsys):
+def test_split_without_validation_and_other_values(here, capsys):
     run = made("--sequences", table(label=lambda i, _: i % 2, set=lambda i, _: ("Training", "Training", "holdout")[i // 2 % 3]))
     assert (run.split.values.train, run.split.values.test, run.split.valid_fraction) == (("training",), ("holdout",), 0.15)
     splits = ingested()[1]
@@ -195,7 +195,7 @@ def test_a_split_without_validation_and_with_other_words(here, capsys):
     assert splits["valid"] == 12
 
 
-def test_separate_files_are_the_split(here, capsys):
+def test_separate_files_define_the_split(here, capsys):
     for name, number in (("train", 100), ("dev", 40), ("test", 40)):
         Path("a set").mkdir(exist_ok=True)
         table(f"a set/{name}.tsv", number=number, label=lambda i, _: i % 2)
@@ -227,7 +227,7 @@ def test_repeated_and_missing_ids_are_numbered(here, capsys):
 
 
 @pytest.mark.parametrize(("words", "kind"), [(["shuffled"], "shuffled"), (None, "matched"), (["neighbours"], "neighbours")])
-def test_negatives_are_made(here, words, kind):
+def test_negatives_are_generated(here, words, kind):
     rng = np.random.default_rng(0)
     Path("genome.fa").write_text("".join(f">chr{i}\n{''.join(rng.choice(list('ACGT'), 20_000))}\n" for i in range(5)))
     lines = (f"chr{i % 5}\t{(start := 200 * (i + 1))}\t{start + 80 + 10 * (i % 3)}\n" for i in range(60))
@@ -255,7 +255,7 @@ def test_positives_alone_are_shuffled(here, capsys):
     assert ingested()[0]["label"].sum() == 120
 
 
-def test_attributes_of_headers_are_columns(here):
+def test_header_attributes_are_columns(here):
     header = lambda i: f"tissue={('liver', 'brain', 'kidney')[i % 3]} split={('train', 'dev', 'test')[i // 3 % 3]}"  # noqa: E731
     run = made("--sequences", write("a.fa", header=header), "--column", "tissue")
     assert (run.objective.kind, run.split.column) == ("multiclass", "split")
@@ -283,7 +283,7 @@ def test_labels_after_a_bar_are_recognised(here, capsys):
     assert "b.fa: sequences without anything to learn" in capsys.readouterr().err
 
 
-def test_the_organism_chooses_the_database(here, capsys):
+def test_organism_chooses_the_database(here, capsys):
     files = ("--positives", write("a.fa"), "--negatives", write("b.fa"))
     for organism, database in (("bacteria", "none"), ("plants", "jaspar:plants")):
         assert made(*files, "--organism", organism).interpret.database == database
@@ -293,7 +293,7 @@ def test_the_organism_chooses_the_database(here, capsys):
     assert "init: motifs are matched with those of vertebrates; choose others with --organism" in capsys.readouterr().out
 
 
-def test_steps_grow_with_the_root_of_the_records(here):
+def test_steps_grow_with_root_of_records(here):
     steps = []
     for number in (30, 400):
         steps.append(made("--positives", write("a.fa", number=number), "--negatives", write("b.fa", number=number)).training.max_steps)
@@ -341,7 +341,7 @@ def test_steps_grow_with_the_root_of_the_records(here):
         (["there", "--positives", "a.fa", "--negatives", "b.fa"], "there.toml: run file exists already. Edit it, remove it, or"),
     ],
 )
-def test_what_is_wrong_is_one_line(here, capsys, words, message):
+def test_init_errors_are_one_line(here, capsys, words, message):
     write("a.fa")
     write("b.fa")
     Path("t.tsv").write_text("id\tx\tz\n" + "".join(f"a{i}\t{i / 7}\t{i / 3}\n" for i in range(120)))
@@ -379,7 +379,7 @@ def started(monkeypatch):
     return seen
 
 
-def test_run_starts_snakemake_here_and_passes_all_on(here, started):
+def test_run_passes_arguments_to_snakemake(here, started):
     assert main(["run", "train_mine", "--cores", "3", "--config", "a=b"]) == 0
     (call,) = started
     assert call.words == [
@@ -399,14 +399,14 @@ def test_run_starts_snakemake_here_and_passes_all_on(here, started):
     assert started[1].words[5:] == ["--workflow-profile", str(ROOT / "profiles/gpu"), "sweep_mine", "--end=1", "--quiet", "all"]
 
 
-def test_run_says_what_a_target_is(here, started, capsys):
+def test_run_explains_targets(here, started, capsys):
     assert main(["run", "mine"]) == 1
     assert "target must be train_NAME or sweep_NAME, or a file, got 'mine'. Did you mean train_mine?" in capsys.readouterr().err
     assert not started
     assert main(["run", "results/mine/metrics.json"]) == 0
 
 
-def test_run_says_that_the_folder_cannot_be_written(here, started, monkeypatch, capsys):
+def test_run_reports_unwritable_folder(here, started, monkeypatch, capsys):
     monkeypatch.setattr(run_command.os, "access", lambda path, mode: path != ".")
     assert main(["run", "train_mine"]) == 1
     assert f"{Path.cwd()}: folder must be writable, got Permission denied. Run it in one of your own" in capsys.readouterr().err
@@ -414,7 +414,7 @@ def test_run_says_that_the_folder_cannot_be_written(here, started, monkeypatch, 
 
 
 @pytest.mark.parametrize("place", ["/proc/nowhere", "file/below"])
-def test_run_says_that_the_cache_cannot_be_written(here, started, monkeypatch, capsys, place):
+def test_run_reports_unwritable_cache(here, started, monkeypatch, capsys, place):
     Path("file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", place)
     assert main(["run", "train_mine"]) == 1
@@ -424,7 +424,7 @@ def test_run_says_that_the_cache_cannot_be_written(here, started, monkeypatch, c
     assert not started
 
 
-def test_ctrl_c_stops_a_run_with_one_line_and_130(here):
+def test_ctrl_c_stops_run_with_130(here):
     begins = "import sys, time\nprint('a step begins', file=sys.stderr, flush=True)\n"
     ends = "try: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit('a traceback')\n"
     Path("snakemake.py").write_text(begins + ends)  # found before the real one
@@ -437,7 +437,7 @@ def test_ctrl_c_stops_a_run_with_one_line_and_130(here):
     assert process.returncode == 130
 
 
-def test_a_quiet_run_says_nothing_until_it_fails(here, started, capfd):
+def test_quiet_run_prints_only_failures(here, started, capfd):
     assert main(["run", "--quiet", "train_mine"]) == 0
     assert capfd.readouterr() == ("", "")
     assert main(["run", "--quiet", "train_mine", "--end=1"]) == 1
@@ -446,7 +446,7 @@ def test_a_quiet_run_says_nothing_until_it_fails(here, started, capfd):
     assert err.startswith("and an error")
 
 
-def test_run_works_without_a_path(here, started, monkeypatch):
+def test_run_works_without_path_variable(here, started, monkeypatch):
     monkeypatch.delenv("PATH")
     assert main(["run", "train_mine"]) == 0
     assert started[0].env["PATH"].endswith(":/usr/bin:/bin")
@@ -458,7 +458,7 @@ def test_lines_of_snakemake_become_objects(here, started, capsys):
     assert json.loads(line)["message"].startswith("snakemake 0 --snakefile")
 
 
-def test_demo_brings_its_data_and_leaves_what_is_there(here, started):
+def test_demo_copies_data_and_keeps_existing_files(here, started):
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/promoter.toml").write_text("mine")
     assert main(["demo", "--cores", "2", "--dry-run"]) == 0
@@ -477,7 +477,7 @@ def test_demo_brings_its_data_and_leaves_what_is_there(here, started):
         ("sweep_grid", ["data/smoke/negatives.fa", "workflows/tasks/grid.toml"]),
     ],
 )
-def test_run_brings_a_task_that_ships_with_its_data(here, started, target, there):
+def test_run_copies_shipped_task_with_data(here, started, target, there):
     assert main(["run", target]) == 0
     for file in (*there, "data/README.md"):
         assert Path(file).read_bytes() == (ROOT / file).read_bytes()
@@ -498,7 +498,7 @@ def test_run_brings_no_task_for_a_shipped_parent(here, started, tmp_path, monkey
     assert [path.name for path in (here / "workflows/tasks").iterdir()] == ["mine.toml"]
 
 
-def test_run_leaves_a_task_of_ones_own(here, started):
+def test_run_keeps_existing_task(here, started):
     Path("workflows/tasks").mkdir(parents=True)
     Path("workflows/tasks/amp.toml").write_text("mine")
     assert main(["run", "train_amp"]) == 0
@@ -506,7 +506,7 @@ def test_run_leaves_a_task_of_ones_own(here, started):
     assert [str(path) for path in here.rglob("*") if path.is_file()] == [str(here / "workflows/tasks/amp.toml")]
 
 
-def test_a_package_without_its_workflow_says_so(tmp_path, monkeypatch):
+def test_missing_workflow_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(run_command, "__file__", str(tmp_path / "selfattn_bio/cli/run.py"))
     with pytest.raises(SelfAttnBioError, match="package must come with its workflow, got none"):
         run_command.project_folder()

@@ -18,7 +18,7 @@ def asked(motifs, output="pairs.tsv"):
 
 
 @pytest.mark.usefixtures("folder")
-def test_pairs_of_hits_on_positives_of_test(tmp_path, monkeypatch, capsys):
+def test_pairs_of_hits_on_test_positives(tmp_path, monkeypatch, capsys):
     ppms = {name: np.eye(4)[DNA.codes(np.frombuffer(word, dtype=np.uint8))] for name, word in (("one", b"ACGT"), ("two", b"CCA"))}
     (tmp_path / "my.meme").write_text(meme_text(ppms, dict.fromkeys(ppms, 100)))
     monkeypatch.setattr(interactions, "MIN_RECORDS", 3)
@@ -38,14 +38,14 @@ def test_pairs_of_hits_on_positives_of_test(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("folder")
-def test_no_motif_has_no_pair(tmp_path):
+def test_interactions_without_motifs(tmp_path):
     (tmp_path / "none.meme").write_text(meme_text({}, {}))
     assert asked("none.meme") == 0
     assert pd.read_csv("pairs.tsv", sep="\t").empty
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_model_without_one_score_is_refused(tmp_path, capsys):
+def test_interactions_refuse_model_without_one_score(tmp_path, capsys):
     text = (tmp_path / "run.toml").read_text().replace("[model]", '[objective]\nkind = "masked"\n[model]')
     text = text.replace('positives = "p.fa"\nnegatives = "n.fa"', 'sequences = "p.fa"')
     (tmp_path / "run.toml").write_text(text)
@@ -54,7 +54,7 @@ def test_a_model_without_one_score_is_refused(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_model_is_asked_for_calibrated_log_odds_of_both_strands(tmp_path, monkeypatch):
+def test_interactions_use_calibrated_log_odds_of_both_strands(tmp_path, monkeypatch):
     monkeypatch.setitem(CALIBRATION, "slope", 0.25)
     save(tmp_path / "calibrated", 0)
     (tmp_path / "none.meme").write_text(meme_text({}, {}))

@@ -41,7 +41,7 @@ def test_json_lines(command, capsys):
     assert capsys.readouterr().out == "after it stdout is as it was\n"
 
 
-def test_json_errors_are_objects_too(command, capsys):
+def test_json_errors_are_objects(command, capsys):
     def run(arguments):
         raise SequenceFileError("letters must be dna, got 'ü'", place="a.fa:3")
 
@@ -53,14 +53,14 @@ def test_json_errors_are_objects_too(command, capsys):
     assert (said["level"], said["message"], said["exit_code"]) == ("error", "a.fa:3: letters must be dna, got 'ü'", 1)
 
 
-def test_json_warnings_are_objects_too(command, capsys):
+def test_json_warnings_are_objects(command, capsys):
     command.run = lambda arguments: print("no --prior", file=sys.stderr)
     assert cli.main(["try", "--json"]) == 0
     said = json.loads(capsys.readouterr().err)
     assert (said["level"], said["message"]) == ("warning", "no --prior")
 
 
-def test_quiet_says_errors_alone(command, capsys):
+def test_quiet_prints_only_errors(command, capsys):
     def run(arguments):
         print("progress")
         raise SequenceFileError("letters must be dna, got 'J'")
@@ -72,7 +72,7 @@ def test_quiet_says_errors_alone(command, capsys):
     assert said.err == "selfattn-bio try: error: letters must be dna, got 'J'\n"
 
 
-def test_both_are_too_many(command):
+def test_quiet_and_json_exclude_each_other(command):
     with pytest.raises(SystemExit) as ended:
         cli.main(["try", "--quiet", "--json"])
     assert ended.value.code == 2
@@ -97,13 +97,13 @@ def raising(error):
         (TrainingInterrupted("stopped", place="m", cure="again", signal_number=signal.SIGTERM), 143),
     ],
 )
-def test_exit_codes_are_those_of_the_page(command, error, code):
+def test_exit_codes_match_docs(command, error, code):
     command.run = raising(error)
     assert cli.main(["try"]) == code
     assert code in CODES
 
 
-def test_a_wrong_call_is_2(command):
+def test_wrong_call_exits_with_2(command):
     with pytest.raises(SystemExit) as ended:
         cli.main(["try", "--unknown"])
     assert ended.value.code == 2
@@ -111,7 +111,7 @@ def test_a_wrong_call_is_2(command):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_signal_is_its_code_in_a_shell(number):
+def test_signal_gives_shell_exit_code(number):
     """A command without a state to save ends at once, with code 128 + the signal in a shell."""
     code = (
         "import os, sys, time, types; from selfattn_bio.cli import main as cli; cli.COMMANDS = ('try',);"

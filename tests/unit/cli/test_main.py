@@ -32,11 +32,11 @@ def command(monkeypatch):
     return SimpleNamespace(module=module, fails_with=fails_with)
 
 
-def test_success_is_0(command):
+def test_success_exits_with_0(command):
     assert cli.main(["try"]) == 0
 
 
-def test_a_known_error_is_one_line_and_1(command, capsys):
+def test_known_error_is_one_line(command, capsys):
     command.fails_with(SequenceFileError("sequence must be DNA, got 'J'", place="a.fa:3", cure="Is it protein?"))
     assert cli.main(["try"]) == 1
     assert capsys.readouterr().err == "selfattn-bio try: error: a.fa:3: sequence must be DNA, got 'J'. Is it protein?\n"
@@ -50,14 +50,14 @@ def test_a_known_error_is_one_line_and_1(command, capsys):
         (errno.EROFS, "Choose a path of your own, or change its rights"),
     ],
 )
-def test_what_cannot_be_written_is_one_line_and_1(command, capsys, code, cure):
+def test_write_error_is_one_line(command, capsys, code, cure):
     command.fails_with(OSError(code, os.strerror(code), "out/letters.bin"))
     assert cli.main(["try"]) == 1
     assert capsys.readouterr().err == f"selfattn-bio try: error: out/letters.bin: must be writable, got {os.strerror(code)}. {cure}\n"
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EIO, errno.ESTALE, errno.ENOLCK])
-def test_what_vanished_or_fails_is_one_line_and_1(command, capsys, code):
+def test_io_error_is_one_line(command, capsys, code):
     command.fails_with(OSError(code, os.strerror(code), "corpus/letters.bin"))
     assert cli.main(["try"]) == 1
     assert capsys.readouterr().err == f"selfattn-bio try: error: corpus/letters.bin: must be reachable, got {os.strerror(code)}\n"
@@ -66,13 +66,13 @@ def test_what_vanished_or_fails_is_one_line_and_1(command, capsys, code):
 @pytest.mark.parametrize(
     "error", [OSError(errno.EIO, "I/O error"), OSError(errno.EBADF, "bad", "a"), ValueError("bad argument"), AssertionError("ours")]
 )
-def test_an_error_of_ours_keeps_its_traceback(command, error):
+def test_internal_error_keeps_its_traceback(command, error):
     command.fails_with(error)
     with pytest.raises(type(error)):
         cli.main(["try"])
 
 
-def test_no_place_for_what_numba_compiles_is_one_line(command, capsys):
+def test_numba_cache_error_is_one_line(command, capsys):
     command.fails_with(RuntimeError("cannot cache function '_fast': no locator available for file 'fimo.py'"))
     assert cli.main(["try"]) == 1
     said = "folder for what numba compiles must be writable, got none. Name one of your own in NUMBA_CACHE_DIR"
@@ -82,7 +82,7 @@ def test_no_place_for_what_numba_compiles_is_one_line(command, capsys):
         cli.main(["try"])
 
 
-def test_ctrl_c_is_130(command, capsys):
+def test_ctrl_c_exits_with_130(command, capsys):
     command.fails_with(KeyboardInterrupt())
     assert cli.main(["try"]) == 130
     assert capsys.readouterr().err == "selfattn-bio try: interrupted\n"
@@ -91,7 +91,7 @@ def test_ctrl_c_is_130(command, capsys):
     assert capsys.readouterr().err == "selfattn-bio try: stopped\n"
 
 
-def test_no_more_threads_than_cores(command, monkeypatch):
+def test_threads_are_limited_to_cores(command, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "999")
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
@@ -101,7 +101,7 @@ def test_no_more_threads_than_cores(command, monkeypatch):
     assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
-def test_an_unknown_command_names_the_known_ones(command, capsys):
+def test_unknown_command_lists_commands(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         cli.main(["tyr"])
     assert exit_.value.code == 2
@@ -122,7 +122,7 @@ def test_help_of_each_command_is_its_docstring(name):
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_the_example_of_each_command_is_a_call_of_it(name):
+def test_command_examples_are_valid_calls(name):
     (example,) = re.findall("^example: selfattn-bio (.*)$", cli.importlib.import_module(f"selfattn_bio.cli.{name}").__doc__, re.MULTILINE)
     assert cli._parser().parse_args(example.split()).command == name
 
@@ -133,14 +133,14 @@ def test_help_lists_all_commands():
     assert re.findall(r"\n    ([a-z]+)", result.stdout) == list(cli.COMMANDS)
 
 
-def test_the_parser_imports_nothing_heavy():
+def test_parser_imports_nothing_heavy():
     heavy = {"torch", "pandas", "sklearn", "scipy", "matplotlib", "numba", "pyarrow", "Bio"}
     code = f"import sys; from selfattn_bio.cli.main import _parser; _parser(); print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 
-def test_a_reader_that_stops_early_is_no_traceback():
+def test_closed_pipe_gives_no_traceback():
     code = (
         "import sys, types; from selfattn_bio.cli import main as cli; cli.COMMANDS = ('try',);"
         "module = types.SimpleNamespace(__doc__='T', add_arguments=lambda p: None, run=lambda a: [print('line') for _ in range(99_999)]);"
@@ -152,7 +152,7 @@ def test_a_reader_that_stops_early_is_no_traceback():
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc, which alone is told to keep memory")
-def test_freed_memory_is_kept_for_the_next_use():
+def test_freed_memory_is_reused():
     code = """if True:
         import resource
         import numpy as np

@@ -38,7 +38,7 @@ def call(tmp_path, monkeypatch, capsys):
     return call
 
 
-def test_memory_and_time_are_said(call):
+def test_plan_prints_memory_and_time(call):
     code, out, err = call(9000.0, "--length", "2048")
     assert (code, err) == (0, "")
     assert out == (
@@ -52,7 +52,7 @@ def test_memory_and_time_are_said(call):
     )
 
 
-def test_seeds_and_variants_are_in_the_total(call, tmp_path):
+def test_total_includes_seeds_and_variants(call, tmp_path):
     (tmp_path / "run.toml").write_text(RUN_FILE + "seeds = 3\n[variants.slow.training]\nmax_steps = 1000\n")
     out = call(9000.0, "--length", "2048")[1].splitlines()
     assert out[-1] == "plan: total of 6 trainings (model x 3, slow x 3): 44.0 min at most, peak memory 1.9 GB"
@@ -63,7 +63,7 @@ def test_seeds_and_variants_are_in_the_total(call, tmp_path):
     assert "total" not in call(9000.0, "--length", "2048")[1]
 
 
-def test_the_stack_is_in_the_total(call, tmp_path, monkeypatch):
+def test_total_includes_the_stack(call, tmp_path, monkeypatch):
     letters = ["ACGT" * 8 + a + b + c for a in "ACGT" for b in "ACGT" for c in "ACGT"]
     for name, rows in (("p", letters[::2]), ("n", letters[1::2])):
         (tmp_path / f"{name}.fa").write_text("".join(f">{name}{i}\n{row}\n" for i, row in enumerate(rows)))
@@ -82,14 +82,14 @@ def test_the_stack_is_in_the_total(call, tmp_path, monkeypatch):
     assert after - before == pytest.approx(90, abs=1)
 
 
-def test_a_variant_that_cannot_fit_is_named(call, tmp_path):
+def test_variant_that_does_not_fit_is_named(call, tmp_path):
     (tmp_path / "run.toml").write_text(RUN_FILE + "accumulate = 2\n[variants.big.training]\nbatch_size = 16\naccumulate = 1\n")
     code, _, err = call(3000.0, "--length", "2048")
     assert code == 1
     assert err.startswith("selfattn-bio plan: error: run.toml (big): peak memory must be <= 2.7 GB")
 
 
-def test_what_cannot_fit_is_refused_in_one_line(call):
+def test_plan_that_does_not_fit_is_one_line(call):
     code, _, err = call(1500.0, "--length", "2048")
     assert code == 1
     assert err == (
@@ -98,14 +98,14 @@ def test_what_cannot_fit_is_refused_in_one_line(call):
     )
 
 
-def test_a_length_below_k_and_an_unknown_variant_are_one_line(call):
+def test_plan_argument_errors_are_one_line(call):
     assert call(9000.0, "--length", "2")[2] == "selfattn-bio plan: error: run.toml: --length must be >= tokens.k = 3, got 2\n"
     assert "variant must be one of cnn, shuffled, got 'rnn'" in call(9000.0, "--length", "300", "--variant", "rnn")[2]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1.0, 4.0])  # during import, and during measurement
-def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path, seconds):
+def test_ctrl_c_stops_plan_and_removes_files(tmp_path, seconds):
     (tmp_path / "run.toml").write_text(RUN_FILE)
     (tmp_path / "tmp").mkdir()
     process = subprocess.Popen(

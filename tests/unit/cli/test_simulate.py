@@ -15,7 +15,7 @@ shuffled = { share = 1 }
 """
 
 
-def test_files_and_a_task_that_reads_them(tmp_path, monkeypatch, capsys):
+def test_simulate_writes_files_for_a_task(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "g.toml").write_text(TEXT, encoding="utf-8")
     assert main(["simulate", "g.toml", "--output", "made", "--seed", "3"]) == 0
@@ -26,12 +26,12 @@ def test_files_and_a_task_that_reads_them(tmp_path, monkeypatch, capsys):
     assert main(["split", "--run-file", "made/task.toml", "--corpus", "corpus", "--output", "split.tsv"]) == 0
 
 
-def test_a_missing_grammar_is_one_line(tmp_path, capsys):
+def test_missing_grammar_error(tmp_path, capsys):
     assert main(["simulate", str(tmp_path / "none.toml"), "--output", str(tmp_path / "made")]) == 1
     assert capsys.readouterr().err.endswith("none.toml: grammar must be an existing TOML file, got no such file\n")
 
 
-def test_a_seed_is_a_number(tmp_path, capsys):
+def test_seed_must_be_a_number(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["simulate", "g.toml", "--output", "made", "--seed", "-1"])
     assert "seed must be an integer >= 0, got '-1'" in capsys.readouterr().err

@@ -108,7 +108,7 @@ def write(folder, section, **sections):
 
 
 # gates
-def test_a_gate_is_drawn_in_training_and_one_number_after_it():
+def test_gates_are_random_only_in_training():
     gates = HardConcrete(2, cost=1.0)
     x = torch.ones(2000, 4, 3)
     torch.manual_seed(0)
@@ -120,7 +120,7 @@ def test_a_gate_is_drawn_in_training_and_one_number_after_it():
     assert_close(gates(x)[0, 0, 0], gates.values()[0])
 
 
-def test_the_penalty_is_of_the_share_of_weights_that_may_be_open():
+def test_penalty_is_fraction_of_open_weights():
     section = section_of(gates=config.HardConcreteGates(penalty=0.3), members=1)
     network = Network(section, V)
     assert_close(network.penalty(), 0.3 * expected_open(network))
@@ -134,7 +134,7 @@ def test_the_penalty_is_of_the_share_of_weights_that_may_be_open():
     assert Network(section_of(gates=config.NoGates()), V).penalty() == 0.0
 
 
-def test_a_loss_closes_what_is_of_no_use():
+def test_penalty_closes_unused_gates():
     """The penalty alone closes every gate."""
     torch.manual_seed(0)
     network = Network(section_of(members=1, num_layers=1), V).train()
@@ -148,7 +148,7 @@ def test_a_loss_closes_what_is_of_no_use():
 
 # pruning
 @pytest.mark.parametrize("case", CASES)
-def test_a_pruned_network_says_what_the_gated_one_says(case):
+def test_pruned_network_scores_as_gated_one(case):
     section = section_of(**CASES[case])
     network = gated_network(section)
     run, smaller = pruned(section, network)
@@ -165,7 +165,7 @@ def test_a_pruned_network_says_what_the_gated_one_says(case):
     assert count[0] < 0.8 * count[1]
 
 
-def test_a_closed_head_tells_nothing():
+def test_closed_head_has_no_effect():
     """Weights behind closed gates change nothing, so they can be removed."""
     section = section_of()
     network = gated_network(section)
@@ -175,7 +175,7 @@ def test_a_closed_head_tells_nothing():
     assert_close(network(tokens()), before, rtol=0, atol=0)
 
 
-def test_a_network_may_be_pruned_to_nothing():
+def test_network_can_be_pruned_completely():
     for exits in (config.NoExits(), EXITS):
         section = section_of(exits=exits, num_layers=3)
         network = gated_network(section)
@@ -195,7 +195,7 @@ def test_a_network_may_be_pruned_to_nothing():
         assert explain(scorer, ["ACGT" * 5], method=AttnLRP()).hypothetical[0].any()
 
 
-def test_a_folder_is_pruned_to_one_that_any_command_reads(tmp_path, capsys):
+def test_pruned_folder_is_a_model_folder(tmp_path, capsys):
     folder = write(tmp_path / "gated", section_of(exits=EXITS))
     assert main(["prune", "--model", str(folder), "--output", str(tmp_path / "pruned")]) == 0
     assert "prune: kept 9 of 24 heads, 4 of 6 feed-forwards, 5 of 6 layers" in capsys.readouterr().out
@@ -217,7 +217,7 @@ def test_a_folder_is_pruned_to_one_that_any_command_reads(tmp_path, capsys):
     assert "model must have gates of kind 'hard_concrete' to be pruned, got 'pruned': it is pruned already" in capsys.readouterr().err
 
 
-def test_a_model_is_not_pruned_onto_itself(tmp_path, capsys):
+def test_prune_refuses_its_input_as_output(tmp_path, capsys):
     folder = write(tmp_path / "gated", section_of())
     before = (folder / "run.toml").read_bytes()
     assert main(["prune", "--model", str(folder), "--output", str(tmp_path / "." / "gated")]) == 1
@@ -234,7 +234,7 @@ def test_other_models_have_no_gates():
 
 
 # exits
-def test_what_has_no_exits_or_blocks_is_not_asked_for_them():
+def test_models_without_exits_have_no_depths():
     letters = np.frombuffer(b"ACGTACGTACGTACGT", dtype=np.uint8)
     for section in (section_of(gates=config.NoGates()), config.CnnModel()):
         scorer = scorer_of(run := run_of(section), build_network(run).eval())
@@ -244,7 +244,7 @@ def test_what_has_no_exits_or_blocks_is_not_asked_for_them():
         scorer.depths([letters])
 
 
-def test_exits_are_chosen_on_the_strands_that_a_score_reads():
+def test_exits_are_chosen_on_scored_strands():
     run = run_of(section_of(exits=EXITS, gates=config.NoGates()), evaluation=config.Evaluation(strands="both"))
     torch.manual_seed(0)
     network = build_network(run).double().eval()
@@ -261,7 +261,7 @@ def test_exits_are_chosen_on_the_strands_that_a_score_reads():
     assert depths.unique().numel() > 1
 
 
-def test_in_training_every_exit_is_read():
+def test_training_reads_every_exit():
     network = Network(section_of(exits=EXITS, gates=config.NoGates()), V)
     assert network.train()(tokens()).shape == (5, 6, 1)  # two members of three layers
     network.eval()
@@ -275,7 +275,7 @@ def test_in_training_every_exit_is_read():
 
 
 @pytest.mark.parametrize("num_outputs", [1, 3])
-def test_a_record_leaves_at_the_first_layer_that_is_sure(num_outputs):
+def test_record_exits_at_first_certain_layer(num_outputs):
     torch.manual_seed(0)
     network = Network(section_of(exits=EXITS, gates=config.NoGates()), V, num_outputs).double().eval()
     for parameter in network.parameters():
@@ -303,7 +303,7 @@ def test_a_record_leaves_at_the_first_layer_that_is_sure(num_outputs):
     assert float(network.members[0].exits.threshold) == pytest.approx(threshold)
 
 
-def test_the_threshold_costs_no_more_than_was_said():
+def test_exit_threshold_keeps_allowed_drop():
     """The first of two layers is right except in ten uncertain records, which it calls wrongly."""
     sign = torch.arange(100) % 2 * 2.0 - 1
     first = 4 * sign
@@ -321,13 +321,13 @@ def test_the_threshold_costs_no_more_than_was_said():
     assert choose_exits(readings, accuracy, drop=0.11).threshold == float("inf")
 
 
-def test_the_search_ends_at_the_first_threshold_that_costs_too_much():
+def test_exit_search_stops_at_first_large_drop():
     # for all layers, the highest threshold, the next one
     values = iter([1.0, 1.0, 0.5, *[1.0] * len(THRESHOLDS)])
     assert choose_exits(torch.randn(8, 1, 2, 1), lambda _: next(values), drop=0.1).threshold == max(THRESHOLDS)
 
 
-def test_a_genome_is_scanned_as_its_windows_are_scored():
+def test_genome_scan_with_exits_equals_windows():
     section = section_of(gates=config.NoGates(), exits=EXITS, stem=config.ConvStem(token_dim=6, kernel=5, pool=2, second_kernel=3))
     torch.manual_seed(0)
     network = build_network(run_of(section)).double().eval()
@@ -342,7 +342,7 @@ def test_a_genome_is_scanned_as_its_windows_are_scored():
 
 # interpretation
 @pytest.mark.parametrize("exits", [config.NoExits(), EXITS])
-def test_gated_and_pruned_models_are_explained_alike(exits):
+def test_gated_and_pruned_models_have_equal_attributions(exits):
     section = section_of(exits=exits)
     network = gated_network(section)
     run, smaller = pruned(section, network)
@@ -369,7 +369,7 @@ def test_gated_and_pruned_models_are_explained_alike(exits):
             with_modules(smaller)
 
 
-def test_value_norms_and_gradients_are_of_what_passes_the_gate():
+def test_value_norms_and_gradients_include_gates():
     section = section_of(members=1)
     torch.manual_seed(0)
     run = run_of(section)
@@ -383,7 +383,7 @@ def test_value_norms_and_gradients_are_of_what_passes_the_gate():
 
 
 # run file
-def test_a_run_file_says_it(tmp_path):
+def test_gates_and_exits_in_run_file(tmp_path):
     text = '[data]\npositives = "a.fa"\nnegatives = "b.fa"\n[model]\nkind = "attention"\n'
     run = config.run_file_of(text + 'gates = { kind = "hard_concrete", penalty = 0.1 }\nexits = { kind = "confidence" }\n', tmp_path)
     assert (run.model.gates.penalty, run.model.exits.drop) == (0.1, 0.002)

@@ -38,7 +38,7 @@ def folder(tmp_path):
     return write
 
 
-def test_a_stacked_model_names_its_parts(folder):
+def test_card_names_stack_parts(folder):
     stacked = folder(stack={"parts": ["kmer6_logistic", "motif_scores"]})
     with pytest.raises(ModelFolderError, match="folder 'stack' is missing"):
         load_model(stacked)
@@ -49,7 +49,7 @@ def test_a_stacked_model_names_its_parts(folder):
     assert "of the network alone" not in model_card(stacked, VALID, {})
 
 
-def test_a_private_model_says_what_was_spent(folder, monkeypatch):
+def test_card_reports_privacy_budget(folder, monkeypatch):
     spent = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500, "sample_rate": 0.032, "max_grad_norm": 1.0, "noise_multiplier": 1.234}
     monkeypatch.setitem(PROVENANCE, "privacy", spent)
     card = model_card(folder(), VALID)
@@ -61,7 +61,7 @@ def test_a_private_model_says_what_was_spent(folder, monkeypatch):
     assert "## Privacy" not in model_card(folder(), VALID)
 
 
-def test_it_says_what_the_folder_holds(folder):
+def test_card_describes_model_folder(folder):
     path = folder(split={"kind": "chromosome", "valid": ["chr2L"], "test": ["chr2R"]})
     before = load_model(path)[2]
     write_card(path, VALID)
@@ -93,11 +93,11 @@ def test_it_says_what_the_folder_holds(folder):
         ({"sequences": ["a.csv"], "label": "label"}, {"split": {"kind": "column"}}, "split given with the data, in column `split`."),
     ],
 )
-def test_split_that_came_with_the_data(folder, data, split, words):
+def test_card_describes_given_split(folder, data, split, words):
     assert words in model_card(folder(data=data, **split), VALID)
 
 
-def test_figures_of_test_stand_beside_those_of_valid(folder):
+def test_card_has_test_and_validation_metrics(folder):
     page = model_card(
         folder(),
         VALID,
@@ -110,20 +110,20 @@ def test_figures_of_test_stand_beside_those_of_valid(folder):
     assert "random, valid 15%" in page
 
 
-def test_a_control_and_a_language_model_are_called_so(folder):
+def test_card_names_control_and_language_model(folder):
     assert "**It is a control" in model_card(folder(training={"labels": "shuffled"}), VALID)
     page = model_card(folder(data={"sequences": ["a.fa"]}, objective={"kind": "masked"}), {"valid_perplexity": 40.0})
     assert "it is a language model" in page
     assert "threshold" not in page
 
 
-def test_the_files_read_with_the_sources_are_named_once_with_their_hash(folder, monkeypatch):
+def test_card_lists_each_source_file_once_with_hash(folder, monkeypatch):
     files = [{"path": "genome.fa", "sha256": "beef" * 16}]
     monkeypatch.setitem(PROVENANCE, "data", [source | {"files": files} for source in PROVENANCE["data"]])
     assert model_card(folder(), VALID).count("| `genome.fa`, read with these | | `beefbeefbeef` |") == 1
 
 
-def test_a_card_of_several_names_all_members(folder):
+def test_card_of_several_models_names_members(folder):
     path = folder()
     page = model_card(path, VALID, None, [path])
     assert "The mean of 2 trainings with different seeds" in page

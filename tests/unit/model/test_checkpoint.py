@@ -32,7 +32,7 @@ def rewrite(path, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_comes_back_as_saved(folder):
+def test_model_folder_round_trip(folder):
     run, network, provenance = load_model(folder)
     torch.manual_seed(0)
     expected = build_network(TINY)
@@ -43,7 +43,7 @@ def test_comes_back_as_saved(folder):
 
 
 @pytest.mark.parametrize("part", ["model.safetensors", "run.toml", "provenance.json"])
-def test_a_missing_part_is_named(folder, part):
+def test_missing_file_is_named(folder, part):
     (folder / part).unlink()
     with pytest.raises(ModelFolderError, match=f"model folder must hold .*, got no {part}"):
         load_model(folder)
@@ -68,7 +68,7 @@ def test_another_vocabulary(folder):
         load_model(folder)
 
 
-def test_provenance_that_is_no_json(folder):
+def test_invalid_provenance_json(folder):
     (folder / "provenance.json").write_text("{")
     with pytest.raises(ModelFolderError, match="provenance must be a JSON object"):
         load_model(folder)
@@ -82,7 +82,7 @@ def test_provenance_without_calibration(folder):
 
 
 @pytest.mark.parametrize("name", ["model.pt", "pytorch_model.bin"])
-def test_a_pickle_is_refused_with_the_reason(tmp_path, name):
+def test_pickle_is_refused_with_reason(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x80\x04")
     for path in (tmp_path, tmp_path / name):
         with pytest.raises(ModelFolderError, match=f"got '{name}': a pickle runs what is written in it, and is not opened"):

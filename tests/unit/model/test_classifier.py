@@ -50,7 +50,7 @@ def score(network, tokens):
     return network.classify(network.embed(tokens), tokens != 0)
 
 
-def test_one_logit_a_sequence_is_the_mean_of_the_members(network):
+def test_sequence_logit_is_mean_of_members(network):
     network.eval()
     tokens = tokens_of(30, 17, 9)
     of_members = network(tokens)
@@ -68,7 +68,7 @@ def test_padding_changes_no_score(network):
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-def test_order_of_tokens_matters_unless_nothing_shows_it(name):
+def test_token_order_matters_with_positions(name):
     torch.manual_seed(0)
     network = Network(SECTIONS[name], V).eval()
     tokens = tokens_of(30)
@@ -87,7 +87,7 @@ def test_every_weight_gets_a_gradient(network):
             assert float(parameter.grad.abs().max()) > 0, name
 
 
-def test_equal_parts_of_a_worked_example():
+def test_equal_parts_of_worked_example():
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], dtype=torch.bool)
     assert equal_parts(mask, 2).long().tolist() == [[[1, 0], [1, 0], [0, 1], [0, 1]], [[1, 0], [0, 1], [0, 0], [0, 0]]]
 
@@ -101,7 +101,7 @@ def test_attention_weights_are_dropped_in_training_only():
     assert torch.equal(attention.eval()(x, mask), attention(x, mask))
 
 
-def test_stochastic_depth_leaves_out_branches_and_keeps_the_mean():
+def test_stochastic_depth_drops_branches_and_keeps_mean():
     branch = torch.ones(4000, 3, 2)
     layer = StochasticDepth(0.25)
     torch.manual_seed(0)
@@ -126,7 +126,7 @@ OF_PLACES = {
 
 
 @pytest.mark.parametrize("section", OF_PLACES.values(), ids=OF_PLACES.keys())
-def test_outputs_of_places_whatever_the_padding(section):
+def test_outputs_per_position_ignore_padding(section):
     torch.manual_seed(0)
     network = Network(section, V, 2, "bins").eval()
     tokens = tokens_of(30, 17, 9)
@@ -138,7 +138,7 @@ def test_outputs_of_places_whatever_the_padding(section):
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
 
 
-def test_a_tower_pools_the_largest_of_each_stage():
+def test_tower_uses_max_pooling():
     section = config.TowerStem(token_dim=1, channels=(), kernels=(1,), pools=(3,), residual_kernel=1)
     stem = TowerStem(section, 1).eval()
     stem.stages[0].first.weight.data.fill_(1.0)

@@ -40,7 +40,7 @@ def child(tmp_path):
     return folder_of(tmp_path / "child", own, [{"folder": "parent"}])
 
 
-def test_records_without_a_place_are_said(child):
+def test_records_without_coordinates_are_reported(child):
     assert lineage_of(child.parent / "parent").doubt.startswith(
         "1 of 2 records that the parent saw have no coordinates: a test record that"
     )
@@ -57,7 +57,7 @@ def refused(folder, table, letters, assembly):
 
 
 @pytest.mark.parametrize("letters", ["AACCG", "CGGTT"], ids=["the same letters", "on the other strand"])
-def test_letters_that_a_parent_saw(child, letters):
+def test_sequences_seen_by_parent_are_refused(child, letters):
     table = records(("t1", "chr7", 0, 5), ("t2", "chr8", 0, 5))
     with pytest.raises(ModelFolderError, match=r"must be unseen by the model's parents, got 1 of 2 that one saw, such as 't2'"):
         check_unseen(child, table, sequences("TTTTT", letters), DNA, "dm3")
@@ -66,7 +66,7 @@ def test_letters_that_a_parent_saw(child, letters):
 @pytest.mark.parametrize(
     ("start", "end", "overlaps"), [(95, 100, False), (96, 101, True), (102, 103, True), (104, 200, True), (105, 110, False)]
 )
-def test_places_that_a_parent_saw(child, start, end, overlaps):
+def test_intervals_seen_by_parent_are_refused(child, start, end, overlaps):
     table = records(("t1", "chr2", start, end))
     assert refused(child, table, "TTTTT", "dm3") == overlaps
     assert not refused(child, table, "TTTTT", "dm6")
@@ -75,12 +75,12 @@ def test_places_that_a_parent_saw(child, start, end, overlaps):
 
 
 @pytest.mark.parametrize("assembly", ["dm3", ""])
-def test_places_of_an_unnamed_assembly_may_be_those_of_any(child, assembly):
+def test_unnamed_assembly_matches_any(child, assembly):
     with pytest.raises(ModelFolderError, match="such as 't1'"):
         check_unseen(child, records(("t1", "chr2", 102, 103)), sequences("TTTTT"), DNA, assembly)
 
 
-def test_what_it_saw_itself_is_the_split_s_affair(child, tmp_path):
+def test_own_training_records_are_not_checked(child, tmp_path):
     assert not refused(child, records(("t1", "chr9", 5, 10)), "GGGGA", "dm3")
     # no parents, so nothing to check
     assert not refused(tmp_path / "parent", records(("t1", "chr2", 100, 105)), "AACCG", "dm3")
@@ -88,7 +88,7 @@ def test_what_it_saw_itself_is_the_split_s_affair(child, tmp_path):
     assert refused(child, records(("t1", "chr2", 100, 105)), "AACCG", "dm3")
 
 
-def test_a_child_without_its_table_is_refused(child):
+def test_child_without_seen_table_is_refused(child):
     (child / SEEN).unlink()
     with pytest.raises(ModelFolderError, match=r"model folder must hold seen.parquet, what it was trained on, got FileNotFoundError"):
         check_unseen(child, records(("t1", "chr9", 5, 10)), sequences("GGGGA"), DNA, "dm3")

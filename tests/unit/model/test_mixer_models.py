@@ -65,7 +65,7 @@ def sequences(*lengths):
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_a_model_comes_back_as_saved(kind, tmp_path):
+def test_mixer_model_round_trip(kind, tmp_path):
     run = run_of(model(kind))
     torch.manual_seed(0)
     network = build_network(run).eval()
@@ -77,21 +77,21 @@ def test_a_model_comes_back_as_saved(kind, tmp_path):
     assert torch.equal(loaded.eval()(tokens), network(tokens))
 
 
-def test_softmax_is_left_out_of_what_is_written():
+def test_softmax_is_not_written_to_run_file():
     """Folders and checkpoints from before the key remain unchanged."""
     assert "mixer" not in run_of(config.AttentionModel()).model.model_dump()
     assert run_of(model("dynamic")).model.model_dump()["mixer"] == {"kind": "dynamic", "block": 4, "top": 2}
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_a_score_is_the_same_alone_and_beside_a_longer_sequence(kind):
+def test_score_does_not_depend_on_batch(kind):
     scorer = scorer_of(model(kind))
     short, long = (np.frombuffer(letters.encode(), dtype=np.uint8) for letters in sequences(21, 50))
     assert_close(scorer.logits([short, long])[0], scorer.logits([short])[0], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_each_position_that_a_kind_names_can_be_built(kind):
+def test_mixer_positions_can_be_built(kind):
     settings = {"learned": {"max_length": 40}}
     for section in get_args(get_args(config.Position)[0]):
         name = section.model_fields["kind"].default
@@ -105,7 +105,7 @@ def test_each_position_that_a_kind_names_can_be_built(kind):
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_what_a_kind_does_not_go_with(kind):
+def test_mixer_conflicts_with_settings(kind):
     with pytest.raises(ValueError, match=rf"mixer '{kind}' must go with pattern = .*'full'.*, got .*'window'"):
         model(kind, pattern=config.WindowPattern())
     with pytest.raises(ValueError, match=rf"mixer '{kind}' must go with pattern = .*, got .* causal = true"):
@@ -119,13 +119,13 @@ def test_what_a_kind_does_not_go_with(kind):
             run_of(model(kind), interpret={"method": {"kind": method}})
 
 
-def test_methods_that_read_weights_are_named():
+def test_attention_methods_refuse_mixers():
     reading = {name for name, method in METHODS.items() if not hasattr(method, "scores")} | {"deep_lift_shap"}
     assert set(config.OF_WEIGHTS) == reading
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_weights_are_not_read_and_gradients_are_explained(kind):
+def test_mixers_are_explained_by_gradients(kind):
     scorer = scorer_of(model(kind))
     assert not has_attention(scorer)
     with pytest.raises(ValueError, match=f"network must have attention to be read, got mixer '{kind}', whose weights are not kept"):
@@ -141,7 +141,7 @@ def test_weights_are_not_read_and_gradients_are_explained(kind):
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_operations_are_counted(kind):
+def test_mixer_operations_are_counted(kind):
     section = model(kind, num_layers=1)
     encoder = Encoder(section)
     counter = FlopCounter(encoder)
@@ -154,7 +154,7 @@ def test_operations_are_counted(kind):
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_a_plan_draws_out_by_the_work_of_the_kind(kind):
+def test_plan_extrapolates_by_mixer_work(kind):
     section = model(kind)
     pairs = Encoder(section).blocks[0].attention.mixer.num_pairs
     doubled = pairs(4_000_000) / pairs(2_000_000)
@@ -163,7 +163,7 @@ def test_a_plan_draws_out_by_the_work_of_the_kind(kind):
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_a_child_takes_the_weights_of_its_own_kind_alone(kind, tmp_path):
+def test_child_needs_parent_with_same_mixer(kind, tmp_path):
     softmax = config.AttentionModel(**{**SMALL, "position": config.NoPosition()})
     for number, (parent, child) in enumerate([(model(kind), softmax), (softmax, model(kind)), (model(kind), model(kind))]):
         folder = tmp_path / str(number)
@@ -179,18 +179,18 @@ def test_a_child_takes_the_weights_of_its_own_kind_alone(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", MIXERS)
-def test_the_card_names_the_kind(kind):
+def test_card_names_the_mixer(kind):
     assert _words(run_of(model(kind))) == f"self-attention encoder (2 layers of 16, mixer {kind})"
 
 
-def test_buckets_come_in_pairs_and_queries_that_are_keys_have_as_many_heads():
+def test_reformer_settings_are_checked():
     with pytest.raises(ValueError, match="num_buckets must be even or 1, got 7"):
         config.ReformerMixer(num_buckets=7)
     with pytest.raises(ValueError, match="mixer 'reformer' must go with num_kv_heads not given, as its queries are keys, got 1"):
         model("reformer", num_kv_heads=1)
 
 
-def test_relevance_of_queries_that_are_keys_has_the_share_of_each():
+def test_shared_query_key_attribution_is_split():
     projection = QKVProjection(4, 2, (2, 2)).double()
     x = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
     with relevance_rules(projection, ATTNLRP):
@@ -202,7 +202,7 @@ def test_relevance_of_queries_that_are_keys_has_the_share_of_each():
     assert_close(found, both @ projection.linear.weight[:4])
 
 
-def test_the_length_of_keys_is_a_constant_to_relevance():
+def test_key_norm_is_constant_in_attribution():
     unit = UnitLength()
     x = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     above = torch.randn(5, 4, dtype=torch.float64)
@@ -254,9 +254,9 @@ STEPS = {"dynamic": 60, "linear": 100, "performer": 100, "linformer": 300, "hier
 
 
 @pytest.mark.parametrize("kind", STEPS)
-def test_a_cue_is_found_farther_away_than_a_window_reaches(kind):
+def test_mixer_finds_cue_beyond_window(kind):
     assert accuracy_of_far_cues(config.AttentionModel(**FAR, mixer=MIXERS[kind]), STEPS[kind]) > 0.95
 
 
-def test_a_window_does_not_find_it():
+def test_window_does_not_find_distant_cue():
     assert accuracy_of_far_cues(config.AttentionModel(**FAR, pattern=config.WindowPattern(window=31)), 60) < 0.6

@@ -48,7 +48,7 @@ def folders(tmp_path: Path) -> list[Path]:
     return [model_folder(tmp_path / str(seed), seed) for seed in range(3)]
 
 
-def test_the_mean_and_the_spread_of_the_members(folders: list[Path]) -> None:
+def test_mean_and_spread_of_members(folders: list[Path]) -> None:
     table = score_sequences(folders, SEQUENCES)
     alone = np.stack([score_sequences(folder, SEQUENCES)["logit"] for folder in folders])
     assert list(table) == ["id", "logit", "probability", "predicted", "spread"]
@@ -67,14 +67,14 @@ def test_both_strands_of_members(folders: list[Path]) -> None:
     np.testing.assert_allclose(table["logit"], alone.mean(axis=0))
 
 
-def test_one_folder_in_a_list_is_that_model(folders: list[Path]) -> None:
+def test_list_of_one_folder_is_that_model(folders: list[Path]) -> None:
     assert isinstance(load(folders), Ensemble)
     assert isinstance(load(folders[:1]), Scorer)
     pd.testing.assert_frame_equal(score_sequences(folders[:1], SEQUENCES), score_sequences(folders[0], SEQUENCES), check_exact=True)
 
 
 @pytest.mark.parametrize(("kind", "columns"), [("multiclass", "x y z"), ("multilabel", "u v"), ("regression", "r")])
-def test_every_column_has_its_spread(tmp_path: Path, kind: str, columns: str) -> None:
+def test_every_column_has_a_spread(tmp_path: Path, kind: str, columns: str) -> None:
     folders = [model_folder(tmp_path / str(seed), seed, TARGETS, objective=OBJECTIVES[kind]) for seed in range(2)]
     table, alone = score_sequences(folders, SEQUENCES), [score_sequences(folder, SEQUENCES) for folder in folders]
     names = columns.split()
@@ -84,7 +84,7 @@ def test_every_column_has_its_spread(tmp_path: Path, kind: str, columns: str) ->
         np.testing.assert_allclose(table[f"spread_{name}"], np.stack([of[column] for of in alone]).std(axis=0, ddof=1))
 
 
-def test_several_parts_have_the_columns_of_each(tmp_path: Path) -> None:
+def test_several_objectives_have_columns_of_each(tmp_path: Path) -> None:
     folders = [model_folder(tmp_path / str(seed), seed, TARGETS, objective=SEVERAL) for seed in range(2)]
     table, alone = score_sequences(folders, SEQUENCES), [score_sequences(folder, SEQUENCES) for folder in folders]
     family = [f"family.{column}" for column in ("predicted", "probability_x", "probability_y", "probability_z")]
@@ -99,7 +99,7 @@ def test_several_parts_have_the_columns_of_each(tmp_path: Path) -> None:
     np.testing.assert_allclose(table["number.spread_r"], each.std(axis=0, ddof=1))
 
 
-def test_models_of_different_things_are_not_averaged(tmp_path: Path, folders: list[Path]) -> None:
+def test_models_of_different_tasks_are_refused(tmp_path: Path, folders: list[Path]) -> None:
     other = model_folder(tmp_path / "other", 0, TARGETS, objective=OBJECTIVES["multilabel"])
     with pytest.raises(ModelFolderError, match=r"other: models that are averaged must have the alphabet and objective of the first"):
         load([folders[0], other])
@@ -113,7 +113,7 @@ def test_models_of_different_things_are_not_averaged(tmp_path: Path, folders: li
 
 
 @pytest.mark.parametrize("ask", [explain, read_attention])
-def test_what_is_asked_of_one_model_names_it(folders: list[Path], ask: Callable[..., object]) -> None:
+def test_single_model_functions_refuse_several(folders: list[Path], ask: Callable[..., object]) -> None:
     message = r"model must be a single one, got 3: pass one folder, or one member, as load\(\[...\]\).members\[0\]"
     for several in (folders, load(folders)):
         with pytest.raises(ValueError, match=message):
@@ -122,7 +122,7 @@ def test_what_is_asked_of_one_model_names_it(folders: list[Path], ask: Callable[
         ask(one, SEQUENCES)
 
 
-def test_the_command_takes_several_folders(tmp_path: Path, folders: list[Path]) -> None:
+def test_score_command_with_several_folders(tmp_path: Path, folders: list[Path]) -> None:
     (tmp_path / "new.fa").write_text("".join(f">s{i}\n{text}\n" for i, text in enumerate(SEQUENCES)))
     for models, columns in (
         (folders, ["file", "id", "logit", "probability", "predicted", "spread"]),

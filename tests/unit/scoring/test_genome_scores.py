@@ -47,7 +47,7 @@ def intervals(path, chrom):
 
 
 @pytest.mark.parametrize("chunk", [7, 4096])
-def test_tracks_hold_the_scores_of_the_windows_one_by_one(genome, tmp_path, monkeypatch, chunk):
+def test_tracks_equal_single_windows(genome, tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(module, "CHUNK", chunk)
     scorer = scorer_of(RUN)
     peaks = score_genome(scorer, genome, tmp_path / "out" / "scan", scan=SCAN)
@@ -75,7 +75,7 @@ def test_tracks_hold_the_scores_of_the_windows_one_by_one(genome, tmp_path, monk
     assert peaks["probability"].tolist() == expit(peaks["log_odds"]).tolist()
 
 
-def test_peaks_are_bed6_of_windows_and_of_summits(genome, tmp_path):
+def test_peaks_and_summits_are_bed6(genome, tmp_path):
     for anchor, on_plus, on_minus in (("start", 0, WINDOW - 1), ("centre", 30, 29), ("end", WINDOW - 1, 0)):
         scan = Scan(window=WINDOW, stride=STRIDE, threshold=0.45, anchor=anchor)
         peaks = score_genome(scorer_of(RUN), genome, tmp_path / anchor, scan=scan)
@@ -90,13 +90,13 @@ def test_peaks_are_bed6_of_windows_and_of_summits(genome, tmp_path):
         assert (summits["end"] - summits["start"] == 1).all()
 
 
-def test_the_track_stands_where_the_anchor_says(genome, tmp_path):
+def test_track_position_follows_anchor(genome, tmp_path):
     score_genome(scorer_of(RUN), genome, tmp_path / "scan", scan=Scan(window=WINDOW, stride=STRIDE, anchor="end"))
     assert intervals(tmp_path / "scan.toy1.plus.bw", "chrA")[0][:2] == (WINDOW - STRIDE, WINDOW)
     assert intervals(tmp_path / "scan.toy1.minus.bw", "chrA")[0][:2] == (0, STRIDE)
 
 
-def test_a_model_of_both_strands_has_one_track_and_each_peak_once(genome, tmp_path):
+def test_both_strand_model_has_one_track(genome, tmp_path):
     scorer = scorer_of(RUN.model_copy(update={"evaluation": config.Evaluation(strands="both")}))
     peaks = score_genome(scorer, genome, tmp_path / "scan", scan=SCAN)
     assert sorted(path.name for path in tmp_path.glob("scan.*")) == [
@@ -111,7 +111,7 @@ def test_a_model_of_both_strands_has_one_track_and_each_peak_once(genome, tmp_pa
         score_genome(scorer, genome, tmp_path / "scan", scan=Scan(window=WINDOW, anchor="end"))
 
 
-def test_soft_masked_letters_are_n_for_a_model_that_was_trained_so(tmp_path):
+def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
     letters = random_letters(300).tobytes().decode()
     soft = write_genome(tmp_path / "soft.fa", {"chrA": letters[:100] + letters[100:130].lower() + letters[130:]})
     hard = write_genome(tmp_path / "hard.fa", {"chrA": letters[:100] + "N" * 30 + letters[130:]})
@@ -121,7 +121,7 @@ def test_soft_masked_letters_are_n_for_a_model_that_was_trained_so(tmp_path):
     assert not found.equals(score_genome(scorer_of(RUN), soft, tmp_path / "x", scan=SCAN))
 
 
-def test_regions_are_a_part_of_the_whole(genome, tmp_path):
+def test_regions_equal_part_of_genome_scan(genome, tmp_path):
     scorer = scorer_of(RUN)
     score_genome(scorer, genome, tmp_path / "all", scan=SCAN)
     bed = tmp_path / "some.bed"
@@ -139,7 +139,7 @@ def test_regions_are_a_part_of_the_whole(genome, tmp_path):
             np.testing.assert_allclose(intervals(path, "chrB"), intervals(tmp_path / f"all.toy1.{strand}.bw", "chrB"), atol=1e-5)
 
 
-def test_a_string_is_one_region(genome, tmp_path):
+def test_string_is_one_region(genome, tmp_path):
     for region in ("B", "chrA:300-700"):
         found, expected = (score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=of, scan=SCAN) for of in (region, [region]))
         pd.testing.assert_frame_equal(found, expected)
@@ -151,7 +151,7 @@ def test_a_string_is_one_region(genome, tmp_path):
     )
 
 
-def test_a_prior_moves_the_log_odds(genome, tmp_path):
+def test_prior_shifts_log_odds(genome, tmp_path):
     folder = write_model(tmp_path / "model", RUN, length=WINDOW, records=(30, 90))
     plain = score_genome(folder, genome, tmp_path / "plain", scan=Scan(stride=STRIDE, threshold=0.01))
     rare = score_genome(folder, genome, tmp_path / "rare", prior=0.01, scan=Scan(stride=STRIDE, threshold=1e-9))
@@ -163,7 +163,7 @@ def test_a_prior_moves_the_log_odds(genome, tmp_path):
     assert (tmp_path / "few.toy1.peaks.bed").read_text() == ""
 
 
-def test_window_and_share_are_those_of_the_model_folder(tmp_path):
+def test_window_and_positive_fraction_come_from_folder(tmp_path):
     origin = origin_of(write_model(tmp_path / "model", RUN, length=72, records=(1, 3)))
     assert (origin.length, origin.share, origin.assembly) == (72, 0.25, "toy1")
     assert (Scan().windows(origin).size, Scan().windows(origin).stride) == (72, 4)
@@ -183,13 +183,13 @@ def test_window_and_share_are_those_of_the_model_folder(tmp_path):
         origin.window(2)
 
 
-def test_the_model_that_ships_is_found_by_its_name():
+def test_shipped_model_is_found_by_name():
     origin = origin_of("promoter")
     assert (origin.length, origin.assembly) == (300, "dm3")
     assert origin.share == pytest.approx(15092 / 27151)
 
 
-def test_a_loaded_model_tells_what_its_folder_does(genome, tmp_path):
+def test_loaded_model_has_origin_of_folder(genome, tmp_path):
     folders = [write_model(tmp_path / name, RUN, seed, length=WINDOW) for seed, name in enumerate("ab")]
     for model in (folders[0], folders):
         known, loaded = origin_of(model), origin_of(load(model))
@@ -209,14 +209,14 @@ def test_records_without_coordinates_have_a_length(tmp_path):
     assert origin_of(folder).window(None) == 72
 
 
-def test_records_of_a_parent_say_nothing_of_the_window(tmp_path):
+def test_parent_records_do_not_set_window(tmp_path):
     folder = write_model(tmp_path / "model", RUN, length=72)
     seen = pd.read_parquet(folder / SEEN)
     pd.concat([seen, *[seen.assign(end=9000, by_parent=True)] * 3]).to_parquet(folder / SEEN)
     assert origin_of(folder).length == 72
 
 
-def test_the_share_of_made_negatives_is_counted_in_training(tmp_path):
+def test_simulated_negatives_count_in_positive_fraction(tmp_path):
     run = RUN.model_copy(update={"data": RUN.data.model_copy(update={"negatives": config.ShuffledNegatives()})})
     folder = write_model(tmp_path / "model", run)
     # a folder from before the key; simulated negatives have no file
@@ -226,13 +226,13 @@ def test_the_share_of_made_negatives_is_counted_in_training(tmp_path):
     assert origin_of(folder).share == 0.1
 
 
-def test_the_assembly_stands_in_the_names(genome, tmp_path):
+def test_file_names_contain_assembly(genome, tmp_path):
     score_genome(scorer_of(RUN), genome, tmp_path / "x", assembly="dm3", regions=["chrB"], scan=SCAN)
     suffixes = ["minus.bedGraph.gz", "minus.bw", "peaks.bed", "plus.bedGraph.gz", "plus.bw", "summits.bed"]
     assert sorted(path.name for path in tmp_path.glob("x.*")) == [f"x.dm3.{suffix}" for suffix in suffixes]
 
 
-def test_what_stops_a_scan_leaves_nothing(genome, tmp_path, monkeypatch):
+def test_stopped_scan_leaves_no_files(genome, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "strand_logits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         score_genome(scorer_of(RUN), genome, tmp_path / "out" / "x", scan=SCAN)
@@ -249,7 +249,7 @@ def test_what_stops_a_scan_leaves_nothing(genome, tmp_path, monkeypatch):
         (["chrShort"], "a chromosome must be at least as long as the window of 60 letters, got none"),
     ],
 )
-def test_regions_that_are_none(genome, tmp_path, regions, message):
+def test_invalid_regions(genome, tmp_path, regions, message):
     with pytest.raises(SequenceFileError, match=message.replace("(", r"\(").replace("<=", "<=")):
         score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=regions, scan=SCAN)
 
@@ -264,7 +264,7 @@ def test_regions_that_are_none(genome, tmp_path, regions, message):
         (None, r"some\.bed: file must be an existing one, got no such file"),
     ],
 )
-def test_bed_files_that_are_none(genome, tmp_path, text, message):
+def test_invalid_bed_files(genome, tmp_path, text, message):
     bed = tmp_path / "some.bed"
     if text is not None:
         bed.write_text(text)
@@ -272,7 +272,7 @@ def test_bed_files_that_are_none(genome, tmp_path, text, message):
         score_genome(scorer_of(RUN), genome, tmp_path / "x", regions=bed, scan=SCAN)
 
 
-def test_a_model_of_something_else_is_refused(tmp_path):
+def test_scan_refuses_other_objectives(tmp_path):
     run = run_file()
     protein = run.model_copy(
         update={"data": run.data.model_copy(update={"alphabet": "protein"}), "tokens": run.tokens.model_copy(update={"k": 1})}
@@ -290,6 +290,6 @@ def test_a_model_of_something_else_is_refused(tmp_path):
         ({"threshold": 1.0}, r"threshold must be a probability in \(0, 1\), got 1.0"),
     ],
 )
-def test_settings_out_of_range(options, message):
+def test_scan_settings_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         Scan(**options)

@@ -59,7 +59,7 @@ def turned(text):
     return DNA.reverse_complement(np.frombuffer(text.encode(), np.uint8)).tobytes().decode()
 
 
-def test_a_bed_file_of_a_genome(genome, tmp_path):
+def test_score_bed_file_of_genome(genome, tmp_path):
     expected = [("chr1:0-30(+)", LETTERS[0]), ("chr1:10-40(-)", turned(LETTERS[1])), ("chr2:60-90(+)", LETTERS[2])]
     assert texts(read_inputs(Spelling(DNA), tmp_path / "sites.bed", 3, genome)) == expected
     with gzip.open(tmp_path / "sites.bed.gz", "wt") as file:
@@ -67,7 +67,7 @@ def test_a_bed_file_of_a_genome(genome, tmp_path):
     assert texts(read_inputs(Spelling(DNA), tmp_path / "sites.bed.gz", 3, genome)) == expected
 
 
-def test_a_table_of_intervals(genome):
+def test_score_table_of_intervals(genome):
     table = pd.DataFrame({"chrom": ["chr1", "chr1"], "start": [0, 10], "end": [30, 40], "strand": ["+", "-"], "name": ["a", None]})
     assert texts(read_inputs(Spelling(DNA), table, 3, genome)) == [
         ("chr1:0-30(+)", LETTERS[0]),
@@ -76,7 +76,7 @@ def test_a_table_of_intervals(genome):
     assert texts(read_inputs(Spelling(DNA), table[["chrom", "start", "end"]], 3, genome))[1] == ("chr1:10-40(+)", LETTERS[1])
 
 
-def test_records_and_a_table_of_sequences(genome):
+def test_score_records_and_table_of_sequences(genome):
     records = list(read_records(genome, DNA))
     assert texts(read_inputs(Spelling(DNA), records, 3)) == list(CHROMOSOMES.items())
     table = pd.DataFrame({"id": [7, 8], "sequence": ["acgu", "TTT"]})
@@ -95,13 +95,13 @@ def test_records_and_a_table_of_sequences(genome):
         ("chr1 5", r"sites\.bed:1: "),
     ],
 )
-def test_intervals_that_are_none(genome, tmp_path, line, message):
+def test_invalid_intervals(genome, tmp_path, line, message):
     (tmp_path / "sites.bed").write_text(line + "\n")
     with pytest.raises(SequenceFileError, match=message):
         list(read_inputs(Spelling(DNA), tmp_path / "sites.bed", 3, genome))
 
 
-def test_other_inputs_that_are_none(genome, tmp_path):
+def test_invalid_inputs(genome, tmp_path):
     for absent, message in ((tmp_path / "no.bed", r"no\.bed: .*got no such file"), (None, r"no\.fa: .*got no such file")):
         with pytest.raises(SequenceFileError, match=message):
             list(read_inputs(Spelling(DNA), absent or tmp_path / "sites.bed", 3, genome if absent else tmp_path / "no.fa"))
@@ -116,7 +116,7 @@ def test_other_inputs_that_are_none(genome, tmp_path):
             read_sequences(Spelling(DNA), sequences, 3) if given is None else list(read_inputs(Spelling(DNA), sequences, 3, given))
 
 
-def test_parts_are_the_whole(model, monkeypatch):
+def test_chunks_equal_one_table(model, monkeypatch):
     monkeypatch.setattr(table_module, "CHUNK_RECORDS", 3)
     sequences = ["ACGTTGCA"[i:] + "ACGT" for i in range(6)] + ["TTT"]
     parts = list(score_batches(model, sequences))
@@ -125,7 +125,7 @@ def test_parts_are_the_whole(model, monkeypatch):
     assert [list(part) for part in score_batches(model, [])] == [["id", "logit", "probability", "predicted"]]
 
 
-def test_passes_of_any_size_say_the_same(model, monkeypatch):
+def test_scores_do_not_depend_on_batch_size(model, monkeypatch):
     sequences, sizes = ["ACGTTGCAAC"[i:] + "ACGT" * 3 for i in range(7)], []
     scorer = load(model)
     scorer.network.register_forward_hook(lambda network, inputs, outputs: sizes.append(len(inputs[0])))
@@ -139,7 +139,7 @@ def test_probabilities_without_the_temperature(model):
     assert table["predicted"].tolist() == score_sequences(model, ["ACGTTGCA", "TTTTACGT"])["predicted"].tolist()
 
 
-def test_the_command_scores_intervals_and_ids_that_come_twice(model, genome, tmp_path, capsys):
+def test_score_command_with_intervals_and_repeated_ids(model, genome, tmp_path, capsys):
     out = tmp_path / "scores.tsv"
     model = str(model)
     assert main(["score", "--model", model, "--bed", str(tmp_path / "sites.bed"), "--genome", str(genome), "--output", str(out)]) == 0
@@ -165,14 +165,14 @@ def test_the_command_scores_intervals_and_ids_that_come_twice(model, genome, tmp
 
 
 @pytest.mark.parametrize("name", ["scores.csv", "scores.parquet", "scores.tsv.gz", "-"])
-def test_the_command_writes_no_tabs_under_the_name_of_another_format(model, genome, tmp_path, name, monkeypatch, capsys):
+def test_score_command_refuses_other_table_formats(model, genome, tmp_path, name, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["score", "--model", str(model), "--fasta", str(genome), "--output", name]) == 1
     assert f"{name}: output must end with .tsv, got {Path(name).suffix or 'no suffix'}. Choose another --output" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
 
 
-def test_the_command_says_why_sequences_are_unlike(genome, tmp_path, capsys):
+def test_score_command_reports_unlike_sequences(genome, tmp_path, capsys):
     (tmp_path / "new.fa").write_text(f">a\nACGT\n>b\n{'N' * 300}\n>c\nACGTT\n")
     assert main(["score", "--model", "promoter", "--fasta", str(tmp_path / "new.fa"), "--output", str(tmp_path / "scores.tsv")]) == 0
     told = "100.0% of the sequences are unlike the training data: length 2, ambiguous 1 (of valid 1.0% are, by composition)\n"
@@ -180,7 +180,7 @@ def test_the_command_says_why_sequences_are_unlike(genome, tmp_path, capsys):
 
 
 # embeddings
-def test_vectors_of_sequences_do_not_depend_on_their_batch(model):
+def test_embeddings_do_not_depend_on_batch(model):
     sequences = ["ACGTTGCAACGGT", "ACGTTGCAAC" * 5, "TTTT"]
     together, alone = embed(model, sequences), [embed(model, [text]).vectors[0] for text in sequences]
     assert together.vectors.shape == (3, 16)  # two members of 8
@@ -190,7 +190,7 @@ def test_vectors_of_sequences_do_not_depend_on_their_batch(model):
     assert len(embed(model, [])) == 0
 
 
-def test_vectors_of_places_cover_the_letters_and_mean_the_whole(model):
+def test_embeddings_per_token_average_to_sequence(model):
     text = "ACGTTGCAAC" * 5
     found = embed(model, [text, "TTTT", "ACGTACGTACG"], per_token=True)
     first = found.places[found.places["id"] == "0"]
@@ -202,7 +202,7 @@ def test_vectors_of_places_cover_the_letters_and_mean_the_whole(model):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npz"])
-def test_the_command_writes_vectors(model, genome, tmp_path, suffix, monkeypatch, capsys):
+def test_embed_command_writes_vectors(model, genome, tmp_path, suffix, monkeypatch, capsys):
     monkeypatch.setattr(table_module, "CHUNK_RECORDS", 1)  # the file is joined from parts
     out, expected = tmp_path / f"vectors.{suffix}", embed(model, genome, per_token=True)
     assert main(["embed", "--model", str(model), "--fasta", str(genome), "--per-token", "--output", str(out)]) == 0
@@ -222,7 +222,7 @@ def test_the_command_writes_vectors(model, genome, tmp_path, suffix, monkeypatch
 HARD, GAPLESS = Spelling(DNA, "hard"), Spelling(DNA, gaps="remove")
 
 
-def test_soft_masked_letters_are_n_where_the_training_read_them_so(genome, tmp_path):
+def test_soft_masked_bases_are_n_if_trained_so(genome, tmp_path):
     masked = {name: text[:60] + "N" * len(text[60:]) for name, text in CHROMOSOMES.items()}
     assert texts(read_inputs(HARD, genome, 3)) == list(masked.items())
     assert texts(read_inputs(HARD, ["ACgtA", "acg"], 3)) == [("0", "ACNNA"), ("1", "NNN")]
@@ -232,7 +232,7 @@ def test_soft_masked_letters_are_n_where_the_training_read_them_so(genome, tmp_p
     assert texts(read_inputs(Spelling(DNA, "keep"), genome, 3)) == list(CHROMOSOMES.items())
 
 
-def test_gaps_go_where_the_training_removed_them(tmp_path):
+def test_gaps_are_removed_if_trained_so(tmp_path):
     (tmp_path / "aligned.fa").write_text(">a\nAC--GT.A\n")
     assert texts(read_inputs(GAPLESS, tmp_path / "aligned.fa", 3)) == [("a", "ACGTA")]
     assert texts(read_inputs(GAPLESS, ["AC--GT.A"], 3)) == [("0", "ACGTA")]
@@ -242,7 +242,7 @@ def test_gaps_go_where_the_training_removed_them(tmp_path):
         list(read_inputs(Spelling(DNA), ["AC-GT"], 3))
 
 
-def test_a_model_scores_and_explains_as_its_run_file_spells(tmp_path):
+def test_score_and_explain_use_sequence_policy(tmp_path):
     run = run_file()
     data = {"hard": {"soft_mask": "hard"}, "gapless": {"gaps": "remove"}}
     hard, gapless = (
@@ -260,7 +260,7 @@ def test_a_model_scores_and_explains_as_its_run_file_spells(tmp_path):
 
 @pytest.mark.parametrize("text", [BED, "chr1 0 30\n", "##gff-version 3\n", "chr1\tx\tgene\t1\t30\t.\t+\t.\tID=a\n", "#bed\nchr1\t0\t30"])
 @pytest.mark.parametrize("name", ["sites.bed", "sites.txt"])
-def test_intervals_without_their_genome_are_named_for_what_they_are(model, tmp_path, capsys, text, name):
+def test_intervals_without_genome_error(model, tmp_path, capsys, text, name):
     (tmp_path / name).write_text(text)
     for command, output in (("score", "x.tsv"), ("embed", "x.npz")):
         assert main([command, "--model", str(model), "--fasta", str(tmp_path / name), "--output", str(tmp_path / output)]) == 1
@@ -271,7 +271,7 @@ def test_intervals_without_their_genome_are_named_for_what_they_are(model, tmp_p
 
 # internal errors and user errors
 @pytest.mark.parametrize("command", ["score", "embed"])
-def test_a_mistake_of_ours_keeps_its_traceback(model, genome, tmp_path, command, monkeypatch):
+def test_internal_error_keeps_its_traceback(model, genome, tmp_path, command, monkeypatch):
     def fails(*_):
         raise ValueError("inside torch")
 
@@ -311,7 +311,7 @@ def test_options_out_of_range_are_one_line(model, genome, tmp_path, words, messa
         ("binary", ["--rc"], "rc must be false for letters without a complement, got true for protein"),
     ],
 )
-def test_what_a_model_cannot_be_asked_is_one_line(tmp_path, kind, rc, message, capsys):
+def test_unsupported_options_are_one_line(tmp_path, kind, rc, message, capsys):
     run = config.RunFile(
         data=config.Data(alphabet="protein", positives=("a",), negatives=("b",)) if kind == "binary" else config.Data(sequences=("a",)),
         tokens=config.Tokens(k=1),

@@ -8,7 +8,7 @@ from selfattn_bio.errors import ArgumentError
 from selfattn_bio.scoring.partners import _numbers
 
 
-def test_letters_are_no_track() -> None:
+def test_track_refuses_strings() -> None:
     find = _numbers(["ACGT", [1.0, 2.0]])  # type: ignore[list-item]
     assert find(SimpleNamespace(id="1")).tolist() == [1.0, 2.0]  # type: ignore[arg-type,union-attr]
     with pytest.raises(ArgumentError, match="partner of '0' must be a number a letter, as the model reads a track, got a str"):

@@ -15,17 +15,17 @@ def greedy(places, values, separation):
     return sorted(kept)
 
 
-def test_the_worked_example():
+def test_peaks_of_worked_example():
     assert unsuppressed(np.array([0, 10, 20, 30]), np.array([1.0, 3.0, 2.0, 2.0]), 15).tolist() == [1, 3]
 
 
-def test_of_equal_values_the_first_is_kept():
+def test_first_of_equal_peaks_is_kept():
     assert unsuppressed(np.array([0, 10, 20]), np.array([1.0, 1.0, 1.0]), 11).tolist() == [0, 2]
     assert unsuppressed(np.array([0, 10, 20]), np.array([1.0, 1.0, 1.0]), 10).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_pieces_give_the_peaks_of_the_whole(seed):
+def test_peaks_do_not_depend_on_chunks(seed):
     rng = np.random.default_rng(seed)
     places = np.cumsum(rng.integers(1, 12, 300))
     values = np.round(rng.normal(size=300), 1)  # with ties
@@ -41,7 +41,7 @@ def test_pieces_give_the_peaks_of_the_whole(seed):
     np.testing.assert_array_equal(np.concatenate([value for _, value in found]), values[expected])
 
 
-def test_what_is_decided_is_let_go():
+def test_decided_peaks_are_released():
     finder = PeakFinder(0.0, 5)
     kept = [len(finder.add(np.arange(start, start + 10), np.r_[1.0, np.full(9, -1.0)])[0]) for start in range(0, 100, 10)]
     assert kept == [1] * 10

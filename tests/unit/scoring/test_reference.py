@@ -36,20 +36,20 @@ def reference():
     return Reference.of(DNA, rich(rng, 600), rich(rng, 1000), {})
 
 
-def test_a_long_record_is_looked_at_piece_by_piece(reference, monkeypatch):
+def test_long_record_is_read_in_pieces(reference, monkeypatch):
     rows = rich(np.random.default_rng(1), 20)
     whole = reference.typicality(rows)
     monkeypatch.setattr("selfattn_bio.scoring.reference.PIECE", 7)
     assert reference.typicality(rows) == pytest.approx(whole)
 
 
-def test_of_new_records_of_the_kind_a_hundredth_is_unlike(reference):
+def test_one_percent_of_similar_records_is_unlike(reference):
     told = reference.unlike(rich(np.random.default_rng(1), 4000))
     assert set(told) == {"no", "composition"}
     assert (np.array(told) != "no").mean() == pytest.approx(SHARE, abs=0.01)
 
 
-def test_what_is_of_another_kind_is_unlike_for_its_reason(reference):
+def test_unlike_records_have_a_reason(reference):
     rng = np.random.default_rng(2)
     assert np.mean([told == "composition" for told in reference.unlike([rng.permutation(row) for row in rich(rng, 200)])]) > 0.9
     assert reference.unlike([rich(rng, 1)[0][:60], np.tile(rich(rng, 1)[0], 2)]) == ["length", "length"]
@@ -59,7 +59,7 @@ def test_what_is_of_another_kind_is_unlike_for_its_reason(reference):
     assert reference.unlike([]) == []
 
 
-def test_a_repeat_of_common_words_is_unlike():
+def test_low_complexity_repeat_is_unlike():
     shipped = load("promoter").reference
     gc, ca = (np.frombuffer(text.encode() * 150, np.uint8) for text in ("GC", "CA"))
     # its words are those of promoters
@@ -67,7 +67,7 @@ def test_a_repeat_of_common_words_is_unlike():
     assert shipped.unlike([gc, ca]) == ["composition"] * 2
 
 
-def test_shorter_and_longer_records_are_no_more_unlike(reference):
+def test_length_does_not_change_typicality(reference):
     rng = np.random.default_rng(3)
     far = dataclasses.replace(
         reference, limits=reference.limits * [0.1, 100, 1, 1, 1], simplest=0.0
@@ -76,7 +76,7 @@ def test_shorter_and_longer_records_are_no_more_unlike(reference):
     assert max(shares) < 0.05
 
 
-def test_protein_has_one_too():
+def test_protein_reference():
     letters = np.frombuffer(PROTEIN.letters.encode(), np.uint8)
     rng = np.random.default_rng(0)
     draw = lambda n, p=None: [rng.choice(letters, 60, p=p) for _ in range(n)]  # noqa: E731
@@ -108,7 +108,7 @@ def scorer_with_sets(reference, shift=0.0):
     return Scorer(run, KmerTokenizer(DNA, k=3), build_network(run).eval(), reference=fitted), outputs, labels
 
 
-def test_a_table_has_sets_and_flags(reference, monkeypatch):
+def test_table_has_prediction_sets_and_flags(reference, monkeypatch):
     scorer, outputs, labels = scorer_with_sets(reference)
     monkeypatch.setattr(Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)])
     sequences = [row.tobytes().decode() for row in rich(np.random.default_rng(4), len(outputs))]
@@ -120,7 +120,7 @@ def test_a_table_has_sets_and_flags(reference, monkeypatch):
     assert "set" not in score_sequences(scorer, sequences[:3])
 
 
-def test_several_models_join_their_sets(reference, monkeypatch):
+def test_several_models_combine_prediction_sets(reference, monkeypatch):
     one, outputs, _ = scorer_with_sets(reference)
     other, _, _ = scorer_with_sets(reference, shift=1.0)
     monkeypatch.setattr(Scorer, "outputs", lambda self, letters, batch_size=None: outputs[: len(letters)])
@@ -130,7 +130,7 @@ def test_several_models_join_their_sets(reference, monkeypatch):
         assert set(union.split(",")) == (set(a.split(",")) | set(b.split(","))) - ({"none"} if {a, b} != {"none"} else set())
 
 
-def test_rc_changes_nothing_for_a_model_of_both_strands(reference):
+def test_rc_keeps_scores_of_both_strand_model(reference):
     scorer, _, _ = scorer_with_sets(reference)
     both = dataclasses.replace(scorer, run=scorer.run.model_copy(update={"evaluation": config.Evaluation(strands="both")}))
     sequences = ["ACGTTTGACC", "TTTTGACAAC"]
@@ -139,7 +139,7 @@ def test_rc_changes_nothing_for_a_model_of_both_strands(reference):
     assert not np.allclose(found["logit"], score_sequences(scorer, sequences)["logit"])
 
 
-def test_what_has_no_coverage(tmp_path, reference):
+def test_coverage_errors(tmp_path, reference):
     scorer, _, _ = scorer_with_sets(reference)
     for coverage in (0, 1, 2.5):
         with pytest.raises(ValueError, match=rf"coverage must be in \(0, 1\), got {coverage}"):
@@ -152,7 +152,7 @@ def test_what_has_no_coverage(tmp_path, reference):
         score_sequences(scorer, ["ACGT"], batch_size=0)
 
 
-def test_it_comes_back_from_a_folder(tmp_path, reference):
+def test_reference_round_trip(tmp_path, reference):
     conformal = {"0": np.array([0.5, 1.0]), "1": np.array([0.25])}
     folder = folder_of(tmp_path / "model", dataclasses.replace(reference, conformal=conformal))
     back = load(folder).reference
@@ -163,7 +163,7 @@ def test_it_comes_back_from_a_folder(tmp_path, reference):
     assert "unlike" not in score_sequences(folder_of(tmp_path / "old", None), ["ACGT"])
 
 
-def test_one_of_other_weights_or_a_damaged_one_is_refused(tmp_path, reference):
+def test_damaged_or_foreign_reference_is_refused(tmp_path, reference):
     folder = folder_of(tmp_path / "model", reference)
     reference.save(folder, "0" * 64)
     with pytest.raises(

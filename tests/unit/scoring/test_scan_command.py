@@ -17,7 +17,7 @@ def basis(tmp_path):
     return ["scan", "--model", str(folder), "--genome", str(genome), "--output", str(tmp_path / "out")]
 
 
-def test_without_a_prior_it_warns(basis, tmp_path, capsys):
+def test_scan_without_prior_warns(basis, tmp_path, capsys):
     assert main([*basis, "--threshold", "0.4"]) == 0
     said = capsys.readouterr()
     assert (
@@ -29,19 +29,19 @@ def test_without_a_prior_it_warns(basis, tmp_path, capsys):
     assert number > 1
 
 
-def test_with_a_prior_it_says_how_high_the_highest_is(basis, capsys):
+def test_scan_with_prior_reports_highest_score(basis, capsys):
     assert main([*basis, "--prior", "0.001"]) == 0
     said = capsys.readouterr()
     assert "prior" not in said.err
     assert "scan: 0 peaks at or above a probability of 0.5, the highest window has 0.00" in said.out
 
 
-def test_another_assembly_than_the_models_is_said(basis, capsys):
+def test_scan_reports_other_assembly(basis, capsys):
     assert main([*basis, "--chrom", "chrA", "--assembly", "toy2", "--prior", "0.1"]) == 0
     assert "the model's records are of 'toy1', the genome is named 'toy2'" in capsys.readouterr().err
 
 
-def test_a_mistake_of_ours_keeps_its_traceback(basis, monkeypatch):
+def test_internal_error_keeps_its_traceback(basis, monkeypatch):
     monkeypatch.setattr(tracks, "strand_logits", lambda *_: (_ for _ in ()).throw(ValueError("inside torch")))
     with pytest.raises(ValueError, match="inside torch"):
         main([*basis, "--prior", "0.1"])
@@ -58,7 +58,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(basis, monkeypatch):
         (["--genome", "absent.fa"], "absent.fa: "),
     ],
 )
-def test_mistakes_are_one_line(basis, options, message, tmp_path, capsys):
+def test_scan_errors_are_one_line(basis, options, message, tmp_path, capsys):
     assert main([*basis, *options]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("selfattn-bio scan: error: ")

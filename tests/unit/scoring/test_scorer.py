@@ -28,7 +28,7 @@ def tiny_scorer(alphabet=DNA, k=3):
 SEQUENCES = ["ACGTACGTTTGACCA", "GGG", "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTGACA", "ACGTNACGT"]
 
 
-def test_strings_in_a_table_out_in_order():
+def test_strings_give_table_in_order():
     scorer = tiny_scorer()
     table = score_sequences(scorer, SEQUENCES)
     alone = [float(score_sequences(scorer, [text])["logit"].iloc[0]) for text in SEQUENCES]
@@ -39,13 +39,13 @@ def test_strings_in_a_table_out_in_order():
     assert table["logit"].nunique() == 4
 
 
-def test_log_odds_are_logits_in_the_unit_that_valid_bears_out():
+def test_log_odds_are_calibrated_logits():
     scorer = dataclasses.replace(tiny_scorer(), slope=0.25)
     letters = [np.frombuffer(text.encode(), dtype=np.uint8) for text in SEQUENCES]
     np.testing.assert_allclose(scorer.log_odds(letters), scorer.logits(letters) / 4)
 
 
-def test_a_path_gives_the_same_as_its_strings(tmp_path):
+def test_path_scores_as_its_strings(tmp_path):
     path = tmp_path / "some sequences.fa"
     path.write_text("".join(f">s{i} x\n{text.lower()}\n" for i, text in enumerate(SEQUENCES)))
     table = score_sequences(tiny_scorer(), path)
@@ -53,18 +53,18 @@ def test_a_path_gives_the_same_as_its_strings(tmp_path):
     assert list(table["id"]) == ["s0", "s1", "s2", "s3"]
 
 
-def test_both_strands_score_the_same_either_way():
+def test_both_strands_score_the_same():
     scorer = tiny_scorer()
     one, other = (float(score_sequences(scorer, [text], rc=True)["logit"].iloc[0]) for text in ("ACGTTTGACC", "GGTCAAACGT"))
     assert one == pytest.approx(other, rel=1e-6)
     assert float(score_sequences(scorer, ["ACGTTTGACC"])["logit"].iloc[0]) != pytest.approx(one, rel=1e-3)
 
 
-def test_no_sequence_gives_an_empty_table():
+def test_no_sequences_give_empty_table():
     assert score_sequences(tiny_scorer(), []).empty
 
 
-def test_what_cannot_be_scored(tmp_path):
+def test_unscorable_sequences(tmp_path):
     with pytest.raises(ValueError, match=r"sequences must be at least k = 3 letters long, got 2 in sequence 1 \(counted from 0\)"):
         score_sequences(tiny_scorer(), ["ACG", "AC"])
     with pytest.raises(ValueError, match=r"sequence 1 \(counted from 0\) must be dna"):
@@ -94,12 +94,12 @@ def test_what_cannot_be_scored(tmp_path):
         (None, "NoneType"),
     ],
 )
-def test_what_is_neither_a_path_nor_a_list_of_strings(sequences, got):
+def test_invalid_sequences_argument(sequences, got):
     with pytest.raises(ValueError, match=f"sequences must be a list of strings or the path of a FASTA file, got {got}"):
         score_sequences(tiny_scorer(), sequences)
 
 
-def test_a_prediction_is_the_label_at_the_threshold():
+def test_prediction_uses_threshold():
     table = score_sequences(tiny_scorer(), SEQUENCES)
     middle = dataclasses.replace(tiny_scorer(), threshold=float(table["probability"][1]))
     predicted = score_sequences(middle, SEQUENCES)["predicted"]

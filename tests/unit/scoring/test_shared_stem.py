@@ -43,7 +43,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("case", SHARED | PLAIN)
-def test_windows_along_a_sequence_score_as_one_by_one(case, monkeypatch):
+def test_shared_stem_scores_equal_single_windows(case, monkeypatch):
     run, windows = (SHARED | PLAIN)[case]
     monkeypatch.setattr(module, "BATCH", 5)
     scorer, letters = scorer_of(run), random_letters(windows.reach(13))
@@ -54,12 +54,12 @@ def test_windows_along_a_sequence_score_as_one_by_one(case, monkeypatch):
     assert expected.std() > 1e-3  # otherwise every comparison would pass
 
 
-def test_few_vectors_are_computed_for_a_window_of_the_promoters():
+def test_shared_stem_computes_few_vectors():
     shared = SharedStem.of(scorer_of(conv(kernel=9, pool=8, second_kernel=5)), Windows(300, 24))
     assert (shared.num_tokens, shared.size, shared.edges, shared.margin) == (298, 38, (1, 2), 2)
 
 
-def test_models_are_averaged():
+def test_shared_stem_averages_models():
     members = tuple(scorer_of(run, seed) for seed, run in enumerate((conv(), run_file(tokens={"k": 2}, stem={"kind": "conv", "pool": 4}))))
     windows, letters = Windows(150, 8), random_letters(Windows(150, 8).reach(4))
     expected = np.mean([strand_logits(member, letters, windows) for member in members], axis=0)
@@ -68,7 +68,7 @@ def test_models_are_averaged():
 
 
 @pytest.mark.parametrize("stem", [{"kind": "conv"}, {"kind": "none"}])
-def test_a_model_of_both_strands_has_one_logit_per_window(stem, monkeypatch):
+def test_both_strand_model_has_one_logit_per_window(stem, monkeypatch):
     windows, both = Windows(150, 16), config.Evaluation(strands="both")
     one = scorer_of(run_file(stem=stem))
     scorer, letters = replace(one, run=one.run.model_copy(update={"evaluation": both})), random_letters(windows.reach(5))
@@ -81,7 +81,7 @@ def test_a_model_of_both_strands_has_one_logit_per_window(stem, monkeypatch):
     np.testing.assert_allclose(mixed, (given + found) / 2, atol=1e-5)
 
 
-def test_what_is_no_window():
+def test_invalid_windows():
     assert Windows(10, 3).number(9) == 0
     assert [Windows(10, 3).number(length) for length in (10, 12, 13)] == [1, 1, 2]
     for stride in (0, 11):
@@ -91,6 +91,6 @@ def test_what_is_no_window():
         strand_logits(scorer_of(run_file()), random_letters(67), Windows(60, 8))
 
 
-def test_unit_is_what_the_stride_should_be_a_multiple_of():
+def test_stride_unit():
     assert unit(scorer_of(run_file(tokens={"k": 3, "stride": 2}, stem={"kind": "conv", "pool": 4}))) == 8
     assert unit(scorer_of(run_file(stem={"kind": "none"}))) == 1

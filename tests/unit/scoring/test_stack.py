@@ -85,7 +85,7 @@ def test_fit_stack_leaves_out_a_useless_part():
     assert len(stack.weights) == 1
 
 
-def test_a_part_that_is_left_out_is_saved(tmp_path):
+def test_excluded_part_is_saved(tmp_path):
     part, useless = fitted("exact_positions", "gc")
     Stack((part,), np.array([1.0, 1.0]), 0.0, left_out=(useless,)).save(tmp_path, "abc")
     assert [each.name for each in load_stack(tmp_path, "abc").parts] == ["exact_positions"]
@@ -94,7 +94,7 @@ def test_a_part_that_is_left_out_is_saved(tmp_path):
     np.testing.assert_allclose(fitted_parts(tmp_path)["gc"].logits(letters), useless.logits(letters), rtol=1e-6)
 
 
-def test_a_network_alone_has_no_parts(tmp_path):
+def test_network_alone_has_no_parts(tmp_path):
     assert fitted_parts(tmp_path) == {}
 
 
@@ -172,7 +172,7 @@ def test_windows_have_the_logits_of_single_sequences(reverse_complement):
         np.testing.assert_allclose(found[1], scorer.logits([DNA.reverse_complement(row) for row in views]), rtol=1e-6)
 
 
-def test_a_saved_stack_has_the_same_logits(tmp_path):
+def test_stack_round_trip(tmp_path):
     stack, letters = stacked(False).stack, records(9, 10)[0]
     stack.save(tmp_path, "abc")
     loaded, network = load_stack(tmp_path, "abc"), np.linspace(-1, 1, 9)
@@ -183,14 +183,14 @@ def test_a_saved_stack_has_the_same_logits(tmp_path):
         load_stack(tmp_path, "other")
 
 
-def test_a_stack_without_weights_is_refused(tmp_path):
+def test_stack_without_weights_is_refused(tmp_path):
     stacked(False).stack.save(tmp_path, "abc")
     (tmp_path / "stack" / "weights.json").write_text("{}")
     with pytest.raises(ModelFolderError, match="cannot read the weights of the stack"):
         load_stack(tmp_path, "abc")
 
 
-def test_a_part_that_does_not_suit_the_records_is_refused():
+def test_unsuitable_part_is_refused():
     run = run_file_of(
         RUN.replace("REVERSE_COMPLEMENT", "false").replace('"kmer6_logistic", "exact_positions"', '"composition"'), "run.toml"
     )
@@ -199,13 +199,13 @@ def test_a_part_that_does_not_suit_the_records_is_refused():
         check_parts(run, letters, Spelling(DNA))
 
 
-def test_records_that_cannot_be_aligned_are_refused_before_the_training():
+def test_unaligned_records_are_refused_before_training():
     run = run_file_of(RUN.replace("REVERSE_COMPLEMENT", "false"), "run.toml")
     letters = [*records(20, 11)[0], records(1, 12)[0][0][:5]]
     with pytest.raises(CorpusError, match="part 'exact_positions' cannot be fitted: records have 5 to 24 bp"):
         check_parts(run, letters, Spelling(DNA))
 
 
-def test_a_part_that_reads_one_strand_is_refused_where_both_are_read():
+def test_one_strand_part_is_refused_with_both_strands():
     with pytest.raises(RunFileError, match="part 'exact_positions' reads the given strand alone"):
         run_file_of(RUN.replace("REVERSE_COMPLEMENT", "true"), "run.toml")

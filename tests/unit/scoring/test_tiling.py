@@ -44,7 +44,7 @@ def scorer_of(run):
 
 
 @given(length=st.integers(0, 300), overlap=st.integers(0, 20), more=st.integers(0, 60), step=st.integers(1, 9))
-def test_cores_cover_the_whole_once_and_keep_their_distance(length, overlap, more, step):
+def test_tile_cores_cover_sequence_once(length, overlap, more, step):
     size = 2 * overlap + step + more
     found = list(tiles(length, size, overlap, step))
     assert [place for tile in found for place in range(tile.first, tile.last)] == list(range(length))
@@ -55,7 +55,7 @@ def test_cores_cover_the_whole_once_and_keep_their_distance(length, overlap, mor
         assert tile.end == length or tile.end - tile.last >= overlap
 
 
-def test_the_worked_example_and_what_is_no_tile():
+def test_tiles_of_worked_example_and_errors():
     assert [tuple(tile) for tile in tiles(10, 6, 1)] == [(0, 6, 0, 5), (4, 10, 5, 10)]
     for size, overlap, step in ((4, 2, 1), (8, 2, 5), (5, -1, 1)):
         with pytest.raises(ValueError, match="a tile must be larger than two overlaps and a step"):
@@ -102,7 +102,7 @@ def longest_pass(scorer, monkeypatch):
 
 
 @pytest.mark.parametrize(("run", "reach"), EXACT)
-def test_scores_of_a_long_sequence_are_those_of_one_pass(run, reach, monkeypatch):
+def test_tiled_scores_equal_one_pass(run, reach, monkeypatch):
     """The passes have one length, however long the sequence is."""
     assert reach_of(run) == reach
     scorer, letters = scorer_of(run), random_letters(3011)
@@ -123,7 +123,7 @@ def test_scores_of_a_long_sequence_are_those_of_one_pass(run, reach, monkeypatch
 
 
 @pytest.mark.parametrize("run", WHOLE)
-def test_what_sees_the_whole_input_reads_windows_as_long_as_its_training_records(run, monkeypatch, capsys):
+def test_global_models_read_windows_of_training_length(run, monkeypatch, capsys):
     """The first window scores as it does alone, so it was passed alone."""
     assert reach_of(run) is None
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
@@ -149,7 +149,7 @@ def test_what_sees_the_whole_input_reads_windows_as_long_as_its_training_records
     assert table["unlike"].eq("length").all()
 
 
-def test_what_sees_the_whole_input_and_tells_no_length_is_refused(monkeypatch):
+def test_global_model_without_training_length_is_refused(monkeypatch):
     monkeypatch.setattr("selfattn_bio.scoring.tiling.BATCH_LETTERS", 100)
     scorer = scorer_of(WHOLE[0])
     assert len(score_sequences(scorer, ["A" * 400])) == 1
@@ -157,12 +157,12 @@ def test_what_sees_the_whole_input_and_tells_no_length_is_refused(monkeypatch):
         score_sequences(scorer, ["A" * 401])
 
 
-def test_an_ensemble_reads_as_far_as_the_member_that_sees_farthest():
+def test_ensemble_has_largest_reach_of_members():
     scorers = [scorer_of(bins()), scorer_of(bins(kind="dilated", dilations=(1, 3)))]
     assert Tiling.of(Ensemble(tuple(scorers))).overlap == 100
     assert not Tiling.of(Ensemble((scorers[0], scorer_of(WHOLE[-1])))).exact
 
 
-def test_outputs_of_a_sequence_have_no_reach():
+def test_sequence_objectives_have_no_reach():
     run = config.RunFile(data=config.Data(positives=("a",), negatives=("b",)), model=config.AttentionModel(pattern={"kind": "window"}))
     assert reach_of(run) is None

@@ -61,7 +61,7 @@ CASES = {  # start, REF, ALT, window start, size -> both windows, and the offset
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_windows_of_both_alleles_by_hand(genome, case):
+def test_windows_of_both_alleles(genome, case):
     start, ref, alt, first, size, with_ref, with_alt, at = CASES[case]
     variant = Variant("x:1", "tiny", "tiny", start, ".", ref, (alt,))
     pair = windows_of(genome, variant, alt, [first], size)
@@ -79,7 +79,7 @@ def test_windows_of_both_alleles_by_hand(genome, case):
         (4, "A", "T", 5, 3),  # the window starts after the variant
     ],
 )
-def test_alleles_that_fit_into_no_window(genome, start, ref, alt, first, size):
+def test_alleles_that_fit_no_window(genome, start, ref, alt, first, size):
     assert windows_of(genome, Variant("x:1", "tiny", "tiny", start, ".", ref, (alt,)), alt, [first], size) is None
 
 
@@ -95,7 +95,7 @@ def test_placements_spread_over_the_middle_half():
 
 @pytest.mark.parametrize("rc", [False, True])
 @pytest.mark.parametrize("placements", [1, 3])
-def test_effects_are_differences_of_the_windows_logits(genome, tmp_path, monkeypatch, rc, placements):
+def test_effects_are_logit_differences(genome, tmp_path, monkeypatch, rc, placements):
     monkeypatch.setattr(module, "BATCH", 2)
     rows = [("A", 201, text(genome, 200, 201), other(text(genome, 200, 201)))]
     rows += [("chrA", 101, text(genome, 100, 104), text(genome, 100, 101)), ("chrA", 301, text(genome, 300, 301), "GATTACA")]
@@ -119,7 +119,7 @@ def test_effects_are_differences_of_the_windows_logits(genome, tmp_path, monkeyp
     assert set(table["status"]) == {"scored"}
 
 
-def test_several_alternatives_are_as_lines_of_their_own(genome, tmp_path):
+def test_several_alternatives_equal_separate_lines(genome, tmp_path):
     ref = text(genome, 99, 102)
     alts = [ref[0], ref + "GG", other(ref[0]) + ref[1:]]
     together = score_variants(
@@ -131,7 +131,7 @@ def test_several_alternatives_are_as_lines_of_their_own(genome, tmp_path):
     pd.testing.assert_frame_equal(together, apart)
 
 
-def test_what_is_not_scored_has_its_status(genome, tmp_path):
+def test_unscored_variants_have_a_status(genome, tmp_path):
     ref = text(genome, 199, 200)
     rows = [("chrA", 200, ref, f"*,{other(ref)},.")] * 20
     rows += [("chrA", 200, other(ref), ref), ("chrA", 200, text(genome, 199, 240), "A"), ("tiny", 3, "G", "A")]
@@ -140,7 +140,7 @@ def test_what_is_not_scored_has_its_status(genome, tmp_path):
     assert (table["effect"].notna() == (table["status"] == "scored")).all()
 
 
-def test_soft_masked_letters_are_n_for_a_model_that_was_trained_so(tmp_path):
+def test_soft_masked_bases_are_n_if_trained_so(tmp_path):
     letters = random_letters(400, 3).tobytes().decode()
     soft, hard = (
         write_genome(tmp_path / f"{name}.fa", {"chrA": letters[:180] + masked + letters[190:]})
@@ -159,7 +159,7 @@ def test_soft_masked_letters_are_n_for_a_model_that_was_trained_so(tmp_path):
         score_variants(scorer, soft, wrong, placing=Placing(60))
 
 
-def test_a_genome_of_another_assembly_is_refused(genome, tmp_path):
+def test_genome_of_other_assembly_is_refused(genome, tmp_path):
     wrong = ("chrA", 200, other(text(genome, 199, 200)), "ACGT")
     right = ("chrA", 300, text(genome, 299, 300), "ACGT")
     path = write_vcf(tmp_path / "a.vcf", [right, wrong, right, right])
@@ -171,7 +171,7 @@ def test_a_genome_of_another_assembly_is_refused(genome, tmp_path):
     assert module.check_reference(VcfFile(path, genome), most=0.25)[:2] == (4, 1)
 
 
-def test_ambiguous_letters_contradict_nothing(genome):
+def test_ambiguous_bases_match_any_reference(genome):
     def differs(start, ref):
         return mismatch(genome, Variant("x:1", "chrA", "chrA", start, ".", ref, ("A",)))
 
@@ -180,7 +180,7 @@ def test_ambiguous_letters_contradict_nothing(genome):
     assert differs(153, "C") == "A"
 
 
-def test_of_several_models_the_effect_has_a_spread(genome, tmp_path):
+def test_several_models_give_effect_spread(genome, tmp_path):
     members = tuple(scorer_of(RUN, seed) for seed in range(2))
     path = write_vcf(tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), other(text(genome, 199, 200)))])
     tables = [score_variants(model, genome, path, placing=Placing(60)) for model in (*members, Ensemble(members))]
@@ -209,7 +209,7 @@ def command(*arguments):
     return main(["variants", *map(str, arguments)])
 
 
-def test_the_annotated_vcf_is_the_old_one_with_more_in_info(genome, model, tmp_path, capsys):
+def test_annotated_vcf_adds_info_fields(genome, model, tmp_path, capsys):
     refs = [text(genome, pos - 1, pos) for pos in (100, 200, 300)]
     path = tmp_path / "a.vcf"
     lines = [
@@ -244,7 +244,7 @@ def test_the_annotated_vcf_is_the_old_one_with_more_in_info(genome, model, tmp_p
     assert "a.annotated.vcf.gz:5: INFO must have no SAB_LOGIT_REF yet, got one." in capsys.readouterr().err
 
 
-def test_a_mismatch_is_said_and_many_are_one_line(genome, model, tmp_path, capsys):
+def test_reference_mismatches_are_reported(genome, model, tmp_path, capsys):
     right = ("A", 300, text(genome, 299, 300), "ACGT")
     wrong = ("A", 200, other(text(genome, 199, 200)), "ACGT")
     path = write_vcf(tmp_path / "a.vcf", [right, wrong])
@@ -261,7 +261,7 @@ def test_a_mismatch_is_said_and_many_are_one_line(genome, model, tmp_path, capsy
     assert "variants: 1 allele not scored: REF is not what the genome holds\n" in said
 
 
-def test_a_file_without_variants_is_refused(genome, model, tmp_path, capsys):
+def test_file_without_variants_is_refused(genome, model, tmp_path, capsys):
     path = write_vcf(tmp_path / "a.vcf", [])
     assert command("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a") == 1
     assert capsys.readouterr().err == f"selfattn-bio variants: error: {path}: VCF must hold variants, got a header and no line\n"
@@ -272,7 +272,7 @@ def test_a_file_without_variants_is_refused(genome, model, tmp_path, capsys):
     assert list(tmp_path.glob("a.*")) == [path]
 
 
-def test_another_assembly_than_the_models_is_said(genome, model, tmp_path, capsys):
+def test_other_assembly_is_reported(genome, model, tmp_path, capsys):
     for name, warning in (
         ("toy1", ""),
         ("toy2", "selfattn-bio variants: warning: the model's records are of 'toy1', the genome is named 'toy2'\n"),
@@ -285,19 +285,19 @@ def test_another_assembly_than_the_models_is_said(genome, model, tmp_path, capsy
         assert ("warning: the model's" in said) == bool(warning)
 
 
-def test_a_mistake_of_ours_keeps_its_traceback(genome, model, tmp_path, monkeypatch):
+def test_internal_error_keeps_its_traceback(genome, model, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_logits", lambda *_: (_ for _ in ()).throw(ValueError("inside torch")))
     with pytest.raises(ValueError, match="inside torch"):
         command("--model", model, "--genome", genome.path, "--region", "chrA:200-203", "--output", tmp_path / "a")
 
 
-def test_a_symbolic_allele_is_one_line(genome, model, tmp_path, capsys):
+def test_symbolic_allele_error(genome, model, tmp_path, capsys):
     path = write_vcf(tmp_path / "a.vcf", [("chrA", 200, text(genome, 199, 200), "<DEL>")])
     assert command("--model", model, "--genome", genome.path, "--vcf", path, "--output", tmp_path / "a") == 1
     assert f"error: {path}:6: ALT must be letters A C G T N, or . or *, got symbolic '<DEL>'" in capsys.readouterr().err
 
 
-def test_a_region_is_saturated_in_one_window_and_drawn(genome, model, tmp_path, capsys):
+def test_saturation_of_a_region_is_plotted(genome, model, tmp_path, capsys):
     assert command("--model", model, "--genome", genome.path, "--region", "A:200-230", "--rc", "--output", tmp_path / "a") == 0
     table = pd.read_csv(tmp_path / "a.effects.tsv", sep="\t")
     assert len(table) == 3 * 30
@@ -313,7 +313,7 @@ def test_a_region_is_saturated_in_one_window_and_drawn(genome, model, tmp_path, 
 
 
 @pytest.mark.slow
-def test_motifs_that_an_allele_makes_or_breaks(genome, model, tmp_path):
+def test_motifs_gained_or_lost_by_an_allele(genome, model, tmp_path):
     site = "TATCGATA"
     letters = random_letters(400, 3)
     letters[200:208] = np.frombuffer(site.encode(), np.uint8)

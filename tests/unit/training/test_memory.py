@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.slow
-def test_the_peak_is_not_that_of_the_process_that_started_this_one():
+def test_peak_memory_excludes_parent_process():
     asks = "from selfattn_bio.training.memory import peak_mb; print(peak_mb())"
     starts = f"import subprocess, sys; large = b'1' * 1_200_000_000; subprocess.run([sys.executable, '-c', {asks!r}], check=True)"
     done = subprocess.run([sys.executable, "-c", starts], capture_output=True, text=True, check=True)

@@ -38,7 +38,7 @@ def tokens_of(tokenizer, *texts):
     return torch.from_numpy(tokenizer.encode(DNA.codes(letters)).astype(np.int64))
 
 
-def test_multiclass_is_cross_entropy_over_what_is_known():
+def test_multiclass_is_cross_entropy_of_known_labels():
     objective, tokens = Multiclass(CLASSES, PLAIN, np.array([0, 1, 2])), torch.ones(3, 4, dtype=torch.int64)
     batch = objective.batch(tokens, np.array([2, UNKNOWN, 0]))
     assert batch.size == 2
@@ -55,7 +55,7 @@ def test_balanced_classes_weigh_the_same_in_total():
     assert_close(losses[0], losses[2])
 
 
-def test_missing_labels_and_numbers_count_nothing():
+def test_missing_targets_have_no_loss():
     tokens, nan = torch.ones(2, 4, dtype=torch.int64), np.nan
     labels = Multilabel(config.MultilabelObjective(columns=("x", "y")), PLAIN)
     batch = labels.batch(tokens, np.array([[1.0, nan], [nan, 0.0]]))
@@ -102,7 +102,7 @@ def several(targets):
     return build_objective(SEVERAL, KmerTokenizer(DNA, 3), targets)
 
 
-def test_several_parts_weigh_what_the_run_file_says():
+def test_parts_are_weighted_as_in_run_file():
     nan = np.nan
     targets = targets_of_several([2, UNKNOWN, UNKNOWN, UNKNOWN], [[1.0, nan], [nan, 4.0], [2.0, nan], [nan, nan]])
     objective = several(targets)
@@ -121,7 +121,7 @@ def test_several_parts_weigh_what_the_run_file_says():
     )
 
 
-def test_a_target_that_is_missing_of_one_part_moves_the_others_alone():
+def test_missing_target_affects_only_its_part():
     targets = targets_of_several([1, UNKNOWN], [[np.nan, np.nan], [1.0, np.nan]])
     objective, outputs = several(targets), torch.zeros(2, 1, 5, requires_grad=True)
     objective.loss(outputs, objective.batch(torch.ones(2, 4, dtype=torch.int64), targets).wanted).backward()
@@ -133,7 +133,7 @@ def test_a_target_that_is_missing_of_one_part_moves_the_others_alone():
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 999), cut=st.integers(1, 11))
-def test_parts_of_a_batch_lose_what_the_whole_does(seed, cut):
+def test_losses_of_partial_batches_add_up(seed, cut):
     rng = np.random.default_rng(seed)
     numbers = np.where(rng.random((12, 2)) < 0.6, np.nan, rng.normal(size=(12, 2)))
     targets = targets_of_several(np.where(rng.random(12) < 0.5, UNKNOWN, rng.integers(0, 3, 12)), numbers)
@@ -146,7 +146,7 @@ def test_parts_of_a_batch_lose_what_the_whole_does(seed, cut):
     assert_close(sum(objective.loss(of_part, batch.wanted) for of_part, batch in pieces), objective.loss(outputs, whole.wanted))
 
 
-def test_labels_are_padded_with_what_is_not_known():
+def test_labels_are_padded_with_unknown():
     objective = Labels(config.LabelsObjective(column="s", classes="HE"), PLAIN)
     targets = np.empty(2, dtype=object)
     targets[:] = [np.array([0, 1, UNKNOWN]), np.array([1])]
@@ -157,7 +157,7 @@ def test_labels_are_padded_with_what_is_not_known():
 
 @settings(max_examples=60, deadline=None)
 @given(k=st.integers(1, 5), stride=st.integers(1, 5), fraction=st.sampled_from([0.05, 0.15, 0.5]), seed=st.integers(0, 99), data=st.data())
-def test_no_letter_of_a_wanted_token_is_seen(k, stride, fraction, seed, data):
+def test_masked_bases_are_never_visible(k, stride, fraction, seed, data):
     tokenizer = KmerTokenizer(DNA, k, min(stride, k))
     texts = [data.draw(st.text("ACGTN", min_size=max(k, 12), max_size=80)) for _ in range(3)]
     tokens = tokens_of(tokenizer, *texts)
@@ -175,7 +175,7 @@ def test_no_letter_of_a_wanted_token_is_seen(k, stride, fraction, seed, data):
     assert batch.size == int((batch.wanted != UNKNOWN).sum())
 
 
-def test_a_masked_batch_hides_about_its_share():
+def test_masked_fraction_is_about_as_set():
     tokenizer = KmerTokenizer(DNA, 3)
     tokens = tokens_of(tokenizer, *["".join(np.random.default_rng(i).choice(list("ACGT"), 600)) for i in range(20)])
     batch = Masked(tokenizer, 0.15).batch(tokens, np.zeros((20, 0)), torch.Generator().manual_seed(0))
@@ -184,7 +184,7 @@ def test_a_masked_batch_hides_about_its_share():
     assert 0.07 < float((batch.wanted != UNKNOWN).double().mean()) < 0.11
 
 
-def test_a_causal_batch_wants_the_next_token():
+def test_causal_targets_are_next_tokens():
     tokenizer = KmerTokenizer(DNA, 1)
     tokens = tokens_of(tokenizer, "ACNT", "GT")
     batch = Causal(tokenizer).batch(tokens, np.zeros((2, 0)))
@@ -194,13 +194,13 @@ def test_a_causal_batch_wants_the_next_token():
     assert batch.size == 3
 
 
-def test_a_language_model_is_masked_or_causal():
+def test_language_model_is_masked_or_causal():
     assert isinstance(build_language_model(config.CausalObjective(), KmerTokenizer(DNA, 1)), Causal)
     with pytest.raises(ValueError, match="objective must be masked or causal, got 'multiclass'"):
         build_language_model(CLASSES, KmerTokenizer(DNA, 1))
 
 
-def test_a_bin_holds_a_point_unless_none_of_its_places_does():
+def test_bin_loss_combines_its_positions():
     """Two positions per bin; after the last complete bin of a row there are no targets."""
     objective = BinsOfPoints(config.BinsObjective(points="p.bed", bin=10), pitch=5)
     at, strand = np.array([3, 12]), np.array([0, 1])
@@ -217,6 +217,6 @@ def test_a_bin_holds_a_point_unless_none_of_its_places_does():
     assert objective.loss(outputs, batch.wanted).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_places_that_k_mers_do_not_reach_hold_no_point():
+def test_positions_beyond_last_kmer_have_no_rate():
     rates = rates_of_bins(torch.zeros(1, 3, 2), places=2, bins=2)  # the fourth position is missing
     assert rates[0, :, 0].tolist() == pytest.approx([2 * np.log(2), np.log(2)])

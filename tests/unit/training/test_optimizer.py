@@ -10,7 +10,7 @@ PLAIN = Training(label_smoothing=0)
 TRAINING = Training(learning_rate=0.1, warmup_steps=10, max_steps=110)
 
 
-def test_learning_rate_of_a_worked_example():
+def test_learning_rate_of_worked_example():
     rates = [learning_rate(step, TRAINING) for step in (0, 4, 9, 10, 60, 110)]
     assert rates == pytest.approx([0.01, 0.05, 0.1, 0.1, 0.05, 0.0])
 
@@ -50,7 +50,7 @@ def test_only_weights_of_layers_decay():
     assert len(others["params"]) == 4
 
 
-def test_optimizer_goes_on_as_if_never_stopped():
+def test_optimizer_resumes_exactly():
     def fresh():
         torch.manual_seed(0)
         network = torch.nn.Linear(3, 1)

@@ -38,22 +38,22 @@ def plan_of(points, *, run, length, available=10_000.0, again=never, **probe):
     ("x", "squared", "value"),
     [(0.5, False, 1.5), (2, True, 5), (3, False, 8), (3, True, 10), (10, True, 101)],
 )
-def test_a_line_or_a_parabola_goes_on(x, squared, value):
+def test_extrapolate_line_or_parabola(x, squared, value):
     assert extended([(0, 1), (1, 2), (2, 5)], x, squared=squared) == pytest.approx(value)
 
 
-def test_a_parabola_never_bends_down_and_nothing_falls():
+def test_extrapolation_never_decreases():
     assert extended([(0, 0), (1, 5), (2, 6)], 4, squared=True) == 8
     assert extended([(0, 0), (1, 5), (2, 4)], 4) == 4
 
 
-def test_sizes_grow_to_the_whole():
+def test_measured_sizes_grow_to_full_size():
     assert rungs(8192, 8) == [(2048, 1), (8192, 1), (8192, 2), (8192, 8)]
     assert rungs(300, 64) == [(300, 4), (300, 16), (300, 64)]
     assert rungs(20, 2) == [(20, 2)]
 
 
-def test_batches_go_on_in_a_line():
+def test_memory_is_linear_in_batch_size():
     plan = plan_of([Point(2048, 1, 500, 0.1), Point(8192, 1, 600, 0.4), Point(8192, 2, 800, 0.7)], run=run_file(batch_size=8), length=8192)
     assert not plan.is_measured
     assert plan.peak == 800 + 6 * 200
@@ -61,7 +61,7 @@ def test_batches_go_on_in_a_line():
     assert plan.peak_of(8192, 1) == pytest.approx(600, rel=1e-3)
 
 
-def test_lengths_go_on_by_the_pattern():
+def test_extrapolation_in_length_follows_pattern():
     # 400 + 100 (L / 1000)^2 and 0.1 (L / 1000)^2
     points = [Point(1000, 1, 500, 0.1), Point(4000, 1, 2000, 1.6)]
     squared, line = (plan_of(points, run=run_file(model, batch_size=2), length=16_000) for model in (FULL, WINDOW))
@@ -70,24 +70,24 @@ def test_lengths_go_on_by_the_pattern():
     assert line.peak == pytest.approx(400 + 2 * (1600 + 12_000 / 3000 * 1500))
 
 
-def test_batches_that_wait_are_counted():
+def test_accumulated_batches_are_counted():
     point = Point(100_000, 1, 1000, 1.0)
     alone, waiting = (plan_of([point], run=run_file(batch_size=1, accumulate=each), length=100_000) for each in (2, 12))
     assert waiting.peak - alone.peak == pytest.approx(10 * 100_000 * 8 / 1e6)
     assert waiting.seconds_a_step == 12
 
 
-def test_holes_in_the_heap_and_the_pace_are_not_drawn_out():
+def test_heap_holes_and_pace_are_not_extrapolated():
     plan = plan_of([Point(300, 1, 420, 0.1), Point(300, 2, 440, 0.2)], run=run_file(batch_size=8), length=300, holes=150.0, pace=0.5)
     assert plan.peak == 400 + 160 + 150
     assert plan.seconds_a_step == pytest.approx(0.4)
 
 
-def test_an_evaluation_may_be_the_peak():
+def test_evaluation_may_be_the_peak():
     assert plan_of([Point(300, 2, 450, 0.1)], run=run_file(batch_size=2), length=300, whole=700.0).peak == 700
 
 
-def test_the_time_is_that_of_steps_and_evaluations():
+def test_time_includes_steps_and_evaluations():
     run = run_file(batch_size=2, max_steps=100, evaluate_every=30)
     plan = plan_of([Point(300, 2, 450, 0.1)], run=run, length=300, evaluation=1e-3)
     # four during the training, one for calibration
@@ -96,7 +96,7 @@ def test_the_time_is_that_of_steps_and_evaluations():
     assert last == "time 0.1 s a step; 100 steps, 5 evaluations: 15 s at most"
 
 
-def test_the_time_is_a_range_where_patience_or_other_work_make_it_one():
+def test_time_is_a_range_with_patience_or_other_load():
     run = run_file(batch_size=2, max_steps=1000, evaluate_every=10, patience=4)
     plan = plan_of([Point(300, 2, 450, 0.1)], run=run, length=300, evaluation=1e-3, crowding=3.0)
     assert list(plan.lines())[2:] == [
@@ -107,14 +107,14 @@ def test_the_time_is_a_range_where_patience_or_other_work_make_it_one():
     assert plan.seconds == pytest.approx(3 * 201)
 
 
-def test_seconds_of_a_thread_are_told_from_those_of_the_clock():
+def test_thread_time_differs_from_clock_time():
     clock, own = _timed(lambda: time.sleep(0.2))  # as if other processes used the processor
     assert clock >= 0.2
     if not torch.cuda.is_available():
         assert own < 0.1
 
 
-def test_what_is_slow_once_is_no_part_of_the_time(tmp_path, monkeypatch):
+def test_one_time_preparation_is_not_timed(tmp_path, monkeypatch):
     """The first step of each length and the first evaluation include one-time preparation."""
     calls = Counter()
 
@@ -137,13 +137,13 @@ def test_what_is_slow_once_is_no_part_of_the_time(tmp_path, monkeypatch):
     assert probe.evaluation * 200 < 0.2
 
 
-def test_what_fits_has_no_complaint():
+def test_plan_that_fits_has_no_error():
     plan = plan_of([Point(300, 2, 450, 0.1)], run=run_file(batch_size=2), length=300)
     assert plan.fits
     assert [line.partition(" of")[0] for line in plan.lines()][1] == "peak memory 0.45 GB"
 
 
-def test_a_refusal_names_the_largest_batch_that_divides_the_step():
+def test_error_suggests_largest_dividing_batch():
     points = [Point(8192, 1, 600, 0.4), Point(8192, 2, 800, 0.7)]
     plan = plan_of(points, run=run_file(batch_size=24, accumulate=2), length=8192, available=3000.0)
     assert str(plan.refusal("run.toml")) == (
@@ -152,7 +152,7 @@ def test_a_refusal_names_the_largest_batch_that_divides_the_step():
     )
 
 
-def test_a_sparse_pattern_is_named_once_it_was_planned():
+def test_error_suggests_planned_sparse_pattern():
     run = run_file(FULL.model_copy(update={"kernel": "reference"}), batch_size=4)
     asked = []
 
@@ -167,12 +167,12 @@ def test_a_sparse_pattern_is_named_once_it_was_planned():
     assert asked[0].model.pattern == config.WindowPattern()
 
 
-def test_where_no_record_fits_they_are_to_be_shorter():
+def test_error_suggests_shorter_records():
     plan = plan_of([Point(2048, 1, 2400, 0.4)], run=run_file(batch_size=4), length=8192, available=3000.0)
     assert plan.cure() == "Set data.max_length = 2300 with training.batch_size = 1 and training.accumulate = 4, or make the network smaller"
 
 
-def test_where_nothing_fits_the_network_is_too_large():
+def test_error_reports_too_large_network():
     plan = plan_of([], run=run_file(batch_size=4), length=8192)
     assert math.isinf(plan.peak)
     assert not plan.fits
@@ -182,7 +182,7 @@ def test_where_nothing_fits_the_network_is_too_large():
     )
 
 
-def test_out_of_memory_says_what_would_fit():
+def test_out_of_memory_suggests_fitting_settings():
     run = run_file(batch_size=8)
     fits, not_ = (plan_of([Point(300, 8, 2000, 1.0)], run=run, length=300, available=each) for each in (9000.0, 1500.0))
     said = "can't allocate memory: you tried to allocate 9 bytes"
@@ -195,7 +195,7 @@ def test_out_of_memory_says_what_would_fit():
     )
 
 
-def test_what_is_out_of_memory_and_what_is_not():
+def test_out_of_memory_errors_are_recognised():
     cpu = RuntimeError(
         "[enforce fail at alloc_cpu.cpp:1] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. E"
     )
@@ -253,7 +253,7 @@ OBJECTIVES = [
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda each: each.kind)
 @pytest.mark.parametrize("alphabet", ["dna", "protein"])
-def test_made_up_records_have_what_the_objective_wants(tmp_path, objective, alphabet):
+def test_simulated_records_suit_the_objective(tmp_path, objective, alphabet):
     targets = None if objective.kind == "masked" else "x.tsv"
     data = config.Data(alphabet=alphabet, sequences=("a",), targets=targets)
     of_labels = {"tokens": config.Tokens(k=1), "training": config.Training(shift=0, batch_size=3)}
@@ -266,7 +266,7 @@ def test_made_up_records_have_what_the_objective_wants(tmp_path, objective, alph
         assert corpus.targets(objective.target_columns).notna().all().all()
 
 
-def test_memory_that_is_available_is_some_and_a_limit_lowers_it(tmp_path):
+def test_available_memory_respects_group_limit(tmp_path):
     assert 1 < available_mb() < math.inf
     own = tmp_path / "own"
     assert group_room_mb(tmp_path, own) == math.inf  # no control groups
@@ -288,7 +288,7 @@ def test_numbers_in_words():
     assert [duration(each) for each in (59, 119, 120, 7200, 200_000)] == ["59 s", "119 s", "2.0 min", "2.0 h", "2.3 days"]
 
 
-def test_made_up_records_hold_points_on_both_sides(tmp_path):
+def test_simulated_records_have_points_in_both_splits(tmp_path):
     objective = config.BinsObjective(points="nowhere.bed", bin=64)
     model = config.AttentionModel(stem=config.ConvStem(pool=8))
     run = config.RunFile(data=config.Data(sequences=("a",)), objective=objective, model=model, tokens=config.Tokens(k=1))

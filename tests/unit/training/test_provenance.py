@@ -24,30 +24,30 @@ def package(tmp_path):
     return tmp_path / "package"
 
 
-def test_it_is_that_of_the_package_wherever_one_stands(package, monkeypatch, tmp_path_factory):
+def test_commit_does_not_depend_on_working_folder(package, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert commit_of(package) == git(package, "rev-parse", "HEAD")
 
 
 @pytest.mark.parametrize("name", ["code.py", "new.py"])
-def test_a_change_within_the_package_is_marked(package, name):
+def test_change_in_package_is_marked(package, name):
     (package / name).write_text("2\n")
     assert commit_of(package) == git(package, "rev-parse", "HEAD") + "-dirty"
 
 
-def test_a_change_beside_the_package_is_none_of_the_code(package):
+def test_change_outside_package_is_ignored(package):
     (package.parent / "notes.txt").write_text("2\n")
     assert commit_of(package) == git(package, "rev-parse", "HEAD")
 
 
-def test_a_package_installed_within_a_repository_is_not_of_its_commit(package):
+def test_installed_package_has_no_commit(package):
     installed = package.parent / ".venv" / "package"
     installed.mkdir(parents=True)
     (installed / "code.py").write_text("1\n")
     assert commit_of(installed) is None
 
 
-def test_no_repository_and_no_git(tmp_path, package, monkeypatch, tmp_path_factory):
+def test_commit_without_repository_or_git(tmp_path, package, monkeypatch, tmp_path_factory):
     assert commit_of(tmp_path_factory.mktemp("elsewhere")) is None
     monkeypatch.setenv("PATH", "")
     assert commit_of(package) is None

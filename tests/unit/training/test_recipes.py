@@ -57,18 +57,18 @@ def chosen(place, strand, database=""):
     ("place", "strand", "name"),
     [("fixed", "given", "aligned"), ("anywhere", "either", "both strands"), ("anywhere", "given", "one strand")],
 )
-def test_the_recipe_fits_the_signal(place, strand, name):
+def test_recipe_fits_the_signal(place, strand, name):
     recipe, trials = chosen(place, strand)
     assert recipe.name == name
     assert max(trial.auroc for trial in trials) > 0.6
 
 
-def test_motif_scores_are_a_part_where_there_is_a_database():
+def test_motif_scores_are_a_part_if_database_exists():
     assert "motif_scores" in chosen("fixed", "given", "jaspar:insects")[0].parts
     assert "motif_scores" not in chosen("fixed", "given")[0].parts
 
 
-def test_vertebrate_sites_start_from_the_encoder_that_ships(tmp_path):
+def test_vertebrate_sites_start_from_shipped_encoder(tmp_path):
     recipe, _ = chosen("anywhere", "either", "jaspar:vertebrates")
     assert recipe.transfer == {"parent": "motifs"}
     assert not chosen("anywhere", "either", "jaspar:insects")[0].transfer
@@ -78,7 +78,7 @@ def test_vertebrate_sites_start_from_the_encoder_that_ships(tmp_path):
     start_from(build_network(run), run, run.transfer, "run.toml")  # its layers are those of the parent
 
 
-def test_a_rare_class_is_sampled(monkeypatch):
+def test_rare_class_is_sampled(monkeypatch):
     monkeypatch.setattr("selfattn_bio.training.recipes.ENOUGH", 50)
     labels = np.zeros(4000, np.int64)
     labels[:30] = 1

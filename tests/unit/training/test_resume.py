@@ -23,12 +23,12 @@ def save_steps(path, *steps, fingerprint="a"):
             folder.save(step, {"network/w": TENSORS["network/w"] + step}, {"step": step})
 
 
-def test_nothing_to_go_on_from(path):
+def test_no_checkpoint_to_resume_from(path):
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest() is None
 
 
-def test_the_newest_comes_back_and_two_are_kept(path):
+def test_newest_checkpoint_is_used_and_two_are_kept(path):
     save_steps(path, 10, 20, 30)
     with CheckpointFolder(path, "a") as folder:
         tensors, state = folder.latest()
@@ -37,7 +37,7 @@ def test_the_newest_comes_back_and_two_are_kept(path):
     assert sorted(file.name for file in path.glob("step*")) == ["step-000000020.a.safetensors", "step-000000030.a.safetensors"]
 
 
-def test_a_truncated_one_is_said_and_the_one_before_used(path, capsys):
+def test_truncated_checkpoint_falls_back_with_message(path, capsys):
     save_steps(path, 10, 20)
     newest = path / "step-000000020.a.safetensors"
     newest.write_bytes(newest.read_bytes()[:-5])
@@ -46,7 +46,7 @@ def test_a_truncated_one_is_said_and_the_one_before_used(path, capsys):
     assert re.search(r"step-000000020.a.safetensors: checkpoint is damaged .*the one before it is used", capsys.readouterr().out)
 
 
-def test_an_altered_one_is_detected_by_its_checksum(path, capsys):
+def test_altered_checkpoint_fails_its_checksum(path, capsys):
     save_steps(path, 10, 20)
     newest = path / "step-000000020.a.safetensors"
     # one bit of the last weight: still a safetensors file
@@ -58,7 +58,7 @@ def test_an_altered_one_is_detected_by_its_checksum(path, capsys):
     )
 
 
-def test_a_process_beside_the_first_reads_and_does_not_write(path):
+def test_other_processes_read_and_do_not_write(path):
     save_steps(path, 10)
     with CheckpointFolder(path, "a"), CheckpointFolder(path, "a", writes=False) as other:
         other.save(20, TENSORS, {"step": 20})
@@ -74,7 +74,7 @@ def interruptible():
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_signals_are_heard_and_given_back():
+def test_signals_are_caught_and_restored():
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     with StopSignals() as signals:
         assert signals.heard == 0
@@ -88,7 +88,7 @@ def test_signals_are_heard_and_given_back():
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_of_a_single_damaged_one_nothing_is_left_and_that_is_said(path, capsys):
+def test_only_checkpoint_damaged_starts_again(path, capsys):
     save_steps(path, 10)
     (path / "step-000000010.a.safetensors").write_bytes(b"half")
     with CheckpointFolder(path, "a") as folder:
@@ -96,7 +96,7 @@ def test_of_a_single_damaged_one_nothing_is_left_and_that_is_said(path, capsys):
     assert re.search(r"step-000000010.a.safetensors: checkpoint is damaged .*; training starts anew", capsys.readouterr().out)
 
 
-def test_a_renamed_one_of_another_run_is_not_taken(path, capsys):
+def test_renamed_checkpoint_of_other_run_is_ignored(path, capsys):
     save_steps(path, 10)
     (path / "step-000000010.a.safetensors").rename(path / "step-000000010.b.safetensors")
     with CheckpointFolder(path, "b") as folder:
@@ -104,7 +104,7 @@ def test_a_renamed_one_of_another_run_is_not_taken(path, capsys):
     assert "checkpoint is damaged (its fingerprint must be b, got a); training starts anew" in capsys.readouterr().out
 
 
-def test_another_run_starts_anew_and_says_so_and_the_first_goes_on_when_its_settings_come_back(path, capsys):
+def test_changed_settings_start_again_and_old_ones_resume(path, capsys):
     save_steps(path, 10, 20, 30)
     with CheckpointFolder(path, "b") as folder:
         assert folder.latest() is None
@@ -121,7 +121,7 @@ def test_another_run_starts_anew_and_says_so_and_the_first_goes_on_when_its_sett
     assert len(list(path.glob("step-*"))) == 4
 
 
-def test_when_the_model_is_written_those_of_other_runs_go(path):
+def test_written_model_removes_other_checkpoints(path):
     save_steps(path, 10, 20)
     save_steps(path, 1, 2, fingerprint="b")
     with CheckpointFolder(path, "b", writes=False) as folder:
@@ -133,7 +133,7 @@ def test_when_the_model_is_written_those_of_other_runs_go(path):
     assert sorted(file.name for file in path.glob("step-*")) == ["step-000000001.b.safetensors", "step-000000002.b.safetensors"]
 
 
-def test_a_second_trainer_is_refused(path):
+def test_second_trainer_is_refused(path):
     with (
         CheckpointFolder(path, "a"),
         pytest.raises(TrainingError, match=f"must be used by one trainer, got a second while process {os.getpid()} trains"),
@@ -142,7 +142,7 @@ def test_a_second_trainer_is_refused(path):
         pass
 
 
-def test_a_file_system_without_locks_is_said(path, monkeypatch):
+def test_file_system_without_locks_is_reported(path, monkeypatch):
     def no_locks(file, how):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -152,14 +152,14 @@ def test_a_file_system_without_locks_is_said(path, monkeypatch):
         pass
 
 
-def test_the_lock_is_given_back(path):
+def test_lock_is_released(path):
     save_steps(path, 1)
     save_steps(path, 2)
     with CheckpointFolder(path, "a") as folder:
         assert folder.latest()[1] == {"step": 2}
 
 
-def test_what_a_killed_trainer_left_half_written_is_removed(path):
+def test_partial_files_of_killed_trainer_are_removed(path):
     save_steps(path, 10)
     (path / ".step-000000020.a.safetensors.elsewhere-123.tmp").write_bytes(b"half")
     with CheckpointFolder(path, "a") as folder:
@@ -177,7 +177,7 @@ def failing(code):
 @pytest.mark.parametrize(
     ("code", "call"), [(errno.ENOSPC, "pathlib.Path.write_bytes"), (errno.EIO, "os.fsync"), (errno.ESTALE, "os.replace")]
 )
-def test_a_failing_disk_is_an_os_error_that_names_the_checkpoint(tmp_path, monkeypatch, code, call):
+def test_disk_error_names_the_checkpoint(tmp_path, monkeypatch, code, call):
     with CheckpointFolder(tmp_path / "c", "f") as checkpoints:
         checkpoints.save(1, {"w": torch.ones(2)}, {"step": 1})
         with monkeypatch.context() as broken:
@@ -189,7 +189,7 @@ def test_a_failing_disk_is_an_os_error_that_names_the_checkpoint(tmp_path, monke
         assert not list(checkpoints.path.glob(".*"))
 
 
-def test_a_checkpoint_that_cannot_be_read_is_kept_and_named(path, monkeypatch):
+def test_unreadable_checkpoint_is_kept_and_named(path, monkeypatch):
     save_steps(path, 10, 20)
     with monkeypatch.context() as broken:
         broken.setattr("hashlib.file_digest", failing(errno.EIO))

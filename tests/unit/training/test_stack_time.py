@@ -38,7 +38,7 @@ def corpus_of(folder: Path, positives: int, negatives: int) -> Corpus:
     return build_corpus(files, folder / "corpus", Rules(DNA))
 
 
-def test_parts_are_fitted_to_a_sample_outside_of_test(run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_are_fitted_to_sample_outside_test(run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = corpus_of(tmp_path, 300, 100)
     fitted = []
     monkeypatch.setattr(stack_time, "RECORDS", 80)
@@ -55,7 +55,7 @@ def test_parts_are_fitted_to_a_sample_outside_of_test(run: RunFile, tmp_path: Pa
     assert not of_test & {record.tobytes() for of_split in letters.values() for record in of_split}
 
 
-def test_the_time_grows_with_the_records(run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_time_grows_with_records(run: RunFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack_time, "RECORDS", 50)
     monkeypatch.setattr(stack_time, "fit_part", lambda *_: None)
     clock = iter([10.0, 12.0])
@@ -69,12 +69,12 @@ def test_the_time_grows_with_the_records(run: RunFile, tmp_path: Path, monkeypat
     )
 
 
-def test_a_small_corpus_is_measured(run: RunFile, tmp_path: Path) -> None:
+def test_stack_time_of_small_corpus(run: RunFile, tmp_path: Path) -> None:
     found = StackTime.measure(run, corpus_of(tmp_path, 30, 30), threads=1)
     assert found.seconds > 0
     assert ", measured;" in found.line()
 
 
-def test_a_class_with_one_record_is_refused(run: RunFile, tmp_path: Path) -> None:
+def test_class_with_one_record_is_refused(run: RunFile, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"two records of class 1 are needed outside of test; there are [01]$"):
         StackTime.measure(run, corpus_of(tmp_path, 1, 30), threads=1)

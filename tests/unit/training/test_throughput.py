@@ -18,7 +18,7 @@ def test_pairs_of_a_pattern():
     assert num_pairs(Window(1) | Global(1), 100) == 298 + 200
 
 
-def test_flop_of_a_block_counted_by_hand():
+def test_flop_of_a_block():
     section = config.AttentionModel(embed_dim=8, num_heads=2, num_layers=1, feedforward_dim=12, pattern=config.WindowPattern(window=1))
     encoder = Encoder(section)
     counter = FlopCounter(encoder, start=1.0)

@@ -39,7 +39,7 @@ def started(parent, run=None, **transfer):
     return network
 
 
-def test_all_but_the_head_is_the_parents(parent):
+def test_weights_except_head_come_from_parent(parent):
     fresh = build_network(binary())
     for name, weight in started(parent).state_dict().items():
         if ".head." not in name:
@@ -91,18 +91,18 @@ def test_each_member_takes_the_parents_members_in_turn(parent):
         (binary(MODEL.model_copy(update={"embed_dim": 16})), "parent must have model.embed_dim = 16, got 8"),
     ],
 )
-def test_a_parent_of_another_shape_is_refused(parent, run, message):
+def test_parent_of_other_shape_is_refused(parent, run, message):
     with pytest.raises(RunFileError, match=message):
         started(parent, run)
 
 
-def test_a_missing_parent_is_named(tmp_path):
+def test_missing_parent_is_named(tmp_path):
     with pytest.raises(ModelFolderError, match="model folder must hold"):
         started((tmp_path / "none", None))
 
 
 @pytest.mark.parametrize(("adapt", "moving"), [("all", None), ("frozen", {".head."}), ("lora", {".head.", ".down", ".up"})])
-def test_what_is_fixed_gets_no_gradient_and_no_step(parent, adapt, moving):
+def test_frozen_weights_do_not_move(parent, adapt, moving):
     network = started(parent, adapt=adapt, lora_rank=2)
     names = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     if moving is None:
@@ -116,7 +116,7 @@ def test_what_is_fixed_gets_no_gradient_and_no_step(parent, adapt, moving):
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(names)
 
 
-def test_lora_starts_as_the_network_was_and_is_merged_into_plain_weights(parent):
+def test_lora_starts_as_parent_and_merges(parent):
     plain, adapted = started(parent).eval(), started(parent, adapt="lora", lora_rank=2).eval()
     tokens = torch.randint(4, 68, (3, 40))
     torch.testing.assert_close(plain(tokens), adapted(tokens))
@@ -142,7 +142,7 @@ def test_layers_are_counted_from_the_input(parent):
     assert set(layers.values()) == {0, 1, 2, 3}
 
 
-def test_rates_fall_with_the_depth_and_layers_thaw_from_the_top():
+def test_learning_rates_by_layer_and_gradual_thawing():
     decay = config.Transfer(parent="p", layer_decay=0.5)
     assert [rate_of_layer(layer, 2, 0, decay) for layer in range(4)] == [0.125, 0.25, 0.5, 1.0]
     gradual = config.Transfer(parent="p", adapt="gradual", unfreeze_every=10)
@@ -151,7 +151,7 @@ def test_rates_fall_with_the_depth_and_layers_thaw_from_the_top():
     assert rate_of_layer(0, 2, 0, None) == 1
 
 
-def test_layers_that_rest_have_no_part_in_a_step(parent):
+def test_frozen_layers_do_not_take_steps(parent):
     network = started(parent, adapt="gradual").train()
     optimizer = build_optimizer(network, config.Training(), lambda name: layer_of(name, 2))
     tokens = torch.randint(4, 68, (3, 40), generator=torch.Generator().manual_seed(0))
