@@ -1,4 +1,4 @@
-"""Run `.ci/run` on a simulated machine: what it installs, runs and reports as missing."""
+"""Run `.ci/run` on a simulated machine: installation, tests and reports of missing programs."""
 
 import os
 import shutil
