@@ -1,16 +1,22 @@
-"""Accuracy of the promoter task against heads and layers: learned by gates, fixed from the start, and left early by exits.
+"""Compare accuracy and size on the promoter task: gates, fixed small networks and early exits.
 
-All networks are those of the promoter task with four layers of four heads, one member and half of its steps, but for what the name says.
-`gates P` is trained with gates of that penalty and pruned; `fixed A+B` has layers of A and B heads from the start, the control: is it the
-search that helps, or the size? `exits` is one training; each D is a threshold by which AUROC of valid may be lower by D.
+All networks are that of the promoter task with four layers of four heads, one member and half the
+steps, except for the change in their name. `gates P` is trained with gates of that penalty and
+pruned. `fixed A+B` has layers of A and B heads from the start; it is the control that shows whether
+the search helps or the size. `exits` is one training; in `exits D` the exit threshold may lower
+validation AUROC by D.
 
-Of each: heads, feed-forwards and layers (of exits the mean that a test record goes through), parameters, bytes of the weights, letters in a
-second of CPU time of scoring by one thread (300 records of 300 letters; random ones of 8,192), AUROC of valid, and of test with the
-bootstrap's 95 % interval. Steps and thresholds are chosen on valid; test is read once a model, after all were trained. Below the table, of
-each pruned model: the largest difference of a logit on test to the gated one, and how many times as fast it is, in turn in one process.
+Columns: heads, feed-forwards and layers (for exits the mean over test records), parameters, bytes
+of the weights, bp per second of CPU time (one thread; 300 validation records of 300 bp, and random
+sequences of 8,192 bp), validation AUROC, and test AUROC with its 95 % bootstrap interval. Steps and
+thresholds are chosen on the validation set; each model reads test once, after all trainings. Below
+the table, for each pruned model: the largest difference of a test logit to the gated model, and its
+speed relative to the gated model, measured in turn in one process.
 
-One training at a time by one thread; what is trained and measured stays in results/bench_adaptive, so that it goes on where it was
-stopped. Run: `python benchmarks/adaptive.py [NAME ...]`, all networks where none is named.
+Trainings run one at a time with one thread. Models and measurements stay in results/bench_adaptive,
+and an interrupted benchmark continues there.
+
+    python benchmarks/adaptive.py [NAME ...]      # all networks by default
 """
 
 from __future__ import annotations
@@ -47,11 +53,11 @@ PENALTIES = (0.003, 0.01, 0.03, 0.1)
 FIXED = {
     "4+2": [(4, True), (2, False)],
     "4": [(4, True)],
-}  # heads and whether there is a feed-forward; the first is what 0.03 was pruned to
+}  # heads, and whether there is a feed-forward; penalty 0.03 was pruned to the first
 NETWORKS: dict[str, dict[str, Any]] = {
     "full": {},
     **{f"gates {penalty}": {"gates": {"kind": "hard_concrete", "penalty": penalty}} for penalty in PENALTIES},
-    # Heads stay as wide as those of the full network: fewer of them are said by what was kept.
+    # As pruned networks, so that heads stay as wide as those of the full network.
     **{
         f"fixed {name}": {
             "num_layers": len(layers),
@@ -70,7 +76,7 @@ Labels = dict[str, NDArray[np.int64]]
 
 
 def trained(name: str, corpus: Path, split: Path) -> Path:
-    """The model folder of a network, pruned where it has gates to be learned."""
+    """Train a network and return its model folder, pruned if it has gates."""
     run_file = RUNS / name.replace(" ", "_") / "run.toml"
     run_file.parent.mkdir(parents=True, exist_ok=True)
     task = read_run_file(TASK).model_dump(mode="json", exclude_unset=True)
@@ -85,7 +91,7 @@ def trained(name: str, corpus: Path, split: Path) -> Path:
 
 
 def parts_of(scorer: Scorer) -> dict[str, float]:
-    """Heads, feed-forwards and layers that there are."""
+    """Count heads, feed-forwards and layers."""
     blocks = [module for module in scorer.network.modules() if isinstance(module, Block)]
     return {
         "heads": sum(0 if isinstance(block.attention, Nothing) else block.attention.qkv.heads[0] for block in blocks),
@@ -95,18 +101,18 @@ def parts_of(scorer: Scorer) -> dict[str, float]:
 
 
 def speeds(scorers: list[Scorer], letters: Letters) -> list[float]:
-    """Letters a second of each, the best of rounds in which they take turns."""
+    """Measure the bp per second of each model, the best of several interleaved rounds."""
     best = [float("inf")] * len(scorers)
     for _ in range(ROUNDS):
         for number, scorer in enumerate(scorers):
-            start = time.process_time()  # one thread: what else runs on the machine has no part in it
+            start = time.process_time()  # not affected by other processes, with one thread
             scorer.logits(letters)
             best[number] = min(best[number], time.process_time() - start)
     return [sum(map(len, letters)) / seconds for seconds in best]
 
 
 def encoder_share(scorer: Scorer, letters: Letters) -> float:
-    """Of the time of scoring, what the encoder takes."""
+    """Return the fraction of the scoring time that the encoder takes."""
     body = scorer.network.members[0]
     assert isinstance(body, AttentionBody)
     marks: list[float] = []
@@ -123,7 +129,7 @@ def encoder_share(scorer: Scorer, letters: Letters) -> float:
 
 
 def judged(name: str, folder: Path, sides: Sides, labels: Labels) -> list[dict[str, Any]]:
-    """The rows of a network in the table, one of each D of exits; kept beside the model."""
+    """Return the rows of a network, one per D for exits, and keep them next to the model."""
     path = folder.with_name("rows.json")
     if path.exists() and path.stat().st_mtime > (folder.with_name("model") / WEIGHTS).stat().st_mtime:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -142,7 +148,7 @@ def judged(name: str, folder: Path, sides: Sides, labels: Labels) -> list[dict[s
 
 
 def row_of(name: str, scorer: Scorer, folder: Path, sides: Sides, labels: Labels) -> dict[str, Any]:
-    """What the table says of a model."""
+    """Measure one row of the table."""
     logits = {side: scorer.logits(letters) for side, letters in sides.items()}
     auroc = Bootstrap(labels["test"]).metrics(expit(logits["test"]), threshold=0.5)["auroc"].interval()
     some, rng = sides["valid"][:300], np.random.default_rng(0)
@@ -172,7 +178,8 @@ def row_of(name: str, scorer: Scorer, folder: Path, sides: Sides, labels: Labels
 
 def say(rows: list[dict[str, Any]]) -> None:
     """Print the table."""
-    print(f"\n{'network':12} heads  ff layers  parameters      bytes  k letters/s  at {LONG:,}   valid    test  95 % interval")
+    sizes = f"{'network':12} heads  ff layers  parameters      bytes"
+    print(f"\n{sizes}        kbp/s  at {LONG:,}   valid    test  95 % interval")
     for row in rows:
         print(
             f"{row['network']:12} {row['heads']:5} {row['feedforwards']:3} {row['layers']:6.2f} {row['parameters']:11,} {row['bytes']:10,}"
@@ -182,10 +189,12 @@ def say(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if "as_fast" in row:
             print(
-                f"{row['network']}: pruned, logits differ by {row['difference']:.1e} at most, file {row['bytes'] / row['bytes_gated']:.2f}"
-                f" of the gated one's, {row['as_fast']:.2f} times as fast, at {LONG:,} letters {row['as_fast_long']:.2f} times"
+                f"{row['network']}: pruned; logits differ by at most {row['difference']:.1e},"
+                f" file size {row['bytes'] / row['bytes_gated']:.2f} times that of the gated model,"
+                f" speed {row['as_fast']:.2f} times, at {LONG:,} bp {row['as_fast_long']:.2f} times"
             )
-    print(f"share of the encoder in the time of scoring records of 300 letters, {rows[0]['network']}: {rows[0]['encoder_share']:.0%}")
+    share = f"{rows[0]['network']}: {rows[0]['encoder_share']:.0%}"
+    print(f"fraction of the scoring time spent in the encoder, records of 300 bp, {share}")
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
-"""Positions and patterns beside the implementations that they are checked with: the largest difference, in float64.
+"""Compare positions and patterns with other implementations: largest difference in float64.
 
-Exit code 1 where one is above `TOLERANCE`, which leaves room for those that keep a table, or take their softmax, in float32.
-Needs the bench extra. Run: `python benchmarks/agreement.py`.
+The exit code is 1 if a difference exceeds `TOLERANCE`, which allows for implementations that keep a
+table or compute their softmax in float32. Needs the bench extra.
+
+    python benchmarks/agreement.py
 """
 
 from __future__ import annotations
@@ -30,13 +32,13 @@ TOLERANCE = 1e-6
 
 
 def t5_buckets() -> float:
-    """All distances up to 1,000, both directions."""
+    """Compare all distances up to 1,000 in both directions."""
     theirs = T5Attention._relative_position_bucket(torch.arange(-1000, 1001), bidirectional=True, num_buckets=32, max_distance=128)
     return float((T5Bias(H).buckets(1000) - theirs).abs().max())
 
 
 def alibi_slopes() -> float:
-    """8 and 12 heads; BLOOM's tensor is slope x place of the key."""
+    """Compare 8 and 12 heads; BLOOM's tensor is slope times position of the key."""
     return max(
         float(
             (torch.tensor(Alibi(heads).slopes, dtype=torch.float64) - build_alibi_tensor(torch.ones(1, 2), heads, torch.float64)[:, 0, 1])
@@ -48,7 +50,7 @@ def alibi_slopes() -> float:
 
 
 def rotary() -> float:
-    """Rotated queries and keys of LLaMA."""
+    """Compare the rotated queries and keys of LLaMA."""
     q, k = torch.randn(2, B, H, L, DH, dtype=torch.float64)
     angles = torch.outer(torch.arange(L, dtype=torch.float64), 10_000.0 ** (-torch.arange(0, DH, 2, dtype=torch.float64) / DH)).repeat(1, 2)
     theirs = apply_rotary_pos_emb(q, k, angles.cos()[None], angles.sin()[None])
@@ -56,13 +58,13 @@ def rotary() -> float:
 
 
 def _attended(layer: torch.nn.Module, names: str, x: Tensor, pattern: Pattern, position: NoPosition) -> Tensor:
-    """`attend` with the projections of another library's layer, before its output projection; (B, L, D)."""
+    """Call `attend` with another library's input projections; return (B, L, D)."""
     q, k, v = (getattr(layer, name)(x).unflatten(-1, (H, DH)).transpose(1, 2) for name in names.split())
     return attend(q, k, v, pattern=pattern, position=position).transpose(1, 2).flatten(2)
 
 
 def shaw_keys() -> float:
-    """The keys by distance of wav2vec2-BERT; it has no values by distance."""
+    """Compare the relative keys of wav2vec2-BERT, which has no relative values."""
     settings = {"hidden_size": D, "num_attention_heads": H, "attention_dropout": 0.0, "position_embeddings_type": "relative_key"}
     layer = Wav2Vec2BertSelfAttention(
         Wav2Vec2BertConfig(**settings, left_max_position_embeddings=9, right_max_position_embeddings=9, attn_implementation="eager")
@@ -75,7 +77,10 @@ def shaw_keys() -> float:
 
 
 def transformer_xl() -> float:
-    """The relative positions of the Conformer, whose distances are query - key and whose sines and cosines alternate."""
+    """Compare the relative positions of the Conformer.
+
+    Its distances are query - key, and its sines and cosines alternate.
+    """
     config = Wav2Vec2ConformerConfig(
         hidden_size=D, num_attention_heads=H, attention_dropout=0.0, position_embeddings_type="relative", attn_implementation="eager"
     )
@@ -91,7 +96,10 @@ def transformer_xl() -> float:
 
 
 def longformer(num_global: int) -> float:
-    """Windows of 16 to each side; global tokens have projections of their own in Longformer, made equal here."""
+    """Compare windows of 16 tokens to each side.
+
+    Global tokens have separate projections in Longformer; here they are set to the same weights.
+    """
     config = LongformerConfig(hidden_size=D, num_attention_heads=H, attention_window=[32], attention_probs_dropout_prob=0.0)
     layer = LongformerSelfAttention(config, layer_id=0).double().eval()
     for name in ("query", "key", "value"):
@@ -105,7 +113,7 @@ def longformer(num_global: int) -> float:
 
 
 def local_attention(causal: bool) -> float:
-    """Exact windows of 32 to each side, or before the query."""
+    """Compare exact windows of 32 tokens to each side, or before the query."""
     layer = LocalAttention(
         dim=DH,
         window_size=32,
@@ -134,11 +142,11 @@ def main() -> None:
             "window: local-attention": local_attention(causal=False),
             "causal window: local-attention": local_attention(causal=True),
         }
-    print(f"{'checked with':52} largest difference")
+    print(f"{'compared with':52} largest difference")
     for name, difference in rows.items():
         print(f"{name:52} {difference:.1e}")
     if far := [name for name, difference in rows.items() if not difference <= TOLERANCE]:
-        raise SystemExit(f"differences must be at most {TOLERANCE:.0e}, got more for {', '.join(far)}")
+        raise SystemExit(f"error: difference above {TOLERANCE:.0e}: {', '.join(far)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
-"""Speed and memory of our attention beside other libraries': one layer, a whole training step, 131,072 tokens; one CPU thread.
+"""Compare speed and memory of our attention with other libraries on one CPU thread.
 
-Microseconds of process CPU time per token, medians of three rounds or more. glibc's malloc is set for a whole process, so there are two of
-them ("default" and "raised"), which take turns round by round; within a round each layer runs with both matmul precisions. A target is
-judged by the worst of these four settings. "HF" is Hugging Face transformers. Run: `python benchmarks/attention_speed.py` (a quarter of an
-hour on an idle machine), with --quick for a look, with --write-docs to write docs/attention_speed.md.
+Measures one layer, a complete training step, and 131,072 tokens, in microseconds of process CPU
+time per token, medians of three rounds or more. The settings of glibc's malloc hold for a process,
+so two processes ("default" and "raised") take turns round by round; within a round each layer runs
+with both matmul precisions. A target is judged by the worst of these four settings. "HF" is Hugging
+Face transformers.
+
+    python benchmarks/attention_speed.py                  # 15 minutes on an idle machine
+    python benchmarks/attention_speed.py --quick          # a check of one minute
+    python benchmarks/attention_speed.py --write-docs     # write docs/attention_speed.md
 """
 
 from __future__ import annotations
@@ -45,13 +50,13 @@ from selfattn_bio.model.encoder import SelfAttention
 
 FOLDER = Path("results/bench_attention")
 DOCS = Path("docs/attention_speed.md")
-# Large blocks are kept in the heap instead of being mapped anew, page fault by page fault, at each allocation.
+# Keep large blocks in the heap; mapping them at each allocation costs many page faults.
 RAISED = {"MALLOC_TOP_PAD_": str(2**28), "MALLOC_MMAP_THRESHOLD_": str(2**33), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 MALLOCS = {"default": {}, "raised": RAISED}
 PRECISIONS = ("highest", "medium")
 
 TOLERANCE = 1e-4
-SLOW = 1.0  # seconds; what one call makes ready does not count then
+SLOW = 1.0  # seconds; the warm-up of the first call is negligible in slower cases
 HEAD = """`python benchmarks/attention_speed.py --write-docs` writes this page; `make bench` prints the same tables.
 [attention.md](attention.md) explains patterns and kernels, [kinds.md](kinds.md) compares accuracy.
 
@@ -65,14 +70,14 @@ The cases of one table took turns, so compare figures within a table; figures of
 - Our layers have a T5 bias and compute its gradient, except with the BigBird pattern. local-attention and Longformer have no bias.
   Rows with local-attention's rotary embedding say "rotary".
 
-![microseconds a token against the length](attention_speed.png)"""
+![microseconds per token by length](attention_speed.png)"""
 QUICK = Size(((1024, 3),), 1024, 1024, 4096, 3, 1024, 3, 4)
 
 Timed = Callable[[], tuple[float, float]]  # -> seconds until the forward is done, seconds in all
 
 
 class Case(NamedTuple):
-    """What is timed: its row, and how."""
+    """A row of a table, and the function that is timed."""
 
     name: str
     length: int
@@ -90,7 +95,7 @@ class Table(NamedTuple):
 
 # ------------------------------------------------------------------------------------------------- one malloc, one process
 def layer_case(layer: nn.Module, length: int) -> Timed:
-    """Forward and backward of one layer, to its parameters and its input."""
+    """Time forward and backward of one layer, with gradients of parameters and input."""
     x, grad = torch.randn(1, length, DIM, requires_grad=True), torch.randn(1, length, DIM)
 
     def run() -> tuple[float, float]:
@@ -106,7 +111,7 @@ def layer_case(layer: nn.Module, length: int) -> Timed:
 
 
 def core_case(kernel: str, length: int) -> Timed:
-    """Attention alone, T5 bias with its gradient."""
+    """Time attention alone, with a T5 bias and its gradient."""
     q, k, v, grad = (torch.randn(1, HEADS, length, DIM // HEADS, requires_grad=True) for _ in range(4))
     position, pattern = T5Bias(HEADS), build_pattern(WINDOWED)
 
@@ -122,7 +127,7 @@ def core_case(kernel: str, length: int) -> Timed:
 
 
 def step_case(encoder: nn.Module, length: int, batch: int) -> Timed:
-    """One training step with AdamW: forward, backward, step."""
+    """Time one training step: forward, backward and AdamW."""
     model = peers.Model(encoder).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     tokens = torch.randint(0, 4, (batch, length))
@@ -140,7 +145,7 @@ def step_case(encoder: nn.Module, length: int, batch: int) -> Timed:
 
 
 def gemm_case() -> Timed:
-    """A square product of float32."""
+    """Time a square float32 matrix product."""
     a, b = torch.randn(2, GEMM, GEMM)
 
     def run() -> tuple[float, float]:
@@ -152,7 +157,7 @@ def gemm_case() -> Timed:
 
 
 def tables(size: Size) -> Iterator[Table]:
-    """All that is timed, each table made when the one before is done."""
+    """Yield all tables; each is built when the previous one is finished."""
     for length, rounds in size.layers:
         found = peers.layers(length, dense=length <= size.dense_up_to)
         yield Table("layer", rounds, [Case(name, length, 1, layer_case(layer, length)) for name, layer in found.items()])
@@ -169,7 +174,10 @@ def tables(size: Size) -> Iterator[Table]:
 
 
 def rounds_of(tables: Iterable[Table]) -> Iterator[list[dict[str, Any]]]:
-    """The times of one round after another; the first of a table counts for its slow cases alone, which are left out of its last."""
+    """Yield the times of each round.
+
+    The first round of a table is a warm-up. It counts for slow cases, which skip the last round.
+    """
     for table in tables:
         slow = set()
         for number in range(table.rounds + 1):
@@ -189,31 +197,36 @@ def rounds_of(tables: Iterable[Table]) -> Iterator[list[dict[str, Any]]]:
 
 
 def serve(size: Size) -> None:
-    """Print a round's times for each line that is read, and null at the end."""
+    """Print the times of one round for each line read, and null at the end."""
     rounds: Iterator[list[dict[str, Any]] | None] = chain(rounds_of(tables(size)), [None])
-    for _, samples in zip(sys.stdin, rounds, strict=False):  # first a line, then its round
+    for _, samples in zip(sys.stdin, rounds, strict=False):  # reads the line first
         print(json.dumps(samples), flush=True)
 
 
 # --------------------------------------------------------------------------------------------------------------- memory
 def status_kib(entry: str) -> int:
-    """VmRSS (resident now) or VmHWM (the most since the last reset) of this process, from the kernel."""
+    """Return VmRSS (resident now) or VmHWM (peak since the last reset) of this process in KiB."""
     text = Path("/proc/self/status").read_text(encoding="ascii")
     return int(text.split(entry + ":")[1].split()[0])
 
 
 def memory_of(make: Callable[[], Timed]) -> tuple[int, int, float]:
-    """KiB that one call adds at its peak to what was resident before it, KiB of the whole process at the peak, CPU seconds.
+    """Measure the memory of one call in a forked process.
 
-    In a fork of its own, so that no other measurement's freed memory is used again; inputs and layer stand before the mark is reset.
+    The fork keeps memory freed by other measurements from being used again. Inputs and layer are
+    built before the peak is reset.
+
+    Returns
+    -------
+    KiB added at the peak, KiB of the process at the peak, and CPU seconds.
     """
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
 
     def run() -> None:
         case = make()
-        ctypes.CDLL(None).malloc_trim(0)  # what `make` has freed goes back, and is not used again unseen
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the mark starts anew
+        ctypes.CDLL(None).malloc_trim(0)  # return freed memory, so that reusing it counts
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset VmHWM
         before = status_kib("VmRSS")
         seconds = case()[1]
         theirs.send((status_kib("VmHWM") - before, status_kib("VmHWM"), seconds))
@@ -224,13 +237,13 @@ def memory_of(make: Callable[[], Timed]) -> tuple[int, int, float]:
     try:
         found = ours.recv()
     except EOFError:
-        found = (math.nan, math.nan, math.nan)  # it died, of memory most likely
+        found = (math.nan, math.nan, math.nan)  # the process died, probably out of memory
     process.join()
     return found
 
 
 def measure_memory(size: Size) -> dict[str, float]:
-    """Peaks of forward and backward of each layer at one length, of ours at the far one, and of a whole step there."""
+    """Measure the peak of each layer at one length, and of our layers and a step at the far one."""
     figures: dict[str, float] = {}
     for name in peers.layers(2048, dense=True):
         figures[f"MiB {name}"] = memory_of(lambda name=name: layer_case(peers.layers(size.middle, True)[name], size.middle))[0] / 1024
@@ -244,25 +257,25 @@ def measure_memory(size: Size) -> dict[str, float]:
 
 # ----------------------------------------------------------------------------------------------------------------- main
 def started(what: str, size: Size, malloc: str) -> subprocess.Popen[str]:
-    """This script, measuring `what` under a malloc."""
+    """Start this script in a process that measures `what` with a malloc setting."""
     environment = {name: value for name, value in os.environ.items() if name not in RAISED} | MALLOCS[malloc]
     command = [sys.executable, __file__, "--one", what, *(["--quick"] if size == QUICK else [])]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def next_line(process: subprocess.Popen[str]) -> Any:
-    """What it prints when it is asked."""
+    """Request the next line of the process and parse it."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("\n")
     process.stdin.flush()
     if not (line := process.stdout.readline()):
-        raise SystemExit(f"a measuring process must answer, got its end with code {process.wait()}")
+        raise SystemExit(f"error: a measuring process ended with exit code {process.wait()}")
     return json.loads(line)
 
 
 def measured(size: Size) -> pd.DataFrame:
-    """Medians of all rounds, in seconds, a row a case and setting; `rounds` says of how many."""
+    """Return medians in seconds, one row per case and setting; `rounds` is the number of rounds."""
     samples: list[dict[str, Any]] = []
     with ExitStack() as stack:
         processes = {malloc: stack.enter_context(started("times", size, malloc)) for malloc in MALLOCS}
@@ -277,7 +290,7 @@ def measured(size: Size) -> pd.DataFrame:
 
 
 def figures_of(size: Size, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """By setting: the rates of the table "core" and the times of "far"."""
+    """Return for each setting the rates of table "core" and the times of table "far"."""
     pairs = HEADS * (size.middle * (2 * WINDOW + 1) - WINDOW * (WINDOW + 1))
     found: dict[str, dict[str, float]] = {}
     for setting, own in rows.groupby("setting", sort=False):
@@ -289,7 +302,7 @@ def figures_of(size: Size, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def machine() -> str:
-    """When, on what and with which versions it was measured."""
+    """Return date, commit, processor and versions."""
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "local-attention", "transformers", "x-transformers"))
     glibc = " ".join(platform.libc_ver())
@@ -299,9 +312,9 @@ def machine() -> str:
 
 
 def main() -> None:
-    """Measure each setting in its process, print the tables."""
+    """Measure each setting in its process and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="short lengths, a minute")
+    parser.add_argument("--quick", action="store_true", help="check with short lengths, one minute")
     parser.add_argument("--write-docs", action="store_true", help=f"write the tables to {DOCS}")
     parser.add_argument("--one", choices=("times", "memory"), help=argparse.SUPPRESS)  # measure here, print JSON
     arguments = parser.parse_args()
@@ -317,11 +330,11 @@ def main() -> None:
         return
 
     if (reason := why_not()) is not None:
-        print(f"The band kernel cannot run here ({reason}): no rows of it, and ours is slab.")
+        print(f"The band kernel cannot run here ({reason}); our rows use the slab kernel.")
     print(machine(), flush=True)
     differences = peers.differences()
     if max(differences.values()) > TOLERANCE:
-        raise SystemExit(f"layers must equal dense masked attention up to {TOLERANCE}, got {differences}")
+        raise SystemExit(f"error: not equal to dense attention up to {TOLERANCE}: {differences}")
     start = time.time()
     seconds = measured(size)
     figures = figures_of(size, seconds)
@@ -329,7 +342,8 @@ def main() -> None:
         figures["memory"] = next_line(process)
     print(f"measured in {time.time() - start:.0f} s", flush=True)
     table = seconds[seconds["table"].isin(["layer", "step"])].reset_index(drop=True)
-    table[["forward", "total"]] = table[["forward", "total"]].mul(1e6 / (table["batch"] * table["length"]), axis=0)  # us a token
+    per_token = 1e6 / (table["batch"] * table["length"])  # us
+    table[["forward", "total"]] = table[["forward", "total"]].mul(per_token, axis=0)
     encoders = peers.long_encoders(size.step) | peers.short_encoders(300, size.batch)
     parameters = {name: peers.num_parameters(encoder) for name, encoder in encoders.items()}
     text = report(size, table, figures, differences, parameters)

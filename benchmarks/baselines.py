@@ -1,10 +1,13 @@
-"""Fit every baseline on folders of train, dev and test tables (CSV, columns sequence and label), and print a table.
+"""Fit every baseline on folders of train, dev and test tables, and print a table.
 
-Records of train and dev that are in test, on either strand, are left out. Settings are chosen on dev; test is scored once.
-MCC is that at a probability of 0.5. Seconds are those of the processor, with one thread.
+The tables are CSV files with columns sequence and label. Train and dev records that are also in
+test, on either strand, are left out. Settings are chosen on dev; test is scored once. MCC is at a
+probability of 0.5. Seconds are CPU seconds with one thread.
 
-    python benchmarks/baselines.py --database jaspar:vertebrates ../shared/bench/gue_core_tata ../shared/bench/ecoli70
-    python benchmarks/baselines.py --database jaspar:vertebrates --strands both ../shared/bench/gue_mouse0
+    python benchmarks/baselines.py --database jaspar:vertebrates \\
+        ../shared/bench/gue_core_tata ../shared/bench/ecoli70
+    python benchmarks/baselines.py --database jaspar:vertebrates --strands both \\
+        ../shared/bench/gue_mouse0
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ COLUMNS = ("set", "baseline", "MCC on dev", "MCC on test", "AUROC on test", "sec
 
 
 def read_splits(folder: Path, spelling: Spelling) -> dict[str, tuple[list[np.ndarray], np.ndarray]]:
-    """Read letters and labels of each split; train and dev without the sequences of test."""
+    """Read sequences and labels of each split; leave test sequences out of train and dev."""
     tables = {split: pd.read_csv(next(folder.glob(f"{split}.csv*"))) for split in ("test", "train", "dev")}
     found, keys = {}, set()
     for split, table in tables.items():

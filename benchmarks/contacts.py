@@ -1,12 +1,16 @@
-"""Contact maps of simulated protein families: attention of a masked model beside mutual information, P@L by range.
+"""Compare contact maps by attention and by mutual information on simulated protein families.
 
-A family is a Potts model of 60 residues: each residue has its own preferences, and residues that touch prefer some pairs of letters, by a
-matrix that all families share. Contacts come in ladders, as those of strands and helices do, so that most residues have several and
-residues that do not touch vary together through those between. One model is trained on sequences of all families, without contacts; a
-regression over its heads is fitted on a few families and read on the others. A family's map is the mean over some of its sequences. Mutual
-information, with the same average-product correction, sees all sequences of the family that the model was trained on.
+A family is a Potts model of 60 residues. Each position has its own residue preferences, and
+positions in contact prefer certain residue pairs by a matrix that all families share. Contacts form
+ladders like those of strands and helices. Most positions therefore have several contacts, and
+positions without contact covary through the ones between.
 
-Run: `python benchmarks/contacts.py` (minutes on one core; results/bench_contacts/, goes on where it was stopped).
+One masked model is trained on sequences of all families, without contacts. A regression over its
+heads is fitted on a few families and evaluated on the others. The map of a family is the mean over
+some of its sequences. Mutual information, with the same average-product correction, uses all
+training sequences of the family.
+
+    python benchmarks/contacts.py      # minutes on one core; continues in results/bench_contacts/
 """
 
 from __future__ import annotations
@@ -36,9 +40,9 @@ from selfattn_bio.sequence.alphabet import PROTEIN
 QUICK = "--quick" in sys.argv[1:]
 FOLDER = Path("results/bench_contacts_quick" if QUICK else "results/bench_contacts")
 LENGTH, STATES = 60, len(PROTEIN.letters)
-FAMILIES, FITTED = 6, 2  # of which a regression is fitted on the first
-SEQUENCES = 100 if QUICK else 1000  # of a family, trained on
-SAMPLED = 10 if QUICK else 50  # over which a family's map is the mean
+FAMILIES, FITTED = 6, 2  # families, and the number of them that the regression is fitted on
+SEQUENCES = 100 if QUICK else 1000  # per family, for training
+SAMPLED = 10 if QUICK else 50  # sequences per family map
 COUPLING, FIELD, SWEEPS = 1.0, 0.8, 60
 CONTACTS = 2 * LENGTH
 RUN: dict[str, Any] = {
@@ -58,19 +62,19 @@ RUN: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Family:
-    """Sequences (n, L) of codes, and which residues touch, (L, L)."""
+    """A simulated family: codes (n, L) and contacts (L, L)."""
 
     codes: NDArray[np.int64]
     contacts: NDArray[np.bool_]
 
     @property
     def letters(self) -> NDArray[np.uint8]:
-        """(n, L) ASCII."""
+        """Return the sequences as ASCII, (n, L)."""
         return np.frombuffer(PROTEIN.letters.encode(), dtype=np.uint8)[self.codes]
 
 
 def ladders(rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Contacts of residues 6 or more apart, in parallel and antiparallel runs of 3 to 6."""
+    """Sample contacts in parallel and antiparallel runs of 3 to 6, at least 6 residues apart."""
     contacts = np.zeros((LENGTH, LENGTH), dtype=bool)
     while contacts.sum() < 2 * CONTACTS:
         i, j = np.sort(rng.integers(0, LENGTH, 2))
@@ -82,7 +86,10 @@ def ladders(rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def simulate(contacts: NDArray[np.bool_], pairing: NDArray[np.float64], rng: np.random.Generator) -> Family:
-    """Gibbs samples, one a chain, of the Potts model with the couplings `pairing` (A, A) at contacts and fields of its own."""
+    """Sample the sequences of a family by Gibbs sampling, one per chain.
+
+    The Potts model has couplings `pairing` (A, A) at contacts and random fields.
+    """
     fields = FIELD * rng.normal(size=(LENGTH, STATES))
     codes = rng.integers(0, STATES, (SEQUENCES, LENGTH))
     for _ in range(SWEEPS):
@@ -93,7 +100,11 @@ def simulate(contacts: NDArray[np.bool_], pairing: NDArray[np.float64], rng: np.
 
 
 def families(seed: int = 0) -> list[Family]:
-    """All families; letters have three properties, as charge and size are, and a pair prefers likes and opposites of them."""
+    """Simulate all families.
+
+    Residues have three properties, like charge and size. Pairs prefer equal values of two of them
+    and opposite values of the third.
+    """
     rng = np.random.default_rng(seed)
     properties = rng.normal(size=(STATES, 3))
     pairing = COUPLING * (properties * [1, -1, 1]) @ properties.T / np.sqrt(3)
@@ -101,7 +112,10 @@ def families(seed: int = 0) -> list[Family]:
 
 
 def mutual_information(codes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n, L) -> (L, L), in nats, with a pseudocount of 1 spread over the pairs of letters, corrected for averages."""
+    """Return average-product corrected mutual information in nats, (n, L) -> (L, L).
+
+    A pseudocount of 1 is spread over the residue pairs.
+    """
     length = codes.shape[1]
     one_hot = np.eye(STATES)[codes].reshape(len(codes), -1)
     joint = (one_hot.T @ one_hot + 1 / STATES**2) / (len(codes) + 1)
@@ -113,7 +127,7 @@ def mutual_information(codes: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def model_of(all_families: list[Family]) -> Path:
-    """The trained model folder."""
+    """Train the masked model and return its folder."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     rows = [
         f">f{number}s{row}\n{bytes(letters).decode()}\n"
@@ -130,7 +144,10 @@ def model_of(all_families: list[Family]) -> Path:
 
 
 def table(all_families: list[Family], model: Path) -> pd.DataFrame:
-    """P@L by range of each way, mean over the families that no regression was fitted on; and the ceiling: L contacts or fewer."""
+    """Return P@L by range, averaged over the families that the regression was not fitted on.
+
+    The last row is the upper limit, because a range may have fewer than L contacts.
+    """
     scorer = load(model)
     maps = [np.mean([head_maps(scorer, letters) for letters in each.letters[:SAMPLED]], axis=0) for each in all_families]
     touching = [each.contacts for each in all_families]
@@ -149,7 +166,7 @@ def table(all_families: list[Family], model: Path) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print the table."""
+    """Simulate, train and print the table."""
     made = families()
     print(table(made, model_of(made)).to_string(float_format="%.3f"), flush=True)
 

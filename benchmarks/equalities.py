@@ -1,8 +1,11 @@
-"""One step of training, cut four ways: one batch, accumulated batches, two processes (DDP), two that share the weights out (FSDP2).
+"""Compare training with one batch, accumulated batches, two processes (DDP) and shards (FSDP2).
 
-Each step sees all train records, in batches of which the last is smaller; dropout is 0, losses are divided by the count of the whole step:
-all must train alike but for the order of sums. Prints loss and weights beside those of the one batch; exit code 1 where a loss differs by
-more than `TOLERANCE`. Run: `make bench-equalities` (`python benchmarks/equalities.py`; CPU, gloo).
+Each step sees all training records in batches; the last batch is smaller. Dropout is 0 and losses
+are divided by the count of the complete step, so all variants must train identically up to the
+order of sums. Prints losses and weights compared with one batch. The exit code is 1 if a loss
+differs by more than `TOLERANCE`.
+
+    make bench-equalities      # or python benchmarks/equalities.py; CPU, gloo
 """
 
 from __future__ import annotations
@@ -30,9 +33,9 @@ num_layers = 2
 num_heads = 2
 feedforward_dim = 32
 dropout = 0.0
-stem = {{ kind = "none" }}  # the batch norm of the other one takes the statistics of what a batch holds
+stem = {{ kind = "none" }}  # the default stem has batch norm, which depends on the batches
 [training]
-optimizer = "adam"  # a decay in the gradient: AdamW would divide a wrong factor of all gradients out
+optimizer = "adam"  # with decay in the gradient; AdamW would hide a wrong factor of all gradients
 weight_decay = 0.1
 max_steps = {STEPS}
 evaluate_every = 1
@@ -49,7 +52,7 @@ WAYS: dict[str, tuple[int, int, tuple[str, ...], tuple[str, ...]]] = {  # -> bat
 
 
 def prepare(folder: Path) -> None:
-    """Records of two labels, corpus and split."""
+    """Write records of two labels, corpus and split."""
     rng = np.random.default_rng(0)
     for label in (0, 1):
         letters = ["".join(rng.choice(list("ACGT"), rng.integers(30, 60))) for _ in range((TRAIN + VALID) // 2)]
@@ -60,14 +63,14 @@ def prepare(folder: Path) -> None:
 
 
 def trained(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The loss of each step, and all weights at the end."""
+    """Train one variant; return the loss of each step and the final weights."""
     batch, accumulate, launcher, options = WAYS[name]
     (folder / f"{name}.toml").write_text(f"{RUN}batch_size = {batch}\naccumulate = {accumulate}\n")
     command = [sys.executable, *launcher, "-m", "selfattn_bio.cli.main", "train", "--run-file", f"{name}.toml", "--corpus", "corpus"]
     command += ["--split", "split.tsv", "--threads", "1", "--output", name, *options]
     done = subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
-        raise SystemExit(f"{done.stdout}\ntraining must end well, got exit code {done.returncode} of {name}")
+        raise SystemExit(f"{done.stdout}\nerror: {name!r} failed with exit code {done.returncode}")
     weights = load_file(folder / name / "model.safetensors")
     losses = pd.read_csv(folder / name / "history.csv")["train_loss"].to_numpy()
     return losses, np.concatenate([weights[key].double().numpy().ravel() for key in sorted(weights)])
@@ -78,7 +81,7 @@ def main() -> None:
         prepare(Path(name))
         found = {way: trained(Path(name), way) for way in WAYS}
     losses, weights = found["one batch"]
-    head = (f"loss, step {1}", f"step {STEPS // 2}", f"step {STEPS}", "relative, at most", "weights, at most")
+    head = ("loss, step 1", f"step {STEPS // 2}", f"step {STEPS}", "max rel. diff.", "max weight diff.")
     print(f"{'':28} " + " ".join(f"{each:>17}" for each in head))
     far = []
     for way, (own, own_weights) in found.items():
@@ -87,7 +90,7 @@ def main() -> None:
         print(f"{way:28} {steps} {difference:17.1e} {np.abs(own_weights - weights).max():17.1e}")
         far += [] if difference <= TOLERANCE else [way]
     if far:
-        raise SystemExit(f"losses must differ by {TOLERANCE:.0e} at most, got more for {', '.join(far)}")
+        raise SystemExit(f"error: losses differ by more than {TOLERANCE:.0e}: {', '.join(far)}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
-"""A planted gap between two groups, and what balancing does to it: made sequences, plain training beside reweighting and balanced sampling.
+"""Measure whether balancing closes a planted gap between two groups.
 
-The label is whether a record of 80 letters has the cue, TGACTCA, each letter of which is drawn anew one time in eight. In nine of ten
-records ("major") a marker, GGCCGGCC, stands in 95 % of the positives and 5 % of the negatives; in the others ("minor") it is the other way
-round. The marker is the easier thing to learn, and wrong for the minority. Test is drawn as train. A row a training, the mean over the
-seeds: AUROC and accuracy of all test records and of each group, gap of AUROC (the highest group less the lowest), seconds. The row "no
-marker" is of sequences without it: what could be had.
+Sequences are simulated. The label is whether a record of 80 bp contains the cue TGACTCA; each of
+its bases is replaced by a random one with probability 1/8. In nine of ten records ("major") a
+marker, GGCCGGCC, is in 95 % of the positives and 5 % of the negatives; in the others ("minor") it
+is the reverse. The marker is easier to learn, and wrong for the minority. Test has the same
+distribution as train.
 
-Goes on where it was stopped: results/bench_fair/. Run: `python benchmarks/fair.py`; `--quick` is a check of a few steps.
+One row per training, means over the seeds: AUROC and accuracy of all test records and of each
+group, the gap in AUROC (highest minus lowest group), and seconds. The row "no marker" uses
+sequences without the marker and shows what could be reached.
+
+    python benchmarks/fair.py              # continues in results/bench_fair/
+    python benchmarks/fair.py --quick      # a check of a few steps
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ SIDES = {"train": 400, "valid": 400, "test": 400} if QUICK else {"train": 6000, 
 SEEDS = (0,) if QUICK else (0, 1)
 STEPS = 4 if QUICK else 400
 LENGTH, CUE, MARKER, DIFFERS = 80, "TGACTCA", "GGCCGGCC", 1 / 8
-MINOR, FOLLOWS = 0.1, 0.95  # share of the records; of them where the marker goes with the label, or against it
+MINOR, FOLLOWS = 0.1, 0.95  # fraction of minor records; of markers as described above
 MODEL = {"kind": "attention", "members": 1, "embed_dim": 32, "num_layers": 1, "feedforward_dim": 64, "dropout": 0.1}
 TRAINING = {"max_steps": STEPS, "evaluate_every": max(1, STEPS // 12), "patience": 12, "warmup_steps": STEPS // 10, "shift": 0}
 WAYS: dict[str, dict[str, Any]] = {
@@ -39,13 +44,13 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def made(seed: int, marker: bool) -> pd.DataFrame:
-    """id, sequence, label, origin, split of all records."""
+    """Simulate all records: id, sequence, label, origin and split."""
     rng, rows = np.random.default_rng(seed), []
     for side, number in SIDES.items():
         for i in range(number):
             label, minor = int(rng.random() < 0.5), rng.random() < MINOR
             letters = rng.choice(list("ACGT"), LENGTH)
-            places = rng.permutation(LENGTH // 10)[:2] * 10  # of cue and marker, which do not overlap
+            places = rng.permutation(LENGTH // 10)[:2] * 10  # of cue and marker, without overlap
             cue = np.array(list(CUE))
             drawn = np.where(rng.random(len(cue)) < DIFFERS, rng.choice(list("ACGT"), len(cue)), cue)
             if label:
@@ -57,7 +62,7 @@ def made(seed: int, marker: bool) -> pd.DataFrame:
 
 
 def judged(way: str, seed: int) -> dict[str, Any]:
-    """metrics.json of a training, made if it is not there as its run file says."""
+    """Return metrics.json of a training; train if it is missing or its run file changed."""
     data = FOLDER / f"{'no_marker' if way == 'no marker' else 'marker'}{seed}"
     table, split, corpus = data / "records.csv", data / "split.tsv", data / "corpus"
     folder = data / way.replace(" ", "_")
@@ -78,7 +83,7 @@ def judged(way: str, seed: int) -> dict[str, Any]:
 
 
 def row_of(way: str) -> dict[str, Any]:
-    """The means over the seeds."""
+    """Return the means over the seeds."""
     each = []
     for seed in SEEDS:
         metrics = judged(way, seed)
@@ -92,7 +97,7 @@ def row_of(way: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Train what is not there, print the table."""
+    """Train what is missing and print the table."""
     table = pd.DataFrame([row_of(way) for way in WAYS])
     print(f"{SIDES['train']:,} train and {SIDES['test']:,} test records, {MINOR:.0%} minor; means of {len(SEEDS)} seeds")
     print(table.to_string(index=False))

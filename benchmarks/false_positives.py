@@ -1,18 +1,24 @@
-"""How often the tests of evidence and of interactions say p < .05 where there is nothing: 5 % or less, or they are wrong.
+"""Measure how often the tests of evidence and interactions give p < .05 without a signal.
 
-Each null is a small world in which what the test asks about is absent by construction, and all else is there: records of unequal GC and
-length, motifs with many sites a record, models that use other motifs. The tests are called as the commands call them. Motifs of one trial
-share its records, so that the intervals that are printed are too narrow for them.
+More than 5 % means that a test is wrong. In each simulated null the tested signal is absent by
+construction, but other features are present: records of unequal GC and length, several sites of a
+motif per record, models that use other motifs. The tests are called as the commands call them. The
+motifs of a trial share its records, so the printed intervals are too narrow for them.
 
-labels         random motifs, scanned for, in random records; labels by lot, a tenth of them positive
-gc             the same, and positives are richer in GC: only `matched` has to withstand that
-model          log-odds are a sum over words that the motifs are not; a record holds words and motifs at places of their own
-places         hits of a motif that stands several times a record, anywhere, on either strand
-distances      sites of two motifs, each anywhere in the record without overlap, by records of one length and of many
-interactions   a model that adds up its words, unequal in weight, and reads the sum as it is or by a curve; and what no word has to do with
-tomtom         motifs of JASPAR with their columns in random order, against the database without the motif itself
+labels         random motifs are scanned for in random records; one in ten random labels is
+               positive
+gc             the same, but positives have higher GC; only `matched` has to be robust against this
+model          log-odds are a sum over words that are not the motifs; words and motifs are placed
+               independently
+places         hits of a motif with several sites per record, at random positions on either strand
+distances      sites of two motifs at random positions without overlap, in records of one length and
+               of many
+interactions   a model that sums words of unequal weight, directly or through a curve, and adds a
+               term unrelated to the words
+tomtom         JASPAR motifs with shuffled columns, against the database without the motif
 
-Run: `python benchmarks/false_positives.py` (some minutes); `--trials 20` for a look.
+    python benchmarks/false_positives.py                 # a few minutes
+    python benchmarks/false_positives.py --trials 20     # faster and less precise
 """
 
 from __future__ import annotations
@@ -41,7 +47,7 @@ BASES = np.frombuffer(b"ACGT", dtype=np.uint8)
 
 
 def records(rng: np.random.Generator, num: int, length: int = 200, gc: float | NDArray[np.float64] = 0.45) -> list[Letters]:
-    """Random letters with this share of GC, or each record with its own."""
+    """Sample random records with one GC content for all or one per record."""
     return [
         np.where(rng.random(length) < p, rng.choice(BASES[1:3], length), rng.choice(BASES[[0, 3]], length))
         for p in np.broadcast_to(gc, num)
@@ -49,7 +55,7 @@ def records(rng: np.random.Generator, num: int, length: int = 200, gc: float | N
 
 
 def words(rng: np.random.Generator, num: int, width: int = 8) -> list[Letters]:
-    """Random words; none is near its reverse complement."""
+    """Sample random words that differ from their reverse complements."""
     found: list[Letters] = []
     while len(found) < num:
         word = rng.choice(BASES, width)
@@ -59,12 +65,15 @@ def words(rng: np.random.Generator, num: int, width: int = 8) -> list[Letters]:
 
 
 def ppm(word: Letters, sure: float = 1.0) -> NDArray[np.float64]:
-    """(width, 4): the word's letter with this probability."""
+    """Return a matrix (width, 4) that gives the base of the word this probability."""
     return np.where(word[:, None] == BASES, sure, (1 - sure) / 3)
 
 
 def planted(rng: np.random.Generator, sequences: list[Letters], some: list[Letters], chance: float | NDArray[np.float64]) -> pd.DataFrame:
-    """Put each word into each record with this chance, or with its own of each (records, words), at places of their own; the sites."""
+    """Plant each word in each record with a probability, at positions that do not overlap.
+
+    `chance` is one probability or (records, words). Returns the sites.
+    """
     rows = []
     chances = np.broadcast_to(chance, (len(sequences), len(some)))
     for record, row in enumerate(sequences):
@@ -104,7 +113,10 @@ def associations(
 
 
 def model(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
-    """Of six words the model uses the first three, for or against; the others are motifs, enriched in positives, that it ignores."""
+    """Test a model that uses three of six words, for or against the positive class.
+
+    The other three are motifs that are enriched in positives and that the model ignores.
+    """
     sequences, label = records(rng, 240), np.arange(240) % 2
     some = words(rng, 6)
     planted(rng, sequences, some, np.where(np.arange(6) < 3, 0.7, np.where(label, 0.8, 0.3)[:, None]))
@@ -133,7 +145,7 @@ def places(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
         hits = find_hits({"m": ppm(word)}, {"m": NUM_SITES}, sequences, HIT_P)
         found = position_profile(hits, np.full(150, 200), None, rng)
         given = position_profile(hits, np.full(150, 200), (20, 60), rng)
-        name = f"places, {number} a record"
+        name = f"positions, {number} per record"
         yield f"{name}: position", found["position_p"]
         yield f"{name}: fullest window", found["window_p"]
         yield f"{name}: given window", given["window_p"]
@@ -149,7 +161,7 @@ def distances(rng: np.random.Generator) -> Iterator[tuple[str, float]]:
 
 
 def _anywhere(rng: np.random.Generator, lengths: NDArray[np.int64], width: int = 8) -> pd.DataFrame:
-    """One or two sites a record, of one motif."""
+    """Sample one or two sites of a motif per record."""
     record = np.repeat(np.arange(len(lengths)), rng.integers(1, 3, len(lengths)))
     start = rng.integers(0, lengths[record] - width + 1)
     return pd.DataFrame({"record": record, "start": start, "end": start + width, "strand": rng.choice(["+", "-"], len(record))})
@@ -204,7 +216,7 @@ NULLS: dict[str, tuple[Callable[[np.random.Generator], Iterator[tuple[str, float
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=NULLS, default=list(NULLS))
-    parser.add_argument("--trials", type=int, help="of each null")
+    parser.add_argument("--trials", type=int, help="trials of each null")
     chosen = parser.parse_args()
     for name in chosen.only:
         null, usual = NULLS[name]

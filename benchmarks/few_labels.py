@@ -1,14 +1,22 @@
-"""What pretraining is worth where labels are few: test AUROC of the fly promoters with 1 %, 10 % and 100 % of their labels.
+"""Measure what pretraining adds if labels are few: test AUROC with 1 %, 10 % and 100 % of them.
 
-The share is drawn of train and of valid alike, so that the choice of the best step has no more labels than the training; all of test is
-kept. A masked-language model is pretrained without labels on the task's own records of the training chromosomes: 300 letters each, the
-first 300 in front of transcription starts and 300 from 2 kb further up, as data/README.md says. No other upstream DNA ships. Its weights
-start the promoter model, which then learns all of them, or its head and LoRA; beside it the same model from random weights, with the same
-steps. Three seeds, which draw the labels too, but one pretraining; those of 1 % are among those of 10 %. With all labels random weights are
-those of `make bench-promoter`, whose models are used where they are there. Test records that the pretraining saw are refused.
+The fraction is sampled from train and validation, so that the choice of the best step uses no more
+labels than the training; test is complete. A masked language model is pretrained without labels on
+the task's own records of the training chromosomes: the 300 bp before transcription starts and 300
+bp from 2 kb further upstream (data/README.md). No other upstream DNA ships. Its weights initialise
+the promoter model, which then trains all of them, or its head and LoRA. The control is the same
+model from random weights with the same steps.
 
-As in `benchmarks/promoter.py`, two trainings run at once, each with one thread. Goes on where it was stopped: results/bench_few_labels/.
-Run: `python benchmarks/few_labels.py` (half an hour on two cores); `--quick` is a check of a few steps, into a folder of its own.
+There are three seeds, which also choose the labels, and one pretraining. The labels of 1 % are a
+subset of those of 10 %. With all labels, the models from random weights are those of `make
+bench-promoter`, and are reused if they exist. Test records that the pretraining saw are refused.
+
+As in `benchmarks/promoter.py`, two trainings run at the same time, each with one thread.
+
+    python benchmarks/few_labels.py            # half an hour on two cores
+    python benchmarks/few_labels.py --quick    # a check of a few steps in a separate folder
+
+An interrupted benchmark continues in results/bench_few_labels/.
 """
 
 from __future__ import annotations
@@ -43,14 +51,15 @@ TASK = Path("workflows/tasks/promoter.toml")
 QUICK = "--quick" in sys.argv[1:]
 FOLDER = Path("results/bench_few_labels_quick" if QUICK else "results/bench_few_labels")
 SEEDS = (0,) if QUICK else (0, 1, 2)
-SHARES = {0.01: 4} if QUICK else {0.01: 150, 0.1: 500, 1.0: 1500}  # of the labels of train and valid: steps
+# Fraction of the labels of train and validation -> steps.
+SHARES = {0.01: 4} if QUICK else {0.01: 150, 0.1: 500, 1.0: 1500}
 PRETRAINING = {"max_steps": 4 if QUICK else 1000, "learning_rate": 2e-3, "evaluate_every": 500, "label_smoothing": 0.0}
 STARTS: dict[str, dict[str, str] | None] = {"random": None, "pretrained": {"adapt": "all"}, "pretrained, LoRA": {"adapt": "lora"}}
 Sides = dict[str, list[Record]]  # positives and negatives
 
 
 def write_fasta(path: Path, records: Iterable[Record]) -> str:
-    """Records with the headers that ingest reads; returns the path as a run file has it."""
+    """Write records with the headers that ingest reads; return the path for the run file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(path, "wt", compresslevel=1) as file:
         for record in records:
@@ -60,14 +69,14 @@ def write_fasta(path: Path, records: Iterable[Record]) -> str:
 
 
 def write_run_file(path: Path, values: dict[str, Any]) -> Path:
-    """A run file at `path`."""
+    """Write a run file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(tomli_w.dumps(values), encoding="utf-8")
     return path
 
 
 def prepare(run_file: Path) -> None:
-    """Corpus and split beside a run file."""
+    """Write corpus and split next to a run file."""
     run, folder = read_run_file(run_file), run_file.parent
     files, labels = zip(*run.data.files, strict=True)
     options = [] if None in labels else ["--label", *labels]
@@ -76,7 +85,11 @@ def prepare(run_file: Path) -> None:
 
 
 def trained(run_file: Path) -> Path:
-    """The model folder named as the run file, of the corpus and split beside it; trained if it is not there as the run file says."""
+    """Return the model folder of a run file, named like it.
+
+    The model is trained on the corpus and split next to the run file if it is missing or its
+    settings changed.
+    """
     corpus, split, output = run_file.parent / "corpus", run_file.parent / "split.tsv", run_file.with_suffix("")
     if not (is_trained(run_file, "", output, corpus, split) and of_same_parent(run_file, output)):
         shared = ("--run-file", run_file, "--corpus", corpus, "--split", split)
@@ -85,21 +98,21 @@ def trained(run_file: Path) -> Path:
 
 
 def of_same_parent(run_file: Path, output: Path) -> bool:
-    """Whether the parent that a model started from, if it has one, is still the same."""
+    """Return whether the parent of a model, if it has one, is still the same."""
     transfer = read_run_file(run_file).transfer
     weights = [read_provenance(transfer.folder)["weights_sha256"]] if transfer else []
     return [parent["weights_sha256"] for parent in read_provenance(output)["parents"]][:1] == weights
 
 
 def trained_and_judged(run_file: Path, pretraining: Future[Path] | None) -> dict[str, float]:
-    """Best valid and test AUROC of a run, which waits for its parent."""
+    """Train a run after its parent; return its best validation AUROC and its test AUROC."""
     if pretraining:
         pretraining.result()
     return judged(trained(run_file), run_file.parent / "corpus", run_file.parent / "split.tsv")
 
 
 def judged(model: Path, corpus_path: Path, split_path: Path) -> dict[str, float]:
-    """Best valid and test AUROC of a model folder."""
+    """Return the best validation AUROC and the test AUROC of a model folder."""
     corpus = Corpus.open(corpus_path)
     rows = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
     records, letters = corpus.records.iloc[rows], [corpus.letters(int(row)) for row in rows]
@@ -109,7 +122,10 @@ def judged(model: Path, corpus_path: Path, split_path: Path) -> dict[str, float]
 
 
 def pretraining_of(sides: Sides, held_out: set[str]) -> Path:
-    """The run file of the masked-language model; its corpus holds no record of the chromosomes that are held out, and no label."""
+    """Write the run file of the masked language model.
+
+    Its corpus has no labels and no records of held-out chromosomes.
+    """
     unlabelled = [record for records in sides.values() for record in records if record.chrom not in held_out]
     print(f"pretraining: {len(unlabelled):,} records of {', '.join(sorted({str(record.chrom) for record in unlabelled}))}", flush=True)
     values = {
@@ -123,13 +139,13 @@ def pretraining_of(sides: Sides, held_out: set[str]) -> Path:
 
 
 def runs_of(share: float, seed: int, sides: Sides, split: ChromosomeSplit, parent: Path) -> dict[str, Path]:
-    """The run files of a share of the labels, by start; all have the same records."""
+    """Write the run files of a fraction of the labels, by start; all use the same records."""
     folder, files = FOLDER / f"{share:.0%}_seed{seed}".replace("%", ""), {}
     for name, records in sides.items():
         kept = []
         for side in ("train", "valid", "test"):
             own = [record for record in records if side_of(record, split) == side]
-            # One order a seed: a share is the beginning of a larger one.
+            # One order per seed, so that a smaller fraction is part of a larger one.
             order = np.random.default_rng((seed, name == "positives")).permutation(len(own))
             kept += [own[i] for i in sorted(order[: len(own) if side == "test" else round(share * len(own))])]
         files[name] = write_fasta(folder / f"{name}.fa.gz", kept)
@@ -137,7 +153,7 @@ def runs_of(share: float, seed: int, sides: Sides, split: ChromosomeSplit, paren
     training = {"seed": seed, "max_steps": steps, "evaluate_every": max(25, steps // 6), "warmup_steps": min(200, steps // 5)}
     for start, transfer in STARTS.items():
         if share == 1 and start != "pretrained":
-            continue  # those from random weights are bench-promoter's; LoRA is for few labels
+            continue  # random weights come from bench-promoter; LoRA is for few labels
         values = {"data": {"assembly": "dm3", **files}, "split": split.model_dump(mode="json"), "training": training}
         values |= {"transfer": {"parent": str(parent), **transfer}} if transfer else {}
         runs[start] = write_run_file(folder / f"{start.replace(', ', '_').lower()}.toml", values)
@@ -145,12 +161,12 @@ def runs_of(share: float, seed: int, sides: Sides, split: ChromosomeSplit, paren
 
 
 def side_of(record: Record, split: ChromosomeSplit) -> str:
-    """As the task's split has it."""
+    """Return the split of a record in the task."""
     return "valid" if record.chrom in split.valid else "test" if record.chrom in split.test else "train"
 
 
 def main() -> None:
-    torch.set_num_threads(1)  # of the scoring, two at once
+    torch.set_num_threads(1)  # for scoring, two processes at the same time
     task = read_run_file(TASK)
     split = task.split
     assert isinstance(split, ChromosomeSplit)
@@ -162,14 +178,14 @@ def main() -> None:
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(prepare, [parent, *(each["pretrained"] for each in runs.values())]))
         pretraining = pool.submit(trained, parent)
-        # Those from random weights go first: they need not wait for it.
+        # Runs from random weights go first: they do not wait for the pretraining.
         wanted = [(share, seed, start) for start in STARTS for share, seed in keys if start in runs[share, seed]]
         found = {
             (share, seed, start): pool.submit(trained_and_judged, runs[share, seed][start], pretraining if STARTS[start] else None)
             for share, seed, start in wanted
         }
     results = {key: future.result() for key, future in found.items()}
-    if 1.0 in SHARES:  # all labels from random weights: the task itself, as bench-promoter has it, or trained now in its folder
+    if 1.0 in SHARES:  # random weights with all labels: the models of bench-promoter
         corpus, split_path = promoter.prepare()
         of_seeds = {seed: promoter.write_run_file(task, seed) for seed in SEEDS}
         promoter.trained_at_once([(path, "", path.with_name("model")) for path in of_seeds.values()], corpus, split_path)

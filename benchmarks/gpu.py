@@ -1,9 +1,14 @@
-"""The layers of `attention_speed`, and ours with flex, on a CUDA device: bfloat16, 8,192 to 1,048,576 tokens, forward and backward.
+"""Time the layers of `attention_speed`, and ours with flex, on a CUDA device in bfloat16.
 
-Milliseconds until the device is done, medians of rounds interleaved in one process, and the peak memory of a round. Where a layer cannot
-run its row says why; one over all pairs, and Hugging Face's BigBird, has no row beyond `DENSE_LIMIT`. Exit code 1 where a reason is not
-memory. Needs the bench extra. Run: `python benchmarks/gpu.py`, with --quick for a look, with --device cpu --quick to see that it works;
-docs/attention.md says on what it has been run.
+Forward and backward with 8,192 to 1,048,576 tokens: milliseconds until the device is finished,
+medians of rounds interleaved in one process, and the peak memory of a round. If a layer cannot run,
+its row has the reason. Layers over all pairs and Hugging Face's BigBird have no row beyond
+`DENSE_LIMIT`. The exit code is 1 if a reason is not memory. Needs the bench extra.
+docs/attention.md says on which device it has run.
+
+    python benchmarks/gpu.py
+    python benchmarks/gpu.py --quick                  # a check
+    python benchmarks/gpu.py --device cpu --quick     # a check without a GPU
 """
 
 from __future__ import annotations
@@ -23,14 +28,14 @@ from torch import nn
 LENGTHS = (8192, 32_768, 131_072, 524_288, 1_048_576)
 DENSE_LIMIT = 131_072  # tokens; attention over all pairs takes minutes beyond
 ROUNDS = 5
-KERNELS = {"cuda": ("flex", "slab"), "cpu": ("slab",)}  # those that know bfloat16
+KERNELS = {"cuda": ("flex", "slab"), "cpu": ("slab",)}  # kernels that support bfloat16
 OUT_OF_MEMORY = "out of memory"
 
 Round = Callable[[], tuple[float, float]]
 
 
 def moved(value: Any, device: str) -> Any:
-    """What a Hugging Face layer is called with, on the device, numbers in bfloat16."""
+    """Move the inputs of a Hugging Face layer to the device, floating-point numbers as bfloat16."""
     if isinstance(value, tuple):
         return tuple(moved(each, device) for each in value)
     if not isinstance(value, torch.Tensor):
@@ -39,7 +44,7 @@ def moved(value: Any, device: str) -> Any:
 
 
 def round_of(name: str, layer: nn.Module, length: int, device: str) -> Round:
-    """Forward and backward once -> milliseconds, peak GiB (of a CUDA device)."""
+    """Return a function that runs forward and backward: milliseconds, and peak GiB on CUDA."""
     if isinstance(layer, peers.HuggingFaceLayer):
         layer.inputs = {name: moved(value, device) for name, value in layer.inputs.items()}
     layer.to(device, torch.bfloat16).train()
@@ -65,11 +70,11 @@ def round_of(name: str, layer: nn.Module, length: int, device: str) -> Round:
 
 
 def measured(layers: dict[str, nn.Module], length: int, device: str, rounds: int) -> dict[str, tuple[float, float] | str]:
-    """Each layer's medians over the rounds, or why there are none."""
+    """Return the medians of each layer over the rounds, or why it did not run."""
     found: dict[str, tuple[float, float] | str] = {}
     times: dict[str, list[tuple[float, float]]] = {}
     runs: dict[str, Round] = {}
-    for number in range(-1, rounds):  # the first is not counted: it compiles
+    for number in range(-1, rounds):  # the first round compiles and is not counted
         for name, layer in layers.items():
             if name in found:
                 continue
@@ -81,7 +86,7 @@ def measured(layers: dict[str, nn.Module], length: int, device: str, rounds: int
                     times[name].append(runs[name]())
             except torch.OutOfMemoryError:
                 found[name] = OUT_OF_MEMORY
-            except RuntimeError as error:  # said in its row: the others are measured all the same
+            except RuntimeError as error:  # reported in its row; other layers are still measured
                 found[name] = f"{type(error).__name__}: {error}".splitlines()[0]
             if name in found:
                 runs.pop(name, None)
@@ -98,7 +103,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device, lengths, rounds = arguments.device, (1024,) if arguments.quick else LENGTHS, 3 if arguments.quick else ROUNDS
     if device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("benchmarks/gpu.py must run on a machine with a CUDA device, got none. To see that it works: --device cpu --quick")
+        raise SystemExit("error: no CUDA device found; check the script with --device cpu --quick")
     transformers.logging.set_verbosity_error()
     where = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     print(f"{where}, torch {torch.__version__}, bfloat16, window {peers.WINDOW} to each side, forward and backward, medians of {rounds}")
@@ -113,7 +118,7 @@ def main() -> None:
             else:
                 print(f"{name:32} {value[0]:10.2f} {1000 * value[0] / length:10.3f} {value[1]:10.2f}", flush=True)
     if broken:
-        raise SystemExit(f"layers must run or lack memory, got another error from {', '.join(broken)}")
+        raise SystemExit(f"error: failed for another reason than memory: {', '.join(broken)}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
-"""Speed and memory of ingest, of opening a corpus and of drawing windows, on generated files of the size asked for.
+"""Measure speed and memory of ingest, of opening a corpus and of sampling windows.
 
-python benchmarks/ingest.py [--size 1000] [--folder /tmp]: each file is ingested by the command, in a process of its own; figures are of its
-processor time (start and imports of a second among it) and of its peak of resident memory, beside bytes of the uncompressed file. With
---train it is one genome, which is ingested, split by chromosome and trained on: a small masked model, 20 steps of windows of 1,024 letters.
+Files of the requested size are generated. The command reads each one in a separate process; figures
+are its CPU seconds (including one second of startup and imports), its peak resident memory and the
+bytes of the uncompressed file.
+
+    python benchmarks/ingest.py --size 1000 --folder /tmp
+    python benchmarks/ingest.py --train      # ingest, split and train on one genome instead
+
+With --train the genome is split by chromosome and a small masked model takes 20 steps of windows of
+1,024 bp.
 """
 
 from __future__ import annotations
@@ -63,17 +69,17 @@ sys.exit(code)
 
 
 def lines(seed: int, masked: bool) -> Callable[[], bytes]:
-    """A function that gives 6 MB of letters in lines of 60, another order of the same lines each time."""
+    """Return a function that gives 6 MB in lines of 60 bp, in a new order at each call."""
     generator = np.random.default_rng(seed)
     letters = generator.choice(np.frombuffer(b"ACGT", np.uint8), ROWS * LINE)
-    if masked:  # half of them, in runs of 300, as repeats are
+    if masked:  # half of the bases in runs of 300 bp, like repeats
         letters = letters | (np.repeat(generator.random(len(letters) // 300) < 0.5, 300) * 32).astype(np.uint8)
     rows = np.hstack([letters.reshape(-1, LINE), np.full((ROWS, 1), ord("\n"), np.uint8)])
     return lambda: rows[generator.permutation(ROWS)].tobytes()
 
 
 def genome(size: int, masked: bool = False) -> Blocks:
-    """Chromosomes of 60 million letters."""
+    """Yield chromosomes of 60 Mb."""
     more, written, number = lines(0, masked), 0, 0
     while written < size:
         number += 1
@@ -84,7 +90,7 @@ def genome(size: int, masked: bool = False) -> Blocks:
 
 
 def reads(size: int) -> Blocks:
-    """Records of 300 letters."""
+    """Yield records of 300 bp."""
     more, written, number = lines(1, masked=False), 0, 0
     while written < size:
         block = more()
@@ -95,7 +101,7 @@ def reads(size: int) -> Blocks:
 
 
 def one_line(size: int) -> Blocks:
-    """A single record in a single line."""
+    """Yield a single record in a single line."""
     more = lines(2, masked=False)
     yield b">long\n"
     for _ in range(0, size, ROWS * LINE):
@@ -103,13 +109,13 @@ def one_line(size: int) -> Blocks:
 
 
 def measured(*command: str | Path, folder: Path | None = None) -> tuple[float, float]:
-    """Processor seconds and peak MB of one command."""
+    """Return CPU seconds and peak MB of one command."""
     told = subprocess.run([sys.executable, "-c", PROCESS, *command], check=True, capture_output=True, text=True, cwd=folder).stderr.split()
     return float(told[-2]), float(told[-1]) / 1000
 
 
 def train(size: int, folder: Path) -> None:
-    """Ingest, split and train on one genome, and print what each took."""
+    """Ingest, split and train on one genome; print time and memory of each."""
     with (folder / "genome.fa").open("wb") as handle:
         written = sum(map(handle.write, genome(size)))
     (folder / "run.toml").write_text(RUN)
@@ -119,7 +125,8 @@ def train(size: int, folder: Path) -> None:
         "split": [*common, "--output", "split.tsv"],
         "train": [*common, "--split", "split.tsv", "--threads", "1", "--output", "model"],
     }
-    print(f"genome of {written / 1e6:,.0f} MB\n{'command':10} {'s':>7} {'wall s':>7} {'peak MB':>8}", flush=True)
+    print(f"genome of {written / 1e6:,.0f} MB")
+    print(f"{'command':10} {'CPU s':>7} {'wall s':>7} {'peak MB':>8}", flush=True)
     for name, arguments in commands.items():
         begun = time.monotonic()
         seconds, peak = measured(name, *arguments, folder=folder)
@@ -130,7 +137,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=1000, help="MB of each file (default: %(default)s)")
     parser.add_argument(
-        "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the files are made, and removed (default: %(default)s)"
+        "--folder",
+        type=Path,
+        default=Path(tempfile.gettempdir()),
+        help="folder for the temporary files (default: %(default)s)",
     )
     parser.add_argument("--train", action="store_true", help="ingest, split and train on one genome instead")
     arguments = parser.parse_args()
@@ -141,12 +151,13 @@ def main() -> None:
         return
     kinds: dict[str, tuple[Callable[[], Blocks], bool]] = {
         "genome": (lambda: genome(size), False),
-        "genome, half of it in lower case": (lambda: genome(size, masked=True), False),
+        "genome, half in lower case": (lambda: genome(size, masked=True), False),
         "genome, gz": (lambda: genome(size), True),
         "one record in one line": (lambda: one_line(size), False),
-        "records of 300 letters": (lambda: reads(size // 4), False),
+        "records of 300 bp": (lambda: reads(size // 4), False),
     }
-    print(f"{'file':34} {'MB':>6} {'s':>7} {'MB/s':>6} {'peak MB':>8} {'open s':>7} {'windows/s':>10}")
+    print(f"{'file':34} {'MB':>6} {'CPU s':>7} {'MB/s':>6} {'peak MB':>8}", end="")
+    print(f" {'open s':>7} {'windows/s':>10}")
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for name, (make, zipped) in kinds.items():
             file, corpus = Path(folder) / "a.fa", Path(folder) / "corpus"

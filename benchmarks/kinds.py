@@ -1,11 +1,18 @@
-"""Every kind of attention on the fly promoters and on transcription starts: accuracy, letters a second and memory side by side.
+"""Compare all kinds of attention on promoters and transcription starts.
 
-The task of the run file, with another `pattern` or `mixer` and, where the kind cannot take the task's position, another position; all else
-is as the task has it, and nothing was tuned for a kind. On the promoters of one network whose stem pools 2 tokens and not 8, so that
-attention meets 148 places and not 37; on transcription starts with the task's stem, 656 places of 32,768 letters, from a parent of the same
-mixer, trained as the task's. A training a kind and seed, one thread each, as many at once as there are cores; each is evaluated once.
-Letters a second and memory are those of a step of its own, by the way `plan` measures, in seconds of the process. Goes on where it was
-stopped. The long-range task has a table of its own (`benchmarks/long_range.py`). Run: `make bench-kinds`.
+Each training is the task of the run file with another `pattern` or `mixer`, and another position if
+the kind does not support that of the task. Nothing else changes, and nothing was tuned for a kind.
+On the promoters, a single network is used whose stem pools 2 tokens instead of 8, so that attention
+has 148 positions instead of 37. On transcription starts the stem is that of the task, with 656
+positions for 32,768 bp, and the parent uses the same mixer and is trained like that of the task.
+
+The table has accuracy, speed and memory. There is one training per kind and seed, each with one
+thread, as many at a time as there are cores. Each model is evaluated once. Speed (bp/s) and memory
+are those of a training step, measured as `plan` measures them, in seconds of the process. An
+interrupted benchmark continues where it stopped. `benchmarks/long_range.py` has the table of the
+long-range task.
+
+    make bench-kinds
 """
 
 from __future__ import annotations
@@ -48,7 +55,10 @@ TSS: Kinds = {
 
 
 class Task:
-    """A task of which each kind is trained: its run files, corpus and split. `parent` is the task whose models they start from."""
+    """Run files, corpus and split of a task that is trained with each kind.
+
+    The models start from those of the task `parent`.
+    """
 
     def __init__(
         self, name: str, kinds: Kinds, main: str, length: int, model: dict[str, Any] | None = None, parent: Task | None = None
@@ -58,7 +68,7 @@ class Task:
         self.folder, self.corpus, self.split = FOLDER / name, FOLDER / name / "corpus", FOLDER / name / "split.tsv"
 
     def run_file(self, kind: str, seed: int) -> Path:
-        """Write that of a kind; a task's variants are left out."""
+        """Write the run file of a kind, without the variants of the task."""
         values = self.run.model_dump(mode="json", exclude_unset=True)
         values.pop("variants", None)
         model = values.setdefault("model", {"kind": "attention"}) | self.model | self.kinds[kind]
@@ -75,7 +85,7 @@ class Task:
         return path
 
     def train(self, seeds: Sequence[int]) -> list[Path]:
-        """Make the data and train each kind with each seed, where that is not done; the run files."""
+        """Prepare the data and train each kind with each seed if needed; return the run files."""
         run_file = f"workflows/tasks/{self.name}.toml"
         command("ingest", "--run-file", run_file, "--output", self.corpus)
         command("split", "--run-file", run_file, "--corpus", self.corpus, "--output", self.split)
@@ -84,13 +94,13 @@ class Task:
         return run_files
 
     def judge(self, run_file: Path) -> None:
-        """Write metrics.json beside the model, if it is not there."""
+        """Write metrics.json next to the model if it is missing."""
         if not (run_file.parent / "metrics.json").exists():
             shared = ("--run-file", run_file, "--corpus", self.corpus, "--split", self.split)
             command("evaluate", *shared, "--model", run_file.parent / "model", "--output", run_file.parent)
 
     def row(self, kind: str, seeds: Sequence[int]) -> dict[str, str]:
-        """Of the table: means over seeds."""
+        """Return the row of a kind, with means over seeds."""
         folders = [self.run_file(kind, seed).parent for seed in seeds]
         metrics = [json.loads((folder / "metrics.json").read_text(encoding="utf-8")) for folder in folders]
         run = read_run_file(folders[0] / "run.toml").model_copy(update={"transfer": None})
@@ -101,7 +111,7 @@ class Task:
             f"valid {self.main}": f"{_mean([each['valid']['model'][self.main]['value'] for each in metrics]):.3f}",
             f"test {self.main} by seed (95 % interval)": ", ".join("{value:.3f} ({low:.3f}-{high:.3f})".format(**each) for each in test),
             "mean": f"{_mean([each['value'] for each in test]):.3f}",
-            "letters/s": f"{step.length * step.batch / step.seconds:,.0f}",
+            "bp/s": f"{step.length * step.batch / step.seconds:,.0f}",
             "peak MB": f"{step.peak:,.0f}",
         }
 
@@ -116,7 +126,7 @@ def _mean(values: list[float]) -> float:
 
 
 def main() -> None:
-    """Train, judge and print both tables."""
+    """Train, evaluate and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=2)
     seeds = range(parser.parse_args().seeds)

@@ -1,6 +1,7 @@
-"""Print how often the audit finds what was planted, how often it raises a false alarm on independent sequences, and what clustering takes.
+"""Measure how many planted records the audit finds, its false alarms, and the cost of clustering.
 
-python benchmarks/leakage.py            # minutes; --large adds a million peptides
+python benchmarks/leakage.py              # a few minutes
+python benchmarks/leakage.py --large      # adds a million peptides
 """
 
 from __future__ import annotations
@@ -21,25 +22,28 @@ from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records, similar_
 
 Letters = NDArray[np.uint8]
 TRAIN, TEST, PLANTED = 16_000, 4_000, 500
-# Residues of UniProtKB/Swiss-Prot in per cent (release 2024, its statistics page), in the order of PROTEIN.letters.
+# Residues of UniProtKB/Swiss-Prot in % (release 2024, statistics page), ordered as PROTEIN.letters.
 SWISS_PROT = [8.25, 1.38, 5.46, 6.71, 3.86, 7.07, 2.27, 5.91, 5.80, 9.64, 2.41, 4.06, 4.74, 3.93, 5.52, 6.65, 5.36, 6.85, 1.10, 2.92]
 SOURCES: dict[str, tuple[Alphabet, int, list[float]]] = {
-    "DNA of 300, all letters alike": (DNA, 300, [25, 25, 25, 25]),
-    "DNA of 300, GC 35 %": (DNA, 300, [32.5, 17.5, 17.5, 32.5]),
-    "peptides of 30, all residues alike": (PROTEIN, 30, [5] * 20),
+    "DNA of 300 bp, uniform": (DNA, 300, [25, 25, 25, 25]),
+    "DNA of 300 bp, GC 35 %": (DNA, 300, [32.5, 17.5, 17.5, 32.5]),
+    "peptides of 30, uniform residues": (PROTEIN, 30, [5] * 20),
     "peptides of 30, residues as in Swiss-Prot": (PROTEIN, 30, SWISS_PROT),
     "peptides of 7, residues as in Swiss-Prot": (PROTEIN, 7, SWISS_PROT),
 }
 
 
 def draw(rng: np.random.Generator, alphabet: Alphabet, num: int, length: int, weights: list[float]) -> list[Letters]:
-    """Independent letters with these weights."""
+    """Sample independent records with these residue weights."""
     letters = np.frombuffer(alphabet.letters.encode(), np.uint8)
     return list(letters[rng.choice(len(letters), (num, length), p=np.array(weights) / sum(weights)).astype(np.uint8)])
 
 
 def mutated(rng: np.random.Generator, row: Letters, alphabet: Alphabet, share: float) -> Letters:
-    """The record with this share of its letters replaced by others; turned to the other strand where there is one."""
+    """Substitute a fraction of the positions.
+
+    DNA is then reverse-complemented.
+    """
     letters, changed = alphabet.letters.encode(), row.copy()
     for at in rng.choice(len(row), round(share * len(row)), replace=False):
         changed[at] = rng.choice([letter for letter in letters if letter != row[at]])
@@ -47,21 +51,21 @@ def mutated(rng: np.random.Generator, row: Letters, alphabet: Alphabet, share: f
 
 
 def pairs_of(test: list[Letters], train: list[Letters], alphabet: Alphabet, similarity: float | None = None) -> pd.DataFrame:
-    """What test records are alike: row of test, row of train, similarity."""
+    """Return similar pairs of records: row of test, row of train, similarity."""
     pairs = similar_pairs([*test, *train], alphabet, similarity, sides=np.repeat([False, True], [len(test), len(train)]))
     return pairs.assign(second=pairs["second"] - len(test))
 
 
 def false_alarms() -> None:
-    """Of independent records, those with a neighbour."""
-    print(f"False alarms: {TEST:,} test records, {TRAIN:,} of train, all independent, three draws")
+    """Print the fraction of independent records with a near neighbour."""
+    print(f"False alarms: {TEST:,} test and {TRAIN:,} training records, independent, three samples")
     for name, (alphabet, length, weights) in SOURCES.items():
         limits = (SIMILARITY[alphabet.name], FLOOR)
         alarms = dict.fromkeys(limits, 0)
         for seed in range(3):
             rng = np.random.default_rng(seed)
             test, train = (draw(rng, alphabet, num, length, weights) for num in (TEST, TRAIN))
-            twins = {row.tobytes() for row in train}  # of seven residues, some are drawn twice: that is no false alarm
+            twins = {row.tobytes() for row in train}  # identical peptides of 7 are no false alarm
             strangers = np.array([row.tobytes() not in twins for row in test])
             pairs = pairs_of(test, train, alphabet, FLOOR)
             for limit in limits:
@@ -72,22 +76,22 @@ def false_alarms() -> None:
 
 
 def changes(rng: np.random.Generator, alphabet: Alphabet, length: int, weights: list[float]) -> dict[str, Callable[[Letters], Letters]]:
-    """What is done to a record of train before it stands in test."""
+    """Return the changes made to training records before they are planted in test."""
     half, quarter = length // 2, length // 4
     replaced = {
-        f"{share:.0%} of the letters replaced": partial(mutated, rng, alphabet=alphabet, share=share)
+        f"{share:.0%} of the positions substituted": partial(mutated, rng, alphabet=alphabet, share=share)
         for share in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
     }
     return replaced | {
-        "a window of half": lambda row: row[quarter : length - quarter],
-        "shifted by half": lambda row: np.concatenate([row[half:], draw(rng, alphabet, 1, half, weights)[0]]),
+        "a window of half the length": lambda row: row[quarter : length - quarter],
+        "shifted by half the length": lambda row: np.concatenate([row[half:], draw(rng, alphabet, 1, half, weights)[0]]),
     }
 
 
 def planted() -> None:
-    """Of records of train that were changed and put into test, those of which the audit names the origin."""
-    print(f"Found: of {PLANTED} planted records, against {TRAIN:,} of train")
-    for name in ("DNA of 300, GC 35 %", "peptides of 30, residues as in Swiss-Prot"):
+    """Print the fraction of planted records whose origin the audit names, by change."""
+    print(f"Found, of {PLANTED} planted records among {TRAIN:,} training records")
+    for name in ("DNA of 300 bp, GC 35 %", "peptides of 30, residues as in Swiss-Prot"):
         alphabet, length, weights = SOURCES[name]
         rng = np.random.default_rng(0)
         train = draw(rng, alphabet, TRAIN, length, weights)
@@ -97,15 +101,15 @@ def planted() -> None:
 
 
 def costs(large: bool) -> None:
-    """Seconds of clustering, and the most memory of the process so far."""
-    shapes = [("27,000 of DNA, 300 letters", DNA, 27_000, 300), ("100,000 peptides of 30", PROTEIN, 100_000, 30)]
+    """Print the time of clustering and the peak memory of the process so far."""
+    shapes = [("27,000 records of 300 bp", DNA, 27_000, 300), ("100,000 peptides of 30", PROTEIN, 100_000, 30)]
     shapes += [("1,000,000 peptides of 30", PROTEIN, 1_000_000, 30)] if large else []
     print("Clusters, one thread")
     for name, alphabet, num, length in shapes:
         letters = draw(np.random.default_rng(0), alphabet, num, length, [1] * len(alphabet.letters))
         wall, cpu = time.perf_counter(), time.process_time()
         clusters = cluster_records(letters, alphabet)
-        taken = f"{time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} s of the processor"
+        taken = f"{time.perf_counter() - wall:.1f} s, {time.process_time() - cpu:.1f} CPU s"
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"  {name}: {clusters.max() + 1:,} clusters, {taken}, peak so far {peak:.2f} GB", flush=True)
 
@@ -113,7 +117,7 @@ def costs(large: bool) -> None:
 def main() -> None:
     """Print the three tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--large", action="store_true", help="a million peptides as well")
+    parser.add_argument("--large", action="store_true", help="also cluster a million peptides")
     large = parser.parse_args().large
     costs(large)
     false_alarms()

@@ -1,19 +1,29 @@
-"""Long range, shown: a label at one token of 8,192 letters that hangs on a cue 4,096 letters away, learned by what can look that far.
+"""Test which models learn a label at one token that depends on a cue 4,096 bp away.
 
-A sequence is random DNA in slots of 64 letters. One slot holds the query word, at whose token the label is read. The slot half a sequence
-away holds a pair of cues, one of kind A and one of kind B in either order: the label is the kind that stands behind the true flank. The
-slot beside the query and four others hold decoys, pairs in which both cues stand behind a false flank. As every pair has one of each kind,
-counting cues, or looking near the query, tells nothing; the AUROC of both is printed, measured on test.
+Sequences are random DNA of 8,192 bp in slots of 64 bp. One slot has the query word, at whose token
+the label is read. The slot half a sequence away has a pair of cues, one of kind A and one of kind B
+in random order. The label is the kind that follows the true flank. The slot next to the query and
+four others have decoys, pairs with two false flanks. Every pair has one cue of each kind, so
+counting cues or looking near the query is not informative; the AUROC of both rules is measured on
+test and printed.
 
-    flank x kind ... flank x kind        flank and kind 8 letters, x 1 letter, 4-12 letters between the two
+    flank x kind ... flank x kind        flank and kind 8 bp, x 1 bp, 4-12 bp between the two
 
-Tokens are 6-mers every 3 letters, 2,729 of them, and nothing is pooled: a word of 8 letters holds a whole token wherever it stands. All
-models train on the same fresh sequences at the same rate, once a seed, while the sequences grow from 256 letters to 8,192 and the cue
-moves away with them; all take the same steps, and the LSTM a second time five times as many. Window + global and BigBird have learned
-vectors in front of the tokens as their global tokens; all pairs is the same encoder without a sparse pattern. Valid chooses between the
-middle and the end of the last stage; what it chose reads test once. Two trainings run at once, each with one thread. Goes on where it was
-stopped, while the code is the same: results/bench_long_range/MODEL_SEED.json. Run: `make bench-long-range`, or `python
-benchmarks/long_range.py --only BigBird dynamic --seeds 1`; `--quick` is a check of a few steps, into a folder of its own.
+Tokens are 6-mers every 3 bp, 2,729 in total, without pooling: a word of 8 bp always contains a
+complete token. All models train on the same new sequences at the same learning rate, once per seed.
+The sequences grow from 256 to 8,192 bp, and the cue moves away with them. All models take the same
+steps; the LSTM is trained a second time with five times as many. Window + global and BigBird use
+learned vectors before the tokens as global tokens. All pairs is the same encoder without a sparse
+pattern.
+
+The validation set chooses between the middle and the end of the last stage; the chosen step reads
+test once. Two trainings run at the same time with one thread each. Results are kept in
+results/bench_long_range/MODEL_SEED.json, and an interrupted benchmark continues there as long as
+the code is the same.
+
+    make bench-long-range
+    python benchmarks/long_range.py --only BigBird dynamic --seeds 1
+    python benchmarks/long_range.py --quick      # a check of a few steps in a separate folder
 """
 
 from __future__ import annotations
@@ -50,10 +60,10 @@ FOLDER = Path("results/bench_long_range")
 LENGTH, SLOT, DECOYS = 8192, 64, 4
 TRUE, FALSE, KIND_A, KIND_B, QUERY = np.random.default_rng(7).integers(0, 4, (5, 8), dtype=np.uint8)
 TOKENIZER = KmerTokenizer(DNA, k=6, stride=3)
-VALID, TEST = 1_000_001, 1_000_002  # seeds, none of them of a training
+VALID, TEST = 1_000_001, 1_000_002  # seeds that no training uses
 WINDOW, NUM_GLOBAL = 32, 4  # tokens
-LONGER = "LSTM, 5 x the steps"  # as many seconds as the encoders
-SECTIONS: dict[str, dict[str, Any] | None] = {  # of [model]; None: an LSTM
+LONGER = "LSTM, 5 x the steps"  # takes about as long as the encoders
+SECTIONS: dict[str, dict[str, Any] | None] = {  # keys of [model]; None for an LSTM
     "window": {"pattern": config.WindowPattern(window=WINDOW)},
     "window + global": {"pattern": config.WindowPattern(window=WINDOW, num_global=NUM_GLOBAL)},
     "BigBird": {"pattern": config.BigBirdPattern(window=WINDOW, num_global=NUM_GLOBAL, random_blocks=1, block=32)},
@@ -67,8 +77,9 @@ SECTIONS: dict[str, dict[str, Any] | None] = {  # of [model]; None: an LSTM
     "LSTM": None,
     LONGER: None,
 }
-STAGES = ((256, 64, 250), (512, 32, 80), (1024, 16, 80), (2048, 16, 60), (4096, 8, 60), (8192, 8, 80))  # letters, sequences a step, steps
-# What the figures come out of, beside this file with its words, k and seeds.
+# bp, sequences per step, steps
+STAGES = ((256, 64, 250), (512, 32, 80), (1024, 16, 80), (2048, 16, 60), (4096, 8, 60), (8192, 8, 80))
+# The results depend on these files and on this one.
 SOURCES = (
     "attention/**/*.py",
     "attention/*.cpp",
@@ -80,7 +91,10 @@ SOURCES = (
 
 
 def code_hash() -> str:
-    """SHA-256 of this file, of `SOURCES` and of torch's version: a result of other code is not taken for one of this."""
+    """Return the SHA-256 of this file, `SOURCES` and torch's version.
+
+    Results of other code are then not reused.
+    """
     package = Path(selfattn_bio.__file__).parent
     files = [Path(__file__), *sorted(file for pattern in SOURCES for file in package.glob(pattern))]
     return hashlib.sha256(b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
@@ -88,7 +102,7 @@ def code_hash() -> str:
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a training hangs on; one that was done with equal settings is not done again."""
+    """Everything that a training depends on; a finished training with equal settings is reused."""
 
     model: str
     seed: int
@@ -101,19 +115,19 @@ class Settings:
     num_layers: int = 3
     num_heads: int = 2
     feedforward_dim: int = 64
-    lstm_dim: int = 42  # in each direction; about as many parameters as the encoders
-    forget_bias: float = 2.0  # of the LSTM at the start, on top of torch's, so that it begins with a memory
+    lstm_dim: int = 42  # per direction; about as many parameters as the encoders
+    forget_bias: float = 2.0  # added to that of torch, so that the LSTM starts with a memory
     code: str = field(default_factory=code_hash)
 
     @property
     def path(self) -> Path:
-        """Where the result goes; the weights stand beside it."""
+        """Return the file of the result; the weights are next to it."""
         name = re.sub("[^a-z0-9]+", "_", f"{self.model.lower()} {self.seed}")
         return (FOLDER if self.num_test == Settings.num_test else FOLDER.with_name("bench_long_range_quick")) / f"{name}.json"
 
 
 def settings_of(model: str, seed: int) -> Settings:
-    """Those of the table: all models alike, but for the steps of the last."""
+    """Return the settings of a model; only the last has other steps."""
     times = 5 if model == LONGER else 1
     stages = tuple((length, batch, steps * times) for length, batch, steps in STAGES)
     return Settings(model, seed, stages=stages, evaluate_every=Settings.evaluate_every * times)
@@ -121,7 +135,12 @@ def settings_of(model: str, seed: int) -> Settings:
 
 # -------------------------------------------------------------------------------------------------------------- sequences
 def sample(rng: np.random.Generator, count: int, length: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """Codes (count, length), the letter at which the query word begins (count,), label (count,); short sequences have fewer decoys."""
+    """Sample sequences; short ones have fewer decoys.
+
+    Returns
+    -------
+    Codes (count, length), start of the query word (count,) and label (count,).
+    """
     codes = rng.integers(0, 4, (count, length), dtype=np.uint8)
     labels, sites, slots = rng.integers(0, 2, count), np.empty(count, np.int64), length // SLOT
     for row, label in enumerate(labels):
@@ -140,13 +159,17 @@ def sample(rng: np.random.Generator, count: int, length: int) -> tuple[NDArray[n
 
 
 def as_tensors(codes: NDArray[np.uint8], sites: NDArray[np.int64], labels: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens (B, N), the first token (B,) that lies within the query word, label (B,)."""
+    """Return tokens (B, N), the first token inside the query word (B,), and label (B,)."""
     tokens, first = TOKENIZER.encode(codes), -(-sites // TOKENIZER.stride)
     return torch.from_numpy(tokens).long(), torch.from_numpy(first), torch.from_numpy(labels).float()
 
 
 def rules_of_thumb(count: int) -> dict[str, dict[str, float]]:
-    """Test AUROC of what must fail: B cues minus A cues, and the kind of the cue nearest to the query; and of what must not: the flank."""
+    """Return the test AUROC of simple rules.
+
+    Two must fail: B cues minus A cues, and the kind of the cue nearest to the query. The true flank
+    must succeed.
+    """
     codes, sites, labels = sample(np.random.default_rng(TEST), count, LENGTH)
     a, b = ([np.flatnonzero((sliding_window_view(row, 8) == word).all(1)) for row in codes] for word in (KIND_A, KIND_B))
     nearest = [np.abs(x - site).min() - np.abs(y - site).min() for x, y, site in zip(a, b, sites, strict=True)]
@@ -157,7 +180,7 @@ def rules_of_thumb(count: int) -> dict[str, dict[str, float]]:
 
 # ----------------------------------------------------------------------------------------------------------------- models
 class Network(nn.Module):
-    """Embeddings, an encoder under a pattern or a bidirectional LSTM, and a linear read-out at one token."""
+    """Embeddings, an encoder or a bidirectional LSTM, and a linear output at one token."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
@@ -165,13 +188,14 @@ class Network(nn.Module):
         self.embedding = nn.Embedding(TOKENIZER.vocabulary_size, dim)
         num_global = getattr((chosen or {}).get("pattern"), "num_global", 0)
         self.first = nn.Parameter(torch.empty(num_global, dim).normal_(std=0.1))
-        nn.init.normal_(self.embedding.weight, std=0.1)  # with 1.0 the same was learned in three times the steps
+        nn.init.normal_(self.embedding.weight, std=0.1)  # std 1.0 took three times the steps
         if chosen is None:
             lstm = nn.LSTM(dim, settings.lstm_dim, bidirectional=True, batch_first=True)
             for name, parameter in lstm.named_parameters():
-                if name.startswith("bias_ih"):  # of the input, forget, cell and output gate
+                if name.startswith("bias_ih"):  # order: input, forget, cell and output gate
                     parameter.data[settings.lstm_dim : 2 * settings.lstm_dim] += settings.forget_bias
-            self.body: nn.Module = nn.Sequential(nn.LayerNorm(dim), lstm)  # without the norm it learned nothing, not even at 256 letters
+            # Without the norm the LSTM did not learn the task even at 256 bp.
+            self.body: nn.Module = nn.Sequential(nn.LayerNorm(dim), lstm)
         else:
             names = ("embed_dim", "num_layers", "num_heads", "feedforward_dim")
             section = {name: getattr(settings, name) for name in names}
@@ -179,7 +203,7 @@ class Network(nn.Module):
         self.read_out = nn.Linear(2 * settings.lstm_dim if chosen is None else dim, 1)
 
     def forward(self, tokens: Tensor, at: Tensor) -> Tensor:
-        """tokens (B, N), at (B,) -> logits (B,)."""
+        """Map tokens (B, N) and positions `at` (B,) to logits (B,)."""
         x = self.embedding(tokens)  # (B, N, D)
         if isinstance(self.body, Encoder):
             x = torch.cat((self.first.expand(len(tokens), -1, -1), x), dim=1)  # (B, G + N, D)
@@ -190,7 +214,7 @@ class Network(nn.Module):
 
 
 def logits_of(network: Network, seed: int, count: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Labels and logits of the sequences that belong to a seed, 50 at a time."""
+    """Return labels and logits of the sequences of a seed, computed 50 at a time."""
     codes, sites, labels = sample(np.random.default_rng(seed), count, length)
     network.eval()
     with torch.inference_mode():
@@ -201,14 +225,14 @@ def logits_of(network: Network, seed: int, count: int, length: int) -> tuple[NDA
 
 
 def auroc(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, float]:
-    """AUROC with its bootstrap interval: value, low, high."""
-    ranks = np.unique(scores, return_inverse=True)[1]  # a sigmoid would tie what is large
+    """Return AUROC with its bootstrap interval: value, low, high."""
+    ranks = np.unique(scores, return_inverse=True)[1]  # a sigmoid would tie large logits
     return Bootstrap(labels).metrics(ranks / max(1, ranks.max()), 0.5)["auroc"].interval()
 
 
 # --------------------------------------------------------------------------------------------------------------- training
 def trained(settings: Settings) -> dict[str, Any]:
-    """The result of a training, from its file where that is there with equal settings."""
+    """Train, or read the result of a finished training with equal settings."""
     chosen = {name: part.model_dump() for name, part in (SECTIONS[settings.model] or {}).items()}
     wanted = json.loads(json.dumps(asdict(settings) | {"section": chosen}))
     if settings.path.exists() and (done := json.loads(settings.path.read_text(encoding="utf-8")))["settings"] == wanted:
@@ -218,7 +242,7 @@ def trained(settings: Settings) -> dict[str, Any]:
     before = status_mb("VmRSS")
     network, rng = Network(settings), np.random.default_rng(settings.seed)
     total = sum(steps for _, _, steps in settings.stages)
-    # The cosine is left at three quarters of its way, as the longest sequences come last.
+    # Use only three quarters of the cosine schedule, because the longest sequences come last.
     training = config.Training(max_steps=total * 4 // 3, warmup_steps=50, learning_rate=settings.learning_rate)
     optimizer, step, seconds, best = build_optimizer(network, training), 0, 0.0, -1.0
     result: dict[str, Any] = {"settings": wanted, "valid": [], "parameters": sum(p.numel() for p in network.body.parameters())}
@@ -238,19 +262,20 @@ def trained(settings: Settings) -> dict[str, Any]:
                 continue
             value = auroc(*logits_of(network, VALID, settings.num_valid, length))["value"]
             result["valid"].append({"length": length, "step": step, "auroc": value})
-            print(f"{settings.path.stem}: step {step} of {total}, {length} letters, valid AUROC {value:.3f}, {seconds:.0f} s", flush=True)
+            at_step = f"{settings.path.stem}: step {step} of {total}, {length} bp"
+            print(f"{at_step}, valid AUROC {value:.3f}, {seconds:.0f} s", flush=True)
             if length == LENGTH and value >= best:
                 best, result["step"] = value, step
                 torch.save(network.state_dict(), settings.path.with_suffix(".pt"))
     letters = sum(length * batch * steps for length, batch, steps in settings.stages)
     result |= {"best": best, "steps": step, "seconds": seconds, "letters_per_second": letters / seconds}
-    result["peak_mb"] = status_mb("VmHWM") - before  # of a process that does nothing else
+    result["peak_mb"] = status_mb("VmHWM") - before  # the process does nothing else
     settings.path.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result
 
 
 def tested(settings: Settings) -> dict[str, Any]:
-    """The result of a training with `test`, read once, at the step that valid chose."""
+    """Add the test AUROC of the selected step to the result; test is read once."""
     result = json.loads(settings.path.read_text(encoding="utf-8"))
     if "test" not in result:
         torch.set_num_threads(1)
@@ -275,7 +300,8 @@ def main() -> None:
         results = list(pool.map(tested, runs))
     rules = ("{} {value:.3f} ({low:.3f}-{high:.3f})".format(name, **each) for name, each in rules_of_thumb(runs[0].num_test).items())
     print("\ntest AUROC of rules: " + ", ".join(rules))
-    print("\n| model | parameters | test AUROC by seed (95 % interval) | mean | chosen step | CPU seconds | letters/s | peak MB |")
+    print("\n| model | parameters | test AUROC by seed (95 % interval) | mean |", end="")
+    print(" selected step | CPU seconds | bp/s | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     lengths = [length for length, _, _ in runs[0].stages]
     by_length = []
@@ -286,9 +312,11 @@ def main() -> None:
         speed, steps = mean(result["letters_per_second"] for result in own), ", ".join(str(result["step"]) for result in own)
         cost = f"{seconds:.0f} | {speed:,.0f} | {mean(result['peak_mb'] for result in own):,.0f}"
         print(f"| {name} | {own[0]['parameters']:,} | {tests} | {value:.3f} | {steps} of {own[0]['steps']} | {cost} |")
-        last = [{each["length"]: each["auroc"] for each in result["valid"]} for result in own]  # the last of each length
+        # The last value of each length.
+        last = [{each["length"]: each["auroc"] for each in result["valid"]} for result in own]
         by_length.append(f"| {name} | " + " | ".join(f"{mean(each[length] for each in last):.3f}" for length in lengths) + " |")
-    print("\n| valid AUROC, mean of seeds, after the stage of | " + " | ".join(f"{length:,}" for length in lengths) + " letters |")
+    columns = " | ".join(f"{length:,}" for length in lengths)
+    print(f"\n| valid AUROC, mean of seeds, after the stage of | {columns} bp |")
     print("\n".join(["|---" * (len(lengths) + 1) + "|", *by_length]))
 
 

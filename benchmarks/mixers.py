@@ -1,8 +1,12 @@
-"""How near other kinds of attention come to softmax over all keys, by what they may spend, on random queries, keys and values.
+"""Measure how closely other kinds of attention approximate softmax over all keys.
 
-Queries and keys are normal numbers, 1,024 tokens, 4 heads of 32. `performer`: the error of the output beside the output's own spread, also
-of queries and keys half as large. `dynamic`: the share of the softmax weight on the blocks that are chosen, beside the best choice of as
-many. `reformer`: the share of the 16 keys of highest score that a query meets. Means over 3 draws. Run: `python benchmarks/mixers.py`.
+Queries, keys and values are random normal numbers: 1,024 tokens, 4 heads of 32. For `performer`:
+the error of the output relative to its spread, also with queries and keys half as large. For
+`dynamic`: the fraction of the softmax weight on the chosen blocks, compared with the best choice of
+as many blocks. For `reformer`: the fraction of the 16 keys with the highest scores that a query
+meets. Means over 3 samples.
+
+    python benchmarks/mixers.py
 """
 
 import torch
@@ -31,7 +35,7 @@ def error_of_performer(features, size, q, k, v):
 
 
 def weight_of_dynamic(block, top, q, k, v):
-    """Of the chosen blocks, and of those of the highest weight."""
+    """Return the weight on the chosen blocks, and on the blocks with the highest weight."""
     by_block = (2 * q @ k.transpose(-1, -2) / DIM**0.5).softmax(-1).unflatten(-1, (-1, block)).sum(-1)[0]  # (H, L, blocks)
     real = torch.ones(HEADS * LENGTH // block, block, dtype=torch.bool)
     chosen = Dynamic(block, top).chosen(2 * q[0], k.reshape(-1, block, DIM), real)
@@ -59,7 +63,8 @@ def main():
     for top in (1, 5, 13, 29):
         chosen, best = mean_of_draws(lambda *x, t=top: weight_of_dynamic(32, t, *x)).tolist()
         print(f"  {top + NEAR:9}  {chosen:6.3f}  {best:4.3f}")
-    print(f"\nreformer: share of the {NEAREST} nearest that are met, 16 buckets, chunks of 64\n  hashes  recall")
+    print(f"\nreformer: fraction of the {NEAREST} nearest keys met, 16 buckets, chunks of 64")
+    print("  hashes  recall")
     for hashes in (1, 2, 4, 8, 16):
         print(f"  {hashes:6}  {mean_of_draws(lambda *x, h=hashes: recall_of_reformer(16, 64, h, *x)):6.3f}")
 

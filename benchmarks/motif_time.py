@@ -1,13 +1,18 @@
-"""From a trained model to its report: what a user waits for motifs with evidence, command by command, on one thread.
+"""Time the way from a trained model to its report, command by command, on one thread.
 
-1,000 positives of 200 letters are explained, of the development grammar `five` with 3,000 records (15 % of them test, where the evidence is
-weighed), by a model trained for 300 steps. The commands are those of the workflow, each a process of its own, so that starting Python and
-reading libraries count; numba's functions are compiled before, as `make` does at set-up. What must be there before (simulate, ingest,
-split, train, evaluate) is not timed and is kept in results/bench_motif_time/; the four commands that are timed run anew each time.
+A model trained for 300 steps explains 1,000 positives of 200 bp of the development grammar `five`
+with 3,000 records; the evidence comes from the 15 % in test. The commands are those of the
+workflow, each in a separate process, so that starting Python and importing libraries count. The
+functions of numba are compiled before, as `make` does at setup. The steps before (simulate, ingest,
+split, train, evaluate) are not timed and are kept in results/bench_motif_time/. The four timed
+commands run again each time.
 
-explain, motifs (with the default caller, matches and evidence), interactions, report: seconds of the processor and by the clock, and their
-sum, which is to be less than 90 s of the processor: on an idle core the clock says little more, beside other work much more.
-Run: `python benchmarks/motif_time.py`; `--records 400 --steps 4` is a check.
+The table has CPU seconds and wall-clock seconds of explain, motifs (with the default caller,
+matches and evidence), interactions and report. The goal is a sum of less than 90 CPU seconds. On an
+idle core wall-clock time is similar; with other work it is much longer.
+
+    python benchmarks/motif_time.py
+    python benchmarks/motif_time.py --records 400 --steps 4      # a check
 """
 
 from __future__ import annotations
@@ -28,12 +33,12 @@ from selfattn_bio.interpret.explanation import Explanation
 
 GRAMMAR = Path(__file__).parent / "grammars/development/five.toml"
 FOLDER = Path("results/bench_motif_time")
-EXPLAINED, AIM = 1000, 90  # sequences; seconds of the processor
+EXPLAINED, AIM = 1000, 90  # sequences; CPU seconds
 WRITTEN = ("relevance", "motifs.tsv", "interactions.tsv", "report.html")
 
 
 def prepared(records: int, steps: int) -> Path:
-    """The folder of a task with its model judged: all that `explain` and the commands behind it read."""
+    """Prepare a task with an evaluated model, the inputs of `explain` and later commands."""
     folder = FOLDER / f"{records}-{steps}"
     run_file, corpus, split, model = (folder / name for name in ("run.toml", "corpus", "split.tsv", "model"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +60,7 @@ def prepared(records: int, steps: int) -> Path:
 
 
 def timed(*arguments: object) -> tuple[float, float]:
-    """Seconds of the processor and by the clock that a command takes, with its start."""
+    """Return CPU seconds and wall-clock seconds of a command, including its startup."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     command(*arguments)
     clock, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -64,8 +69,8 @@ def timed(*arguments: object) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=3000, help="of the grammar")
-    parser.add_argument("--steps", type=int, default=300, help="of the training")
+    parser.add_argument("--records", type=int, default=3000, help="records of the grammar")
+    parser.add_argument("--steps", type=int, default=300, help="steps of the training")
     chosen = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
     folder = prepared(chosen.records, chosen.steps)
@@ -82,11 +87,11 @@ def main() -> None:
     }
     auroc = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]["model"]["auroc"]["value"]
     print(f"\ntest AUROC {auroc:.3f}; {len(Explanation.load(relevance).ids)} sequences explained\n")
-    took["together"] = tuple(map(sum, zip(*took.values(), strict=True)))
-    print("| command | s of the processor | s by the clock |\n|---|---|---|")
+    took["total"] = tuple(map(sum, zip(*took.values(), strict=True)))
+    print("| command | CPU s | wall s |\n|---|---|---|")
     for name, (cpu, clock) in took.items():
         print(f"| {name} | {cpu:.1f} | {clock:.1f} |")
-    print(f"\nthe aim, less than {AIM} s of the processor: {'reached' if took['together'][0] < AIM else 'missed'}")
+    print(f"\ngoal of less than {AIM} CPU s: {'reached' if took['total'][0] < AIM else 'missed'}")
 
 
 if __name__ == "__main__":

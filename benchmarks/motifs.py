@@ -86,35 +86,38 @@ ROOT = Path(__file__).parents[1]
 FOLDER = Path("results/bench_motifs")
 PAGE = ROOT / "docs/motifs_bench.md"
 NAMES = ("five", "twenty", "pair", "unlearnt", "none")
-UNLEARNT = "unlearnt"  # whose pair is no interaction
+UNLEARNT = "unlearnt"  # the grammar whose pair is not an interaction
 SEEDS, GATE, DATA_SEED = 5, 0.92, 0
-EXPLAINED, CONFIDENT = 150, 0.9  # positives of test: how many, and the least probability
-TOLD = 1000  # positives of train and valid that motifs are found in
-COVERED = 0.5  # of a planted site
+EXPLAINED, CONFIDENT = 150, 0.9  # test positives: number and minimum probability
+TOLD = 1000  # positives of train and validation from which motifs are built
+COVERED = 0.5  # fraction of a planted site
 MATCH_Q = 0.01
 Letters = NDArray[np.uint8]
 PINNED = {  # sha256 of the final grammars
-    "five": "48efd257d6afb1c12c48102ed93375ebb393804c10361b95bb6e9824255b3688",
-    "twenty": "5da2377d91a27aa87dd8e4090a39a06bfba8557d4a42d2082cd405d8604dea80",
-    "pair": "01f0386016e08306f0b9edaf022d56cd6a7d4c6461a4335f2d41e6d985790675",
-    "unlearnt": "16b9ce65e3951b66b304ba874f6f779cfa8122542cf5afe635ec5b666a35abef",
-    "none": "c3ec1c2f20b5e30a8688648e27da2b383ccdca517d2c1b2dbfac5850f21e04bc",
+    "five": "3e03b5dd24882b5cc9019fab09eea336e9a8160455b88a47c0e180809bcbd97f",
+    "twenty": "990913950c07df6f4adb4dedb5378d283dfed4a977518fc5156d8677454de3d9",
+    "pair": "eeae275f08fe7aa635fd3fa656ad803b0245c87965e106d6c4ffdb50311aad6b",
+    "unlearnt": "61903bfbfcf1653d8d188eca91fd59b50a3341b17a5a6d6ce6855b7a1d2a5d17",
+    "none": "79336eb9711c785f3e58b0944413661478ea33e27e2f103b2912e6e6013832b3",
 }
 
 
 @dataclass(frozen=True)
 class BothStrands(Scoring):
-    """The mean of a method's scores over both strands: `AttnLRPCopies` reads both, so others are asked for both, too."""
+    """Average the scores of a method over both strands.
+
+    `AttnLRPCopies` reads both strands, so this makes other methods comparable.
+    """
 
     method: Scoring
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """Of the method, with what is made of it."""
+        """Return the name of the method with the suffix `-both`."""
         return f"{self.method.name}-both"
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[NDArray[np.float32]]:
-        """As `Scoring.scores`."""
+        """Implement `Scoring.scores`."""
         turned = self.method.scores(scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target)
         return [(one + other[::-1, ::-1]) / 2 for one, other in zip(self.method.scores(scorer, letters, target), turned, strict=True)]
 
@@ -142,14 +145,14 @@ Result = dict[str, Any]
 # ------------------------------------------------------------------------------------------------------------- one model
 @dataclass(frozen=True)
 class Run:
-    """A model of a grammar: where it stands and what it is of.
+    """A model of a grammar, its folders and data.
 
     Parameters
     ----------
     side
-        development or final.
+        "development" or "final".
     labels
-        given, or shuffled: the control.
+        "given", or "shuffled" for the control.
     """
 
     side: str
@@ -160,42 +163,42 @@ class Run:
 
     @property
     def base(self) -> Path:
-        """The folder of the grammar's data."""
+        """Return the folder of the data."""
         return FOLDER / ("quick" if self.quick else self.side) / self.grammar
 
     @property
     def folder(self) -> Path:
-        """The folder of the model and of what was measured with it."""
+        """Return the folder of the model and its measurements."""
         return self.base / f"{'' if self.labels == 'given' else 'shuffled-'}seed-{self.seed}"
 
     @property
     def inputs(self) -> tuple[str | Path, ...]:
-        """What commands are told of the task."""
+        """Return the options that name run file, corpus and split."""
         return ("--run-file", self.folder / "run.toml", "--corpus", self.base / "corpus", "--split", self.base / "split.tsv")
 
     @property
     def is_control(self) -> bool:
-        """Whether nothing is to be learnt."""
+        """Return whether there is nothing to learn."""
         return self.labels == "shuffled" or self.grammar == "none"
 
     @cached_property
     def scorer(self) -> Scorer:
-        """The trained model."""
+        """Load the trained model."""
         return load(self.folder / "model").members[0]
 
     @cached_property
     def truth(self) -> pd.DataFrame:
-        """truth.tsv of the grammar's data."""
+        """Read truth.tsv of the data."""
         return pd.read_csv(self.base / "data/truth.tsv", sep="\t", keep_default_na=False)
 
     @cached_property
     def rules(self) -> Grammar:
-        """The grammar."""
+        """Read the grammar."""
         return read_grammar(self.base / "data/grammar.toml")
 
     @cached_property
     def test(self) -> tuple[pd.DataFrame, list[Letters]]:
-        """Records of test, and their letters."""
+        """Return the test records and their sequences."""
         corpus = Corpus.open(self.base / "corpus")
         records = corpus.records.assign(split=read_split(self.base / "split.tsv", corpus.records["id"])).reset_index(drop=True)
         test = records[records["split"] == "test"]
@@ -205,19 +208,22 @@ class Run:
 
     @cached_property
     def logits(self) -> NDArray[np.float64]:
-        """Of the records of test."""
+        """Return the logits of the test records."""
         return self.scorer.logits(self.test[1])
 
     @cached_property
     def confident(self) -> tuple[list[str], list[Letters]]:
-        """The first EXPLAINED positives of test that the model is sure of, ids and letters."""
+        """Return ids and sequences of the first EXPLAINED confident test positives."""
         records, letters = self.test
         sure = (records["label"] == 1) & (self.quick | (self.scorer.probabilities(self.logits) >= CONFIDENT))
         rows = np.flatnonzero(sure)[:EXPLAINED]
         return records["id"].iloc[rows].tolist(), [letters[row] for row in rows]
 
     def kept(self, name: str, measure: Callable[[], Result], method: Method | None = None) -> Result:
-        """What was measured before with these weights and this method, or is measured now and kept; the code may have changed since."""
+        """Return an earlier measurement with the same weights and method, or measure and keep it.
+
+        Changes of the code are not detected.
+        """
         path, weights = self.folder / f"{name}.json", sha256_of(self.folder / "model/model.safetensors")
         if path.exists():
             before = json.loads(path.read_text(encoding="utf-8"))
@@ -230,7 +236,7 @@ class Run:
 
 
 def prepare(base: Path, grammar: Path, quick: bool) -> None:
-    """Data, corpus and split of a grammar, where they are not there."""
+    """Write data, corpus and split of a grammar if they are missing."""
     text = grammar.read_text(encoding="utf-8")
     if not (base / "data").exists():
         small = base / "small.toml"
@@ -243,7 +249,7 @@ def prepare(base: Path, grammar: Path, quick: bool) -> None:
 
 
 def finished(run: Run) -> Result:
-    """Train a model and measure all that is measured of it; what is there is not done again."""
+    """Train a model and take all its measurements; finished ones are reused."""
     torch.set_num_threads(1)
     write_run_file(run)
     if not is_trained(run.folder / "run.toml", "", run.folder / "model", run.base / "corpus", run.base / "split.tsv"):
@@ -261,14 +267,13 @@ def finished(run: Run) -> Result:
         result["motifs"] = run.kept("motifs", lambda: motifs(run))
         if run.rules.pairs and not run.is_control:
             result["interactions"] = run.kept("interactions", lambda: interactions(run))
-    print(
-        f"{run.folder}: test AUROC {result['auroc']:.3f}{'' if result['explained'] else f', less than {GATE}: not explained'}", flush=True
-    )
+    note = "" if result["explained"] else f", below {GATE}: not explained"
+    print(f"{run.folder}: test AUROC {result['auroc']:.3f}{note}", flush=True)
     return result
 
 
 def write_run_file(run: Run) -> None:
-    """The grammar's task with this seed and these labels."""
+    """Write the task of the grammar with this seed and these labels."""
     values = read_run_file(run.base / "data/task.toml").model_dump(mode="json", exclude_unset=True)
     values["training"] |= {"seed": run.seed, "labels": run.labels} | (QUICK if run.quick else {})
     values["variants"] = {}
@@ -279,12 +284,12 @@ def write_run_file(run: Run) -> None:
 
 # ------------------------------------------------------------------------------------------------------------ measurements
 def test_auroc(run: Run) -> Result:
-    """Of the records of test."""
+    """Return the AUROC on test."""
     return {"auroc": float(roc_auc_score(run.test[0]["label"].astype(int), run.logits))}
 
 
 def planted(truth: pd.DataFrame, ids: Sequence[str], length: int) -> NDArray[np.bool_]:
-    """(n, L): which letters of the records belong to a planted site."""
+    """Return which positions belong to a planted site, (n, L)."""
     row_of = {name: row for row, name in enumerate(ids)}
     mask = np.zeros((len(ids), length), dtype=bool)
     for site in truth[truth["id"].isin(row_of)].itertuples():
@@ -293,9 +298,9 @@ def planted(truth: pd.DataFrame, ids: Sequence[str], length: int) -> NDArray[np.
 
 
 def letters(run: Run, method: Method, scorer: Scorer | None = None) -> Result:
-    """AUPR of planted letters, and CPU seconds to 1,000 sequences."""
+    """Return the AUPR of planted positions, and CPU seconds per 1,000 sequences."""
     ids, sequences = run.confident
-    method.relevance(scorer or run.scorer, sequences[:2], Target())  # what is compiled or imported at the first use is no cost of it
+    method.relevance(scorer or run.scorer, sequences[:2], Target())  # warm-up: compile and import
     start = time.process_time()
     relevance = method.relevance(scorer or run.scorer, sequences, Target())
     seconds = time.process_time() - start
@@ -305,14 +310,14 @@ def letters(run: Run, method: Method, scorer: Scorer | None = None) -> Result:
 
 
 def random_parameters(run: Run) -> Result:
-    """AUPR of the final method with the network as it was before training, of another seed."""
+    """Return the AUPR of the final method with an untrained network of another seed."""
     torch.manual_seed(1_000 + run.seed)
     untrained = dataclasses.replace(run.scorer, network=build_network(run.scorer.run).eval())
     return letters(run, FINAL, untrained)
 
 
 def motifs(run: Run) -> Result:
-    """What `explain` and `motifs` find: called sites, matrices, verdicts."""
+    """Run `explain` and `motifs`; return measures of called sites, matrices and verdicts."""
     relevance, found = run.folder / "relevance", run.folder / "motifs"
     weights = read_provenance(run.folder / "model")["weights_sha256"]
     if not relevance.exists() or Explanation.load(relevance).source["weights_sha256"] != weights:
@@ -329,14 +334,17 @@ def motifs(run: Run) -> Result:
 
 
 def covering(spans: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of a span and a site of one record of which the span covers COVERED: their numbers, as columns span and site."""
+    """Return pairs of a span and a site in one record if the span covers enough of the site.
+
+    Enough is the fraction COVERED. The columns `span` and `site` are row numbers.
+    """
     both = spans.assign(span=np.arange(len(spans))).merge(sites.assign(site=np.arange(len(sites))), on="id", suffixes=("", "_of_site"))
     shared = np.minimum(both["end"], both["end_of_site"]) - np.maximum(both["start"], both["start_of_site"])
     return both.loc[shared >= COVERED * (both["end_of_site"] - both["start_of_site"]), ["span", "site"]]
 
 
 def called_sites(seqlets: pd.DataFrame, sites: pd.DataFrame) -> Result:
-    """Precision of seqlets (one a place, whatever motifs it is in), recall of planted sites, F1."""
+    """Return precision of seqlets (each interval once), recall of planted sites, and F1."""
     seqlets = seqlets[["id", "start", "end"]].drop_duplicates()
     hits = covering(seqlets, sites[["id", "start", "end"]])
     precision = hits["span"].nunique() / len(seqlets) if len(seqlets) else 0.0
@@ -345,7 +353,7 @@ def called_sites(seqlets: pd.DataFrame, sites: pd.DataFrame) -> Result:
 
 
 def matrices(ppms: dict[str, NDArray[np.float64]], grammar: Grammar) -> Result:
-    """Planted matrices found, motifs that match one, and motifs to each that was found."""
+    """Count planted matrices found, motifs that match one, and motifs per match."""
     wanted = grammar.motifs
     result: Result = {"wanted": len(wanted), "found": 0, "matrix_precision": 0.0, "motifs_each": 0.0}
     if not ppms:
@@ -362,7 +370,10 @@ def matrices(ppms: dict[str, NDArray[np.float64]], grammar: Grammar) -> Result:
 
 
 def interactions(run: Run) -> Result:
-    """AP of true pairs among pairs of called sites at their distance, and pairs of motifs that `interactions` calls supported."""
+    """Measure pairs of called sites at the distances of planted pairs.
+
+    Returns the AP of true pairs, and the pairs of motifs that `interactions` calls supported.
+    """
     records, sequences = run.test
     rows = np.flatnonzero((records["label"] == 1) & (run.quick | (run.scorer.probabilities(run.logits) >= CONFIDENT)))[:EXPLAINED]
     ids, some = records["id"].iloc[rows].tolist(), [sequences[row] for row in rows]
@@ -383,10 +394,10 @@ def interactions(run: Run) -> Result:
 
 
 def true_pairs(pairs: pd.DataFrame, ids: Sequence[str], truth: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which pairs of sites cover the two halves of one planted pair."""
+    """Return which pairs of sites cover the two halves of one planted pair."""
     halves = truth[truth["pair"] != ""].reset_index(drop=True)
     names = np.array(ids, dtype=object)[pairs["record"].to_numpy(dtype=int)]
-    of_half = []  # which halves each of the two sites covers, as (pair of sites, half)
+    of_half = []  # the halves that each of the two sites covers
     for which in ("a", "b"):
         spans = pd.DataFrame({"id": names, "start": pairs[f"start_{which}"], "end": pairs[f"end_{which}"]})
         hits = covering(spans, halves[["id", "start", "end"]])
@@ -397,7 +408,7 @@ def true_pairs(pairs: pd.DataFrame, ids: Sequence[str], truth: pd.DataFrame) -> 
 
 
 def false_pairs(run: Run) -> Result:
-    """Pairs of motifs that `interactions` calls supported, and those that it tests."""
+    """Count the pairs of motifs that `interactions` calls supported, and those it tests."""
     output = run.folder / "interactions.tsv"
     meme = run.folder / "motifs/motifs.meme"
     command("interactions", "--quiet", *run.inputs, "--model", run.folder / "model", "--motifs", meme, "--output", output)
@@ -407,7 +418,7 @@ def false_pairs(run: Run) -> Result:
 
 # ---------------------------------------------------------------------------------------------------------------- the table
 def interval(values: Iterable[float], digits: int = 3) -> str:
-    """Mean over seeds, and its 95 % interval by Student's t: "0.851 (0.832 to 0.870)"."""
+    """Format the mean over seeds and its 95 % interval by Student's t: "0.851 (0.832 to 0.870)"."""
     numbers = np.array([value for value in values if value is not None], dtype=float)
     if not len(numbers):
         return "none"
@@ -419,18 +430,18 @@ def interval(values: Iterable[float], digits: int = 3) -> str:
 
 
 def rows_of(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
+    """Format a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def method_file(name: str) -> str:
-    """The name of a method as that of a file."""
+    """Return the file name of a method."""
     return METHODS[name].name
 
 
 def report(results: Sequence[Result]) -> str:
-    """All tables."""
+    """Format all tables."""
     of: dict[str, list[Result]] = {}
     for result in results:
         of.setdefault("shuffled labels" if result["run"]["labels"] == "shuffled" else result["run"]["grammar"], []).append(result)
@@ -453,7 +464,7 @@ def report(results: Sequence[Result]) -> str:
 
 
 def models_table(of: dict[str, list[Result]]) -> str:
-    """Test AUROC, and how many models are explained."""
+    """Format test AUROC and the number of explained models."""
     rows = [
         (
             name,
@@ -467,7 +478,7 @@ def models_table(of: dict[str, list[Result]]) -> str:
 
 
 def motifs_table(measured: dict[str, list[Result]]) -> str:
-    """Called sites and matrices."""
+    """Format the measures of called sites and matrices."""
     keys = {"f1": 3, "precision": 3, "recall": 3, "matrix_precision": 3, "motifs_each": 2}
     rows = []
     for name, group in measured.items():
@@ -486,19 +497,25 @@ def motifs_table(measured: dict[str, list[Result]]) -> str:
 
 
 def interactions_table(measured: dict[str, list[Result]]) -> str:
-    """AP of true pairs, and pairs of motifs called supported."""
+    """Format the AP of true pairs, and the pairs of motifs called supported."""
     rows = []
     for name, group in measured.items():
         found = [each["interactions"] for each in group if "interactions" in each]
         if found:
             called = f"{sum(each['false']['supported'] for each in found)} of {sum(each['false']['tested'] for each in found)}"
             rows.append((name, *(interval(each.get(key) for each in found) for key in ("ap", "closest", "true")), called))
-    header = ("grammar", "AP by epistasis", "AP by closeness", "share of true pairs", "pairs of motifs supported, of those tested")
+    header = (
+        "grammar",
+        "AP by epistasis",
+        "AP by closeness",
+        "fraction of true pairs",
+        "motif pairs supported, of those tested",
+    )
     return f"## Interactions between called sites\n\n{rows_of(header, rows)}" if rows else ""
 
 
 def controls_table(of: dict[str, list[Result]]) -> str:
-    """Motifs called supported where there is nothing to find."""
+    """Format the motifs called supported in models without signal."""
     rows = []
     for name in ("none", "shuffled labels"):
         if group := of.get(name):
@@ -507,7 +524,7 @@ def controls_table(of: dict[str, list[Result]]) -> str:
 
 
 def machine() -> str:
-    """The processor and the number of its cores that there are."""
+    """Return the processor, its number of cores and the torch version."""
     info = Path("/proc/cpuinfo")
     names = (
         [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
@@ -516,10 +533,11 @@ def machine() -> str:
 
 
 def check_pinned(grammars: Path) -> None:
-    """Refuse final grammars that are not those that were pinned."""
+    """Raise an error if a final grammar was changed."""
     for name, wanted in PINNED.items():
         if (got := sha256_of(grammars / f"{name}.toml")) != wanted:
-            raise SystemExit(f"{grammars / name}.toml: the final grammar must be the one that was pinned, {wanted[:12]}, got {got[:12]}")
+            pinned = f"{got[:12]} is not the pinned {wanted[:12]}"
+            raise SystemExit(f"error: {grammars / name}.toml: sha256 {pinned}")
 
 
 def main() -> None:
@@ -527,7 +545,7 @@ def main() -> None:
     parser.add_argument("--grammars", choices=("development", "final"), default="development")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, help="grammars")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="models at once, a thread each")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="models at the same time, one thread each")
     parser.add_argument("--quick", action="store_true", help="400 records, 4 steps, no gate")
     chosen = parser.parse_args()
     grammars = ROOT / "benchmarks/grammars" / chosen.grammars

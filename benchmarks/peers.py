@@ -1,8 +1,10 @@
-"""The attention layers and encoders that `attention_speed` times: ours, and those of other libraries at the same size.
+"""Attention layers and encoders of `attention_speed`: ours, and other libraries at the same size.
 
-Each is what a user of the library gets: the attention module of a model that its configuration builds by default, with its own projections,
-in training mode, dropout 0. Masks and rotary angles, which those models make once for all layers, are made here once, before the clock
-runs. Where a library has no encoder of the wanted shape (local-attention, plain SDPA), its layer stands in a pre-norm block like ours.
+Each is used as a user of the library would get it: the attention module that the configuration of a
+model builds by default, with its own projections, in training mode, dropout 0. Masks and rotary
+angles, which those models compute once for all layers, are computed once before the clock starts.
+If a library has no encoder of the required shape (local-attention, plain SDPA), its layer is used
+in pre-norm blocks like ours.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ from selfattn_bio.model.encoder import Encoder, SelfAttention
 
 DIM, HEADS, WINDOW, FEEDFORWARD, LAYERS = 128, 4, 128, 512, 4
 WINDOWED = WindowPattern(window=WINDOW)
-# Hugging Face's BigBird with blocks of 64: first and last block global, its own block and both neighbours, 3 at random: 512 keys a row.
+# Hugging Face's BigBird with blocks of 64: first and last block global, the block of the query,
+# both neighbours and 3 random blocks, 512 keys per row.
 BIGBIRD = BigBirdPattern(window=96, random_blocks=3, block=64, num_global=128)
 KERNELS_OF_WINDOWS = ["band", "slab"] if why_not() is None else ["slab"]
 
 
 def section(kernel: str, pattern: Pattern, position: Position | None = None) -> AttentionModel:
-    """The [model] table of our layers; T5 bias, with its gradient, unless said otherwise."""
+    """Return the [model] table of our layers, by default with a T5 bias and its gradient."""
     size = {"embed_dim": DIM, "num_heads": HEADS, "num_layers": LAYERS, "feedforward_dim": FEEDFORWARD, "dropout": 0.0}
     return AttentionModel(**size, kernel=kernel, pattern=pattern, position=position or T5Position())
 
@@ -44,25 +47,28 @@ class Ours(nn.Module):
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, L, D) -> the same."""
+        """Map x (B, L, D) to the same shape."""
         return self.module(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device))
 
 
 class DenseSdpa(nn.Module):
-    """torch's fused attention over all pairs between two linear layers."""
+    """The fused attention of torch over all pairs, between two linear layers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.qkv, self.out = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, L, D) -> the same."""
+        """Map x (B, L, D) to the same shape."""
         q, k, v = self.qkv(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)  # each (B, H, L, Dh)
         return self.out(scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class HuggingFaceLayer(nn.Module):
-    """The self-attention of a model's first block and the linear layer after it; its residual, norm and dropout are left out."""
+    """The self-attention of a model's first block and the linear layer after it.
+
+    Residual, norm and dropout are left out.
+    """
 
     def __init__(self, model: nn.Module, inputs: dict[str, Any]) -> None:
         super().__init__()
@@ -70,7 +76,7 @@ class HuggingFaceLayer(nn.Module):
         self.attention, self.out, self.inputs = attention.self, attention.output.dense, inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, L, D) -> the same."""
+        """Map x (B, L, D) to the same shape."""
         return self.out(self.attention(x, **self.inputs)[0])
 
 
@@ -82,17 +88,20 @@ class HuggingFaceEncoder(nn.Module):
         self.encoder, self.inputs = model.encoder, inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, L, D) -> the same."""
+        """Map x (B, L, D) to the same shape."""
         return self.encoder(x, **self.inputs)[0]
 
 
 def local_attention(rotary: bool = False, window: int = WINDOW) -> LocalMHA:
-    """local-attention's layer: exactly `window` to both sides (`exact_windowsize`, its default); rotary is its default, and slower."""
+    """Return the layer of local-attention with exactly `window` tokens to both sides.
+
+    `exact_windowsize` is its default. Rotary embedding is its default too, and slower.
+    """
     return LocalMHA(dim=DIM, dim_head=DIM // HEADS, heads=HEADS, window_size=window, causal=False, use_rotary_pos_emb=rotary)
 
 
 def hugging_face(kind: str, length: int, batch: int = 1, num_global: int = 0, window: int = WINDOW) -> tuple[nn.Module, dict[str, Any]]:
-    """A model of transformers at our size and what its blocks are called with besides x: masks and angles, as the model makes them."""
+    """Return a model of transformers at our size, and the masks and angles of its blocks."""
     size = {"hidden_size": DIM, "num_attention_heads": HEADS, "num_hidden_layers": LAYERS, "intermediate_size": FEEDFORWARD}
     size |= {"vocab_size": 8, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "max_position_embeddings": length + 2}
     more = {"Esm": {"position_embedding_type": "rotary"}, "Longformer": {"attention_window": 2 * window}}
@@ -111,7 +120,7 @@ def hugging_face(kind: str, length: int, batch: int = 1, num_global: int = 0, wi
 
 
 def hugging_face_layer(kind: str, length: int, num_global: int = 0, window: int = WINDOW) -> HuggingFaceLayer:
-    """One layer of it; the encoder's arguments turned to the attention module's."""
+    """Build one layer, with the arguments of the encoder converted to those of its attention."""
     model, inputs = hugging_face(kind, length, num_global=num_global, window=window)
     if kind == "Longformer":
         is_global = inputs["attention_mask"] > 0
@@ -127,14 +136,17 @@ def hugging_face_layer(kind: str, length: int, num_global: int = 0, window: int 
 
 
 def layers(length: int, dense: bool, kernels: Sequence[str] = KERNELS_OF_WINDOWS) -> dict[str, nn.Module]:
-    """The layers of table 1 for one length; those over all pairs, and Hugging Face's BigBird, only where `dense`."""
+    """Return the layers of table 1 for one length.
+
+    With `dense` also those over all pairs and Hugging Face's BigBird.
+    """
     found: dict[str, nn.Module] = {f"ours, {kernel}, T5": Ours(SelfAttention(section(kernel, WINDOWED))) for kernel in kernels}
     found["ours, BigBird pattern"] = Ours(SelfAttention(section("auto", BIGBIRD, NoPosition())))
     found["local-attention"] = local_attention()
     found["local-attention, rotary"] = local_attention(rotary=True)
     found["HF Longformer"] = hugging_face_layer("Longformer", length)
     found["HF Longformer, 1 global"] = hugging_face_layer("Longformer", length, num_global=1)
-    if dense:  # Hugging Face's BigBird is linear, too, but takes seconds and gigabytes beyond
+    if dense:  # Hugging Face's BigBird is linear too, but takes seconds and gigabytes
         found["HF BigBird"] = hugging_face_layer("BigBird", length)
         found["dense SDPA"] = DenseSdpa()
         found["x-transformers, flash"] = XAttention(DIM, dim_head=DIM // HEADS, heads=HEADS, flash=True)
@@ -143,7 +155,7 @@ def layers(length: int, dense: bool, kernels: Sequence[str] = KERNELS_OF_WINDOWS
     return found
 
 
-# ---------------------------------------------------------------------------------------------------------- whole encoders
+# ------------------------------------------------------------------------------ complete encoders
 class Blocks(nn.Module):
     """Pre-norm blocks like ours around any attention layer."""
 
@@ -156,7 +168,7 @@ class Blocks(nn.Module):
         self.norm = nn.LayerNorm(DIM)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, L, D) -> the same."""
+        """Map x (B, L, D) to the same shape."""
         for attention, feedforward in zip(self.attention, self.feedforward, strict=True):
             x = x + attention(x)
             x = x + feedforward(x)
@@ -164,20 +176,20 @@ class Blocks(nn.Module):
 
 
 class ValuesOnly(nn.Module):
-    """The floor: our layer's projections, each token given its own values."""
+    """The lower limit: the projections of our layer, with the values of each token as output."""
 
     def __init__(self, attention: SelfAttention) -> None:
         super().__init__()
         self.qkv, self.out = attention.qkv, attention.out
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D) -> the same."""
+        """Map x (B, L, D) to the same shape."""
         _, _, v = self.qkv(x)
         return self.out(v.transpose(1, 2).flatten(2))
 
 
 def floor() -> Ours:
-    """Our encoder without attention."""
+    """Return our encoder without attention."""
     encoder = Encoder(section("auto", WINDOWED, NoPosition()))
     for block in encoder.blocks:
         block.attention = ValuesOnly(block.attention)
@@ -198,34 +210,34 @@ class Lstm(nn.Module):
         return nn.LSTM(DIM, hidden, num_layers=2, batch_first=True, bidirectional=True, device=device)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, L, D) -> the same."""
+        """Map x (B, L, D) to the same shape."""
         return self.out(self.lstm(x)[0])
 
 
 def num_parameters(module: nn.Module) -> int:
-    """Learned numbers."""
+    """Count the parameters."""
     return sum(x.numel() for x in module.parameters())
 
 
 class Model(nn.Module):
-    """Token embedding, an encoder, and the logits of each token: what is trained in table 2."""
+    """The model of table 2: token embedding, an encoder, and the logits of each token."""
 
     def __init__(self, encoder: nn.Module, vocabulary: int = 8) -> None:
         super().__init__()
         self.embedding, self.encoder, self.head = nn.Embedding(vocabulary, DIM), encoder, nn.Linear(DIM, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, L) int64 -> logits (B, L, V)."""
+        """Map tokens (B, L) int64 to logits (B, L, V)."""
         return self.head(self.encoder(self.embedding(tokens)))
 
 
 def our_encoder(kernel: str, pattern: Pattern = WINDOWED, position: Position | None = None) -> Ours:
-    """Four blocks of ours."""
+    """Return our encoder of four blocks."""
     return Ours(Encoder(section(kernel, pattern, position)))
 
 
 def long_encoders(length: int) -> dict[str, nn.Module]:
-    """The encoders of table 2 for one long sequence."""
+    """Return the encoders of table 2 for one long sequence."""
     found: dict[str, nn.Module] = {f"ours, {kernel}, T5": our_encoder(kernel) for kernel in KERNELS_OF_WINDOWS}
     found["ours, BigBird pattern"] = our_encoder("auto", BIGBIRD, NoPosition())
     found["floor: no attention"] = floor()
@@ -237,7 +249,10 @@ def long_encoders(length: int) -> dict[str, nn.Module]:
 
 
 def short_encoders(length: int, batch: int) -> dict[str, nn.Module]:
-    """The encoders of table 2 for a batch of short sequences; "all pairs" attend to as much as BERT and ESM do."""
+    """Return the encoders of table 2 for a batch of short sequences.
+
+    "all pairs" attends to the same keys as BERT and ESM.
+    """
     found: dict[str, nn.Module] = {
         f"ours, {kernel}, T5, {name}": our_encoder(kernel, pattern)
         for name, pattern in (("all pairs", FullPattern()), (f"window {WINDOW}", WINDOWED))
@@ -253,7 +268,10 @@ def short_encoders(length: int, batch: int) -> dict[str, nn.Module]:
 
 # ------------------------------------------------------------------------------------------------------------- same work
 def dense_oracle(x: Tensor, qkv: nn.Linear, out: nn.Linear, allowed: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A layer in plain maths: all L^2 scores, those that are not allowed (L, L) -inf; bias (H, L, L)."""
+    """Compute a layer directly from all L^2 scores.
+
+    Scores outside `allowed` (L, L) are -inf; `bias` is (H, L, L).
+    """
     q, k, v = qkv(x).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + (0 if bias is None else bias)
     scores = scores.masked_fill(~allowed, float("-inf"))
@@ -261,8 +279,10 @@ def dense_oracle(x: Tensor, qkv: nn.Linear, out: nn.Linear, allowed: Tensor, bia
 
 
 def differences(length: int = 640, window: int = 32) -> dict[str, float]:
-    """How far each sparse layer is from `dense_oracle` with the same weights: the largest error of output and input gradient, relative to
-    the largest entry."""
+    """Compare each sparse layer with `dense_oracle` with the same weights.
+
+    Returns the largest error of output and input gradient, relative to the largest entry.
+    """
     torch.manual_seed(0)
     x, grad = torch.randn(1, length, DIM), torch.randn(1, length, DIM)
     at = torch.arange(length)
@@ -293,7 +313,10 @@ def differences(length: int = 640, window: int = 32) -> dict[str, float]:
 
 
 def keys_of_bigbird(length: int) -> float:
-    """Mean number of keys of a query of our BigBird pattern, without the global ones; Hugging Face's has 512."""
+    """Return the mean number of keys per query of our BigBird pattern; Hugging Face's has 512.
+
+    Global queries are left out.
+    """
     rows = torch.arange(BIGBIRD.num_global, length, 61)
     return float(build_pattern(BIGBIRD).allows(rows[:, None], torch.arange(length)[None], length).sum(1).double().mean())
 

@@ -1,8 +1,10 @@
-"""What `selfattn-bio plan` predicts beside what the training then takes: peak memory and time of six shapes, one thread.
+"""Compare the memory and time that `selfattn-bio plan` predicts with those of the training.
 
-Each shape is planned, then trained by the command, in a process of its own; "up to" is the last
-size that the plan measured. Records are random, of half to the whole length, but for the promoters.
-Run: `python benchmarks/plan.py` (about five minutes on a quiet machine), or with the names of some shapes.
+Six shapes with one thread. Each shape is planned, and then trained by the command in a separate
+process; "up to" is the last size that the plan measured. Records are random, with half to all of
+the maximum length, except for the promoters.
+
+    python benchmarks/plan.py [NAME ...]      # about five minutes on a quiet machine
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.training.plan import Lengths, make_plan
 
 ROOT = Path(__file__).parents[1]
-# Prints the most that was resident, which the process itself knows: what getrusage says may be its parent's.
+# Prints the peak resident memory of the process itself; getrusage may report that of its parent.
 TRAIN = """
 import sys
 from selfattn_bio.cli.main import main
@@ -42,7 +44,7 @@ LONG = {
     "dropout": 0.1,
     "stem": {"kind": "none"},
 }
-# Name -> [model], [training], letters; None: the promoters.
+# Name -> [model], [training], bp; None for the promoters.
 SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any], int | None]] = {
     "promoter task": ({"kind": "attention"}, {"max_steps": 100, "evaluate_every": 50}, None),
     "CNN": ({"kind": "cnn"}, {"max_steps": 100, "evaluate_every": 50}, None),
@@ -54,7 +56,10 @@ SHAPES: dict[str, tuple[dict[str, Any], dict[str, Any], int | None]] = {
 
 
 def random_corpus(folder: Path, length: int, number: int) -> tuple[Corpus, Path]:
-    """Records of half to the whole length, one of each label of the whole; a quarter is valid."""
+    """Write random records of half to full length; a quarter is in the validation set.
+
+    One record per label has full length.
+    """
     rng = np.random.default_rng(0)
     for label in (0, 1):
         lengths = [length, *rng.integers(length // 2, length, number - 1)]
@@ -67,7 +72,7 @@ def random_corpus(folder: Path, length: int, number: int) -> tuple[Corpus, Path]
 
 
 def promoters(folder: Path, run_file: Path) -> tuple[Corpus, Path]:
-    """The fly promoters, split as the task says."""
+    """Read the fly promoters with the split of the task."""
     run = read_run_file(run_file)
     corpus = build_corpus([(ROOT / path, label) for path, label in run.data.files], folder / "corpus", Rules(DNA))
     command = ["split", "--run-file", str(run_file), "--corpus", str(corpus.path), "--output", str(folder / "split.tsv")]
@@ -76,7 +81,7 @@ def promoters(folder: Path, run_file: Path) -> tuple[Corpus, Path]:
 
 
 def trained(folder: Path, run_file: Path, corpus: Corpus, split: Path) -> tuple[float, float]:
-    """MB at the peak and seconds of a training by the command."""
+    """Train by the command; return peak MB and seconds."""
     arguments = ["train", "--run-file", str(run_file), "--corpus", str(corpus.path), "--split", str(split)]
     arguments += ["--threads", "1", "--output", str(folder / "model")]
     done = subprocess.run([sys.executable, "-c", TRAIN, *arguments], check=True, stdout=subprocess.PIPE, text=True)
@@ -85,7 +90,7 @@ def trained(folder: Path, run_file: Path, corpus: Corpus, split: Path) -> tuple[
 
 
 def compared(name: str) -> dict[str, Any]:
-    """A row of the table."""
+    """Plan and train a shape; return its row of the table."""
     model, training, length = SHAPES[name]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -112,7 +117,7 @@ def compared(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print a row a shape, as soon as it is known, then the table."""
+    """Print one row per shape when it is finished, then the table."""
     rows = []
     for name in sys.argv[1:] or SHAPES:
         rows.append(compared(name))

@@ -1,13 +1,19 @@
-"""What privacy costs and what it keeps: the fly promoters, trained plainly and with epsilon 8, 3 and 1, and attacked for who was in train.
+"""Measure the cost and the effect of private training on the fly promoters.
 
-Train, valid, test and a fourth part, on which a model beside is trained, are drawn at random from the same records, so that test is as
-train but for not being trained on. A row a model: epsilon spent, test AUROC with its interval, AUROC of the attack by the loss and of that
-by how much smaller the loss is than the model beside has it (`evaluation.membership`; 0.5 is chance), both on all of train and of test,
-seconds. "plain" is chosen on valid as any run is; "overfitted" has no dropout and keeps its last step; "as private" has steps, batches and
-all else of the private runs, but neither noise nor clipping by record: what is lost from it to them is the price of privacy, what is lost
-before is that of few steps. Nothing was tuned on test.
+Models are trained without privacy and with epsilon 8, 3 and 1, and attacked: which records were in
+train? Train, validation, test and a fourth part, which trains a reference model, are sampled at
+random from the same records. So test differs from train only in not being trained on.
 
-Goes on where it was stopped: results/bench_privacy/. Run: `python benchmarks/privacy.py`; `--quick` is a check of a few steps.
+One row per model: epsilon spent, test AUROC with its interval, AUROC of the attack by the loss,
+AUROC of the attack by how much lower the loss is than that of the reference model
+(`evaluation.membership`; 0.5 is chance), both on all of train and test, and seconds. "plain" is
+chosen on the validation set like any run. "overfitted" has no dropout and keeps its last step. "as
+private" has the steps, batches and other settings of the private runs, but no noise and no clipping
+per record: the loss from it to the private runs is the price of privacy, and the loss before it is
+the price of few steps. Nothing was tuned on test.
+
+    python benchmarks/privacy.py              # continues in results/bench_privacy/
+    python benchmarks/privacy.py --quick      # a check of a few steps
 """
 
 from __future__ import annotations
@@ -65,18 +71,21 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 def sides_of(corpus: Corpus) -> NDArray[np.str_]:
-    """The part of each record, drawn at random."""
+    """Sample the part of each record."""
     order, sides = np.random.default_rng(0).permutation(len(corpus)), np.full(len(corpus), "dropped", dtype="<U8")
     ends = np.cumsum(list(SIDES.values()))
     if ends[-1] > len(corpus):
-        raise ValueError(f"records must be {ends[-1]:,} at least, got {len(corpus):,}")
+        raise ValueError(f"{len(corpus):,} records are too few: {ends[-1]:,} are needed")
     for name, start, end in zip(SIDES, [0, *ends], ends, strict=False):
         sides[order[start:end]] = name
     return sides
 
 
 def prepare() -> tuple[Corpus, NDArray[np.str_]]:
-    """The corpus, and two splits: of the runs, and of the model beside, whose train is the fourth part."""
+    """Write the corpus and two splits: of the runs, and of the reference model.
+
+    The reference model is trained on the fourth part.
+    """
     if not (FOLDER / "corpus").exists():
         command("ingest", "--fasta", *FILES, "--label", 1, 0, "--alphabet", "dna", "--assembly", "dm3", "--output", FOLDER / "corpus")
     corpus = Corpus.open(FOLDER / "corpus")
@@ -89,7 +98,7 @@ def prepare() -> tuple[Corpus, NDArray[np.str_]]:
 
 
 def trained(name: str, sections: dict[str, Any], split: str = "split") -> Path:
-    """A model folder, trained if it is not there as its run file says."""
+    """Return a model folder; train if it is missing or its settings changed."""
     path, output = FOLDER / f"{name.replace(' ', '_')}.toml", FOLDER / name.replace(" ", "_")
     data = {"positives": FILES[0], "negatives": FILES[1], "assembly": "dm3"}
     path.write_text(tomli_w.dumps({"data": data, "model": MODEL, "variants": {}} | sections), encoding="utf-8")
@@ -100,7 +109,7 @@ def trained(name: str, sections: dict[str, Any], split: str = "split") -> Path:
 
 
 def main() -> None:
-    """Train what is not there, attack, print the table."""
+    """Train what is missing, attack, and print the table."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     corpus, sides = prepare()
     labels = corpus.records["label"].to_numpy(dtype=np.int64)
@@ -125,7 +134,7 @@ def main() -> None:
         shown = [f"{each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f})" for each in (auroc, alone, beside)]
         epsilon = "inf" if spent is None else f"{spent:.2f}"
         table.append([name, epsilon, *shown, f"{told.get('privacy', {}).get('noise_multiplier', 0):.2f}", f"{cost['seconds']:.0f}"])
-    columns = ["model", "epsilon", "test AUROC", "attack: loss", "attack: loss beside", "noise", "seconds"]
+    columns = ["model", "epsilon", "test AUROC", "attack: loss", "attack: loss vs. reference", "noise", "seconds"]
     print(f"{len(rows['train']):,} train and {len(rows['test']):,} test records, delta 1e-5")
     print(pd.DataFrame(table, columns=columns).to_string(index=False))
 

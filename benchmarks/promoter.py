@@ -1,9 +1,12 @@
-"""Three seeds of the promoter task: the model and the CNN of its run file, trained anew with each seed, judged on the test chromosome.
+"""Train the model and the CNN of the promoter task with three seeds and evaluate them on test.
 
-Prints test AUROC of each seed, the means, the same for the mean prediction of the seeds ("together": an ensemble of three CNNs, and of
-three times two attention networks), and the paired-bootstrap difference of each model to the best baseline of its seed, and of the means
-over the seeds. As many trainings run at once as there are cores, each with one thread. Goes on where it was stopped.
-Run: `make bench-promoter`.
+Prints the test AUROC of each seed, the means, and the AUROC of the mean prediction of the seeds
+("ensemble": of three CNNs, and of three times two attention networks). Then it prints the
+paired-bootstrap difference between each model and the best baseline of its seed, and between the
+means over the seeds. As many trainings run at the same time as there are cores, each with one
+thread. An interrupted benchmark continues where it stopped.
+
+    make bench-promoter
 """
 
 from __future__ import annotations
@@ -41,7 +44,10 @@ def command(*arguments: object) -> None:
 
 
 def trained_at_once(jobs: Sequence[tuple[Path, str, Path]], corpus: Path, split: Path) -> None:
-    """Train each (run file, variant or "", model folder) that is not there as the run file says, one thread a training."""
+    """Train each (run file, variant or "", model folder) with one thread.
+
+    Finished models with equal settings and data are left out.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         todo = [
             pool.submit(
@@ -57,7 +63,10 @@ def trained_at_once(jobs: Sequence[tuple[Path, str, Path]], corpus: Path, split:
 
 
 def is_trained(run_file: Path, variant: str, output: Path, corpus: Path, split: Path) -> bool:
-    """Whether the model folder is there, of these settings and these data. It cannot tell whether the code has changed."""
+    """Return whether the model folder exists with these settings and data.
+
+    Changes of the code are not detected.
+    """
     run = read_run_file(run_file)
     wanted = run.variant(variant) if variant else run.model_copy(update={"variants": {}})
     if isinstance(objective := wanted.objective, BinsObjective):  # the training adds the checksum of its points
@@ -73,7 +82,7 @@ def is_trained(run_file: Path, variant: str, output: Path, corpus: Path, split: 
 
 
 def write_run_file(run: RunFile, seed: int) -> Path:
-    """The task with another seed, for the model and for each variant, which take theirs from [training]."""
+    """Write the task with another seed, for the model and its variants."""
     path = FOLDER / f"seed{seed}" / "run.toml"
     values = run.model_dump(mode="json", exclude_unset=True)
     values.setdefault("training", {})["seed"] = seed
@@ -83,7 +92,7 @@ def write_run_file(run: RunFile, seed: int) -> Path:
 
 
 def judged(seed: int, corpus: Path, split: Path) -> dict:
-    """metrics.json of a seed."""
+    """Return metrics.json of a seed; evaluate if it is missing or older than the models."""
     folder = FOLDER / f"seed{seed}"
     metrics, models = folder / "metrics.json", [folder / name / "provenance.json" for name in VARIANTS]
     if not metrics.exists() or metrics.stat().st_mtime < max(path.stat().st_mtime for path in models):
@@ -93,12 +102,15 @@ def judged(seed: int, corpus: Path, split: Path) -> dict:
 
 
 def predictions(seed: int) -> pd.DataFrame:
-    """Of the test records, the same in the same order for every seed."""
+    """Read the predictions for the test records, in the same order for every seed."""
     return pd.read_csv(FOLDER / f"seed{seed}" / "predictions" / "test.tsv", sep="\t")
 
 
 def lead_of_means(of_model: Sequence[pd.Series], of_baseline: Sequence[pd.Series], labels: pd.Series) -> dict[str, float]:
-    """Mean of several models' test AUROC minus that of several baselines; the interval is over test records, each draw the same for all."""
+    """Return the mean test AUROC of several models minus that of several baselines.
+
+    The interval is over test records, with the same bootstrap samples for all.
+    """
     bootstrap = Bootstrap(labels.to_numpy())
     means = []
     for group in (of_model, of_baseline):
@@ -108,18 +120,18 @@ def lead_of_means(of_model: Sequence[pd.Series], of_baseline: Sequence[pd.Series
 
 
 def said(lead: dict[str, float]) -> str:
-    """A difference with its interval."""
+    """Format a difference with its interval."""
     return f"{lead['value']:+.4f} ({lead['low']:+.4f} to {lead['high']:+.4f})"
 
 
 def of_mean_prediction(name: str, seeds: Sequence[int]) -> float:
-    """Test AUROC of the mean over `seeds` of the probabilities that classifier `name` predicts."""
+    """Return the test AUROC of the mean probability of classifier `name` over `seeds`."""
     tables = [predictions(seed) for seed in seeds]
     return roc_auc_score(tables[0]["label"], sum(table[name] for table in tables))
 
 
 def prepare() -> tuple[Path, Path]:
-    """Corpus and split table of the task."""
+    """Write corpus and split table of the task."""
     run = read_run_file(TASK)
     corpus, split = FOLDER / "corpus", FOLDER / "split.tsv"
     files, labels = zip(*run.data.files, strict=True)
@@ -145,9 +157,10 @@ def main() -> None:
             table[name].append(entry["auroc"]["value"])
         print(f"seed {seed}".ljust(12) + "".join(f"{table[name][-1]:29.4f}" for name in table))
     print("mean".ljust(12) + "".join(f"{mean(values):29.4f}" for values in table.values()))
-    print("together".ljust(12) + "".join(f"{of_mean_prediction(name, SEEDS):29.4f}" for name in table))
+    print("ensemble".ljust(12) + "".join(f"{of_mean_prediction(name, SEEDS):29.4f}" for name in table))
     pairs = [of_mean_prediction("cnn", pair) for pair in combinations(SEEDS, 2)]
-    print(f"two CNNs averaged, as the model is two networks: {', '.join(f'{value:.4f}' for value in pairs)}, mean {mean(pairs):.4f}")
+    averaged = ", ".join(f"{value:.4f}" for value in pairs)
+    print(f"two CNNs averaged (the model has two networks): {averaged}, mean {mean(pairs):.4f}")
     for seed, metrics in results.items():
         best = metrics["differences"]["best_baseline"]
         lead = metrics["differences"]["baselines"][best]["auroc"]

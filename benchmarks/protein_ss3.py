@@ -4,7 +4,7 @@ Trains on the chains of FLIP's set (9,712 chains of up to 1,632 residues), choos
 once. Single sequences, no alignments. Residues without a resolved structure have no label and do not count. Training and
 validation chains that share more than 5 % of their 15-mers with a chain of TS115 are removed first.
 
-`benchmarks/accuracy.py` runs it and says where the set is looked for.
+`benchmarks/accuracy.py` runs it and explains where the set is looked for.
 Run: `python benchmarks/protein_ss3.py` (48 minutes per seed).
 """
 
@@ -33,7 +33,7 @@ from selfattn_bio.sequence.splits import read_split
 
 NAME = "protein_ss3"
 FILES = {"test": "ts115", "train": "train", "valid": "val"}
-WORD, SHARED = 15, 0.05  # letters; share of the words of either chain
+WORD, SHARED = 15, 0.05  # residues; fraction of the words of either chain
 TITLES = {"constant": "the most frequent label", "window_logistic": "the 15 residues around"}
 OBJECTIVE = {"kind": "labels", "column": "ss3", "classes": "HEC"}
 MODEL = {
@@ -52,12 +52,12 @@ MODEL = {
 
 
 def words(sequence: str) -> set[str]:
-    """The words of WORD letters."""
+    """Return the words of WORD residues."""
     return {sequence[i : i + WORD] for i in range(len(sequence) - WORD + 1)}
 
 
 def alike(chains: pd.Series, test: pd.Series) -> np.ndarray:
-    """Which chains share more than SHARED of their own words, or of its words, with one chain of test."""
+    """Return which chains share more than SHARED of the words of either chain with a test chain."""
     of_test = [words(sequence) for sequence in test]
     holders: dict[str, list[int]] = {}
     for number, found in enumerate(of_test):
@@ -72,7 +72,10 @@ def alike(chains: pd.Series, test: pd.Series) -> np.ndarray:
 
 
 def read_chains(folder: Path) -> pd.DataFrame:
-    """id, side, sequence and ss3, with - where a residue is masked; test first. Without the chains that are like one of test."""
+    """Read the chains, test first, without those similar to a test chain.
+
+    Columns are id, side, sequence and ss3, which has - at masked residues.
+    """
     tables = []
     for side, name in FILES.items():
         table = pd.read_csv(folder / f"{name}.tsv.gz", sep="\t", dtype=str, keep_default_na=False)
@@ -87,7 +90,7 @@ def read_chains(folder: Path) -> pd.DataFrame:
     said = ", ".join(f"{side} {count}" for side, count in chains["side"][dropped].value_counts().items())
     kept = chains[~dropped].reset_index(drop=True)
     counts = ", ".join(f"{side} {(kept['side'] == side).sum():,}" for side in FILES)
-    print(f"{NAME}: left out as they share words with TS115: {said or 'none'}; kept {counts} chains", flush=True)
+    print(f"{NAME}: left out as similar to TS115: {said or 'none'}; kept {counts} chains", flush=True)
     return kept
 
 
@@ -134,7 +137,9 @@ class Chains:
 
 
 def sampled_q3(predictions: Sequence[np.ndarray], targets: Sequence[np.ndarray], draws: int = DRAWS) -> Sampled:
-    """Share of the residues whose label is predicted, with draws of chains; calls with as many chains share the draws.
+    """Return the fraction of residues with the right label, with bootstrap samples over chains.
+
+    Calls with the same number of chains use the same samples.
 
     Parameters
     ----------

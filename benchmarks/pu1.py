@@ -1,15 +1,19 @@
-"""PU.1 from its ChIP-seq peaks: does a network trained on them give back the motif that the factor is known to bind?
+"""Check that a network trained on ChIP-seq peaks of PU.1 finds the motif that the factor binds.
 
-100 letters about each human peak against the same letters with their dinucleotides shuffled; chr7 is valid, chr8 and chr9 are test, what is
-left is train. Both strands are learnt; the network is the default of the run file. Prints test AUROC beside that of the k-mer regressions
-of `evaluate`, what `explain` and `motifs` take, and the motifs with their best match among the vertebrates of JASPAR. Ends with an error
-unless the best match of the first motif, that of most sites, is SPI1 or SPIB at Tomtom q < .01: PU.1 is SPI1, and SPIB binds the same
-letters.
+100 bp around each human peak against the same sequences with shuffled dinucleotides; chr7 is
+validation, chr8 and chr9 are test, the rest is train. The network is the default of the run file
+and trains on both strands. Prints test AUROC compared with the k-mer regressions of `evaluate`, the
+time of `explain` and `motifs`, and the motifs with their best match among the vertebrates of
+JASPAR. Ends with an error unless the best match of the first motif, which has the most sites, is
+SPI1 or SPIB at Tomtom q < .01. PU.1 is SPI1, and SPIB binds the same sequences.
 
-The set is no part of the project and is sought as `benchmarks/accuracy.py` says. Settings were chosen on valid (docs/decisions.md). Run
-file, corpus, model and motifs stay in results/bench_accuracy/pu1/; what is there of the settings, data and weights of now is not done
-again.
-Run: `make bench-pu1`, or `python benchmarks/pu1.py --bench DIR`. One thread.
+The set is not part of the project; `benchmarks/accuracy.py` explains where it is looked for.
+Settings were chosen on the validation set (docs/decisions.md). Run file, corpus, model and motifs
+stay in results/bench_accuracy/pu1/; steps with unchanged settings, data and weights are not
+repeated. One thread.
+
+    make bench-pu1
+    python benchmarks/pu1.py --bench DIR
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ WANTED, MATCH_Q = ("SPI1", "SPIB"), 0.01
 
 
 def prepared(folder: Path) -> Path:
-    """Run file, corpus and split of the set in `folder`; returns the run file."""
+    """Write run file, corpus and split of the set in `folder`; return the run file."""
     path = FOLDER / NAME / "run.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {"sequences": [str(folder / f"{name}.fa.gz") for name in FILES], "header": HEADER, "label": "label"}
@@ -54,7 +58,10 @@ def prepared(folder: Path) -> Path:
 
 
 def done(run_file: Path, model: Path) -> dict[str, float]:
-    """Evaluate, explain and find motifs, where it was not done with these weights and settings; the seconds of each by the clock."""
+    """Evaluate, explain and find motifs; return the wall-clock seconds of each.
+
+    Steps are not repeated with the same weights and settings.
+    """
     folder = run_file.parent
     relevance, kept = folder / "relevance", folder / "seconds.json"
     shared = ("--run-file", run_file, "--corpus", folder / "corpus", "--split", folder / "split.tsv", "--model", model)
@@ -76,13 +83,14 @@ def done(run_file: Path, model: Path) -> dict[str, float]:
 
 
 def refusal(motifs: pd.DataFrame) -> str:
-    """What of motifs.tsv is not as it must be; empty if the first motif is that of PU.1."""
+    """Return what is wrong with motifs.tsv, or "" if the first motif is that of PU.1."""
     if motifs.empty:
-        return "motifs must be one at least, got none"
+        return "no motif was found"
     label, q = motifs["match"][0], motifs["match_q"][0]
     if label.partition(" (")[0].upper() in WANTED and q < MATCH_Q:
         return ""
-    return f"the first motif must match {' or '.join(WANTED)} at q < {MATCH_Q}, got {label} at q {q:.2g}"
+    expected = f"{' or '.join(WANTED)} at q < {MATCH_Q}"
+    return f"the first motif matches {label} at q {q:.2g} (expected {expected})"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -90,13 +98,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--bench", metavar="DIR", help="folder of the sets (default: SELFATTN_BENCH, or ../shared/bench)")
     folder = bench_folder(parser.parse_args(arguments).bench) / NAME
     if not folder.is_dir():
-        sys.exit(f"error: {NAME} must be a folder of the published sets, got none such in {str(folder.parent)!r}")
+        sys.exit(f"error: {folder}: no such folder; choose the folder of the sets with --bench DIR")
     run_file = prepared(folder)
     (model,) = trained(run_file)
     seconds = done(run_file, model)
     metrics = json.loads((run_file.parent / "metrics.json").read_text(encoding="utf-8"))
     motifs = pd.read_csv(run_file.parent / "motifs.tsv", sep="\t", keep_default_na=False, na_values={"match_q": [""], "effect": [""]})
-    print("\n| | AUROC on valid | AUROC on test |\n|---|---|---|")
+    print("\n| | validation AUROC | test AUROC |\n|---|---|---|")
     for name in ("model", *metrics["test"]["baselines"]):
         each = [metrics[side]["model"] if name == "model" else metrics[side]["baselines"][name] for side in ("valid", "test")]
         print(f"| {name} | {' | '.join(said(entry['auroc']) for entry in each)} |")
@@ -104,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\nmodel - {best}: {said(metrics['differences']['baselines'][best]['auroc'], '+')}")
     took = ", ".join(f"{name} {value:.0f}" for name, value in {"train": seconds_of([model]), **seconds}.items())
     explained = len(Explanation.load(run_file.parent / "relevance").ids)
-    print(f"seconds by the clock: {took}; {explained} sequences explained\n")
+    print(f"wall-clock seconds: {took}; {explained} sequences explained\n")
     print("| motif | sites | best match | q | effect | verdict |\n|---|---|---|---|---|---|")
     for row in motifs.to_dict("records"):
         print(

@@ -1,6 +1,6 @@
-"""What the benchmarks on published sets share: where the sets are, what is kept of a training, how a figure is said.
+"""Shared code of the benchmarks on published sets: folders, trained models and formats.
 
-A set is no part of the project: it is measured with, and stays where it is.
+The sets are not part of the project and are not copied into it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from selfattn_bio.config import read_run_file
 from selfattn_bio.data.corpus import Corpus
 
 FOLDER = Path("results/bench_accuracy")
-# What weights hang on.
+# The weights depend on these files.
 SOURCES = (
     *("attention/*.py", "attention/*.cpp", "model/*.py", "data/batches.py", "sequence/alphabet.py", "sequence/kmers.py"),
     *("baselines/*.py", "motifs/*.py", "scoring/scorer.py", "scoring/stack.py"),
@@ -33,15 +33,16 @@ SOURCES = (
 
 
 def bench_folder(given: str | None) -> Path:
-    """Where the sets are; the process ends if they are not there."""
+    """Return the folder of the sets; end the process if it does not exist."""
     folder = Path(given or os.environ.get("SELFATTN_BENCH") or "../shared/bench")
     if not folder.is_dir():
-        sys.exit(f"error: the published sets must be in a folder, got {str(folder)!r}. Name it: --bench DIR, or SELFATTN_BENCH=DIR")
+        hint = "choose the published sets with --bench DIR or SELFATTN_BENCH=DIR"
+        sys.exit(f"error: {folder}: no such folder; {hint}")
     return folder
 
 
 def write_fasta(path: Path, ids: pd.Series, sequences: pd.Series) -> str:
-    """A FASTA file; returns its path as a run file has it."""
+    """Write a FASTA file; return its path for the run file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with gzip.open(path, "wt", compresslevel=1) as file:
         file.writelines(f">{name}\n{letters}\n" for name, letters in zip(ids, sequences, strict=True))
@@ -49,7 +50,10 @@ def write_fasta(path: Path, ids: pd.Series, sequences: pd.Series) -> str:
 
 
 def prepare(name: str, values: Mapping[str, Any], records: pd.DataFrame) -> Path:
-    """Run file, corpus and split of a set; `records` are id and side, in the order of the FASTA files. Returns the run file."""
+    """Write run file, corpus and split of a set; return the run file.
+
+    `records` has the columns id and side, in the order of the FASTA files.
+    """
     path = FOLDER / name / "run.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(tomli_w.dumps(values), encoding="utf-8")
@@ -64,14 +68,20 @@ def prepare(name: str, values: Mapping[str, Any], records: pd.DataFrame) -> Path
 
 
 def code_hash(*more: str) -> str:
-    """SHA-256 of `SOURCES`, of further files, and of torch's version: a model of other code is not taken for one of this."""
+    """Return the SHA-256 of `SOURCES`, of further files and of torch's version.
+
+    Models of other code are then not reused.
+    """
     package = Path(selfattn_bio.__file__).parent
     files = sorted(file for pattern in (*SOURCES, *more) for file in package.glob(pattern))
     return hashlib.sha256(b"".join([torch.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
 
 
 def trained(run_file: Path) -> list[Path]:
-    """The model folders of a run file, of all its members; trained if they are not there as it says, by the code of now."""
+    """Return the model folders of all members of a run file.
+
+    A member is trained if it is missing, or if its settings or the code changed.
+    """
     run, folders = read_run_file(run_file), []
     corpus, split = run_file.with_name("corpus"), run_file.with_name("split.tsv")
     for number in range(1, run.training.seeds + 1):
@@ -87,10 +97,10 @@ def trained(run_file: Path) -> list[Path]:
 
 
 def seconds_of(folders: list[Path]) -> float:
-    """Of all trainings."""
+    """Return the seconds of all trainings."""
     return sum(json.loads((folder / "train.json").read_text())["seconds"] for folder in folders)
 
 
 def said(interval: Mapping[str, float], sign: str = "") -> str:
-    """A figure with its 95 % interval."""
+    """Format a figure with its 95 % interval."""
     return f"{interval['value']:{sign}.3f} ({interval['low']:{sign}.3f} to {interval['high']:{sign}.3f})"

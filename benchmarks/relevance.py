@@ -1,5 +1,10 @@
-"""What one pass of AttnLRP costs as sequences grow: processor seconds a sequence of random weights on one CPU thread, medians of rounds in
-turn, over a window pattern with a vector every letter, and over one with a vector every 8. Run: `python benchmarks/relevance.py`."""
+"""Measure the cost of one pass of AttnLRP by sequence length: CPU seconds per sequence.
+
+Random weights, window attention, one CPU thread, medians of interleaved rounds; with one token per
+position, and with one every 8.
+
+    python benchmarks/relevance.py
+"""
 
 import statistics
 import time
@@ -14,8 +19,8 @@ from selfattn_bio.model.classifier import build_network, tokenizer_of
 from selfattn_bio.scoring.scorer import Scorer
 
 ROUNDS = 5
-LENGTHS = (1_000, 2_000, 5_000, 10_000)  # letters
-STEMS = {"every letter": {"kind": "none"}, "every 8 letters": {"kind": "conv", "pool": 8}}
+LENGTHS = (1_000, 2_000, 5_000, 10_000)  # bp
+STEMS = {"every base": {"kind": "none"}, "every 8 bp": {"kind": "conv", "pool": 8}}
 
 
 def scorer_of(stem):
@@ -41,8 +46,10 @@ def main():
             for length in LENGTHS:
                 times[length].append(seconds(scorer, letters[length]))
         medians = {length: statistics.median(found) for length, found in times.items()}
-        print(f"a vector {name}: " + ", ".join(f"{length:,} letters {value:.3f} s" for length, value in medians.items()))
-        print(f"  {LENGTHS[-1] // LENGTHS[0]} times the letters cost {medians[LENGTHS[-1]] / medians[LENGTHS[0]]:.1f} times as much")
+        figures = ", ".join(f"{length:,} bp {value:.3f} s" for length, value in medians.items())
+        print(f"a token {name}: {figures}")
+        ratio = medians[LENGTHS[-1]] / medians[LENGTHS[0]]
+        print(f"  {LENGTHS[-1] // LENGTHS[0]} times the length costs {ratio:.1f} times as much")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""The promoter model along a chromosome it was not trained on: time, and precision and recall of the peaks against known starts.
+"""Scan a held-out chromosome with the promoter model: time, precision and recall of peaks.
 
-A peak is right if a transcription start of its strand stands within the tolerance of its summit (the last letter of the window as the
-strand reads); a start is found if a right peak stands so near. Beside it the same for peaks moved along the chromosome, which is chance.
-The starts are those of data/fly_promoters (one of several within 500 letters of a strand): a peak at one that is not annotated
-counts as wrong. Run on two idle cores:
+A peak is correct if a transcription start on its strand is within the tolerance of its summit (the
+last base of the window in the direction of the strand). A start is found if a correct peak is that
+close. The same figures for peaks moved along the chromosome give the level of chance. The starts
+are those of data/fly_promoters, which keeps one of several starts within 500 bp on a strand. A peak
+at an unannotated start counts as wrong.
 
-    python benchmarks/scan.py --genome data/fly_2R/chr2R.fa.gz
+    python benchmarks/scan.py --genome data/fly_2R/chr2R.fa.gz      # on two idle cores
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.readers import read_records
 
 STARTS = Path("data/fly_promoters/positives.fa.gz")
-TOLERANCES = (100, 500)  # letters
+TOLERANCES = (100, 500)  # bp
 TOP = (100, 300, 1000, 3000, 10_000)  # peaks, the highest first
-MOVED = 50_021  # letters: farther than a promoter's neighbourhood
+MOVED = 50_021  # bp, beyond the neighbourhood of a promoter
 
 
 def known_starts(path: Path, region: Region) -> pd.DataFrame:
-    """strand, place: the first transcribed letter (0-based), behind the last letter of each promoter of the region, as its strand reads."""
+    """Return strand and place of the known starts in a region.
+
+    `place` is the first transcribed base (0-based), directly downstream of the promoter.
+    """
     rows = [
         (record.strand, record.end if record.strand == "+" else record.start - 1)
         for record in read_records(path, DNA)
@@ -45,13 +49,13 @@ def known_starts(path: Path, region: Region) -> pd.DataFrame:
 
 
 def near(places: NDArray[np.int64], others: NDArray[np.int64], tolerance: int) -> NDArray[np.bool_]:
-    """Of each place whether one of the others stands within the tolerance."""
+    """Return for each position whether one of the others is within the tolerance."""
     others = np.sort(others)
     return np.searchsorted(others, places + tolerance, side="right") > np.searchsorted(others, places - tolerance, side="left")
 
 
 def judged(peaks: pd.DataFrame, starts: pd.DataFrame, tolerance: int) -> tuple[float, float]:
-    """Precision and recall."""
+    """Return precision and recall."""
     right = found = 0
     for strand in "+-":
         summits, places = (
@@ -64,7 +68,7 @@ def judged(peaks: pd.DataFrame, starts: pd.DataFrame, tolerance: int) -> tuple[f
 
 
 def moved(peaks: pd.DataFrame, region: Region) -> pd.DataFrame:
-    """The same peaks elsewhere, around the end of the region."""
+    """Move the peaks along the region, wrapping at its end."""
     return peaks.assign(summit=(peaks["summit"] - region.start + MOVED) % (region.end - region.start) + region.start)
 
 
@@ -73,7 +77,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR")
     parser.add_argument("--genome", type=Path, required=True, metavar="FASTA")
     parser.add_argument("--region", default="chr2R", help="CHROM or CHROM:START-END (%(default)s)")
-    parser.add_argument("--stride", type=int, metavar="LETTERS")
+    parser.add_argument("--stride", type=int, metavar="BP")
     parser.add_argument("--output", type=Path, default=Path("results/bench_scan/promoters"), metavar="PREFIX")
     arguments = parser.parse_args()
     genome, origin = Genome(arguments.genome), origin_of(arguments.model)
@@ -88,15 +92,18 @@ def main() -> None:
         say=lambda line: print(line, flush=True),
     )
     seconds, used, letters = time.monotonic() - start, time.process_time() - cpu, region.end - region.start
-    print(f"{letters:,} letters, windows of {windows.size} every {windows.stride}, both strands: {seconds:.0f} s by the clock")
+    shape = f"{letters:,} bp, windows of {windows.size} every {windows.stride}"
+    print(f"{shape}, both strands: {seconds:.0f} s wall-clock")
     rate, peak = 2 * letters // windows.stride / used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    print(f"{used:.0f} s of processor time, {torch.get_num_threads()} threads, {rate:,.0f} windows a second of it; {peak:.0f} MB at most")
+    threads = torch.get_num_threads()
+    print(f"{used:.0f} CPU s, {threads} threads, {rate:,.0f} windows per CPU s, peak {peak:.0f} MB")
     starts = known_starts(STARTS, region)
     base = len(starts) / (2 * (letters // windows.stride))
-    print(f"{len(starts)} known starts; {len(peaks)} peaks with log-odds >= 0 as of the balanced set")
+    print(f"{len(starts)} known starts; {len(peaks)} peaks with log-odds >= 0 without --prior")
     peaks = peaks.sort_values("log_odds", ascending=False, kind="stable", ignore_index=True)
     prior = int((peaks["log_odds"] + origin.shift(base) >= 0).sum())
-    print(f"with --prior {base:.5f}, the share of windows that end at a start: {prior} peaks at a probability >= .5")
+    print(f"with --prior {base:.5f}, the fraction of windows that end at a start:", end=" ")
+    print(f"{prior} peaks with a probability of at least .5")
     print("peaks  tolerance  precision  by chance  recall  by chance")
     for number in sorted({*(top for top in TOP if top < len(peaks)), len(peaks)}):
         best = peaks[:number]

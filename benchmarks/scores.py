@@ -1,9 +1,10 @@
-"""How far the scores of the model that ships can be believed: sets that hold the truth, and inputs unlike the training data.
+"""Check the scores of the model that ships: prediction sets and flags on unlike inputs.
+
+On the fly promoters of chr2R, which the model never saw: how often the prediction sets of a
+coverage contain the label, and how large they are; and the fraction of these records, and of other
+kinds of sequences, that is flagged as unlike the training data.
 
     python benchmarks/scores.py
-
-On the test side of the fly promoters (2R), which the model never saw: how often the sets of a chosen coverage hold the label, and how
-large they are; and what share of its records, and of sequences of other kinds, is flagged as unlike the training data.
 """
 
 import numpy as np
@@ -26,7 +27,8 @@ def main() -> None:
     test, labels = [record for record, _ in records], np.array([label for _, label in records])
 
     print(
-        f"{'coverage':>8}  {'held':>5}  {'of 0':>5}  {'of 1':>5}  {'one label':>9}  {'both':>5}  {'none':>5}   ({len(test):,} test records)"
+        f"{'coverage':>8}  {'found':>5}  {'of 0':>5}  {'of 1':>5}  {'one label':>9}"
+        f"  {'both':>5}  {'none':>5}   ({len(test):,} test records)"
     )
     for coverage in (0.8, 0.9, 0.95):
         sets = selfattn_bio.score_sequences(model, test, coverage=coverage)["set"]
@@ -48,16 +50,16 @@ def _kinds(test: list[np.ndarray], rng: np.random.Generator) -> dict[str, list[n
     return {
         "test records (2R)": test,
         "their other strand": [DNA.reverse_complement(row) for row in some],
-        "read backwards": [row[::-1] for row in some],
+        "reversed, not complemented": [row[::-1] for row in some],
         "shuffled": [rng.permutation(row) for row in some],
-        "random, even": [rng.choice(BASES, LENGTH) for _ in range(NUMBER)],
+        "random, uniform": [rng.choice(BASES, LENGTH) for _ in range(NUMBER)],
         "random, 41 % GC": [rng.choice(BASES, LENGTH, p=[0.295, 0.205, 0.205, 0.295]) for _ in range(NUMBER)],
         "random, 60 % GC": [rng.choice(BASES, LENGTH, p=[0.2, 0.3, 0.3, 0.2]) for _ in range(NUMBER)],
         "human-like dinucleotides (CpG rare)": [_chain(HUMAN, rng) for _ in range(NUMBER)],
         "random protein, back-translated": [_bytes("".join(rng.choice(CODONS, LENGTH // 3))) for _ in range(NUMBER)],
         "a repeat of CA": [_bytes("CA" * (LENGTH // 2))],
-        "test records with one letter in ten N": [np.where(rng.random(len(row)) < 0.1, ord("N"), row).astype(np.uint8) for row in some],
-        "their first 200 letters": [row[:200] for row in some],
+        "test records with one base in ten N": [np.where(rng.random(len(row)) < 0.1, ord("N"), row).astype(np.uint8) for row in some],
+        "their first 200 bp": [row[:200] for row in some],
     }
 
 

@@ -1,4 +1,4 @@
-"""What `attention_speed` says of its measurements: the targets, the tables in Markdown, the plot."""
+"""Report of `attention_speed`: the targets, the tables in Markdown and the plot."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from peers import DIM, FEEDFORWARD, HEADS, KERNELS_OF_WINDOWS, LAYERS, WINDOW, keys_of_bigbird
 
-DISTURBED = 1.15  # two times of one layer farther apart than this were not taken on an idle machine
-GEMM = 1024  # rows and columns of the product that others are measured by
+DISTURBED = 1.15  # a larger ratio of two times of one layer means that the machine was not idle
+GEMM = 1024  # rows and columns of the reference matrix product
 OURS = [f"ours, {kernel}, T5" for kernel in KERNELS_OF_WINDOWS]
 
 
 # -------------------------------------------------------------------------------------------------------------- targets
 class Size(NamedTuple):
-    """How much is measured; `layers` holds pairs of length and rounds."""
+    """The amount of measurements; `layers` has pairs of length and rounds."""
 
     layers: tuple[tuple[int, int], ...] = ((2048, 5), (8192, 3), (32768, 3))
     dense_up_to: int = 8192
@@ -31,7 +31,10 @@ class Size(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What is promised, what each setting gave, and what it would give a kernel that multiplies at the GEMM's rate and does no more."""
+    """A target: its bound, the value of each setting, and the value that is reachable.
+
+    Reachable is the value of a kernel that only multiplies, at the rate of the GEMM.
+    """
 
     what: str
     bound: float
@@ -40,11 +43,11 @@ class Target(NamedTuple):
     reachable: dict[str, float]
 
     def worst(self) -> tuple[str, float]:
-        """The setting with the worst value, and the value."""
+        """Return the setting with the worst value, and the value."""
         return (min if self.at_least else max)(self.values.items(), key=lambda item: item[1])
 
     def row(self) -> list[str]:
-        """As it is printed."""
+        """Return the cells of the printed row."""
         bound = f"{'>=' if self.at_least else '<='} {self.bound:g}"
         if not self.values:
             return [self.what, bound, "-", "-", "-", "not measured"]
@@ -54,29 +57,30 @@ class Target(NamedTuple):
         return [self.what, bound, f"{value:.3g}", reachable, setting, "yes" if met else "NO"]
 
 
-# Floating-point operations a token, forward and backward. A product takes two in each direction: for its input's and its weights' gradient.
+# Floating-point operations per token, forward and backward. The backward pass of a product takes
+# two products, for the gradients of its input and of its weights.
 PROJECTIONS = 3 * 2 * 4 * DIM**2
 BLOCK = PROJECTIONS + 3 * 2 * 2 * DIM * FEEDFORWARD  # without attention
 
 
 def pairs(keys: float) -> float:
-    """Of attention to so many keys: two products forward, four backward."""
+    """Return the operations of attention to `keys` keys: two products forward, four backward."""
     return 6 * 2 * DIM * keys
 
 
 def keys_of_window(length: int) -> float:
-    """Mean number of keys of a query within the window."""
+    """Return the mean number of keys per query in the window."""
     window = min(WINDOW, length - 1)
     return 2 * window + 1 - window * (window + 1) / length
 
 
 def targets(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]) -> list[Target]:
-    """All promises; `figures` by setting, that of memory under "memory"."""
+    """Return all targets; `figures` are by setting, with memory under "memory"."""
     times = rows.set_index(["setting", "table", "length", "name"]).sort_index()["total"]
     found = []
 
     def ratio(what: str, bound: float, table: str, length: int, slow: list[str], fast: list[str], flop: float) -> None:
-        """The fastest of `slow` over the fastest of `fast`, which takes `flop` a token."""
+        """Add the ratio of the fastest of `slow` to the fastest of `fast` (`flop` per token)."""
         values, reachable = {}, {}
         for setting in rows["setting"].unique():
             at = times[setting, table, length]
@@ -106,7 +110,8 @@ def targets(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]
             figure("band alone / GEMM, flop/s", 0.5, True, lambda each: each["core band Gflop/s"] / each["GEMM Gflop/s"], 1)
         at, far = (f"{kernel} us/token at {length}" for length in (middle, size.far))
         figure(f"{kernel}: us/token at {size.far:,} / at {middle:,}", 1.2, False, lambda each, at=at, far=far: each[far] / each[at], 1)
-        figure(f"{kernel}: KiB/token a layer at {size.far:,}", 8, False, lambda each, name=kernel: each[f"{name} KiB/token"], memory=True)
+        what = f"{kernel}: KiB/token per layer at {size.far:,}"
+        figure(what, 8, False, lambda each, name=kernel: each[f"{name} KiB/token"], memory=True)
         figure(f"{kernel}: peak GiB, step of 4 layers at {size.far:,}", 8, False, lambda each, k=kernel: each[f"{k} step GiB"], memory=True)
     whole, peers = LAYERS * (BLOCK + pairs(keys_of_window(step))), [*local, "HF Longformer"]
     ratio(f"step, {step:,}: best of local-attention, HF Longformer / ours", 3.5, "step", step, peers, OURS, whole)
@@ -126,13 +131,13 @@ def targets(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]
 
 
 def at_peak(flop: float, figures: dict[str, float]) -> float:
-    """Microseconds of so many operations at the rate of the GEMM."""
+    """Return the microseconds of `flop` operations at the rate of the GEMM."""
     return flop / figures["GEMM Gflop/s"] / 1000
 
 
-# ---------------------------------------------------------------------------------------------------------------- words
+# ------------------------------------------------------------------------------------------- text
 def aligned(lines: list[list[str]]) -> str:
-    """A Markdown table, its columns aligned; the first line is its head, numbers are on the right."""
+    """Format a Markdown table with aligned columns; the first line is the header."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     body = [[cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))] for line in lines]
     body.insert(1, ["-" * w if i == 0 else "-" * (w - 1) + ":" for i, w in enumerate(widths)])
@@ -140,7 +145,10 @@ def aligned(lines: list[list[str]]) -> str:
 
 
 def time_table(rows: pd.DataFrame, table: str, length: int) -> str:
-    """One length of a table: names down, settings across; us/token forward / forward and backward, or thousand tokens a second."""
+    """Format one length of a table, with names as rows and settings as columns.
+
+    Cells are us/token (forward / forward and backward), or thousand tokens per second.
+    """
     rows = rows[(rows["table"] == table) & (rows["length"] == length)]
     settings = list(dict.fromkeys(rows["setting"]))
     cells = {}
@@ -151,19 +159,19 @@ def time_table(rows: pd.DataFrame, table: str, length: int) -> str:
 
 
 def figure_table(figures: dict[str, dict[str, float]]) -> str:
-    """What is no row of a table: GEMM, attention alone, long sequences; settings across."""
+    """Format GEMM, attention alone and long sequences, with settings as columns."""
     settings = [setting for setting in figures if setting != "memory"]
     names = list(figures[settings[0]])
     return aligned([["", *settings], *([name, *(f"{figures[setting][name]:.1f}" for setting in settings)] for name in names)])
 
 
 def memory_table(figures: dict[str, float]) -> str:
-    """The peaks."""
+    """Format the peaks of memory."""
     return aligned([["peak memory", ""], *([name, f"{value:.1f}"] for name, value in figures.items())])
 
 
 def malloc_table(rows: pd.DataFrame, length: int) -> str:
-    """How many times faster each layer is for a setting: raised malloc, medium precision, both; forward and backward."""
+    """Format how many times faster each layer is with the other settings."""
     layer = rows[(rows["table"] == "layer") & (rows["length"] == length)]
     settings = list(dict.fromkeys(layer["setting"]))
     times = layer.pivot_table(index="name", columns="setting", values="total").loc[list(dict.fromkeys(layer["name"]))]
@@ -172,21 +180,23 @@ def malloc_table(rows: pd.DataFrame, length: int) -> str:
 
 
 def disturbed(size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]]) -> str:
-    """Where one layer, timed twice in one process, took times that other work on the machine must have told apart; else nothing."""
+    """Return a warning for layers whose two times in one process differ too much, or "".
+
+    Such differences come from other work on the machine.
+    """
     times = rows[rows["table"] == "layer"].set_index(["setting", "length", "name"])["total"]
     lines = []
     for setting in rows["setting"].unique():
         for kernel in KERNELS_OF_WINDOWS:
             one, other = times[setting, size.middle, f"ours, {kernel}, T5"], figures[setting][f"{kernel} us/token at {size.middle}"]
             if max(one, other) > DISTURBED * min(one, other):
-                lines.append(
-                    f"**Disturbed: {setting}: {kernel} took {one:.1f} and {other:.1f} us a token. Measure again on an idle machine.**"
-                )
+                times_of = f"{setting}: {kernel} took {one:.1f} and {other:.1f} us per token"
+                lines.append(f"**Disturbed: {times_of}. Measure again on an idle machine.**")
     return "\n".join(lines)
 
 
 def limits(size: Size, figures: dict[str, dict[str, float]]) -> str:
-    """What the processor allows, in words."""
+    """Explain the limit that the processor sets."""
     near, gemm = pairs(keys_of_window(size.middle)), [each["GEMM Gflop/s"] for name, each in figures.items() if name != "memory"]
     bounds = [at_peak(PROJECTIONS + near, each) for name, each in figures.items() if name != "memory"]
     taken = [each[f"{KERNELS_OF_WINDOWS[0]} us/token at {size.middle}"] for name, each in figures.items() if name != "memory"]
@@ -207,7 +217,7 @@ def _span(values: list[float], form: str) -> str:
 def report(
     size: Size, rows: pd.DataFrame, figures: dict[str, dict[str, float]], differences: dict[str, float], parameters: dict[str, int]
 ) -> str:
-    """All tables, in Markdown."""
+    """Format all tables in Markdown."""
     layers = rows[rows["table"] == "layer"]["length"].unique()
     steps = rows[rows["table"] == "step"][["length", "batch"]].drop_duplicates().to_numpy()
     promises = aligned(
@@ -243,7 +253,7 @@ def report(
 
 
 def plot(rows: pd.DataFrame, setting: str, path: Path) -> None:
-    """us/token of forward and backward against length, both logarithmic."""
+    """Plot us/token of forward and backward by length, on logarithmic axes."""
     layer = rows[(rows["table"] == "layer") & (rows["setting"] == setting)]
     figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
     axes.set_prop_cycle(color=plt.get_cmap("tab20").colors[::2] + plt.get_cmap("tab20").colors[1::2])

@@ -1,8 +1,11 @@
-"""k-mer length with and without the convolutional stem: best valid AUROC of the promoter task, one network each, after as many steps.
-Test is not read.
+"""Compare k-mer lengths with and without the convolutional stem on the promoter task.
 
-Without a stem the tokens do not overlap (stride = k), and those of one letter, 300 to a sequence, take the longest by far. As many
-trainings run at once as there are cores, each with one thread. Goes on where it was stopped. Run: `python benchmarks/stems.py`.
+Prints the best validation AUROC of one network each with the same number of steps. Test is not
+read. Without a stem the tokens do not overlap (stride = k); single bases give 300 tokens per
+sequence and take the longest by far. As many trainings run at the same time as there are cores,
+each with one thread. An interrupted benchmark continues where it stopped.
+
+    python benchmarks/stems.py
 """
 
 from __future__ import annotations

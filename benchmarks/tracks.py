@@ -1,6 +1,8 @@
-"""Print how fast a letter track becomes SVG: as text, and through matplotlib's patches; process CPU time, median of rounds.
+"""Measure how fast a sequence track becomes SVG, as text and through matplotlib.
 
-python benchmarks/tracks.py
+Process CPU time, median of rounds.
+
+    python benchmarks/tracks.py
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from selfattn_bio.interpret.svg import track_svg
 
 
 def through_matplotlib(scores: np.ndarray) -> str:
-    """The track as `Explanation.plot` draws it, saved."""
+    """Draw the track as `Explanation.plot` does, and save it as SVG."""
     figure = Figure(figsize=(1 + 0.12 * len(scores), 1.8))
     draw_letters(scores, figure.subplots())
     buffer = io.StringIO()
@@ -28,7 +30,7 @@ def through_matplotlib(scores: np.ndarray) -> str:
 
 
 def seconds(draw: Callable[[np.ndarray], str], scores: np.ndarray, rounds: int) -> float:
-    """Median seconds of process CPU time."""
+    """Return the median seconds of process CPU time."""
     taken = []
     for _ in range(rounds):
         start = time.process_time()
@@ -38,18 +40,18 @@ def seconds(draw: Callable[[np.ndarray], str], scores: np.ndarray, rounds: int) 
 
 
 def main() -> None:
-    """Time each way at each length."""
+    """Time text at two lengths, and matplotlib at the shorter one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="timed drawings to take the median of (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of timed drawings (default: %(default)s)")
     rounds = parser.parse_args().rounds
     rng = np.random.default_rng(0)
     for length in (1000, 10_000):
         scores = np.eye(4)[rng.integers(0, 4, length)] * rng.normal(size=(length, 1))
-        print(
-            f"track of {length} letters as SVG text: {seconds(track_svg, scores, rounds):.3f} CPU s, {len(track_svg(scores)) / 1e3:.0f} kB"
-        )
+        kilobytes = f"{len(track_svg(scores)) / 1e3:.0f} kB"
+        took = seconds(track_svg, scores, rounds)
+        print(f"track of {length} bp as SVG text: {took:.3f} CPU s, {kilobytes}")
     scores = scores[:1000]
-    print(f"track of 1000 letters through matplotlib: {seconds(through_matplotlib, scores, 1):.3f} CPU s")
+    print(f"track of 1000 bp through matplotlib: {seconds(through_matplotlib, scores, 1):.3f} CPU s")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""Three planted tasks that only a pair of inputs solves: both, either alone, and whether relevance names what was planted in each.
+"""Test three simulated tasks that need both inputs, and whether attributions find planted sites.
 
-Two sequences of DNA, DNA with a protein, DNA with a track of numbers: 4,000 records, one network of 32 dimensions a task, and the same with
-the other input of another record. Prints test AUROC, CPU seconds, and the AUPR of relevance for the planted letters beside their share, by
-AttnLRP, its mean over copies, and integrated gradients. Run: `python benchmarks/two_inputs.py [KIND ...]`. The run file of each is printed
-by `--show KIND`. The tests import the tasks from here.
+Two DNA sequences, DNA with a protein, and DNA with a numeric track: 4,000 records, one network of
+32 dimensions per task, and the same with the other input taken from another record. Prints test
+AUROC, CPU seconds, and the AUPR of attributions for the planted positions next to the fraction
+planted, for AttnLRP, its mean over copies, and integrated gradients. The tests import the tasks
+from here.
+
+    python benchmarks/two_inputs.py [KIND ...]
+    python benchmarks/two_inputs.py --show KIND      # print the run file of a task
 """
 
 import argparse
@@ -67,7 +71,7 @@ method = {{ kind = "attnlrp" }}
 
 
 def planted(rng, length, motif, alphabet="ACGT", at=None):
-    """Random letters with a motif somewhere, or at a place, or without one; where it begins."""
+    """Return a random sequence with an optional motif, and the start of the motif."""
     letters = rng.choice(list(alphabet), length)
     at = int(rng.integers(0, length - len(motif or "") + 1)) if at is None else at
     letters[at : at + len(motif or "")] = list(motif or "")
@@ -75,7 +79,7 @@ def planted(rng, length, motif, alphabet="ACGT", at=None):
 
 
 def two_sequences(rng, label):
-    """Label 1 where both hold their motif, or neither does."""
+    """Sample a record; the label is 1 if both inputs have their motif, or neither has."""
     first = bool(rng.integers(2))
     partner = first == bool(label)
     (one, at), (other, there) = planted(rng, 40, DNA_MOTIFS[0] if first else None), planted(rng, 32, DNA_MOTIFS[1] if partner else None)
@@ -83,7 +87,10 @@ def two_sequences(rng, label):
 
 
 def dna_and_protein(rng, label):
-    """Each of two domains binds one of two motifs: label 1 where the protein's domain binds the motif that the DNA holds."""
+    """Sample a record; the label is 1 if the domain of the protein binds the motif in the DNA.
+
+    Each of two domains binds one of two motifs.
+    """
     motif = int(rng.integers(2))
     domain = motif if label else 1 - motif
     one, at = planted(rng, 40, DNA_MOTIFS[motif])
@@ -92,10 +99,11 @@ def dna_and_protein(rng, label):
 
 
 def dna_and_track(rng, label):
-    """A motif and 16 letters with high numbers: label 1 where the motif lies among them.
+    """Sample a record; the label is 1 if the motif is inside 16 bp with high track values.
 
-    Three spans of 16 stand side by side somewhere in 64; the motif is in any of them, the numbers in the same or in another: where either
-    stands has the same chances with both labels.
+    Three adjacent spans of 16 are placed at random in 64 bp. The motif is in one of them, the high
+    values in the same or another one, so the position of either has the same distribution for both
+    labels.
     """
     start, span = int(rng.integers(17)), int(rng.integers(3))
     of_numbers = span if label else (span + int(rng.integers(1, 3))) % 3
@@ -113,9 +121,11 @@ PARTNERS = {
 
 
 def write_pairs(folder: Path, kind, number: int, steps: int, sample=None):
-    """run.toml and the files of both inputs; of each record its label, both inputs, and where something was planted (start, letters).
+    """Write run.toml and the files of both inputs.
 
-    `sample` replaces the records of `kind` by simpler ones of the same two inputs.
+    Returns for each record its label, both inputs, and the planted sites (start, length).
+
+    `sample` replaces the records of `kind` by simpler ones with the same inputs.
     """
     rng = np.random.default_rng(0)
     records = {f"r{i}": (i % 2, *(sample or kind)(rng, i % 2)) for i in range(number)}
@@ -132,7 +142,10 @@ def write_pairs(folder: Path, kind, number: int, steps: int, sample=None):
 
 
 def found_letters(explanation, planted):
-    """AUPR of the relevance of letters for those that were planted, and their share; records without any are left out."""
+    """Return the AUPR of attributions for planted positions, and the fraction planted.
+
+    Records without a planted site are left out.
+    """
     truth, said = [], []
     for row, place in zip(explanation.relevance, planted, strict=True):
         if place is not None:
@@ -150,7 +163,7 @@ def quietly(*words):
 
 
 def judged(kind):
-    """One line of the table, in a folder of its own."""
+    """Train and explain one task in the working folder; print its lines of the table."""
     records = write_pairs(Path(), kind, NUMBER, STEPS)
     shared = ("--run-file", "run.toml", "--corpus", "corpus", "--split", "split.tsv")
     quietly("ingest", *shared[:2], "--output", "corpus")
@@ -179,8 +192,8 @@ def judged(kind):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = {kind.__name__: kind for kind in PARTNERS}
-    parser.add_argument("--show", choices=kinds, help="print the run file of a task, and train nothing")
-    parser.add_argument("kind", nargs="*", help=f"of {', '.join(kinds)}; all where none is named")
+    parser.add_argument("--show", choices=kinds, help="print the run file of a task without training")
+    parser.add_argument("kind", nargs="*", help=f"{', '.join(kinds)} (default: all)")
     arguments = parser.parse_args()
     show, wanted = arguments.show, arguments.kind or list(kinds)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -189,7 +202,8 @@ def main():
             read_run_file("run.toml")
             print(Path("run.toml").read_text())
             return
-        print("test AUROC: both, first alone, partner alone; CPU s to train; AUPR (share planted) in first, in partner, by method")
+        print("test AUROC: both inputs, first alone, partner alone; CPU s of training;", end=" ")
+        print("AUPR (fraction planted) in first and partner, by method")
         for name in wanted:
             kind = kinds[name]
             Path(name).mkdir()

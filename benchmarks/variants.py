@@ -1,8 +1,10 @@
-"""Where a variant's window should lie: effects in windows that know nothing of the gene against those in the promoter's own window.
+"""Compare variant effects in windows chosen without the gene with those in the promoter window.
 
-Of promoters of the test chromosome random substitutions are scored in the window the model was made for, the 300 letters in front of the
-start as the gene reads, and as `selfattn-bio variants` does without knowing gene or strand: by one window or several, on the forward strand
-or on both. Printed is Spearman's correlation with the former, over all and over the tenth of largest effect there:
+Random substitutions in promoters of the test chromosome are scored in the window that the model was
+trained for, the 300 bp before the start in the direction of the gene. They are also scored as
+`selfattn-bio variants` does without knowing gene or strand: with one or several windows, on the
+forward strand or on both. Prints Spearman's correlation between the two, over all substitutions and
+over the tenth with the largest effects in the promoter window.
 
     python benchmarks/variants.py --genome data/fly_2R/chr2R.fa.gz
 """
@@ -29,7 +31,7 @@ PLACINGS = [Placing(rc=rc, placements=placements) for rc in (False, True) for pl
 
 
 def substitution(record: Record, rng: np.random.Generator) -> Variant:
-    """A random one, on the forward strand."""
+    """Sample a substitution in the promoter, on the forward strand."""
     at = int(rng.integers(len(record.letters)))
     plus = record.letters if record.strand == "+" else DNA.reverse_complement(record.letters)
     ref, alt = chr(plus[at]), str(rng.choice([letter for letter in "ACGT" if letter != chr(plus[at])]))
@@ -40,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, nargs="+", default=["promoter"], metavar="DIR")
     parser.add_argument("--genome", type=Path, required=True, metavar="FASTA")
-    parser.add_argument("--number", type=int, default=1000, help="promoters, one substitution of each (%(default)s)")
+    parser.add_argument("--number", type=int, default=1000, help="promoters, with one substitution each (%(default)s)")
     arguments = parser.parse_args()
     rng, origin, genome = np.random.default_rng(0), origin_of(arguments.model), Genome(arguments.genome)
     promoters = [record for record in read_records(STARTS, DNA) if record.chrom == CHROM]
@@ -53,8 +55,8 @@ def main() -> None:
         after.append(plus if record.strand == "+" else DNA.reverse_complement(plus))
     own = np.mean([member.logits(after) - member.logits(before) for member in origin.scorer.members], axis=0)
     large = np.abs(own) >= np.quantile(np.abs(own), 0.9)
-    print(f"{len(own)} substitutions, effect in the promoter's own window {own.std():.3f} logits (standard deviation)")
-    print("strands  windows  correlation  of the largest tenth")
+    print(f"{len(own)} substitutions; standard deviation of the effect {own.std():.3f} logits")
+    print("strands  windows  correlation      in largest tenth")
     for placing in PLACINGS:
         effects = np.concatenate([batch.table["effect"] for batch in scored(origin, genome, variants, placing)])
         every, some = (spearmanr(effects[rows], own[rows]).statistic for rows in (slice(None), large))

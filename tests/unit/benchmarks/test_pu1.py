@@ -30,8 +30,8 @@ def test_splits_and_labels_come_from_headers(tmp_path: Path, monkeypatch: pytest
     [
         ("SPIB (MA0081.3)", 0.009, ""),
         ("Spi1 (MA0080.7)", 0.0, ""),
-        ("SPIC (MA0687.2)", 1e-9, "the first motif must match SPI1 or SPIB at q < 0.01, got SPIC (MA0687.2) at q 1e-09"),
-        ("SPIB (MA0081.3)", 0.01, "the first motif must match SPI1 or SPIB at q < 0.01, got SPIB (MA0081.3) at q 0.01"),
+        ("SPIC (MA0687.2)", 1e-9, "the first motif matches SPIC (MA0687.2) at q 1e-09 (expected SPI1 or SPIB at q < 0.01)"),
+        ("SPIB (MA0081.3)", 0.01, "the first motif matches SPIB (MA0081.3) at q 0.01 (expected SPI1 or SPIB at q < 0.01)"),
     ],
 )
 def test_only_the_first_motif_counts(label: str, q: float, told: str) -> None:
@@ -43,4 +43,4 @@ def test_only_the_first_motif_counts(label: str, q: float, told: str) -> None:
 def test_no_motif_is_refused() -> None:
     import pu1
 
-    assert pu1.refusal(pd.DataFrame({"match": [], "match_q": []})) == "motifs must be one at least, got none"
+    assert pu1.refusal(pd.DataFrame({"match": [], "match_q": []})) == "no motif was found"
