@@ -1,15 +1,17 @@
-"""What two sites of a record are worth together, beyond what each is worth alone: the interventions, on one pair of sites at a time.
+"""Measure the epistasis of pairs of sites by replacing the sites in copies of the record.
 
-Hides: the copies of a record in which sites are out, moved or others. `interactions` tests what comes of it.
+**Epistasis** of sites i and j is f(x) - f(x without i) - f(x without j) + f(x without both).
+"Without" means that the letters of the site are replaced by those of a dinucleotide shuffle of the
+record. f is the calibrated log-odds of a positive (`interpret.evidence` gives the reason),
+averaged over both strands for DNA. Positive epistasis: each site has a larger effect in the
+presence of the other. Negative: one site is enough. The sign is kept, because |epistasis| does not
+separate true pairs from chance.
 
-**Epistasis** of two sites is f(x) - f(x without i) - f(x without j) + f(x without both), where "without" is with the letters that a
-dinucleotide shuffle of the record has there, and f is the calibrated log-odds of a positive (`interpret.evidence` says why), of DNA the
-mean over both strands. Positive: each is worth more beside the other. Negative: one will do. The sign is kept: |epistasis| tells true
-pairs no better than chance.
-
-Beside it, of the same record and distance: `matched`, each site with a random place in the other's stead, and `swapped`, each site with a
-site of another motif put where the other was. A model that answers to the sum of all its motifs by a curve gives `swapped` as much as it
-gives the pair, if the motifs weigh alike; less to lighter ones where the curve rises ever faster.
+Two controls use the same record and distance. `matched` pairs each site with a random site instead
+of the other one. `swapped` pairs each site with a site of another motif put in place of the other
+one. If a model responds non-linearly to the sum of all motifs, `swapped` is as large as the
+epistasis of the pair, provided the motifs have similar weights. It is smaller for motifs with
+lower weights if the slope of the response increases.
 """
 
 from __future__ import annotations
@@ -29,31 +31,34 @@ Letters = NDArray[np.uint8]
 Span = tuple[int, int]
 LogOdds = Callable[[Sequence[Letters]], NDArray[np.float64]]
 
-DRAWS = 2  # shuffles of a record, of which its sites take letters
-SLACK = 5  # letters, and
-SHARE = 0.25  # of the gap, by which a random place may be nearer or farther than the site it stands for
-CHUNK = 256  # pairs of sites whose interventions are scored at once
+DRAWS = 2  # shuffles per record; their letters replace the sites
+SLACK = 5  # positions
+SHARE = 0.25  # plus this fraction of the gap: tolerance for the distance of a random site
+CHUNK = 256  # pairs of sites whose interventions are scored together
 NAMES = ["name_a", "name_b"]
 PAIR = ["record", *NAMES]
 SITES = ["start_a", "end_a", "start_b", "end_b"]
 KINDS = ["epistasis", "matched", "swapped"]
-SIGNS = np.array([1.0, -1.0, -1.0, 1.0])  # of the record, without one, without the other, without both
+# signs of: record, without one, without the other, without both
+SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
 
 
 def site_pairs(sites: pd.DataFrame) -> pd.DataFrame:
-    """All pairs of sites of two different motifs that stand in one record, side by side.
+    """List all pairs of non-overlapping sites of two different motifs in the same record.
 
-    Sites of one motif are not paired with each other: which of them is the first says nothing, so nothing can be permuted.
+    Sites of the same motif are not paired, because their order is arbitrary and cannot be permuted.
 
     Parameters
     ----------
     sites
-        name, record, start, end (letters, 0-based half-open), strand: as of `hits.find_hits`.
+        name, record, start, end (0-based half-open), strand, as from `hits.find_hits`.
 
     Returns
     -------
-    record, name_a, start_a, end_a, strand_a and the same of b, where name_a < name_b; gap (letters between, at most `MAX_GAP`), orientation
-    (of `spacing.ORIENTATIONS`), closest: share of the record's other pairs that are farther apart, 1 for the closest pair.
+    record, name_a, start_a, end_a, strand_a and the same for b, with name_a < name_b; gap
+    (positions between the sites, at most `MAX_GAP`); orientation (one of `spacing.ORIENTATIONS`);
+    closest, the fraction of the record's other pairs that are farther apart, 1 for the closest
+    pair.
     """
     table = sites[["record", "name", "start", "end", "strand"]].drop_duplicates()
     pairs = table.merge(table, on="record", suffixes=("_a", "_b"))
@@ -77,28 +82,31 @@ def epistasis(
     *,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
-    """What two sites are worth together beyond what each is worth alone.
+    """Compute the epistasis of pairs of sites, and of their controls.
 
     Parameters
     ----------
     pairs
-        As of `site_pairs`; record is an index into `sequences`.
+        Pairs from `site_pairs`; record is an index into `sequences`.
     sites
-        name, record, start, end of all sites: random places overlap none of them, and other motifs' sites are put in a site's stead.
+        name, record, start, end of all sites. Random sites do not overlap them, and sites of other
+        motifs are taken from them.
     sequences
-        ASCII letters, one array a record.
+        ASCII letters, one array per record.
     log_odds
-        Sequences -> (n,) log-odds of a positive, but for a constant (`strands_log_odds`).
+        Function from sequences to (n,) log-odds of a positive, up to a constant
+        (`strands_log_odds`).
     rng
-        Of shuffles, random places and other motifs' sites.
+        Generator for shuffles, random sites and sites of other motifs.
     draws
-        Over how many shuffles the mean is taken.
+        Number of shuffles to average.
 
     Returns
     -------
-    One row a pair, in the order given, in log-odds: epistasis; matched, the mean of that of each site with random places about as far from
-    it as the other, on either side; swapped, the mean of that of each site with other motifs' sites where the other was, of motifs that the
-    record has no site of, if there are any. Missing where there is no room, or no other motif.
+    One row per pair, in the given order, in log-odds: epistasis; matched, the mean epistasis of
+    each site with random sites at about the same distance on either side; swapped, the mean
+    epistasis of each site with sites of other motifs in place of the other site, if possible of
+    motifs with no site in the record. Missing if there is no space or no other motif.
     """
     beside: Any = sites[sites["record"].isin(pairs["record"])].groupby("record")
     free = {record: _free(group, len(sequences[record])) for record, group in beside}
@@ -134,7 +142,10 @@ def _squares(
     made: list[Letters],
     rng: np.random.Generator,
 ) -> Iterator[tuple[int, ...]]:
-    """Of one shuffle: number in `KINDS`, and the indices in `made`, where they are added, of the sequences that `SIGNS` are of."""
+    """Add the sequences of one shuffle to `made` and yield their indices.
+
+    Yields the index of the kind in `KINDS` and the indices in `made`, in the order of `SIGNS`.
+    """
 
     def add(sequence: Letters) -> int:
         made.append(sequence)
@@ -154,7 +165,8 @@ def _squares(
         if site_letters:
             of_name = site_letters[int(rng.integers(len(site_letters)))]
             site = of_name[int(rng.integers(len(of_name)))]
-            start = gone[0] if gone[0] >= fixed[1] else gone[1] - len(site)  # the edge that faces the other stays
+            # keep the edge that faces the other site
+            start = gone[0] if gone[0] >= fixed[1] else gone[1] - len(site)
             if 0 <= start <= len(letters) - len(site):
                 swapped = made[alone[other]].copy()
                 swapped[start : start + len(site)] = site
@@ -162,7 +174,7 @@ def _squares(
 
 
 def put(letters: Letters, other: Letters, *spans: Span) -> Letters:
-    """A copy of `letters` with the spans as `other` has them."""
+    """Copy `letters` and replace the spans by those of `other`."""
     copy = letters.copy()
     for span in spans:
         copy[slice(*span)] = other[slice(*span)]
@@ -170,7 +182,7 @@ def put(letters: Letters, other: Letters, *spans: Span) -> Letters:
 
 
 def _free(sites: pd.DataFrame, length: int) -> NDArray[np.int64]:
-    """(length + 1,): how many letters before each belong to a site."""
+    """Return (length + 1,) counts of letters in sites before each position."""
     covered = np.zeros(length, dtype=np.int64)
     for start, end in zip(sites["start"], sites["end"], strict=True):
         covered[start:end] = 1
@@ -178,7 +190,10 @@ def _free(sites: pd.DataFrame, length: int) -> NDArray[np.int64]:
 
 
 def _places(fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where a site of the width of `other` may start that overlaps none and is about as far from `fixed` as `other`."""
+    """Return possible starts of a site with the width of `other`.
+
+    It overlaps no site and is about as far from `fixed` as `other` is.
+    """
     width = other[1] - other[0]
     start = np.arange(len(before) - width)
     gap = max(other[0] - fixed[1], fixed[0] - other[1])
@@ -187,7 +202,10 @@ def _places(fixed: tuple[int, int], other: tuple[int, int], before: NDArray[np.i
 
 
 def strands_log_odds(scorer: Scorer) -> LogOdds:
-    """Sequences -> (n,) `Scorer.log_odds`, of DNA the mean over both strands: what one reading alone says of a pair is noise."""
+    """Return a function that computes log-odds (n,) of sequences, for DNA averaged over strands.
+
+    The epistasis of a pair on a single strand is dominated by noise.
+    """
     if scorer.alphabet.name != "dna":
         return scorer.log_odds
 

@@ -1,7 +1,7 @@
-"""Explain a model's scores letter by letter: `explain` in, `Explanation` out, to a folder and back, and on to motifs.
+"""Explain a model's scores letter by letter: `explain` returns an `Explanation`.
 
-Hides: padding of unequal lengths, and the files of a relevance folder. The public door of the room, beside `MotifSet`. It is long because
-what is asked, what comes back and its folder are one thing, for models of one input and of two.
+An `Explanation` can be saved to a folder, loaded, plotted, and searched for motifs. Models with one
+and two inputs share this code.
 """
 
 from __future__ import annotations
@@ -42,25 +42,26 @@ from selfattn_bio.sequence.alphabet import LEVELS, get_alphabet
 
 PLACE = ("chrom", "start", "end", "strand")
 ARRAYS, RECORDS, ABOUT, MAPS = "relevance.npz", "records.parquet", "relevance.json", "maps.npz"
-PARTNER = "partner"  # a relevance folder within that of the first input
-MAP_BINS = 150  # stretches along a map's side, at most
-SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")  # of a model's provenance: whose relevance a folder holds
-SHOWN, SHOWN_LETTERS = 3, 200  # sequences and letters of each that a notebook is shown
+PARTNER = "partner"  # folder of the second input, within that of the first
+MAP_BINS = 150  # maximum number of intervals per axis of a map
+# provenance of the model that is explained
+SOURCE = ("weights_sha256", "corpus_fingerprint", "split_sha256")
+SHOWN, SHOWN_LETTERS = 3, 200  # number of sequences, and of letters of each, displayed in notebooks
 AGAIN = "Run `selfattn-bio explain` again"
 
 
 @dataclass(frozen=True)
 class MappedSequence:
-    """The attention maps of one sequence, a proposal.
+    """Attention maps of one sequence. They hint at where the model looks and explain nothing.
 
     Attributes
     ----------
     letters
         (L,) ASCII.
     logit
-        What the model says of it.
+        Score of the sequence.
     layers
-        The map of each layer, as `attention_maps` reads them; all have the same edges.
+        Map of each layer, as returned by `attention_maps`; all have the same edges.
     """
 
     letters: NDArray[np.uint8]
@@ -70,32 +71,36 @@ class MappedSequence:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What each letter of some sequences means to a model.
+    """Attributions of some sequences.
 
     Attributes
     ----------
     records
-        One row a sequence: id, length; chrom, start, end, strand (missing if unknown); anything else that was known.
+        One row per sequence: id, length; chrom, start, end, strand (missing if unknown); any
+        further columns.
     letters
         (n, L) ASCII, padded with 0.
     hypothetical
-        (n, L, A) float32: what each letter would do to the output at each position, with a mean of 0 over the letters; the order of the
-        letters is the alphabet's; 0 in padding. (n, L, 0) of a method that is a proposal.
+        (n, L, A) float32: effect of each letter at each position on the output, relative to the
+        mean over the letters. Letters are in alphabet order; 0 in padding. (n, L, 0) for methods
+        based on attention.
     attention
-        (n, L) float32: raw attention received, or what the method found if it is a proposal. A proposal of where to look, no explanation;
-        0 throughout for a network without attention.
+        (n, L) float32: raw attention received, or the result of a method based on attention. A
+        hint at where the model looks, no explanation. 0 for networks without attention.
     alphabet
         dna or protein.
     source
-        `SOURCE` of the model folder, where the command that knows it made this; else empty.
+        `SOURCE` of the model folder if known to the command that made this, else empty.
     method
         Name of the method.
     target
-        What was explained, as text; empty for the one output of positives against negatives.
+        Explained output as text; empty for the logit of positives against negatives.
     maps
-        Id of a record -> its attention maps; of the few that were chosen for it, which need not be among those explained.
+        Record id to its attention maps, for a few selected records. They need not be among the
+        explained ones.
     partner
-        Of a model of two inputs the same of the second, row by row; of a track the letters are its levels (`sequence.levels`).
+        Explanation of the second input of models with two, row by row. For tracks the letters are
+        levels (`sequence.levels`).
     """
 
     records: pd.DataFrame
@@ -113,7 +118,7 @@ class Explanation:
         return f"Explanation of {len(self)} {self.alphabet} sequence{'s' * (len(self) != 1)}, {self.letters.shape[1]} letters at most"
 
     def _repr_html_(self) -> str:
-        """The first sequences as letter tracks, of long ones the beginning."""
+        """Return letter tracks of the first sequences as HTML; only the start of long ones."""
         tracks = "".join(
             f"<div>{escape(name)}{f', letters 1 to {SHOWN_LETTERS} of {len(track)}' * (len(track) > SHOWN_LETTERS)}</div>"
             + track_svg(track[:SHOWN_LETTERS], get_alphabet(self.alphabet).letters, label=f"letter track of {name}")
@@ -127,28 +132,30 @@ class Explanation:
 
     @property
     def ids(self) -> list[str]:
-        """The sequences' names, in order."""
+        """Return the names of the sequences, in order."""
         return self.records["id"].tolist()
 
     @property
     def sequences(self) -> list[str]:
-        """The letters of each sequence, in order."""
+        """Return the letters of each sequence, in order."""
         return [row[:length].tobytes().decode() for row, length in zip(self.letters, self.records["length"], strict=True)]
 
     @property
     def proposal(self) -> bool:
-        """Whether it says where to look only: of a form of attention."""
+        """Return whether the method is based on attention, a hint at where the model looks."""
         return not self.hypothetical.shape[2]
 
     @property
     def is_track(self) -> bool:
-        """Whether the letters are levels of a track of numbers."""
+        """Return whether the letters are levels of a numeric track."""
         return self.alphabet == LEVELS.name
 
     @property
     def relevance(self) -> list[NDArray[np.float32]]:
-        """Per sequence the importance of each letter, (length,), never negative: the L2 norm over its hypothetical scores, or of a proposal
-        the attention."""
+        """Return the importance of each letter, one non-negative (length,) array per sequence.
+
+        It is the L2 norm over hypothetical scores, or the attention for methods based on it.
+        """
         rows = self.attention if self.proposal else importance(self.hypothetical)
         return [row[:length] for row, length in zip(rows, self.records["length"], strict=True)]
 
@@ -160,25 +167,27 @@ class Explanation:
         max_motifs: int = 25,
         say: Callable[[str], None] = print,
     ) -> MotifSet:
-        """Find what the relevant spans have in common, and which known motif each looks like.
+        """Find recurring patterns with high attribution and match them with known motifs.
 
         Parameters
         ----------
         database
-            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME, JASPAR or TRANSFAC text; None or "none" for
-            no match.
-            Protein is matched with none: its motifs have no match, whatever is named here.
+            `jaspar:GROUP` (insects, vertebrates, plants, fungi, nematodes), or a path to MEME,
+            JASPAR or TRANSFAC text. None or "none" for no matches. Protein motifs are never
+            matched.
         caller
-            `Modisco()` or `Clusters()` of `interpret.callers`; without one modisco for DNA and clusters for protein.
+            `Modisco()` or `Clusters()` of `interpret.callers`. The default is modisco for DNA and
+            clusters for protein.
         max_motifs
-            At most so many, those of most sites.
+            Largest number of motifs; those with most sites are kept.
         say
-            Told, in a line, how many were found, or why none.
+            Called with one line of text: how many motifs were found, or why none.
 
         Raises
         ------
         ValueError
-            If the method is a proposal, the letters are levels of a track, or the caller cannot read the alphabet (modisco and protein).
+            If the method is based on attention, the letters are levels of a track, or the caller
+            does not support the alphabet (modisco and protein).
         DatabaseError
             If the database cannot be read.
         """
@@ -195,17 +204,21 @@ class Explanation:
         return build_motifs(patterns, self.records, known)
 
     def track(self, row: int = 0) -> NDArray[np.float32]:
-        """What `plot` draws of one sequence, (length, A): the score of each letter in its own column, else 0; 0 where it is unknown."""
+        """Return the data that `plot` draws for one sequence, (length, A).
+
+        Each observed letter has its score in its column; all other values are 0.
+        """
         length = int(self.records["length"].iloc[row])
         there = self.letters[row, :length, None] == np.frombuffer(get_alphabet(self.alphabet).letters.encode(), dtype=np.uint8)
         heights = self.attention[row, :length, None] if self.proposal else self.hypothetical[row, :length]
         return heights * there
 
     def plot(self, row: int = 0) -> Figure:
-        """Draw one sequence: each letter as tall as its score, upwards where it speaks for what is explained, in units of the output.
+        """Draw one sequence with letters as tall as their scores, in units of the output.
 
-        A letter's score is its hypothetical one: how much higher the logit is for it than for the mean of the letters there. Of a track the
-        scores are bars; of a proposal they are the attention.
+        The score of a letter is its hypothetical score: the logit with this letter minus the mean
+        over the letters at the position. Letters that increase the explained output point upwards.
+        Scores of tracks are drawn as bars. For methods based on attention, the attention is drawn.
         """
         track = self.track(row)
         figure = Figure(figsize=(1 + 0.12 * len(track), 1.8), layout="constrained")
@@ -218,20 +231,25 @@ class Explanation:
         return figure
 
     def to_npz(self, folder: str | Path) -> None:
-        """Write ohe.npz, attributions.npz and regions.npz, which the programs `modisco` and `finemo` take; as `write_npz`, DNA only."""
+        """Write ohe.npz, attributions.npz and regions.npz for `modisco` and `finemo`; DNA only.
+
+        See `write_npz`.
+        """
         write_npz(folder, self.letters, self.hypothetical)
 
     def to_modisco(self, motifs: MotifSet, path: str | Path) -> None:
-        """Write motifs that were found in this as `modisco motifs` writes its h5, which `modisco report` and `finemo` read; DNA only."""
+        """Write motifs of this explanation as h5 for `modisco report` and `finemo`; DNA only."""
         write_modisco_h5(path, motifs.motifs, self.letters, self.hypothetical)
 
     def save(self, folder: str | Path) -> None:
-        """Write the relevance folder: arrays, records, alphabet and source, and the maps where there are some; `load` reads it back.
+        """Write the explanation to a folder that `load` reads.
+
+        It contains arrays, records, alphabet and source, and maps if there are any.
 
         Raises
         ------
         OutputError
-            If the folder exists and is neither empty nor a relevance folder: it would be replaced.
+            If the folder exists, is not empty and is not from `save`; it would be replaced.
         """
         check_output(folder)
         with whole_folder(folder) as temporary:
@@ -250,19 +268,19 @@ class Explanation:
 
     @classmethod
     def load(cls, folder: str | Path) -> Explanation:
-        """Read a relevance folder.
+        """Read a folder written by `save`.
 
         Raises
         ------
         ResultsError
-            If a part is missing, damaged, or of another number of records.
+            If a part is missing or damaged, or the parts have different numbers of records.
         """
         folder = Path(folder)
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             source = {key: about[key] for key in SOURCE if key in about}
             records = pd.read_parquet(folder / RECORDS)
-            # Opened here, because np.load leaves the file open where it is no whole archive.
+            # np.load(path) does not close an incomplete archive, so open the file here.
             with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded = cls(
                     *(records, arrays["letters"], arrays["hypothetical"], arrays["attention"], about["alphabet"], source),
@@ -284,7 +302,7 @@ class Explanation:
 
 
 def check_output(folder: str | Path) -> None:
-    """Whether a relevance folder may be written there, as `files.check_replaceable`."""
+    """Raise an error unless an explanation may be written there; see `files.check_replaceable`."""
     check_replaceable(folder, "relevance", (ARRAYS, RECORDS, ABOUT, MAPS, PARTNER), ABOUT)
 
 
@@ -301,21 +319,24 @@ def _read_maps(path: Path) -> dict[str, MappedSequence]:
 
 
 def attention_maps(scorer: Scorer, letters: NDArray[np.uint8], bins: int = MAP_BINS) -> list[AttentionMap]:
-    """The attention map of each layer of one sequence, mean over heads, of the model's first member; a proposal.
+    """Return the attention map of each layer for one sequence, averaged over heads.
+
+    The maps are those of the first member of the model. They hint at where the model looks and
+    explain nothing.
 
     Parameters
     ----------
     scorer
-        Whose network has attention (`readout.has_attention`).
+        A model with attention (`readout.has_attention`).
     letters
         (L,) ASCII.
     bins
-        Stretches along a map's side, at most.
+        Largest number of intervals per axis.
 
     Raises
     ------
     ValueError
-        If the network has no attention, as the CNN, or `bins` is not positive.
+        If the network has no attention, for example a CNN, or `bins` is not positive.
     """
     reading = read_letters(scorer, letters[None], [""])
     return [reading.map(layer=layer, bins=bins) for layer in range(len(reading.layers[0]))]
@@ -332,31 +353,36 @@ def explain(
 ) -> Explanation:
     """Explain an output of each sequence, letter by letter.
 
-    `explain("results/promoter/model", ["ACGT..."]).relevance[0]` has one number a letter.
+    `explain("results/promoter/model", ["ACGT..."]).relevance[0]` has one number per letter.
 
     Parameters
     ----------
     model
-        A model folder, or what `load` returned of one: of several, explain each of their `members`.
+        A model folder, or a model returned by `load`. If that has several `members`, explain each
+        of them.
     sequences
         Strings, or the path of a FASTA file (plain, gz, bgzip).
     partner
-        Of a model of two inputs the second of each sequence, as of `score_sequences`; its letters are explained too.
+        Second input of each sequence for models with two inputs, as in `score_sequences`. Its
+        letters are explained as well.
     method
-        One of `interpret.methods`, such as `Saturation()`; `AttnLRPCopies()` if not given.
+        One of `interpret.methods`, such as `Saturation()`; default `AttnLRPCopies()`.
     target
-        Which output; needed of a model with several. Of one with outputs a token or place also which of them.
+        Output to explain; required for models with several. For outputs per token or encoder
+        position, also the span.
     say
-        Told how many sequences are done, from time to time.
+        Called from time to time with the number of finished sequences.
 
     Raises
     ------
     SequenceFileError
-        If the file is malformed, a letter is outside the alphabet, or a record is shorter than the model's k.
+        If the file is malformed, a character is not in the alphabet, or a record is shorter than
+        the model's k.
     ValueError
-        If there is no sequence, one of a list is shorter than the model's k, the model is several or lacks the target, the method is
-        none, such as a kind of the run file, or cannot be asked of the model: a form of attention of a network that has none; or a
-        partner is missing or too many.
+        If there is no sequence, a string is shorter than the model's k, `model` is several models,
+        it lacks the target, or a partner is missing or superfluous. Also if the method is not a
+        method object (for example the name of a kind), or requires attention that the network does
+        not have.
     """
     if method is not None and not isinstance(method, Method):
         raise ValueError(f"method must be one of selfattn_bio.interpret.methods, such as Guided(), got {method!r}")
@@ -378,15 +404,17 @@ def explain_pairs(
     target: Target = Target(),  # noqa: B008
     say: Callable[[int], None] | None = None,
 ) -> Explanation:
-    """`explain_letters` of both inputs of a model of two, each with the other held as it is.
+    """Explain both inputs of a model with two inputs, each with the other one fixed.
 
-    What is explained is the same output at the same place, so that by AttnLRP the relevance of both inputs together is kept. A method by
-    gradient is asked for as many pairs as a backward pass holds, another one pair after the other.
+    Both explain the same output at the same point, so with AttnLRP the total attribution of both
+    inputs is conserved. Gradient methods process batches of pairs, other methods one pair at a
+    time.
 
     Raises
     ------
     ValueError
-        As `explain_letters`; or if the method reads weights of attention, of which those of two inputs are not kept.
+        As `explain_letters`; or if the method reads attention weights, which are not stored for two
+        inputs.
     """
     assert isinstance(scorer, PairedScorer)
     if not isinstance(method, Scoring) or isinstance(method, DeepLiftShap):
@@ -396,7 +424,8 @@ def explain_pairs(
     whole, done = isinstance(method, ByGradient), 0
     parts: list[list[Explanation]] = [[], []]
     first, partner = [pair.first for pair in pairs], [pair.partner for pair in pairs]
-    # A sequence beside another does not stand where that one does, but a track does.
+    # A partner sequence is at other coordinates than the first input; a partner track is at the
+    # same.
     of_partners = records if isinstance(scorer.run.partner, TrackPartner) else records.drop(columns=list(PLACE), errors="ignore")
     for batch in paired_batches(first, partner) if whole else (slice(i, i + 1) for i in range(len(pairs))):
         views = (scorer.of_first(partner[batch]), first, records), (scorer.of_partner(first[batch]), partner, of_partners)
@@ -409,7 +438,7 @@ def explain_pairs(
 
 
 def _joined(parts: Sequence[Explanation]) -> Explanation:
-    """Explanations of the same model one below the other."""
+    """Concatenate explanations of the same model."""
     length = max(part.letters.shape[1] for part in parts)
 
     def padded(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
@@ -433,7 +462,10 @@ def explain_letters(
     target: Target = Target(),  # noqa: B008
     say: Callable[[int], None] | None = None,
 ) -> Explanation:
-    """`explain` of ASCII arrays with a table of their records (id, and any of chrom, start, end, strand and more)."""
+    """Explain ASCII arrays, given a table of their records; see `explain`.
+
+    `records` has the column id, and may have chrom, start, end, strand and further columns.
+    """
     if not len(letters):
         raise ValueError("sequences must be at least one, got none")
     if short := [len(row) for row in letters if len(row) < scorer.tokenizer.k]:
@@ -468,7 +500,7 @@ def explain_letters(
 
 
 def _scores(method: Scoring, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target) -> list[NDArray[np.float32]]:
-    """Return the hypothetical scores of a model: of both strands and the stack where it has them."""
+    """Return hypothetical scores, combined over both strands and with the stack if present."""
     scores = method.scores(scorer, letters, target)
     if scorer.run.both_strands:
         # The other strand counts positions from the other end, and ACGT reversed is its complement.

@@ -1,6 +1,6 @@
-"""DeepLIFT/SHAP by tangermeme, as the audit of our own methods: dear, and for short sequences only.
+"""DeepLIFT/SHAP with tangermeme, as a check of our own methods: slow, and for short sequences only.
 
-Hides: the package, which is an extra; k-mers as its one-hot letters; the references.
+tangermeme is an optional dependency. k-mers are passed to it as one-hot letters.
 """
 
 from __future__ import annotations
@@ -23,28 +23,32 @@ from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring.scorer import Scorer
 from selfattn_bio.sequence.shuffle import shuffle_letters
 
-LONGEST = 2000  # places of the encoder, of which every pair is kept
-BATCH = 32  # pairs of a sequence and a reference to a pass
+LONGEST = 2000  # encoder positions; all pairs of them are stored
+BATCH = 32  # pairs of a sequence and a reference per pass
 
 
 @dataclass(frozen=True)
 class DeepLiftShap(Scoring):
-    """What the letters contribute beside shuffled copies of the sequence, by the rules of DeepLIFT.
+    """Contributions of letters relative to shuffled copies of the sequence, by DeepLIFT/SHAP.
 
-    Source: Shrikumar et al. 2017, Lundberg and Lee 2017; Schreiber 2025, tangermeme, whose rules they are, with those of softmax, layer
-    norm and products.
+    The rules are those of tangermeme, including its rules for softmax, layer norm and products.
 
     Parameters
     ----------
     shuffles
-        References of each sequence: copies with the same dinucleotides (of protein: letters) in random order.
+        Number of references per sequence: copies shuffled with the same dinucleotides (DNA) or
+        residues (protein).
     seed
-        Of the shuffles.
+        Seed for the shuffles.
 
     Raises
     ------
     ValueError
         If `shuffles` is less than 1.
+
+    References
+    ----------
+    Shrikumar et al. 2017; Lundberg and Lee 2017; Schreiber 2025 (tangermeme).
     """
 
     name: ClassVar[str] = "deep_lift_shap"
@@ -56,14 +60,14 @@ class DeepLiftShap(Scoring):
             raise ValueError(f"shuffles must be >= 1, got {self.shuffles}")
 
     def scores(self, scorer: Scorer, letters: Sequence[Letters], target: Target) -> list[Scores]:
-        """As `Scoring.scores`.
+        """See `Scoring.scores`.
 
         Raises
         ------
         MissingPackageError
             If tangermeme is not installed.
         ValueError
-            If a sequence has more than LONGEST places.
+            If a sequence has more than LONGEST encoder positions.
         """
         tangermeme = _tangermeme()
         if (places := max(map(len, letters)) // scorer.run.pitch) > LONGEST:
@@ -82,14 +86,15 @@ class DeepLiftShap(Scoring):
                 device=str(scorer.device),
             )  # (1, shuffles, V, N)
             mean = multipliers[0].mean(0).T[None]  # (1, N, V)
-            # What a token contributes is its multiplier less that of the reference's token, which is the same for all that may stand there.
+            # A token contributes its multiplier minus that of the reference's token, which is the
+            # same for all possible tokens and cancels.
             rows = project_to_letters(mean, scorer.tokens(sequence[None]).cpu(), vocabulary, scorer.tokenizer, len(sequence))
             found.append(centred(rows[0].float().numpy()))
         return found
 
 
 class OneHotNetwork(nn.Module):
-    """(B, V, N) one-hot tokens in, (B, 1) what is explained out; no padding."""
+    """Network from one-hot tokens (B, V, N) to the explained value (B, 1), without padding."""
 
     def __init__(self, scorer: Scorer, network: Network, target: Target) -> None:
         super().__init__()
@@ -103,18 +108,18 @@ class OneHotNetwork(nn.Module):
 
 
 def references(letters: Letters, count: int, k: int, seed: int) -> Letters:
-    """(count, L) copies with as many of each k-let, in random order."""
+    """Return (count, L) shuffled copies with the same k-mer counts."""
     rng = generator(seed, letters)
     return np.stack([shuffle_letters(letters, k, rng) for _ in range(count)])
 
 
 def _one_hot(scorer: Scorer, letters: Letters) -> Tensor:
-    """(B, L) ASCII -> (B, V, N) int8."""
+    """Convert ASCII (B, L) to one-hot tokens (B, V, N), int8."""
     return one_hot(scorer.tokens(letters).cpu(), scorer.tokenizer.vocabulary_size).transpose(1, 2).to(torch.int8)
 
 
 def _tangermeme() -> Any:
-    """The module `tangermeme.deep_lift_shap`."""
+    """Import and return `tangermeme.deep_lift_shap`."""
     try:
         import tangermeme.deep_lift_shap
     except ImportError as error:
