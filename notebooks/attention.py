@@ -53,9 +53,9 @@ display(Markdown(words.attention_sentence(model, len(readings) > 0)))
 # %% [markdown]
 # ## Attention and attribution
 #
-# Attribution is the influence of a position on the score. Attention is what the position receives,
-# averaged over layers and heads. Where they differ, trust attribution. The line of a model without
-# attention is flat.
+# Attribution is the influence of a position on the score. Attention is how strongly other positions
+# attend to it, averaged over layers and heads. Where they differ, trust attribution. The line of a
+# model without attention is flat.
 
 # %%
 figure, ax = plt.subplots(figsize=(9, 2.4))

@@ -1,6 +1,6 @@
 """Write run_file.schema.json: the JSON Schema of a run file, for editors that check TOML.
 
-    python workflows/schemas/make_schema.py
+python workflows/schemas/make_schema.py
 """
 
 import json

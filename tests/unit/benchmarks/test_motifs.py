@@ -97,7 +97,7 @@ def test_changed_final_grammar_is_refused(tmp_path):
 
     for name in NAMES:
         (tmp_path / f"{name}.toml").write_text("records = 4\n")
-    with pytest.raises(SystemExit, match="sha256 .* is not the pinned"):
+    with pytest.raises(SystemExit, match=r"sha256 .* is not the pinned"):
         check_pinned(tmp_path)
 
 

@@ -31,7 +31,7 @@ def test_agreement_fails_above_tolerance(monkeypatch: pytest.MonkeyPatch, capsys
     agreement.main()
     table = capsys.readouterr().out
     monkeypatch.setattr(agreement, "TOLERANCE", 1e-9)
-    with pytest.raises(SystemExit, match="^error: difference above 1e-09: ALiBi slopes: Hugging Face BLOOM, "):
+    with pytest.raises(SystemExit, match=r"^error: difference above 1e-09: ALiBi slopes: Hugging Face BLOOM, "):
         agreement.main()
     assert capsys.readouterr().out == table
 
