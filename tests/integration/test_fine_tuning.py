@@ -186,7 +186,7 @@ def test_variant_without_parent_weights_is_reported(workshop, tmp_path, capsys):
         assert (f"{name}: starts from random weights" in capsys.readouterr().out) == says
 
 
-def test_shipped_parent_is_fine_tuned_and_judged(workshop, tmp_path):
+def test_shipped_parent_is_fine_tuned_and_evaluated(workshop, tmp_path):
     folder, corpus = workshop
     recipe = both_strands(240)
     run = config.RunFile(

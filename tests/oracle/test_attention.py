@@ -180,7 +180,7 @@ def test_reference_equals_loops_in_output_and_gradients(pattern, kind, padded):
 
 @pytest.mark.parametrize("kind", POSITIONS)
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-def test_weights_are_those_that_attend_uses(pattern, kind):
+def test_weights_match_attend(pattern, kind):
     q, k, v, mask, _ = make_inputs(19, padded=True)
     position = make_position(kind)
     with torch.no_grad():
@@ -205,7 +205,7 @@ def test_grouped_queries_share_keys_and_values(heads):
     assert torch.autograd.grad(found.sum(), v)[0].shape == v.shape
 
 
-def test_shapes_that_do_not_fit_and_unknown_kernels_are_refused():
+def test_wrong_shapes_and_unknown_kernels_are_refused():
     q = torch.zeros(1, 4, 5, 2)
     with pytest.raises(ValueError, match=r"k and v must be \(B, G, L, Dh\) of q, H a multiple of G, got q .* k \(1, 3, 5, 2\)"):
         attend(q, q[:, :3], q[:, :3], pattern=Full(), position=NoPosition())
@@ -226,7 +226,7 @@ def test_shapes_that_do_not_fit_and_unknown_kernels_are_refused():
         ({"position": T5Bias(3)}, r"position must be of as many heads as q \(4\), got 3"),
     ],
 )
-def test_the_door_checks_what_it_is_given(arguments, message):
+def test_attend_checks_its_arguments(arguments, message):
     q = torch.zeros(1, 4, 5, 2)
     with pytest.raises(ValueError, match=message):
         attend(q, q, q, **({"pattern": Full(), "position": NoPosition()} | arguments))

@@ -76,7 +76,7 @@ def assert_agrees(projection, bias, grad_out, **rule):
         assert_close(x.double(), y, atol=1e-5 * size, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_the_source_compiles_where_it_can():
+def test_source_compiles():
     """Fail if the kernel should compile here but does not: other tests would only be skipped."""
     named = shlex.split(os.environ.get("CXX", ""))[:1]
     compiler = any(map(shutil.which, named or ("c++", "g++", "clang++")))
@@ -123,7 +123,7 @@ def test_each_build_equals_dense_attention(build, monkeypatch):
     assert_agrees(projection * 4, bias * 20, grad_out, left=8, right=8)  # weights down to exp(-200)
 
 
-def test_what_is_no_number_stays_none_in_each_build(build):
+def test_nan_is_kept_by_each_build(build):
     """NaN scores give NaN output and gradients for the same queries as in `dense`.
 
     Adjacent rows of the same tile may become NaN, too.
@@ -185,7 +185,7 @@ def test_padding_and_segments(length, num_global):
 
 
 @needs_kernel
-def test_query_with_nothing_to_attend_to():
+def test_query_without_keys():
     projection, bias, grad_out = drawn(40, reach=4)
     mask = torch.zeros(2, 40, dtype=torch.bool)
     mask[1, 5] = True  # queries 3, ..., 7 of the second sequence have one key
@@ -209,7 +209,7 @@ def test_dropout(seed):
     )
 
 
-def test_dropout_mask_keeps_its_share_in_every_direction():
+def test_dropout_mask_keeps_its_rate_along_every_axis():
     kept = dropout_mask(7, 0.3, 2, 2, 300).double()
     for dim in range(4):
         share = kept.mean(dim=[d for d in range(4) if d != dim])
@@ -234,7 +234,7 @@ def test_large_scores_and_strides():
 
 
 @needs_kernel
-def test_same_bits_again_and_for_any_number_of_threads(monkeypatch):
+def test_results_do_not_depend_on_threads(monkeypatch):
     monkeypatch.setattr(band, "SPAN", 32)
     case, rule = drawn(200, reach=20), {"left": 12, "right": 17, "num_global": 9, "dropout": 0.1}
     threads = torch.get_num_threads()
@@ -264,7 +264,7 @@ def main_thread_waits():
 
 
 @pytest.mark.parametrize("interrupts", [1, 2])
-def test_an_interrupt_leaves_no_thread_with_memory_that_was_freed(monkeypatch, interrupts):
+def test_interrupt_leaves_no_thread_using_freed_memory(monkeypatch, interrupts):
     """Memory of the tensors is freed only after all threads have ended.
 
     Two threads work until no span is left and finish their last span. Meanwhile the user presses
@@ -365,7 +365,7 @@ def test_compiles_once_into_the_cache(fresh, tmp_path):
 
 @needs_kernel
 @pytest.mark.parametrize("place", ["/proc/nowhere", "/dev/null/below"])
-def test_a_cache_that_cannot_be_written_is_said_with_its_cure(fresh, place):
+def test_unwritable_cache_error_has_a_hint(fresh, place):
     fresh.setenv("XDG_CACHE_HOME", place)
     assert why_not().startswith(f"{place}/selfattn_bio must be writable, got ")
     assert why_not().endswith(". Name a folder of your own in XDG_CACHE_HOME")
@@ -382,7 +382,7 @@ def small(fresh, tmp_path):
 @needs_kernel
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("rest", [0, 100, 0.5, -1], ids=["nothing", "100 bytes", "half", "all but a byte"])
-def test_what_is_left_of_a_library_is_made_anew(rest):
+def test_partial_library_is_rebuilt(rest):
     assert why_not() is None
     _, path = native._recipe()
     whole = path.read_bytes()
@@ -395,7 +395,7 @@ def test_what_is_left_of_a_library_is_made_anew(rest):
 
 @needs_kernel
 @pytest.mark.usefixtures("small")
-def test_a_library_that_does_not_load_is_made_anew():
+def test_broken_library_is_rebuilt():
     _, path = native._recipe()
     path.parent.mkdir()
     path.write_bytes(b"of another system" + native.SEAL)
@@ -403,7 +403,7 @@ def test_a_library_that_does_not_load_is_made_anew():
     assert native.library().band_tile() == 8
 
 
-def test_another_source_compiler_flag_or_cpu_has_a_library_of_its_own(fresh, tmp_path):
+def test_library_depends_on_source_compiler_flags_and_cpu(fresh, tmp_path):
     fresh.setattr(native, "_cpu", lambda: "one CPU")
     fresh.setattr(native, "_output", lambda command: "version 1")
     fresh.setenv("CXX", "g++")
@@ -423,7 +423,7 @@ def test_another_source_compiler_flag_or_cpu_has_a_library_of_its_own(fresh, tmp
     assert len(set(found)) == 6
 
 
-def test_says_why_not(fresh, tmp_path):
+def test_why_not_gives_a_reason(fresh, tmp_path):
     def reason():
         native._load.cache_clear()
         return why_not()
@@ -441,7 +441,7 @@ def test_says_why_not(fresh, tmp_path):
 
 
 @needs_kernel
-def test_says_the_first_error_of_the_compiler(fresh, tmp_path):
+def test_first_compiler_error_is_reported(fresh, tmp_path):
     source = tmp_path / "band.cpp"
     source.write_text("int band_tile() { return no_such_name; }\n")
     fresh.setattr(native, "SOURCE", source)
@@ -451,7 +451,7 @@ def test_says_the_first_error_of_the_compiler(fresh, tmp_path):
     assert "\n" not in why_not()
 
 
-def test_says_what_the_cpu_lacks(fresh, tmp_path):
+def test_missing_cpu_features_are_reported(fresh, tmp_path):
     fresh.setattr(native.platform, "machine", lambda: "riscv64")
     assert why_not() == "the CPU must be x86-64, got riscv64"
     native._load.cache_clear()

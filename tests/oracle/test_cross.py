@@ -77,7 +77,7 @@ def test_outputs_and_gradients(name, lengths, kv_heads):
         assert_close(one, other)
 
 
-def test_what_is_refused():
+def test_invalid_arguments_are_refused():
     q, k = torch.randn(B, H, 4, DH), torch.randn(B, H, 5, DH)
     with pytest.raises(ValueError, match=r"k and v must be \(B, G, M, Dh\) of q"):
         cross_attention(q, k[..., :3], k[..., :3], position=NoPosition())
@@ -117,7 +117,7 @@ def test_padding_of_either_input_changes_nothing(position, head):
     assert_close(together, torch.cat(alone))
 
 
-def test_both_inputs_have_a_say():
+def test_both_inputs_change_the_output():
     network = network_of()
     first, partner = tokens(network)
     before = network(network.joined(first, partner))
@@ -134,7 +134,7 @@ def test_weights_of_cross_attention_are_dropped_in_training_only():
 
 
 @pytest.mark.parametrize("partner", [False, True])
-def test_with_one_input_held_it_is_a_network_of_the_other(partner):
+def test_fixed_input_gives_network_of_the_other(partner):
     network = network_of()
     first, second = tokens(network)
     view = OneInput(network, first if partner else network.of_partner(second), partner=partner)
@@ -151,7 +151,7 @@ def relevance_of_each(network, rules, first, partner):
     return [gradient_at(view, view.embed(own), own, rules) * view.embed(own) for view, own in views]
 
 
-def test_relevance_of_both_inputs_adds_up_to_the_output():
+def test_attributions_of_both_inputs_sum_to_output():
     """With CP-LRP and without biases, the attribution of both inputs sums to the output.
 
     CP-LRP does not propagate through the softmax, and biases would receive attribution.
@@ -167,7 +167,7 @@ def test_relevance_of_both_inputs_adds_up_to_the_output():
 
 
 @pytest.mark.parametrize("rules", [ATTNLRP, CP_LRP])
-def test_each_input_by_itself_has_the_relevance_that_it_has_of_both(rules):
+def test_attribution_of_each_input_alone_is_the_same(rules):
     network = network_of("t5")
     first, partner = tokens(network)
     joined = network.joined(first, partner)

@@ -137,7 +137,7 @@ def test_kernels_are_within_rounding_of_float64(pattern, make, dtype, kernel):
 @pytest.mark.parametrize("kernel", ["reference", "sdpa", *KERNELS])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("make", [NoPosition, lambda: T5Bias(H, 16, 40)], ids=["none", "t5"])
-def test_who_may_attend_to_nothing_gives_and_gets_nothing(make, dtype, kernel):
+def test_queries_without_keys_have_zero_output_and_gradient(make, dtype, kernel):
     """A sequence of all padding, and queries whose keys are all padding, give 0."""
     pattern = Window(9) | Strided(200) if kernel == "joint" else Window(9)
     torch.manual_seed(0)
@@ -216,7 +216,7 @@ def test_dropout_of_joint_is_the_same_in_forward_and_backward(pattern):
     assert float(((out - whole).norm() / whole.norm()).detach()) > 0.1
 
 
-def test_dropout_of_slab_drops_its_share():
+def test_slab_dropout_has_its_rate():
     ones = torch.ones(1, 1, 2000, 4)
     torch.manual_seed(0)
     out = attend(ones, ones, ones, pattern=Window(64), position=NoPosition(), dropout=0.25, kernel="slab")
@@ -314,7 +314,7 @@ def test_mixed_precision(kernel, make):
 
 
 @pytest.mark.parametrize("shape", [(0, H, 5, 16), (2, H, 0, 16)])
-def test_nothing_attends_to_nothing(shape):
+def test_empty_sequences(shape):
     q = torch.zeros(shape)
     assert attend(q, q, q, pattern=Window(3) | RandomBlocks(1), position=NoPosition(), kernel="slab").shape == shape
 
@@ -331,7 +331,7 @@ DROPPED = {
 
 
 @pytest.mark.parametrize("kernel", [pytest.param(name, marks=needs_band if name in ("band", "joint") else ()) for name in DROPPED])
-def test_every_kernel_drops_its_share_of_every_part(kernel):
+def test_every_kernel_drops_weights_at_its_rate(kernel):
     length, share = 64 if kernel in ("band", "joint") else 130, 0.3
     pattern = DROPPED[kernel]
     q = torch.zeros(8, 2, length, length if length == 64 else 130)

@@ -87,7 +87,7 @@ def test_padding_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", MIXERS)
-def test_a_sequence_of_padding_alone_gives_nothing(name):
+def test_sequence_of_padding_gives_zero(name):
     mixer = make(MIXERS, name)
     q, k, v, mask = make_inputs(7)
     mask[1] = False
@@ -99,7 +99,7 @@ def test_a_sequence_of_padding_alone_gives_nothing(name):
 
 @pytest.mark.parametrize("name", MIXERS)
 @pytest.mark.parametrize("shape", [(0, H, 5, DH), (B, H, 0, DH)])
-def test_nothing_gives_nothing(name, shape):
+def test_empty_sequence_gives_empty_output(name, shape):
     x = torch.zeros(shape, dtype=torch.float64)
     assert make(MIXERS, name)(x, x, x, position=NoPosition()).shape == shape
 
@@ -141,7 +141,7 @@ DROPPING = [("softmax", 0), ("dynamic", 0), ("linformer", 0), ("reformer", 0), (
 
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "share"), DROPPING)
-def test_a_share_of_the_weights_is_dropped_and_the_mean_is_kept(name, share):
+def test_dropout_has_its_rate_and_keeps_the_mean(name, share):
     """Test hierarchical with each level alone.
 
     On average, the mean of 400 samples is off by 0.8 of its standard error.
@@ -158,7 +158,7 @@ def test_a_share_of_the_weights_is_dropped_and_the_mean_is_kept(name, share):
 
 
 @pytest.mark.parametrize("name", ["linear", "performer"])
-def test_a_kind_without_weights_drops_none(name):
+def test_mixers_without_weights_have_no_dropout(name):
     mixer = make(MIXERS, name)
     q, k, v, mask = make_inputs(19)
     assert_close(*(mixer(q, k, v, position=NoPosition(), mask=mask, dropout=dropout) for dropout in (0.0, 0.9)), rtol=0, atol=0)
@@ -199,7 +199,7 @@ def chosen_blocks(q, k, mask, block, top):
 
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("kind", POSITIONS)
-def test_dynamic_attends_to_the_blocks_that_should_weigh_most(kind, padded):
+def test_dynamic_attends_to_blocks_of_highest_weight(kind, padded):
     position = make(POSITIONS, kind)
     for length in LENGTHS:
         q, k, v, mask = make_inputs(length, padded)
@@ -219,7 +219,7 @@ def test_dynamic_of_all_blocks_is_full_attention(kind, padded):
         assert_equal_with_gradients(found, expected, [q, k, v, *position.parameters()])
 
 
-def test_dynamic_gives_no_gradient_to_what_is_not_chosen():
+def test_dynamic_gives_no_gradient_to_other_blocks():
     q, k, v, mask = make_inputs(19, padded=False)
     used = chosen_blocks(q, k, mask, 2, 2)[0, 0, 5]
     out = Dynamic(block=2, top=2)(q, k, v, position=NoPosition())
@@ -229,7 +229,7 @@ def test_dynamic_gives_no_gradient_to_what_is_not_chosen():
     assert torch.equal(d_k[0, 0].abs().sum(-1) > 0, used)
 
 
-def test_dynamic_takes_the_first_of_equal_blocks_however_many_stand_behind():
+def test_dynamic_takes_first_of_equal_blocks():
     q, k, v, _ = make_inputs(2, padded=False)
     repeated = [x.detach().repeat(1, 1, 8, 1) for x in (k, v)]
     queries = q.detach()[:, :, :1].expand(-1, -1, 16, -1)
@@ -239,7 +239,7 @@ def test_dynamic_takes_the_first_of_equal_blocks_however_many_stand_behind():
         assert chosen[:, 8].tolist() == [[3, 4, 5, 0, 1]] * H
 
 
-def test_dynamic_finds_a_key_wherever_it_stands():
+def test_dynamic_finds_a_key_at_any_position():
     """One of 4,096 keys matches a query at the start.
 
     It is in one of 128 blocks. Two blocks are near and 6 are chosen, so that chance is 0.06.
@@ -329,7 +329,7 @@ def test_linformer_attends_to_its_sums_of_keys(padded):
         assert_equal_with_gradients(found, expected, [q, k, v, *mixer.parameters()])
 
 
-def test_linformer_refuses_a_sequence_longer_than_it_was_made_for():
+def test_linformer_refuses_longer_sequences():
     q, k, v, _ = make_inputs(19)
     message = r"sequences must have at most 18 tokens \(model.mixer.max_length\), got 19"
     with pytest.raises(SelfAttnBioError, match=message):
@@ -372,7 +372,7 @@ def test_hierarchical_is_a_window_and_attention_of_means(kind, padded):
         assert_equal_with_gradients(found, expected, [q, k, v, *position.parameters(), *mixer.parameters()])
 
 
-def test_hierarchical_of_single_tokens_is_full_attention_where_it_looks_far_alone():
+def test_hierarchical_of_single_tokens_is_full_attention():
     q, k, v, mask = make_inputs(19)
     mixer, position = Hierarchical(H, window=1, pool=1).double(), make(POSITIONS, "t5")
     torch.nn.init.constant_(mixer.share, 100.0)
@@ -413,7 +413,7 @@ def of_shared(q, v, position, allowed):
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("kind", POSITIONS)
 @pytest.mark.parametrize(("num_buckets", "chunk", "hashes"), [(4, 3, 1), (4, 3, 3), (2, 2, 2), (1, 4, 2)])
-def test_reformer_attends_to_what_meets_in_any_round(kind, padded, num_buckets, chunk, hashes):
+def test_reformer_attends_to_tokens_of_shared_buckets(kind, padded, num_buckets, chunk, hashes):
     torch.manual_seed(0)
     position, mixer = make(POSITIONS, kind), Reformer(DH, num_buckets, chunk, hashes).double()
     for length in LENGTHS:

@@ -109,7 +109,7 @@ def test_deep_lift_shap_of_kmers_and_protein(alphabet, k):
         assert np.abs(rows).max() > 1e-4
 
 
-def test_what_deep_lift_shap_refuses(monkeypatch):
+def test_deep_lift_shap_refusals(monkeypatch):
     pytest.importorskip("tangermeme")
     with pytest.raises(ValueError, match=f"sequences must have at most {LONGEST} places of the model for method 'deep_lift_shap', got"):
         DeepLiftShap().scores(scorer_of(), [np.full(2 * LONGEST + 10, ord("A"), dtype=np.uint8)], Target())

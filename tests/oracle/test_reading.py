@@ -98,7 +98,7 @@ def test_top_edges(pattern):
     assert torch.equal(query * L + key, expected.indices)
 
 
-def test_top_edges_of_fewer_pairs_than_asked():
+def test_top_edges_of_few_pairs():
     layer = Layer(*torch.randn(2, 1, 1, 2, 4), BlockLocal(1), Rotary(4))
     query, key, weight = top_edges(layer, 3)
     assert sorted(query[0, 0, :2].tolist()) == [0, 1]

@@ -197,7 +197,7 @@ def test_the_compiled_kernel_equals_the_rules_written_out(pattern, kernel, rules
     assert_close(got, expected.float(), atol=1e-5, rtol=1e-4)
 
 
-def test_a_cnn_is_explained_by_its_gradient():
+def test_cnn_attribution_is_its_gradient():
     network, ids = network_of(CNN), tokens()
     embeddings = network.embed(ids).detach().requires_grad_()
     assert_close(
@@ -287,7 +287,7 @@ def test_projection_is_substitution_on_a_linear_network(alphabet, k, stride):
 
 
 @pytest.mark.parametrize(("alphabet", "k", "stride"), [(DNA, 1, 1), (DNA, 3, 1), (DNA, 3, 2), (DNA, 6, 4), (PROTEIN, 2, 1)])
-def test_the_parts_of_letters_keep_the_sum_of_their_tokens(alphabet, k, stride):
+def test_base_attributions_keep_token_sums(alphabet, k, stride):
     length, rng = 17, np.random.default_rng(0)
     known = np.frombuffer(alphabet.letters.encode(), dtype=np.uint8)
     letters = rng.choice(known, (2, length))

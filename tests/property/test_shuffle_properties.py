@@ -67,6 +67,6 @@ def test_shuffles_of_a_long_sequence_differ():
     assert made != shuffled(text, 2, seed=1)
 
 
-def test_k_must_be_one_or_more():
+def test_k_must_be_positive():
     with pytest.raises(ValueError, match="k must be >= 1, got 0"):
         shuffled("ACGT", 0)

@@ -49,11 +49,11 @@ def asked(pattern, position, length=100, head_dim=16, dtype=torch.float32, dropo
         (Window(0) | Global(1), NoPosition(), {}, "joint"),
     ],
 )
-def test_the_first_that_can_and_should(pattern, position, arguments, expected):
+def test_auto_takes_first_suitable_kernel(pattern, position, arguments, expected):
     assert choose(asked(pattern, position, **arguments)).name == expected
 
 
-def test_without_a_compiler_it_is_said_once_and_torch_serves(monkeypatch, capsys):
+def test_missing_compiler_warns_once_and_uses_torch(monkeypatch, capsys):
     monkeypatch.setattr(door, "why_not", lambda: "no C++ compiler found")
     door._say_once.cache_clear()
     assert [choose(asked(Window(9), NoPosition())).name for _ in range(2)] == ["slab", "slab"]
@@ -102,7 +102,7 @@ ALL_REASONS = (
     ],
     ids=str,
 )
-def test_on_cuda_it_is_said_once_why_flex_was_passed_over(pattern, position, arguments, said, monkeypatch, capsys):
+def test_cuda_reports_once_why_flex_is_not_used(pattern, position, arguments, said, monkeypatch, capsys):
     door._say_once.cache_clear()
     on_cpu = asked(pattern, position.to(arguments.get("dtype", torch.float32)), **arguments)
     monkeypatch.setattr(door, "prepared", lambda *_: replace(on_cpu, q=OnCuda(on_cpu.q)))
@@ -143,7 +143,7 @@ POSITIONS = [{"kind": kind} for kind in ("none", "t5", "alibi", "rotary", "shaw"
 @pytest.mark.parametrize("head_dim", [8, 16, 24])
 @pytest.mark.parametrize("kernel", [name for name in KERNELS if name != "flex"])
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
-def test_a_run_file_is_refused_where_its_kernel_could_not_run(pattern, kernel, head_dim):
+def test_run_file_with_unsuitable_kernel_is_refused(pattern, kernel, head_dim):
     for position in POSITIONS:
         values = {"kernel": kernel, "pattern": pattern, "position": position, "embed_dim": 2 * head_dim, "num_heads": 2}
         try:

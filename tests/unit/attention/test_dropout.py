@@ -5,7 +5,7 @@ from selfattn_bio.attention.dropout import Dropout, dropout
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_dropout_drops_its_share_and_keeps_the_mean(share):
+def test_dropout_has_its_rate_and_keeps_the_mean(share):
     torch.manual_seed(0)
     x = torch.ones(1_000_003)
     y = dropout(x, share)
@@ -17,7 +17,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_share_between_two_steps_of_a_half_type(dtype):
+def test_rate_between_two_half_precision_values(dtype):
     """Sample in float32: bfloat16 has 256 steps from 0 to 1, which would round 1/1000 to 1/256."""
     dropped = []
     for each in (torch.float32, dtype):
@@ -37,7 +37,7 @@ def test_dropout_has_the_gradient_of_its_mask():
     assert torch.equal(x.grad * x.detach(), y.detach())
 
 
-def test_dropout_rests_outside_training():
+def test_dropout_is_off_in_evaluation():
     x = torch.randn(9)
     assert Dropout(0.5).eval()(x) is x
 

@@ -15,7 +15,7 @@ def test_heads_are_views_of_the_projection():
     assert q.data_ptr() == packed.data_ptr()
 
 
-def test_gradients_side_by_side_are_taken_as_they_are():
+def test_adjacent_gradients_are_not_copied():
     packed = torch.randn(2, 5, 24, requires_grad=True)
     parts = split_heads(packed, (2, 2, 2), 4)
     grads = room_for(3, parts[0])
@@ -26,7 +26,7 @@ def test_gradients_side_by_side_are_taken_as_they_are():
     assert torch.equal(found, torch.cat(list(grads), 1).transpose(1, 2).flatten(2))
 
 
-def test_gradients_that_stand_elsewhere_or_in_another_order_are_joined():
+def test_separate_gradients_are_concatenated():
     packed = torch.randn(2, 5, 24, requires_grad=True)
     parts = split_heads(packed, (2, 2, 2), 4)
     room = room_for(3, parts[0])

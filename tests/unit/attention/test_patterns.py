@@ -38,7 +38,7 @@ def test_masks_of_worked_examples():
     assert shown(Full(), 2) == ["xx", "xx"]
 
 
-def test_draws_are_those_that_models_were_trained_with():
+def test_random_patterns_are_pinned():
     assert shown(RandomBlocks(1, block=2, seed=3), 7) == ["..xx...", "..xx...", "....xx.", "....xx.", "..xx...", "..xx...", "....xx."]
     assert shown(Causal(RandomBlocks(2, block=1)), 6) == ["x.....", "x.....", "x.....", "..x...", "x...x.", "..xx.."]
     assert shown(RandomBlocks(1, block=2, seed=3), 3) == ["..x", "..x", "xx."]  # two blocks
@@ -46,7 +46,7 @@ def test_draws_are_those_that_models_were_trained_with():
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=str)
 @pytest.mark.parametrize(("length", "block"), [(1, 4), (40, 8), (41, 8), (64, 16), (50, 64)])
-def test_block_mask_is_the_dense_mask_seen_from_afar(pattern, length, block):
+def test_block_mask_summarises_dense_mask(pattern, length, block):
     dense = pattern.dense_mask(length)
     n = -(-length // block)
     padded = torch.zeros(n * block, n * block, dtype=torch.bool)
@@ -72,7 +72,7 @@ def test_rules_out_of_range_are_refused(make, message):
         make()
 
 
-def test_random_blocks_are_drawn_by_seed_and_length():
+def test_random_blocks_depend_on_seed_and_length():
     def drawn(seed, length):
         return RandomBlocks(3, block=8, seed=seed).dense_mask(length)
 

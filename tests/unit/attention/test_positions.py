@@ -20,7 +20,7 @@ from selfattn_bio.attention.positions import (
 from selfattn_bio.errors import SelfAttnBioError
 
 
-def test_positions_refuse_what_cannot_be():
+def test_invalid_positions_are_refused():
     with pytest.raises(ValueError, match="head_dim must be even for rotary, got 7"):
         Rotary(7)
     with pytest.raises(ValueError, match="max_distance must be > 8, the buckets of one distance, got 4"):
@@ -53,7 +53,7 @@ def test_symmetric_buckets_see_no_direction():
     assert buckets.unique().tolist() == list(range(8))
 
 
-def test_interpolated_rotary_turns_a_long_sequence_as_a_short_one():
+def test_interpolated_rotary_rescales_long_sequences():
     short, long = Rotary(8), Rotary(8, interpolation=4.0)
     q = torch.randn(1, 1, 1, 8, dtype=torch.float64)
     few, many = q.expand(1, 1, 10, 8), q.expand(1, 1, 40, 8)
@@ -65,7 +65,7 @@ def test_sinusoids_of_a_worked_example():
     assert_close(x[0, 2], torch.tensor([math.sin(2), math.sin(0.02), math.cos(2), math.cos(0.02)]))
 
 
-def test_learned_places_are_rows_of_the_table():
+def test_learned_positions_are_rows_of_the_table():
     position, x = Learned(4, 9), torch.randn(2, 3, 4)
     assert torch.equal(position(x), x + torch.stack([position.table[0], position.table[1], position.table[2]]))
     position(x).sum().backward()
@@ -87,7 +87,7 @@ def test_each_kind_is_built(section, relative, absolute):
 
 
 @pytest.mark.parametrize("position", [Rotary(8), Alibi(2)], ids=["rotary", "alibi"])
-def test_a_cast_of_the_model_does_not_round_places(position):
+def test_cast_does_not_round_positions(position):
     q = torch.randn(1, 2, 3000, 8)
     before = position.rotate(q, q)[0], position.terms(q, 9).bias
     position.to(torch.bfloat16)

@@ -111,7 +111,7 @@ def test_damaged_folders_are_refused(damage, message: str, fitted: dict[tuple[st
         load_baseline(tmp_path / "b")
 
 
-def test_trees_that_are_none_are_refused(fitted: dict[tuple[str, str], Baseline], tmp_path: Path) -> None:
+def test_invalid_trees_are_refused(fitted: dict[tuple[str, str], Baseline], tmp_path: Path) -> None:
     from selfattn_bio.files import sha256_of
 
     fitted["motif_scores", "given"].save(tmp_path / "b")

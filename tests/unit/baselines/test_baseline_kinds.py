@@ -68,13 +68,13 @@ def test_penalty_and_scaling_are_chosen_on_valid() -> None:
     assert len(chosen) > 1
 
 
-def test_positional_kmers_tell_halves_apart() -> None:
+def test_positional_kmers_distinguish_halves() -> None:
     of_split = [moved(n, seed, 30) for n, seed in ((400, 0), (200, 1), (200, 2))]
     assert auroc("kmer6_logistic", DNA_SETUP, *of_split) < 0.65
     assert auroc("kmer6_positional_logistic", DNA_SETUP, *of_split) > 0.95
 
 
-def test_exact_positions_tell_neighbours_apart() -> None:
+def test_exact_positions_distinguish_neighbours() -> None:
     of_split = [moved(n, seed, 1) for n, seed in ((400, 0), (200, 1), (200, 2))]
     # Both starts are in the fourth tenth
     assert auroc("kmer6_positional_logistic", DNA_SETUP, *of_split) < 0.8
@@ -149,7 +149,7 @@ def test_gkm_svm_finds_a_motif_on_either_strand() -> None:
     assert np.argsort(baseline.logits(test)).tolist() == np.argsort(baseline.machine(_one_hot(test))[:, 0].astype(float)).tolist()
 
 
-def test_gkm_svm_calls_as_many_as_there_are() -> None:
+def test_gkm_svm_calls_the_true_number_of_positives() -> None:
     (train, labels), valid, test = (
         planted(240, 0, "TATCGACAGG", lengths=(60, 61)),
         *(planted(200, s, "TATCGACAGG", lengths=(60, 61)) for s in (1, 2)),
@@ -169,7 +169,7 @@ def test_gkm_svm_calls_as_many_as_there_are() -> None:
         ((60, 61), True, ""),
     ],
 )
-def test_gkm_svm_says_why_it_is_left_out(lengths: tuple[int, int], installed: bool, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gkm_svm_reports_why_it_is_skipped(lengths: tuple[int, int], installed: bool, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if not installed:
         monkeypatch.setattr("selfattn_bio.baselines.gkm_svm.find_spec", lambda name: None)
     assert BASELINES["gkm_svm"].obstacle(DNA_SETUP, planted(60, 0, lengths=lengths)[0]) == reason

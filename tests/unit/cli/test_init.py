@@ -484,7 +484,7 @@ def test_run_copies_shipped_task_with_data(here, started, target, there):
     assert started[0].words[5:] == [target]
 
 
-def test_run_brings_no_task_for_a_shipped_parent(here, started, tmp_path, monkeypatch):
+def test_run_copies_no_task_for_shipped_parent(here, started, tmp_path, monkeypatch):
     source = tmp_path / "source"
     (source / "workflows/tasks").mkdir(parents=True)
     (source / "data").mkdir()

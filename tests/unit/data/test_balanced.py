@@ -5,7 +5,7 @@ import numpy as np
 from selfattn_bio.data.balanced import BalancedOrder
 
 
-def test_each_cell_has_the_same_share_of_an_epoch():
+def test_each_cell_has_the_same_part_of_an_epoch():
     cells = np.repeat([0, 1, 2], [70, 25, 6])
     order = BalancedOrder(np.full(101, 50), 8, seed=3, cells=cells)
     batches = list(order.epoch(5))

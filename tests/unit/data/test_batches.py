@@ -15,7 +15,7 @@ def test_padding_of_a_worked_example():
     assert padded.tolist() == [[65, 67, 71], [84, 0, 0]]
 
 
-def test_an_epoch_holds_each_record_once_and_batches_are_of_like_length():
+def test_epoch_has_each_record_once_sorted_by_length():
     lengths = np.random.default_rng(0).integers(10, 1000, 1003)
     batches = BatchOrder(lengths, 16, seed=3).epoch(5)
     assert sorted(np.concatenate(batches)) == list(range(1003))
@@ -24,7 +24,7 @@ def test_an_epoch_holds_each_record_once_and_batches_are_of_like_length():
 
 
 @pytest.mark.parametrize(("records", "batch_size", "least"), [(5_000, 64, 0.94), (20_000, 64, 0.95), (100_000, 64, 0.95)])
-def test_little_is_padding_on_lengths_like_those_of_proteins(records, batch_size, least):
+def test_protein_lengths_need_little_padding(records, batch_size, least):
     found = []
     for seed in range(8):
         lengths = np.clip(np.random.default_rng(seed).lognormal(5.7, 0.75, records), 30, 5000).astype(int)
@@ -32,7 +32,7 @@ def test_little_is_padding_on_lengths_like_those_of_proteins(records, batch_size
     assert np.mean(found) >= least
 
 
-def test_batches_of_an_epoch_are_not_those_of_the_one_before():
+def test_batches_differ_between_epochs():
     # All different, and fewer than one pool
     lengths = np.random.default_rng(0).permutation(np.arange(100, 1100))
     order = BatchOrder(lengths, 16, seed=0)
@@ -42,7 +42,7 @@ def test_batches_of_an_epoch_are_not_those_of_the_one_before():
     assert order.efficiency() > 0.95
 
 
-def test_equal_lengths_are_in_the_order_that_was_drawn():
+def test_equal_lengths_keep_the_sampled_order():
     rng = np.random.default_rng((3, 5))
     drawn = rng.permutation(20)
     batches = [drawn[i : i + 8] for i in range(0, 20, 8)]
@@ -59,7 +59,7 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert order(0, 0) != order(1, 0)
 
 
-def test_a_shift_moves_an_edge_and_makes_up_no_letter():
+def test_shift_moves_an_edge_and_adds_no_base():
     augmentation = Augmentation(shift=3, reverse_complement=False, min_length=1, seed=0)
     seen = {bytes(augmentation.letters(CORPUS, 0, epoch)) for epoch in range(200)}
     text = bytes(LETTERS)
@@ -72,12 +72,12 @@ def test_reverse_complement_half_of_the_times():
     assert np.mean(turned) == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_record_never_gets_shorter_than_asked():
+def test_records_keep_their_minimum_length():
     augmentation = Augmentation(shift=30, reverse_complement=False, min_length=18, seed=0)
     assert min(len(augmentation.letters(CORPUS, 0, epoch)) for epoch in range(100)) == 18
 
 
-def test_a_share_of_the_letters_is_drawn_anew():
+def test_fraction_of_bases_is_resampled():
     augmentation = Augmentation(shift=0, reverse_complement=False, min_length=1, seed=0, substitution=0.4)
     seen = np.array([augmentation.letters(CORPUS, 0, epoch) for epoch in range(500)])
     assert set(seen.ravel()) == set(b"ACGT")
@@ -86,7 +86,7 @@ def test_a_share_of_the_letters_is_drawn_anew():
     assert np.array_equal(seen[7], augmentation.letters(CORPUS, 0, 7))
 
 
-def test_a_moved_record_has_a_multiple_of_letters_wherever_it_moves():
+def test_shifted_record_length_is_a_multiple():
     augmentation = Augmentation(shift=2, reverse_complement=True, min_length=1, seed=0, multiple=5)
     length = (len(LETTERS) - 4) // 5 * 5
     views = [augmentation.view(CORPUS, 0, epoch) for epoch in range(200)]

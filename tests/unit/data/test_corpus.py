@@ -113,7 +113,7 @@ def test_repeated_sequences_are_kept_and_counted(files, tmp_path):
     ("learnt", "different"),
     [(("y",), 1), (("z",), 0), (("y", "z"), 1), (None, 2)],
 )
-def test_repeated_sequences_with_other_targets_are_counted_apart(tmp_path, learnt, different):
+def test_repeats_with_other_targets_are_counted_separately(tmp_path, learnt, different):
     table = "id,sequence,y,z,name\na,ACGT,1,5,first\nb,ACGT,2,5,first\nc,ACGT,1,5,second\n"
     (tmp_path / "s.csv").write_text(table)
     (tmp_path / "s.fa").write_text(">a\nACGT\n>b\nACGT\n>c\nACGT\n")
@@ -168,7 +168,7 @@ def test_unlabelled_corpus_has_no_labels(files, tmp_path):
         ),
     ],
 )
-def test_nothing_to_keep_is_an_error_and_leaves_nothing(text, rules, message, tmp_path):
+def test_empty_corpus_is_an_error_and_leaves_no_files(text, rules, message, tmp_path):
     path = tmp_path / "a.fa"
     path.write_text(text)
     with pytest.raises(SequenceFileError) as caught:
@@ -177,7 +177,7 @@ def test_nothing_to_keep_is_an_error_and_leaves_nothing(text, rules, message, tm
     assert [part.name for part in tmp_path.iterdir()] == ["a.fa"]
 
 
-def test_an_error_leaves_the_corpus_that_was_there(corpus, files, tmp_path):
+def test_error_keeps_the_existing_corpus(corpus, files, tmp_path):
     files[1].write_text(">c\nACGT\n>d\n")
     with pytest.raises(SequenceFileError, match="record must have letters"):
         build_corpus([(files[1], 0)], corpus.path, Rules(DNA))
@@ -185,7 +185,7 @@ def test_an_error_leaves_the_corpus_that_was_there(corpus, files, tmp_path):
     assert sorted(part.name for part in tmp_path.iterdir()) == ["corpus", "negatives.fa", "positives.fa"]
 
 
-def test_full_disk_names_the_folder_and_leaves_nothing(files, tmp_path, monkeypatch):
+def test_full_disk_names_the_folder_and_leaves_no_files(files, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -196,7 +196,7 @@ def test_full_disk_names_the_folder_and_leaves_nothing(files, tmp_path, monkeypa
     assert sorted(part.name for part in tmp_path.iterdir()) == ["negatives.fa", "positives.fa"]
 
 
-def test_a_folder_that_is_no_corpus_is_not_replaced(files, tmp_path):
+def test_other_folder_is_not_replaced(files, tmp_path):
     with pytest.raises(
         OutputError, match=r"corpus folder must be new, empty or a corpus folder, as it is replaced, got one that holds 'negatives\.fa'"
     ):
@@ -240,7 +240,7 @@ def test_an_altered_letter(corpus):
         Corpus.open(corpus.path)
 
 
-def test_letters_of_a_failing_disk_are_named(corpus, monkeypatch):
+def test_read_error_names_the_file(corpus, monkeypatch):
     def fail(self, *arguments):
         raise OSError(errno.EIO, "Input/output error")
 
@@ -251,13 +251,13 @@ def test_letters_of_a_failing_disk_are_named(corpus, monkeypatch):
     assert error.value.filename == str(corpus.path / "letters.bin")
 
 
-def test_an_altered_place_of_letters(corpus):
+def test_altered_offsets(corpus):
     corpus.records.assign(offset=corpus.records["offset"] // 2).to_parquet(corpus.path / "records.parquet", index=False)
     with pytest.raises(CorpusError, match="letters of record 'b' must have the sha256"):
         Corpus.open(corpus.path)
 
 
-def test_a_corpus_that_snakemake_marked_may_be_replaced(corpus, files):
+def test_corpus_marked_by_snakemake_may_be_replaced(corpus, files):
     (corpus.path / ".snakemake_timestamp").touch()
     assert len(build_corpus([(files[1], 0)], corpus.path, Rules(DNA))) == 2
 
@@ -267,7 +267,7 @@ def with_targets(files, tmp_path, text, name="targets.tsv"):
     return build_corpus([(path, None) for path in files], tmp_path / "corpus", Rules(DNA), tmp_path / name)
 
 
-def test_targets_stand_in_the_order_of_the_records(files, tmp_path):
+def test_targets_follow_record_order(files, tmp_path):
     corpus = with_targets(files, tmp_path, "id\tx\tkind\nb\t2.5\told\na\t1\t\nnobody\t3\tnew\n")
     ids = corpus.records["id"].tolist()
     targets = corpus.targets(["x", "kind"]).set_index(pd.Index(ids))
@@ -314,7 +314,7 @@ def test_missing_targets(corpus, files, tmp_path):
         with_targets(files, tmp_path, "id\tx\na\t1\n").targets(["y"])
 
 
-def test_random_windows_are_those_of_the_records(corpus):
+def test_random_windows_match_the_records(corpus):
     rows, starts, letters = corpus.random_windows(600, 6, np.random.default_rng(0))
     for row, start, window in zip(rows, starts, letters, strict=True):
         assert window.tobytes() == corpus.letters(row)[start : start + 6].tobytes()
@@ -327,7 +327,7 @@ def test_random_windows_are_those_of_the_records(corpus):
             corpus.random_windows(1, length, np.random.default_rng(0))
 
 
-def test_a_soft_mask_is_kept_where_it_is_asked_for(corpus, files, tmp_path):
+def test_soft_mask_is_kept_if_requested(corpus, files, tmp_path):
     kept = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "kept", Rules(DNA, soft_mask="keep"))
     assert kept.records["id"].tolist()[:2] == ["a", "b"]
     assert [kept.masked(i).tolist() for i in (0, 1)] == [[True] * 4 + [False] * 4, [False] * 8]
@@ -340,7 +340,7 @@ def test_a_soft_mask_is_kept_where_it_is_asked_for(corpus, files, tmp_path):
         corpus.masked(0)
 
 
-def test_columns_of_a_table_are_targets_beside_those_of_a_table_of_targets(files, tmp_path):
+def test_sequence_table_columns_join_other_targets(files, tmp_path):
     (tmp_path / "a.csv").write_text("id,sequence,x,y\na,ACGT,1,\nb,ACGG,,\n")
     own = build_corpus([(files[1], None), (tmp_path / "a.csv", None)], tmp_path / "own", Rules(DNA))
     assert own.targets(["x", "y"]).fillna("-").to_numpy().tolist() == [["-", "-"]] * 2 + [["1", "-"], ["-", "-"]]
@@ -360,7 +360,7 @@ def test_columns_of_a_table_are_targets_beside_those_of_a_table_of_targets(files
     assert named.summary["targets"]["columns"] == ["x"]
 
 
-def test_the_fingerprint_does_not_hang_on_how_many_rows_are_held_at_once(corpus, files, tmp_path, monkeypatch):
+def test_fingerprint_does_not_depend_on_chunk_size(corpus, files, tmp_path, monkeypatch):
     monkeypatch.setattr("selfattn_bio.data.corpus.ROWS", 2)
     monkeypatch.setattr("selfattn_bio.data.intake.ROWS", 2)
     again = build_corpus(zip(files, (1, 0), strict=True), tmp_path / "again", Rules(DNA, "made up", min_length=6, max_length=8))

@@ -18,7 +18,7 @@ def edited(draws=300, letters=LETTERS, **settings):
     return [bytes(edits.apply(letters, rng)) for _ in range(draws)]
 
 
-def test_the_length_stays():
+def test_edits_keep_the_length():
     for settings in ({"longest": 12}, {"translocation": 24}, {"substitution": 0.3}):
         assert {len(text) for text in edited(**settings)} == {len(LETTERS)}
     both = edited(per_record=2, longest=12, translocation=24, substitution=0.1)
@@ -26,12 +26,12 @@ def test_the_length_stays():
     assert {len(text) for text in edited(longest=12, letters=LETTERS[:3])} == {3}
 
 
-def test_a_translocation_is_a_rotation():
+def test_translocation_is_a_rotation():
     text = bytes(LETTERS)
     assert set(edited(translocation=2)) == {text[i:] + text[:i] for i in (-2, -1, 0, 1, 2)}
 
 
-def test_a_share_of_the_letters_is_replaced_by_letters_of_the_record():
+def test_substitutions_use_bases_of_the_record():
     seen = np.array([np.frombuffer(text, np.uint8) for text in edited(substitution=0.4)])
     assert np.mean(seen != LETTERS) == pytest.approx(0.4 * 0.75, abs=0.02)
     assert set(b"".join(edited(substitution=1.0, letters=LETTERS[:20]))) == set(b"AC")
@@ -61,7 +61,7 @@ def test_insertions_and_deletions_change_one_stretch():
     assert not pieces_kept(bytes(LETTERS[::-1]), 4)
 
 
-def test_edits_end_after_their_epochs_and_depend_on_seed_epoch_and_record():
+def test_edits_are_reproducible_and_end_after_their_epochs():
     corpus = SimpleNamespace(alphabet=DNA, letters=lambda i: LETTERS)
     edits = Edits(2, 12, 24, 0.1)
     augmentation = Augmentation(0, False, 1, seed=0, edits=edits, edited_epochs=3)

@@ -40,7 +40,7 @@ def ingest(folder, partner, **more):
     return main(["ingest", "--run-file", "run.toml", "--output", "corpus"])
 
 
-def test_partners_of_any_order_stand_beside_their_records(folder):
+def test_partners_are_matched_in_any_order(folder):
     (folder / "s.fa").write_text(">c\nMKWV\n>z\nMMMM\n>a\nMKWV\n>b\nHHHH\n")
     assert ingest(folder, {"kind": "sequence", "alphabet": "protein", "files": "s.fa", "k": 1}) == 0
     corpus = Corpus.open("corpus")
@@ -50,7 +50,7 @@ def test_partners_of_any_order_stand_beside_their_records(folder):
     assert corpus.partner.alphabet.name == "protein"
 
 
-def test_ingest_says_what_it_left_out(folder, capsys):
+def test_ingest_reports_dropped_records(folder, capsys):
     (folder / "s.fa").write_text(">c\nAAAA\n>z\nCCCC\n>a\nGGGG\n>b\nTTTT\n")
     assert ingest(folder, {"kind": "sequence", "files": "s.fa"}) == 0
     assert "partners: 1 partners of no record that is kept were left out (s.fa)" in capsys.readouterr().out
@@ -64,7 +64,7 @@ def test_records_without_a_partner_are_named(folder, capsys):
     assert not (folder / "corpus").exists()
 
 
-def test_a_column_of_the_table_holds_the_partner(folder):
+def test_partner_in_a_table_column(folder):
     (folder / "t.csv").write_text("id,sequence,peptide,label\na,ACGT,MKW,1\nb,CCCC,HHH,0\n")
     partner = {"kind": "sequence", "alphabet": "protein", "column": "peptide", "k": 1}
     assert ingest(folder, partner, data='sequences = "t.csv"\nlabel = "label"') == 0
@@ -138,7 +138,7 @@ def test_the_corpus_must_be_of_the_run_file(folder):
 
 
 @pytest.mark.parametrize("pairs", ["given", "first_alone", "partner_alone"])
-def test_an_input_alone_has_the_other_of_another_record(folder, pairs):
+def test_single_input_control_permutes_the_other(folder, pairs):
     np.savez(folder / "t.npz", a=np.arange(8), b=np.arange(8) + 8, c=np.arange(6) + 20)
     assert ingest(folder, TRACK) == 0
     corpus = Corpus.open("corpus")
@@ -170,7 +170,7 @@ def test_levels_are_off_by_half_a_step_at_most():
     assert np.isnan(scale.numbers(np.frombuffer(b"~", np.uint8))).all()
 
 
-def test_numbers_of_a_chromosome_that_the_track_lacks_are_none(folder):
+def test_chromosome_missing_in_track_has_no_values(folder):
     (folder / "t.bedGraph").write_text("x\t0\t4\t10\n")
     row = SimpleNamespace(id="y", chrom=None, start=None, strand=None, length=4)
     assert open_numbers("t.bedGraph")(row) is None
@@ -209,12 +209,12 @@ PAIRED = {"kind": "paired"}
         ({"partner": TRACK, "model": PAIRED, "objective": {"kind": "masked"}, "data": {"sequences": "x"}}, "must go with model kind"),
     ],
 )
-def test_sections_that_do_not_go_together(sections, said):
+def test_conflicting_sections(sections, said):
     with pytest.raises(ValueError, match=said):
         config.RunFile.model_validate({"data": DATA} | sections)
 
 
-def test_variants_of_pairs_are_each_input_alone():
+def test_pair_variants_use_each_input_alone():
     run = run_of(TRACK)
     assert list(run.variants) == ["first_alone", "partner_alone", "shuffled"]
     assert run.variant("first_alone").training.pairs == "first_alone"
@@ -223,7 +223,7 @@ def test_variants_of_pairs_are_each_input_alone():
     assert alone.partner is None  # it reads the first input only
 
 
-def test_what_is_written_of_a_run_is_the_run():
+def test_run_file_of_pairs_round_trip():
     run = run_of(TRACK, model=PAIRED | {"partner_encoder": {"num_layers": 1}}, variants={})
     assert config.RunFile.model_validate(run.model_dump(mode="json", exclude_none=True)) == run
     assert "partner" not in config.RunFile.model_validate({"data": DATA}).model_dump()

@@ -8,7 +8,7 @@ from selfattn_bio.data.poisson import PoissonOrder
 ORDER = PoissonOrder(num_records=200, batch_size=20, secret=12345)
 
 
-def test_any_record_is_in_any_batch_with_the_same_chance_whoever_else_is():
+def test_records_are_sampled_independently():
     batches = [rows for number in range(300) for rows in ORDER.epoch(number)]
     assert len(batches) == 3000  # 10 per epoch
     drawn = np.zeros((len(batches), 200))
@@ -26,7 +26,7 @@ def test_any_record_is_in_any_batch_with_the_same_chance_whoever_else_is():
     assert np.abs(pairs).max() < 0.1
 
 
-def test_batches_hang_on_the_secret_and_their_place_alone():
+def test_batches_depend_only_on_secret_and_index():
     again = PoissonOrder(200, 20, 12345)
     assert all(np.array_equal(a, b) for a, b in zip(ORDER.epoch(7), again.epoch(7), strict=True))
     assert np.array_equal(ORDER.epoch(7)[3], list(ORDER.epoch(7))[3])

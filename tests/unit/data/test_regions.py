@@ -67,7 +67,7 @@ def test_positives_and_negatives(folder, capsys, negatives, number, said):
         assert len(about["files"]) == 1 + ("exclude" in about.get("made", {}) and number == 78)
 
 
-def test_a_window_of_both_labels_is_named_with_both_places(folder, capsys):
+def test_window_with_both_labels_names_both_intervals(folder, capsys):
     (folder / "n.bed").write_text("chr1\t20000\t20100\n1\t810\t850\tp2\t2\t+\n".replace("20100\n", "20100\tn\t0\t+\n"))
     with open("task.toml", "w") as file:
         file.write(GENOME + 'positives = "p.bed"\n' + CENTERED + 'negatives = "n.bed"\n')
@@ -282,7 +282,7 @@ def test_data_that_does_not_fit(folder, capsys, text, message):
     assert not (folder / "corpus").exists()
 
 
-def test_made_negatives_of_positives_that_are_dropped_are_said(folder, capsys):
+def test_dropped_generated_negatives_are_reported(folder, capsys):
     # The third repeats the first
     letters = ["ACGTACGGTCAGTCAGGTCA", "TTGACCGATAGACCATAGGA", "ACGTACGGTCAGTCAGGTCA"]
     (folder / "p.fa").write_text("".join(f">p{i}\n{each}\n" for i, each in enumerate(letters)))

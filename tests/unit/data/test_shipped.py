@@ -42,7 +42,7 @@ def test_checksums():
         assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() == digest, path
 
 
-def test_fly_promoters_are_what_the_readme_says():
+def test_fly_promoters_match_the_readme():
     notes, counts, seen = Notes(), Counter(), set()
     for name in ("positives", "negatives"):
         for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA, notes):
@@ -76,7 +76,7 @@ def test_fly_promoters_are_rebuilt_from_the_debian_file(tmp_path):
             assert made == shipped
 
 
-def test_the_model_that_ships_is_of_the_shipped_task_and_data():
+def test_shipped_model_matches_task_and_data():
     run, provenance = load("promoter").run, read_provenance(SHIPPED)
     task = read_run_file(ROOT / "workflows/tasks/promoter.toml")
     # The model is the network of the task without its stack, [interpret] and [evaluation]
@@ -91,12 +91,12 @@ def test_the_model_that_ships_is_of_the_shipped_task_and_data():
     assert "0.8675 (" in (SHIPPED / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_model_that_ships_names_no_machine():
+def test_shipped_model_names_no_machine():
     for name in ("provenance.json", "README.md", "run.toml"):
         assert not re.search(r"[\"'`\s]/\w", (SHIPPED / name).read_text(encoding="utf-8")), name
 
 
-def test_the_model_that_ships_tells_promoters_it_never_saw():
+def test_shipped_model_finds_unseen_promoters():
     both = [
         [record for record in read_records(ROOT / f"data/fly_promoters/{name}.fa.gz", DNA) if record.chrom == "chr2R"][:150]
         for name in ("positives", "negatives")
@@ -109,7 +109,7 @@ def test_the_model_that_ships_tells_promoters_it_never_saw():
     assert (table["unlike"] != "no").mean() < 0.05
 
 
-def test_a_folder_here_goes_before_a_model_that_ships(tmp_path, monkeypatch):
+def test_local_folder_precedes_shipped_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert folder_of("promoter") == SHIPPED
     assert folder_of("no/such/model") == Path("no/such/model")
@@ -147,7 +147,7 @@ def test_jaspar_is_read_from_the_package(group, count, tmp_path):
         assert {"MA1456.2 Dref", "MA0205.3 Trl", "MA1459.2 M1BP"} <= set(motifs)
 
 
-def test_arm_2r_and_its_starts_are_what_the_readme_says():
+def test_arm_2r_and_its_starts_match_the_readme():
     """Check the initiator, which begins two bp upstream of a start and is not in the promoters."""
     letters = next(iter(read_records(ROOT / "data/fly_2R/chr2R.fa.gz", DNA, Notes()))).letters
     rows = [line.split("\t") for line in (ROOT / "data/fly_2R/tss.bed").read_text().splitlines()]

@@ -33,14 +33,14 @@ def test_a_worked_example():
     assert [part.tolist() for part in windows.laid()] == [[0, 0, 0, 1], [0, 4, 8, 0], [4, 8, 10, 3]]
 
 
-def test_without_a_size_each_record_is_one():
+def test_without_a_size_each_record_is_a_window():
     lengths = np.array([10, 3, 7])
     windows = Windows(lengths, None)
     assert windows.drawn().tolist() == lengths.tolist()
     assert [part.tolist() for part in windows.records(np.array([2, 0, 1]))] == [[2, 0, 1], [0, 0, 0]]
 
 
-def test_drawn_windows_lie_within_their_record_and_all_of_it_is_drawn(folder):
+def test_random_windows_cover_their_record(folder):
     texts = [random_text(23, 1), random_text(5, 2), random_text(40, 3)]
     built = folder(*texts)
     augmentation = Augmentation(shift=4, reverse_complement=False, min_length=1, seed=0, window=8)
@@ -57,7 +57,7 @@ def test_drawn_windows_lie_within_their_record_and_all_of_it_is_drawn(folder):
     assert bytes(short.letters(built, 1, 0)).decode() == texts[1]
 
 
-def test_windows_of_an_epoch_differ_and_depend_on_seed_epoch_and_number_alone(folder):
+def test_random_windows_are_reproducible(folder):
     built = folder(random_text(5000))
 
     def first(seed, epoch, number):
@@ -67,7 +67,7 @@ def test_windows_of_an_epoch_differ_and_depend_on_seed_epoch_and_number_alone(fo
     assert len({first(3, 1, 2), first(4, 1, 2), first(3, 2, 2), first(3, 1, 3)}) == 4
 
 
-def test_windows_of_n_alone_are_drawn_again(folder):
+def test_windows_with_only_n_are_resampled(folder):
     built = folder("N" * 300 + random_text(300) + "N" * 300)
     views = [Augmentation(0, False, 1, 0, window=10).view(built, 0, epoch)[0] for epoch in range(300)]
     # Two of three starts have only N
@@ -77,7 +77,7 @@ def test_windows_of_n_alone_are_drawn_again(folder):
     assert bytes(letters) == b"N" * 10  # attempts are limited
 
 
-def test_laid_windows_are_fixed_and_thinned_evenly(folder, monkeypatch):
+def test_fixed_windows_are_thinned_evenly(folder, monkeypatch):
     texts = [random_text(1003, 1), random_text(7, 2), "N" * 40 + random_text(60, 3)]
     built = folder(*texts)
     rows = np.array([0, 1, 2])
@@ -97,7 +97,7 @@ def test_laid_windows_are_fixed_and_thinned_evenly(folder, monkeypatch):
     assert len(laid_windows(built, rows[:1], 100, least=4).rows) == 5
 
 
-def test_a_side_of_windows_of_n_alone_is_refused(folder, monkeypatch):
+def test_split_of_windows_with_only_n_is_refused(folder, monkeypatch):
     monkeypatch.setattr(batches, "LEAST", 2)
     monkeypatch.setattr(batches, "LAID", 1)
     built = folder("N" * 5000 + "ACGTACGT")
@@ -119,7 +119,7 @@ def test_ten_million_windows_take_a_few_hundred_megabytes():
     assert peak < 350e6, f"{peak / 1e6:.0f} MB"
 
 
-def test_a_pass_holds_few_letters_and_those_let_go_are_read_again(folder, monkeypatch):
+def test_pass_keeps_few_bases_in_memory(folder, monkeypatch):
     texts = [random_text(200_000, i) for i in range(40)]
     built = folder(*texts)
     monkeypatch.setattr(corpus, "PASSED", 1 << 20)

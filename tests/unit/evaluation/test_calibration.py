@@ -13,7 +13,7 @@ def test_a_known_temperature_is_found(temperature: float) -> None:
     assert fit_temperature(truth * temperature, labels) == pytest.approx(temperature, rel=0.05)
 
 
-def test_logits_that_say_nothing_get_a_large_temperature() -> None:
+def test_uninformative_logits_get_a_large_temperature() -> None:
     rng = np.random.default_rng(0)
     assert fit_temperature(rng.normal(0, 5, 4000), rng.permutation(np.arange(4000) % 2)) > 10
 
@@ -26,7 +26,7 @@ def test_a_known_slope_is_found_whatever_the_intercept(slope: float, intercept: 
     assert fit_slope(logits, labels) == pytest.approx(slope, rel=0.1)
 
 
-def test_logits_that_say_nothing_have_no_slope_even_off_the_base_rate() -> None:
+def test_uninformative_logits_have_no_slope() -> None:
     rng = np.random.default_rng(0)
     labels = (rng.uniform(size=5000) < 0.56).astype(int)
     logits = rng.normal(0.1, 0.04, 5000)
@@ -43,7 +43,7 @@ def test_the_slope_of_separated_labels_is_finite() -> None:
     assert 1 < fit_slope(np.where(labels, 1.0, -1.0), labels) < 10
 
 
-def test_scaling_by_the_temperature_lowers_the_error_of_calibration() -> None:
+def test_temperature_scaling_improves_calibration() -> None:
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 2, 4000)
     labels = (rng.uniform(size=4000) < 1 / (1 + np.exp(-truth))).astype(int)

@@ -23,7 +23,7 @@ def classes(rng, n):
 
 @pytest.mark.parametrize(("objective", "draw"), [(config.BinaryObjective(), binary), (CLASSES, classes)])
 @pytest.mark.parametrize("coverage", [0.7, 0.9])
-def test_sets_hold_the_label_of_each_class_at_the_rate(objective, draw, coverage):
+def test_prediction_sets_cover_each_class(objective, draw, coverage):
     rng = np.random.default_rng(0)
     fitted = fit_conformal(objective, *draw(rng, 20_000))
     outputs, targets = draw(rng, 20_000)
@@ -35,7 +35,7 @@ def test_sets_hold_the_label_of_each_class_at_the_rate(objective, draw, coverage
     assert inside.sum(axis=1).mean() < 0.8 * inside.shape[1]
 
 
-def test_intervals_hold_the_number_at_the_rate():
+def test_prediction_intervals_cover_the_target():
     rng = np.random.default_rng(0)
 
     def draw(n):
@@ -51,7 +51,7 @@ def test_intervals_hold_the_number_at_the_rate():
     assert held.mean(axis=0) == pytest.approx([0.9, 0.9], abs=0.02)
 
 
-def test_few_records_hold_the_truth_by_saying_less():
+def test_few_records_give_larger_sets():
     fitted = fit_conformal(config.BinaryObjective(), np.array([[-1.0], [2.0]]), np.array([0, 1]))
     # One record per class is too few for 90 % coverage
     assert sets_of(config.BinaryObjective(), fitted, np.array([[-50.0], [50.0]]), 0.9).all()
@@ -59,14 +59,14 @@ def test_few_records_hold_the_truth_by_saying_less():
     assert half_widths(NUMBERS, fit_conformal(NUMBERS, np.zeros((3, 2)), np.zeros((3, 2))), 0.9).tolist() == [np.inf, np.inf]
 
 
-def test_a_class_without_a_record_is_in_each_set():
+def test_class_without_records_is_in_every_set():
     outputs, targets = classes(np.random.default_rng(0), 500)
     fitted = fit_conformal(CLASSES, outputs[targets != 2], targets[targets != 2])
     assert list(fitted) == ["x", "y"]
     assert sets_of(CLASSES, fitted, outputs, 0.9)[:, 2].all()
 
 
-def test_what_is_kept_is_small_and_no_smaller_a_set():
+def test_stored_scores_are_few_and_conservative():
     outputs, targets = binary(np.random.default_rng(0), 30_000)
     fitted = fit_conformal(config.BinaryObjective(), outputs, targets)
     assert {len(scores) for scores in fitted.values()} == {KEPT}
@@ -74,5 +74,5 @@ def test_what_is_kept_is_small_and_no_smaller_a_set():
     assert (fitted["1"] >= np.quantile(full, np.linspace(0, 1, KEPT))).all()
 
 
-def test_other_objectives_have_none():
+def test_other_objectives_have_no_prediction_sets():
     assert fit_conformal(config.MultilabelObjective(columns=("a",)), np.zeros((3, 1)), np.zeros((3, 1))) == {}

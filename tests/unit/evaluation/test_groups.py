@@ -24,7 +24,7 @@ def corpus(tmp_path_factory):
     return build_corpus([(folder / "records.csv", None)], folder / "corpus", Rules(DNA))
 
 
-def test_spans_begin_where_train_says(corpus):
+def test_numeric_groups_follow_training_quantiles(corpus):
     assert groups_of("length", corpus, ROWS, 2)["train"].tolist() == ["below 25"] * 2 + ["25 and more"] * 2
     assert groups_of("length", corpus, ROWS, 2)["test"].tolist() == ["below 25", "below 25"]
     found = groups_of("gc", corpus, ROWS, 2)
@@ -33,7 +33,7 @@ def test_spans_begin_where_train_says(corpus):
     assert groups_of("length", corpus, ROWS, 4)["train"].tolist() == ["below 17.5", "17.5 to 25", "25 to 32.5", "32.5 and more"]
 
 
-def test_names_are_those_of_a_column_or_chromosome(corpus):
+def test_group_names_come_from_column_or_chromosome(corpus):
     assert groups_of("tissue", corpus, ROWS, 4)["train"].tolist() == ["liver", "kidney", "liver", UNNAMED]
     assert groups_of("tissue", corpus, ROWS, 4)["test"].tolist() == ["liver", "gut"]
     assert groups_of("chrom", corpus, ROWS, 4)["train"].tolist() == ["chr1", "chr1", "chr2", UNNAMED]
@@ -44,7 +44,7 @@ def test_names_are_those_of_a_column_or_chromosome(corpus):
         groups_of("colour", corpus, ROWS, 4)
 
 
-def test_a_column_of_ids_is_no_group(corpus, monkeypatch):
+def test_column_of_ids_is_not_a_group(corpus, monkeypatch):
     monkeypatch.setattr("selfattn_bio.evaluation.groups.MOST", 3)
     with pytest.raises(CorpusError, match=r"column 'tissue' must hold at most 3 groups, got 4 different values. Name a column with fewer"):
         groups_of("tissue", corpus, ROWS, 4)
@@ -73,7 +73,7 @@ def test_the_worst_group_and_the_gap():
 @pytest.mark.parametrize(
     "names", [["below 900", "900 to 1,100", "1,100 to 10,000", "10,000 and more"], ["chr2", "chr10", "chrX"], ["below 0.4", "0.4 and more"]]
 )
-def test_groups_stand_in_the_order_of_their_numbers(names):
+def test_groups_are_in_numeric_order(names):
     groups = np.array(sorted(names) * 2, dtype=object)
     found = group_metrics(groups, np.arange(len(groups)) % 2, {"model": (np.full(len(groups), 0.5), 0.5)}, 5, 0.95)
     assert [entry["group"] for entry in found["groups"]] == names

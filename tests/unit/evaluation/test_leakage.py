@@ -69,7 +69,7 @@ def test_independent_records_have_no_leak(test, train):
 
 
 @pytest.mark.parametrize(("plant", "strand", "least"), LETTERS.values(), ids=LETTERS)
-def test_leaks_of_letters(rng, test, train, plant, strand, least):
+def test_leaks_of_sequences(rng, test, train, plant, strand, least):
     test.letters[7] = plant(rng, train.letters[4])
     leaks = leaks_of(test, train)
     found = leaks.iloc[7]
@@ -80,7 +80,7 @@ def test_leaks_of_letters(rng, test, train, plant, strand, least):
 
 
 @pytest.mark.parametrize(("start", "strand", "letters"), [(4299, "+", 1), (4299, "-", 1), (4100, "+", 200), (3701, "-", 1), (4300, "+", 0)])
-def test_leak_of_places(test, train, start, strand, letters):
+def test_leak_of_intervals(test, train, start, strand, letters):
     test.records.loc[7, ["chrom", "start", "end"]] = ["c1", start, start + 300]
     leaks = leaks_of(Part("test", test.records.assign(strand=strand), test.letters, "dm3"), train)
     assert (leaks["overlap"][7], leaks["overlap_letters"][7]) == (("train4", letters) if letters else ("", 0))

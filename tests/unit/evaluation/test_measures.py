@@ -37,7 +37,7 @@ def test_targets_of_a_worked_table():
     assert fitted(config.MulticlassObjective(column="c"), table, RECORDS, "t") == CLASSES
 
 
-def test_several_are_what_each_part_is():
+def test_several_objectives_have_metrics_of_each():
     table = pd.DataFrame({"c": ["b", None, "a"], "x": ["1", None, "0"], "y": ["0", "1", "0"], "z": ["8", "12", None]})
     unfitted = {"class": config.MulticlassPart(column="c"), "mark": SEVERAL.parts["mark"]}
     unfitted["number"] = config.RegressionPart(columns=("z",), weight=0.5)
@@ -60,7 +60,7 @@ def test_several_are_what_each_part_is():
     assert found["mean"] == pytest.approx((found["class.mcc"] + found["mark.auroc"] + found["number.pearson"]) / 3)
 
 
-def test_a_side_knows_something_of_each_part():
+def test_split_needs_known_targets_of_each_part():
     table = pd.DataFrame({"c": ["b", None], "x": ["1", None], "y": ["0", "1"], "z": [None, None]})
     targets = targets_of(SEVERAL, table, RECORDS.iloc[:2], "t")
     with pytest.raises(CorpusError, match=r"t.tsv: valid must hold a record with z, got none"):
@@ -132,7 +132,7 @@ def test_intervals_hold_the_value():
     assert found["mean"]["high"] - found["mean"]["low"] == pytest.approx(2 * 1.96 / np.sqrt(200), rel=0.2)
 
 
-def test_what_is_not_defined_is_no_number():
+def test_undefined_metrics_are_nan():
     found = intervals_over_records(lambda rows: {"pearson": float("nan")}, 5, config.Evaluation(bootstraps=3))
     assert found == {"pearson": {"value": None, "low": None, "high": None}}
 
@@ -141,7 +141,7 @@ def letters_of(*texts):
     return [np.frombuffer(text.encode(), np.uint8) for text in texts]
 
 
-def test_a_markov_chain_knows_what_follows():
+def test_markov_chain_predicts_next_token():
     train, other = letters_of("ACGT" * 50, "CGTA" * 50), letters_of("GTAC" * 20)
     found = markov_nats(DNA, train, train, {"test": other})
     assert found["test"] < 0.1
@@ -152,13 +152,13 @@ def test_a_markov_chain_knows_what_follows():
     assert markov_nats(DNA, random[0], random[1], {"test": random[2]})["test"] == pytest.approx(np.log(4), abs=0.02)
 
 
-def test_shares_of_tokens():
+def test_token_frequencies():
     tokenizer = KmerTokenizer(DNA, 1)
     found = unigram_nats(tokenizer, letters_of("A" * 300 + "C" * 100), {"test": letters_of("AAAC")})
     assert found["test"] == pytest.approx(-(3 * np.log(0.75) + np.log(0.25)) / 4, abs=0.02)
 
 
-def test_baselines_learn_what_is_in_the_letters():
+def test_baselines_learn_from_sequences():
     rng = np.random.default_rng(0)
     rows = [rng.choice(np.frombuffer(b"ACGT", np.uint8), 60) for _ in range(120)]
     classes = np.arange(120) % 2

@@ -12,7 +12,7 @@ def test_losses_are_those_of_the_labels():
     assert record_losses([-800.0], [1]).tolist() == [800.0]
 
 
-def test_small_losses_are_taken_for_members():
+def test_small_losses_indicate_members():
     assert attack([0.1, 0.2], [0.3, 0.4], draws=10)["value"] == 1.0
     assert attack([0.3, 0.4], [0.1, 0.2], draws=10)["value"] == 0.0
     assert attack([0.5, 0.5], [0.5, 0.5], draws=10)["value"] == 0.5
@@ -20,14 +20,14 @@ def test_small_losses_are_taken_for_members():
     assert tiny["value"] == 1.0  # as probabilities they would be equal
 
 
-def test_losses_of_one_distribution_are_chance_and_the_interval_says_so():
+def test_equal_loss_distributions_are_at_chance():
     rng = np.random.default_rng(0)
     found = [attack(rng.exponential(size=400), rng.exponential(size=400), draws=200) for _ in range(40)]
     assert sum(each["low"] < 0.5 < each["high"] for each in found) >= 34  # 38 are expected
     assert all(0.06 < each["high"] - each["low"] < 0.1 for each in found)
 
 
-def test_beside_another_model_hard_records_are_told_too():
+def test_second_model_corrects_for_hard_records():
     rng = np.random.default_rng(1)
     hard = rng.exponential(5.0, size=(2, 300))  # loss of each record under any model
     members, others = hard[0] - 0.5, hard[1]  # a little lower for training records
@@ -35,7 +35,7 @@ def test_beside_another_model_hard_records_are_told_too():
     assert attack(members, others, beside=(hard[0], hard[1]))["value"] == 1.0
 
 
-def test_sides_must_be_there_and_as_long():
+def test_splits_must_exist_and_have_equal_length():
     with pytest.raises(ValueError, match="members and others must hold losses, got 0 and 2"):
         attack([], [1.0, 2.0])
     with pytest.raises(ValueError, match=r"beside must be as long as members and others \(1 and 2\), got \[1, 1\]"):

@@ -30,7 +30,7 @@ def test_values_are_those_of_scikit_learn(ties: bool) -> None:
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_draws_are_the_metrics_of_drawn_records(ties: bool) -> None:
+def test_bootstrap_values_are_metrics_of_resamples(ties: bool) -> None:
     labels, p = example(n=90, ties=ties)
     bootstrap = Bootstrap(labels, draws=3, seed=4)
     found = bootstrap.metrics(p, 0.4)
@@ -50,7 +50,7 @@ def test_each_resample_keeps_the_size_of_either_class() -> None:
     assert (weights[:, labels == 0].sum(axis=1) == (1 - labels).sum()).all()
 
 
-def test_chunks_of_draws_do_not_change_them_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_chunks_keep_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, p = example(n=90)
     monkeypatch.setattr("selfattn_bio.evaluation.metrics.CHUNK", 90 * 7)
     assert Bootstrap(labels, draws=20).metrics(p, 0.5)["auroc"].draws.shape == (20,)
@@ -62,7 +62,7 @@ def test_calibration_error_of_a_worked_example() -> None:
     assert found["ece"].value == pytest.approx(0.5 * 0.3 + 0.5 * 0.1)
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+def test_intervals_have_nominal_coverage() -> None:
     # AUROC of two unit normals one apart is Phi(1 / sqrt 2) = .760.
     rng = np.random.default_rng(1)
     labels = np.repeat([0, 1], 60)
@@ -98,7 +98,7 @@ def test_a_paired_difference_is_narrower_than_an_unpaired_one() -> None:
     assert paired["value"] == pytest.approx(sk.roc_auc_score(labels, p) - sk.roc_auc_score(labels, worse))
 
 
-def test_a_clear_difference_has_the_smallest_p_that_the_draws_allow() -> None:
+def test_clear_difference_has_smallest_possible_p() -> None:
     labels, p = example(n=600, separation=2.0)
     noise = np.random.default_rng(0).uniform(size=len(p))
     bootstrap = Bootstrap(labels, draws=199)

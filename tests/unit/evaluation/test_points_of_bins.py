@@ -38,7 +38,7 @@ def test_a_point_is_the_first_letter_on_its_strand(bed):
     assert second.labels(10).tolist() == [[0, 1], [0, 0], [1, 0]]
 
 
-def test_points_move_and_turn_with_the_letters(bed):
+def test_points_follow_shift_and_reverse_complement(bed):
     first = points_of(bed, records())[0].seen(4, 34, turned=True)
     assert (first.at.tolist(), first.strand.tolist(), first.length) == ([28, 4], [1, 0], 30)
     cut = points_of(bed, records())[0].seen(6, 29, turned=False)
@@ -53,7 +53,7 @@ def test_records_must_have_coordinates_of_the_forward_strand(bed, changes, got):
         points_of(bed, records(**changes))
 
 
-def test_names_of_chromosomes_are_those_of_the_records(tmp_path, capsys):
+def test_chromosome_names_match_the_records(tmp_path, capsys):
     """One file has "chr" in its names, the other has not; no record is on c2."""
     path = tmp_path / "named.bed"
     path.write_text(BED.replace("c1", "chr1"))
@@ -79,7 +79,7 @@ def test_names_of_chromosomes_are_those_of_the_records(tmp_path, capsys):
         ({"length": [8, 15]}, 10, "whole bins of test must be some with a point and some without, got 1 of 1 with one"),
     ],
 )
-def test_records_of_which_no_figure_can_be_made(bed, changes, size, message):
+def test_records_without_possible_metrics(bed, changes, size, message):
     points = points_of(bed, records(**changes))
     with pytest.raises(CorpusError, match=re.escape(f"corpus: {message}")):
         check_judged(points, size, "test", "corpus")
@@ -111,7 +111,7 @@ def test_chances_of_both_strands_are_independent():
     assert np.isnan(measure_bins(log_rates, np.array([0, 0]))["auprc"])
 
 
-def test_draws_of_blocks_keep_neighbours_together():
+def test_block_bootstrap_keeps_neighbours_together():
     """Repeating each bin ten times adds no information; the interval over blocks shows this."""
     rng = np.random.default_rng(0)
     labels = np.repeat(rng.random(60) < 0.3, 10).astype(np.int64)
@@ -149,7 +149,7 @@ def test_points_of_one_block_have_no_interval(starts, number):
         check_blocks(bins, 100)
 
 
-def test_draws_of_blocks_hold_both_labels():
+def test_block_bootstrap_has_both_labels():
     """With two blocks of points among sixty, a seventh of the resamples would contain neither."""
     labels = np.zeros(600, dtype=np.int64)
     labels[[5, 105]] = 1
@@ -176,7 +176,7 @@ def planted():
     return letters, points, sides
 
 
-def test_letters_around_a_bin_tell_of_a_planted_word(tmp_path):
+def test_bases_around_a_bin_predict_planted_word(tmp_path):
     letters, tables, bed = planted()
     (tmp_path / "p.bed").write_text("".join(bed.values()))
     points = {side: points_of(tmp_path / "p.bed", table) for side, table in tables.items()}

@@ -33,7 +33,7 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_best_first_and_what_has_no_value_last(results: Path) -> None:
+def test_ranking_puts_missing_values_last(results: Path) -> None:
     table = rank(swept(), results)
     assert list(table) == ["of", "job", "training.learning_rate", "valid_auroc", "best_step", "steps", "seconds"]
     assert table["training.learning_rate"].tolist() == [2e-3, 4e-3, 1e-3, 3e-3]
@@ -66,7 +66,7 @@ def test_a_missing_or_foreign_history_is_named(results: Path) -> None:
         rank(swept(), results)
 
 
-def test_the_command_needs_histories_alone(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sweep_command_needs_only_histories(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """There is no corpus, split or weights file."""
     run_file = results / "run.toml"
     run_file.write_text('data = { positives = "p.fa", negatives = "n.fa" }\nsweep."training.learning_rate" = [1e-3, 2e-3, 3e-3, 4e-3]\n')

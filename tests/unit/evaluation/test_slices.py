@@ -11,11 +11,11 @@ def test_equal_quantiles_are_one_edge() -> None:
     assert quantile_edges([1.0] * 9, 4).tolist() == [-np.inf, 1.0, np.inf]
 
 
-def test_of_two_values_each_has_a_slice() -> None:
+def test_two_values_give_two_slices() -> None:
     assert quantile_edges([0.0] * 9 + [1.0], 4).tolist() == quantile_edges([0.0] + [1.0] * 9, 4).tolist() == [-np.inf, 1.0, np.inf]
 
 
-def test_each_record_is_in_one_slice_and_judged_there() -> None:
+def test_each_record_is_evaluated_in_one_slice() -> None:
     values = np.array([0.1, 0.2, 0.2, 0.3, 0.5, 0.5, 0.7, 0.9])
     labels = np.array([0, 1, 0, 1, 1, 0, 0, 1])
     p = np.array([0.1, 0.9, 0.2, 0.8, 0.1, 0.9, 0.8, 0.2])  # correct below .5, wrong from .5 on

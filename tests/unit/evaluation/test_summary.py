@@ -20,7 +20,7 @@ def classifiers() -> dict[str, Classifier]:
     return {"model": network("model", 1.5, 0), "cnn": network("baseline", 0.8, 1), "shuffled": network("control", 0.0, 2), "gc": gc}
 
 
-def test_form_of_metrics_json(classifiers: dict[str, Classifier]) -> None:
+def test_metrics_json_format(classifiers: dict[str, Classifier]) -> None:
     gc = {"train": np.linspace(0, 1, 50), "test": np.linspace(0, 1, 60)}
     summary = summarise(classifiers, LABELS, {"gc": gc}, Evaluation(bootstraps=20, gc_slices=3))
     for side in ("valid", "test"):
@@ -40,7 +40,7 @@ def test_form_of_metrics_json(classifiers: dict[str, Classifier]) -> None:
     assert {"model", "cnn"} <= set(summary["slices"]["gc"][0])
 
 
-def test_members_are_averaged_and_their_spread_is_said(classifiers: dict[str, Classifier]) -> None:
+def test_members_are_averaged_with_their_spread(classifiers: dict[str, Classifier]) -> None:
     singles = [network("model", 1.0, seed) for seed in (5, 6, 7)]
     members = {side: np.stack([single.logits[side] for single in singles]) for side in LABELS}  # type: ignore[index]
     together = Classifier.of_members("model", members, 2.0, 0.6)
@@ -68,7 +68,7 @@ def test_a_control_is_never_the_best_baseline(classifiers: dict[str, Classifier]
     assert summarise(classifiers, LABELS, {}, Evaluation(bootstraps=5))["differences"]["best_baseline"] == "cnn"
 
 
-def test_threshold_of_calibrated_probabilities_makes_the_same_calls_before(classifiers: dict[str, Classifier]) -> None:
+def test_threshold_makes_same_calls_before_calibration(classifiers: dict[str, Classifier]) -> None:
     model = classifiers["model"]
     calibrated = model.calibrated("test")
     assert calibrated is not None
@@ -77,7 +77,7 @@ def test_threshold_of_calibrated_probabilities_makes_the_same_calls_before(class
     assert not np.allclose(calibrated, model.probabilities["test"])
 
 
-def test_predictions_table_has_a_column_a_classifier(classifiers: dict[str, Classifier]) -> None:
+def test_predictions_table_has_one_column_per_classifier(classifiers: dict[str, Classifier]) -> None:
     table = predictions_table([f"r{i}" for i in range(60)], LABELS["test"], classifiers, "test")
     assert list(table) == ["id", "label", "model", "cnn", "shuffled", "gc", "model_logit", "model_calibrated"]
     assert np.allclose(1 / (1 + np.exp(-table["model_logit"])), table["model"])

@@ -27,7 +27,7 @@ def test_better_needs_equal_size_and_three_trainings(model: Size, other: Size, a
     assert verdict(AROUND, model, other) == "not distinguishable"
 
 
-def test_an_interval_that_touches_0_distinguishes_nothing() -> None:
+def test_interval_touching_0_shows_no_difference() -> None:
     assert verdict({"low": 0.0, "high": 0.02}, Size(3, 3), REGRESSION) == "not distinguishable"
 
 

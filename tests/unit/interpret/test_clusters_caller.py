@@ -57,7 +57,7 @@ def words_in(patterns, words):
 
 
 @pytest.mark.parametrize("halves", [0.0, 0.6])
-def test_each_word_is_one_pattern_whatever_strand_and_part_the_model_sees(halves):
+def test_words_become_one_pattern_on_both_strands(halves):
     letters, scores, truth = planted(WORDS, halves=halves)
     found = Clusters().call(letters, scores, DNA)
     assert found.note == ""
@@ -75,7 +75,7 @@ def test_each_word_is_one_pattern_whatever_strand_and_part_the_model_sees(halves
     assert middle.loc[right, "record"].nunique() > 0.9 * len(truth)
 
 
-def test_a_rare_motif_is_found_beside_a_frequent_one():
+def test_rare_motif_is_found_with_a_frequent_one():
     letters, scores, _ = planted(WORDS[:1], num=600)
     rare, rare_scores, _ = planted(WORDS[1:2], num=30, seed=1)
     found = Clusters().call(np.concatenate([letters, rare]), np.concatenate([scores, rare_scores]), DNA)
@@ -83,7 +83,7 @@ def test_a_rare_motif_is_found_beside_a_frequent_one():
     assert found.patterns[1].num_sites >= 25
 
 
-def test_protein_has_one_strand_and_twenty_letters():
+def test_protein_has_one_strand_and_twenty_residues():
     words = (b"GKSTHWL", b"HPDRCC")
     letters, scores, _ = planted(words, PROTEIN)
     found = Clusters().call(letters, scores, PROTEIN)
@@ -97,7 +97,7 @@ def test_protein_has_one_strand_and_twenty_letters():
     assert len(both.patterns) == 4  # in DNA, the second half would be the reverse complement
 
 
-def test_hits_of_protein_have_the_p_of_twenty_letters():
+def test_protein_hits_use_twenty_residues():
     rng = np.random.default_rng(0)
     letters = rng.choice(letters_of(PROTEIN.letters.encode()), (400, 500))
     ppms = {f"of {width}": rng.dirichlet(np.full(20, 0.5), size=width) for width in (5, 9)}

@@ -23,7 +23,7 @@ CLS = SMALL | {"stem": {"kind": "none"}, "head": {"kind": "cls"}}
 PROTEIN = np.frombuffer(b"MKVLAAGIWQERTYHDNSCP", dtype=np.uint8)
 
 
-def test_the_correction_takes_away_what_rows_and_columns_have():
+def test_correction_removes_row_and_column_effects():
     maps = np.array([[0.0, 2.0, 1.0], [2.0, 0.0, 3.0], [1.0, 3.0, 0.0]])
     sums, total = np.array([3.0, 5.0, 4.0]), 12.0
     expected = [[maps[i, j] - sums[i] * sums[j] / total for j in range(3)] for i in range(3)]
@@ -45,7 +45,7 @@ def test_a_head_is_its_dense_weights_both_ways_without_cls():
     np.testing.assert_allclose(maps[3], average_product_corrected(dense + dense.T), atol=1e-6)
 
 
-def test_places_of_several_letters_have_no_contacts():
+def test_pooled_positions_have_no_contacts():
     with pytest.raises(
         ValueError, match="places of the encoder must be single letters to have contacts, got 2 letters: set k = 1, pool = 1"
     ):
@@ -76,7 +76,7 @@ def proteins(num=6, length=30, heads=3, seed=0):
     return maps, contacts
 
 
-def test_the_regression_finds_the_head_that_tells():
+def test_regression_finds_the_informative_head():
     maps, contacts = proteins()
     model = fit_contacts(maps[:5], contacts[:5])
     found = model(maps[5])
@@ -115,7 +115,7 @@ def test_no_protein_is_predicted_by_its_own_contacts():
     ],
     ids=["column", "id", "end", "same", "word", "part", "infinite", "missing"],
 )
-def test_a_wrong_contact_is_said_with_its_line(tmp_path, text, message):
+def test_wrong_contact_error_names_line(tmp_path, text, message):
     if text is not None:
         (tmp_path / "known.tsv").write_text(text)
     with pytest.raises(SequenceFileError, match=message):

@@ -52,7 +52,7 @@ def weigh(held_out, log_odds):
     return weigh_evidence(PPMS, find, held_out, log_odds).set_index("name")
 
 
-def test_what_the_model_uses_is_supported_and_what_it_ignores_is_not():
+def test_used_motif_is_supported_and_ignored_is_not():
     table = weigh(planted(), counting(WORDS["used"], 2.0))
     assert table["verdict"].to_dict() == {"used": "supported", "ignored": "proposal"}
     used, ignored = table.loc["used"], table.loc["ignored"]
@@ -62,18 +62,18 @@ def test_what_the_model_uses_is_supported_and_what_it_ignores_is_not():
     assert used["positives_with_hit"] > 2 * used["negatives_with_hit"]
 
 
-def test_what_is_not_enriched_is_not_supported():
+def test_unenriched_motif_is_not_supported():
     table = weigh(planted(in_positives=0.4, in_negatives=0.4), counting(WORDS["used"], 2.0))
     assert table.loc["used", "verdict"] == "proposal"
     assert table.loc["used", "effect_low"] > 1
 
 
-def test_a_motif_that_makes_the_model_doubt_is_contradicted():
+def test_motif_lowering_the_score_is_contradicted():
     assert weigh(planted(), counting(WORDS["used"], -2.0)).loc["used", "verdict"] == "contradicted"
 
 
 @pytest.mark.parametrize("weight", [2.0, -2.0])
-def test_what_stands_beside_motifs_of_the_model_is_neither_contradicted_nor_supported(weight):
+def test_neighbouring_sites_are_inconclusive(weight):
     """Control sites of a meaningless motif overlap meaningful ones.
 
     Its effect then has the opposite sign of theirs.
@@ -92,7 +92,7 @@ def test_what_stands_beside_motifs_of_the_model_is_neither_contradicted_nor_supp
     assert ignored["verdict"] == "proposal"
 
 
-def test_a_model_that_held_out_labels_do_not_bear_out_supports_nothing():
+def test_model_failing_on_held_out_labels_supports_nothing():
     # expected by chance for a network with this spread on 5,000 validation records
     raw, slope = counting(WORDS["used"], 2.0), 0.02
     table = weigh(planted(), lambda sequences: raw(sequences) * slope)
@@ -100,7 +100,7 @@ def test_a_model_that_held_out_labels_do_not_bear_out_supports_nothing():
     assert table.loc["used", "verdict"] == "proposal"
 
 
-def test_what_any_shuffle_does_to_a_model_is_no_effect_of_a_motif():
+def test_general_shuffle_effect_is_not_a_motif_effect():
     held_out = planted()
     originals = {bytes(row) for row in held_out.sequences}
     table = weigh(held_out, lambda sequences: np.array([2.0 * (bytes(row) in originals) for row in sequences]))
@@ -153,7 +153,7 @@ def test_few_hits_and_no_motif():
     assert weigh_evidence({}, lambda sequences: few[:0], held_out, counting(WORDS["used"], 1.0)).empty
 
 
-def test_enrichment_by_hand():
+def test_enrichment_of_worked_example():
     # positives: 0-2 with a hit, 3 without; negatives 4-7 without
     hits = pd.DataFrame({"record": [0, 0, 1, 2]})
     found = enrichment(hits, np.array([1, 1, 1, 1, 0, 0, 0, 0]))
@@ -162,7 +162,7 @@ def test_enrichment_by_hand():
     assert (found["positives_with_hit"], found["negatives_with_hit"], found["num_hits"]) == (3, 0, 4)
 
 
-def test_benjamini_hochberg_by_hand():
+def test_benjamini_hochberg_of_worked_example():
     np.testing.assert_allclose(q_values(np.array([0.04, 0.01, np.nan, 0.03, 0.5])), [0.16 / 3, 0.04, np.nan, 0.16 / 3, 0.5])
     assert np.isnan(q_values(np.full(2, np.nan))).all()
 
@@ -226,7 +226,7 @@ def test_each_condition_of_the_verdict(change, expected):
     assert verdict(SUPPORTED | change, significance=0.05) == expected
 
 
-def test_what_only_gc_tells_is_no_enrichment_among_records_of_like_gc():
+def test_gc_matching_removes_gc_driven_enrichment():
     rng = np.random.default_rng(0)
     labels = np.arange(1200) % 2
     gc = np.where(labels, rng.choice([0.3, 0.7], 1200, p=[0.2, 0.8]), rng.choice([0.3, 0.7], 1200, p=[0.8, 0.2]))
@@ -242,7 +242,7 @@ def test_what_only_gc_tells_is_no_enrichment_among_records_of_like_gc():
     assert matched_enrichment(more, labels, strata)["matched_p"] < 1e-6
 
 
-def test_cochran_mantel_haenszel_by_hand():
+def test_cochran_mantel_haenszel_of_worked_example():
     labels = np.array([1, 1, 0, 0, 1, 1, 1, 0, 0, 0])
     strata = np.array([0] * 4 + [1] * 6)
     # 2 of 2 versus 0 of 2, and 2 of 3 versus 1 of 3
@@ -256,7 +256,7 @@ def test_cochran_mantel_haenszel_by_hand():
     assert matched_enrichment(hits, labels, np.arange(10))["matched_p"] == 1.0
 
 
-def test_strata_are_by_gc_and_length_of_dna_and_by_length_of_protein():
+def test_strata_use_gc_and_length():
     rng = np.random.default_rng(0)
     sequences = [rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), length) for length in rng.choice([50, 200], 400)]
     lengths = np.array([len(row) for row in sequences])
@@ -273,7 +273,7 @@ def test_against_their_own_shuffles():
     assert (table["shuffled_with_hit"] < 10).all()
 
 
-def test_what_is_sufficient_raises_the_score_of_a_sequence_without_meaning():
+def test_sufficient_motif_raises_score_of_random_sequence():
     held_out = planted()
     table = weigh(held_out, counting(WORDS["used"], 2.0))
     used, ignored = table.loc["used"], table.loc["ignored"]
@@ -287,7 +287,7 @@ def test_what_is_sufficient_raises_the_score_of_a_sequence_without_meaning():
     assert abs(table.loc["used", "sufficiency"]) < 0.1
 
 
-def test_stability_is_the_share_of_members_with_the_effect():
+def test_stability_is_fraction_of_members_with_effect():
     held_out = planted()
     hits = find(held_out.sequences)
     mine = hits[hits["name"] == "used"]
@@ -305,7 +305,7 @@ def places(starts, width=8, strand="+"):
     return pd.DataFrame({"record": range(len(starts)), "start": starts, "end": np.add(starts, width), "strand": strand, "p_value": 1e-5})
 
 
-def test_a_place_that_hits_prefer_is_found_and_a_given_one_is_tested():
+def test_preferred_position_is_found_or_tested():
     rng = np.random.default_rng(0)
     lengths = np.full(200, 300)
     # midpoints at 269 to 274: 31 to 26 before the end
@@ -327,7 +327,7 @@ def test_a_place_that_hits_prefer_is_found_and_a_given_one_is_tested():
     assert position_profile(hits, lengths, (100, 110), rng)["window_p"] > 0.05
 
 
-def test_hits_anywhere_prefer_no_place():
+def test_uniform_hits_have_no_preferred_position():
     ps = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -343,13 +343,13 @@ def test_hits_anywhere_prefer_no_place():
     assert (found["window_start"], found["window_end"]) == (54, 64)
 
 
-def test_one_hit_a_record_counts():
+def test_one_hit_per_record_counts():
     hits = pd.DataFrame({"record": [0, 0, 1], "start": [1, 5, 2], "end": [9, 13, 10], "strand": "+", "p_value": [1e-4, 1e-6, 1e-5]})
     best = best_hits(hits, np.random.default_rng(0)).sort_values("record")
     assert best[["record", "start"]].to_numpy().tolist() == [[0, 5], [1, 2]]
 
 
-def test_of_hits_that_fit_alike_the_first_is_not_the_best():
+def test_ties_between_hits_are_random():
     rng = np.random.default_rng(0)
     hits = pd.concat([places(rng.integers(0, 93, 200)) for _ in range(3)]).sort_values(["record", "start"], ignore_index=True)
     found = position_profile(hits, np.full(200, 100), None, rng)

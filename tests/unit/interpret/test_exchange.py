@@ -41,7 +41,7 @@ def test_counts_come_back(tmp_path, name, suffix):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_biopython_reads_the_very_counts(tmp_path, name):
+def test_biopython_reads_the_same_counts(tmp_path, name):
     path = tmp_path / "motifs.txt"
     path.write_text(TEXTS[name](PFMS))
     with path.open() as file:
@@ -50,7 +50,7 @@ def test_biopython_reads_the_very_counts(tmp_path, name):
         np.testing.assert_array_equal(found, pfm)
 
 
-def test_names_of_others_databases(tmp_path):
+def test_names_in_other_databases(tmp_path):
     (tmp_path / "a.jaspar").write_text(">MA0004.1 Arnt\nA [ 4 19 ]\nC [16 0 ]\nG [0 1]\nT [0 0]\n")
     (tmp_path / "a.transfac").write_text(
         "VV  a\nXX\n//\nAC  M00001\nXX\nID  V$MYOD_01\nXX\nP0      A      C      G      T\n01      1      2      2      0      S\nXX\n//\n"
@@ -72,7 +72,7 @@ def test_names_of_others_databases(tmp_path):
         ("XX\n//\n", "motif database must hold at least one motif, got none"),
     ],
 )
-def test_what_is_no_database(tmp_path, text, message):
+def test_invalid_databases(tmp_path, text, message):
     path = tmp_path / "motifs.txt"
     path.write_text(text)
     with pytest.raises(DatabaseError, match=message) as error:
@@ -144,7 +144,7 @@ def test_the_layout_of_modisco_comes_back(explained, tmp_path):
         read_modisco_h5(tmp_path / "no.h5")
 
 
-def test_the_modisco_program_reads_our_npz_and_we_read_what_it_writes(explained, tmp_path):
+def test_modisco_exchange_round_trip(explained, tmp_path):
     explanation, _ = explained
     explanation.to_npz(tmp_path / "npz")
     program = Path(sys.executable).parent / "modisco"
@@ -194,7 +194,7 @@ def test_bed_has_more_columns_and_comes_back(tmp_path):
     assert read_bed(tmp_path / "none.bed").empty
 
 
-def test_names_of_a_bed_are_text_whatever_they_look_like(tmp_path):
+def test_bed_names_stay_text(tmp_path):
     names = ["one#1#chr1", "007", "1e5", "NA", 'a"b', '"c"']
     rows = pd.DataFrame({"chrom": names, "start": 3, "end": 9, "name": names[::-1], "score": 5, "strand": "+"})
     write_bed(tmp_path / "a.bed", rows)

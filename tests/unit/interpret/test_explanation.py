@@ -46,7 +46,7 @@ def scorer(request):
     return scorer_of(request.param)
 
 
-def test_records_of_unequal_lengths_are_explained_as_they_are_alone(scorer):
+def test_batching_does_not_change_attributions(scorer):
     together = explain(scorer, SEQUENCES)
     assert together.hypothetical.shape == (3, 20, 4)
     assert [len(row) for row in together.relevance] == [20, 10, 15]
@@ -67,7 +67,7 @@ def test_fasta_is_read_as_strings_are(tmp_path):
     np.testing.assert_array_equal(from_file.hypothetical, explain(scorer_of(), SEQUENCES).hypothetical)
 
 
-def test_mutated_positions_hold_what_substitution_does():
+def test_mutated_positions_hold_substitution_effects():
     scorer = scorer_of()
     letters = np.frombuffer(SEQUENCES[0].encode(), dtype=np.uint8)
     guess = gradient_scores(scorer, letters[None])[0]
@@ -100,14 +100,14 @@ def test_ambiguous_letters_are_not_mutated():
     assert not explain(scorer, ["NNNNN"]).hypothetical.any()
 
 
-def test_what_cannot_be_explained():
+def test_unsupported_explanations():
     with pytest.raises(ValueError, match="sequences must be at least one, got none"):
         explain(scorer_of(), [])
     with pytest.raises(ValueError, match="sequences must be at least k = 3 letters long, got 2"):
         explain(scorer_of(), ["ACGT", "AC"])
 
 
-def test_a_relevance_folder_comes_back(tmp_path):
+def test_attribution_folder_round_trip(tmp_path):
     explanation = explain(scorer_of(), SEQUENCES)
     explanation.save(tmp_path / "relevance")
     loaded = Explanation.load(tmp_path / "relevance")
@@ -123,7 +123,7 @@ def test_a_method_is_an_object(method):
         explain(scorer_of(), SEQUENCES, method=method)
 
 
-def test_maps_come_back_with_the_relevance_folder(tmp_path):
+def test_maps_round_trip_in_attribution_folder(tmp_path):
     scorer = scorer_of()
     letters = np.frombuffer(SEQUENCES[0].encode(), dtype=np.uint8)
     maps = attention_maps(scorer, letters, bins=5)
@@ -157,7 +157,7 @@ def test_a_sequence_is_drawn_with_the_score_of_each_letter():
     assert axes.get_title() == "2"
 
 
-def test_broken_relevance_folders(tmp_path):
+def test_broken_attribution_folders(tmp_path):
     folder = tmp_path / "relevance"
     explanation = explain(scorer_of(), SEQUENCES)
     explanation.save(folder)
@@ -204,7 +204,7 @@ def motif_set():
     return build_motifs([Pattern(counts, seqlets)], records.astype({"start": "Int64", "end": "Int64"}), database)
 
 
-def test_a_motif_set_can_be_asked_and_written(tmp_path):
+def test_motif_set_can_be_queried_and_written(tmp_path):
     motifs = motif_set()
     assert isinstance(motifs, MotifSet)
     assert repr(motifs) == "MotifSet of 1 motif: motif_01 AGNYA"
@@ -224,7 +224,7 @@ def test_a_motif_set_can_be_asked_and_written(tmp_path):
     assert motifs.plot().axes[0].get_title(loc="left").startswith("motif_01")
 
 
-def test_no_motif_is_a_set_too(tmp_path):
+def test_motif_set_may_be_empty(tmp_path):
     motifs = build_motifs([], pd.DataFrame({"id": ["a"], "chrom": [None], "start": [None], "end": [None], "strand": [None]}), {})
     assert (len(motifs), list(motifs), len(motifs.table)) == (0, [], 0)
     assert {"name", "consensus", "num_sites", "match", "match_q"} <= set(motifs.table)
@@ -249,7 +249,7 @@ def test_motifs_show_themselves_with_logos_and_escaped():
     assert "<svg" not in MotifSet((), motifs.table[:0], motifs.records)._repr_html_()
 
 
-def test_an_explanation_shows_its_first_sequences_escaped_and_short():
+def test_explanation_html_is_short_and_escaped():
     explanation = explain(scorer_of(), ["ACGTTGCA" * 50, *SEQUENCES], method=AttnLRP())
     named = dataclasses.replace(explanation, records=explanation.records.assign(id=["<i>", "b", "c", "d"]))
     html = named._repr_html_()

@@ -15,7 +15,7 @@ PPM = np.array([[0.7, 0.1, 0.1, 0.1], [0, 0, 1, 0], [0.25, 0.25, 0.25, 0.25]])
 
 
 @pytest.mark.parametrize("suffix", ["meme", "meme.gz"])
-def test_meme_text_comes_back(tmp_path, suffix):
+def test_meme_round_trip(tmp_path, suffix):
     text = meme_text({"motif_01": PPM, "MA0001.1 Abc d": PPM[::-1]}, {"motif_01": 12, "MA0001.1 Abc d": 7})
     path = tmp_path / f"motifs.{suffix}"
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
@@ -63,7 +63,7 @@ def test_meme_errors_name_the_line(tmp_path, text, message):
     assert str(error.value) == f"{path}{message}"
 
 
-def test_lines_before_the_first_word_are_left_out_and_no_number_is_nan(tmp_path):
+def test_meme_ignores_leading_lines_and_refuses_nan(tmp_path):
     text = meme_text({"m": np.eye(4)}, {"m": 10})
     (tmp_path / "a.meme").write_text(f"\n{text}")
     np.testing.assert_array_equal(read_meme(tmp_path / "a.meme")["m"], np.eye(4))
@@ -95,7 +95,7 @@ def records_of(chromosome):
     return pd.DataFrame(table).astype({"start": "Int64", "end": "Int64"}), letters
 
 
-def test_each_interval_fetched_from_the_chromosome_equals_its_place():
+def test_bed_intervals_match_their_sequences():
     rng = np.random.default_rng(0)
     chromosome = rng.choice(np.frombuffer(b"ACGT", dtype=np.uint8), 120)
     records, letters = records_of(chromosome)

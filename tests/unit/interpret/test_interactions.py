@@ -45,7 +45,7 @@ SUM = model(lambda has: has.sum(1))
 CURVE = model(lambda has: 3 * np.tanh(has.sum(1) / 2))
 
 
-def test_pairs_stand_side_by_side_and_are_read_from_the_first_motif():
+def test_adjacent_pairs_are_oriented_by_first_motif():
     sites = sites_of(
         ("b", 0, 20, 26, "+"),
         ("a", 0, 4, 10, "+"),
@@ -82,7 +82,7 @@ def test_epistasis_has_a_sign(log_odds, expected):
     assert abs(found["matched"]).max() < 0.6
 
 
-def test_a_pair_without_room_beside_it_has_no_match():
+def test_pair_without_space_for_a_match():
     letters = [np.frombuffer(A + B, dtype=np.uint8)]
     sites = sites_of(("alpha", 0, 0, 8, "+"), ("beta", 0, 8, 16, "+"))
     found = epistasis(site_pairs(sites), sites, letters, BOTH, np.random.default_rng(0))
@@ -99,7 +99,7 @@ def weigh(log_odds, attention=no_attention):
     return weigh_interactions(sites, letters, log_odds, attention).set_index(["name_a", "name_b"])
 
 
-def test_the_pair_that_the_model_wants_together_is_supported_alone():
+def test_only_interacting_pair_is_supported():
     table = weigh(BOTH)
     assert len(table) == 6
     assert table.index[table["verdict"] == "supported"].tolist() == [("alpha", "beta")]
@@ -111,7 +111,7 @@ def test_the_pair_that_the_model_wants_together_is_supported_alone():
     assert (table["verdict"] != "redundant").all()
 
 
-def test_a_pair_of_which_one_will_do_is_redundant_alone():
+def test_only_redundant_pair_is_redundant():
     table = weigh(EITHER)
     assert table.index[table["verdict"] == "redundant"].tolist() == [("alpha", "beta")]
     assert -2.1 < table.loc[("alpha", "beta"), "epistasis"] < -1.8
@@ -127,7 +127,7 @@ def test_a_curve_over_the_sum_of_motifs_is_no_interaction():
     assert (table["verdict"] == "proposal").all()
 
 
-def test_other_motifs_stand_where_the_site_was():
+def test_sites_are_replaced_by_other_motifs():
     letters, sites = planted(num=40)
     pairs = site_pairs(sites)
     seen = []
@@ -139,7 +139,7 @@ def test_other_motifs_stand_where_the_site_was():
     assert epistasis(site_pairs(two), two, letters, BOTH, np.random.default_rng(0))["swapped"].isna().all()
 
 
-def test_random_places_are_as_far_and_overlap_no_site():
+def test_random_positions_keep_distance_and_avoid_sites():
     """Random sites are on either side at a similar distance and overlap no site of a motif."""
     before = np.concatenate(([0], np.cumsum(np.isin(np.arange(100), [*range(40, 48), *range(58, 66), *range(20, 24)]))))
     # 10 bp apart: 3 to 17, but not over [58, 66) or [20, 24)
@@ -149,7 +149,7 @@ def test_random_places_are_as_far_and_overlap_no_site():
     assert places_of((40, 48), (70, 78), before).tolist() == [*range(13), *range(66, 81)]
 
 
-def test_another_motif_faces_as_the_site_did_and_is_one_that_the_record_lacks():
+def test_replacement_motif_keeps_strand_and_is_new_to_record():
     words = {"alpha": A, "beta": B, "gamma": b"CCATGTTGGGG", "delta": WORDS["delta"]}
     filler = b"TTTTTTTTTTTTTTTTTTTT"
     texts = [filler + A + filler + B + filler + WORDS["delta"], filler + words["gamma"] + filler]
@@ -188,7 +188,7 @@ def test_the_verdict_needs_both_comparisons(row, expected):
     assert verdict(row, 0.05) == expected
 
 
-def test_of_dna_both_strands_are_read():
+def test_dna_is_read_on_both_strands():
     scorer = scorer_of()
     rows = [np.frombuffer(b"ACGTTGCATG", dtype=np.uint8), np.frombuffer(b"GGGTTACCAT", dtype=np.uint8)]
     ways = [scorer.log_odds(each) for each in (rows, [scorer.alphabet.reverse_complement(row) for row in rows])]
@@ -203,7 +203,7 @@ def test_without_pairs_there_is_a_table_without_rows():
     assert list(table) == interactions.COLUMNS
 
 
-def test_of_many_pairs_those_are_tested_that_attend_to_each_other(monkeypatch):
+def test_pairs_with_most_attention_are_tested(monkeypatch):
     monkeypatch.setattr(interactions, "MAX_PAIRS", 2)
     table = weigh(BOTH, lambda pairs: np.where((pairs["name_a"] == "beta") & (pairs["name_b"] == "gamma"), 0.3, 0.1))
     assert len(table) == 2
@@ -227,7 +227,7 @@ def test_records_with_two_motifs_are_searched(tmp_path, monkeypatch):
     assert interactions.model_sites(tmp_path / "my.meme", scorer_of(), letters, 2.5e-4)["record"].nunique() == 2
 
 
-def test_attention_is_what_sites_give_each_other_alone_or_among_others():
+def test_attention_between_sites():
     scorer = scorer_of(SMALL | {"stem": {"kind": "none"}}, k=1)
     letters, sites = planted(num=3)
     pairs = site_pairs(sites)
@@ -258,7 +258,7 @@ def test_a_kept_distance_and_orientation_are_found():
     assert found["spacing_p"] < 0.01
 
 
-def test_places_that_both_motifs_prefer_are_no_kept_distance():
+def test_common_positions_are_not_a_fixed_distance():
     rng = np.random.default_rng(0)
     # b at 86 to 90, wherever a is
     found = spaced(rng, lambda start: 80 - start + rng.integers(0, 5))
@@ -267,14 +267,14 @@ def test_places_that_both_motifs_prefer_are_no_kept_distance():
     assert spacing(sites_of(("a", 0, 0, 6, "+")), sites_of(("b", 1, 9, 15, "+")), np.full(2, 160), rng) == {}
 
 
-def test_what_no_permutation_can_change_is_told_where_it_is_and_is_no_excess():
+def test_unpermutable_distances_are_not_an_excess():
     a, b = ([(name, record, start, start + 6, "-") for record in range(30)] for name, start in (("a", 10), ("b", 29)))
     found = spacing(sites_of(*a), sites_of(*b), np.full(30, 160), np.random.default_rng(0))
     assert (found["spacing_start"], found["spacing_end"], found["spacing_p"]) == (10, 15, 1.0)
     assert (found["orientation"], found["orientation_p"]) == ("--", 1.0)
 
 
-def test_records_of_other_lengths_are_no_chance():
+def test_spacing_test_uses_record_lengths():
     # sites in short records are close for this reason alone
     lengths = np.where(np.arange(200) % 2, 30, 150)
     ps = []

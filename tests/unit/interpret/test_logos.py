@@ -25,7 +25,7 @@ def test_information_content_of_known_positions() -> None:
     assert information_content([[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.25] * 4]).tolist() == [2, 1, 0]
 
 
-def test_letters_are_as_tall_as_their_bits_and_the_likeliest_stands_on_top(ax: Axes) -> None:
+def test_logo_heights_are_bits_with_likeliest_on_top(ax: Axes) -> None:
     draw_logo([[1, 0, 0, 0], [0, 0.75, 0.25, 0]], ax)
     bits = 2 + 0.75 * np.log2(0.75) + 0.25 * np.log2(0.25)
     assert boxes(ax) == [

@@ -113,7 +113,7 @@ def letters_for(scorer, length=12):
 
 
 @pytest.mark.parametrize(("scorer", "target", "picked"), HEADS.values(), ids=HEADS.keys())
-def test_saturation_of_every_head_is_one_substitution_after_the_other(scorer, target, picked):
+def test_saturation_substitutes_one_base_at_a_time(scorer, target, picked):
     letters = letters_for(scorer)
     target.check(scorer, [12, 12])
     known = ascii_of(scorer.alphabet.letters)
@@ -130,7 +130,7 @@ def test_saturation_of_every_head_is_one_substitution_after_the_other(scorer, ta
 
 
 @pytest.mark.parametrize(("scorer", "target", "picked"), HEADS.values(), ids=HEADS.keys())
-def test_integrated_gradients_of_every_head_sum_to_the_difference(scorer, target, picked):
+def test_integrated_gradients_sum_to_difference(scorer, target, picked):
     letters = letters_for(scorer)
     tokens = scorer.tokens(np.stack(letters))
     mean = embedding_table(scorer)[FIRST_KMER:].mean(0).expand(*tokens.shape, -1)
@@ -155,7 +155,7 @@ def test_a_gradient_of_every_head_is_of_its_target(scorer, target, picked):
 
 @pytest.mark.parametrize("method", [cls() for cls in METHODS.values() if cls is not DeepLiftShap], ids=lambda method: method.name)
 @pytest.mark.parametrize("model", [SMALL | {"stem": CONV}, WINDOW_CLS, CNN], ids=["conv", "cls", "cnn"])
-def test_sequences_of_unequal_lengths_are_as_they_are_alone(method, model):
+def test_batching_does_not_change_attributions(method, model):
     scorer, letters = scorer_of(model), [ascii_of(sequence) for sequence in SEQUENCES]
     if model is CNN and method.proposal:
         with pytest.raises(ValueError, match="network must have attention to be read, got kind 'cnn'"):
@@ -172,7 +172,7 @@ def test_sequences_of_unequal_lengths_are_as_they_are_alone(method, model):
     np.testing.assert_allclose(explanation.relevance[1], found[1], atol=1e-6)
 
 
-def test_guided_is_what_it_was_to_the_last_bit():
+def test_guided_attributions_are_pinned():
     """Guided mutagenesis equals an explicit computation to the last bit.
 
     The batch is scored by AttnLRP. Then the best 0.15 of each sequence is mutated, with the
@@ -208,7 +208,7 @@ def test_copies_are_of_both_strands_where_the_model_knows_both(turned, alphabet)
     np.testing.assert_allclose(AttnLRPCopies(2, 0.0).scores(scorer, [letters], Target())[0], expected, atol=1e-6)
 
 
-def test_copies_have_other_letters_and_score_those_of_the_sequence():
+def test_copies_average_gradients_at_substituted_sequences():
     scorer = scorer_of(k=3)
     letters = ascii_of("ACGTTGCANTGCATTAGCCAT")
     method, chance = AttnLRPCopies(copies=3, share=0.3, seed=5), generator(5, letters)
@@ -221,7 +221,7 @@ def test_copies_have_other_letters_and_score_those_of_the_sequence():
     assert np.abs(others - expected).max() > 1e-3
 
 
-def test_blocks_lose_what_their_replacement_loses():
+def test_block_attribution_is_effect_of_replacement():
     scorer = scorer_of(NO_STEM, k=1)
     letters = ascii_of("AAAACCCCGT")  # shuffling a block of one base changes nothing
     (shuffled,) = Blocks(width=4, draws=3).scores(scorer, [letters], Target())
@@ -244,7 +244,7 @@ def test_blocks_lose_what_their_replacement_loses():
 @pytest.mark.parametrize(
     "pattern", [{"kind": "full"}, {"kind": "window", "window": 2, "num_global": 1}, {"kind": "bigbird", "window": 1, "block": 4}], ids=str
 )
-def test_proposals_are_their_formulas_on_dense_weights(pattern):
+def test_attention_methods_equal_their_formulas(pattern):
     scorer = scorer_of(NO_STEM | {"pattern": pattern, "members": 1, "num_kv_heads": 1}, k=1)
     letters = [ascii_of("ACGTACCATTGA"), ascii_of("ACGTAC")]
     (body,) = scorer.network.members
@@ -280,7 +280,7 @@ def test_proposals_are_their_formulas_on_dense_weights(pattern):
             np.testing.assert_allclose(found, expected[:length], rtol=1e-3, atol=1e-7)
 
 
-def test_outputs_are_asked_for_by_name():
+def test_outputs_are_selected_by_name():
     scorer, letters = HEADS["class"][0], ["ACGTACGTAC"]
     with pytest.raises(ValueError, match="target output must be one of a, b, c, got none"):
         explain(scorer, letters)
@@ -330,7 +330,7 @@ def test_settings_out_of_range(cls, wrong, message):
         cls(**wrong)
 
 
-def test_a_proposal_has_no_motifs_and_comes_back_from_its_folder(tmp_path):
+def test_attention_methods_have_no_motifs_and_round_trip(tmp_path):
     explanation = explain(scorer_of(), SEQUENCES, method=Received())
     assert explanation.hypothetical.shape == (3, 20, 0)
     with pytest.raises(ValueError, match="motifs must be of a method with scores of letters, got 'received', which is a proposal"):

@@ -75,7 +75,7 @@ def test_rollout_starts_where_the_head_reads():
     np.testing.assert_allclose(pooled.sum(1), 1, rtol=1e-5)
 
 
-def test_pooled_places_stand_for_their_letters():
+def test_pooled_positions_cover_their_bases():
     scorer = scorer_of(SMALL, k=3)
     reading = read_attention(scorer, SEQUENCES)
     pool = scorer.network.members[0].stem.pool
@@ -88,7 +88,7 @@ def test_pooled_places_stand_for_their_letters():
     assert (edges["key_start"] < edges["key_end"]).all()
 
 
-def test_what_cannot_be_read():
+def test_unreadable_models():
     with pytest.raises(ValueError, match="sequences must be at least one, got none"):
         read_attention(scorer_of(), [])
     with pytest.raises(ValueError, match="sequences must be at least k = 3 letters long, got 2"):
@@ -97,7 +97,7 @@ def test_what_cannot_be_read():
         read_attention(scorer_of(CNN), ["ACGTACGT"])
 
 
-def test_what_spans_give_each_other_is_read_from_the_dense_weights():
+def test_attention_between_spans_equals_dense_weights():
     reading = read_attention(scorer_of(WINDOW_CLS, k=1), ["ACGTACCATT", "ACGTAC"])
     spans = [np.array([[0, 3], [5, 9], [9, 10]]), np.array([[1, 2], [4, 6]])]
     first, second = reading.between(spans)
@@ -115,7 +115,7 @@ def test_what_spans_give_each_other_is_read_from_the_dense_weights():
     assert first[0, 2] == 0  # outside the window
 
 
-def test_a_map_is_the_dense_weights_where_there_is_a_bin_a_place():
+def test_map_equals_dense_weights_with_one_bin_per_token():
     reading = read_attention(scorer_of(WINDOW_CLS, k=3), ["ACGTACCATT", "ACGTAC"])
     layer = reading.layers[1][0]
     dense = weights(layer.q, layer.k, pattern=layer.pattern, position=layer.position, mask=layer.mask).detach().numpy()
@@ -130,7 +130,7 @@ def test_a_map_is_the_dense_weights_where_there_is_a_bin_a_place():
         reading.map(bins=0)
 
 
-def test_a_long_map_has_its_bins_alone():
+def test_long_map_has_only_bins():
     found = read_attention(scorer_of(SMALL | {"pattern": {"kind": "window", "window": 8}}, k=1), ["ACGT" * 1500]).map(bins=50)
     assert found.weights.shape == (50, 50)
     assert (found.edges[0], found.edges[-1], len(found.edges)) == (0, 6000, 51)

@@ -81,7 +81,7 @@ def test_protein(tmp_path):
     assert found[["chrom", "start", "end", "strand"]].to_numpy().tolist() == [["0", 4, 10, "+"]]
 
 
-def test_what_is_refused(fasta, tmp_path, capsys):
+def test_scan_refusals(fasta, tmp_path, capsys):
     with pytest.raises(ValueError, match=r"hit_p must be in \(0, 1\), got 1.5"):
         selfattn_bio.hits({"m": PPM}, fasta, hit_p=1.5)
     with pytest.raises(ValueError, match=r"motifs must be of shape \(width, 20\) for protein, got \(9, 4\) of 'm'"):

@@ -43,17 +43,17 @@ def test_a_hit_does_not_reach_into_padding():
     assert hits["record"].unique().tolist() == [1]
 
 
-def test_no_motif_no_hit():
+def test_no_motifs_give_no_hits():
     hits = find_hits({}, {}, [filled(30)], 1e-4)
     assert hits.empty
     assert list(hits) == ["name", "record", "start", "end", "strand", "p_value"]
 
 
-def test_one_hot_leaves_out_what_is_no_base():
+def test_one_hot_ignores_other_characters():
     assert one_hot(np.frombuffer(b"ACGTN\0", dtype=np.uint8)).tolist() == [*np.eye(4, dtype=int).tolist(), [0] * 4, [0] * 4]
 
 
-def test_the_better_a_hit_matches_the_less_it_must_stand_out():
+def test_better_matches_need_less_attribution():
     relevance = {3: np.array([1.0, 1, 1, 1, 5, 5, 1, 1, 3, 3, 1, 1, 1], dtype=np.float32)}
     hits = pd.DataFrame({"name": "m", "record": 3, "start": [4, 8, 11], "strand": "+"}).assign(end=lambda hits: hits["start"] + 2)
     kept = relevant_hits(hits.assign(p_value=2e-4), relevance)
@@ -97,7 +97,7 @@ def test_unknown_group():
         open_database("jaspar:insect")
 
 
-def test_letters_are_counted_on_their_strands():
+def test_bases_are_counted_on_their_strand():
     letters = np.stack([filled(12), filled(12)])
     letters[0, 2:6] = np.frombuffer(b"ACGG", dtype=np.uint8)
     letters[1, 5:9] = np.frombuffer(b"CCGT", dtype=np.uint8)
@@ -105,7 +105,7 @@ def test_letters_are_counted_on_their_strands():
     assert count_letters(places, letters).tolist() == [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 2, 0]]
 
 
-def test_places_over_an_end_count_what_is_there_and_are_left_out_in_the_end():
+def test_sites_over_an_end_count_partly_and_are_dropped():
     records = [
         np.frombuffer(b"TATCGATANN", dtype=np.uint8),
         np.frombuffer(b"NNTATCGATA", dtype=np.uint8),
@@ -189,7 +189,7 @@ def test_shapes_must_fit():
         ("core.TrackSet", IndexError("index -1 is out of bounds for axis 0 with size 0")),
     ],
 )
-def test_an_error_that_is_not_known_is_no_lack_of_seqlets(monkeypatch, where, error):
+def test_unknown_error_is_not_a_lack_of_seqlets(monkeypatch, where, error):
     def fails(*args, **kwargs):
         raise error
 
@@ -199,7 +199,7 @@ def test_an_error_that_is_not_known_is_no_lack_of_seqlets(monkeypatch, where, er
         Modisco(100).call(letters, scores, DNA)
 
 
-def test_warnings_of_others_are_seen(monkeypatch):
+def test_library_warnings_are_shown(monkeypatch):
     def warns(*args, **kwargs):
         warnings.warn("seen", RuntimeWarning, stacklevel=1)
         return [], 0.0
@@ -215,7 +215,7 @@ def test_scores_must_be_finite():
         Modisco(1).call(np.zeros((2, 30), dtype=np.uint8), np.full((2, 30, 4), np.nan, dtype=np.float32), DNA)
 
 
-def test_refining_finds_the_ends_of_a_cut_motif_and_drops_its_twin():
+def test_refining_extends_motifs_and_drops_duplicates():
     letters, scores = planted()
     relevance = list(np.abs(scores).sum(-1))
     every = pd.DataFrame({"record": range(30), "start": 0, "end": 7, "strand": "+"})
@@ -229,7 +229,7 @@ def test_refining_finds_the_ends_of_a_cut_motif_and_drops_its_twin():
     np.testing.assert_array_equal(count_letters(motif.seqlets, letters), motif.pfm)
 
 
-def test_groups_come_with_their_parts_and_refining_leaves_one_of_each_word():
+def test_refining_keeps_one_motif_per_word():
     letters, scores = planted()
     other = np.frombuffer(b"TTCCGGAACGA", dtype=np.uint8)
     # in a third of the records only this word has attribution
@@ -245,7 +245,7 @@ def test_groups_come_with_their_parts_and_refining_leaves_one_of_each_word():
         assert any(bytes(word) in text or bytes(DNA.reverse_complement(word)) in text for text in read)
 
 
-def test_refining_leaves_what_it_cannot_find():
+def test_refining_keeps_motifs_it_cannot_find():
     letters, scores = planted()
     every = pd.DataFrame({"record": range(30), "start": 0, "end": 12, "strand": "+"})
     absent = Pattern(np.tile([30, 0, 0, 0], (12, 1)), every)
@@ -253,7 +253,7 @@ def test_refining_leaves_what_it_cannot_find():
     assert refine_patterns([], list(letters), list(np.abs(scores).sum(-1))) == []
 
 
-def test_other_matches_are_those_of_the_family():
+def test_other_matches_are_of_the_same_family():
     database = {f"d{i}": ppm for i, ppm in enumerate(np.random.default_rng(0).dirichlet(np.full(4, 0.3), size=(30, 8)))}
     table = match_motifs({"m": PPM}, database | {"same": PPM, "like": PPM[:8]})
     assert table[["match", "other_matches"]].to_numpy().tolist() == [["same", "like"]]

@@ -81,7 +81,7 @@ def test_records_of_any_length_and_more_than_a_chunk():
 
 
 @pytest.mark.parametrize("rows", [[], [np.zeros(0)], [np.full(30, 2.0)]])
-def test_nothing_stands_out_of_nothing(rows):
+def test_uniform_scores_have_no_seqlets(rows):
     found = call_seqlets(rows)
     assert found.empty
     assert list(found) == ["record", "start", "end", "relevance", "p_value"]
@@ -95,6 +95,6 @@ def test_nothing_stands_out_of_nothing(rows):
         ({"relevance": [np.array([1.0, np.nan])]}, "relevance must be finite, got nan"),
     ],
 )
-def test_what_is_refused(change, message):
+def test_seqlet_refusals(change, message):
     with pytest.raises(ValueError, match=message):
         call_seqlets(**{"relevance": [np.ones(9)]} | change)

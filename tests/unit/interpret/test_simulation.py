@@ -73,7 +73,7 @@ def pairs_in(simulation, first, second):
             yield left, right, max(left["start"], right["start"]) - min(left["end"], right["end"])
 
 
-def test_letters_of_each_motif_are_drawn_by_its_probabilities(made, tmp_path):
+def test_sites_follow_motif_probabilities(made, tmp_path):
     (tmp_path / "own.meme").write_text(MOTIFS, encoding="utf-8")
     sites = '[sites.a]\nmotifs = ["SURE (M1)", "LONG (M2)"]\nnumber = [0, 4]\n'
     simulation = made(sites, BACKGROUND, records=4000, head=f'database = "{tmp_path}/own.meme"')
@@ -86,7 +86,7 @@ def test_letters_of_each_motif_are_drawn_by_its_probabilities(made, tmp_path):
     assert Counter(simulation.truth["strand"]).keys() == {"+", "-"}
 
 
-def test_the_number_of_sites_and_their_strand_are_as_the_grammar_says(made):
+def test_site_counts_and_strands_follow_grammar(made):
     simulation = made(SITES + 'number = [1, 3]\nstrand = "-"\n', BACKGROUND)
     per_record = simulation.truth.groupby("id").size()
     assert len(per_record) == 200
@@ -94,7 +94,7 @@ def test_the_number_of_sites_and_their_strand_are_as_the_grammar_says(made):
     assert set(simulation.truth["strand"]) == {"-"}
 
 
-def test_sites_of_a_record_do_not_overlap_and_stand_anywhere(made):
+def test_sites_do_not_overlap_and_are_anywhere(made):
     simulation = made(SITES + "number = 5\n", PAIR, BACKGROUND, length=130)
     for _, sites in simulation.truth.groupby("id"):
         assert (sites["start"].to_numpy()[1:] >= sites["end"].to_numpy()[:-1]).all()
@@ -106,7 +106,7 @@ def test_sites_of_a_record_do_not_overlap_and_stand_anywhere(made):
     ("rule", "orders", "same_strand"),
     [("", {True}, {True}), ('order = "either"\n', {True, False}, {True}), ('orientation = "opposite"\n', {True}, {False})],
 )
-def test_pairs_stand_in_their_order_at_their_distance(made, rule, orders, same_strand):
+def test_pairs_keep_order_and_distance(made, rule, orders, same_strand):
     simulation = made(PAIR + rule, BACKGROUND)
     found = list(pairs_in(simulation, TAL1, GATA2))
     assert len(found) == 200
@@ -124,7 +124,7 @@ def test_any_of_several_elements_or_all_of_them(made):
     assert set(every) == {frozenset({CTCF, TAL1, GATA2})}
 
 
-def test_a_bystander_stands_as_far_from_the_pair_as_its_halves_from_each_other(made):
+def test_bystander_keeps_distance_of_the_pair(made):
     simulation = made(PAIR + f'bystanders = "{CTCF}"\n', BACKGROUND)
     gaps, sides = Counter(), Counter()
     for _, sites in simulation.truth.groupby("id"):
@@ -137,7 +137,7 @@ def test_a_bystander_stands_as_far_from_the_pair_as_its_halves_from_each_other(m
     assert set(sides) == {0, 2}
 
 
-def test_half_pairs_have_one_half_and_all_else(made):
+def test_half_pairs_keep_other_elements(made):
     simulation = made(SITES, PAIR, "[negatives]\nhalf_pair = { share = 1 }\n")
     negative = simulation.truth[simulation.truth["label"] == 0]
     motifs = negative.groupby("id")["motif"].agg(frozenset)
@@ -147,7 +147,7 @@ def test_half_pairs_have_one_half_and_all_else(made):
     assert set(negative["kind"]) == {"half_pair"}
 
 
-def test_half_pairs_alone_have_nothing_else(made):
+def test_half_pairs_alone_have_no_other_elements(made):
     simulation = made(SITES, PAIR, '[negatives]\nhalf_pair = { share = 1, others = "left_out" }\n', head="elements = 1")
     negative = simulation.truth[simulation.truth["label"] == 0]
     assert negative["id"].nunique() == len(negative) == 200
@@ -163,7 +163,7 @@ def test_far_pairs_have_both_halves_apart(made):
     assert {pair for _, pair in far} == {""}
 
 
-def test_swapped_pairs_have_halves_of_two_pairs_at_their_distance(made):
+def test_swapped_pairs_combine_halves_of_two_pairs(made):
     simulation = made(PAIR, OTHER_PAIR, "[negatives]\nswapped_pair = { share = 1 }\n", head="elements = 1")
     negative = simulation.truth[simulation.truth["label"] == 0].groupby("id")
     assert set(negative["motif"].agg(frozenset)) == {frozenset({TAL1, AP1}), frozenset({CTCF, GATA2})}
@@ -171,7 +171,7 @@ def test_swapped_pairs_have_halves_of_two_pairs_at_their_distance(made):
     assert {pair for _, sites in negative for pair in sites["pair"]} == {""}
 
 
-def test_shuffled_negatives_have_the_dinucleotides_of_positives_that_are_not_there(made):
+def test_shuffled_negatives_keep_dinucleotides_of_positives(made):
     simulation = made(SITES + "number = 6\n", "[negatives]\nshuffled = { share = 1 }\n", length=110)
     assert set(simulation.truth["label"]) == {1}
     of_label = [simulation.letters[simulation.records["label"] == label] for label in (1, 0)]
@@ -185,7 +185,7 @@ def test_shuffled_negatives_have_the_dinucleotides_of_positives_that_are_not_the
     assert not counts(of_label[0]) & counts(of_label[1])
 
 
-def test_thinned_negatives_keep_each_site_by_itself(made):
+def test_thinned_negatives_keep_sites_independently(made):
     simulation = made(PAIR, SITES, "[negatives]\nthinned = { share = 1, keep = 0.3 }\n", records=4000)
     found = simulation.truth[simulation.truth["label"] == 0]
     shares = found.groupby("motif").size() / 2000
@@ -195,7 +195,7 @@ def test_thinned_negatives_keep_each_site_by_itself(made):
     assert 0.06 < len(both) / 2000 < 0.12  # 0.3 x 0.3: the halves are independent
 
 
-def test_presence_is_of_each_half_by_itself(made):
+def test_presence_of_halves_is_independent(made):
     simulation = made(PAIR + "presence = 0.5\n", "[negatives]\nthinned = { share = 1, keep = 1.0 }\n", records=4000)
     for label in (0, 1):
         found = simulation.truth[simulation.truth["label"] == label]
@@ -203,7 +203,7 @@ def test_presence_is_of_each_half_by_itself(made):
         assert 0.2 < found[found["pair"] == "one"]["id"].nunique() / 2000 < 0.3
 
 
-def test_shares_of_negatives_are_kept(made):
+def test_fractions_of_negative_kinds_are_kept(made):
     negatives = "[negatives]\nshuffled = { share = 0.5 }\nbackground = { share = 0.3 }\nhalf_pair = { share = 0.2 }\n"
     records = made(PAIR, negatives, records=101).records
     assert Counter(records["kind"]) == {"positive": 50, "shuffled": 26, "background": 15, "half_pair": 10}
@@ -227,7 +227,7 @@ def test_backgrounds_have_their_gc_and_cpg(made, rule, gc, cpg):
     assert abs(found - cpg) < 0.06
 
 
-def test_a_background_of_given_sequences_is_made_of_their_letters(made, tmp_path):
+def test_given_background_keeps_base_composition(made, tmp_path):
     (tmp_path / "own.fa").write_text(">a\n" + "ACCA" * 40 + "\n>short\nGG\n>unknown\n" + "GGNT" * 50 + "\n", encoding="utf-8")
     simulation = made(SITES, BACKGROUND, f'[background]\nkind = "shuffled"\nsequences = "{tmp_path}/own.fa"\n')
     rows = simulation.letters[simulation.records["kind"] == "background"]
@@ -257,7 +257,7 @@ def test_the_same_seed_gives_the_same_files(made, tmp_path):
     assert (tmp_path / "c" / "positives.fa.gz").read_bytes() != files["positives.fa.gz"]
 
 
-def test_what_is_written_is_what_was_made(made, tmp_path):
+def test_written_files_match_simulation(made, tmp_path):
     simulation = made(SITES, PAIR, "[negatives]\nhalf_pair = { share = 1 }\n")
     simulation.save(tmp_path / "out")
     texts = [gzip.decompress((tmp_path / "out" / name).read_bytes()).decode() for name in ("positives.fa.gz", "negatives.fa.gz")]
@@ -306,7 +306,7 @@ def test_what_is_written_is_what_was_made(made, tmp_path):
         ("[sites", "grammar must be TOML"),
     ],
 )
-def test_what_is_wrong_with_a_grammar_is_said(tmp_path, text, message):
+def test_grammar_errors_are_reported(tmp_path, text, message):
     path = tmp_path / "grammar.toml"
     path.write_text(f"length = 120\n{text}", encoding="utf-8")
     with pytest.raises(SelfAttnBioError) as caught:

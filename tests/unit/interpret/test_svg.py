@@ -21,27 +21,27 @@ def letters_of(svg: str) -> list[tuple[str, int, float, float]]:
     return found
 
 
-def test_letters_are_as_tall_as_their_bits_and_the_likeliest_stands_on_top() -> None:
+def test_logo_heights_are_bits_with_likeliest_on_top() -> None:
     found = letters_of(logo_svg([[1, 0, 0, 0], [0.25] * 4, [0, 0.5, 0.5, 0]], height=60))
     assert found[0] == (COLOURS["A"], 0, 60, 60)
     assert sorted(found[1:]) == sorted([(found[1][0], 2, 60, 15), (found[2][0], 2, 45, 15)])
     assert {found[1][0], found[2][0]} == {COLOURS["C"], COLOURS["G"]}
 
 
-def test_a_track_hangs_what_is_negative_and_counts_from_one() -> None:
+def test_track_draws_negatives_below_and_counts_from_1() -> None:
     svg = track_svg([[3, 0, 0, 0], [0, 0, -1, 0]], start=8, height=80)
     assert letters_of(svg) == [(COLOURS["A"], 0, 60, 60), (COLOURS["G"], 1, 80, 20)]
     assert re.findall(r">(\d+)</text>", svg) == ["9", "10"]
     assert f'width="{2 * WIDTH}" height="{80 + TICKS}"' in svg
 
 
-def test_shaded_letters_are_told_by_their_coordinates() -> None:
+def test_shaded_positions_show_coordinates() -> None:
     svg = track_svg(np.eye(4), start=-1, shaded=(0, 2))
     assert f'<rect x="{WIDTH}" width="{2 * WIDTH}" height="80"' in svg
     assert "<rect" not in track_svg(np.eye(4))
 
 
-def test_a_track_of_a_thousand_letters_has_each_once() -> None:
+def test_track_of_1000_bases_has_each_once() -> None:
     rng = np.random.default_rng(0)
     own = rng.integers(0, 4, 1000)
     svg = track_svg(np.eye(4)[own] * rng.uniform(0.5, 1, (1000, 1)))
@@ -55,14 +55,14 @@ def test_residues_of_protein() -> None:
     assert letters_of(track_svg([[0.0] * 19 + [1.0]], "ACDEFGHIKLMNPQRSTVWY")) == [(OTHER_COLOUR, 0, 80, 80)]
 
 
-def test_pictures_on_one_page_share_no_glyph_and_labels_are_escaped() -> None:
+def test_svg_glyph_ids_are_unique_and_labels_escaped() -> None:
     first, second = logo_svg([[1, 0, 0, 0]]), logo_svg([[0, 0, 0, 1]], label='<b>"')
     ids = [set(re.findall(r'id="(\w+)"', svg)) for svg in (first, second)]
     assert ids[0].isdisjoint(ids[1])
     assert "<b>" not in second
 
 
-def test_a_track_of_nothing_is_its_axis() -> None:
+def test_empty_track_is_its_axis() -> None:
     assert letters_of(track_svg(np.zeros((5, 4)))) == []
 
 

@@ -75,14 +75,14 @@ def test_motifs_are_sorted_up_and_down(page: Page) -> None:
     assert page.locator("th[aria-sort]").all_inner_texts() == ["verdict"]
 
 
-def test_a_search_leaves_the_rows_and_cards_that_hold_it(page: Page) -> None:
+def test_search_filters_rows_and_cards(page: Page) -> None:
     page.get_by_label("Search motifs").fill("none KNOWN")
     assert names(page) == ["motif_02"]
     assert page.locator(".card:visible h4").count() == 1
     assert page.locator("#motif-count").inner_text() == "1 of 3"
 
 
-def test_a_phone_scrolls_down_only_and_sorts_too(page: Page) -> None:
+def test_phone_scrolls_vertically_and_sorts(page: Page) -> None:
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
     page.get_by_role("button", name="effect").click()
@@ -154,7 +154,7 @@ def test_a_map_is_zoomed_by_two_fingers_and_moved_by_one(browser: Browser, addre
     context.close()
 
 
-def test_a_map_tells_what_is_pointed_at_and_changes_with_its_layer(page: Page) -> None:
+def test_map_shows_hovered_pair_and_changes_with_layer(page: Page) -> None:
     canvas = page.locator(".map canvas").first
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()

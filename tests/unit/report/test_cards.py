@@ -20,7 +20,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..
     return read_results(results_maker(folder), folder)
 
 
-def test_each_test_is_a_question_with_its_answer_interval_and_q(results: Results) -> None:
+def test_cards_show_answer_interval_and_q_per_question(results: Results) -> None:
     first = motif_rows(results)[0]
     found = {line.question: line for line in first["findings"]}
     assert list(found.values())[:2] == [
@@ -39,7 +39,7 @@ def test_each_test_is_a_question_with_its_answer_interval_and_q(results: Results
     assert first["untold"] == []
 
 
-def test_an_effect_that_is_small_is_not_shown_and_a_negative_one_is_the_reverse(results: Results) -> None:
+def test_small_and_negative_effects(results: Results) -> None:
     row = motif_rows(results)[0]
 
     def answer(effect: float, fall: float | None = None) -> str:
@@ -50,7 +50,7 @@ def test_an_effect_that_is_small_is_not_shown_and_a_negative_one_is_the_reverse(
     assert answer(-0.3, 0.01) == NO  # effect relative to nearby sites
 
 
-def test_what_could_not_be_told_is_named(results: Results) -> None:
+def test_undecided_tests_are_named(results: Results) -> None:
     last = motif_rows(results)[-1]
     assert "Does the model use it?" in last["untold"]
     assert [line.question for line in last["findings"]] == ["More often in positives than in negatives?"]
@@ -59,14 +59,14 @@ def test_what_could_not_be_told_is_named(results: Results) -> None:
     assert "Also than in negatives of the same length?" in untold
 
 
-def test_a_window_is_named_as_a_reader_counts() -> None:
+def test_window_positions_count_from_1() -> None:
     windows = [(0.0, 10.0), (99, 109), (-31, -25), (-31.0, 0.0), (np.nan, np.nan)]
     assert [window_name({"window_start": start, "window_end": end}) for start, end in windows] == [
         *("letters 1 to 10", "letters 100 to 109", "31 to 25 letters before the end", "31 to 0 letters before the end", "one place")
     ]
 
 
-def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
+def test_match_is_aligned_on_its_best_strand() -> None:
     rng = np.random.default_rng(0)
     motif = rng.dirichlet(np.full(4, 0.1), size=6)
     longer = np.concatenate([rng.dirichlet(np.full(4, 5.0), size=2), motif])
@@ -77,7 +77,7 @@ def test_a_match_is_turned_and_moved_to_where_it_is_most_alike() -> None:
     np.testing.assert_allclose(theirs, longer)
 
 
-def test_sites_are_drawn_by_their_middle_as_the_window_counts_them(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sites_are_placed_by_their_centre(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[set[int]] = []
     monkeypatch.setattr(plots, "draw_position_profile", lambda positions, length, ax: drawn.append(set(positions)))
     motif_rows(results)
@@ -85,11 +85,11 @@ def test_sites_are_drawn_by_their_middle_as_the_window_counts_them(results: Resu
     assert drawn == [{12, 47}, {12, 47}]
 
 
-def test_only_a_match_that_counts_has_its_logo_beside(results: Results) -> None:
+def test_only_significant_match_has_a_logo(results: Results) -> None:
     assert [(row["name"], len(row["pair"])) for row in motif_rows(results)] == [("motif_01", 2), ("motif_02", 0), ("motif_03", 2)]
 
 
-def test_the_match_of_a_database_of_ones_own_has_its_logo_beside(results: Results, tmp_path: Path) -> None:
+def test_match_in_own_database_has_a_logo(results: Results, tmp_path: Path) -> None:
     assert results.motifs is not None
     run = RunFile.model_validate(results.run.model_dump() | {"interpret": {"database": str(tmp_path / "own.meme")}})
     own = replace(results, run=run, motifs=results.motifs.replace({"match": {"Dref (MA1456.2)": "mine (1)"}}))

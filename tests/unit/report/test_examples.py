@@ -18,7 +18,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..
     return read_results(results_maker(folder), folder)
 
 
-def test_the_sites_of_most_relevance_are_shown_with_their_place_and_split(results: Results) -> None:
+def test_examples_show_sites_of_highest_attribution(results: Results) -> None:
     found = example_sites(results)
     assert {name: len(examples) for name, examples in found.items()} == {"motif_01": COUNT, "motif_02": COUNT}
     first = found["motif_01"][0]
@@ -27,14 +27,14 @@ def test_the_sites_of_most_relevance_are_shown_with_their_place_and_split(result
     assert f'<rect x="{FLANK * WIDTH}" width="{5 * WIDTH}"' in first.svg
 
 
-def test_overlapping_sites_of_a_repeat_are_shown_once_a_record(results: Results) -> None:
+def test_overlapping_sites_are_shown_once_per_record(results: Results) -> None:
     shifted = results.discovery.assign(start=results.discovery["start"] + 1, end=results.discovery["end"] + 1)
     twice = example_sites(replace(results, discovery=pd.concat([results.discovery, shifted], ignore_index=True)))
     records = [example.place.split(" of ")[1] for example in twice["motif_01"]]
     assert len(set(records)) == len(records) == COUNT
 
 
-def test_a_site_on_the_other_strand_is_turned_and_one_at_the_end_has_fewer_letters_beside_it(results: Results) -> None:
+def test_examples_on_other_strand_and_at_record_ends(results: Results) -> None:
     explained = results.explained
     assert explained is not None
     tracks = np.zeros_like(explained.tracks)
@@ -56,7 +56,7 @@ def test_a_site_on_the_other_strand_is_turned_and_one_at_the_end_has_fewer_lette
     assert '<rect x="0" width="30"' in example.svg
 
 
-def test_without_scores_of_letters_there_are_no_examples(results: Results) -> None:
+def test_examples_need_scores_per_base(results: Results) -> None:
     explained = results.explained
     assert explained is not None
     assert example_sites(replace(results, explained=replace(explained, tracks=explained.tracks[:, :, :0]))) == {}

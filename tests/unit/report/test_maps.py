@@ -18,7 +18,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, results_maker: Callable[..
     return read_results(results_maker(folder), folder)
 
 
-def test_weights_travel_as_bytes_with_the_letters_and_sites_of_their_record(results: Results) -> None:
+def test_maps_store_weights_bases_and_sites(results: Results) -> None:
     explained = results.explained
     assert explained is not None
     weights = np.array([[[0.8, 0.2], [0.1, 0.0]]], dtype=np.float32)
@@ -52,7 +52,7 @@ def test_a_chosen_record_need_not_be_explained(results: Results, tmp_path) -> No
     assert f'aria-label="attention map of {name}"' in page
 
 
-def test_sequences_stand_by_falling_score(results: Results) -> None:
+def test_sequences_are_sorted_by_score(results: Results) -> None:
     logits = [figure.logit for figure in attention_figures(results)]
     assert len(logits) == 2
     assert logits == sorted(logits, reverse=True)
@@ -69,7 +69,7 @@ def test_sequences_stand_by_falling_score(results: Results) -> None:
         ),
     ],
 )
-def test_why_there_is_no_map_is_said(results: Results, model: dict, said: str, tmp_path) -> None:
+def test_missing_map_has_a_reason(results: Results, model: dict, said: str, tmp_path) -> None:
     explained = results.explained
     assert explained is not None
     run = RunFile.model_validate(results.run.model_dump() | {"model": model})

@@ -39,7 +39,7 @@ def run_notebook(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> di
 
 
 @pytest.mark.parametrize("where", [".", "results/promoter"])
-def test_motifs_run_from_the_root_and_where_they_lie(
+def test_motifs_notebook_runs_from_root_and_own_folder(
     where: str, tmp_path: Path, results_maker: Callable[..., RunFile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results_maker(tmp_path / "results" / "promoter")
@@ -83,7 +83,7 @@ def test_attention_is_drawn_by_layer_and_head(modelled: tuple[Path, str, str], m
     assert said["length"] == len(SEQUENCES[alphabet][0])
 
 
-def test_scores_are_drawn_and_made(modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_plotted_and_computed(modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     said = run_notebook("scoring", modelled[0], monkeypatch)
     worst, scored = said["shown"][1:]
     assert len(worst) == 10

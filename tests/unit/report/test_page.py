@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, results_maker: Maker) -> Pa
     return path
 
 
-def test_a_private_run_says_what_was_spent_and_what_it_covers(tmp_path: Path, results_maker: Maker) -> None:
+def test_private_run_reports_its_budget_and_scope(tmp_path: Path, results_maker: Maker) -> None:
     run = results_maker(tmp_path / "private")
     metrics = json.loads((tmp_path / "private" / "metrics.json").read_text())
     metrics["privacy"] = {"epsilon": 2.987, "delta": 1e-5, "steps": 1500}
@@ -123,7 +123,7 @@ def test_the_answer_comes_first(page: str) -> None:
         assert part in head
 
 
-def test_a_match_that_is_none_is_not_shown_as_one(tmp_path: Path, results_maker: Maker) -> None:
+def test_insignificant_match_is_not_shown(tmp_path: Path, results_maker: Maker) -> None:
     motifs = [("motif_01", "TATNC", 9, "Trl (MA0205.3)", 1.0, 1.0, 1.0, 0.5, 3, 6, 9, *[float("nan")] * 5, 9, "proposal")]
     page = page_of(tmp_path, results_maker(tmp_path, motifs=motifs))
     assert 'data-match=""' in page
@@ -145,7 +145,7 @@ def test_unknown_labels_have_no_row_of_leaks() -> None:
     assert [row["what"] for row in leak_rows(AUDIT)] == [*rows, "of these, with another label"]
 
 
-def test_the_verdicts_are_told_as_they_are_found(page: str) -> None:
+def test_verdicts_are_reported(page: str) -> None:
     said = " ".join(page.split())
     assert (
         f"<b>Contradicted</b>: the score rises as clearly instead (effect at most {words.MINUS}0.1, q below 0.05, interval below 0)."
@@ -155,7 +155,7 @@ def test_the_verdicts_are_told_as_they_are_found(page: str) -> None:
     assert "never below 0.001" in said
 
 
-def test_what_the_control_proves_is_in_the_page(page: str) -> None:
+def test_page_explains_the_control(page: str) -> None:
     assert "motifs of it that pass by enrichment alone: 1 of 1." in page
 
 
@@ -171,23 +171,23 @@ def test_text_from_files_is_escaped(tmp_path: Path, results_maker: Maker) -> Non
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_ids_are_unique_so_that_no_figure_borrows_anothers_clip(page: str) -> None:
+def test_figure_ids_are_unique(page: str) -> None:
     ids = re.findall(r'\sid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
 
 
-def test_plots_stand_beside_the_page(folder: Path) -> None:
+def test_plots_are_saved_next_to_page(folder: Path) -> None:
     names = ["attention", "calibration", "comparison", "evidence", "learning", "precision_recall", "roc", "slices_gc"]
     assert sorted(path.name for path in (folder / "plots").iterdir()) == [f"{name}.{kind}" for name in names for kind in ("png", "svg")]
 
 
-def test_made_negatives_are_not_said_to_be_the_file_of_the_positives(tmp_path: Path, results_maker: Maker) -> None:
+def test_generated_negatives_have_their_own_description(tmp_path: Path, results_maker: Maker) -> None:
     page = page_of(tmp_path, results_maker(tmp_path))
     assert page.count("<dt>data/p.fa.gz</dt>") == page.count("<dt>data/p.fa.gz, shuffled negatives of it</dt>") == 1
 
 
-def test_the_genome_stands_once_with_its_hash(tmp_path: Path, results_maker: Maker) -> None:
+def test_genome_is_listed_once_with_hash(tmp_path: Path, results_maker: Maker) -> None:
     run = results_maker(tmp_path)
     path = tmp_path / "corpus" / "corpus.json"
     corpus = json.loads(path.read_text())
@@ -196,11 +196,11 @@ def test_the_genome_stands_once_with_its_hash(tmp_path: Path, results_maker: Mak
     assert page_of(tmp_path, run).count(f"<dt>genome.fa</dt><dd>read with these, sha256 <code>{'cd' * 32}</code></dd>") == 1
 
 
-def test_hits_stand_beside_the_number_of_records(tmp_path: Path, results_maker: Maker) -> None:
+def test_hits_show_number_of_records(tmp_path: Path, results_maker: Maker) -> None:
     assert "in 30 of 40 positives, 2 of 40 negatives" in page_of(tmp_path, results_maker(tmp_path))
 
 
-def test_a_task_without_motifs_says_so(tmp_path: Path, results_maker: Maker) -> None:
+def test_page_without_motifs(tmp_path: Path, results_maker: Maker) -> None:
     page = page_of(tmp_path, results_maker(tmp_path, motifs=[], control_motifs=[]))
     assert "No motif was found" in page
     assert "found no motif" in page
@@ -214,7 +214,7 @@ def test_motifs_of_protein_have_no_match(tmp_path: Path, results_maker: Maker) -
     assert "No motif was found" in page_of(tmp_path, run)
 
 
-def test_a_task_without_interpretation_says_so(tmp_path: Path, results_maker: Maker) -> None:
+def test_page_without_interpretation(tmp_path: Path, results_maker: Maker) -> None:
     run = results_maker(tmp_path)
     for path in ("motifs.tsv", "motifs.meme", "seqlets.bed", "discovery_seqlets.bed", "variants/shuffled/motifs.tsv"):
         (tmp_path / path).unlink()
@@ -239,7 +239,7 @@ def test_a_broken_file_is_named(tmp_path: Path, results_maker: Maker) -> None:
         read_results(run, tmp_path)
 
 
-def test_leakage_is_a_table_beside_its_limits(page: str) -> None:
+def test_leakage_table_shows_limits(page: str) -> None:
     section = page[page.index('<section id="leakage">') : page.index('<section id="data">')]
     rows = [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in re.findall(r"<tr>.*?</tr>", section)]
     assert set(rows) >= {
@@ -253,7 +253,7 @@ def test_leakage_is_a_table_beside_its_limits(page: str) -> None:
     assert "3 test records have a near neighbour." in section
 
 
-def test_each_motif_has_a_card_and_one_search_covers_table_and_cards(page: str) -> None:
+def test_motifs_have_cards_and_one_search(page: str) -> None:
     cards = re.findall(r'<article class="card" id="(card-\d)" data-search="([^"]+)">', page)
     rows = re.findall(r'<tr data-search="([^"]+)"', page)
     assert [name for name, _ in cards] == ["card-1", "card-2", "card-3"]
@@ -263,7 +263,7 @@ def test_each_motif_has_a_card_and_one_search_covers_table_and_cards(page: str) 
     assert "Dref (MA1456.2), best match, q&nbsp;=&nbsp;2e-08; also alike: BEAF-32 (MA0529.3)" in page
 
 
-def test_pairs_of_motifs_are_told(tmp_path: Path, results_maker: Maker) -> None:
+def test_motif_pairs_are_reported(tmp_path: Path, results_maker: Maker) -> None:
     run = results_maker(tmp_path)
     page = page_of(tmp_path, run)
     pairs = pd.read_csv(tmp_path / "interactions.tsv", sep="\t")

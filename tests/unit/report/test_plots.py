@@ -6,7 +6,7 @@ from selfattn_bio.interpret.readout import AttentionMap
 from selfattn_bio.report import plots
 
 
-def test_a_single_evaluation_is_seen() -> None:
+def test_single_evaluation_is_plotted() -> None:
     history = pd.DataFrame({"step": [50], "train_loss": [0.7], "valid_loss": [0.6], "valid_auroc": [0.8]})
     with plots.style():
         figure = Figure()
@@ -29,7 +29,7 @@ def test_a_model_without_weights_has_no_line_of_attention() -> None:
         assert [line.get_label() for line in ax.get_lines()] == names
 
 
-def test_an_attention_map_stands_on_its_letters() -> None:
+def test_attention_map_is_labelled_with_bases() -> None:
     ax = Figure().subplots()
     plots.draw_attention_map(AttentionMap(np.array([0, 4, 6]), np.array([[0.9, 0.1], [0.3, 0.7]], dtype=np.float32)), ax)
     np.testing.assert_allclose(ax.collections[0].get_array(), [[0.9, 0.1], [0.3, 0.7]], rtol=1e-6)

@@ -22,11 +22,11 @@ def positions(*sites: tuple) -> list[tuple[str, int]]:
     return sorted(zip(found["name"], found["position"].astype(int), strict=True))
 
 
-def test_sites_count_from_the_first_letter_of_their_strand() -> None:
+def test_sites_count_from_first_base_of_strand() -> None:
     assert positions(("chr2R", 110, 120, "m", 0, "+")) == [("m", 80)]
 
 
-def test_a_site_in_two_records_stands_in_both() -> None:
+def test_site_in_two_records_is_in_both() -> None:
     assert positions(("chr2R", 185, 190, "m", 0, "+")) == [("m", 10), ("m", 35)]
 
 
@@ -34,7 +34,7 @@ def test_a_record_without_coordinates_is_its_own_chromosome() -> None:
     assert positions(("c", 7, 12, "m", 0, "+")) == [("m", 7)]
 
 
-def test_sites_that_no_record_holds_whole_are_left_out() -> None:
+def test_sites_outside_records_are_dropped() -> None:
     assert positions(("chr2R", 90, 110, "m", 0, "+"), ("chrX", 100, 110, "m", 0, "+")) == []
 
 

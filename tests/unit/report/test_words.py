@@ -27,7 +27,7 @@ def test_the_sentence_holds_the_figures() -> None:
     )
 
 
-def test_better_is_said_of_equal_sizes_alone() -> None:
+def test_better_needs_equal_sizes() -> None:
     def said(low: float, high: float, cnn: tuple[int, int]) -> str:
         return " ".join(words.comparison(metrics(low, high, "cnn", model=(2, 1), cnn=cnn))).replace(words.MINUS, "-")
 
@@ -53,7 +53,7 @@ def test_figures_are_rounded_with_a_real_minus_and_no_minus_zero() -> None:
     assert [words.figure(x, 3, True) for x in (0.0274, -0.0274, -0.0001, None)] == ["+0.027", f"{words.MINUS}0.027", "0.000", words.MISSING]
 
 
-def test_no_p_is_0() -> None:
+def test_p_is_never_0() -> None:
     assert [words.p_value(p) for p in (0.0321, 2e-8, 0.0, None, float("nan"))] == ["0.032", "2e-08", "1e-300 or less", *2 * [words.MISSING]]
 
 
@@ -94,13 +94,13 @@ def test_odds_have_two_digits_and_none_without_negatives(ratio: float, positives
     assert words.odds({"odds_ratio": ratio, "positives_with_hit": positives, "negatives_with_hit": negatives}) == said
 
 
-def test_the_database_has_the_name_that_a_reader_knows() -> None:
+def test_database_has_its_common_name() -> None:
     assert words.database_name("jaspar:vertebrates") == "JASPAR 2026 CORE, vertebrates"
     assert words.database_name("data/mine.meme") == "mine.meme"
     assert words.database_name("none") == ""
 
 
-def test_a_supported_motif_of_the_control_is_said_loudly() -> None:
+def test_supported_control_motif_is_a_warning() -> None:
     found = pd.DataFrame({"name": ["m1", "m2"], "match": ["", ""], "verdict": ["supported", "proposal"]})
     said = words.control_sentences({"shuffled": found, "other": found[1:], "third": found[:0]})
     assert said == [
@@ -111,7 +111,7 @@ def test_a_supported_motif_of_the_control_is_said_loudly() -> None:
     ]
 
 
-def test_what_a_control_without_support_proves_is_said() -> None:
+def test_unsupported_control_is_explained() -> None:
     found = pd.DataFrame({"effect": [0.004, -0.021, float("nan")], "enrichment_q": [1e-9, 0.04, 0.5], "verdict": ["proposal"] * 3})
     note = words.control_note({"shuffled": found, "empty": found[:0]}, 0.05)
     assert "not that the tests rarely err" in note
@@ -121,7 +121,7 @@ def test_what_a_control_without_support_proves_is_said() -> None:
     assert words.control_note({"shuffled": found.assign(verdict="supported")}, 0.05) == ""
 
 
-def test_how_many_networks_are_averaged_counts_seeds_too() -> None:
+def test_averaged_networks_include_seeds() -> None:
     values = {"data": {"positives": "p.fa", "negatives": "n.fa"}, "training": {"seeds": 3}}
     trainings = "It is of 3 trainings with different seeds; relevance and motifs are those of the first."
     # The CNN has equally many networks

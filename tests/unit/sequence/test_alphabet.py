@@ -18,7 +18,7 @@ def test_codes_number_letters_ambiguity_and_padding():
 
 
 @pytest.mark.parametrize(("text", "named"), [("ACgT", "'g'"), ("AU", "'U'"), ("A-", "'-'"), ("A\x80", "byte 0xC2")])
-def test_codes_refuse_what_is_no_upper_case_letter(text, named):
+def test_codes_refuse_other_characters(text, named):
     with pytest.raises(ValueError, match=rf"letters must be upper-case dna \(ACGTRYSWKMBDHVN\) or 0, got {named}"):
         DNA.codes(ascii_of(text))
 

@@ -44,7 +44,7 @@ TWINS = {
 
 
 @pytest.mark.parametrize("twin", TWINS.values(), ids=TWINS.keys())
-def test_a_twin_of_dna_is_found_among_strangers(twin):
+def test_similar_dna_is_found_among_unrelated(twin):
     strangers = [random(DNA, 300) for _ in range(50)]
     assert pairs_of([*strangers, twin(strangers[7])]) == [(7, 50)]
 
@@ -52,7 +52,7 @@ def test_a_twin_of_dna_is_found_among_strangers(twin):
 @pytest.mark.parametrize(
     "twin", [lambda row: mutated(row, PROTEIN, 0.1), lambda row: row[9:16], lambda row: np.concatenate([random(PROTEIN, 500), row])]
 )
-def test_a_twin_of_protein_is_found_among_strangers(twin):
+def test_similar_protein_is_found_among_unrelated(twin):
     strangers = [random(PROTEIN, 30) for _ in range(50)]
     assert pairs_of([*strangers, twin(strangers[7])], PROTEIN) == [(7, 50)]
 
@@ -68,7 +68,7 @@ def test_peptides_of_seven_residues_are_not_joined_by_chance():
     assert cluster_records(peptides, PROTEIN).max() + 1 > 990
 
 
-def test_similarity_is_the_share_of_the_smaller_one():
+def test_similarity_is_relative_to_smaller_record():
     row = random(DNA, 300)
     found = similar_pairs([row, np.concatenate([row[:111], random(DNA, 189)])], DNA, 0.1)
     # 111 bases contain 100 of the 289 12-mers
@@ -76,14 +76,14 @@ def test_similarity_is_the_share_of_the_smaller_one():
     assert similar_pairs([row, np.concatenate([row[:111], random(DNA, 189)])], DNA, 0.36).empty
 
 
-def test_with_sides_pairs_go_from_one_to_the_other():
+def test_pairs_between_two_splits():
     row = random(DNA, 300)
     assert pairs_of([row, row, DNA.reverse_complement(row), row], sides=np.array([True, False, True, False])) == [
         (1, 0), (1, 2), (3, 0), (3, 2)
     ]  # fmt: skip
 
 
-def test_a_record_is_like_none_of_another_cluster():
+def test_overlapping_windows_form_one_cluster():
     """Overlapping windows form a chain, which greedy clustering around a centre would split."""
     genome = random(DNA, 6000)
     windows = [genome[start : start + 300] for start in range(0, 5700, 150)]
@@ -93,7 +93,7 @@ def test_a_record_is_like_none_of_another_cluster():
     assert cluster_records(apart, DNA).max() == len(apart) - 1
 
 
-def test_k_mers_are_those_of_either_strand_and_hold_known_letters_alone():
+def test_kmers_use_both_strands_and_known_bases():
     reading = readings(DNA, 4)[0]
     row = letters_of("ACGTTNACGA", DNA)
     found = kmers(row, DNA, reading)
@@ -106,13 +106,13 @@ def test_the_reduced_alphabet_has_each_residue_once():
     assert sorted("".join(LINCLUST).replace(" ", "")) == sorted(PROTEIN.letters)
 
 
-def test_no_letters_in_common_and_no_records_at_all():
+def test_unrelated_and_empty_records():
     assert pairs_of([]) == []
     assert pairs_of([letters_of("ACG", DNA), letters_of("NNNNNNNNNNNNNNNNNN", DNA)]) == []
 
 
 @pytest.mark.parametrize("size", [40, 400])
-def test_repeats_cost_no_family_and_join_no_strangers(monkeypatch, size):
+def test_repeats_do_not_join_unrelated_records(monkeypatch, size):
     """With a low limit on products, nearly all k-mers of two families count as repeats.
 
     The families are still found, and a repeat in all records joins no others.
@@ -151,7 +151,7 @@ def test_pieces_of_long_records_make_no_difference(monkeypatch):
     assert set(half) < set(distinct[0][0])
 
 
-def test_an_even_sample_stands_for_many_k_mers(monkeypatch):
+def test_even_sample_represents_many_kmers(monkeypatch):
     monkeypatch.setattr(module, "MAX_KMERS", 30_000)
     rows = [random(DNA, 3000) for _ in range(40)]
     assert pairs_of([*rows, mutated(DNA.reverse_complement(rows[3]), DNA, 0.05)]) == [(3, 40)]
@@ -163,7 +163,7 @@ def test_values_out_of_range(similarity, k):
         similar_pairs([random(DNA, 30)], DNA, similarity, k)
 
 
-def test_mmseqs_is_refused_by_name_where_it_is_absent(monkeypatch):
+def test_missing_mmseqs_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(RunFileError, match=r"'mmseqs2' must be installed, got no program mmseqs in PATH. Install MMseqs2, or write method"):
         mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)
@@ -192,7 +192,7 @@ def test_mmseqs_components_are_taken_and_its_version_is_named(program):
     assert (found.tolist(), by) == ([0, 1, 1, 1], "MMseqs2 15")
 
 
-def test_what_mmseqs_fails_with_is_said(program):
+def test_mmseqs_error_is_reported(program):
     program("echo started; echo no space >&2; exit 3")
     with pytest.raises(RunFileError, match=r"'mmseqs2' must end well, got no space$"):
         mmseqs_clusters([random(PROTEIN, 30)], PROTEIN, 0.5)

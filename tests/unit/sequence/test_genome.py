@@ -78,7 +78,7 @@ def test_other_names_are_resolved(genome, asked, found, capsys):
         (("chr1", 9, 8), "window must be 0 <= start <= end <= 1003, the length of chr1, got [9, 8)"),
     ],
 )
-def test_what_is_not_in_the_genome(genome, window, message):
+def test_intervals_outside_the_genome(genome, window, message):
     with pytest.raises(GenomeError) as caught:
         genome.fetch(*window)
     assert str(caught.value) == f"{genome.path}: {message}"
@@ -89,7 +89,7 @@ def test_strand_must_be_one(genome):
         genome.fetch("chr1", 0, 1, ".")
 
 
-def test_it_can_be_pickled_closed_and_forked(genome):
+def test_genome_can_be_pickled_closed_and_forked(genome):
     with genome:
         genome.fetch("M")
     window = LETTERS["chr1"][100:200]
@@ -140,7 +140,7 @@ def test_an_index_is_cached_where_the_folder_is_read_only(tmp_path, monkeypatch)
         (lambda fai: fai.write_bytes(b""), "does not fit the genome"),
     ],
 )
-def test_a_stale_index_is_made_anew(tmp_path, spoil, said, capsys):
+def test_stale_index_is_rebuilt(tmp_path, spoil, said, capsys):
     path, fai = tmp_path / "g.fa", tmp_path / "g.fa.fai"
     path.write_bytes(text_of(LETTERS | {"last": LETTERS["chr1"]}, 60))
     Genome(path)
@@ -158,7 +158,7 @@ def test_a_stale_index_is_made_anew(tmp_path, spoil, said, capsys):
         (lambda gzi: os.utime(gzi, (1, 1)), "older than the genome"),
     ],
 )
-def test_a_stale_index_of_blocks_is_made_anew(tmp_path, spoil, said, capsys):
+def test_stale_block_index_is_rebuilt(tmp_path, spoil, said, capsys):
     path = bgzip(tmp_path / "g.fa.gz", text_of(LETTERS, 60))
     Genome(path)
     spoil(Path(f"{path}.gzi"))
@@ -217,7 +217,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_indexed(tmp_path, name):
+def test_unindexable_files(tmp_path, name):
     path = tmp_path / "g"
     content, line, message = BAD[name]
     path.write_bytes(content)

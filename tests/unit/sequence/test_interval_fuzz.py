@@ -51,7 +51,7 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_gives_what_it_says_or_a_promised_error(name, tmp_path):
+def test_damaged_file_gives_records_or_known_error(name, tmp_path):
     content, read, rounds = FILES[name]
     path, errors = tmp_path / name, []
     content = made(content, path) if callable(content) else content

@@ -95,7 +95,7 @@ def test_gc_content_is_matched(genome, positives):
 
 
 @pytest.mark.parametrize(("start", "end"), [(-100, 100), (59_900, 60_100)])
-def test_gc_content_of_a_padded_positive_is_that_of_its_letters(start, end, genome, positives):
+def test_gc_content_ignores_padding(start, end, genome, positives):
     """Half of the window is on the chromosome, so the negative has twice its number of G and C."""
     padded = positives.head(1).assign(start=start, end=end)
     half = np.isin(genome.fetch("chr1", max(start, 0), min(end, 60_000)), list(b"GC")).sum()
@@ -103,7 +103,7 @@ def test_gc_content_of_a_padded_positive_is_that_of_its_letters(start, end, geno
 
 
 @pytest.mark.parametrize(("tolerance", "found"), [(0.09, []), (0.1, [100, 200])])
-def test_tolerance_is_a_share_of_each_positive_s_own_length(tolerance, found, tmp_path, positives):
+def test_tolerance_is_relative_to_positive_length(tolerance, found, tmp_path, positives):
     """Positives of 100 and 200 bp are one tenth G, and nothing else is G.
 
     Negatives without G differ by 10 and 20 bases, which is 0.1 of each length.
@@ -116,7 +116,7 @@ def test_tolerance_is_a_share_of_each_positive_s_own_length(tolerance, found, tm
     assert sorted(made["end"] - made["start"]) == found
 
 
-def test_neighbours_stand_beside(genome, positives):
+def test_neighbours_keep_their_gap(genome, positives):
     few = positives[positives["chrom"] == "chr2"].reset_index(drop=True)
     made = neighbours(few, genome, Wanted(2), None, 40, 1, Counter())
     expected = {(start - 240, start - 40) for start in few["start"]} | {(start + 240, start + 440) for start in few["start"]}
@@ -144,7 +144,7 @@ def test_too_few_are_refused(make, message, genome, positives):
     assert str(caught.value).startswith(f"{genome.path}: {message}")
 
 
-def test_what_may_lack_is_counted(genome, positives):
+def test_missing_negatives_are_counted(genome, positives):
     counts, exclude = Counter(), pd.DataFrame({"chrom": ["chr2"], "start": [0], "end": [20_000]})
     assert len(neighbours(positives, genome, Wanted(1, may_lack=0.3), exclude, 0, 3, counts)) == 36
     assert counts == {"negatives that were not found, of 47 free neighbours": 11}

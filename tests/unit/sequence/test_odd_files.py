@@ -14,7 +14,7 @@ CASES = {f"{table}: {title}": odd for table in TABLES for title, odd in importli
 
 
 @pytest.mark.parametrize("title", [pytest.param(title, marks=[pytest.mark.long] * odd.long) for title, odd in CASES.items()])
-def test_odd_file_gives_what_is_promised(title, tmp_path):
+def test_odd_file_gives_documented_result(title, tmp_path):
     odd: Odd = CASES[title]
     path = tmp_path / odd.name
     if callable(odd.content):

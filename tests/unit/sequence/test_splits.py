@@ -65,7 +65,7 @@ def without_copies(split: pd.DataFrame, records: pd.DataFrame, keys: list[bytes]
     return remove_copies(split, find_copies(split, keys, keys, records[["label"]]), reduced or splits.SIDES)
 
 
-def test_chromosome_split_drops_the_copy_that_is_farther_from_test():
+def test_chromosome_split_drops_copy_outside_test():
     records = table([1, 0] * 3 + [1, 0], chrom=["c1", "c1", "c2", "c2", "c3", "c3", "c1", "c2"])
     keys = keys_of("AAAA", "AAAC", "AACA", "AAGA", "ACAA", "AGAA", "TTGT", "TTCT")
     split = without_copies(split_by_chromosome(records, valid=["c2"], test=["c3"]), records, keys)
@@ -111,7 +111,7 @@ def test_given_split_without_valid_samples_train():
     assert labels.loc["valid"].tolist() == [5, 5]
 
 
-def test_empty_split_values_are_not_to_be_mapped():
+def test_empty_split_values_cannot_be_mapped():
     with pytest.raises(CorpusError, match=r"'\(empty\)' \(2 records\).*Fill the empty cells of the column") as caught:
         split_as_given(table([0] * 3), list("abc"), given("train", None, None), GIVEN, 0.25, 3)
     assert "Map them" not in str(caught.value)
@@ -163,7 +163,7 @@ def test_reverse_complement_within_train_is_not_a_copy():
     assert find_copies(split, keys_of(*texts), texts, table([1, 1])[["label"]]).empty
 
 
-def test_copies_with_other_targets_are_told_apart():
+def test_copies_with_other_targets_are_counted():
     split = pd.DataFrame({"id": list("abcd"), "split": ["train"] * 3 + ["test"], "reason": "set"})
     answers = pd.DataFrame({"y": ["1", None, None, "2"], "z": ["0"] * 4})
     copies = find_copies(split, [b"x", b"y", b"y", b"x"], list("xyyx"), answers)
@@ -171,7 +171,7 @@ def test_copies_with_other_targets_are_told_apart():
     assert remove_copies(split, copies, ["train"], "targets")["reason"][0].endswith("same sequence as d in test, different targets")
 
 
-def test_random_split_keeps_proportions_per_label_and_twins_together():
+def test_random_split_keeps_proportions_and_duplicates():
     labels = [1] * 60 + [0] * 140
     keys = unique_keys(200)
     for i in range(0, 200, 10):
@@ -187,7 +187,7 @@ def test_random_split_keeps_proportions_per_label_and_twins_together():
     assert not split.equals(split_at_random(records, keys, 0.2, 0.1, seed=4))
 
 
-def test_group_split_keeps_groups_and_groups_that_share_a_sequence_together():
+def test_group_split_joins_groups_sharing_a_sequence():
     groups = [f"g{i // 4}" for i in range(80)]
     keys = unique_keys(80)
     keys[7] = keys[8]  # g1 and g2 share a sequence
@@ -201,7 +201,7 @@ def test_group_split_keeps_groups_and_groups_that_share_a_sequence_together():
         assert split["split"].value_counts().to_dict() == {"train": 40, "valid": 20, "test": 20}
 
 
-def test_missing_column_names_the_record_and_the_cure():
+def test_missing_column_names_record_and_hint():
     records = table([0, 1, 0], chrom=["c1", None, None])
     with pytest.raises(CorpusError, match=r"records must have chrom to be split by it, got none in 'r1' \(and 1 more of 3\)"):
         split_by_chromosome(records, ["c1"], ["c2"])
@@ -232,7 +232,7 @@ def test_fractions_must_leave_something_to_train():
         split_at_random(table([0, 1]), unique_keys(2), 0.5, 0.5, 0)
 
 
-def test_read_split_checks_that_it_is_of_these_records(tmp_path):
+def test_read_split_checks_the_records(tmp_path):
     path = tmp_path / "split.tsv"
     path.write_text("id\tsplit\treason\nNA\ttrain\tx\nb\ttest\ty\n")
     assert read_split(path, ["NA", "b"]) == ["train", "test"]
@@ -249,7 +249,7 @@ def test_read_split_checks_that_it_is_of_these_records(tmp_path):
             read_split(path, ["a"])
 
 
-def test_describe_counts_sides_and_positives():
+def test_describe_counts_splits_and_positives():
     split = pd.DataFrame({"split": ["train", "train", "test"]})
     assert describe(split, pd.Series(pd.array([1, 0, 1], dtype="Int8")))[::2] == [
         "train: 2 records (1 positive)",
@@ -287,7 +287,7 @@ def test_region_split_drops_what_straddles_a_border():
     assert split["reason"][[5, 10]].str.startswith("straddles the border of c:").all()
 
 
-def test_a_chromosome_is_one_by_either_name():
+def test_chromosome_aliases_are_equal():
     records = placed(*((name, start, start + 10) for start in (0, 20) for name in ("chr1", "1", "chr2", "2", "chrM", "MT")))
     by_chromosome = split_by_chromosome(records, valid=["1"], test=["chrMT"])
     by_region = split_by_region(records, valid=[("1", 0, 99)], test=[("chrMT", 0, 99)])
@@ -313,7 +313,7 @@ def test_region_split_refuses_an_empty_region():
         split_by_region(records, valid=[("c", 100, 200)], test=[("e", 0, 9)])
 
 
-def test_cluster_split_keeps_clusters_together_in_their_proportions():
+def test_cluster_split_keeps_clusters_and_proportions():
     clusters = np.repeat(np.arange(50), 4)
     keys = unique_keys(200)
     keys[7] = keys[8]  # clusters 1 and 2 share a sequence
@@ -328,7 +328,7 @@ def test_cluster_split_keeps_clusters_together_in_their_proportions():
     assert split_by_cluster(records, keys, clusters, 0.2, 0.2, 1, method="mmseqs2")["reason"][0] == "cluster=r0 (4) by mmseqs2"
 
 
-def test_cluster_split_keeps_overlapping_places_together():
+def test_cluster_split_keeps_overlapping_intervals():
     places = [
         (chrom, start, end)
         for chrom in "cd"
@@ -342,7 +342,7 @@ def test_cluster_split_keeps_overlapping_places_together():
     assert all(reasons[f"n{i}"] == f"cluster=n{i} (1)" for i in range(40))
 
 
-def test_a_cluster_too_large_to_be_dealt_is_named():
+def test_too_large_cluster_is_named():
     with pytest.raises(CorpusError, match=r"18 of 20 records are of one cluster: raise similarity"):
         split_by_cluster(placed(*[("c", 0, 9)] * 18, ("d", 0, 9), ("e", 0, 9)), unique_keys(20), np.arange(20), 0.2, 0.2, 0)
 

@@ -57,7 +57,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("case", GOOD)
-def test_what_is_read(case, genome, tmp_path):
+def test_read_variants(case, genome, tmp_path):
     text, expected = GOOD[case]
     (tmp_path / "a é.vcf").write_bytes(text.encode())
     assert records(tmp_path / "a é.vcf", genome) == expected
@@ -130,7 +130,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_refused(case, genome, tmp_path, monkeypatch):
+def test_vcf_refusals(case, genome, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data, message = BAD[case]
     (tmp_path / "a.vcf").write_bytes(data if isinstance(data, bytes) else data.encode())
@@ -140,14 +140,14 @@ def test_what_is_refused(case, genome, tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_is_none(genome, tmp_path):
+def test_invalid_vcf(genome, tmp_path):
     with pytest.raises(VariantFileError, match="VCF file must be an existing file, got no such file"):
         VcfFile(tmp_path / "absent.vcf", genome)
     with pytest.raises(VariantFileError, match="VCF file must be an existing file, got a folder"):
         VcfFile(tmp_path, genome)
 
 
-def test_it_can_be_read_again_and_keeps_its_text(genome, tmp_path):
+def test_vcf_can_be_read_again_and_keeps_its_text(genome, tmp_path):
     (tmp_path / "a.vcf").write_text(HEADER + line() + line("2", "4", "T", "TA"))
     variants = VcfFile(tmp_path / "a.vcf", genome)
     assert variants.header == HEADER.splitlines()
@@ -164,7 +164,7 @@ LINES = st.lists(FIELDS.map("\t".join) | st.sampled_from([*HEADER.splitlines(), 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=LINES, with_header=st.booleans(), zipped=st.booleans(), cut=st.integers(0, 200), noise=st.binary(max_size=6))
-def test_no_file_is_a_traceback(genome, tmp_path, lines, with_header, zipped, cut, noise):
+def test_fuzzed_vcf_gives_no_traceback(genome, tmp_path, lines, with_header, zipped, cut, noise):
     data = ((HEADER if with_header else "") + "\n".join(lines)).encode() + noise
     data = gzip.compress(data)[: cut or None] if zipped else data
     (tmp_path / "a.vcf").write_bytes(data)
