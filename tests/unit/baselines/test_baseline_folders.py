@@ -52,7 +52,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Ba
 
 
 @pytest.mark.parametrize(("name", "strands"), CASES)
-def test_substitution_effects_are_those_of_rescoring(name: str, strands: str, fitted: dict[tuple[str, str], Baseline]) -> None:
+def test_substitution_effects_equal_rescoring(name: str, strands: str, fitted: dict[tuple[str, str], Baseline]) -> None:
     baseline = fitted[name, strands]
     alphabet = baseline.setup.alphabet
     letters = odd_records(alphabet.name)

@@ -126,7 +126,7 @@ def test_smoke_data_are_rebuilt(tmp_path):
         assert (tmp_path / "smoke" / name).read_bytes() == (ROOT / "data/smoke" / name).read_bytes()
 
 
-def test_motifs_of_the_fly_are_those_of_insects_and_tbp():
+def test_fly_motifs_are_insect_motifs_and_tbp():
     motifs = open_database(str(ROOT / "data/fly_promoters/jaspar_insects_and_TBP.meme"))
     insects, vertebrates = open_database("jaspar:insects"), open_database("jaspar:vertebrates")
     assert len(motifs) == len(insects) + 1 == 297

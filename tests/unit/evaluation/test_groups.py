@@ -79,7 +79,7 @@ def test_groups_are_in_numeric_order(names):
     assert [entry["group"] for entry in found["groups"]] == names
 
 
-def test_spans_of_many_letters_are_whole_numbers():
+def test_length_groups_are_whole_numbers():
     assert _spans(np.array([-np.inf, 1234.4, 20_000.0, np.inf])).tolist() == ["below 1,234", "1,234 to 20,000", "20,000 and more"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from selfattn_bio.evaluation.membership import attack, record_losses
 
 
-def test_losses_are_those_of_the_labels():
+def test_losses_follow_the_labels():
     found = record_losses([0.0, 3.0, -800.0], [1, 0, 0])
     assert found == pytest.approx([np.log(2), np.log1p(np.exp(3)), 0.0])
     assert record_losses([-800.0], [1]).tolist() == [800.0]

@@ -13,7 +13,7 @@ def example(n: int = 300, separation: float = 1.0, seed: int = 0, ties: bool = F
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_values_are_those_of_scikit_learn(ties: bool) -> None:
+def test_values_equal_scikit_learn(ties: bool) -> None:
     labels, p = example(ties=ties)
     found = {name: metric.value for name, metric in Bootstrap(labels, draws=2).metrics(p, 0.4).items()}
     called = p >= 0.4

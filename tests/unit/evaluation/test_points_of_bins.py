@@ -29,7 +29,7 @@ def bed(tmp_path):
     return path
 
 
-def test_a_point_is_the_first_letter_on_its_strand(bed):
+def test_point_is_the_first_base_on_its_strand(bed):
     first, second = points_of(bed, records())
     assert (first.at.tolist(), first.strand.tolist()) == ([5, 29], [0, 1])
     assert (second.at.tolist(), second.strand.tolist()) == ([9, 21], [1, 0])

@@ -117,7 +117,7 @@ def test_random_models_support_nothing():
     assert supported == 0
 
 
-def test_strands_are_those_of_positives():
+def test_strands_follow_the_positives():
     held_out = planted()
     word = np.frombuffer(WORDS["ignored"], dtype=np.uint8)
     for row, label in zip(held_out.sequences, held_out.labels, strict=True):
@@ -188,7 +188,7 @@ def test_matched_sites_are_near_and_apart():
     assert matched_sites([(0, 10)], 200, rng)[0][0] <= 50
 
 
-def test_shuffling_keeps_letters_and_surroundings():
+def test_shuffling_keeps_composition_and_flanks():
     letters = np.frombuffer(b"AAAACGTCGTTTTT", dtype=np.uint8)
     shuffled = shuffled_at(letters, [(4, 10)], np.random.default_rng(3))
     assert bytes(letters) == b"AAAACGTCGTTTTT"

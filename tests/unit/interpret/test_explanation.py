@@ -90,7 +90,7 @@ def test_mutated_positions_hold_substitution_effects():
     np.testing.assert_allclose(full, centred(substitution_effects(scorer, [letters], [np.arange(len(letters))], Target())[0]), atol=1e-6)
 
 
-def test_ambiguous_letters_are_not_mutated():
+def test_ambiguous_bases_are_not_mutated():
     scorer = scorer_of()
     letters = np.frombuffer(b"ACGTNGCATG", dtype=np.uint8)
     guess = np.ones((10, 4), dtype=np.float32)
@@ -144,7 +144,7 @@ def test_maps_round_trip_in_attribution_folder(tmp_path):
         Explanation.load(tmp_path / "relevance")
 
 
-def test_a_sequence_is_drawn_with_the_score_of_each_letter():
+def test_sequence_is_plotted_with_base_scores():
     explanation = explain(scorer_of(), SEQUENCES)
     assert repr(explanation) == "Explanation of 3 dna sequences, 20 letters at most"
     axes = explanation.plot(2).axes[0]

@@ -49,7 +49,7 @@ def by_definition(rows, threshold, min_length, max_length):
 
 
 @pytest.mark.parametrize(("threshold", "min_length", "max_length"), [(0.01, 4, 12), (0.05, 3, 8), (0.2, 5, 5)])
-def test_seqlets_are_those_of_the_definition(threshold, min_length, max_length):
+def test_seqlets_match_the_definition(threshold, min_length, max_length):
     rows = planted()
     found = call_seqlets(list(rows), threshold=threshold, min_length=min_length, max_length=max_length)
     assert [tuple(row) for row in found[["record", "start", "end"]].to_numpy()] == by_definition(rows, threshold, min_length, max_length)

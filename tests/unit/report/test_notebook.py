@@ -70,7 +70,7 @@ def modelled(request: pytest.FixtureRequest, tmp_path: Path, results_maker: Call
     return folder, alphabet, model["kind"]
 
 
-def test_attention_is_drawn_by_layer_and_head(modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_is_plotted_by_layer_and_head(modelled: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     folder, alphabet, kind = modelled
     said = run_notebook("attention", folder, monkeypatch)
     maps = [title for title in said["titles"] if title.startswith("layer")]

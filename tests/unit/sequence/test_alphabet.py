@@ -11,7 +11,7 @@ def ascii_of(text: str) -> np.ndarray:
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def test_codes_number_letters_ambiguity_and_padding():
+def test_codes_of_bases_ambiguity_and_padding():
     letters = np.array([[*b"ACGTN"], [*b"RA", 0, 0, 0]], np.uint8)
     assert DNA.codes(letters).tolist() == [[0, 1, 2, 3, 4], [4, 0, 255, 255, 255]]
     assert PROTEIN.codes(ascii_of("ACYX")).tolist() == [0, 1, 19, 20]
@@ -33,7 +33,7 @@ def test_protein_has_no_complement():
         PROTEIN.reverse_complement(ascii_of("MK"))
 
 
-def test_letters_and_complements_are_those_of_iupac():
+def test_bases_and_complements_follow_iupac():
     every = DNA.letters + DNA.ambiguous
     assert set(every) == set(IUPACData.ambiguous_dna_letters)
     complements = {**IUPACData.ambiguous_dna_complement}

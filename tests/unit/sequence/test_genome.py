@@ -56,7 +56,7 @@ def test_a_window_is_a_slice(genome):
     np.testing.assert_array_equal(genome.fetch("M"), LETTERS["M"])
 
 
-def test_letters_are_upper_case_dna(tmp_path):
+def test_bases_are_upper_case_dna(tmp_path):
     (tmp_path / "g.fa").write_text(ODD)
     assert Genome(tmp_path / "g.fa").fetch("chr1").tobytes() == b"ACGTRYNNAC"
 

@@ -25,7 +25,7 @@ def test_padding_wins_over_ambiguity():
 
 
 @pytest.mark.parametrize(("k", "stride", "starts"), [(3, 1, [0, 1, 2, 3, 4]), (3, 2, [0, 2, 4]), (3, 3, [0, 3])])
-def test_spans_are_the_letters_of_the_tokens(k, stride, starts):
+def test_spans_cover_the_bases_of_tokens(k, stride, starts):
     tokenizer = KmerTokenizer(DNA, k, stride)
     assert tokenizer.num_tokens(7) == len(starts)
     assert tokenizer.spans(len(starts)).tolist() == [[start, start + k] for start in starts]
@@ -38,7 +38,7 @@ def test_vocabulary():
     assert KmerTokenizer(DNA, 3, 1).sha256 == KmerTokenizer(DNA, 3, 3).sha256 != KmerTokenizer(DNA, 2).sha256
 
 
-def test_decode_shows_letters_that_a_kmer_covers():
+def test_decode_shows_bases_of_a_kmer():
     tokenizer = KmerTokenizer(DNA, k=3)
     tokens = tokenizer.encode(codes_of("ACGTNACG", "ACGT"))
     assert tokenizer.decode(tokens).tolist() == [[*b"ACGTNACG"], [*b"ACGT", 0, 0, 0, 0]]

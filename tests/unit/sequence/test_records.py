@@ -33,7 +33,7 @@ def test_ids_are_unique_over_files_read_with_the_same_notes(tmp_path):
         list(read_records(tmp_path / "two.fa", DNA, notes))
 
 
-def test_letters_of_a_string():
+def test_bases_of_a_string():
     assert letters_of("acgU", DNA).tobytes() == b"ACGT"
     with pytest.raises(ValueError, match=r"sequence must be dna \(.*\), got 'E' \(the first of 2\)"):
         letters_of("ACEEG", DNA)

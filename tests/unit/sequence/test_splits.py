@@ -39,7 +39,7 @@ def unique_keys(num_records: int) -> list[bytes]:
     return [hashlib.sha256(str(i).encode()).digest() for i in range(num_records)]
 
 
-def test_keys_are_those_of_either_strand():
+def test_keys_are_equal_on_both_strands():
     first, turned, other = keys_of("AACG", "CGTT", "AACC")
     assert first == turned != other
     assert len(set(keys_of("AACG", "CGTT", alphabet=PROTEIN))) == 2
@@ -362,7 +362,7 @@ def test_few_groups_are_named_as_the_reason():
         split_by_group(records.assign(label=None), unique_keys(60), 0.15, 0.15, 0, column="family")
 
 
-def test_groups_are_those_of_any_column():
+def test_groups_can_be_any_column():
     species = [f"s{i // 10}" for i in range(60)]
     split = split_by_group(table([i % 2 for i in range(60)], species=species), unique_keys(60), 0.2, 0.2, 0, column="species")
     assert split.groupby(species)["split"].nunique().eq(1).all()

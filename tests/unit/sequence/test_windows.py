@@ -140,7 +140,7 @@ def test_intervals_that_are_not_of_the_genome(genome):
     st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=8),
     st.lists(st.tuples(st.integers(0, 40), st.integers(0, 20)), max_size=5),
 )
-def test_covered_letters_are_counted(intervals, windows):
+def test_covered_bases_are_counted(intervals, windows):
     mask = np.zeros(80, bool)
     for start, length in intervals:
         mask[start : start + length] = True
