@@ -23,15 +23,23 @@ def test_readme_make_commands_exist():
         assert done.returncode == 0, f"{target}: {done.stderr}"
 
 
-def test_readme_files_exist():
-    named = set(re.findall(r"`((?:docs|data|workflows|selfattn_bio)/[\w./-]*)`", README)) - {"workflows/tasks/mine.toml"}
-    assert named
-    assert [name for name in named if not (ROOT / name).exists()] == []
+@pytest.mark.parametrize("page", [Path("README.md"), *(path.relative_to(ROOT) for path in sorted((ROOT / "docs").glob("*.md")))], ids=str)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / page.parent / link).exists()] == []
+
+
+def test_readme_and_index_link_every_page():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    assert pages - set(re.findall(r"\]\((\w+\.md)", index)) == set()
+    assert "](docs/README.md)" in README
+    assert len(README.splitlines()) <= 120
 
 
 def test_readme_run_file_is_valid(tmp_path):
-    own, model = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
-    (tmp_path / "mine.toml").write_text(own + "\n" + model, encoding="utf-8")
+    (own,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "mine.toml").write_text(own, encoding="utf-8")
     run = read_run_file(tmp_path / "mine.toml")
     assert run.split.kind == "random"
     assert run.model.pattern.kind == "window"
