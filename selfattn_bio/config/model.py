@@ -163,6 +163,9 @@ class ConfidenceExits(Section):
 
 Exits = Annotated[NoExits | ConfidenceExits, Field(discriminator="kind")]
 
+Strands = Literal["given", "shared"]
+STRANDS = "shared = both strands of DNA pass through the same weights, and the output is their mean: it is exactly that of the other strand"
+
 BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # what these kernels know, at least
 
 
@@ -196,6 +199,7 @@ class AttentionModel(Section):
     head: Head = PoolingHead()
     gates: Gates = left_out(NoGates(), description="which heads and layers there are, learned")
     exits: Exits = left_out(NoExits(), description="how many layers a record goes through")
+    strands: Strands = left_out("given", description=STRANDS)
 
     @property
     def head_dim(self) -> int:
@@ -286,6 +290,7 @@ class CnnModel(Section):
     bins: Positive = Field(6, description="equal parts of the sequence whose means the dense layers see")
     hidden_dim: Positive = 128
     dropout: Fraction = 0.3
+    strands: Strands = left_out("given", description=STRANDS)
 
     @model_validator(mode="after")
     def _kernels_are_odd(self) -> CnnModel:
@@ -347,6 +352,8 @@ class PairedModel(Section):
             raise ValueError(f"cross_position must be of kind {known}, got {self.cross_position.kind!r}")
         if self.cross_position.kind == "rotary" and self.encoder.head_dim % 2:
             raise ValueError(f"embed_dim / num_heads of encoder must be even for rotary, got {self.encoder.head_dim}")
+        if "shared" in (self.encoder.strands, self.of_partner.strands):
+            raise ValueError("strands 'shared' cannot be used in the encoders of model kind 'paired': the partner has one strand")
         for name in ("gates", "exits"):
             if (kind := getattr(self.encoder, name).kind) != "none" or (kind := getattr(self.of_partner, name).kind) != "none":
                 raise ValueError(f"{name} must be 'none' in the encoders of model kind 'paired', got {kind!r}")

@@ -388,9 +388,34 @@ class RunFile(Section):
             raise ValueError("evaluation.strands 'both' needs one score per sequence and one input")
         return self
 
+    @model_validator(mode="after")
+    def _strands_can_be_shared(self) -> RunFile:
+        for run in (self, *map(self.variant, self.variants)):
+            if not run.shares_strands:
+                continue
+            if run.data.alphabet != "dna":
+                raise ValueError(f"model.strands 'shared' needs DNA; [data] alphabet is {run.data.alphabet!r}")
+            if (kind := run.objective.kind) in (*PER_TOKEN, *PER_PLACE):
+                rule = "model.strands 'shared' needs one output per sequence"
+                raise ValueError(f"{rule}; remove it, as objective {kind!r} has an output per token or bin")
+            if (stride := run.tokens.stride) > 1:
+                raise ValueError(f"model.strands 'shared' needs tokens.stride = 1, got {stride}")
+            if run.evaluation.strands == "given":
+                raise ValueError("evaluation.strands 'given' cannot be used with model.strands 'shared'; remove it")
+            if run.training.reverse_complement:
+                raise ValueError("training.reverse_complement has no effect with model.strands 'shared'; remove it")
+        return self
+
+    @property
+    def shares_strands(self) -> bool:
+        """Whether the network itself reads both strands."""
+        return getattr(self.model, "strands", "given") == "shared"
+
     @property
     def both_strands(self) -> bool:
         """Whether a score is the mean over both strands of a sequence."""
+        if self.shares_strands:
+            return True
         if self.evaluation.strands is not None:
             return self.evaluation.strands == "both"
         return self.training.reverse_complement and self.objective.kind not in (*PER_TOKEN, *PER_PLACE)
@@ -477,8 +502,9 @@ class RunFile(Section):
         return {"model": self, **{name: self.variant(name) for name in self.variants}}
 
     def _sized(self, model: Model) -> Model:
-        """Give the model of a variant as many members as this run has, unless it names a number: a mean of more networks is better."""
-        return model if "members" in model.model_fields_set else model.model_copy(update={"members": self.model.members})
+        """Give the model of a variant the members and strands of this run, unless it names them: networks are compared as equals."""
+        names = {name for name in ("members", "strands") if hasattr(self.model, name) and hasattr(model, name)}
+        return model.model_copy(update={name: getattr(self.model, name) for name in names - model.model_fields_set})
 
     def member(self, number: int) -> RunFile:
         """The run of one of `seeds` members, counted from 1: the same, with a seed of its own.

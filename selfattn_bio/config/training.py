@@ -142,7 +142,8 @@ class Evaluation(Section):
     block: Positive = left_out(100_000, description="letters of a chromosome that are drawn together, of objective bins")
     strands: Literal["given", "both"] | None = left_out(
         None,
-        description="both = the score is the mean over both strands; if not given, both where training.reverse_complement is true",
+        description="both = the score is the mean over both strands; if not given, both where training.reverse_complement is true or "
+        "model.strands is shared",
     )
     bootstraps: Positive = 1000
     confidence: float = Field(0.95, gt=0, lt=1)

@@ -206,7 +206,7 @@ def strands_log_odds(scorer: Scorer) -> LogOdds:
 
     The epistasis of a pair on a single strand is dominated by noise.
     """
-    if scorer.alphabet.name != "dna":
+    if scorer.alphabet.name != "dna" or scorer.both_strands:
         return scorer.log_odds
 
     def mean(sequences: Sequence[Letters]) -> NDArray[np.float64]:

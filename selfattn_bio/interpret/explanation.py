@@ -502,7 +502,7 @@ def explain_letters(
 def _scores(method: Scoring, scorer: Scorer, letters: Sequence[NDArray[np.uint8]], target: Target) -> list[NDArray[np.float32]]:
     """Return hypothetical scores, combined over both strands and with the stack if present."""
     scores = method.scores(scorer, letters, target)
-    if scorer.run.both_strands:
+    if scorer.run.both_strands and not scorer.run.shares_strands:
         # The other strand counts positions from the other end, and ACGT reversed is its complement.
         other = method.scores(scorer, [scorer.alphabet.reverse_complement(row) for row in letters], target)
         scores = [((one + two[::-1, ::-1]) / 2).astype(np.float32) for one, two in zip(scores, other, strict=True)]

@@ -318,6 +318,8 @@ def has_attention(scorer: Scorer) -> bool:
 def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], target: Target | None = None) -> AttentionReading:
     """Read the attention on ASCII letters (B, L), padded with 0; with a target, its gradients too.
 
+    Of a model with `strands = "shared"` the attention on the given strand is read.
+
     Raises
     ------
     ArgumentError
@@ -332,13 +334,14 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
             got = "a member that was pruned of all heads" if softmax else f"mixer {model.mixer.kind!r}, whose weights are not kept"
         raise ArgumentError(f"network must have attention to be read, got {got}")
     tokens = scorer.tokens(letters)
+    strands = 2 if scorer.run.shares_strands else 1  # rows of the network per sequence, the given strand first
     layers: dict[Any, Layer] = {}
     values: dict[Any, Tensor] = {}
     norms: dict[Any, Tensor] = {}
     above: dict[Any, Tensor] = {}  # gradients at the heads' outputs, by their gates module
 
     def keep(module: SelfAttention, inputs: tuple[Tensor, Tensor]) -> None:
-        x, mask = inputs
+        x, mask = (each[::strands] for each in inputs)
         assert isinstance(module.mixer, Softmax)  # ensured by has_attention
         q, k, v = (each.detach() for each in module.qkv(x))
         v = v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
@@ -367,7 +370,7 @@ def read_letters(scorer: Scorer, letters: NDArray[np.uint8], ids: list[str], tar
                 value = target.of(scorer, scorer.network(tokens).mean(1), tokens).sum()
             gradients = torch.autograd.grad(value, list(above.values()))
             by_gates = dict(zip(above, gradients, strict=True))
-            above = {module: by_gates[module.gates] for module in layers}
+            above = {module: by_gates[module.gates][::strands] for module in layers}
     finally:
         for handle in handles:
             handle.remove()

@@ -113,6 +113,7 @@ def _words(run: RunFile) -> str:
         )
     else:
         kind = "convolutional network" if run.model.kind == "cnn" else "dilated convolutional network"
+    kind += " with weights shared by both strands" if run.shares_strands else ""
     return f"{members}each a {kind}" if members else kind
 
 

@@ -19,6 +19,7 @@ from selfattn_bio.model.gates import expected_open
 from selfattn_bio.model.heads import PlaceHead, build_head
 from selfattn_bio.model.paired import FIRST, PARTNER, Graded, PairedBody
 from selfattn_bio.model.stem import build_stem
+from selfattn_bio.model.strands import both_strands, mirrored
 from selfattn_bio.sequence.alphabet import get_alphabet
 from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 
@@ -119,15 +120,30 @@ class Network(nn.Module):
         """tokens (B, N) int -> (B, N) bool, True = token."""
         return tokens != PAD
 
+    def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens (B, N) -> the encoder's vectors (B, L, M x D), members side by side, and where there is one, (B, L); without prefixes."""
+        return self._encoded(self.embed(tokens), self.mask_of(tokens))
+
     def readings(self, tokens: Tensor) -> Tensor:
         """tokens (B, N) -> (B, M, E, C) what the head of each member says after each of its E blocks; of a network with exits."""
-        embeddings, mask = self.embed(tokens), tokens != PAD
-        return torch.stack([torch.stack(member.readings(embeddings, mask), 1) for member in self.members], dim=1)  # type: ignore[operator]
+        return self._readings(self.embed(tokens), tokens != PAD)
 
     def depths(self, tokens: Tensor) -> Tensor:
         """tokens (B, N) -> (B, M) blocks that each member goes through; of an attention network."""
-        embeddings, mask = self.embed(tokens), tokens != PAD
+        return self._depths(self.embed(tokens), tokens != PAD)
+
+    def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        return torch.stack([torch.stack(member.readings(embeddings, mask), 1) for member in self.members], dim=1)  # type: ignore[operator]
+
+    def _depths(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         return torch.stack([member.depths(embeddings, mask) for member in self.members], dim=1)  # type: ignore[operator]
+
+    def _encoded(self, embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        parts = []
+        for body in self.members:
+            vectors, inside = body.encode(embeddings, mask)  # type: ignore[operator]
+            parts.append(vectors[:, body.head.num_prefix :])  # type: ignore[union-attr]
+        return torch.cat(parts, dim=-1), inside[:, -parts[0].shape[1] :]
 
     def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         found = [member(embeddings, mask) for member in self.members]
@@ -162,6 +178,43 @@ class PairedNetwork(Network):
         return torch.cat((first, self.of_partner(partner)), 1)
 
 
+class BothStrandsNetwork(Network):
+    """A network that passes each sequence and its reverse complement through the same weights.
+
+    Every output is the mean over both, so it is the same for either strand, whatever the positions,
+    the pooling or the mixer. Embeddings are (B, N, 2 token_dim): of each token, then of its reverse
+    complement, in the order of the given strand. A gradient at them therefore covers both strands.
+    Source: the conjoined form of reverse-complement parameter sharing (Zhou et al. 2022).
+    """
+
+    complement: Tensor
+
+    def __init__(self, section: config.Model, complement: Tensor, num_outputs: int, kind: str) -> None:
+        super().__init__(section, len(complement), num_outputs, kind)
+        self.register_buffer("complement", complement, persistent=False)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens (B, N) int -> (B, N, 2 token_dim)."""
+        return torch.cat((self.embedding(tokens), self.embedding(self.complement[tokens])), -1)
+
+    def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        return super()._of_members(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).mean(1)
+
+    def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """(B, 2 M, E, C): each member reads each strand."""
+        return super()._readings(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).flatten(1, 2)
+
+    def _depths(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """(B, 2 M)."""
+        return super()._depths(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).flatten(1, 2)
+
+    def _encoded(self, embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L, 2 M x D), (B, L): vectors of the given strand, then those of the other one, mirrored."""
+        vectors, inside = super()._encoded(*both_strands(embeddings, mask))
+        inside = inside[::2]
+        return torch.cat((vectors[::2], mirrored(vectors[1::2], inside)), -1), inside
+
+
 class SharedByStrands(nn.Module):
     """A k-mer and its reverse complement have one embedding: that of the canonical token."""
 
@@ -184,7 +237,11 @@ def build_network(run: config.RunFile) -> Network:
         network: Network = PairedNetwork(run.model, size, total - size, num_outputs(run), run.objective.kind)
     else:
         total = size
-        network = Network(run.model, size, num_outputs(run), run.objective.kind)
+        if run.shares_strands:
+            complement = torch.from_numpy(tokenizer.complement())
+            network = BothStrandsNetwork(run.model, complement, num_outputs(run), run.objective.kind)
+        else:
+            network = Network(run.model, size, num_outputs(run), run.objective.kind)
     if run.tokens.canonical:
         canonical = torch.cat((torch.from_numpy(tokenizer.canonical()), torch.arange(size, total)))
         register_parametrization(network.embedding, "weight", SharedByStrands(canonical))

@@ -19,7 +19,6 @@ from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.inputs import Inputs, read_inputs
 from selfattn_bio.scoring.scorer import Models, Scorer, check_one_input, load_single
 from selfattn_bio.scoring.table import chunks
-from selfattn_bio.sequence.kmers import PAD
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,8 @@ class Embeddings:
     places
         A row a vector: id, and of single places start and end (letters of the sequence, 0-based half-open).
     vectors
-        (n, members x embed_dim) float32, the members of the network side by side.
+        (n, members x embed_dim) float32, the members of the network side by side. With `model.strands = "shared"` twice as many: the given
+        strand, then the other one in the order of the given strand. A reverse complement swaps the halves, and mirrors the places.
     """
 
     places: pd.DataFrame
@@ -101,24 +101,16 @@ def embed_batches(
         if per_token:
             spans = [_spans(scorer, len(row), len(each)) for row, each in zip(letters, found, strict=True)]
             places[["start", "end"]] = np.concatenate([np.empty((0, 2), np.int64), *spans])
-        width = len(scorer.network.members) * getattr(scorer.run.model, "embed_dim", 0)
+        width = len(scorer.network.members) * getattr(scorer.run.model, "embed_dim", 0) * (1 + scorer.run.shares_strands)
         yield Embeddings(places, np.concatenate([np.empty((0, width), np.float32), *found]))
 
 
 def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-    """Of each sequence (M, members x D), its places without padding and without vectors of the head."""
+    """Of each sequence (M, D of `Network.encode`), its places without padding and without vectors of the head."""
     with torch.inference_mode():
-        tokens = scorer.tokens_of(letters)
-        embeddings, mask = scorer.network.embed(tokens), tokens != PAD
-        parts = []
-        for body in scorer.network.members:
-            assert isinstance(body, AttentionBody)
-            prefix = body.head.num_prefix
-            vectors, inside = body.encode(embeddings, mask)
-            parts.append(vectors[:, prefix:])
-        together = torch.cat(parts, dim=-1).float().cpu().numpy()
-        counts = inside[:, prefix:].sum(1).tolist()
-    return [row[:count] for row, count in zip(together, counts, strict=True)]
+        vectors, inside = scorer.network.encode(scorer.tokens_of(letters))
+        counts = inside.sum(1).tolist()
+    return [row[:count] for row, count in zip(vectors.float().cpu().numpy(), counts, strict=True)]
 
 
 def _spans(scorer: Scorer, num_letters: int, num_places: int) -> NDArray[np.int64]:

@@ -183,8 +183,8 @@ class Scorer:
         return np.mean([self._strand_outputs(strand, batch_size) for strand in self._strands(letters)], axis=0)
 
     def _strands(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]:
-        """Return the strands that a score is the mean of: as given, and perhaps the other."""
-        if not self.both_strands:
+        """Return the strands that a score is the mean of: as given, and perhaps the other, if the network does not read it anyway."""
+        if self.run.shares_strands or not self.both_strands:
             return [letters]
         return [letters, [self.alphabet.reverse_complement(row) for row in without_padding(letters)]]
 

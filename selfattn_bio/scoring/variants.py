@@ -248,7 +248,7 @@ def _logits(origin: Origin, pairs: list[Pair], rc: bool) -> NDArray[np.float64]:
     letters = np.stack([[pair.ref, pair.alt] for pair in pairs], axis=1)  # (2, n, P, size)
     flat = letters.reshape(-1, letters.shape[-1])
     distinct, back = np.unique(flat, axis=0, return_inverse=True)  # alleles of a line share the window with REF
-    readings = [distinct, DNA.reverse_complement(distinct)] if rc else [distinct]
+    readings = [distinct, DNA.reverse_complement(distinct)] if rc and not origin.scorer.both_strands else [distinct]
     of_members = [np.mean([member.logits(reading) for reading in readings], axis=0) for member in origin.scorer.members]
     return np.stack([logits[back].reshape(letters.shape[:3]).mean(axis=2) for logits in of_members])
 

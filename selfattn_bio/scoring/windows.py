@@ -137,7 +137,7 @@ class SharedStem:
     def logits(self, scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Logits (n,) of the windows of a sequence that ends with the last of them."""
         with torch.inference_mode():
-            embeddings = scorer.network.embed(scorer.tokens(letters[None]))[0]  # (N, token_dim)
+            embeddings = scorer.network.embedding(scorer.tokens(letters[None]))[0]  # (N, token_dim), of the given strand alone
             of_members = [
                 torch.cat([_after_stem(member, x)[:, 0] for x in self._stems(embeddings, member.stem)])
                 for member in scorer.network.members

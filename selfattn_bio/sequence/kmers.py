@@ -144,10 +144,8 @@ class KmerTokenizer:
         starts = np.arange(num_tokens) * self.stride
         return np.stack([starts, starts + self.k], axis=1)
 
-    def canonical(self) -> NDArray[np.int64]:
-        """Return the canonical token of each token, shape (V,).
-
-        A k-mer and its reverse complement share the smaller token number.
+    def complement(self) -> NDArray[np.int64]:
+        """Return the token of each k-mer's reverse complement, (V,); special tokens are their own.
 
         Raises
         ------
@@ -156,9 +154,20 @@ class KmerTokenizer:
         """
         tokens = np.arange(self.vocabulary_size)
         kmers = self.decode(tokens[len(SPECIAL) :, None])  # (V - 4, k)
-        others = self.alphabet.reverse_complement(kmers)
-        tokens[len(SPECIAL) :] = np.minimum(tokens[len(SPECIAL) :], self.encode(self.alphabet.codes(others))[:, 0])
+        tokens[len(SPECIAL) :] = self.encode(self.alphabet.codes(self.alphabet.reverse_complement(kmers)))[:, 0]
         return tokens
+
+    def canonical(self) -> NDArray[np.int64]:
+        """Return the canonical token of each token, shape (V,).
+
+        A k-mer and its reverse complement share the smaller token number.
+
+        Raises
+        ------
+        ValueError
+            If the alphabet has no complement, as protein.
+        """
+        return np.minimum(np.arange(self.vocabulary_size), self.complement())
 
     def decode(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """Convert a batch of tokens to letters; the exact inverse of `encode` if there is no [UNK].

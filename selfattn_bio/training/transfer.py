@@ -28,6 +28,7 @@ FREE = {
     "kernel",
     "pattern",
     "exits",
+    "strands",
 }  # of [model]: a child may have others than its parent
 STEM = {"embed_dim", "stem"}  # of [model] kind "dilated": all that it can take
 

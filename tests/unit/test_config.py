@@ -508,6 +508,56 @@ def test_protein_is_not_turned(tmp_path, section):
     assert error.endswith("training.reverse_complement must be false for protein, which has none, got true")
 
 
+SHARED = '[model]\nkind = "attention"\nstrands = "shared"\n'
+
+
+def test_shared_strands_are_those_of_scores_and_variants(tmp_path):
+    run = read(tmp_path, DATA + SHARED)
+    assert run.shares_strands
+    assert run.both_strands
+    assert run.variant("cnn").both_strands
+    given = read(tmp_path, DATA + SHARED + '[variants.cnn.model]\nkind = "cnn"\nstrands = "given"\n')
+    assert not given.variant("cnn").both_strands
+    assert not read(tmp_path, DATA).shares_strands
+    assert "strands" not in read(tmp_path, DATA).model.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n') + SHARED,
+            "model.strands 'shared' needs DNA; [data] alphabet is 'protein'",
+        ),
+        (
+            '[data]\nsequences = "s.fa"\n[objective]\nkind = "masked"\n' + SHARED,
+            "model.strands 'shared' needs one output per sequence; remove it, as objective 'masked' has an output per token or bin",
+        ),
+        (DATA + SHARED + "[tokens]\nk = 3\nstride = 2\n", "model.strands 'shared' needs tokens.stride = 1, got 2"),
+        (
+            DATA + SHARED + '[evaluation]\nstrands = "given"\n',
+            "evaluation.strands 'given' cannot be used with model.strands 'shared'; remove it",
+        ),
+        (
+            DATA + SHARED + "[training]\nreverse_complement = true\n",
+            "training.reverse_complement has no effect with model.strands 'shared'",
+        ),
+        (
+            DATA + SHARED + "[variants.turned.training]\nreverse_complement = true\n",
+            "training.reverse_complement has no effect with model.strands 'shared'",
+        ),
+        (DATA + SHARED + '[stack]\nparts = ["exact_positions"]\n', "part 'exact_positions' reads the given strand alone"),
+    ],
+)
+def test_what_cannot_share_strands(tmp_path, text, message):
+    assert message in error_of(tmp_path, text)
+
+
+def test_encoders_of_pairs_do_not_share_strands(tmp_path):
+    text = DATA + '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = "paired"\nencoder = { strands = "shared" }\n'
+    assert "strands 'shared' cannot be used in the encoders of model kind 'paired'" in error_of(tmp_path, text)
+
+
 def test_protein_words_are_short(tmp_path):
     protein = DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n')
     assert read(tmp_path, protein + "[tokens]\nk = 4").tokens.k == 4

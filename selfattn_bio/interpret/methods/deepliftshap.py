@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 from selfattn_bio.errors import MissingPackageError
 from selfattn_bio.interpret.methods.base import Letters, Scores, Scoring, generator
 from selfattn_bio.interpret.methods.modules import with_modules
-from selfattn_bio.interpret.relevance import centred, project_to_letters
+from selfattn_bio.interpret.relevance import centred, embedding_table, project_to_letters
 from selfattn_bio.interpret.targets import Target
 from selfattn_bio.model.classifier import Network
 from selfattn_bio.scoring.scorer import Scorer
@@ -99,11 +99,11 @@ class OneHotNetwork(nn.Module):
     def __init__(self, scorer: Scorer, network: Network, target: Target) -> None:
         super().__init__()
         self.network, self.scorer, self.target = network, scorer, target
+        self.table = embedding_table(scorer)
 
     def forward(self, x: Tensor) -> Tensor:
-        table = self.network.embedding.weight
         tokens = x.detach().argmax(1)
-        outputs = self.network.classify(x.transpose(1, 2).to(table.dtype) @ table, torch.ones_like(tokens, dtype=torch.bool))
+        outputs = self.network.classify(x.transpose(1, 2).to(self.table.dtype) @ self.table, torch.ones_like(tokens, dtype=torch.bool))
         return self.target.of(self.scorer, outputs, tokens)[:, None]
 
 

@@ -78,6 +78,16 @@ def test_shapes_and_numbers_out_of_range():
         tokenizer.decode(np.array([[1, 4]]))
 
 
+def test_complement_is_the_token_of_the_other_strand():
+    tokenizer = KmerTokenizer(DNA, k=3)
+    complement = tokenizer.complement()
+    given, other = (tokenizer.encode(codes_of(text))[0] for text in ("ACGTTNACCA", "TGGTNAACGT"))
+    assert complement[given][::-1].tolist() == other.tolist()
+    assert complement[:4].tolist() == [0, 1, 2, 3]
+    assert complement[complement].tolist() == list(range(tokenizer.vocabulary_size))
+    assert KmerTokenizer(DNA, k=1).complement().tolist() == [0, 1, 2, 3, 7, 6, 5, 4]
+
+
 def test_canonical_tokens_are_one_for_both_strands():
     tokenizer = KmerTokenizer(DNA, k=2)
     canonical = tokenizer.canonical()

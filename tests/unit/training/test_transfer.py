@@ -75,6 +75,11 @@ def test_a_dilated_cnn_takes_embedding_and_stem(tmp_path):
     assert len(taken) > 10
 
 
+def test_shared_strands_start_from_a_parent_without(parent):
+    weights = started(parent, binary(MODEL.model_copy(update={"strands": "shared"}))).state_dict()
+    assert all(torch.equal(weight, parent[1][name]) for name, weight in weights.items() if ".head." not in name)
+
+
 def test_each_member_takes_the_parents_members_in_turn(parent):
     network = started(parent, binary(MODEL.model_copy(update={"members": 2})))
     first, second = (member.encoder.blocks[0].attention.out.weight for member in network.members)

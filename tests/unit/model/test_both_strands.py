@@ -1,0 +1,165 @@
+"""Networks with `strands = "shared"` have the same output for both strands."""
+
+import numpy as np
+import pytest
+import torch
+
+from selfattn_bio import config
+from selfattn_bio.model.classifier import build_network
+from selfattn_bio.model.strands import both_strands, mirrored
+from selfattn_bio.scoring.scorer import scorer_of
+from selfattn_bio.sequence.alphabet import DNA
+
+SMALL = {"embed_dim": 16, "num_layers": 2, "num_heads": 2, "feedforward_dim": 16}
+NO_STEM, CONV = {"kind": "none"}, {"kind": "conv", "token_dim": 6, "kernel": 5, "pool": 4, "second_kernel": 3}
+MODELS = {
+    "conv stem": {"stem": CONV},
+    "record norm": {"stem": CONV | {"norm": "record"}},
+    "tower stem": {"stem": {"kind": "tower", "channels": [8], "kernels": [5, 3], "pools": [2, 2]}},
+    "cls head": {"stem": NO_STEM, "head": {"kind": "cls"}},
+    "grouped keys": {"stem": NO_STEM, "num_kv_heads": 1},
+    **{kind: {"stem": NO_STEM, "position": {"kind": kind}} for kind in ("none", "t5", "alibi", "rotary", "shaw")},
+    **{kind: {"stem": NO_STEM, "position": {"kind": kind}} for kind in ("transformer_xl", "sinusoidal")},
+    "learned": {"stem": NO_STEM, "position": {"kind": "learned", "max_length": 96}},
+    "causal": {"stem": NO_STEM, "pattern": {"kind": "full", "causal": True}},
+    "window": {"stem": NO_STEM, "pattern": {"kind": "window", "window": 5, "num_global": 1}},
+    "bigbird": {"stem": NO_STEM, "pattern": {"kind": "bigbird", "window": 5, "block": 8, "num_global": 0}},
+    **{
+        mixer["kind"]: {"stem": NO_STEM, "position": {"kind": "none"}, "mixer": mixer}
+        for mixer in (
+            {"kind": "linear"},
+            {"kind": "dynamic", "block": 4, "top": 2},
+            {"kind": "performer", "features": 16},
+            {"kind": "linformer", "max_length": 96, "rank": 8},
+            {"kind": "hierarchical", "window": 4, "pool": 4},
+            {"kind": "reformer", "num_buckets": 8, "chunk": 8, "hashes": 2},
+        )
+    },
+    "exits": {"stem": CONV, "exits": {"kind": "confidence"}},
+    "gates": {"stem": CONV, "gates": {"kind": "hard_concrete"}},
+    "cnn": {"kind": "cnn", "channels": [4, 4, 4], "kernels": [5, 3, 3], "hidden_dim": 8},
+}
+
+
+def run_of(name, k=1, strands="shared"):
+    model = MODELS[name] if MODELS[name].get("kind") else {"kind": "attention"} | SMALL | MODELS[name]
+    data = {"positives": "a", "negatives": "b"}
+    return config.RunFile.model_validate(
+        {"data": data, "tokens": {"k": k}, "model": model | {"members": 2, "strands": strands}, "variants": {}}
+    )
+
+
+def trained(run, dtype=torch.float64):
+    """A scorer with random weights and with statistics in its batch norms."""
+    torch.manual_seed(0)
+    network = build_network(run).to(dtype).train()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+        for _ in range(3):
+            network(torch.randint(4, 4 + 4**run.tokens.k, (16, 60)))
+    return scorer_of(run, network.eval())
+
+
+def sequences(lengths=(30, 37, 44, 61, 90)):
+    """Records of odd and even lengths with some N."""
+    rng = np.random.default_rng(0)
+    return [rng.choice(np.frombuffer(b"ACGTN", np.uint8), length, p=[0.24] * 4 + [0.04]) for length in lengths]
+
+
+def other_strand(letters):
+    return [DNA.reverse_complement(row) for row in letters]
+
+
+def test_mirrored_reverses_tokens_and_keeps_padding():
+    x = torch.tensor([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8]])[..., None]
+    expected = [[3, 2, 1, 0, 0], [8, 7, 6, 5, 4]]
+    assert mirrored(x, x[..., 0] > 0)[..., 0].tolist() == expected
+    assert mirrored(x[1:], x[1:, :, 0] > 0)[..., 0].tolist() == expected[1:]
+
+
+def test_both_strands_alternate_in_the_batch():
+    x = torch.tensor([[[1, -1], [2, -2], [0, 0]], [[3, -3], [4, -4], [5, -5]]])
+    rows, mask = both_strands(x, x[..., 0] > 0)
+    assert rows[..., 0].tolist() == [[1, 2, 0], [-2, -1, 0], [3, 4, 5], [-5, -4, -3]]
+    assert mask.sum(1).tolist() == [2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(("name", "k"), [*((name, 1) for name in MODELS), *((name, 3) for name in ("conv stem", "t5", "causal", "cnn"))])
+def test_output_is_that_of_the_other_strand(name, k):
+    scorer = trained(run_of(name, k))
+    letters = sequences()
+    assert len(list(scorer.batches(letters))) == 1  # with padding
+    forward, backward = scorer.network_outputs(letters), scorer.network_outputs(other_strand(letters))
+    np.testing.assert_allclose(forward, backward, rtol=0, atol=1e-10)
+    alone = [scorer.network_outputs([row])[0] for row in letters]
+    np.testing.assert_allclose(forward, alone, rtol=0, atol=1e-8)
+    assert np.ptp(forward[:, 0]) > 1e-3
+
+
+def test_each_class_has_the_output_of_the_other_strand():
+    objective = config.MulticlassObjective(column="c", classes=("a", "b", "c"))
+    data = config.Data(sequences=("s.fa",), targets="t.tsv")
+    scorer = trained(run_of("conv stem").model_copy(update={"objective": objective, "data": data}))
+    forward, backward = scorer.outputs(sequences()), scorer.outputs(other_strand(sequences()))
+    assert forward.shape == (5, 3)
+    np.testing.assert_allclose(forward, backward, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["conv stem", "t5", "rotary", "shaw", "window", "bigbird", "linear", "cnn"])
+def test_output_in_float32_is_that_of_the_other_strand(name):
+    scorer = trained(run_of(name), torch.float32)
+    np.testing.assert_allclose(scorer.logits(sequences()), scorer.logits(other_strand(sequences())), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["conv stem", "cls head", "t5", "causal", "performer", "exits", "cnn"])
+def test_the_same_weights_without_sharing_depend_on_the_strand(name):
+    shared, run = trained(run_of(name)), run_of(name, strands="given")
+    plain = build_network(run).double().eval()
+    plain.load_state_dict(shared.network.state_dict())
+    given = scorer_of(run, plain)
+    forward, backward = given.logits(sequences()), given.logits(other_strand(sequences()))
+    assert np.abs(forward - backward).max() > 1e-4
+    np.testing.assert_allclose(shared.logits(sequences()), (forward + backward) / 2, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["conv stem", "cls head", "window"])
+def test_encode_swaps_halves_and_mirrors_places(name):
+    scorer = trained(run_of(name))
+    letters = sequences()
+    forward, mask = scorer.network.encode(scorer.tokens_of(letters))
+    backward, _ = scorer.network.encode(scorer.tokens_of(other_strand(letters)))
+    places = -(-90 // scorer.run.pitch)
+    assert forward.shape == (5, places, 2 * 2 * 16)
+    assert mask.sum(1).tolist() == [-(-len(row) // scorer.run.pitch) for row in letters]
+    swapped = torch.cat(backward.chunk(2, -1)[::-1], -1)
+    torch.testing.assert_close((forward * mask[..., None]), mirrored(swapped, mask) * mask[..., None], rtol=0, atol=1e-10)
+    assert not torch.allclose(*forward.chunk(2, -1))
+
+
+def test_each_strand_leaves_at_its_exit():
+    scorer = trained(run_of("exits"))
+    for member in scorer.network.members:
+        member.exits.threshold.fill_(0.55)
+    letters = sequences()
+    readings = scorer.readings(letters)
+    assert readings.shape == (5, 4, 2, 1)
+    np.testing.assert_allclose(readings, scorer.readings(other_strand(letters))[:, [2, 3, 0, 1]], rtol=0, atol=1e-10)
+    depths = scorer.depths(letters)
+    assert 1 < depths.mean() < 2
+    np.testing.assert_array_equal(depths, scorer.depths(other_strand(letters)))
+    np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other_strand(letters)), rtol=0, atol=1e-10)
+
+
+def test_training_gradient_is_that_of_the_other_strand():
+    run = run_of("conv stem").model_copy(
+        update={"model": config.AttentionModel(**SMALL, stem=config.ConvStem(), dropout=0, strands="shared")}
+    )
+    scorer = trained(run)
+    found = []
+    for letters in (sequences(), other_strand(sequences())):
+        scorer.network.zero_grad()
+        scorer.network(scorer.tokens_of(letters)).square().sum().backward()
+        found.append([parameter.grad.clone() for parameter in scorer.network.parameters()])
+    torch.testing.assert_close(*found, rtol=0, atol=1e-10)
+    assert found[0][-1].abs().max() > 1e-3
