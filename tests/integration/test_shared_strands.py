@@ -97,7 +97,7 @@ def other_strand(texts):
     return [text.translate(str.maketrans("ACGT", "TGCA"))[::-1] for text in texts]
 
 
-def test_commands_train_and_judge_the_model(task):
+def test_commands_train_and_evaluate_the_model(task):
     metrics = json.loads((task / "metrics.json").read_text())
     assert metrics["test"]["model"]["auroc"]["value"] > 0.8
     assert 1 <= metrics["test"]["layers"]["mean"] <= metrics["test"]["layers"]["of"] == 2
@@ -108,7 +108,7 @@ def test_commands_train_and_judge_the_model(task):
 
 
 @pytest.mark.parametrize("folders", [MODELS, MODELS[:1], ["pruned"], ["cnn"]], ids=["members", "stack", "pruned", "cnn"])
-def test_scores_are_those_of_the_other_strand(task, folders):
+def test_scores_equal_the_other_strand(task, folders):
     model = load([task / folder for folder in folders])
     assert model.both_strands
     given, other = score_sequences(model, sequences()), score_sequences(model, other_strand(sequences()))
@@ -117,12 +117,12 @@ def test_scores_are_those_of_the_other_strand(task, folders):
     pd.testing.assert_frame_equal(given, score_sequences(model, sequences(), rc=True))
 
 
-def test_the_pruned_model_has_the_same_scores(task):
+def test_pruned_model_has_the_same_scores(task):
     model, pruned = (score_sequences(task / name, sequences())["logit"] for name in (MODELS[0], "pruned"))
     np.testing.assert_allclose(model, pruned, rtol=0, atol=1e-5)
 
 
-def test_explanations_of_the_command_find_the_motif(task):
+def test_explain_command_finds_the_motif(task):
     explained = Explanation.load(task / "relevance")
     found = []
     for row, letters in enumerate(explained.letters):
@@ -142,7 +142,7 @@ def test_embeddings_swap_halves(task):
     assert len(places) == sum(-(-(len(text) - 2) // 2) for text in sequences())
 
 
-def test_a_shared_stem_scans_as_windows_one_by_one(task, monkeypatch):
+def test_shared_stem_scan_equals_single_windows(task, monkeypatch):
     scorer = load(task / "pruned")
     scorer = Scorer(scorer.run, scorer.tokenizer, scorer.network)  # without the stack, whose parts read complete windows
     windows, letters = Windows(60, 8), np.random.default_rng(0).choice(np.frombuffer(b"ACGT", np.uint8), Windows(60, 8).reach(9))
@@ -180,7 +180,7 @@ def test_gradient_scores_are_substitution_effects(k):
 
 
 @pytest.mark.parametrize("method", [AttnLRP(), AttnLRPCopies(copies=2, share=0.0), Gradient(), Saturation()], ids=lambda each: each.name)
-def test_attributions_of_the_other_strand_are_mirrored(method):
+def test_attributions_of_other_strand_are_mirrored(method):
     scorer = network_of(3)
     given, other = (explain(scorer, texts, method=method).hypothetical for texts in (sequences(), other_strand(sequences())))
     for row, text in enumerate(sequences()):
@@ -210,7 +210,7 @@ def test_attention_is_read_on_the_given_strand(method):
         assert one.any()
 
 
-def test_a_score_reads_each_sequence_once(monkeypatch):
+def test_score_reads_each_sequence_once(monkeypatch):
     scorer, read = network_of(), []
     monkeypatch.setattr(Scorer, "_strand_outputs", lambda *inputs, plain=Scorer._strand_outputs: read.append(1) or plain(*inputs))
     text = np.frombuffer(sequences()[0].encode(), np.uint8)

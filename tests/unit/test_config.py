@@ -502,7 +502,7 @@ def test_protein_has_one_strand(tmp_path):
 
 
 @pytest.mark.parametrize("section", ["training", "variants.turned.training"])
-def test_protein_is_not_turned(tmp_path, section):
+def test_protein_is_not_reverse_complemented(tmp_path, section):
     protein = DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n')
     error = error_of(tmp_path, protein + f"[{section}]\nreverse_complement = true")
     assert error.endswith("training.reverse_complement must be false for protein, which has none, got true")
@@ -511,7 +511,7 @@ def test_protein_is_not_turned(tmp_path, section):
 SHARED = '[model]\nkind = "attention"\nstrands = "shared"\n'
 
 
-def test_shared_strands_are_those_of_scores_and_variants(tmp_path):
+def test_shared_strands_apply_to_scores_and_variants(tmp_path):
     run = read(tmp_path, DATA + SHARED)
     assert run.shares_strands
     assert run.both_strands
@@ -549,16 +549,16 @@ def test_shared_strands_are_those_of_scores_and_variants(tmp_path):
         (DATA + SHARED + '[stack]\nparts = ["exact_positions"]\n', "part 'exact_positions' reads the given strand alone"),
     ],
 )
-def test_what_cannot_share_strands(tmp_path, text, message):
+def test_shared_strands_conflicts(tmp_path, text, message):
     assert message in error_of(tmp_path, text)
 
 
-def test_encoders_of_pairs_do_not_share_strands(tmp_path):
+def test_pair_encoders_refuse_shared_strands(tmp_path):
     text = DATA + '[partner]\nkind = "sequence"\nfiles = "s.fa"\n[model]\nkind = "paired"\nencoder = { strands = "shared" }\n'
     assert "strands 'shared' cannot be used in the encoders of model kind 'paired'" in error_of(tmp_path, text)
 
 
-def test_protein_words_are_short(tmp_path):
+def test_protein_k_is_limited(tmp_path):
     protein = DATA.replace("[data]\n", '[data]\nalphabet = "protein"\n')
     assert read(tmp_path, protein + "[tokens]\nk = 4").tokens.k == 4
     for tokens in ("[tokens]\nk = 5", "[variants.cnn]\ntokens = { k = 5 }"):

@@ -86,7 +86,7 @@ def test_both_strands_alternate_in_the_batch():
 
 
 @pytest.mark.parametrize(("name", "k"), [*((name, 1) for name in MODELS), *((name, 3) for name in ("conv stem", "t5", "causal", "cnn"))])
-def test_output_is_that_of_the_other_strand(name, k):
+def test_output_equals_the_other_strand(name, k):
     scorer = trained(run_of(name, k))
     letters = sequences()
     assert len(list(scorer.batches(letters))) == 1  # with padding
@@ -107,13 +107,13 @@ def test_each_class_has_the_output_of_the_other_strand():
 
 
 @pytest.mark.parametrize("name", ["conv stem", "t5", "rotary", "shaw", "window", "bigbird", "linear", "cnn"])
-def test_output_in_float32_is_that_of_the_other_strand(name):
+def test_output_in_float32_equals_the_other_strand(name):
     scorer = trained(run_of(name), torch.float32)
     np.testing.assert_allclose(scorer.logits(sequences()), scorer.logits(other_strand(sequences())), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["conv stem", "cls head", "t5", "causal", "performer", "exits", "cnn"])
-def test_the_same_weights_without_sharing_depend_on_the_strand(name):
+def test_weights_without_sharing_depend_on_the_strand(name):
     shared, run = trained(run_of(name)), run_of(name, strands="given")
     plain = build_network(run).double().eval()
     plain.load_state_dict(shared.network.state_dict())
@@ -124,7 +124,7 @@ def test_the_same_weights_without_sharing_depend_on_the_strand(name):
 
 
 @pytest.mark.parametrize("name", ["conv stem", "cls head", "window"])
-def test_encode_swaps_halves_and_mirrors_places(name):
+def test_encode_swaps_halves_and_mirrors_positions(name):
     scorer = trained(run_of(name))
     letters = sequences()
     forward, mask = scorer.network.encode(scorer.tokens_of(letters))
@@ -137,7 +137,7 @@ def test_encode_swaps_halves_and_mirrors_places(name):
     assert not torch.allclose(*forward.chunk(2, -1))
 
 
-def test_each_strand_leaves_at_its_exit():
+def test_each_strand_has_its_own_exit():
     scorer = trained(run_of("exits"))
     for member in scorer.network.members:
         member.exits.threshold.fill_(0.55)
@@ -151,7 +151,7 @@ def test_each_strand_leaves_at_its_exit():
     np.testing.assert_allclose(scorer.logits(letters), scorer.logits(other_strand(letters)), rtol=0, atol=1e-10)
 
 
-def test_training_gradient_is_that_of_the_other_strand():
+def test_training_gradient_equals_the_other_strand():
     run = run_of("conv stem").model_copy(
         update={"model": config.AttentionModel(**SMALL, stem=config.ConvStem(), dropout=0, strands="shared")}
     )

@@ -61,7 +61,7 @@ def test_shipped_parent_fits_the_recipe_both_strands(records):
             assert torch.equal(weight, weights[name.replace("members.1.", "members.0.")]), name
 
 
-def test_a_dilated_cnn_takes_embedding_and_stem(tmp_path):
+def test_dilated_cnn_starts_from_embedding_and_stem(tmp_path):
     tower = config.TowerStem(token_dim=4, channels=(8,), kernels=(5, 3), pools=(2, 2), residual_kernel=3)
     start = MODEL.model_copy(update={"stem": tower})
     torch.manual_seed(1)
@@ -75,12 +75,12 @@ def test_a_dilated_cnn_takes_embedding_and_stem(tmp_path):
     assert len(taken) > 10
 
 
-def test_shared_strands_start_from_a_parent_without(parent):
+def test_shared_strands_start_from_unshared_parent(parent):
     weights = started(parent, binary(MODEL.model_copy(update={"strands": "shared"}))).state_dict()
     assert all(torch.equal(weight, parent[1][name]) for name, weight in weights.items() if ".head." not in name)
 
 
-def test_each_member_takes_the_parents_members_in_turn(parent):
+def test_members_start_from_parent_members_in_turn(parent):
     network = started(parent, binary(MODEL.model_copy(update={"members": 2})))
     first, second = (member.encoder.blocks[0].attention.out.weight for member in network.members)
     assert torch.equal(first, second)
