@@ -35,8 +35,7 @@ OBJECTIVES = {
     "yes/no labels (`multilabel`)": 'kind = "multilabel"\ncolumns = ["first", "second"]',
     "numbers (`regression`)": 'kind = "regression"\ncolumns = ["height"]',
     "several targets (`several`)": (
-        'kind = "several"\nparts.a = { kind = "regression", columns = ["height"] }\n'
-        'parts.b = { kind = "multiclass", column = "family" }'
+        'kind = "several"\nparts.a = { kind = "regression", columns = ["height"] }\nparts.b = { kind = "multiclass", column = "family" }'
     ),
     "a label per position (`labels`)": 'kind = "labels"\ncolumn = "states"\nclasses = "HE"',
     "bins along a chromosome (`bins`)": 'kind = "bins"\npoints = "points.bed"\nbin = 20',
