@@ -1,1 +1,5 @@
-"""The command line: one module a command; its docstring is the help, `add_arguments` its options, `run` what it does."""
+"""Command line interface: one module per command.
+
+The module's docstring is the text of `--help`, `add_arguments` defines the options, and `run` does
+the work.
+"""

@@ -1,9 +1,13 @@
-"""Say what test shares with what the model learns from, and fail where it is too much.
+"""Compare the test records with all records that the model learns from, and fail above a limit.
 
-Looks for each test record in train, in corpora of pretraining and in what parent models saw: its nearest neighbour by shared k-mers, the
-same letters on either strand, places that overlap, shared groups and species; and how the sides differ in labels, GC content and length.
-Writes a table with a row a test record, and its counts as JSON beside it. Above a limit of [audit] it ends with one line and exit code 1,
-after both files are written; docs/leakage.md says how to read them.
+Each test record is searched for in the training records, in corpora used for pretraining, and in
+the data that parent models saw. The audit reports its nearest neighbour by shared k-mers, equal
+sequences on either strand, overlapping intervals, and shared groups and species. It also compares
+labels, GC content and length between the splits.
+
+Writes a table with one row per test record, and the counts as JSON next to it. If a limit of
+[audit] is exceeded, both files are written, and the command ends with a one-line error and exit
+code 1. docs/leakage.md explains the results.
 
 example: selfattn-bio audit --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --output mine/audit.tsv
 """
@@ -23,11 +27,12 @@ if TYPE_CHECKING:
     from selfattn_bio.config import Audit, RunFile
     from selfattn_bio.evaluation.leakage import Part
 
-TELLS_LABEL = 0.95  # AUROC from which length or GC content alone is said to tell the labels
+# Warn if length or GC content alone separates the labels with this AUROC.
+TELLS_LABEL = 0.95
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio audit`."""
+    """Add the options of `selfattn-bio audit`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [audit] is used")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
@@ -44,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Look for the test records in all that is not test, write what was found, and fail above a limit."""
+    """Compare the test records with all others, write the results, and fail above a limit."""
     import pandas as pd
 
     from selfattn_bio.config import read_run_file
@@ -94,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _groups(run_file: RunFile) -> list[str]:
-    """The columns that name groups: those of the headers, and that of the split."""
+    """Return the columns of groups: `group`, `species`, and the column of a split by group."""
     from selfattn_bio.config import GroupSplit
 
     own = [run_file.split.column] if isinstance(run_file.split, GroupSplit) else []
@@ -102,7 +107,7 @@ def _groups(run_file: RunFile) -> list[str]:
 
 
 def _part(corpus: Any, name: str, rows: Any, groups: list[str]) -> Part:
-    """The records of these rows, with the columns of groups, of which one may be of the targets."""
+    """Return these records with the columns of groups, which may come from the targets."""
     import numpy as np
 
     from selfattn_bio.evaluation.leakage import Part
@@ -129,13 +134,13 @@ def _pretraining(path: Path, corpus: Any) -> Part:
 def _seen(models: list[Path]) -> dict[str, pd.DataFrame]:
     if not models:
         return {}
-    from selfattn_bio.model.lineage import lineage_of  # brings torch along, which the rest does without
+    from selfattn_bio.model.lineage import lineage_of  # imports torch, which is needed only here
 
     return {str(model): lineage_of(model).seen for model in models}
 
 
 def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list[str]:
-    """What is above a limit, the gravest first, in the words of an error."""
+    """List the exceeded limits as error messages, the most serious first."""
     num_test = len(leaks)
     shared = int((leaks["shared"] != "").sum())
     most, near = float(leaks["similarity"].max()), summary["near"] / num_test
@@ -162,7 +167,7 @@ def _failed(summary: dict[str, Any], leaks: pd.DataFrame, limits: Audit) -> list
 
 
 def _warnings(summary: dict[str, Any]) -> list[str]:
-    """What fails by no limit and is worth a look."""
+    """List findings that exceed no limit but deserve attention."""
     said = []
     if summary["duplicates"]:
         said.append(f"test records whose sequence is also in train or pretraining: {summary['duplicates']}; test figures may be optimistic")
@@ -180,7 +185,7 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
 
 
 def _worst(leaks: pd.DataFrame, most: int = 10) -> list[dict[str, Any]]:
-    """The rows of the nearest neighbours, for the report."""
+    """Return the test records with the most similar neighbours, for the report."""
     top = leaks[leaks["similarity"] > 0].sort_values("similarity", ascending=False, kind="stable").head(most)
     return json.loads(top.to_json(orient="records"))
 

@@ -1,11 +1,16 @@
-"""Which residues of a protein touch? A contact map a sequence, read from attention.
+"""Predict which residues of proteins touch: one contact map per sequence, from attention.
 
-Each head's weights are made symmetric and corrected for what rows and columns give in general (average-product correction). With
---contacts, a table `id, i, j` (0-based residues) of two or more of the sequences, a logistic regression over heads is fitted on them; each
-of them is predicted by one fitted on others, and precision of its L best pairs (P@L) is printed by range. Leave out proteins of one family
-but one: else the others tell its contacts. Without --contacts a map is the mean over heads, and no probability.
-Writes PREFIX.contacts.npz (a map a sequence, under its id), PREFIX.contacts.tsv (its L best pairs) and, with --contacts,
-PREFIX.precision.tsv.
+The attention weights of each head are made symmetric and corrected for the averages of rows and
+columns (average-product correction).
+
+With --contacts, a table `id, i, j` (0-based residues) of two or more of the sequences, a logistic
+regression over heads is fitted to the known contacts. Each of these sequences is predicted by a
+regression fitted to the others, and the precision of its L best pairs (P@L) is printed by range.
+Keep only one protein per family, because relatives share their contacts. Without --contacts, a map
+is the mean over heads, not a probability.
+
+Writes PREFIX.contacts.npz (one map per sequence, stored under its id), PREFIX.contacts.tsv (the L
+best pairs of each) and, with --contacts, PREFIX.precision.tsv.
 
 example: selfattn-bio contacts --model protein/model --fasta proteins.fa --contacts known.tsv --output proteins
 """
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio contacts`."""
+    """Add the options of `selfattn-bio contacts`."""
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder; its tokens must be single letters")
     parser.add_argument("--fasta", required=True, type=Path, metavar="FILE", help="proteins, each with an id of its own")
     parser.add_argument("--contacts", type=Path, metavar="TSV", help="known contacts: id, i, j (0-based residues)")
@@ -33,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read the maps, fit where contacts are known, write maps, best pairs and precision."""
+    """Predict contact maps, and write them with their best pairs and, if known, their precision."""
     import numpy as np
     import pandas as pd
 
@@ -72,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _best(name: str, scores: NDArray[np.float64], contacts: NDArray[np.bool_] | None) -> pd.DataFrame:
-    """The L best pairs that are not neighbours: id, i, j (0-based), score; contact where it is known."""
+    """Return the L best pairs at least `NEAREST` apart: id, i, j (0-based), score, contact."""
     import numpy as np
     import pandas as pd
 

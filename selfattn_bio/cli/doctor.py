@@ -1,9 +1,12 @@
-"""Say what this machine offers, and which attention kernel serves which pattern and position here, and why.
+"""Show what this machine offers, and which attention kernels run here.
 
-Prints versions, device and threads, whether the band kernel could be compiled, which programs and libraries that may be missing are
-there, what the others are for, and a table of the kernels that `kernel = "auto"` in a run file chooses, each with what those before it
-in the order cannot or should not do; then what the default dropout changes of that. A run file can name a kernel instead. Last come the
-mixers, attention of other kinds, which run on any device, each with the positions that it takes.
+Prints versions, device, threads, and whether the band kernel could be compiled. Then come optional
+programs and libraries, with the purpose of those that are missing.
+
+A table lists the kernel that `kernel = "auto"` in a run file chooses for each pattern and position,
+and why earlier kernels in the order are not used. A second table lists what changes with the
+default dropout. A run file can also name a kernel. The last list has the other mixers, which run on
+any device, with the positions that they accept.
 
 example: selfattn-bio doctor
 """
@@ -22,8 +25,8 @@ if TYPE_CHECKING:
     from selfattn_bio.attention.attend import Asked
 
 PACKAGES = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "snakemake", "modisco-lite", "memelite")
-LENGTH, HEAD_DIM = 1000, 32  # of the requests in the table
-# Programs, by any of the names; libraries by their module; and what is missed without them.
+LENGTH, HEAD_DIM = 1000, 32  # tokens and size of a head in the table
+# Programs with their possible names, libraries with their module, and the purpose of each.
 PROGRAMS = {
     "C++ compiler": (("c++", "g++", "clang++"), "the fused attention kernel on the CPU; torch serves instead"),
     "git": (("git",), "the commit in the provenance of a model"),
@@ -31,14 +34,14 @@ PROGRAMS = {
     "Slurm": (("sbatch",), "running on a cluster"),
     "MMseqs2": (("mmseqs",), "clusters of similar sequences by alignment; shared k-mers serve instead"),
 }
-LIBRARIES = {  # those that come with an extra alone: what the package depends on is there
+LIBRARIES = {  # only those of extras, because dependencies are always installed
     "tensorboard": "curves while training, [training] tensorboard: pip install 'selfattn-bio[tensorboard]'",
     "snakemake_executor_plugin_slurm": "jobs on Slurm: pip install 'selfattn-bio[slurm]'",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `selfattn-bio doctor`: none."""
+    """Add the options of `selfattn-bio doctor`, which has none."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -91,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _say_what_is_there() -> None:
-    """What may be missing: a GPU, programs, libraries of extras, the parts that come with the package, fonts."""
+    """Print optional parts: GPU, programs, libraries of extras, files of the package, fonts."""
     import torch
 
     from selfattn_bio.cli.run import project_folder
@@ -127,7 +130,7 @@ def _version(module: str) -> str:
 
 
 def _font() -> str | None:
-    """The file of the font that plots are set in."""
+    """Return the file of the font used in plots; None if it is not installed."""
     from matplotlib import rcParams
     from matplotlib.font_manager import findfont
 
@@ -138,7 +141,7 @@ def _font() -> str | None:
 
 
 def _requests() -> dict[str, dict[str, Asked]]:
-    """By pattern and position what a layer in training asks."""
+    """Return the inputs of an attention layer in training, by pattern and position."""
     import torch
 
     from selfattn_bio import config

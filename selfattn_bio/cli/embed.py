@@ -1,7 +1,10 @@
-"""Write vectors of sequences, as the last layer of a model's encoder sees them: a row a sequence, or with --per-token a row a place.
+"""Write vectors of sequences from the last layer of a model's encoder.
 
-Parquet (id, with --per-token start and end in letters, d0, d1 ...) is written as it grows, in the memory of some thousand sequences; npz
-(arrays id, vectors and perhaps start, end) holds all of them in memory first.
+There is one row per sequence or, with --per-token, one row per position of the encoder.
+
+Parquet output has the columns id, d0, d1 ..., and with --per-token start and end in bases or
+residues. It is written in parts and needs the memory of some thousand sequences. npz output has the
+arrays id and vectors, and with --per-token start and end. It needs memory for all sequences.
 
 example: selfattn-bio embed --model results/promoter/model --fasta new.fa --output vectors.parquet
 """
@@ -15,7 +18,7 @@ from selfattn_bio.errors import OutputError, SelfAttnBioError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio embed`."""
+    """Add the options of `selfattn-bio embed`."""
     parser.add_argument("--model", required=True, type=Path, help="model folder of kind attention, or the name of one that ships")
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument("--fasta", type=Path, metavar="FILE", help="file of sequences: FASTA, or any that `ingest` takes")
@@ -27,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Embed the file; write the vectors."""
+    """Embed the sequences and write their vectors."""
     from selfattn_bio.files import whole_file
 
     if arguments.output.suffix not in (".parquet", ".npz"):
@@ -69,7 +72,7 @@ def _write_npz(arguments: argparse.Namespace, path: Path) -> tuple[int, int]:
 
     found = embed(arguments.model, arguments.fasta or arguments.bed, **_asked(arguments))
     columns = {name: found.places[name].to_numpy() for name in ("start", "end") if name in found.places}
-    columns["id"] = found.places["id"].to_numpy(dtype=str)  # objects would be pickled
+    columns["id"] = found.places["id"].to_numpy(dtype=str)  # arrays of objects would need pickle
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, vectors=found.vectors, **columns)
     return found.vectors.shape[0], found.vectors.shape[1]

@@ -1,6 +1,6 @@
-"""What a command prints, as one JSON object a line, or not at all: `--json` and `--quiet` of every command.
+"""Output streams for `--json` and `--quiet`, which every command accepts.
 
-Hides: the form of a log line. `main` puts it in the place of stdout, and of stderr for what is said there beside errors.
+`main` puts them in place of stdout, and for `--json` also of stderr.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TextIO
 
 
 class JsonLines(io.TextIOBase):
-    """A stream that makes an object of each line: time (UTC), command, level, message."""
+    """Write each line as a JSON object with time (UTC), command, level and message."""
 
     def __init__(self, stream: TextIO, command: str, level: str = "info") -> None:
         self._stream, self._command, self._level, self._rest = stream, command, level, ""
 
     def write(self, text: str) -> int:
-        """Write what is complete; an unfinished line waits for its end."""
+        """Write all complete lines, and keep an unfinished line until it ends."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             if line.strip():
@@ -33,17 +33,17 @@ class JsonLines(io.TextIOBase):
         self._stream.flush()
 
     def flush(self) -> None:
-        """Lines are written as they end."""
+        """Flush the stream below; an unfinished line is kept."""
         self._stream.flush()
 
     def fileno(self) -> int:
-        """Of the stream below."""
+        """Return the file descriptor of the stream below."""
         return self._stream.fileno()
 
 
 class Silence(io.TextIOBase):
-    """A stream that takes all and says nothing."""
+    """Discard everything that is written."""
 
     def write(self, text: str) -> int:
-        """Take it."""
+        """Discard the text."""
         return len(text)

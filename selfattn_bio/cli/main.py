@@ -1,7 +1,7 @@
-"""`selfattn-bio COMMAND`: finds the command's module, parses, runs; prints known errors as one line and returns 1.
+"""Entry point of the command line, `selfattn-bio COMMAND`.
 
-Hides: argparse, exit codes, threads of the libraries, what malloc keeps. Command modules import nothing heavy at the top, so that
-`ingest` never loads torch.
+`main` imports the modules of all commands to build the parser, so that these modules import heavy
+libraries such as torch only inside functions.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ COMMANDS = (
 )
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # constants of malloc.h
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 CURES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room there, or write elsewhere")
 CURES |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "Choose a path of your own, or change its rights")
@@ -55,12 +55,18 @@ UNREACHABLE = (errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.ENOLC
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code, as docs/commands.md lists them: 0; 1 for a known error, one line on stderr; 130 after Ctrl-C ..."""
+    """Run one command and return its exit code.
+
+    Returns
+    -------
+    0 after success, 1 after a known error, which prints one line on stderr, 130 after Ctrl-C.
+    docs/commands.md lists all codes.
+    """
     arguments = _parser().parse_args(argv)
     _cap_threads()
     keep_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # progress is seen through a pipe as on a terminal
+        sys.stdout.reconfigure(line_buffering=True)  # show progress at once in a pipe as well
     errors = JsonLines(sys.stderr, arguments.command, "warning") if arguments.json else None
     said = JsonLines(sys.stdout, arguments.command) if arguments.json else Silence() if arguments.quiet else sys.stdout
     with redirect_stdout(said), redirect_stderr(errors or sys.stderr):
@@ -79,10 +85,11 @@ def _run(arguments: argparse.Namespace, errors: JsonLines | None) -> int:
         return arguments.run(arguments) or 0
     except SelfAttnBioError as error:
         return fail(str(error), error.exit_code)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader has exited, for example `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         return 1
-    except OSError as error:  # a full disk, a read-only folder, a failing or vanished one: the system's word for it, with the path
+    # A disk that is full, read-only, failing or gone: report the system's message with the path.
+    except OSError as error:
         rule = "writable" if error.errno in UNWRITABLE else "reachable" if error.errno in UNREACHABLE else None
         if rule is None or (rule == "reachable" and not error.filename):
             raise
@@ -117,7 +124,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _cap_threads() -> None:
-    """Lower the thread counts of the environment to the cores there are: `snakemake --cores 8` says 8 on a machine of 2 as well."""
+    """Lower thread counts of the environment to the number of available cores.
+
+    `snakemake --cores 8` sets them to 8 on a machine with two cores as well.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in THREAD_VARIABLES:
         if os.environ.get(name, "").isdigit() and int(os.environ[name]) > cores:
@@ -125,14 +135,15 @@ def _cap_threads() -> None:
 
 
 def keep_memory() -> None:
-    """Let glibc keep freed memory for the next step: else it maps large blocks anew each time, page fault by page fault.
+    """Make glibc keep freed memory for the next training step.
 
-    Results are the same to the bit. Other C libraries are left alone.
+    By default, glibc maps large blocks again in every step, which costs page faults. Results are
+    the same to the bit. Other C libraries are not affected.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes; an int is what it takes
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes, the largest C int
         mallopt(M_TOP_PAD, 2**28)
 
 
