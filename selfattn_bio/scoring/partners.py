@@ -1,6 +1,7 @@
-"""The second input of sequences that are scored or explained: what may be passed, and how it is joined to the first.
+"""Read the second input of sequences that are scored or explained, and match it to the first.
 
-Hides: files and lists of sequences, files and arrays of numbers, their order and their ids. `score_sequences` and `explain` ask it.
+The second input can be a file or list of sequences, or a file or arrays of numbers. It is matched
+by id or by order.
 """
 
 from __future__ import annotations
@@ -21,17 +22,20 @@ from selfattn_bio.scoring.scorer import PairedScorer, Scorer
 from selfattn_bio.sequence.levels import Scale
 
 Letters = NDArray[np.uint8]
-Partners = Inputs | Sequence[Any] | Mapping[str, Any]  # sequences; or arrays of numbers, in order or by id
+Partners = Inputs | Sequence[Any] | Mapping[str, Any]  # sequences, or arrays of numbers in order or by id
 
 
 def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input], Letters] | None:
-    """What gives the partner of a sequence, as the ASCII letters that the model reads; None for a model of one input.
+    """Return a function that gives the partner of a sequence as the ASCII symbols the model reads.
+
+    Returns None for a model with one input.
 
     Raises
     ------
     ArgumentError
-        If a model of two inputs is given none, or one of one input some. What is returned raises it of a sequence without a partner, and
-        of numbers that are not one a letter.
+        If a model with two inputs gets no partner, or a model with one input gets one. The returned
+        function raises it for a sequence without a partner, and for numbers that are not one per
+        position.
     SequenceFileError, IntervalError
         If a file is missing or malformed.
     """
@@ -65,7 +69,7 @@ def read_partners(scorer: Scorer, partner: Partners | None) -> Callable[[Input],
 
 
 def _numbers(partner: Partners) -> Callable[[Input], NDArray[np.float64] | None]:
-    """What gives the numbers of a sequence."""
+    """Return a function that gives the numbers of a sequence."""
     if isinstance(partner, str | Path):
         of_file = open_numbers(str(partner))
 

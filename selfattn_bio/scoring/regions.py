@@ -1,6 +1,6 @@
-"""Stretches of a genome that a user names: "chr2R:100-400", or the lines of a BED file. 0-based half-open, as everywhere.
+"""Parse genome regions, given as "chr2R:100-400" or as lines of a BED file.
 
-Hides: the syntax of the first, and that regions are sorted and joined where they touch.
+Coordinates are 0-based half-open. Regions are sorted, and those that touch are merged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from selfattn_bio.sequence.windows import place
 
 
 class Region(NamedTuple):
-    """Letters [start, end) of a chromosome, 0-based half-open on the forward strand."""
+    """Interval [start, end) of a chromosome, 0-based half-open on the forward strand."""
 
     chrom: str
     start: int
@@ -25,12 +25,14 @@ class Region(NamedTuple):
 
 
 def parse_region(text: str, genome: Genome) -> Region:
-    """ "chr2R:100-400", or "chr2R" for all of it; commas in numbers are passed over.
+    """Parse "chr2R:100-400", or "chr2R" for the complete chromosome.
+
+    Commas in numbers are ignored.
 
     Raises
     ------
     GenomeError
-        If it is neither, the genome has no such chromosome, or it ends before that.
+        If the text has another form, the genome has no such chromosome, or the region exceeds it.
     """
     if text in genome.names:
         return Region(text, 0, genome.lengths[text])
@@ -48,20 +50,23 @@ def parse_region(text: str, genome: Genome) -> Region:
 
 
 def read_regions(path: str | Path, genome: Genome) -> list[Region]:
-    """The regions of a BED file (or another that `read_intervals` reads), in the genome's order, joined where they touch or overlap.
+    """Read regions from a BED file, sort them in the genome's order and merge them.
+
+    Regions that touch or overlap become one. Other formats that `read_intervals` reads are accepted
+    as well.
 
     Raises
     ------
     IntervalError
-        If the file is missing, malformed or holds no interval, or one is of an unknown chromosome or ends beyond it; the place is
-        `path:line`.
+        If the file is missing, malformed or empty, or an interval is on an unknown chromosome or
+        exceeds its end. The error gives the place as `path:line`.
     """
     table = place(read_intervals(path), genome)
     return joined(map(Region, table["chrom"], table["start"].tolist(), table["end"].tolist()), genome)
 
 
 def joined(regions: Iterable[Region], genome: Genome) -> list[Region]:
-    """In the genome's order, with those that touch or overlap made one."""
+    """Sort regions in the genome's order and merge those that touch or overlap."""
     order = {name: number for number, name in enumerate(genome.names)}
     result: list[Region] = []
     for region in sorted(regions, key=lambda region: (order[region.chrom], region.start)):

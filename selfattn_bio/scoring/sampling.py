@@ -1,7 +1,4 @@
-"""Draw new sequences from a causal language model.
-
-Hides: the draw, token by token. Users call `sample`.
-"""
+"""Sample new sequences from a causal language model."""
 
 from __future__ import annotations
 
@@ -15,27 +12,29 @@ from selfattn_bio.sequence.kmers import SPECIAL
 
 
 def sample(model: Scorer | str | Path, *, number: int, length: int, start: str = "", temperature: float = 1.0, seed: int = 0) -> list[str]:
-    """Draw sequences from a causal language model, each token from what it says after those before.
+    """Sample sequences from a causal language model, token by token.
 
-    `sample("results/language/model", number=2, length=300)` gives two strings of 300 letters.
+    `sample("results/language/model", number=2, length=300)` returns two sequences of 300 bp.
 
     Parameters
     ----------
     model
-        A model folder, or what `load` returned, of objective causal.
+        A model folder or the result of `load`, with objective "causal".
     number, length
-        Of the sequences, and letters of each.
+        Number of sequences, and the length of each in positions.
     start
-        What each begins with, a multiple of the model's k letters; by default one k-mer drawn evenly.
+        Prefix of every sequence. Its length must be a multiple of the model's k. By default each
+        sequence starts with one k-mer sampled uniformly.
     temperature
-        Logits are divided by it: below 1 the likely gets likelier.
+        Divisor of the logits. Values below 1 favour likely tokens.
     seed
         The same seed gives the same sequences on the same machine.
 
     Raises
     ------
     ValueError
-        If the model is several or no causal one, a number is not positive, or `start` is not of whole k-mers or longer than `length`.
+        If the model is an ensemble or not causal, a number is not positive, or the length of
+        `start` is not a multiple of k or exceeds `length`.
     """
     if not isinstance(model, Scorer | str | Path):
         raise ValueError(f"model must be one model, as several have no one next token to draw, got {type(model).__name__}")

@@ -1,7 +1,7 @@
-"""A trained model, or the mean of several: letters in, logits out.
+"""Score sequences with one trained model or an ensemble: ASCII sequences in, logits out.
 
-Hides: batching, padding, device, temperature. Training measures valid with it; evaluation, interpretation and `score_sequences` ask it.
-It is long because models of one input, of two, and means of several answer to the same names, each with its errors.
+Takes care of batching, padding, the device and the temperature. Models with one input, models with
+two inputs and ensembles offer the same methods.
 """
 
 from __future__ import annotations
@@ -32,29 +32,38 @@ from selfattn_bio.sequence.alphabet import Alphabet, get_alphabet
 from selfattn_bio.sequence.kmers import KmerTokenizer
 from selfattn_bio.sequence.spelling import Spelling
 
-UNLIKELY = -30.0  # logit of a place that is not there
+UNLIKELY = -30.0  # logit of a position beyond the end of the sequence
 TAKE_TWO = "score, evaluate and explain are what takes two"
 NO_PAIR = f"model of two inputs must be asked with pairs of sequences, got one of each: {TAKE_TWO}"
-BATCH_LETTERS = 32_768  # about 100 sequences of 300 letters: chunks of 256 took twice as long a sequence
+# About 100 sequences of 300 bp. Batches of 256 sequences took twice as long per sequence.
+BATCH_LETTERS = 32_768
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A trained model, ready to score.
+    """Score sequences with a trained model.
 
     Attributes
     ----------
+    run
+        The run file of the model.
+    tokenizer
+        Converts sequences into tokens.
     network
         In evaluation mode, on `device`.
     temperature, threshold
-        Fitted on valid: probability = sigmoid(logit / temperature); a probability at or above the threshold is a call.
+        Fitted on the validation split. The probability is sigmoid(logit / temperature). A
+        probability at or above the threshold is predicted as label 1.
     slope
-        Fitted on valid: what one logit is worth in log-odds that held-out labels bear out; of a network that tells nothing, slope x
-        spread of the logits is about 2 / sqrt(records of valid).
+        Calibrated log-odds per logit, fitted on the validation split. If the network is
+        uninformative, slope x standard deviation of the logits is about 2 / sqrt(number of
+        validation records).
     reference
-        What its training data looked like; None of a folder that does not hold it.
+        Summary of the training data, or None if the model folder has none.
     folder
-        It was loaded from; None of one that was made in memory.
+        The folder the model was loaded from, or None for a model created in memory.
+    stack
+        Simple models that are combined with the network, or None.
     """
 
     run: RunFile
@@ -65,7 +74,7 @@ class Scorer:
     slope: float = 1.0
     reference: Reference | None = None
     folder: Path | None = None
-    stack: Stack | None = None  # simple models that are combined with the network
+    stack: Stack | None = None
 
     def __repr__(self) -> str:
         number = sum(parameter.numel() for parameter in self.network.parameters())
@@ -74,54 +83,57 @@ class Scorer:
 
     @property
     def members(self) -> tuple[Scorer, ...]:
-        """Itself, as an ensemble of one."""
+        """Return the scorer as an ensemble with one member."""
         return (self,)
 
     @property
     def alphabet(self) -> Alphabet:
-        """Of its tokens."""
+        """Return the alphabet of the tokenizer."""
         return self.tokenizer.alphabet
 
     @property
     def spelling(self) -> Spelling:
-        """How its training records were read, and so how all that it scores is."""
+        """Return how sequences are read: the same way as the training records."""
         return spelling_of(self.run.data)
 
     @property
     def objective(self) -> Objective:
-        """Return what the model was asked in training."""
+        """Return the training objective."""
         return self.run.objective
 
     @property
     def both_strands(self) -> bool:
-        """Return whether a score is the mean over both strands as it is."""
+        """Return whether every score is already the mean over both strands."""
         return self.run.both_strands
 
     @property
     def shortest(self) -> int:
-        """Return the length that a sequence must have."""
+        """Return the minimum length of a sequence."""
         return self.objective.bin if isinstance(self.objective, BinsObjective) else self.tokenizer.k
 
     @property
     def device(self) -> torch.device:
-        """Where the network lives."""
+        """Return the device of the network."""
         return self.network.embedding.weight.device
 
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
-        """ASCII letters (B, L), padded with 0 -> token ids (B, N) int64 on the device."""
+        """Convert zero-padded ASCII sequences (B, L) to int64 token ids (B, N) on the device."""
         return torch.from_numpy(self.tokenizer.encode(self.alphabet.codes(letters)).astype(np.int64)).to(self.device)
 
     def tokens_of(self, letters: Sequence[Any]) -> torch.Tensor:
-        """ASCII arrays of any length, what follows a 0 being padding -> token ids (B, N) int64 on the device, padded with 0."""
+        """Convert ASCII sequences of any lengths to int64 token ids (B, N) on the device.
+
+        Zeros at the end of a sequence are padding. Shorter rows are padded with 0.
+        """
         return self.tokens(pad_letters(without_padding(letters)))
 
     def lengths(self, letters: Any) -> NDArray[np.int64]:
-        """Letters of each sequence, (n,).
+        """Return the length of each sequence without padding, (n,).
 
         Raises
         ------
         ValueError
-            If one is shorter than the model's k.
+            If a sequence is shorter than the model's k.
         """
         lengths = np.array([np.count_nonzero(row) for row in letters], dtype=np.int64)
         if len(lengths) and lengths.min() < self.tokenizer.k:
@@ -131,12 +143,15 @@ class Scorer:
     def batches(
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None
     ) -> Iterator[NDArray[np.int64]]:
-        """Rows, longest first, in batches of `batch_size`, or of at most BATCH_LETTERS letters with their padding (one row at least).
+        """Yield batches of row numbers, longest sequences first.
+
+        A batch has `batch_size` rows. By default it has at most BATCH_LETTERS positions including
+        padding, and at least one row.
 
         Raises
         ------
         ValueError
-            If a sequence is shorter than the model's k, or `batch_size` below 1.
+            If a sequence is shorter than the model's k, or `batch_size` is below 1.
         """
         if batch_size is not None and batch_size < 1:
             raise ArgumentError(f"batch_size must be positive, got {batch_size}")
@@ -149,21 +164,24 @@ class Scorer:
             yield rows
 
     def outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> NDArray[np.float64]:
-        """Outputs (n, C) of sequences of any lengths, in the order given: logits of classes or labels, numbers as trained.
+        """Return the outputs (n, C) of sequences of any lengths, in the given order.
 
-        The mean over both strands where the run reads both (`RunFile.both_strands`), and of a stacked model the logit of the stack.
+        Outputs are logits of classes or labels, or regression values on the training scale. They
+        are means over both strands if the run reads both (`RunFile.both_strands`). A stacked model
+        returns the logit of the stack.
 
         Parameters
         ----------
         letters
-            ASCII upper-case letters: (n, L) padded with 0 at the end, or n arrays.
+            Upper-case ASCII sequences: an array (n, L) padded with 0 at the end, or n arrays.
         batch_size
-            Sequences in one pass; as many as BATCH_LETTERS letters hold if not given.
+            Sequences per pass. By default as many as fit into BATCH_LETTERS positions.
 
         Raises
         ------
         ValueError
-            If a sequence is shorter than the model's k, or the model's outputs are those of tokens.
+            If a sequence is shorter than the model's k, or the model has one output per token or
+            position.
         """
         if self.run.objective.kind in (*PER_TOKEN, *PER_PLACE):
             raise ValueError(f"objective must be one with outputs a sequence, got {self.run.objective.kind!r}")
@@ -173,23 +191,33 @@ class Scorer:
         return outputs
 
     def stacked(self, network: NDArray[np.float64], letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Combine logits of the network alone, (n,) or (n, members), with the stack; unchanged without one."""
+        """Combine network logits, (n,) or (n, members), with the stack.
+
+        Without a stack the logits are returned unchanged.
+        """
         return self.stack.logits(network, without_padding(letters)) if self.stack else network
 
     def network_outputs(
         self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None
     ) -> NDArray[np.float64]:
-        """Outputs (n, M, C) of each member of the network alone; arguments and errors as of `outputs`."""
+        """Return the outputs (n, M, C) of each member of the network, without the stack.
+
+        Arguments and errors are those of `outputs`.
+        """
         return np.mean([self._strand_outputs(strand, batch_size) for strand in self._strands(letters)], axis=0)
 
     def _strands(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8] | Sequence[NDArray[np.uint8]]]:
-        """Return the strands that a score is the mean of: as given, and perhaps the other, if the network does not read it anyway."""
+        """Return the strands whose outputs are averaged.
+
+        The reverse strand is added if scores are means over both strands and the network does not
+        already read both.
+        """
         if self.run.shares_strands or not self.both_strands:
             return [letters]
         return [letters, [self.alphabet.reverse_complement(row) for row in without_padding(letters)]]
 
     def _strand_outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None) -> NDArray[np.float64]:
-        """Outputs (n, M, C) of the strand that is given."""
+        """Return the outputs (n, M, C) of the given strand."""
         outputs = np.empty((len(letters), self.run.model.members, num_outputs(self.run)))
         with torch.inference_mode():
             for rows in self.batches(letters, batch_size):
@@ -197,7 +225,10 @@ class Scorer:
         return outputs
 
     def token_outputs(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[NDArray[np.float64]]:
-        """Outputs (N, C) of each token of sequences of any lengths, of a model with outputs a token; errors as of `outputs`."""
+        """Return the outputs (N, C) of each sequence for a model with one output per token.
+
+        Errors are those of `outputs`.
+        """
         if self.run.objective.kind not in PER_TOKEN:
             raise ValueError(f"objective must be one with outputs a token, got {self.run.objective.kind!r}")
         outputs: list[NDArray[np.float64]] = [np.empty((0, 0))] * len(letters)
@@ -209,12 +240,15 @@ class Scorer:
         return outputs
 
     def log_rates(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> list[NDArray[np.float64]]:
-        """Of a model of bins, log rates (whole bins, 2) of points on the forward and the reverse strand, the mean of reading both ways.
+        """Return log rates (complete bins, 2) of points on the forward and reverse strand.
+
+        Only for models with the objective "bins". Rates are means over reading the sequence in both
+        directions.
 
         Raises
         ------
         ValueError
-            If a sequence is shorter than a bin, or the model is of another objective.
+            If a sequence is shorter than a bin, or the model has another objective.
         """
         if not isinstance(self.run.objective, BinsObjective):
             raise ValueError(f"objective must be 'bins' to have rates, got {self.run.objective.kind!r}")
@@ -227,36 +261,47 @@ class Scorer:
         return [(one + other[::-1, ::-1]) / 2 for one, other in zip(forward, turned, strict=True)]
 
     def _log_rates(self, letters: Sequence[NDArray[np.uint8]], batch_size: int | None) -> list[NDArray[np.float64]]:
-        """As they are read."""
+        """Return log rates of sequences in the given direction only."""
         size: int = self.run.objective.bin  # type: ignore[union-attr]
         found: list[NDArray[np.float64]] = [np.empty((0, 2))] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters, batch_size):
                 outputs = self.network(self.tokens_of([letters[i] for i in rows]))  # (B, M, N, 2)
-                rates = rates_of_bins(outputs, size // self.run.pitch, len(letters[rows[0]]) // size)  # the longest comes first
+                # rows are sorted, longest first
+                rates = rates_of_bins(outputs, size // self.run.pitch, len(letters[rows[0]]) // size)
                 for row, of_row in zip(rows, rates.log().mean(1).double().cpu().numpy(), strict=True):
                     found[row] = of_row[: len(letters[row]) // size]
         return found
 
     def logits(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Logits of label 1, (n,), of a model of positives against negatives; arguments and errors as of `outputs`."""
+        """Return the logits of label 1, (n,), for a binary model.
+
+        Arguments and errors are those of `outputs`.
+        """
         if self.run.objective.kind != "binary":
             raise ValueError(f"objective must be binary to have one logit a sequence, got {self.run.objective.kind!r}")
         return self.outputs(letters)[:, 0]
 
     def log_odds(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Log-odds of label 1 but for a constant: logit x slope, (B,); arguments and errors as of `logits`. For differences."""
+        """Return the log-odds of label 1 up to a constant: logit x slope, (B,).
+
+        Use them for differences between sequences. Arguments and errors are those of `logits`.
+        """
         return self.logits(letters) * self.slope
 
     def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """`log_odds` of each of the M networks of `[model] members` that are trained side by side, (n, M); `log_odds` is their mean."""
+        """Return `log_odds` of each of the M networks of `[model] members`, (n, M).
+
+        `log_odds` is their mean.
+        """
         logits = self.network_outputs(letters)[:, :, 0]
         return self.stacked(logits, letters) * self.slope
 
     def readings(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Of a model with exits what the head says after each of E blocks, (n, M, E, C), by member.
+        """Return the head's outputs after each of E blocks, (n, M, E, C), for a model with exits.
 
-        A model that reads both strands has (n, 2 M, E, C): each member reads each strand, and a score is the mean over all of them.
+        A model that reads both strands returns (n, 2 M, E, C): each member reads each strand, and
+        the score is the mean over all of them.
 
         Raises
         ------
@@ -269,12 +314,14 @@ class Scorer:
         return np.concatenate([self._of_blocks(self.network.readings, strand) for strand in self._strands(letters)], axis=1)
 
     def depths(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Blocks of the encoder that each sequence goes through, the mean over the members and the strands they read, (n,).
+        """Return the number of encoder blocks each sequence passes through, (n,).
+
+        The number is a mean over the members and the strands they read.
 
         Raises
         ------
         ValueError
-            If the model is of a kind without blocks, or of two inputs, or a sequence is shorter than its k.
+            If the model has no blocks or has two inputs, or a sequence is shorter than its k.
         """
         if not isinstance(self.run.model, AttentionModel):
             raise ValueError(f"model must be of kind 'attention' to have blocks, got {self.run.model.kind!r}")
@@ -283,7 +330,7 @@ class Scorer:
     def _of_blocks(
         self, read: Callable[[torch.Tensor], torch.Tensor], letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
     ) -> NDArray[np.float64]:
-        """Return what `read` says of the tokens of each sequence as it is, (n, M, ...)."""
+        """Apply `read` to the tokens of each sequence as given; return (n, M, ...)."""
         found: list[NDArray[np.float64]] = [np.empty(0)] * len(letters)
         with torch.inference_mode():
             for rows in self.batches(letters):
@@ -292,47 +339,55 @@ class Scorer:
         return np.stack(found)
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Calibrated probabilities of label 1."""
+        """Return calibrated probabilities of label 1."""
         return expit(logits / self.temperature)
 
 
 @dataclass(frozen=True)
 class PairedScorer(Scorer):
-    """A model of two inputs: where one of one input is asked with letters, it is asked with a `Pair` of each record.
+    """Score pairs of sequences with a model that has two inputs.
 
-    What asks it otherwise is refused. `of_first` and `of_partner` are the same model with one of its inputs held fixed, as a `Scorer` of
-    the other: that is how methods of interpretation, which know one input, explain both.
+    Methods that take sequences in `Scorer` take one `Pair` per record here and raise
+    `ArgumentError` for anything else. `of_first` and `of_partner` return the model with one input
+    held fixed, as a `Scorer` of the other input. Interpretation methods, which handle one input,
+    use them to explain both inputs.
     """
 
     @property
     def partner_tokenizer(self) -> KmerTokenizer:
-        """Of the second input."""
+        """Return the tokenizer of the second input."""
         return partner_tokenizer_of(self.run)
 
     @property
     def partner_spelling(self) -> Spelling:
-        """How the letters of the second input are read."""
+        """Return how sequences of the second input are read."""
         return Spelling(self.partner_tokenizer.alphabet)
 
     def tokens(self, letters: NDArray[np.uint8]) -> torch.Tensor:
-        """Refused.
+        """Raise an error, because an array of sequences holds only one input.
 
         Raises
         ------
         ArgumentError
-            Always: its letters are those of one input.
+            Always.
         """
         raise ArgumentError(NO_PAIR)
 
     def tokens_of(self, letters: Sequence[Any]) -> torch.Tensor:
-        """Pairs of ASCII arrays of any lengths -> token ids (B, N1 + N2), as `model.paired` says."""
+        """Convert pairs of ASCII sequences of any lengths to token ids (B, N1 + N2).
+
+        `model.paired` describes how the two inputs are joined.
+        """
         network = self.network
         assert isinstance(network, PairedNetwork)
         first, partner = _sides(letters)
         return network.joined(super().tokens(pad_letters(first)), self._encoded_partners(partner))
 
     def lengths(self, letters: Any) -> NDArray[np.int64]:
-        """Letters of both inputs of each pair, (n,); errors as of `Scorer.lengths`."""
+        """Return the summed length of both inputs of each pair, (n,).
+
+        Raises `ValueError` if an input is shorter than its k.
+        """
         first, partner = _sides(letters)
         lengths, k = np.array([len(row) for row in partner], dtype=np.int64), self.partner_tokenizer.k
         if len(lengths) and lengths.min() < k:
@@ -340,31 +395,34 @@ class PairedScorer(Scorer):
         return super().lengths(first) + lengths
 
     def of_first(self, partners: Sequence[NDArray[np.uint8]]) -> Scorer:
-        """The model as one of the first input: each row of what it is asked has the partner of that row, or all have the only one."""
+        """Return the model as a scorer of the first input, with the partners fixed.
+
+        Row i is scored with partner i. A single partner is used for all rows.
+        """
         network = self.network
         assert isinstance(network, PairedNetwork)
         return self._of_one(self.tokenizer, OneInput(network, network.of_partner(self._encoded_partners(list(partners))), partner=False))
 
     def of_partner(self, first: Sequence[NDArray[np.uint8]]) -> Scorer:
-        """The model as one of the second input, as `of_first`."""
+        """Return the model as a scorer of the second input with the first fixed; see `of_first`."""
         return self._of_one(self.partner_tokenizer, OneInput(self.network, super().tokens(pad_letters(list(first))), partner=True))
 
     def _of_one(self, tokenizer: KmerTokenizer, network: OneInput) -> Scorer:
         return Scorer(self.run, tokenizer, network.eval(), self.temperature, self.threshold, self.slope)  # type: ignore[arg-type]
 
     def _encoded_partners(self, letters: list[NDArray[np.uint8]]) -> torch.Tensor:
-        """ASCII arrays -> token ids (B, N2), as the partner's tokenizer numbers them."""
+        """Convert ASCII sequences to token ids (B, N2) of the partner's tokenizer."""
         tokenizer = self.partner_tokenizer
         return torch.from_numpy(tokenizer.encode(tokenizer.alphabet.codes(pad_letters(letters))).astype(np.int64)).to(self.device)
 
 
 def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
-    """The first and the second inputs.
+    """Split pairs into first and second inputs.
 
     Raises
     ------
     ArgumentError
-        If one is no pair.
+        If an element is not a pair.
     """
     if any(not isinstance(pair, Pair) for pair in pairs):
         raise ArgumentError(NO_PAIR)
@@ -372,73 +430,82 @@ def _sides(pairs: Sequence[Any]) -> tuple[list[NDArray[np.uint8]], list[NDArray[
 
 
 def without_padding(letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """ASCII arrays of any lengths without the zeros at their ends."""
+    """Remove the zeros at the end of ASCII sequences of any lengths."""
     return [row[: np.count_nonzero(row)] for row in letters]
 
 
 def spelling_of(data: Data) -> Spelling:
-    """Return how the records of [data] are read: a mask that is kept lies next to the letters."""
+    """Return how the records of [data] are read.
+
+    A soft mask that is kept is stored separately from the sequence.
+    """
     return Spelling(get_alphabet(data.alphabet), "hard" if data.soft_mask == "hard" else "ignore", data.gaps)
 
 
 def scorer_of(run: RunFile, network: Network, **more: Any) -> Scorer:
-    """The scorer of a network, of two inputs or one; `more` are the other attributes of `Scorer`."""
+    """Create the scorer of a network with one or two inputs.
+
+    `more` holds the remaining attributes of `Scorer`.
+    """
     kind = PairedScorer if isinstance(network, PairedNetwork) else Scorer
     return kind(run, tokenizer_of(run), network, **more)
 
 
 def check_one_input(scorer: Scorer | Ensemble, what: str) -> None:
-    """Refuse a model of two inputs where one is asked for.
+    """Check that no model has two inputs.
 
     Raises
     ------
     ArgumentError
-        If it is one.
+        If a model has two inputs.
     """
     if any(isinstance(member, PairedScorer) for member in scorer.members):
         raise ArgumentError(f"{what} must be asked of a model of one input, got one of two (kind 'paired'): {TAKE_TWO}")
 
 
 def rates_of_bins(outputs: torch.Tensor, places: int, bins: int) -> torch.Tensor:
-    """Logits (..., N, C) of places -> (..., bins, C) in float32: of each bin of so many places -log of the chance that none holds a point.
+    """Convert logits (..., N, C) of positions to rates (..., bins, C) of bins, in float32.
 
-    The chances of places are taken as independent (noisy-or), so that their rates add up.
+    The rate of a bin is -log of the probability that none of its `places` positions holds a point.
+    Positions are treated as independent (noisy-or), so their rates add up.
     """
     missing = bins * places - outputs.shape[-2]
-    outputs = pad(outputs.float(), (0, 0, 0, missing), value=UNLIKELY)  # a k-mer ends before its letter does; what is over is cut off
+    # k-mers give fewer outputs than positions, so missing ones are padded; surplus ones are cut off
+    outputs = pad(outputs.float(), (0, 0, 0, missing), value=UNLIKELY)
     return softplus(outputs).unflatten(-2, (bins, places)).sum(-2).clamp(min=1e-9)
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Several models of one question, such as the members of a run with `seeds`: what they say is averaged.
+    """Average the outputs of several models, such as the members of a run with `seeds`.
 
     Attributes
     ----------
     members
-        Two or more, of one spelling (alphabet, soft mask, gaps) and one objective.
+        Two or more models with the same objective and the same handling of sequences (alphabet,
+        soft mask, gaps).
     """
 
     members: tuple[Scorer, ...]
 
     @property
     def run(self) -> RunFile:
-        """Of the first member."""
+        """Return the run file of the first member."""
         return self.members[0].run
 
     @property
     def objective(self) -> Objective:
-        """Return that of the members."""
+        """Return the objective of the members."""
         return self.members[0].objective
 
     @property
     def alphabet(self) -> Alphabet:
-        """Of all members."""
+        """Return the alphabet of the members."""
         return self.members[0].alphabet
 
     @property
     def spelling(self) -> Spelling:
-        """Of all members."""
+        """Return how sequences are read, which is the same for all members."""
         return self.members[0].spelling
 
     @property
@@ -448,20 +515,25 @@ class Ensemble:
 
     @property
     def temperature(self) -> float:
-        """The members' mean: valid, on which another could be fitted to the mean logit, is not at hand where sequences are scored."""
+        """Return the mean temperature of the members.
+
+        A temperature for the mean logit cannot be fitted here, because the validation records are
+        not available when sequences are scored.
+        """
         return float(np.mean([member.temperature for member in self.members]))
 
     @property
     def threshold(self) -> float:
-        """The members' mean, as the temperature."""
+        """Return the mean threshold of the members."""
         return float(np.mean([member.threshold for member in self.members]))
 
     def probabilities(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probabilities of label 1, of the mean logits."""
+        """Return probabilities of label 1 from the mean logits."""
         return expit(logits / self.temperature)
 
 
-Models = Scorer | Ensemble | str | Path | Sequence[str | Path]  # what was loaded, or what `load` takes
+# A loaded model, or an argument of `load`
+Models = Scorer | Ensemble | str | Path | Sequence[str | Path]
 
 
 @overload
@@ -469,17 +541,20 @@ def load(path: str | Path) -> Scorer: ...
 @overload
 def load(path: Sequence[str | Path]) -> Scorer | Ensemble: ...
 def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
-    """Load a model folder, on CUDA if there is a device, else on the CPU; several folders are loaded as an ensemble.
+    """Load a model folder, or several of them as an ensemble.
 
-    A baseline that `evaluate` saved, as `load("results/promoter/baselines/exact_positions")`, is loaded as a `BaselineScorer`.
-
-    The name of a model that ships, as `load("promoter")`, is its folder, unless there is a folder of that name here.
+    The model is placed on CUDA if a device is available, otherwise on the CPU. A baseline saved by
+    `evaluate`, such as `load("results/promoter/baselines/exact_positions")`, becomes a
+    `BaselineScorer`. A model that ships with the package can be loaded by name, such as
+    `load("promoter")`, unless the working directory has a folder with that name.
 
     Raises
     ------
     ModelFolderError
-        If a part is missing, truncated, or does not belong to the others; of several, if they differ in alphabet, objective, soft mask or
-        gaps.
+        If a file is missing, truncated or does not belong to the others. For several folders also
+        if they differ in alphabet, objective, soft mask or gaps.
+    ValueError
+        If the list of folders is empty.
     """
     if isinstance(path, str | Path):
         return _load_one(path)
@@ -494,14 +569,14 @@ def load(path: str | Path | Sequence[str | Path]) -> Scorer | Ensemble:
 
 
 def load_single(model: Models) -> Scorer:
-    """The one model that is named or given, for what cannot be asked of several.
+    """Return a single model, for functions that do not accept ensembles.
 
     Raises
     ------
     ModelFolderError
-        As of `load`.
+        As for `load`.
     ValueError
-        If it is several.
+        If the model is an ensemble.
     """
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     if isinstance(scorer, Ensemble):
@@ -512,7 +587,7 @@ def load_single(model: Models) -> Scorer:
 
 
 def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
-    """Refuse to average scores of different things."""
+    """Check that the scores of two members can be averaged."""
     if member.run.objective.kind in ("masked", "causal"):
         message = f"models that are averaged must have scores, got one of objective {member.run.objective.kind!r}"
         raise ModelFolderError(message, place=str(folder))
@@ -532,7 +607,8 @@ def _check_like(member: Scorer, first: Scorer, folder: str | Path) -> None:
 def _load_one(path: str | Path) -> Scorer:
     folder = folder_of(path)
     if is_baseline(folder):
-        from selfattn_bio.scoring.baseline import BaselineScorer  # which is a Scorer
+        # imported here because that module imports Scorer from this one
+        from selfattn_bio.scoring.baseline import BaselineScorer
 
         return BaselineScorer.load(folder)
     run, network, provenance = load_model(folder)
@@ -544,12 +620,12 @@ def _load_one(path: str | Path) -> Scorer:
 
 
 def folder_of(path: str | Path) -> Path:
-    """The folder of a model that is named by its path, or of one that ships by its name.
+    """Return the folder of a model given by path, or by name if it ships with the package.
 
     Raises
     ------
     ModelFolderError
-        If it is a bare name, and neither a folder here nor a model that ships.
+        If a bare name matches neither an existing folder nor a model that ships.
     """
     shipped = Path(str(resources.files("selfattn_bio"))) / "models"
     if not str(path).isidentifier() or Path(path).exists():
