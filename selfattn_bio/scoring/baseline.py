@@ -1,4 +1,4 @@
-"""A saved baseline that answers like a trained model."""
+"""Score sequences with a saved baseline, through the interface of a trained model."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from selfattn_bio.sequence.spelling import Spelling
 
 
 class BaselineScorer(Scorer):
-    """A baseline that `evaluate` saved: `score_sequences` and `selfattn-bio score` accept it.
+    """Score sequences with a baseline that `evaluate` saved.
 
-    It has logits, probabilities, temperature, threshold and slope as a `Scorer` has them. Whatever needs a network, such as `explain` and
-    `embed`, raises `ArgumentError`.
+    `score_sequences` and `selfattn-bio score` accept it. Logits, probabilities, temperature,
+    threshold and slope work as in `Scorer`. Functions that need a network, such as `explain` and
+    `embed`, raise `ArgumentError`.
 
     Parameters
     ----------
     baseline
-        Fitted.
+        A fitted baseline.
     folder
-        It was loaded from.
+        The folder it was loaded from.
     """
 
     def __init__(self, baseline: Baseline, folder: Path | None = None) -> None:
@@ -46,7 +47,7 @@ class BaselineScorer(Scorer):
         Raises
         ------
         ModelFolderError
-            As `baselines.load_baseline`.
+            As for `baselines.load_baseline`.
         """
         return cls(load_baseline(folder), folder)
 
@@ -79,12 +80,12 @@ class BaselineScorer(Scorer):
 
     @property
     def alphabet(self) -> Alphabet:
-        """Return the alphabet of its records."""
+        """Return the alphabet of the training records."""
         return self.baseline.setup.alphabet
 
     @property
     def spelling(self) -> Spelling:
-        """Return how letters are read."""
+        """Return how sequences are read."""
         return self.baseline.setup.spelling
 
     @property
@@ -94,17 +95,23 @@ class BaselineScorer(Scorer):
 
     @property
     def shortest(self) -> int:
-        """Return the length that a sequence must have: a baseline reads any."""
+        """Return the minimum length of a sequence, which is 1 for a baseline."""
         return 1
 
     def outputs(self, letters: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], batch_size: int | None = None) -> NDArray[np.float64]:
-        """Return the logits (n, 1) of sequences of any lengths, as `Scorer.outputs`; `batch_size` does not matter."""
+        """Return the logits (n, 1) of sequences of any lengths, as in `Scorer.outputs`.
+
+        `batch_size` is ignored.
+        """
         return self.logits(letters)[:, None]
 
     def logits(self, letters: NDArray[np.uint8] | Sequence[Any]) -> NDArray[np.float64]:
-        """Return the logits of label 1, (n,); (n, L) arrays are padded with 0 at the end."""
+        """Return the logits of label 1, (n,).
+
+        Arrays (n, L) are padded with 0 at the end.
+        """
         return self.baseline.logits([row[: np.count_nonzero(row)] for row in letters])
 
     def member_log_odds(self, letters: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Return `log_odds` of its only member, (n, 1)."""
+        """Return `log_odds` as an ensemble with one member, (n, 1)."""
         return self.log_odds(letters)[:, None]

@@ -1,6 +1,6 @@
-"""All that can be scored, as ids and letters one after another: strings, a FASTA file, records, a table, intervals of a genome.
+"""Read sequences from strings, FASTA files, records, tables or genome intervals.
 
-Hides: what was passed, and the wording of what is wrong with it. Memory is that of one record, whatever the length of a file.
+Files are read one record at a time, so memory does not grow with their length.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ from selfattn_bio.sequence.records import Notes, Record
 from selfattn_bio.sequence.spelling import Spelling
 from selfattn_bio.sequence.windows import id_of, place
 
-LONGEST_NAME = 255  # bytes of a file's name: a longer string is none
-RULE = "sequences must be a list of strings or the path of a FASTA file"  # what most pass; a table or records tell by their own type
+LONGEST_NAME = 255  # bytes of a file name: a longer string cannot be one
+# Tables and records are not mentioned: most users pass one of these two.
+RULE = "sequences must be a list of strings or the path of a FASTA file"
 
 
 class Input(NamedTuple):
-    """One sequence; `place` of an interval is its PLACE: 0-based half-open on the genome's own chromosome, its name or ""."""
+    """One sequence; for an interval, `place` holds the fields of PLACE.
+
+    Coordinates are 0-based half-open. The chromosome is named as in the genome. The name is "" if
+    there is none.
+    """
 
     id: str
     letters: NDArray[np.uint8]
@@ -39,30 +44,39 @@ Inputs = Sequence[str] | Sequence[Record] | pd.DataFrame | str | Path
 
 
 def read_sequences(spelling: Spelling, sequences: Inputs, k: int) -> tuple[list[str], list[NDArray[np.uint8]]]:
-    """Ids and ASCII letters of all of `read_inputs` at once."""
+    """Read all sequences with `read_inputs` and return their ids and ASCII sequences."""
     pairs = list(read_inputs(spelling, sequences, k))
     return [each.id for each in pairs], [each.letters for each in pairs]
 
 
 def read_inputs(spelling: Spelling, sequences: Inputs, k: int, genome: str | Path | None = None) -> Iterator[Input]:
-    """Id and ASCII letters of each sequence, none of fewer than `k` letters; of an interval the id is that of a corpus, `chr1:0-30(+)`.
+    """Yield the id and ASCII sequence of each input of at least `k` positions.
+
+    The id of an interval is that of a corpus, such as `chr1:0-30(+)`.
 
     Parameters
     ----------
     spelling
-        How letters are read: that of the model's training records. Those of `Record`s are taken as they are.
+        How sequences are read, as for the model's training records. `Record`s are used as they are.
     sequences
-        Strings (their ids are numbers from 0); the path of a FASTA file; `Record`s; a table with a column `sequence` and perhaps `id`; or,
-        with `genome`, a BED or GFF file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`.
+        One of:
+
+        - strings, whose ids are numbers from 0 - the path of a FASTA file - `Record`s - a table
+        with a column `sequence` and optionally `id` - with `genome`: a BED or GFF file, or a table
+        with `chrom, start, end` (0-based half-open) and
+          optionally `strand` and `name`
+    k
+        Minimum length of a sequence.
     genome
-        FASTA that the intervals are of, plain or bgzip; its index is made beside it if it has none.
+        FASTA file of the intervals, plain or bgzip. A missing index is created next to it.
 
     Raises
     ------
     SequenceFileError
-        If a file is missing or malformed, a letter is outside the alphabet, a record shorter than `k`, or an interval not on the genome.
+        If a file is missing or malformed, a character is outside the alphabet, a record is shorter
+        than `k`, or an interval is not on the genome.
     ValueError
-        If one of a list is so, or what is passed is none of these.
+        If a sequence of a list has such a problem, or the input has none of these forms.
     """
     if isinstance(sequences, str) and not os.path.exists(sequences) and (len(sequences) > LONGEST_NAME or "." not in sequences):
         shown = sequences if len(sequences) <= 12 else f"{sequences[:12]}..."
@@ -76,10 +90,13 @@ def read_inputs(spelling: Spelling, sequences: Inputs, k: int, genome: str | Pat
 
 
 class _AnyIds(Notes):
-    """Scores are joined with nothing by their ids, and all ids of a long file would not fit the memory."""
+    """Accept repeated ids.
+
+    Scores are not joined by id, and the ids of a long file would not fit into memory.
+    """
 
     def claim(self, record: str, name: str, line: int) -> None:
-        """Any id may come again."""
+        """Accept any id."""
 
 
 def _of_file(spelling: Spelling, path: Path, k: int) -> Iterator[Input]:
@@ -91,7 +108,7 @@ def _of_file(spelling: Spelling, path: Path, k: int) -> Iterator[Input]:
 
 
 def _listed(sequences: Sequence[str] | Sequence[Record] | pd.DataFrame) -> list[tuple[str | None, str | NDArray[np.uint8]]]:
-    """Id, if there is one, and letters of what stands in memory."""
+    """Return the id (or None) and sequence of each input in memory."""
     if isinstance(sequences, pd.DataFrame):
         if "sequence" not in sequences:
             told = "chrom, start, end: pass genome=" if {"chrom", "start", "end"} <= set(sequences) else ", ".join(map(str, sequences))
@@ -130,7 +147,7 @@ def _of_genome(spelling: Spelling, intervals: Inputs, k: int, path: Path) -> Ite
 
 
 def _table(intervals: Inputs) -> pd.DataFrame:
-    """As `read_intervals` gives it."""
+    """Return intervals in the format of `read_intervals`."""
     if isinstance(intervals, str | Path):
         return read_intervals(intervals)
     if not isinstance(intervals, pd.DataFrame):

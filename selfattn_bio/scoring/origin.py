@@ -1,6 +1,7 @@
-"""What a model folder tells of the records it was trained on: how long they were, how many of them positive, of which assembly.
+"""Read facts about the training records from a model folder.
 
-Hides: where in the folder it stands. Scans and variants take the length as their window, `prior=` takes the share.
+These are the length of the records, the fraction of positives and the assembly. Genome scans and
+variant scoring use the length as their window, and `prior=` needs the fraction of positives.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_inpu
 
 @dataclass(frozen=True)
 class Origin:
-    """A model and what its folder says; of one that was made in memory nothing is known but the assembly.
+    """A model together with facts about its training records.
+
+    For a model created in memory only the assembly is known.
 
     Attributes
     ----------
+    scorer
+        The model or ensemble.
     length
-        Letters of a record of train and valid, the median, without those of parents; None if unknown.
+        Median length of the training and validation records, without records of parent models. None
+        if unknown.
     share
-        Of positives among the records of both classes, as the loss weighed them; None if unknown.
+        Fraction of positives among the records of both classes, as weighted in the loss. None if
+        unknown.
     assembly
-        Of the coordinates; "" if unknown.
+        Genome assembly of the coordinates, or "" if unknown.
     """
 
     scorer: Scorer | Ensemble
@@ -38,12 +45,12 @@ class Origin:
     assembly: str
 
     def window(self, asked: int | None) -> int:
-        """The window that is asked for, or else the length of the records.
+        """Return the requested window, or the length of the training records.
 
         Raises
         ------
         ValueError
-            If neither is known, or it is shorter than a model's k.
+            If neither is known, or the window is shorter than a model's k.
         """
         if asked is None and self.length is None:
             cure = "Say how many letters: --window, from Python window= of Scan or Placing"
@@ -56,17 +63,23 @@ class Origin:
         return size
 
     def doubt(self, name: str) -> str:
-        """What should be known of scores on a genome of this name; nothing where it is the training's, or that is unknown."""
+        """Return a warning if the genome's name differs from the training assembly.
+
+        Returns an empty string if they agree or the assembly is unknown.
+        """
         same = self.assembly in ("", name)
         return "" if same else f"the model's records are of {self.assembly!r}, the genome is named {name!r}"
 
     def shift(self, prior: float | None) -> float:
-        """What is added to calibrated log-odds so that they are of a set of which a share `prior` is positive; 0 for None.
+        """Return the shift of calibrated log-odds for a different fraction of positives.
+
+        Added to the log-odds, it adapts them to data of which the fraction `prior` is positive. It
+        is 0 if `prior` is None.
 
         Raises
         ------
         ValueError
-            If `prior` is not in (0, 1), or the share of the training records is unknown.
+            If `prior` is not in (0, 1), or the fraction of positives in training is unknown.
         """
         if prior is None:
             return 0.0
@@ -77,16 +90,18 @@ class Origin:
         return float(logit(prior) - logit(self.share))
 
 
-Model = Models | Origin  # what scans and variants take
+Model = Models | Origin  # argument of genome scans and variant scoring
 
 
 def origin_of(model: Model) -> Origin:
-    """Load a model, or take one that is, with what the folder that it is from tells; of several folders the first speaks.
+    """Load a model and read the facts about its training records.
+
+    A loaded model is accepted as well. For an ensemble the first folder is used.
 
     Raises
     ------
     ModelFolderError
-        As of `load`; or if the model is not one of positives against negatives of DNA.
+        As for `load`, or if the model is not a binary model of DNA.
     """
     if isinstance(model, Origin):
         return model
@@ -101,11 +116,14 @@ def origin_of(model: Model) -> Origin:
 
 
 def _length(folder: Path) -> int | None:
-    """Of its own records: those of its parents may be of any length."""
+    """Return the median length of the model's own records.
+
+    Records of parent models are excluded, because they may have any length.
+    """
     provenance = read_provenance(folder)
     if "median_length" in provenance:
         return provenance["median_length"]
-    # Of before that key: by their coordinates, which not all records have.
+    # Older folders lack that key: use the coordinates, which not all records have.
     if not (folder / SEEN).is_file():
         return None
     seen = pd.read_parquet(folder / SEEN, columns=["start", "end", "by_parent"])
@@ -119,7 +137,8 @@ def _share(folder: Path, run: RunFile) -> float | None:
     provenance = read_provenance(folder)
     if "num_positive" in provenance:
         return provenance["num_positive"] / provenance["num_train"]
-    # Of before that key: the records as the files had them, which are split by chromosome, group or lot, not by label.
+    # Older folders lack that key: count the records of the files. Their split is by chromosome,
+    # group or at random, not by label.
     records = {file["path"]: file["records"] for file in provenance.get("data") or ()}
     classes = (paths if isinstance(paths, tuple) else () for paths in (run.data.positives, run.data.negatives))
     of_classes = [sum(records.get(path, 0) for path in paths) for paths in classes]

@@ -1,7 +1,7 @@
-"""What a model's training data looked like, so that a score can be doubted: how wrong it was on valid, and which inputs are unlike them.
+"""Summarise a model's training data, so that unusual inputs can be reported.
 
-Hides: the file in the model folder, the Markov chain. Training writes one beside the weights, `score_sequences` asks it; a folder without
-it scores as before.
+The summary is a Markov chain, limits on length and ambiguity, and the errors on the validation
+split. Training saves it next to the weights. Folders without it can still be used for scoring.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from selfattn_bio.errors import ModelFolderError
 from selfattn_bio.model.checkpoint import REFERENCE
 from selfattn_bio.sequence.alphabet import Alphabet
 
-ENTRIES = 8000  # of the chain at most: order 5 of DNA, 2 of protein
-SHARE = 0.01  # of valid, unlike by its composition
-LETTERS = 5_000_000  # that the chain is fitted on, at most
-PIECE = 1 << 20  # letters of a record that are looked at together
+ENTRIES = 8000  # of the chain at most: order 5 for DNA, 2 for protein
+SHARE = 0.01  # fraction of the validation records reported as unlike by composition
+LETTERS = 5_000_000  # maximum number of positions for fitting the chain
+PIECE = 1 << 20  # positions of a record that are processed together
 LIKE, LENGTH, AMBIGUOUS, COMPOSITION = "no", "length", "ambiguous", "composition"
 
 Letters = Sequence[NDArray[np.uint8]]
@@ -31,21 +31,23 @@ Letters = Sequence[NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Reference:
-    """Of one model.
+    """Summary of the training data of one model.
 
     Attributes
     ----------
     chain
-        Log-probability of each letter after each context, (A^order, A), of the training records.
+        Log-probability of each symbol after each context, (A^order, A), in the training records.
     center
-        Its mean a letter, over valid.
+        Mean log-probability per symbol on the validation split.
     limits
-        shortest and longest training record (letters), largest share of ambiguous letters, and between what `typicality` lies but for SHARE
-        of valid: (5,).
+        Five values: shortest and longest record, largest fraction of ambiguous symbols, and the
+        lower and upper bound of `typicality`. The fraction SHARE of the validation records lies
+        outside the last two.
     simplest
-        The least varied training record: bits of entropy of its k-mers (3 letters of DNA, 1 of protein); 0 of a folder of before it.
+        Smallest entropy in bits of a record's k-mers (k = 3 for DNA, 1 for protein). 0 if an older
+        folder does not store it.
     conformal
-        By class or column the nonconformity of valid (`evaluation.conformal`).
+        Nonconformity scores of the validation split by class or column (`evaluation.conformal`).
     """
 
     alphabet: Alphabet
@@ -57,9 +59,10 @@ class Reference:
 
     @classmethod
     def of(cls, alphabet: Alphabet, train: Letters, valid: Letters, conformal: dict[str, NDArray[np.float64]]) -> Reference:
-        """Fit the chain on train and the limits on valid, on records spread over each side where they have more than LETTERS letters.
+        """Fit the chain on the training records and the limits on the validation split.
 
-        Of the orders the one is taken by which valid is the likeliest.
+        Splits with more than LETTERS positions are subsampled evenly. The order of the chain is the
+        one that gives the validation records the highest likelihood.
         """
         train, valid = _some(train), _some(valid)
         joined, held = _joined(alphabet, train), _joined(alphabet, valid)
@@ -76,7 +79,11 @@ class Reference:
         return cls(alphabet, chains[best], center, limits, conformal, min(_variety(alphabet, row) for row in both))
 
     def typicality(self, letters: Letters) -> NDArray[np.float64]:
-        """How far above or below that of valid the log-probability a letter lies, in units that do not depend on the length, (n,)."""
+        """Return how unusual the log-probability of each record is, (n,).
+
+        The difference between a record's mean log-probability per symbol and that of the validation
+        split is scaled so that it does not depend on the length.
+        """
         order = round(math.log(len(self.chain), len(self.alphabet.letters)))
         found = np.zeros(len(letters))
         for number, row in enumerate(letters):
@@ -89,7 +96,10 @@ class Reference:
         return found
 
     def unlike(self, letters: Letters) -> list[str]:
-        """Of each record why it is unlike the training data: its length, its share of ambiguous letters, its composition; or "no"."""
+        """Return why each record differs from the training data.
+
+        Values are "length", "ambiguous" (too many ambiguous symbols), "composition" or "no".
+        """
         shortest, longest, most, low, high = self.limits
         found = []
         for row, typical in zip(letters, self.typicality(letters), strict=True):
@@ -98,24 +108,25 @@ class Reference:
             elif _ambiguous(self.alphabet, row) > most:
                 found.append(AMBIGUOUS)
             else:
-                like = low <= typical <= high and _variety(self.alphabet, row) >= self.simplest  # a repeat of common words is typical
+                # `typicality` alone would accept a repeat of common k-mers
+                like = low <= typical <= high and _variety(self.alphabet, row) >= self.simplest
                 found.append(LIKE if like else COMPOSITION)
         return found
 
     def save(self, folder: Path, weights_sha256: str) -> None:
-        """Write it into a model folder."""
+        """Write the summary into a model folder."""
         tensors = {"chain": self.chain, "center": np.array([self.center]), "limits": self.limits, "simplest": np.array([self.simplest])}
         tensors |= {f"conformal/{name}": scores.astype(np.float64) for name, scores in self.conformal.items()}
         (folder / REFERENCE).write_bytes(save(tensors, metadata={"weights_sha256": weights_sha256}))
 
 
 def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Reference | None:
-    """Read it from a model folder; None of one that has none.
+    """Read the summary from a model folder; return None if the folder has none.
 
     Raises
     ------
     ModelFolderError
-        If it is damaged, or of other weights.
+        If the file is damaged or belongs to other weights.
     """
     path = folder / REFERENCE
     if not path.is_file():
@@ -123,7 +134,7 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
     try:
         with safe_open(path, framework="numpy") as file:
             there = (file.metadata() or {}).get("weights_sha256", "none")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         conformal = {name.removeprefix("conformal/"): scores for name, scores in tensors.items() if name.startswith("conformal/")}
         simplest = float(tensors.get("simplest", np.zeros(1))[0])
         reference = Reference(alphabet, tensors["chain"], float(tensors["center"][0]), tensors["limits"], conformal, simplest)
@@ -137,19 +148,22 @@ def load_reference(folder: Path, alphabet: Alphabet, weights_sha256: str) -> Ref
 
 
 def _some(letters: Letters) -> Letters:
-    """All records, or each n-th, so that they have about LETTERS letters."""
+    """Return all records, or every n-th so that they have about LETTERS positions."""
     total = sum(len(row) for row in letters)
     return letters[:: math.ceil(total / LETTERS)] if total > LETTERS else letters
 
 
 def _joined(alphabet: Alphabet, letters: Letters) -> NDArray[np.uint8]:
-    """The codes of all records, an ambiguous one between them, so that no context spans two."""
+    """Concatenate the codes of all records.
+
+    An ambiguous symbol between records prevents contexts that span two of them.
+    """
     between = np.array([len(alphabet.letters)], np.uint8)
     return np.concatenate([part for row in letters for part in (alphabet.codes(row), between)])
 
 
 def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[np.float32]:
-    """Log-probabilities (A^order, A), each letter counted once more than it was seen."""
+    """Return log-probabilities (A^order, A), with a pseudocount of 1."""
     size = len(alphabet.letters)
     context, letter = _places(alphabet, codes, order)
     counts = 1.0 + np.bincount(context * size + letter, minlength=size ** (order + 1)).reshape(-1, size)
@@ -157,7 +171,10 @@ def _chain(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> NDArray[
 
 
 def _places(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Context and letter, each (m,), of every letter that stands behind `order` others, none of them ambiguous."""
+    """Return context and symbol, each (m,), of every position with `order` symbols before it.
+
+    Positions with an ambiguous symbol are left out.
+    """
     if len(codes) <= order:
         return np.empty(0, np.int64), np.empty(0, np.uint8)
     size, m = len(alphabet.letters), len(codes) - order
@@ -169,12 +186,15 @@ def _places(alphabet: Alphabet, codes: NDArray[np.uint8], order: int) -> tuple[N
 
 
 def _variety(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:
-    """Bits of entropy of the k-mers of a record: 0 of one letter, 1 of two in turn, 6 at most of DNA."""
+    """Return the entropy of a record's k-mers in bits.
+
+    It is 0 for a homopolymer, 1 for two alternating symbols and at most 6 for DNA.
+    """
     context, letter = _places(alphabet, alphabet.codes(letters), 2 if len(alphabet.letters) == 4 else 0)
     shares = np.unique_counts(context * len(alphabet.letters) + letter).counts / max(1, len(letter))
     return float(-(shares * np.log2(shares)).sum())
 
 
 def _ambiguous(alphabet: Alphabet, letters: NDArray[np.uint8]) -> float:
-    """The share of letters that stand for several."""
+    """Return the fraction of ambiguous symbols."""
     return float((alphabet.codes(letters) == len(alphabet.letters)).mean())

@@ -1,7 +1,4 @@
-"""Score any sequences with a trained model, or the mean of several: a table of what they say, and how far to believe it.
-
-Hides: strands, chunks, the columns of each objective. Users and the command `score` call it.
-"""
+"""Score sequences with a trained model or an ensemble and return a table of predictions."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ from selfattn_bio.scoring.reference import LIKE
 from selfattn_bio.scoring.scorer import Ensemble, Models, Scorer, check_one_input, load
 from selfattn_bio.scoring.tiling import Tiling
 
-CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # of a table of `score_batches`
+CHUNK_LETTERS, CHUNK_RECORDS = 1 << 21, 4096  # limits of a table of `score_batches`
 
 
 def score_sequences(
@@ -52,64 +49,91 @@ def score_sequences(
     genome: str | Path | None = None,
     partner: Partners | None = None,
 ) -> pd.DataFrame:
-    """Score sequences with a model of any objective that says something of a sequence or its letters.
+    """Score sequences with a model of any objective except "masked" and "causal".
 
-    `score_sequences("promoter", ["ACGT..."])` gives one row, id "0". `score_batches` gives the table in parts, for files of any length.
+    `score_sequences("promoter", ["ACGT..."])` returns one row with id "0". Use `score_batches` for
+    large files: it returns the table in parts.
 
     Parameters
     ----------
     model
-        A model folder, several of them whose outputs are averaged, the name of a model that ships, or what `load` returned.
+        A model folder, a list of folders whose outputs are averaged, the name of a model that
+        ships, or the result of `load`.
     sequences
-        Strings, or the path of a FASTA file (plain, gz, bgzip); records of `read_records`; a table with a column `sequence` and perhaps
-        `id`; with `genome` a BED or GFF file or a table with `chrom, start, end` (0-based half-open) and perhaps `strand` and `name`. U is
-        read as T; lower case and gaps as the model's training records were (`soft_mask` and `gaps` of its run file), by default as upper
-        case and refused.
+        One of:
+
+        - strings - the path of a FASTA file (plain, gz or bgzip) - records from `read_records` - a
+        table with a column `sequence` and optionally `id` - with `genome`: a BED or GFF file, or a
+        table with `chrom, start, end` (0-based half-open) and
+          optionally `strand` and `name`
+
+        U is read as T. Lower case and gaps are handled as in training (`soft_mask` and `gaps` of
+        the run file). By default lower case is read as upper case and gaps are an error.
     rc
-        Average the outputs of both strands (DNA only; not of labels a letter). Changes nothing for a model whose scores are such means as
-        they are (`evaluation.strands`).
+        Average the outputs of both strands (DNA only, not for labels per position). Has no effect
+        on a model whose scores are already such means (`evaluation.strands`).
     calibrated
-        Of a binary model: divide logits by the temperature that was fitted on valid before they become probabilities. `predicted` is the
-        same either way.
+        For a binary model, divide logits by the temperature fitted on the validation split before
+        they become probabilities. `predicted` is the same either way.
     coverage
-        Such as 0.9: also say what holds the truth with this chance, for records like those of valid: the set of labels (by class), or
-        the interval of a number. Of binary, multiclass and regression.
+        Add prediction sets or intervals with this coverage, such as 0.9, for records similar to the
+        validation split: a set of labels for classes, an interval for numbers. Available for
+        binary, multiclass and regression models.
     batch_size
-        Sequences in one pass of the network, at most; as many as 32,768 letters hold if not given.
+        Maximum number of sequences per pass of the network. By default as many as fit into 32,768
+        positions.
     genome
-        FASTA that intervals are of, plain or bgzip; letters of a minus strand are its reverse complement.
+        FASTA file of the intervals, plain or bgzip. Intervals on the minus strand are
+        reverse-complemented.
     partner
-        Of a model of two inputs the second of each sequence: sequences as above, joined by their ids (of strings, by their order); of a
-        track arrays of numbers in order, ids and arrays as a dict, or the path of a file as [partner] names one. All of it is held at once.
+        The second input of a model with two inputs. Sequences are given as above and matched by id
+        (strings by order). Values of a track are arrays in order, a dict from id to array, or the
+        path of a file as in [partner]. All partners are held in memory.
 
     Returns
     -------
-    One row a sequence, in the order given: id (header or number; of an interval as in a corpus, `chr1:0-30(+)`), of intervals chrom, start,
-    end (0-based half-open), strand and name (not of bins, whose rows are parts of one), then by objective
-    binary: logit, probability, predicted (the label: 1 from the threshold on that was fitted on valid, else 0);
-    multiclass: predicted, probability_CLASS of each; multilabel: probability_COLUMN of each; regression: each column;
-    several: those of each part, as PART.COLUMN; labels: predicted, text as long as the sequence; bins: a row a whole bin, with start and
-    end (0-based half-open, of the sequence), probability (of a point on either strand, by both readings, not calibrated), probability_+
-    and probability_-; masked and causal models score no sequences.
-    With `coverage`: set, its labels joined by commas, or "none"; of numbers low_COLUMN and high_COLUMN. Of several models their union.
-    Of several models also how far they differ, the standard deviation over them: binary: spread, of the logit; multiclass: spread_CLASS,
-    multilabel and regression: spread_COLUMN, of what the column of that name holds; labels: none.
-    Sequences of labels and bins may be of any length, in the memory of a tile of them: the outputs are those of one pass over the whole
-    where the model sees so far to either side and no further (windows, convolutions). Where it sees the whole (global tokens, full
-    attention), one more than four times as long as any training record is read in windows of that length, which is said on stderr.
-    Last, unlike: why a sequence is unlike the training records (`length`, share of `ambiguous` letters, `composition`), or "no"; there if a
-    model folder holds what tells it. Of valid 1 % are unlike by composition.
+    One row per sequence, in the given order. The columns are:
+
+    - `id`: header or number; for an interval as in a corpus, `chr1:0-30(+)`.
+    - `chrom`, `start`, `end` (0-based half-open), `strand`, `name`: for intervals only. Not present
+      for bins, whose rows are parts of an interval.
+    - binary: `logit`, `probability`, `predicted` (1 from the threshold fitted on the validation
+    split
+      upwards, otherwise 0).
+    - multiclass: `predicted` and `probability_CLASS` for each class. - multilabel:
+    `probability_COLUMN` for each column. - regression: each column. - several: the columns of each
+    part as `PART.COLUMN`. - labels: `predicted`, a text as long as the sequence. - bins: one row
+    per complete bin with `start` and `end` (0-based half-open, within the sequence),
+      `probability` (of a point on either strand, averaged over both reading directions, not
+      calibrated), `probability_+` and `probability_-`.
+    - with `coverage`: `set`, labels joined by commas or "none"; for numbers `low_COLUMN` and
+      `high_COLUMN`. For several models, their union.
+    - for several models: the standard deviation between them. `spread` of the logit for binary
+    models,
+      `spread_CLASS` for multiclass, `spread_COLUMN` for multilabel and regression, none for labels.
+    - `unlike`: why a sequence differs from the training records: `length`, `ambiguous` (too many
+      ambiguous symbols), `composition`, or "no". Present if a model folder has the reference data.
+      1 % of the validation records differ by composition.
+
+    Sequences scored with labels or bins may have any length; memory holds one tile at a time. If
+    the model has a limited receptive field (windows, convolutions), the result equals one pass over
+    the complete sequence. If it sees the complete input (global tokens, full attention), sequences
+    more than four times as long as the longest training record are read in windows of that length,
+    and a message on stderr reports it.
 
     Raises
     ------
     SequenceFileError
-        If a file is malformed, a letter is outside the alphabet, a record is shorter than a model's k, or an interval not on the genome.
+        If a file is malformed, a character is outside the alphabet, a record is shorter than the
+        model's k, or an interval is not on the genome.
     ModelFolderError
-        As of `load`.
+        As for `load`.
     ValueError
-        If one of a list is so, a string is given alone and names no file, `rc` is asked of an alphabet without complement or of labels a
-        letter, a model of two inputs lacks the partner of a sequence, one of one input is given some, or `coverage` is not in (0, 1), is
-        combined with `rc` for a model that was calibrated on one strand, or asked of a model that has none.
+        If a sequence of a list has such a problem, a single string does not name a file, or an
+        option does not fit the model. That is: `rc` for an alphabet without complement or for
+        labels per position; a missing `partner` for a model with two inputs, or any for a model
+        with one; `coverage` outside (0, 1), for a model without calibration data, or combined with
+        `rc` for a model calibrated on one strand.
     """
     asked = {"rc": rc, "calibrated": calibrated, "coverage": coverage, "batch_size": batch_size, "genome": genome, "partner": partner}
     return pd.concat(score_batches(model, sequences, **asked), ignore_index=True)  # type: ignore[arg-type]
@@ -126,9 +150,10 @@ def score_batches(
     genome: str | Path | None = None,
     partner: Partners | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """The table of `score_sequences` in parts of some thousand rows, as they are scored: memory does not grow with a file.
+    """Yield the table of `score_sequences` in parts of a few thousand rows.
 
-    Arguments, columns and errors are those of `score_sequences`; one part at least, without rows if there is no sequence.
+    Memory does not grow with the size of a file. Arguments, columns and errors are those of
+    `score_sequences`. At least one part is returned, without rows if there are no sequences.
     """
     scorer = model if isinstance(model, Scorer | Ensemble) else load(model)
     scoring = Scoring(scorer, rc, calibrated, coverage, batch_size)
@@ -142,14 +167,15 @@ def score_batches(
             print(f"score: {text}", file=sys.stderr, flush=True)
             told = True
         table = scoring.table(ids, letters, [Pair(each.letters, partner_of(each)) for each in part] if partner_of else letters)
-        if genome is not None and not isinstance(scorer.objective, BinsObjective):  # a row a bin has its own start and end
+        # rows of bins have their own start and end
+        if genome is not None and not isinstance(scorer.objective, BinsObjective):
             places = pd.DataFrame([each.place for each in part], columns=PLACE)
             table = pd.concat([table[["id"]], places, table.drop(columns="id")], axis=1)
         yield table
 
 
 def chunks(inputs: Iterator[Input]) -> Iterator[list[Input]]:
-    """Some thousand sequences at a time; one part at least."""
+    """Yield lists of a few thousand sequences, at least one list."""
     part: list[Input] = []
     total, given = 0, False
     for each in inputs:
@@ -164,7 +190,7 @@ def chunks(inputs: Iterator[Input]) -> Iterator[list[Input]]:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a model is asked; arguments as of `score_sequences`."""
+    """Apply a model to sequences with the options of `score_sequences`."""
 
     scorer: Scorer | Ensemble
     rc: bool
@@ -173,7 +199,7 @@ class Scoring:
     batch_size: int | None
 
     def check(self) -> None:
-        """Refuse what cannot be asked of the model, before a file is read."""
+        """Check that the options fit the model, before any file is read."""
         objective = self.scorer.objective
         if objective.kind in ("masked", "causal"):
             raise ArgumentError(f"objective must be one that says something of a sequence, got {objective.kind!r}")
@@ -197,7 +223,10 @@ class Scoring:
             raise ArgumentError("coverage must be asked of model folders that hold reference.safetensors, got one without: train it again")
 
     def table(self, ids: list[str], letters: Sequence[NDArray[np.uint8]], inputs: Sequence[Any]) -> pd.DataFrame:
-        """The rows of these sequences; `inputs` are what the model reads of them, the letters or pairs."""
+        """Return the rows of these sequences.
+
+        `inputs` holds what the model reads: the sequences, or pairs.
+        """
         objective = self.scorer.objective
         if isinstance(objective, BinsObjective):
             return _bins_said(ids, self.tiling.read(letters, self.log_rates), objective.bin, self.unlike(letters))
@@ -211,11 +240,11 @@ class Scoring:
 
     @cached_property
     def tiling(self) -> Tiling:
-        """How long sequences are read, of labels and bins."""
+        """Return how long sequences are read by models of labels or bins."""
         return Tiling.of(self.scorer)
 
     def in_tiles(self, ids: Sequence[str], letters: Sequence[NDArray[np.uint8]]) -> str:
-        """What is to be said of sequences whose outputs are not those of one pass; nothing if there is none."""
+        """Return a message if outputs differ from those of one pass, otherwise an empty string."""
         if self.scorer.objective.kind not in ("labels", "bins") or self.tiling.exact or not self.tiling.size:
             return ""
         longest, size = self.tiling.longest, self.tiling.size
@@ -224,19 +253,22 @@ class Scoring:
         return f"sequences longer than {longest:,} letters, such as {long[0]!r}, {told}" if long else ""
 
     def log_rates(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float64]]:
-        """Of each sequence (bins, 2), the mean of the members."""
+        """Return log rates (bins, 2) of each sequence, averaged over the members."""
         of_members = [member.log_rates(letters, self.batch_size) for member in self.scorer.members]
         return [np.mean(rows, axis=0) for rows in zip(*of_members, strict=True)]
 
     def labels(self, letters: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-        """Of each sequence (L,) the most probable label of each letter, ASCII, by the mean of the members."""
+        """Return the most probable label of each position, ASCII (L,) per sequence.
+
+        Outputs are averaged over the members first.
+        """
         objective = self.scorer.objective
         classes = np.frombuffer("".join(objective.output_names).encode(), np.uint8)
         of_members = [member.token_outputs(letters, self.batch_size) for member in self.scorer.members]
         return [classes[predictions_of(objective, np.mean(rows, axis=0)).argmax(-1)] for rows in zip(*of_members, strict=True)]
 
     def outputs(self, member: Scorer, letters: Sequence[Any]) -> NDArray[np.float64]:
-        """(n, C) outputs, or the mean of both strands'."""
+        """Return the outputs (n, C) of a member, averaged over both strands with `rc`."""
         outputs = member.outputs(letters, self.batch_size)
         if self.rc and not member.both_strands:
             turned = [member.alphabet.reverse_complement(row) for row in letters]
@@ -244,7 +276,7 @@ class Scoring:
         return outputs
 
     def said(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
-        """Columns of the members' outputs (M, n, C)."""
+        """Convert the members' outputs (M, n, C) to table columns."""
         mean = outputs.mean(axis=0)
         if not isinstance(objective, BinaryObjective):
             found = _said(objective, predictions_of(objective, mean), predictions_of(objective, outputs))
@@ -255,7 +287,7 @@ class Scoring:
         return columns | self.believed(objective, outputs) | _spreads({"spread": outputs[..., 0]})
 
     def believed(self, objective: Objective, outputs: NDArray[np.float64]) -> dict[str, Any]:
-        """Set or interval of each record at the coverage that is asked for."""
+        """Return the prediction set or interval of each record at the requested coverage."""
         if self.coverage is None:
             return {}
         fitted = [member.reference.conformal for member in self.scorer.members if member.reference]
@@ -270,13 +302,19 @@ class Scoring:
         return {"set": [",".join(name for name, inside in zip(names, row, strict=True) if inside) or "none" for row in rows]}
 
     def unlike(self, letters: Sequence[NDArray[np.uint8]]) -> dict[str, list[str]]:
-        """Why each record is unlike what a member was trained on, of the first to which it is."""
+        """Return why each record differs from the training records of a member.
+
+        The first member that reports a difference decides.
+        """
         told = [member.reference.unlike(letters) for member in self.scorer.members if member.reference]
         return {"unlike": [next((why for why in of if why != LIKE), LIKE) for of in zip(*told, strict=True)]} if told else {}
 
 
 def _said(objective: Objective, predicted: NDArray[np.float64], each: NDArray[np.float64]) -> dict[str, Any]:
-    """Columns of a table of what is predicted, (n, C), and of each member (M, n, C); those of a part of several begin with its name."""
+    """Convert predictions (n, C) and those of each member (M, n, C) to table columns.
+
+    For several objectives, column names begin with the name of the part.
+    """
     if isinstance(objective, SeveralObjective):
         of_parts = {name: _said(objective.parts[name], predicted[:, of], each[..., of]) for name, of in objective.places().items()}
         return {f"{name}.{column}": values for name, of_part in of_parts.items() for column, values in of_part.items()}
@@ -288,7 +326,7 @@ def _said(objective: Objective, predicted: NDArray[np.float64], each: NDArray[np
 
 
 def _bins_said(ids: Sequence[str], log_rates: Sequence[NDArray[np.float64]], size: int, unlike: dict[str, list[str]]) -> pd.DataFrame:
-    """One row a bin."""
+    """Return a table with one row per bin."""
     counts, rates = [len(rows) for rows in log_rates], np.concatenate([np.empty((0, 2)), *log_rates])
     start = np.concatenate([np.empty(0, np.int64), *(size * np.arange(count) for count in counts)])
     strands = {f"probability_{strand}": chance(rates[:, [i]]) for i, strand in enumerate("+-")}
@@ -298,5 +336,8 @@ def _bins_said(ids: Sequence[str], log_rates: Sequence[NDArray[np.float64]], siz
 
 
 def _spreads(values: dict[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Column -> (M, n) values of the members -> (n,) their standard deviation; no column of a single model."""
+    """Return the standard deviation over the members, (n,), of each column with values (M, n).
+
+    A single model has no such columns.
+    """
     return {name: spread(of_members) for name, of_members in values.items() if len(of_members) > 1}
