@@ -1,7 +1,7 @@
-"""The model card: a page of Markdown in each model folder that says what the model is, on what it was trained, how good it is, and what it
-is not for.
+"""The model card: one Markdown page per model folder.
 
-Hides: its words. Training writes it; `evaluate` writes one beside metrics.json that has the figures of test as well.
+It describes the model, its training data, its performance and its limits. Training writes it;
+`evaluate` writes another next to metrics.json that includes the test figures.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ SAYS = {
 
 
 def write_card(folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None = None) -> None:
-    """Write the card into a model folder that is whole but for it; arguments as of `model_card`."""
+    """Write the card into a model folder that is otherwise complete; see `model_card`."""
     (folder / CARD).write_text(model_card(folder, valid, test), encoding="utf-8")
 
 
 def best_figures(folder: Path) -> dict[str, float]:
-    """What the weights of a model folder had on valid: of history.csv, by its names."""
+    """Return the validation figures of the saved weights, by their names in history.csv."""
     history, best = pd.read_csv(folder / HISTORY), read_provenance(folder)["best_step"]
     row = history[history["step"] == best].iloc[0]
     return {str(name): float(row[name]) for name in history if str(name).startswith("valid_")}
@@ -54,16 +54,17 @@ def best_figures(folder: Path) -> dict[str, float]:
 def model_card(
     folder: Path, valid: Mapping[str, float], test: Mapping[str, Mapping[str, float]] | None = None, others: Sequence[Path] = ()
 ) -> str:
-    """The card of a model folder, or of the mean of several.
+    """Return the card of a model folder, or of the mean of several.
 
     Parameters
     ----------
     valid
-        Figures of the best evaluation, by the names of history.csv or of metrics.json.
+        Figures of the best evaluation, named as in history.csv or metrics.json.
     test
-        Of metrics.json, `test.model`: value, low and high of each metric; nothing if it was not evaluated.
+        `test.model` of metrics.json: value, low and high of each metric. None if the model was not
+        evaluated.
     others
-        The folders of the further members, where the figures are those of the mean.
+        Folders of the other members, if the figures are those of the mean.
     """
     run, provenance = read_run_file(folder / RUN), read_provenance(folder)
     members = [_members(folder, others)] if others else []
@@ -73,7 +74,10 @@ def model_card(
 
 
 def used_files(sources: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
-    """What was read with the sources of a corpus (genome, what is excluded, tracks): path and sha256, each once."""
+    """List the files read with the sources of a corpus, each once, with path and sha256.
+
+    These are genomes, excluded regions and tracks.
+    """
     return list({file["path"]: file for source in sources for file in source.get("files", [])}.values())
 
 
@@ -118,7 +122,7 @@ def _words(run: RunFile) -> str:
 
 
 def _pruned(gates: Gates) -> str:
-    """What of all members' layers stayed."""
+    """Describe how many heads and feed-forwards of all members remain after pruning."""
     if not isinstance(gates, PrunedGates):
         return ""
     layers = [layer for of_member in gates.members for layer in of_member]
@@ -160,7 +164,10 @@ def _training(run: RunFile, provenance: dict[str, Any]) -> str:
 
 
 def _source(source: Mapping[str, Any]) -> str:
-    """A file, or what negatives were made of and how: the positives' file would else stand there twice."""
+    """Name a file, or the method that generated negatives from it.
+
+    Without the method, the file of the positives would appear twice.
+    """
     return f"`{source['path']}`" + (f", {source['made']['kind']} negatives of it" if "made" in source else "")
 
 
@@ -183,12 +190,13 @@ def _figures(run: RunFile, provenance: dict[str, Any], valid: Mapping[str, float
 
 
 def _of_test(name: str, test: Mapping[str, Mapping[str, float]] | None) -> str:
-    found = (test or {}).get(name.removeprefix("valid_"))  # among them are single numbers, such as the threshold
+    # some values are single numbers, such as the threshold
+    found = (test or {}).get(name.removeprefix("valid_"))
     return f"{found['value']:.4g} ({found['low']:.4g} to {found['high']:.4g})" if isinstance(found, Mapping) and "low" in found else ""
 
 
 def _privacy(provenance: dict[str, Any]) -> list[str]:
-    """What a private run spent, and what that covers."""
+    """Describe the privacy budget spent and its scope."""
     if not (spent := provenance.get("privacy")):
         return []
     words = (

@@ -1,6 +1,6 @@
-"""The model folder: weights, the run file they were trained with, and where they come from.
+"""Write and read the model folder: weights, run file and provenance.
 
-Hides: file names and the checks that the parts belong together. Training writes one, scoring reads it; nothing is unpickled.
+Reading checks that the parts belong together. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from selfattn_bio.files import check_replaceable, sha256_of
 from selfattn_bio.model.classifier import Network, build_network, tokenizer_of
 
 WEIGHTS, RUN, PROVENANCE = "model.safetensors", "run.toml", "provenance.json"
-SEEN, REFERENCE = "seen.parquet", "reference.safetensors"  # what it saw, and what that looked like
+# training records, and statistics of typical sequences
+SEEN, REFERENCE = "seen.parquet", "reference.safetensors"
 CARD, HISTORY, COST, TOP = "README.md", "history.csv", "train.json", "top"
 STACK = "stack"  # folder of the simple models that are combined with the network
 PARTS = (WEIGHTS, RUN, PROVENANCE, SEEN, REFERENCE, CARD, HISTORY, COST, TOP, STACK)
@@ -30,14 +31,17 @@ RETRAIN = "Train it again, or copy the folder whole"
 
 
 def check_model_output(folder: str | Path) -> None:
-    """Whether a model folder may be written there, as `files.check_replaceable`."""
+    """Check that a model folder may be written there; see `files.check_replaceable`."""
     check_replaceable(folder, "model", PARTS, WEIGHTS)
 
 
 def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], provenance: dict[str, Any]) -> None:
-    """Write weights, run file and provenance into an existing folder; the hashes of weights and vocabulary are added."""
-    (folder / WEIGHTS).write_bytes(save(weights))  # save_file would make it readable by its owner alone
-    # The model of a variant has no variants, and this one is no different.
+    """Write weights, run file and provenance into an existing folder.
+
+    The hashes of the weights and of the vocabulary are added to the provenance.
+    """
+    (folder / WEIGHTS).write_bytes(save(weights))  # save_file would restrict reading to the owner
+    # The folder of a variant contains its final settings, so variants and sweep are left out.
     alone = run.model_copy(update={"variants": {}, "sweep": None})
     (folder / RUN).write_text(tomli_w.dumps(alone.model_dump(mode="json", exclude_none=True)), encoding="utf-8")
     hashes = {"vocabulary_sha256": tokenizer_of(run).sha256, "weights_sha256": sha256_of(folder / WEIGHTS)}
@@ -45,15 +49,20 @@ def save_model(folder: Path, run: RunFile, weights: dict[str, torch.Tensor], pro
 
 
 def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
-    """Read a model folder back, checked: run file, network on the CPU in training mode, provenance.
+    """Load and check a model folder.
 
-    The run has `evaluation.strands = "given"` if the folder is older than that key: its calibration is of the given strand.
+    If the folder is older than `evaluation.strands`, the returned run has `evaluation.strands =
+    "given"`, because its calibration was fitted on the given strand.
+
+    Returns
+    -------
+    The run file, the network (on the CPU, in training mode) and the provenance.
 
     Raises
     ------
     ModelFolderError
-        If the folder or a part is missing or truncated, the weights are not those of the provenance, do not fit the run file, or
-        were trained with another vocabulary.
+        If a part is missing or truncated, or the weights differ from the provenance, do not fit the
+        run file, or were trained with another vocabulary.
     """
     folder = Path(folder)
     inside = [folder] if folder.is_file() else sorted(folder.glob("*"))
@@ -72,7 +81,8 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
         raise ModelFolderError(message, place=str(folder), cure=RETRAIN)
     provenance = read_provenance(folder)
     if run.evaluation.strands is None and "strands" not in provenance["calibration"]:
-        # Before `evaluation.strands` existed, calibration was fitted on the given strand, whatever the training read.
+        # Before `evaluation.strands` existed, calibration was fitted on the given strand,
+        # regardless of how the model was trained.
         run = run.model_copy(update={"evaluation": run.evaluation.model_copy(update={"strands": "given"})})
     _check_vocabulary(run, provenance, folder)
     if (found := sha256_of(folder / WEIGHTS)) != provenance["weights_sha256"]:
@@ -88,12 +98,14 @@ def load_model(folder: str | Path) -> tuple[RunFile, Network, dict[str, Any]]:
 
 
 def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: str) -> None:
-    """A model trained on another corpus or split may have seen the test records: it is not judged or explained on them.
+    """Check that a model was trained on this corpus and split.
+
+    Otherwise it may have seen the test records and must not be evaluated or explained on them.
 
     Raises
     ------
     ModelFolderError
-        If the model folder's provenance names another corpus or another split table.
+        If the provenance names another corpus or split table.
     """
     provenance = read_provenance(Path(folder))
     for what, key, here in (("corpus", "corpus_fingerprint", corpus_fingerprint), ("split", "split_sha256", split_sha256)):
@@ -103,12 +115,12 @@ def check_trained_on(folder: str | Path, corpus_fingerprint: str, split_sha256: 
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """Where a model folder comes from.
+    """Read the provenance of a model folder.
 
     Raises
     ------
     ModelFolderError
-        If it is missing, no JSON object, or lacks a part that scoring needs.
+        If it is missing, is not a JSON object, or lacks a key that scoring needs.
     """
     path = folder / PROVENANCE
     try:

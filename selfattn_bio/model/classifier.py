@@ -1,7 +1,7 @@
-"""The network of a run: token embeddings, then attention or convolution, then the outputs of a sequence or of each token.
+"""The network of a run: token embeddings, a body (attention or convolution) and its outputs.
 
-Hides: how the parts of [model] are joined, and which outputs an objective asks for. Training, scoring and interpretation see `embed`,
-`classify` and `forward`.
+Outputs belong to a sequence, a token or a bin, depending on the objective. Training, scoring and
+interpretation use `embed`, `classify` and `forward`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from selfattn_bio.sequence.kmers import PAD, SPECIAL, KmerTokenizer
 
 
 class AttentionBody(nn.Module):
-    """Stem, encoder, head."""
+    """Apply stem, encoder and head."""
 
     def __init__(self, section: config.AttentionModel, num_outputs: int, kind: str) -> None:
         super().__init__()
@@ -36,9 +36,10 @@ class AttentionBody(nn.Module):
         self.token_dim, self.per_token = self.stem.token_dim, kind in config.PER_TOKEN
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor | Readings:
-        """x (B, N, token_dim), mask (B, N) -> (B, C), or (B, N, C) of a head with outputs a token, (B, M, C) a place.
+        """Map x (B, N, token_dim) and mask (B, N) to outputs.
 
-        With exits, in training, a tuple of those of each exit.
+        The shape is (B, C) per sequence, (B, N, C) per token or (B, M, C) per bin. With exits,
+        training returns a tuple with the outputs of each exit.
         """
         num_tokens = x.shape[1]
         before, mask = self.stem(x, mask)  # (B, M, D)
@@ -49,20 +50,23 @@ class AttentionBody(nn.Module):
         return self.after_stem(before, mask)
 
     def after_stem(self, x: Tensor, mask: Tensor) -> Tensor | Readings:
-        """`forward` of what the stem made, (B, M, D) and (B, M), of a head with outputs a sequence."""
+        """Continue `forward` after the stem, from (B, M, D) and (B, M); per sequence only."""
         return self.exits(self.encoder, self.head, *self.head.add_prefix(x, mask))
 
     def readings(self, x: Tensor, mask: Tensor) -> Readings:
-        """What the head says after each block, as `forward` does after the last; of a network with exits."""
+        """Return the output of the head after each block; the network must have exits."""
         assert isinstance(self.exits, ConfidenceExits)
         return self.exits.readings(self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask)))
 
     def depths(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(B,) blocks that each sequence goes through."""
+        """Return the number of blocks that each sequence passes, (B,)."""
         return self.exits.depths(self.encoder, self.head, *self.head.add_prefix(*self.stem(x, mask)))
 
     def encode(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, N, token_dim), mask (B, N) -> what the head sees: (B, P + M, D), (B, P + M), P vectors of the head in front."""
+        """Return the input of the head, (B, P + M, D) and (B, P + M).
+
+        P is the number of prefix vectors of the head.
+        """
         return self._encoded(*self.stem(x, mask))
 
     def _encoded(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +75,7 @@ class AttentionBody(nn.Module):
 
 
 def build_body(section: config.Model, num_outputs: int, kind: str) -> AttentionBody | Cnn | Dilated | PairedBody:
-    """What of a member stands behind the token embeddings, of the kind that the run file names; `kind` is that of the objective."""
+    """Build the part of a member after the token embeddings; `kind` is that of the objective."""
     match section:
         case config.AttentionModel():
             return AttentionBody(section, num_outputs, kind)
@@ -84,10 +88,12 @@ def build_body(section: config.Model, num_outputs: int, kind: str) -> AttentionB
 
 
 class Network(nn.Module):
-    """Token ids in, C outputs a sequence or a token out; in two steps where a gradient at the embeddings is wanted.
+    """Map token ids to C outputs per sequence, token or bin.
 
-    With several members it is an ensemble in one network: they share the token embeddings and the batches, each starts from its own
-    weights and has its own loss, and their mean is the score. `kind` is that of the objective, which says what there is an output of.
+    It works in two steps, `embed` and `classify`, so that gradients at the embeddings can be taken.
+    Several members form an ensemble in one network. They share token embeddings and batches; each
+    has its own initial weights and its own loss. The score is their mean. `kind` is the kind of the
+    objective, which decides whether outputs belong to a sequence, a token or a bin.
     """
 
     def __init__(self, section: config.Model, vocabulary_size: int, num_outputs: int = 1, kind: str = "binary") -> None:
@@ -102,34 +108,44 @@ class Network(nn.Module):
         self.embedding = nn.Embedding(vocabulary_size, bodies[0].token_dim, padding_idx=PAD)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int -> (B, N, token_dim)."""
+        """Map tokens (B, N) int to embeddings (B, N, token_dim)."""
         return self.embedding(tokens)
 
     def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """embeddings (B, N, token_dim), mask (B, N) bool True = token -> (B, C) or (B, N, C), the mean over the members."""
+        """Return the mean output of the members, (B, C) or (B, N, C).
+
+        `embeddings` is (B, N, token_dim), `mask` (B, N) bool, True = token.
+        """
         return self._of_members(embeddings, mask).mean(1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int, padded with 0 -> (B, M, C) or (B, M, N, C), of each member: what the loss is taken of.
+        """Return the outputs of each member, (B, M, C) or (B, M, N, C), for the loss.
 
-        With exits, in training, of each exit of each member.
+        `tokens` is (B, N) int, padded with 0. With exits, training returns the outputs of each exit
+        of each member.
         """
         return self._of_members(self.embed(tokens), self.mask_of(tokens))
 
     def mask_of(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int -> (B, N) bool, True = token."""
+        """Map tokens (B, N) int to a mask (B, N) bool, True = token."""
         return tokens != PAD
 
     def encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens (B, N) -> the encoder's vectors (B, L, M x D), members side by side, and where there is one, (B, L); without prefixes."""
+        """Return the vectors of the encoder, without prefixes, and their mask.
+
+        Maps tokens (B, N) to (B, L, M x D), with the members concatenated, and (B, L).
+        """
         return self._encoded(self.embed(tokens), self.mask_of(tokens))
 
     def readings(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) -> (B, M, E, C) what the head of each member says after each of its E blocks; of a network with exits."""
+        """Return the output of each member's head after each of its E blocks, (B, M, E, C).
+
+        The network must have exits.
+        """
         return self._readings(self.embed(tokens), tokens != PAD)
 
     def depths(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) -> (B, M) blocks that each member goes through; of an attention network."""
+        """Return the number of blocks that each member passes, (B, M); attention networks only."""
         return self._depths(self.embed(tokens), tokens != PAD)
 
     def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
@@ -150,41 +166,45 @@ class Network(nn.Module):
         return torch.stack([each for of in found for each in (of if isinstance(of, tuple) else (of,))], dim=1)
 
     def penalty(self) -> Tensor | float:
-        """What is added to the mean loss for each gate that may be open."""
+        """Return the penalty on gates that may be open, which is added to the mean loss."""
         share = expected_open(self)
         return 0.0 if share is None else self.gate_penalty * share
 
 
 class PairedNetwork(Network):
-    """A network of two inputs, whose tokens stand side by side as `model.paired` says.
+    """Map the tokens of two inputs, joined as `model.paired` describes, to outputs.
 
-    `classify` takes a mask that says whose each token is: FIRST, PARTNER, or 0 of padding, (B, N) int8.
+    `classify` takes a mask (B, N) int8 that is FIRST, PARTNER or 0 (padding).
     """
 
     def __init__(self, section: config.PairedModel, first_size: int, partner_size: int, num_outputs: int, kind: str) -> None:
         super().__init__(section, first_size + partner_size, num_outputs, kind)
-        self.first_size = first_size  # of its vocabulary
+        self.first_size = first_size  # size of the first input's vocabulary
 
     def mask_of(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int -> (B, N) int8."""
+        """Map tokens (B, N) int to a mask (B, N) int8."""
         return torch.where(tokens >= self.first_size, PARTNER, torch.where(tokens != PAD, FIRST, 0)).to(torch.int8)
 
     def of_partner(self, tokens: Tensor) -> Tensor:
-        """Tokens as the partner's tokenizer numbers them -> as they stand in the network."""
+        """Convert the partner tokenizer's ids to the ids of the network."""
         return torch.where(tokens == PAD, PAD, tokens + self.first_size)
 
     def joined(self, first: Tensor, partner: Tensor) -> Tensor:
-        """Tokens (B, N1) and (B, N2) of either input, as their tokenizers number them -> (B, N1 + N2)."""
+        """Join the tokenizers' ids (B, N1) and (B, N2) of both inputs to (B, N1 + N2)."""
         return torch.cat((first, self.of_partner(partner)), 1)
 
 
 class BothStrandsNetwork(Network):
-    """A network that passes each sequence and its reverse complement through the same weights.
+    """Pass each sequence and its reverse complement through the same weights.
 
-    Every output is the mean over both, so it is the same for either strand, whatever the positions,
-    the pooling or the mixer. Embeddings are (B, N, 2 token_dim): of each token, then of its reverse
-    complement, in the order of the given strand. A gradient at them therefore covers both strands.
-    Source: the conjoined form of reverse-complement parameter sharing (Zhou et al. 2022).
+    Every output is the mean over both, so it is the same for either strand, independent of
+    positions, pooling and mixer. Embeddings are (B, N, 2 token_dim): those of each token, then
+    those of its reverse complement, in the order of the given strand. A gradient at the embeddings
+    therefore covers both strands.
+
+    References
+    ----------
+    Zhou et al. 2022, the conjoined form of reverse-complement parameter sharing.
     """
 
     complement: Tensor
@@ -194,29 +214,32 @@ class BothStrandsNetwork(Network):
         self.register_buffer("complement", complement, persistent=False)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int -> (B, N, 2 token_dim)."""
+        """Map tokens (B, N) int to embeddings (B, N, 2 token_dim)."""
         return torch.cat((self.embedding(tokens), self.embedding(self.complement[tokens])), -1)
 
     def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         return super()._of_members(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).mean(1)
 
     def _readings(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """(B, 2 M, E, C): each member reads each strand."""
+        """Return (B, 2 M, E, C): each member reads each strand."""
         return super()._readings(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).flatten(1, 2)
 
     def _depths(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """(B, 2 M)."""
+        """Return (B, 2 M): each member reads each strand."""
         return super()._depths(*both_strands(embeddings, mask)).unflatten(0, (-1, 2)).flatten(1, 2)
 
     def _encoded(self, embeddings: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, L, 2 M x D), (B, L): vectors of the given strand, then those of the other one, mirrored."""
+        """Return the vectors of the given strand, then those of the other, mirrored.
+
+        Shapes are (B, L, 2 M x D) and (B, L).
+        """
         vectors, inside = super()._encoded(*both_strands(embeddings, mask))
         inside = inside[::2]
         return torch.cat((vectors[::2], mirrored(vectors[1::2], inside)), -1), inside
 
 
 class SharedByStrands(nn.Module):
-    """A k-mer and its reverse complement have one embedding: that of the canonical token."""
+    """Give a k-mer and its reverse complement one embedding, that of the canonical token."""
 
     canonical: Tensor
 
@@ -225,12 +248,12 @@ class SharedByStrands(nn.Module):
         self.register_buffer("canonical", canonical, persistent=False)
 
     def forward(self, table: Tensor) -> Tensor:
-        """(V, D) -> (V, D)."""
+        """Map the embedding table (V, D) to (V, D)."""
         return table[self.canonical]
 
 
 def build_network(run: config.RunFile) -> Network:
-    """The network of a run file, freshly initialised from torch's global RNG."""
+    """Build the network of a run file, initialised from torch's global RNG."""
     tokenizer, size = tokenizer_of(run), tokenizer_of(run).vocabulary_size
     if isinstance(run.model, config.PairedModel):
         total = size + partner_tokenizer_of(run).vocabulary_size
@@ -251,7 +274,7 @@ def build_network(run: config.RunFile) -> Network:
 
 
 def num_outputs(run: config.RunFile) -> int:
-    """Outputs of a sequence, or of a token, that the objective asks for."""
+    """Return the number of outputs per sequence, token or bin of the objective."""
     match run.objective:
         case config.BinaryObjective():
             return 1
@@ -262,17 +285,17 @@ def num_outputs(run: config.RunFile) -> int:
 
 
 def tokenizer_of(run: config.RunFile) -> KmerTokenizer:
-    """The tokenizer that a run file asks for."""
+    """Build the tokenizer that a run file describes."""
     return KmerTokenizer(get_alphabet(run.data.alphabet), k=run.tokens.k, stride=run.tokens.stride)
 
 
 def partner_tokenizer_of(run: config.RunFile) -> KmerTokenizer:
-    """The tokenizer of the second of two inputs.
+    """Build the tokenizer of the second of two inputs.
 
     Raises
     ------
     ValueError
-        If the run has none.
+        If the run has no partner.
     """
     if run.partner is None:
         raise ValueError("run must have a section [partner], got none")

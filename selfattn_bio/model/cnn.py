@@ -1,6 +1,6 @@
-"""The convolutional baseline (as Basset): an encoder kind like attention, trained by the same command with the same care.
+"""The convolutional baseline, as in Basset.
 
-Hides: its layers. The network builds one.
+It is a model kind, trained by the same command and in the same way as attention models.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ from selfattn_bio.model.heads import equal_parts
 
 
 class Cnn(nn.Module):
-    """Convolutions with batch norm, ReLU and max-pooling, then two dense layers on the means of `bins` equal parts of the sequence.
+    """Apply convolutions with batch norm, ReLU and max-pooling, then two dense layers.
 
-    Basset's dense layer sees each position of inputs of one length; equal parts keep "where" and take any length.
-    Source: Kelley et al. 2016.
+    The dense layers read the means of `bins` equal parts of the sequence. Basset's dense layer
+    reads every position of inputs of one fixed length; equal parts preserve the position and accept
+    any length.
+
+    References
+    ----------
+    Kelley et al. 2016.
     """
 
     def __init__(self, section: config.CnnModel, num_outputs: int) -> None:
@@ -35,17 +40,21 @@ class Cnn(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, N, token_dim), mask (B, N) -> (B, C)."""
+        """Map x (B, N, token_dim) and mask (B, N) to (B, C)."""
         x = x.transpose(1, 2)  # (B, token_dim, N)
         for convolve, norm, pool in zip(self.convolutions, self.norms, self.pools, strict=True):
             x = norm(convolve(x * mask[:, None])).relu() * mask[:, None]  # (B, C, N)
             missing = -x.shape[-1] % pool
-            # After ReLU nothing is below 0, so padding with 0 never wins a maximum.
-            x = self.dropout(pad(x, (0, missing)).unflatten(-1, (-1, pool)).amax(-1))  # (B, C, N / pool)
+            # After ReLU no value is below 0, so padding with 0 never becomes the maximum.
+            # (B, C, N / pool)
+            x = self.dropout(pad(x, (0, missing)).unflatten(-1, (-1, pool)).amax(-1))
             mask = pad(mask, (0, missing)).unflatten(-1, (-1, pool)).any(-1)
         return self.dense(self._bin_means(x, mask).flatten(1))
 
     def _bin_means(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, C, M) -> (B, C, bins): means over equal parts of what is not padding; a part without a position is 0."""
+        """Average x (B, C, M) over equal parts of the unpadded sequence, (B, C, bins).
+
+        A part without positions is 0.
+        """
         member = equal_parts(mask, self.bins).to(x.dtype)  # (B, M, bins)
         return x @ (member / member.sum(1, keepdim=True).clamp(min=1))

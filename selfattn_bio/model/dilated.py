@@ -1,6 +1,6 @@
-"""The dilated convolutional baseline of long sequences (as Basenji): a model kind like attention, trained by the same command.
+"""The dilated convolutional baseline for long sequences, as in Basenji.
 
-Hides: its layers. The network builds one.
+It is a model kind, trained by the same command as attention models.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from selfattn_bio.model.stem import build_stem
 
 
 class Dilated(nn.Module):
-    """Stem, convolutions with growing dilation and a residual each, outputs of each place. Source: Kelley et al. 2018."""
+    """Apply a stem, residual convolutions of growing dilation, and a head with outputs per bin.
+
+    References
+    ----------
+    Kelley et al. 2018.
+    """
 
     def __init__(self, section: config.DilatedModel, num_outputs: int) -> None:
         super().__init__()
@@ -29,7 +34,7 @@ class Dilated(nn.Module):
         self.head = PlaceHead(dim, num_outputs, num_global=0, sees_both=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, N, token_dim), mask (B, N) -> (B, M, C)."""
+        """Map x (B, N, token_dim) and mask (B, N) to (B, M, C)."""
         x, mask = self.stem(x, mask)
         x = x.transpose(1, 2)  # (B, D, M)
         for convolve, norm in zip(self.convolutions, self.norms, strict=True):

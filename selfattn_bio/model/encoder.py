@@ -1,7 +1,7 @@
-"""The attention encoder: pre-norm blocks of multi-head attention and a GELU feed-forward, read top to bottom.
+"""The attention encoder: pre-norm blocks of multi-head attention and a GELU feed-forward.
 
-Hides: how heads are split and joined, and how they are cut out (`keep`). The network builds one; `interpret.relevance` hooks
-`QKVProjection`, `LayerNorm` and `GELU`.
+Attribution methods (`interpret.relevance`) hook `QKVProjection`, `LayerNorm` and `GELU`. The `keep`
+methods remove heads and feed-forwards.
 """
 
 from __future__ import annotations
@@ -20,22 +20,27 @@ from selfattn_bio.model.gates import HardConcrete, build_gates
 
 
 class QKVProjection(nn.Module):
-    """Queries, keys and values of all heads; a module of its own, so that a relevance rule can be hooked on what enters `attend`."""
+    """Project queries, keys and values of all heads.
+
+    It is a separate module so that attribution rules can be hooked on the inputs of attention.
+    """
 
     def __init__(self, embed_dim: int, head_dim: int, heads: tuple[int, ...]) -> None:
         super().__init__()
-        self.heads, self.head_dim = heads, head_dim  # of queries, keys and values; without the second, queries are keys
+        # numbers of query, key and value heads; with two numbers the queries are also the keys
+        self.heads, self.head_dim = heads, head_dim
         self.linear = nn.Linear(embed_dim, sum(self.heads) * self.head_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, L, D) -> q (B, H, L, Dh), k and v (B, G, L, Dh)."""
+        """Map x (B, L, D) to q (B, H, L, Dh), k and v (B, G, L, Dh)."""
         q, *keys, v = split_heads(self.linear(x), self.heads, self.head_dim)
         if keys:
             return q, keys[0], v
-        return q.view_as(q), q.view_as(q), v  # two tensors, of whose gradients a rule takes its share of each
+        # Separate views, so that attribution hooks can scale query and key gradients independently.
+        return q.view_as(q), q.view_as(q), v
 
     def keep(self, heads: Sequence[int], groups: Sequence[int]) -> None:
-        """Cut out all heads of queries but `heads`, and of keys and values but `groups`."""
+        """Remove all query heads except `heads`, and all key and value heads except `groups`."""
         kept, rows, first = (heads, *[groups] * (len(self.heads) - 1)), [], 0
         for number, of in zip(self.heads, kept, strict=True):
             rows += [(first + head) * self.head_dim + i for head in of for i in range(self.head_dim)]
@@ -45,14 +50,15 @@ class QKVProjection(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention of the kind that the run file names as `mixer`."""
+    """Apply multi-head self-attention of the kind that the run file names as `mixer`."""
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
         self.mixer = build_mixer(section)
         of_keys = () if section.mixer.keys_are_queries else (section.num_groups,)
         self.qkv = QKVProjection(section.embed_dim, section.head_dim, (section.num_heads, *of_keys, section.num_groups))
-        # Of heads that are gated or pruned without a bias: a layer whose heads are all closed is to add nothing.
+        # With gates, or after pruning, there is no bias: a layer whose heads are all closed must
+        # add nothing.
         self.out = nn.Linear(section.embed_dim, section.embed_dim, bias=isinstance(section.gates, config.NoGates))
         weights = self.qkv.linear.weight.numel() + self.out.weight.numel()
         self.gates = build_gates(section.gates, section.num_groups, weights / section.num_groups)
@@ -60,18 +66,21 @@ class SelfAttention(nn.Module):
         self.dropout = section.dropout
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D), mask (B, L) -> (B, L, D)."""
+        """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
         q, k, v = self.qkv(x)
         dropout = self.dropout if self.training else 0.0
         y = self.mixer(q, k, v, position=self.position, mask=mask, dropout=dropout)  # (B, H, L, Dh)
         return self.joined(y)
 
     def joined(self, y: Tensor) -> Tensor:
-        """What the heads took, (B, H, L, Dh) -> (B, L, D)."""
+        """Join the outputs of the heads, (B, H, L, Dh), to (B, L, D)."""
         return self.out(self.gates(y).transpose(1, 2).flatten(2))
 
     def keep(self, groups: Sequence[int]) -> None:
-        """Cut out all heads of keys and values but `groups`, with the heads of queries that share them; a gate becomes part of `out`."""
+        """Remove all key and value heads except `groups`, and the query heads that share them.
+
+        Gates are multiplied into the weights of `out`.
+        """
         shared = self.qkv.heads[0] // self.qkv.heads[-1]
         heads = [group * shared + i for group in groups for i in range(shared)]
         if isinstance(self.gates, HardConcrete):
@@ -85,14 +94,19 @@ class SelfAttention(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """In training a sequence's branch is left out with a chance, and weighs more where it is not (Huang et al. 2016)."""
+    """Drop the branch of random sequences in training, and scale up the others.
+
+    References
+    ----------
+    Huang et al. 2016.
+    """
 
     def __init__(self, chance: float) -> None:
         super().__init__()
         self.chance = chance
 
     def forward(self, branch: Tensor) -> Tensor:
-        """(B, L, D) -> (B, L, D)."""
+        """Map (B, L, D) to (B, L, D)."""
         if not (self.training and self.chance):
             return branch
         kept = torch.rand(len(branch), 1, 1, device=branch.device) >= self.chance
@@ -100,15 +114,15 @@ class StochasticDepth(nn.Module):
 
 
 class Nothing(nn.Module):
-    """Stands where a branch was cut out."""
+    """Replace a branch that was removed."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, L, D) -> zeros."""
+        """Return zeros like x (B, L, D)."""
         return torch.zeros_like(x)
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed-forward(norm(x))."""
+    """Compute x + attention(norm(x)), then x + feed-forward(norm(x))."""
 
     attention_norm: nn.LayerNorm | nn.Identity
     attention: SelfAttention | Nothing
@@ -125,13 +139,16 @@ class Block(nn.Module):
         self.dropout = nn.Sequential(Dropout(section.dropout), StochasticDepth(section.stochastic_depth * depth))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D), mask (B, L) -> (B, L, D)."""
+        """Map x (B, L, D) and mask (B, L) to (B, L, D)."""
         x = x + self.dropout(self.attention(self.attention_norm(x), mask))
         return x + self.dropout(self.feedforward_gate(self.feedforward(self.feedforward_norm(x))))
 
     def keep(self, layer: config.KeptLayer) -> None:
-        """Cut out all heads, and the feed-forward, but those of `layer`; gates become part of the weights."""
-        assert isinstance(self.attention, SelfAttention)  # what was cut is not cut again
+        """Remove the heads and the feed-forward that `layer` does not list.
+
+        Gates are multiplied into the weights.
+        """
+        assert isinstance(self.attention, SelfAttention)  # a pruned block is never pruned again
         assert isinstance(self.feedforward, nn.Sequential)
         if layer.heads:
             self.attention.keep(layer.heads)
@@ -147,7 +164,7 @@ class Block(nn.Module):
 
 
 def build_feedforward(section: config.AttentionModel) -> nn.Sequential:
-    """(B, L, D) -> (B, L, D), each place by itself."""
+    """Build the feed-forward (B, L, D) -> (B, L, D), which reads each position separately."""
     return nn.Sequential(
         nn.Linear(section.embed_dim, section.feedforward_dim),
         nn.GELU(),
@@ -157,7 +174,7 @@ def build_feedforward(section: config.AttentionModel) -> nn.Sequential:
 
 
 class Encoder(nn.Module):
-    """Places where they are absolute, `num_layers` blocks and a last norm."""
+    """Add absolute positions if there are any, then apply `num_layers` blocks and a final norm."""
 
     def __init__(self, section: config.AttentionModel) -> None:
         super().__init__()
@@ -166,14 +183,17 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(section.embed_dim)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D), mask (B, L) bool True = token -> (B, L, D)."""
+        """Map x (B, L, D) and mask (B, L) bool, True = token, to (B, L, D)."""
         x = self.place(x)
         for block in self.blocks:
             x = block(x, mask)
         return self.norm(x)
 
     def each(self, x: Tensor, mask: Tensor) -> Iterator[Tensor]:
-        """x (B, L, D) -> what each block hands on, not yet normed, (B, L, D); without blocks what they would be given."""
+        """Yield the output of each block before the final norm, (B, L, D).
+
+        Without blocks it yields the input of the first block.
+        """
         x = self.place(x)
         if not self.blocks:
             yield x
@@ -182,14 +202,14 @@ class Encoder(nn.Module):
             yield x
 
     def keep(self, layers: Sequence[config.KeptLayer]) -> None:
-        """Cut out all but `layers`, one a block; blocks of which nothing stays go as a whole."""
+        """Remove what `layers` (one per block) does not list, including empty blocks."""
         for block, layer in zip(self.blocks, layers, strict=True):
             block.keep(layer)  # type: ignore[operator]
         self.blocks = nn.ModuleList(block for block, layer in zip(self.blocks, layers, strict=True) if layer.heads or layer.feedforward)
 
 
 def cut(linear: nn.Linear, *, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None) -> nn.Linear:
-    """The same layer with these outputs, or these inputs, alone."""
+    """Return a copy of the layer that has only these outputs (rows) or inputs (columns)."""
     weight, bias = linear.weight.detach(), None if linear.bias is None else linear.bias.detach()
     if rows is not None:
         weight, bias = weight[list(rows)], None if bias is None else bias[list(rows)]

@@ -1,10 +1,13 @@
-"""Depth by the input: the head reads the encoder after each block, and a record that it is sure of goes no further.
+"""Early exits: a record leaves the encoder at the first block after which the head is confident.
 
-Hides: which records of a batch are still in it. In training the head is read after every block, and each reading counts as a member's
-output does in the loss; at scoring a record leaves at the first block after which its confidence reaches `threshold`. Last norm and head
-are shared by all exits: a model with exits has the weights of one without.
+In training the head reads the output of every block, and each of these outputs enters the loss like
+the output of a member. In scoring, a record leaves after the first block at which its confidence
+reaches `threshold`. All exits share the final norm and the head, so a model with exits has the same
+number of weights as one without.
 
-Source: Teerapittayanon et al. 2016 (BranchyNet); one head for all exits as in Schuster et al. 2022 (CALM).
+References
+----------
+Teerapittayanon et al. 2016 (BranchyNet). Schuster et al. 2022 (CALM) for one head for all exits.
 """
 
 from __future__ import annotations
@@ -19,28 +22,29 @@ from torch import Tensor, nn
 from selfattn_bio import config
 from selfattn_bio.model.encoder import Encoder
 
-Read = Callable[[Tensor, Tensor], Tensor]  # what the head says of (B, L, D) and its mask (B, L): (B, C)
+Read = Callable[[Tensor, Tensor], Tensor]  # applies the head: (B, L, D) and mask (B, L) -> (B, C)
 Readings = tuple[Tensor, ...]
 
-THRESHOLDS = tuple(1 - 0.5 * 0.9**i for i in range(61))  # confidences, .5 to .9991
+THRESHOLDS = tuple(1 - 0.5 * 0.9**i for i in range(61))  # confidences from 0.5 to 0.9991
 
 
 class LastLayer(nn.Module):
-    """Every record goes through all blocks."""
+    """Pass every record through all blocks."""
 
     def forward(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D), mask (B, L) -> (B, C)."""
+        """Map x (B, L, D) and mask (B, L) to (B, C)."""
         return read(encoder(x, mask), mask)
 
     def depths(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> Tensor:
-        """(B,) blocks that each record goes through."""
+        """Return the number of blocks that each record passes, (B,)."""
         return torch.full((len(x),), len(encoder.blocks))
 
 
 class ConfidenceExits(nn.Module):
-    """A record leaves after the first block whose reading is sure enough.
+    """Let a record leave after the first block whose output is confident enough.
 
-    `threshold` is a buffer of the model folder, chosen on valid at the end of the training; until then no confidence reaches it.
+    `threshold` is a buffer, saved with the weights. It is chosen on the validation split at the end
+    of training; until then it is infinite, so that no record leaves early.
     """
 
     threshold: Tensor
@@ -50,23 +54,24 @@ class ConfidenceExits(nn.Module):
         self.register_buffer("threshold", torch.tensor(torch.inf))
 
     def forward(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> Tensor | Readings:
-        """x (B, L, D), mask (B, L) -> (B, C), or in training that of each exit."""
+        """Map x (B, L, D) and mask (B, L) to (B, C); in training, one (B, C) per exit."""
         return self.readings(encoder, read, x, mask) if self.training else self._left(encoder, read, x, mask)[0]
 
     def readings(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> Readings:
-        """What the head says after each block, (B, C) each."""
+        """Return the output of the head after each block, (B, C) each."""
         return tuple(read(encoder.norm(each), mask) for each in encoder.each(x, mask))
 
     def depths(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> Tensor:
-        """(B,) blocks that each record goes through."""
+        """Return the number of blocks that each record passes, (B,)."""
         return self._left(encoder, read, x, mask)[1]
 
     def _left(self, encoder: Encoder, read: Read, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs (B, C) and depths (B,); what left is not computed on."""
+        """Return outputs (B, C) and depths (B,); records that left are not computed further."""
         x, rows = encoder.place(x), torch.arange(len(x), device=x.device)
         outputs, depths, order = [], [], []
         for depth in range(1, max(1, len(encoder.blocks)) + 1):
-            for block in encoder.blocks[depth - 1 : depth]:  # none, of an encoder that was pruned to nothing
+            # an empty slice if the encoder was pruned to no blocks
+            for block in encoder.blocks[depth - 1 : depth]:
                 x = block(x, mask)
             said = read(encoder.norm(x), mask)
             leaves = confidence(said) >= self.threshold if depth < len(encoder.blocks) else torch.ones_like(rows, dtype=torch.bool)
@@ -81,14 +86,20 @@ class ConfidenceExits(nn.Module):
 
 
 def confidence(outputs: Tensor) -> Tensor:
-    """Logits (..., C) of classes, or one of label 1 -> (...) the probability of what they call."""
+    """Return the probability of the predicted class, (...).
+
+    `outputs` (..., C) are logits of classes, or with C = 1 the logit of label 1.
+    """
     if outputs.shape[-1] == 1:
         return outputs[..., 0].abs().sigmoid()
     return outputs.softmax(-1).amax(-1)
 
 
 def settled(readings: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Of readings (..., E, C) after each block the first that reaches `threshold`, or the last: (..., C), and how many blocks, (...)."""
+    """Return the first output that reaches `threshold`, or else the last, and its block number.
+
+    Maps readings (..., E, C) after each block to outputs (..., C) and numbers of blocks (...).
+    """
     sure = confidence(readings) >= threshold
     sure[..., -1] = True
     depth = sure.int().argmax(-1)
@@ -97,7 +108,7 @@ def settled(readings: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Choice:
-    """A threshold, and what it comes to on the records that it was chosen on."""
+    """Store a threshold and its results on the records it was chosen on."""
 
     threshold: float
     worth: float
@@ -106,16 +117,19 @@ class Choice:
 
 
 def choose_exits(readings: Tensor, worth: Callable[[Tensor], float], drop: float) -> Choice:
-    """The lowest of THRESHOLDS down to which no higher one costs more than `drop`; infinity where the highest does.
+    """Choose the lowest threshold whose loss of quality is at most `drop`.
+
+    THRESHOLDS are tried from the highest down, until one costs more than `drop`. The result is
+    infinity if the highest already does.
 
     Parameters
     ----------
     readings
-        (n, M, E, C) of n records, by member and block.
+        Outputs of n records by member and block, (n, M, E, C).
     worth
-        How good outputs (n, C) are, higher is better.
+        Returns the quality of outputs (n, C); higher is better.
     drop
-        By which the worth may be lower than that of the last block.
+        Allowed decrease compared with the quality of the last block.
     """
     layers = readings.shape[2]
     full = worth(readings[:, :, -1].mean(1))
@@ -131,7 +145,7 @@ def choose_exits(readings: Tensor, worth: Callable[[Tensor], float], drop: float
 
 @contextmanager
 def through_all_layers(network: nn.Module) -> Iterator[None]:
-    """Let no record leave early inside the block."""
+    """Disable early exits inside the `with` block."""
     exits = [module for module in network.modules() if isinstance(module, ConfidenceExits)]
     before = [module.threshold for module in exits]
     try:
@@ -144,5 +158,5 @@ def through_all_layers(network: nn.Module) -> Iterator[None]:
 
 
 def build_exits(section: config.Exits) -> LastLayer | ConfidenceExits:
-    """The exits that the run file names."""
+    """Build the exits that the run file names."""
     return ConfidenceExits() if isinstance(section, config.ConfidenceExits) else LastLayer()

@@ -1,9 +1,13 @@
-"""Gates on parts of the encoder: each is learned open or closed, and what is closed can be cut out afterwards.
+"""Learned gates on attention heads and feed-forwards of the encoder.
 
-Hides: the hard concrete distribution. The encoder gates its heads and feed-forwards, the network asks how much is open, `model.pruning`
-what stays. A gate is drawn for each sequence in training and is one number after it: a constant scale, which relevance passes as any other.
+Training opens or closes each gate; closed parts can be removed afterwards (`model.pruning`). In
+training the gate of each sequence is sampled from the hard concrete distribution. In evaluation
+mode it is one constant scale factor, which attribution methods treat as any other linear operation.
 
-Source: Louizos et al. 2018, learning sparse neural networks through L0 regularization; of heads Voita et al. 2019.
+References
+----------
+Louizos et al. 2018, Learning sparse neural networks through L0 regularization. Voita et al. 2019
+for gates on heads.
 """
 
 from __future__ import annotations
@@ -15,18 +19,21 @@ from torch import Tensor, nn
 
 from selfattn_bio import config
 
-TEMPERATURE, LOW, HIGH = 2 / 3, -0.1, 1.1  # of the concrete distribution, and the interval that it is stretched to (Louizos et al. 2018)
-START = 2.0  # log-odds of an open gate at first
-RATE = 10.0  # log-odds to a unit of the weight: Adam moves a weight by the learning rate a step, and a gate has to move by 5 in a training
+# concrete distribution: temperature and the interval it is stretched to (Louizos et al. 2018)
+TEMPERATURE, LOW, HIGH = 2 / 3, -0.1, 1.1
+START = 2.0  # initial log-odds of an open gate
+# Log-odds per unit of the weight. Adam moves a weight by about the learning rate per step, and a
+# gate must be able to move by 5 log-odds within one training.
+RATE = 10.0
 
 
 class HardConcrete(nn.Module):
-    """`num` gates in [0, 1], of which some are 0 and some are 1 exactly.
+    """Scale parts of a tensor by `num` gates in [0, 1]; some become exactly 0 or exactly 1.
 
     Attributes
     ----------
     cost
-        Weights of the network that go where one gate closes.
+        Number of network weights that are removed when one gate closes.
     """
 
     def __init__(self, num: int, cost: float) -> None:
@@ -36,21 +43,28 @@ class HardConcrete(nn.Module):
 
     @property
     def log_odds(self) -> Tensor:
-        """(num,)."""
+        """Return the log-odds of each gate, (num,)."""
         return START + RATE * self.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, num R, ...) -> the same, each R neighbours scaled by their gate: heads of queries in groups, or all tokens by one."""
-        gate = self._drawn(len(x)) if self.training else self.values().expand(len(x), -1)  # (B, num)
+        """Scale x (B, num R, ...): each gate scales R neighbouring entries of dimension 1.
+
+        The entries are grouped query heads, or all tokens with a single gate.
+        """
+        # (B, num)
+        gate = self._drawn(len(x)) if self.training else self.values().expand(len(x), -1)
         gate = gate.to(x.dtype).repeat_interleave(x.shape[1] // gate.shape[1], dim=1)
         return x * gate.reshape(*gate.shape, *[1] * (x.ndim - 2))
 
     def values(self) -> Tensor:
-        """(num,) what each gate is after training; 0 is closed."""
+        """Return the gate values after training, (num,); 0 means closed."""
         return _stretched(self.log_odds.sigmoid())
 
     def chance_open(self) -> Tensor:
-        """(num,) the chance that a drawn gate is not 0, which has a gradient where the gate itself has none."""
+        """Return the probability that a sampled gate is not 0, (num,).
+
+        It has a gradient where the gate itself has none.
+        """
         return (self.log_odds - TEMPERATURE * math.log(-LOW / HIGH)).sigmoid()
 
     def _drawn(self, count: int) -> Tensor:
@@ -63,12 +77,15 @@ def _stretched(x: Tensor) -> Tensor:
 
 
 def build_gates(section: config.Gates, num: int, cost: float) -> nn.Module:
-    """The gates that the run file names, `num` of them, each of `cost` weights; of a kind that learns none nothing, under the same name."""
+    """Build `num` gates over `cost` weights each, or an identity for kinds without gates."""
     return HardConcrete(num, cost) if isinstance(section, config.HardConcreteGates) else nn.Identity()
 
 
 def expected_open(network: nn.Module) -> Tensor | None:
-    """The expected share of the gated weights that is open, the mean over the members; None without gates."""
+    """Return the expected fraction of gated weights that are open, as a mean over the members.
+
+    Returns None if the network has no gates.
+    """
     gates = [module for module in network.modules() if isinstance(module, HardConcrete)]
     if not gates:
         return None

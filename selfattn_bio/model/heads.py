@@ -1,6 +1,6 @@
-"""From encoded tokens to the outputs of a sequence, or of each token.
+"""Heads: from encoded tokens to the outputs of a sequence, a token or a bin.
 
-Hides: pooling. The network builds one, the CNN uses `equal_parts`; `interpret.relevance` hooks `PoolingProjection`.
+Attribution methods (`interpret.relevance`) hook `PoolingProjection`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from selfattn_bio.attention.dropout import Dropout
 
 
 class PoolingProjection(nn.Module):
-    """What each token offers the pooling: a score per head and its value; a module of its own, as `QKVProjection` is."""
+    """Compute the pooling score of each token per head, and split its vector into values.
+
+    It is a separate module so that attribution rules can be hooked on it, like `QKVProjection`.
+    """
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
@@ -22,14 +25,16 @@ class PoolingProjection(nn.Module):
         self.score = nn.Linear(embed_dim, num_heads)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, L, D) -> scores (B, L, H), values (B, L, H, D / H)."""
+        """Map x (B, L, D) to scores (B, L, H) and values (B, L, H, D / H)."""
         return self.score(x), x.unflatten(-1, (self.num_heads, -1))
 
 
 class PoolingHead(nn.Module):
-    """Each head weighs the tokens of each part of the sequence by a learned score; the weighted means, joined, are classified.
+    """Pool the tokens of equal parts of the sequence by attention, and classify the result.
 
-    The encoder knows distances alone; by the parts the head knows whereabouts in the sequence a token stands, whatever the length.
+    Each head weights the tokens of each part by a learned score; the weighted means are joined and
+    classified. The encoder knows only distances. The parts tell the head where in the sequence a
+    token is, for sequences of any length.
     """
 
     num_prefix = 0  # vectors that the head puts in front of the tokens
@@ -43,30 +48,34 @@ class PoolingHead(nn.Module):
         )
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Nothing is put in front."""
+        """Return the arguments unchanged; there is no prefix."""
         return x, mask
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D), mask (B, L) -> (B, C); a part without a token counts as 0."""
+        """Map x (B, L, D) and mask (B, L) to (B, C); a part without tokens counts as 0."""
         scores, values = self.project(x)
         inside = equal_parts(mask, self.parts)[..., None]  # (B, L, P, 1)
-        weights = scores[:, :, None].masked_fill(~inside, torch.finfo(scores.dtype).min).softmax(dim=1)  # (B, L, P, H)
-        pooled = torch.einsum("blph,blhd->bphd", weights.masked_fill(~inside, 0.0), values)  # (B, P, H, D / H)
+        # (B, L, P, H)
+        weights = scores[:, :, None].masked_fill(~inside, torch.finfo(scores.dtype).min).softmax(dim=1)
+        # (B, P, H, D / H)
+        pooled = torch.einsum("blph,blhd->bphd", weights.masked_fill(~inside, 0.0), values)
         return self.classify(pooled.flatten(1))
 
 
 def equal_parts(mask: Tensor, parts: int) -> Tensor:
-    """Which of `parts` equal parts of its sequence each token stands in; padding in none.
+    """Mark which of `parts` equal parts of its sequence each token is in; padding is in none.
 
-    mask (B, L) bool, True = token, padding at the end -> (B, L, parts) bool. Four tokens in two parts: 0 0 1 1.
+    Maps mask (B, L) bool, True = token, padding at the end, to (B, L, parts) bool. Four tokens in
+    two parts: 0 0 1 1.
     """
     length = mask.sum(1, keepdim=True).clamp(min=1)  # (B, 1)
-    part = (torch.arange(mask.shape[1], device=mask.device) * parts // length).clamp(max=parts - 1)  # (B, L)
+    # (B, L)
+    part = (torch.arange(mask.shape[1], device=mask.device) * parts // length).clamp(max=parts - 1)
     return one_hot(part, parts).bool() & mask[..., None]
 
 
 class ClsHead(nn.Module):
-    """A learned [CLS] vector stands in front of the tokens and is classified after the encoder."""
+    """Put a learned [CLS] vector in front of the tokens and classify it after the encoder."""
 
     num_prefix = 1
 
@@ -77,17 +86,20 @@ class ClsHead(nn.Module):
         self.classify = nn.Linear(embed_dim, num_outputs)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, L, D), mask (B, L) -> (B, 1 + L, D), (B, 1 + L)."""
+        """Prepend the vector: x (B, L, D), mask (B, L) -> (B, 1 + L, D), (B, 1 + L)."""
         front = self.vector.to(x.dtype).expand(x.shape[0], 1, -1)
         return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], 1), mask), 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, 1 + L, D) -> (B, C)."""
+        """Map x (B, 1 + L, D) to (B, C)."""
         return self.classify(self.dropout(x[:, 0]))
 
 
 class TokenHead(nn.Module):
-    """Each token has its outputs; one vector of the encoder has those of all `pool` tokens that a stem made it of."""
+    """Compute outputs for each token.
+
+    One vector of the encoder yields the outputs of all `pool` tokens that the stem pooled into it.
+    """
 
     num_prefix = 0
 
@@ -97,23 +109,25 @@ class TokenHead(nn.Module):
         self.classify = nn.Linear(embed_dim, pool * num_outputs)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Nothing is put in front."""
+        """Return the arguments unchanged; there is no prefix."""
         return x, mask
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, L, D) -> (B, L * pool, C)."""
+        """Map x (B, L, D) to (B, L * pool, C)."""
         return self.classify(x).unflatten(-1, (self.pool, -1)).flatten(1, 2)
 
 
 class PlaceHead(nn.Module):
-    """Each vector of the encoder has its outputs; the learned vectors in front are the pattern's global tokens, which hold no place.
+    """Compute outputs for each vector of the encoder, that is for each bin of the sequence.
 
-    It sees what came into the encoder beside what came out: the encoder's norm makes every place equally loud, and how loudly a detector
-    fires is what the stem's batch norm keeps. What is asked of a place is rarely so, and the outputs begin there: else the first steps
-    learn that alone.
+    The learned vectors in front of the tokens are the global tokens of the attention pattern and
+    have no position. The head also reads the input of the encoder: the norm in the encoder makes
+    every position equally strong, and only the stem's batch norm keeps how strongly a detector
+    fires. Positive bins are rare, so the outputs start at a low probability; otherwise the first
+    steps would learn only that.
     """
 
-    RARE = -5.0  # logits of the start, .7 %
+    RARE = -5.0  # initial logits, 0.7 %
 
     def __init__(self, embed_dim: int, num_outputs: int, num_global: int, sees_both: bool = True) -> None:
         super().__init__()
@@ -123,20 +137,23 @@ class PlaceHead(nn.Module):
         nn.init.constant_(self.classify.bias, self.RARE)
 
     def add_prefix(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, L, D), mask (B, L) -> (B, G + L, D), (B, G + L)."""
+        """Prepend the global tokens: x (B, L, D), mask (B, L) -> (B, G + L, D), (B, G + L)."""
         if self.vectors is None:
             return x, mask
         front = self.vectors.to(x.dtype).expand(x.shape[0], -1, -1)
         return torch.cat((front, x), 1), torch.cat((mask.new_ones(mask.shape[0], self.num_prefix), mask), 1)
 
     def forward(self, x: Tensor, mask: Tensor, before: Tensor | None = None) -> Tensor:
-        """x (B, G + L, D), and `before` the encoder (B, L, D) -> (B, L, C)."""
+        """Map x (B, G + L, D) and `before`, the encoder's input (B, L, D), to (B, L, C)."""
         x = x[:, self.num_prefix :]
         return self.classify(x if before is None else torch.cat((x, before), -1))
 
 
 def build_head(section: config.AttentionModel, num_outputs: int, kind: str = "binary") -> PoolingHead | ClsHead | TokenHead | PlaceHead:
-    """The head that the run file names; of an objective with outputs a token or a place (`kind`) there is one only."""
+    """Build the head that the run file names.
+
+    Objectives with outputs per token or per bin (`kind`) have only one possible head.
+    """
     if kind in config.PER_TOKEN:
         return TokenHead(section.embed_dim, num_outputs, section.stem.pool if isinstance(section.stem, config.ConvStem) else 1)
     if kind in config.PER_PLACE:

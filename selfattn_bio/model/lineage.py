@@ -1,6 +1,6 @@
-"""What a model and its parents have seen: so that no model is judged on records that its pretraining saw.
+"""Records that a model and its parents were trained on.
 
-Hides: the table in the model folder. Training writes it, `evaluate` checks by it.
+The table in the model folder prevents evaluating a model on records that its pretraining used.
 """
 
 from __future__ import annotations
@@ -26,19 +26,25 @@ PLACE = ["chrom", "start", "end"]  # 0-based half-open
 
 @dataclass(frozen=True)
 class Lineage:
-    """Of a model that another starts from: its folder, what it and its parents saw, and what a provenance says of them."""
+    """Describe a parent model: its folder, the records it saw, and its entries for provenance.
+
+    `seen` includes the records that its own parents saw.
+    """
 
     folder: Path
     seen: pd.DataFrame
     parents: list[dict[str, Any]]
 
     def check(self, records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
-        """Refuse, before a training, test records that the model or a parent of it saw; as `check_unseen`."""
+        """Refuse, before training, test records that the model or one of its parents saw.
+
+        See `check_unseen`.
+        """
         _refuse(self.seen, records, letters, alphabet, assembly, self.folder)
 
     @property
     def doubt(self) -> str:
-        """What the check cannot know, for want of coordinates; nothing where all records have them."""
+        """Describe the limit of the check where seen records lack coordinates; otherwise ""."""
         without = int(self.seen[PLACE].isna().any(axis=1).sum())
         if not without:
             return ""
@@ -47,12 +53,12 @@ class Lineage:
 
 
 def lineage_of(folder: Path) -> Lineage:
-    """Read it from a model folder.
+    """Read the lineage from a model folder.
 
     Raises
     ------
     ModelFolderError
-        If the folder is not whole, or of before this table.
+        If the folder is incomplete, or older than this table.
     """
     provenance = read_provenance(folder)
     told = ("weights_sha256", "corpus_fingerprint", "data", "num_train", "num_valid")
@@ -63,11 +69,12 @@ def lineage_of(folder: Path) -> Lineage:
 def seen_table(
     records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str, parents_saw: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Records that a model was trained and chosen on, and those that its parents saw, if it has any.
+    """Tabulate the records a model was trained and selected on, and those its parents saw.
 
     Returns
     -------
-    key (hash of the letters, the same for both strands), assembly, chrom, start, end (0-based half-open; missing if unknown), by_parent.
+    Columns key (hash of the sequence, the same for both strands), assembly, chrom, start, end
+    (0-based half-open; missing if unknown) and by_parent.
     """
     places = records[PLACE].reset_index(drop=True)
     keys = [key.hex()[:32] for key in strand_keys(letters, alphabet)]
@@ -76,14 +83,16 @@ def seen_table(
 
 
 def check_unseen(folder: Path, records: pd.DataFrame, letters: Iterable[NDArray[np.uint8]], alphabet: Alphabet, assembly: str) -> None:
-    """Refuse records that a parent of the model saw: the same letters on either strand, or a place that overlaps on the same assembly.
+    """Refuse records that a parent of the model saw.
 
-    Where one of the two names no assembly ([data] assembly), places are compared as if they were of the same.
+    A record was seen if its sequence matches on either strand, or if its interval overlaps one on
+    the same assembly. If either assembly is unnamed ([data] assembly), intervals are compared as if
+    both were on the same assembly.
 
     Raises
     ------
     ModelFolderError
-        If there is one; the first is named.
+        If a record was seen; the message names the first.
     """
     if read_provenance(folder).get("parents"):
         seen = _read(folder)
@@ -95,7 +104,7 @@ def _refuse(
 ) -> None:
     known = set(seen["key"])
     bad = np.array([key.hex()[:32] in known for key in strand_keys(letters, alphabet)], dtype=bool)
-    # Places of an unnamed assembly may be those of any.
+    # An unnamed assembly could be any, so its intervals are always compared.
     bad |= _overlap(records, seen if not assembly else seen[seen["assembly"].isin([assembly, ""])])
     if bad.any():
         first = records["id"].iloc[int(np.argmax(bad))]
@@ -105,7 +114,7 @@ def _refuse(
 
 
 def _overlap(records: pd.DataFrame, seen: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which records share a letter with a seen place; chromosomes are compared with and without "chr"."""
+    """Mark the records that overlap a seen interval; names match with or without "chr"."""
     placed = records[PLACE].notna().all(axis=1).to_numpy(dtype=bool)
     known, asked = (table.assign(chrom=table["chrom"].map(common_name)) for table in (seen.dropna(subset=PLACE), records[placed]))
     found = np.zeros(len(records), dtype=bool)

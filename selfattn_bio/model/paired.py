@@ -1,9 +1,9 @@
-"""The network of two inputs: an encoder for each, and blocks by which the places of the first read those of its partner.
+"""The network for two inputs: two encoders, and cross-attention from the first to its partner.
 
-Hides: how tokens of both stand in one tensor. `build_network` builds one; training and scoring see `Network`, interpretation `OneInput`.
-
-Tokens of two inputs are (B, N), those of the first, padded, before those of the partner, padded; the partner's ids stand above the first's
-vocabulary, so that one table embeds both, and 0 is padding of either.
+The tokens of both inputs form one tensor (B, N): first the padded tokens of the first input, then
+the padded tokens of the partner. Partner ids start after the vocabulary of the first input, so that
+one table embeds both. 0 is padding in both. `OneInput` fixes one input, so that attribution methods
+can explain the other.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ from selfattn_bio.model.heads import build_head
 from selfattn_bio.model.stem import build_stem
 from selfattn_bio.sequence.kmers import PAD
 
-FIRST, PARTNER = 1, 2  # whose a token is, where the mask of a single input says that there is one
+# mask values: the input that a token belongs to (single-input masks are bool)
+FIRST, PARTNER = 1, 2
 
 
 class CrossProjection(nn.Module):
-    """Queries of the first input, keys and values of its partner; a module of its own, as `QKVProjection` is."""
+    """Project queries of the first input, and keys and values of its partner.
+
+    It is a separate module so that attribution rules can be hooked on it, like `QKVProjection`.
+    """
 
     def __init__(self, section: config.AttentionModel, partner_dim: int) -> None:
         super().__init__()
@@ -36,14 +40,14 @@ class CrossProjection(nn.Module):
         self.key_value = nn.Linear(partner_dim, 2 * self.num_groups * self.head_dim)
 
     def forward(self, x: Tensor, partner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, L, D), partner (B, M, D2) -> q (B, H, L, Dh), k and v (B, G, M, Dh)."""
+        """Map x (B, L, D) and partner (B, M, D2) to q (B, H, L, Dh), k and v (B, G, M, Dh)."""
         (q,) = split_heads(self.query(x), (self.num_heads,), self.head_dim)
         k, v = split_heads(self.key_value(partner), (self.num_groups, self.num_groups), self.head_dim)
         return q, k, v
 
 
 class CrossBlock(nn.Module):
-    """x + cross-attention(norm(x), partner), then x + feed-forward(norm(x))."""
+    """Compute x + cross-attention(norm(x), partner), then x + feed-forward(norm(x))."""
 
     def __init__(self, section: config.AttentionModel, partner_dim: int, position: config.Position) -> None:
         super().__init__()
@@ -56,16 +60,17 @@ class CrossBlock(nn.Module):
         self.dropout, self.share = Dropout(section.dropout), section.dropout
 
     def forward(self, x: Tensor, partner: Tensor, partner_mask: Tensor) -> Tensor:
-        """x (B, L, D), partner (B, M, D2) after its own norm, partner_mask (B, M) -> (B, L, D)."""
+        """Map x (B, L, D), normalised partner (B, M, D2) and partner_mask (B, M) to (B, L, D)."""
         q, k, v = self.project(self.attention_norm(x), partner)
         share = self.share if self.training else 0.0
-        y = cross_attention(q, k, v, position=self.position, mask=partner_mask, dropout=share)  # (B, H, L, Dh)
+        # (B, H, L, Dh)
+        y = cross_attention(q, k, v, position=self.position, mask=partner_mask, dropout=share)
         x = x + self.dropout(self.out(y.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 
 
 class PairedBody(nn.Module):
-    """Stem and encoder of each input, cross-attention from the first to its partner, head on the places of the first."""
+    """Encode both inputs, attend from the first to its partner, and apply the head to the first."""
 
     def __init__(self, section: config.PairedModel, num_outputs: int, kind: str) -> None:
         super().__init__()
@@ -80,8 +85,12 @@ class PairedBody(nn.Module):
         self.token_dim = self.stem.token_dim
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, N, token_dim) of both inputs, mask (B, N) int8, FIRST, PARTNER or 0 of padding -> (B, C)."""
-        start = int((mask == PARTNER).any(0).to(torch.int8).argmax())  # the partner's tokens
+        """Map x (B, N, token_dim) of both inputs to outputs (B, C).
+
+        The mask (B, N) int8 is FIRST, PARTNER or 0 (padding).
+        """
+        # index of the partner's first token
+        start = int((mask == PARTNER).any(0).to(torch.int8).argmax())
         partner, partner_mask = self.partner_stem(x[:, start:], mask[:, start:] == PARTNER)
         partner = self.partner_encoder(partner, partner_mask)  # (B, M, D2)
         x, own_mask = self.head.add_prefix(*self.stem(x[:, :start], mask[:, :start] == FIRST))
@@ -92,30 +101,33 @@ class PairedBody(nn.Module):
 
 
 class Graded(nn.Module):
-    """Levels of a track are numbers: each one's embedding lies on the line from that of the lowest to that of the highest."""
+    """Interpolate the embeddings of numeric track levels.
+
+    The embedding of each level lies on the line from the lowest to the highest level.
+    """
 
     def __init__(self, lowest: int, highest: int) -> None:
         super().__init__()
         self.lowest, self.highest = lowest, highest
 
     def forward(self, table: Tensor) -> Tensor:
-        """(V, D) -> (V, D)."""
+        """Map the embedding table (V, D) to a table (V, D) with interpolated levels."""
         at = torch.linspace(0, 1, self.highest - self.lowest + 1, device=table.device, dtype=table.dtype)[:, None]
         levels = table[self.lowest] * (1 - at) + table[self.highest] * at
         return torch.cat((table[: self.lowest], levels, table[self.highest + 1 :]))
 
 
 class OneInput(nn.Module):
-    """A network of two inputs with one of them held fixed: a network of the other alone, which a method can explain as any.
+    """Hold one input of a paired network fixed, so that the other can be explained alone.
 
     Parameters
     ----------
     network
         The `PairedNetwork`.
     held
-        (B, N') tokens of the input that is fixed, with the ids of the network; or (1, N') for all.
+        Tokens of the fixed input with the ids of the network, (B, N'); or (1, N') for all rows.
     partner
-        Whether the other, which is asked for, is the partner.
+        Whether the free input is the partner.
     """
 
     network: Any
@@ -126,24 +138,24 @@ class OneInput(nn.Module):
 
     @property
     def members(self) -> nn.ModuleList:
-        """Those of the network."""
+        """Return the members of the network."""
         return self.network.members
 
     @property
     def embedding(self) -> nn.Module:
-        """Of both inputs."""
+        """Return the embedding table of both inputs."""
         return self.network.embedding
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int of this input, as its own tokenizer numbers them -> (B, N, token_dim)."""
+        """Embed tokens (B, N) int, as this input's tokenizer numbers them, as (B, N, token_dim)."""
         return self.network.embed(self.network.of_partner(tokens) if self.partner else tokens)
 
     def classify(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """embeddings (B, N, token_dim), mask (B, N) bool -> (B, C), the mean over the members."""
+        """Map embeddings (B, N, token_dim) and mask (B, N) bool to the member mean (B, C)."""
         return self._of_members(embeddings, mask).mean(1)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens (B, N) int, padded with 0 -> (B, M, C), of each member."""
+        """Map tokens (B, N) int, padded with 0, to the outputs of each member, (B, M, C)."""
         return self._of_members(self.embed(tokens), tokens != PAD)
 
     def _of_members(self, embeddings: Tensor, mask: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""From a network with gates to the same network without what they closed.
+"""Remove the parts of a network that its gates closed.
 
-Hides: nothing. `scoring.pruning` makes a model folder of it; `Block.keep` of the encoder cuts.
+`scoring.pruning` writes the result as a model folder.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from selfattn_bio.model.gates import HardConcrete
 
 
 def prune_network(run: config.RunFile, network: Network) -> config.RunFile:
-    """Cut out of a network, in place, what its gates closed; of what stays gates become part of the weights.
+    """Remove closed heads, feed-forwards and layers from a network, in place.
+
+    The gates of the remaining parts are multiplied into their weights.
 
     Returns
     -------
-    The run file of what it is now.
+    The run file of the pruned network.
 
     Raises
     ------
     ArgumentError
-        If it has no gates.
+        If the network has no gates.
     """
     model = run.model
     if not isinstance(model, config.AttentionModel) or not isinstance(model.gates, config.HardConcreteGates):

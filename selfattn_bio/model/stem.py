@@ -1,6 +1,6 @@
-"""From token embeddings to the encoder's input.
+"""Stems: convolution and pooling between token embeddings and the encoder.
 
-Hides: convolution, pooling, and that padding must stay 0. The network builds one; nobody else imports it.
+Every stem keeps padding at 0.
 """
 
 from __future__ import annotations
@@ -14,30 +14,35 @@ from selfattn_bio.attention.dropout import Dropout
 
 
 class NoStem(nn.Module):
-    """Token embeddings go in as they are: (B, N, D) -> (B, N, D)."""
+    """Pass token embeddings on unchanged: (B, N, D) -> (B, N, D)."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
         self.token_dim, self.pool = embed_dim, 1
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, N, D), mask (B, N) -> the same."""
+        """Return x (B, N, D) and mask (B, N) unchanged."""
         return x, mask
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm, in the form of `RecordNorm`: padding counts, as it does for the running statistics."""
+    """Batch norm with the interface of `RecordNorm`.
+
+    Padding is included, as it is in the running statistics.
+    """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, D, M) -> the same shape."""
+        """Normalise x (B, D, M); the mask is ignored."""
         return super().forward(x)
 
 
 class RecordNorm(nn.Module):
-    """Mean 0 and deviation 1 over all detectors and places of a record together, padding left out; then a scale and shift a detector.
+    """Normalise each record to mean 0 and deviation 1 over all detectors and positions.
 
-    A record is normalised by itself, as private training needs it; and a detector that fires louder than others, or here louder than
-    there, still does. Group norm with one group (Wu and He 2018), which knows no padding in torch.
+    Padding is excluded. A learned scale and shift per detector follow. Records are normalised
+    independently, as private training requires. Differences in strength between detectors and
+    between positions are preserved. This is group norm with one group (Wu and He 2018); the version
+    in torch does not support padding.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5) -> None:
@@ -45,28 +50,31 @@ class RecordNorm(nn.Module):
         self.weight, self.bias, self.eps = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim)), eps
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, D, M), mask (B, M), all of it if not given -> (B, D, M)."""
+        """Normalise x (B, D, M) with mask (B, M); without a mask every position counts."""
         centred, deviation = self.parts(x, mask)
         return self.scaled(centred / deviation)
 
     def parts(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x less its mean (B, D, M), and its deviation (B, 1, 1)."""
-        inside = x.new_ones(len(x), 1, x.shape[-1]) if mask is None else mask[:, None].to(x.dtype)  # (B, 1, M)
+        """Return x minus its mean, (B, D, M), and its deviation, (B, 1, 1)."""
+        # (B, 1, M)
+        inside = x.new_ones(len(x), 1, x.shape[-1]) if mask is None else mask[:, None].to(x.dtype)
         size = (inside.sum((1, 2), keepdim=True) * x.shape[1]).clamp(min=1)
         centred = x - (x * inside).sum((1, 2), keepdim=True) / size
         return centred, ((centred.square() * inside).sum((1, 2), keepdim=True) / size + self.eps).sqrt()
 
     def scaled(self, x: Tensor) -> Tensor:
-        """(B, D, M) -> the same, each detector by its learned scale and shift."""
+        """Apply the learned scale and shift of each detector to x (B, D, M)."""
         return x * self.weight[:, None] + self.bias[:, None]
 
 
 class ConvStem(nn.Module):
-    """Convolution, max-pooling, convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
+    """Apply convolution, max-pooling and a residual convolution.
 
-    Motif detectors first, as in Basset (Kelley 2016) and Enformer (Avsec 2021); attention then relates what they found. Batch norm
-    keeps how strongly a detector fires beside its neighbours; layer norm would make every position equally loud. It comes after the
-    pooling, where there is a `pool`-th to normalise.
+    Maps (B, N, token_dim) to (B, ceil(N / pool), D). The convolutions detect motifs, as in Basset
+    (Kelley 2016) and Enformer (Avsec 2021); attention then relates the detected motifs. Batch norm
+    preserves how strongly a detector fires compared with neighbouring positions; layer norm would
+    make every position equally strong. The norm follows the pooling, where only one position in
+    `pool` has to be normalised.
     """
 
     def __init__(self, section: config.ConvStem, embed_dim: int, dropout: float) -> None:
@@ -82,22 +90,26 @@ class ConvStem(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, N, token_dim), mask (B, N) -> (B, M, D), (B, M) with M = ceil(N / pool)."""
+        """Map x (B, N, token_dim), mask (B, N) to (B, M, D), (B, M) with M = ceil(N / pool)."""
         return self.combined(*self.detected(x, mask))
 
     def detected(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, N, token_dim), mask (B, N) -> how strongly each detector fires in each `pool` tokens, (B, D, M), and (B, M)."""
-        x = x * mask[..., None]  # padding is 0, so that a convolution sees the end of a sequence as it sees the edge
+        """Return how strongly each detector fires in each group of `pool` tokens.
+
+        Maps x (B, N, token_dim) and mask (B, N) to (B, D, M) and (B, M).
+        """
+        # padding is 0, so the end of a sequence looks like the edge of the tensor to a convolution
+        x = x * mask[..., None]
         x, mask = self._pooled(self.first(x.transpose(1, 2)), mask)  # (B, D, M), (B, M)
         return self.dropout(self.first_act(self.first_norm(x, mask))) * mask[:, None], mask
 
     def combined(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, D, M), mask (B, M) -> each with what its neighbours add, (B, M, D), (B, M)."""
+        """Add the second convolution to x (B, D, M); returns (B, M, D) and mask (B, M)."""
         y = self.second_act(self.second_norm(self.second(x), mask))
         return ((x + y) * mask[:, None]).transpose(1, 2), mask
 
     def _pooled(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, D, N), mask (B, N) -> the largest of each `pool` tokens (B, D, M), and where there is a token (B, M)."""
+        """Return the maximum of each `pool` tokens, (B, D, M), and the new mask, (B, M)."""
         missing = -x.shape[-1] % self.pool
         pooled_mask = pad(mask, (0, missing)).unflatten(1, (-1, self.pool)).any(-1)
         if not bool(mask.all()):
@@ -107,10 +119,12 @@ class ConvStem(nn.Module):
 
 
 class TowerStem(nn.Module):
-    """Stages of convolution, max-pooling and, but the first, a convolution with a residual: (B, N, token_dim) -> (B, ceil(N / pool), D).
+    """Apply several stages of convolution and max-pooling, for long sequences.
 
-    For long sequences, as the stems of Basenji (Kelley 2018) and Enformer (Avsec 2021). Convolutions are those of images one letter high,
-    with the channels last in memory: those of sequences took twice as long, pooling five times (docs/decisions.md#long-sequences).
+    Maps (B, N, token_dim) to (B, ceil(N / pool), D). Every stage except the first ends with a
+    residual convolution, as in Basenji (Kelley 2018) and Enformer (Avsec 2021). The layers are 2-D
+    convolutions on images of height 1 in channels-last memory format: with five poolings, 1-D
+    convolutions took twice as long (docs/decisions.md#long-sequences).
     """
 
     def __init__(self, section: config.TowerStem, embed_dim: int) -> None:
@@ -123,15 +137,16 @@ class TowerStem(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, N, token_dim), mask (B, N) -> (B, M, D), (B, M) with M = ceil(N / pool)."""
-        x = _without_padding(x.unsqueeze(1).permute(0, 3, 1, 2), mask)  # (B, C, 1, N), channels last
+        """Map x (B, N, token_dim), mask (B, N) to (B, M, D), (B, M) with M = ceil(N / pool)."""
+        # (B, C, 1, N), channels last
+        x = _without_padding(x.unsqueeze(1).permute(0, 3, 1, 2), mask)
         for stage in self.stages:
             x, mask = stage(x, mask)
         return x[:, :, 0].transpose(1, 2), mask
 
 
 class TowerStage(nn.Module):
-    """One stage; padding is 0 before and after it."""
+    """Apply one stage of a tower; padding is 0 before and after it."""
 
     def __init__(self, before: int, after: int, kernel: int, pool: int, residual_kernel: int | None) -> None:
         super().__init__()
@@ -145,7 +160,7 @@ class TowerStage(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, C, 1, N), mask (B, N) -> (B, D, 1, ceil(N / pool)), (B, ceil(N / pool))."""
+        """Map x (B, C, 1, N), mask (B, N) to (B, D, 1, M), (B, M) with M = ceil(N / pool)."""
         x, missing = self.first(x), -mask.shape[1] % self.pool
         if missing or not bool(mask.all()):
             x = pad(x.masked_fill(~mask[:, None, None], float("-inf")), (0, missing), value=float("-inf"))
@@ -161,12 +176,12 @@ class TowerStage(nn.Module):
 
 
 def _without_padding(x: Tensor, mask: Tensor) -> Tensor:
-    """x (B, C, 1, N), mask (B, N) -> x, 0 where there is no token; as it is where there is no padding, as most long records have none."""
+    """Set x (B, C, 1, N) to 0 at padding; without padding, x is returned uncopied."""
     return x if bool(mask.all()) else x * mask[:, None, None]
 
 
 def build_stem(section: config.Stem, embed_dim: int, dropout: float) -> NoStem | ConvStem | TowerStem:
-    """The stem that the run file names."""
+    """Build the stem that the run file names."""
     match section:
         case config.ConvStem():
             return ConvStem(section, embed_dim, dropout)

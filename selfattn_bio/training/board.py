@@ -1,6 +1,7 @@
-"""The history of a run for TensorBoard, as it grows: `tensorboard --logdir results`.
+"""Write the training history for TensorBoard: `tensorboard --logdir results`.
 
-Hides: the package, which is an extra, and how a run that goes on takes back what a killed one wrote beyond its checkpoint.
+TensorBoard is an optional dependency. A resumed run discards events that the interrupted run wrote
+after its last checkpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from selfattn_bio.errors import TrainingError
 
 
 class Board:
-    """Writes rows of the history into a folder.
+    """Write rows of the history into a folder.
 
     Raises
     ------
@@ -29,7 +30,7 @@ class Board:
         self._writer: Any = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(self, row: dict[str, float]) -> None:
-        """One evaluation: each figure under its name at its step."""
+        """Write one evaluation: each figure under its name, at its step."""
         for name, value in row.items():
             if name != "step":
                 self._writer.add_scalar(

@@ -1,12 +1,12 @@
-"""Differentially private steps: each record's gradient clipped, noise on their sum, and what was spent of the privacy budget.
+"""Differentially private training: clipped gradients per record, noise, and the budget spent.
 
-Hides: Opacus, whose accountant says how much noise a budget needs and how much of it is spent; the secret that draws and noise come from;
-what is written of a private run. The loop alone uses it.
+Opacus' accountant computes the noise that a budget requires and the budget that a run has spent.
 
-Gradients are taken one record at a time. That is exact for whatever a network is made of (tables of T5, Shaw and Transformer-XL, learned
-vectors, fused kernels, LoRA), and holds the memory of one record, where hooks or `vmap` know neither our kernels nor tables that all
-records share (docs/privacy.md has the price). The sum over a batch is as Opacus' `GradSampleModule` and `DPOptimizer` have it, which
-it was checked with where they know all layers.
+Gradients are computed one record at a time. That is exact for any network (tables of T5, Shaw and
+Transformer-XL, learned vectors, fused kernels, LoRA) and needs the memory of one record. Per-sample
+hooks and `vmap` do not support our kernels, or tables that all records share. docs/privacy.md has
+the cost. The sum over a batch is computed as in Opacus' `GradSampleModule` and `DPOptimizer`; the
+results agree for networks whose layers Opacus supports.
 """
 
 from __future__ import annotations
@@ -27,39 +27,44 @@ from selfattn_bio.data.poisson import NOISE, PoissonOrder
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.training.hardware import seed_torch
 
-ACCOUNTANT = "prv"  # numerical composition, Gopi et al. 2021: a bound from above, nearer than that of Renyi divergences
-TOLERANCE = 0.01  # share of epsilon that the noise may leave unspent
+# numerical composition (Gopi et al. 2021): an upper bound, tighter than with Renyi divergences
+ACCOUNTANT = "prv"
+TOLERANCE = 0.01  # fraction of epsilon that the noise may leave unspent
 BITS = 256
-RECORDS = 2  # the stream of what a record draws, of the seed: that is no secret
+RECORDS = 2  # random stream of the records; derived from the seed, which is not secret
 
 
 class Private:
-    """What a private run has beside a plain one.
+    """Keep the state of a private run: noise level, secret and accountant.
 
     Parameters
     ----------
     run
-        With a section [privacy].
+        Run file with a section [privacy].
     num_records
-        Of train; how many they are is no secret.
+        Number of training records, which is not secret.
     place
-        For errors.
+        Location for error messages.
 
     Attributes
     ----------
     noise_multiplier
-        Standard deviation of the noise in units of `max_grad_norm`, by which `max_steps` steps spend epsilon.
+        Standard deviation of the noise in units of `max_grad_norm`, with which `max_steps` steps
+        spend epsilon.
     secret
-        What batches and noise are drawn from: new for each run, in its checkpoints and nowhere else. Whoever has it can take the noise out.
+        Random seed of batches and noise, new for each run and stored only in its checkpoints.
+        Whoever has it can subtract the noise.
 
     Raises
     ------
     TrainingError
-        If a batch has more records than there are, or delta is so large that it allows a record to be published.
+        If a batch is not smaller than the training set, or delta is so large that it allows
+        publishing a record.
     """
 
     def __init__(self, run: RunFile, num_records: int, place: str) -> None:
-        from opacus.accountants import create_accountant  # a second that other runs need not wait
+        # takes about a second, which other runs should not pay for
+        from opacus.accountants import create_accountant
 
         assert run.privacy is not None
         self.section: Privacy = run.privacy
@@ -79,25 +84,32 @@ class Private:
 
     @property
     def order(self) -> PoissonOrder:
-        """The batches, of the secret as it is now."""
+        """Return the batches that follow from the current secret."""
         return PoissonOrder(self.num_records, self.batch_size, self.secret)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds, so that a run that is taken up draws the same batches and the same noise, and spends no more."""
+        """Return the state for a checkpoint.
+
+        With it, a resumed run samples the same batches and noise, and spends no extra budget.
+        """
         return {"secret": f"{self.secret:x}", "history": self.accountant.history}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
+        """Restore the state that `state` returned."""
         self.secret = int(state["secret"], 16)
         self.accountant.history = [tuple(steps) for steps in state["history"]]
 
-    # ------------------------------------------------------------------------------------------------------------- a step
+    # ----------------------------------------------------------------------------- steps
     def seed_record(self, step: int, row: int) -> None:
-        """Let dropout and what an objective hides depend on the record and not on those beside it, whose gradients it else would move."""
+        """Seed torch for one record.
+
+        Dropout and masking then depend only on the record. Otherwise they would depend on the other
+        records of the batch, and those would influence its gradient.
+        """
         seed_torch(self.seed, RECORDS, step, row)
 
     def add_record(self, network: nn.Module) -> None:
-        """Take the gradients of one record out of the network, and add them to the sum, together no longer than `max_grad_norm`."""
+        """Clip the gradient of one record to `max_grad_norm` and move it into the sum."""
         parameters = _trained(network)
         if not self._sums:
             self._sums = [torch.zeros_like(parameter) for parameter in parameters]
@@ -109,11 +121,15 @@ class Private:
                 parameter.grad = None
 
     def finish(self, network: nn.Module, step: int) -> float:
-        """Noise on the sum, divided by the mean size of a batch: the gradients of the step. Returns their norm."""
+        """Set the gradients of the step and return their norm.
+
+        They are the sum plus noise, divided by the mean batch size.
+        """
         parameters = _trained(network)
         rng = np.random.default_rng((self.secret, NOISE, step))
         deviation = self.noise_multiplier * self.section.max_grad_norm
-        sums = self._sums or [torch.zeros_like(parameter) for parameter in parameters]  # a batch of no record
+        # a batch without records
+        sums = self._sums or [torch.zeros_like(parameter) for parameter in parameters]
         for total, parameter in zip(sums, parameters, strict=True):
             noise = torch.from_numpy(rng.standard_normal(tuple(parameter.shape))).to(total)
             parameter.grad = (total + noise * deviation) / self.batch_size
@@ -121,11 +137,13 @@ class Private:
         self.accountant.step(noise_multiplier=self.noise_multiplier, sample_rate=self.order.rate)
         return float(torch.stack([parameter.grad.norm() for parameter in parameters if parameter.grad is not None]).norm())
 
-    # -------------------------------------------------------------------------------------------------------------- words
+    # ----------------------------------------------------------------------------- report
     def spent(self) -> dict[str, Any]:
-        """What the run spends, as provenance.json and metrics.json have it: all its steps, though `patience` ended it before.
+        """Return the privacy spent by the complete run, for provenance.json and metrics.json.
 
-        When it ended hangs on weights that hang on train, and a bound for so many steps holds where their number is fixed beforehand.
+        All `max_steps` count, even if `patience` ended the run earlier. The step at which it ends
+        depends on weights that depend on the training data, and a bound for a number of steps holds
+        only if the number was fixed in advance.
         """
         from opacus.accountants import create_accountant
 
@@ -146,12 +164,12 @@ class Private:
 
 
 def check_layers(network: nn.Module, place: str) -> None:
-    """Refuse layers in which a record's output depends on the records beside it.
+    """Refuse layers in which the output of a record depends on other records of the batch.
 
     Raises
     ------
     TrainingError
-        If there is one; the first is named.
+        If there is such a layer; the message names the first.
     """
     for name, module in network.named_modules():
         if isinstance(module, _BatchNorm):
@@ -179,7 +197,10 @@ def _noise_for(section: Privacy, rate: float, steps: int) -> float:
 
 @contextmanager
 def _narrow_orders() -> Iterator[None]:
-    """Opacus warns that other orders of Renyi divergence might give a nearer bound; here they only say how wide a range is composed."""
+    """Silence Opacus' warning that other orders of Renyi divergence might give a tighter bound.
+
+    Here the orders only determine the range over which the accountant composes numerically.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Optimal order is the (largest|smallest) alpha", category=UserWarning)
         yield
