@@ -1,15 +1,21 @@
-"""Judge a model on valid and test beside honest baselines and controls.
+"""Evaluate a model on validation and test records, next to baselines and controls.
 
-Scores every labelled record of valid and test with the model and its variants, fits the baselines on the same train records
-(choosing on valid), and writes metrics.json, model_card.md and predictions/{valid,test}.tsv: each metric with a bootstrap interval,
-before and after calibration, within slices, and the paired difference between the model and each baseline. Several models of one name
-are members, whose logits are averaged; how far they differ is said. Test is read once, here. Of a model of two inputs the variants
-first_alone and partner_alone are given what they were trained on, the other input of another record.
+Scores all labelled validation and test records with the model and its variants. Baselines are
+fitted to the same training records, and the validation records choose their settings. The test
+records are read only here, once.
+
+Writes metrics.json, model_card.md and predictions/{valid,test}.tsv. Each metric has a bootstrap
+interval, before and after calibration and within slices of the records. The paired difference
+between the model and each baseline has one as well.
+
+Several models of one name are members: their logits are averaged, and their spread is reported. If
+a model has two inputs, its variants first_alone and partner_alone are evaluated as they were
+trained: the other input comes from another record.
 
 example: selfattn-bio evaluate --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine
 """
 
-# Long, as each kind of objective is judged in its own way, and all ways write the same files.
+# Long, because each kind of objective is evaluated differently, and all write the same files.
 from __future__ import annotations
 
 import argparse
@@ -37,18 +43,19 @@ if TYPE_CHECKING:
     from selfattn_bio.scoring.scorer import Scorer
     from selfattn_bio.sequence.alphabet import Alphabet
 
-    Folders = dict[str, list[Path]]  # by name, those of the members
-    Letters = dict[str, list[NDArray[np.uint8]]]  # by side
+    Folders = dict[str, list[Path]]  # folders of the members by name
+    Letters = dict[str, list[NDArray[np.uint8]]]  # sequences by split
     Labels = dict[str, NDArray[np.int64]]
-    Rows = dict[str, NDArray[np.int64]]  # of the corpus, by side
-    Judged = tuple[dict[str, Any], dict[str, pd.DataFrame]]  # metrics.json; by side a row a record of what the model says
+    Rows = dict[str, NDArray[np.int64]]  # rows of the corpus by split
+    # Content of metrics.json, and predictions by split.
+    Judged = tuple[dict[str, Any], dict[str, pd.DataFrame]]
 
 
-BASELINES = "baselines"  # the folder of those that are saved, below --output
+BASELINES = "baselines"  # folder below --output for the fitted baselines
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio evaluate`."""
+    """Add the options of `selfattn-bio evaluate`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [evaluation] is used")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
@@ -68,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Predict valid and test with all models, fit the baselines, write metrics.json and predictions/."""
+    """Score validation and test records, fit baselines, write metrics.json and predictions/."""
     import numpy as np
 
     from selfattn_bio.config import read_run_file
@@ -106,7 +113,7 @@ def run(arguments: argparse.Namespace) -> None:
         rows, letters = {side: of.rows for side, of in laid.items()}, {side: of.letters for side, of in laid.items()}
 
     origin = {"corpus_fingerprint": corpus.fingerprint, "split_sha256": sha256_of(arguments.split)}
-    with whole_folder(arguments.output / BASELINES) as saved:  # empty where the objective has baselines that are not saved
+    with whole_folder(arguments.output / BASELINES) as saved:  # empty if the objective's baselines cannot be saved
         parts = fitted_parts(arguments.model[0])
         fit = partial(_fitted_baselines, run_file=run_file, folder=saved, origin=origin, parts=parts)
         binary = partial(_judge_binary, fit=fit)
@@ -136,7 +143,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _check_baselines(folder: Path) -> None:
-    """Refuse a folder that holds something else than saved baselines: it is replaced."""
+    """Refuse a folder with other files than saved baselines, because it will be replaced."""
     from selfattn_bio.baselines import is_baseline
     from selfattn_bio.files import OF_SNAKEMAKE
 
@@ -147,7 +154,7 @@ def _check_baselines(folder: Path) -> None:
 
 
 def _write(output: Path, summary: dict[str, Any], tables: dict[str, pd.DataFrame], folders: list[Path]) -> None:
-    """predictions/, metrics.json and the card of the model, whose members these folders hold."""
+    """Write predictions/, metrics.json, and the card of the model with these member folders."""
     from selfattn_bio.files import whole_file
     from selfattn_bio.model.card import model_card
 
@@ -162,7 +169,7 @@ def _write(output: Path, summary: dict[str, Any], tables: dict[str, pd.DataFrame
 
 
 def _laid(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
-    """Of a run of [training] window the windows of each side that are read, train's for the baselines; of others nothing."""
+    """Return the windows read from each split if [training] window is set; else an empty dict."""
     from selfattn_bio.data.batches import laid_windows
 
     if (window := run_file.training.window) is None:
@@ -175,7 +182,7 @@ def _laid(corpus: Corpus, rows: Rows, run_file: RunFile) -> dict[str, Laid]:
 
 
 def _check_question(folder: Path, objective: Objective) -> None:
-    """Refuse a model that was asked another thing than the task asks: its outputs would be read as what they are not."""
+    """Refuse a model whose objective differs from the run file's: its outputs would be misread."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.model.checkpoint import RUN
 
@@ -196,7 +203,10 @@ def _judge_binary(
     *,
     fit: Callable[..., dict[str, Classifier]],
 ) -> Judged:
-    """Judge positives against negatives: bootstraps, calibration, differences and slices; `fit` fits the baselines of an alphabet."""
+    """Evaluate two classes: metrics with intervals, calibration, differences, slices.
+
+    `fit` fits the baselines for an alphabet.
+    """
     from selfattn_bio.evaluation.summary import SIDES, predictions_table, summarise
 
     labels = {side: corpus.records["label"].iloc[of_side].to_numpy(dtype="int64") for side, of_side in rows.items()}
@@ -213,7 +223,10 @@ def _judge_binary(
 
 
 def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
-    """Classes, labels, numbers, several of these or a label a letter: metrics with intervals, beside simple baselines and the variants."""
+    """Evaluate classes, labels, numbers, several of them, or one label per position.
+
+    Metrics have intervals, and are compared with simple baselines and the variants.
+    """
     import pandas as pd
 
     from selfattn_bio.config import LabelsObjective
@@ -228,7 +241,7 @@ def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letter
     targets = {side: targets_of(section, table.iloc[of], corpus.records.iloc[of], place) for side, of in rows.items()}
     fitted = fit_baselines(section, corpus.alphabet, letters["train"], targets["train"], letters["valid"], targets["valid"])
     predictions: dict[str, dict[str, Any]] = {name: {side: predict(letters[side]) for side in SIDES} for name, predict in fitted.items()}
-    each: dict[str, dict[str, list[Predictions]]] = {}  # by name and side the outputs of each member
+    each: dict[str, dict[str, list[Predictions]]] = {}  # outputs of each member by name and split
     for name, model in models.items():
         each[name] = {side: [] for side in SIDES}
         for member in model.members:
@@ -249,7 +262,11 @@ def _judge_targets(folders: Folders, corpus: Corpus, rows: Rows, letters: Letter
 
 
 def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
-    """Whether bins hold a point: a row a bin, beside letter content, 5-mers and the variants, with intervals over blocks of chromosome."""
+    """Evaluate whether bins contain a point, next to baselines and the variants.
+
+    The baselines read base content and 5-mers. Intervals resample blocks of chromosomes. The tables
+    have one row per bin.
+    """
     import numpy as np
 
     from selfattn_bio.config import BinsObjective
@@ -261,7 +278,7 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
 
     models = {name: load(members) for name, members in folders.items()}
     section = models["model"].run.objective
-    assert isinstance(section, BinsObjective)  # `_check_question` saw to it
+    assert isinstance(section, BinsObjective)  # checked by `_check_question`
     found = sha256_of(section.points)
     for name, model in models.items():
         if (learnt := getattr(model.run.objective, "points_sha256", "")) != found:
@@ -290,7 +307,10 @@ def _judge_bins(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, 
 
 
 def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Letters, settings: Evaluation) -> Judged:
-    """A language model: perplexity with intervals, beside token shares or a Markov chain, and the variants."""
+    """Evaluate a language model by perplexity with intervals.
+
+    It is compared with token frequencies or a Markov chain, and with the variants.
+    """
     import numpy as np
     import pandas as pd
 
@@ -301,7 +321,7 @@ def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Lette
 
     sums = {}
     for name, members in folders.items():
-        scorer = load(members).members[0]  # the only one: `load` averages none of these
+        scorer = load(members).members[0]  # always one member, because `load` does not average language models
         language = build_language_model(scorer.run.objective, scorer.tokenizer)
         letters_of_token = language.letters
         sums[name] = {side: language.sums(scorer, letters[side]) for side in SIDES}
@@ -323,7 +343,7 @@ def _judge_language(folders: Folders, corpus: Corpus, rows: Rows, letters: Lette
 
 
 def _add_layers(summary: dict[str, Any], folders: list[Path], letters: Letters) -> None:
-    """Of a model with exits how many of its layers records go through, the mean over records and members."""
+    """Add the number of layers used by a model with exits, averaged over records and members."""
     import numpy as np
 
     from selfattn_bio.config import AttentionModel, NoExits, read_run_file
@@ -355,7 +375,7 @@ def _ids(corpus: Corpus, rows: NDArray[np.int64]) -> list[str]:
 
 
 def _labelled(corpus: Corpus, rows: NDArray[np.int64], side: str, split: Path) -> NDArray[np.int64]:
-    """The rows of a side that have a label; both labels must occur."""
+    """Return the labelled rows of a split; both labels must occur."""
     labels = corpus.records["label"].iloc[rows]
     if sorted(set(labels.dropna().astype(int))) != [0, 1]:
         counts = f"{int((labels == 1).sum())} positives and {int((labels == 0).sum())} negatives"
@@ -366,7 +386,7 @@ def _labelled(corpus: Corpus, rows: NDArray[np.int64], side: str, split: Path) -
 
 
 def _inputs(scorer: Scorer, corpus: Corpus, rows: Rows) -> dict[str, list[Any]]:
-    """What a model reads of the records of each side."""
+    """Return the model's inputs for the records of each split."""
     from selfattn_bio.data.inputs import inputs_of
 
     inputs = inputs_of(scorer.run, corpus)
@@ -374,7 +394,10 @@ def _inputs(scorer: Scorer, corpus: Corpus, rows: Rows) -> dict[str, list[Any]]:
 
 
 def _networks(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels: Labels) -> dict[str, Classifier]:
-    """Score with a model folder, or the mean logit of several; of a stacked model also with its network alone, as NETWORK."""
+    """Score with a model folder, or with the mean logit of several.
+
+    A stacked model is also evaluated with its network alone, under the name NETWORK.
+    """
     import numpy as np
 
     from selfattn_bio.evaluation.summary import NETWORK, SIDES, Classifier, Role
@@ -384,7 +407,7 @@ def _networks(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels
     first = scorers[0]
     role: Role = "model" if name == "model" else "control" if first.run.is_control() else "baseline"
     inputs = [_inputs(scorer, corpus, rows) for scorer in scorers]
-    alone, logits = {}, {}  # by split (members, n)
+    alone, logits = {}, {}  # arrays (members, records) by split
     for side in SIDES:
         alone[side] = np.stack([scorer.network_outputs(of[side])[:, :, 0].mean(1) for scorer, of in zip(scorers, inputs, strict=True)])
         pairs = zip(scorers, alone[side], inputs, strict=True)
@@ -393,7 +416,7 @@ def _networks(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels
     if len(scorers) == 1:
         whole = Classifier.of_logits(role, {side: of_side[0] for side, of_side in logits.items()}, first.temperature, first.threshold)
     else:
-        temperature = Ensemble(tuple(scorers)).temperature  # not a new one of valid: what `score` will say is judged
+        temperature = Ensemble(tuple(scorers)).temperature  # not fitted again, so that the output of `score` is evaluated
         whole = Classifier.of_members(role, logits, temperature, _threshold(logits["valid"].mean(axis=0), temperature, labels))
     if not any(scorer.stack for scorer in scorers):
         return {name: whole}
@@ -401,7 +424,7 @@ def _networks(name: str, folders: list[Path], corpus: Corpus, rows: Rows, labels
 
 
 def _calibrated(logits: dict[str, NDArray[np.float64]], labels: Labels) -> Classifier:
-    """Make a baseline of logits, with temperature and threshold fitted on the validation records."""
+    """Make a baseline from logits; validation records set temperature and threshold."""
     from selfattn_bio.evaluation.calibration import fit_temperature
     from selfattn_bio.evaluation.summary import Classifier
 
@@ -428,8 +451,8 @@ def _fitted_baselines(
 ) -> dict[str, Classifier]:
     """Fit the baselines that suit the records, and save each to its folder below `folder`.
 
-    `parts` are those that were fitted to the same records for the model's stack. They are not fitted again.
-    Those of a private run are not saved: their weights would tell of its records.
+    `parts` were fitted to the same records for the model's stack and are not fitted again.
+    Baselines of a private run are not saved, because their weights would reveal its records.
     """
     from selfattn_bio.baselines import Setup, suitable
     from selfattn_bio.evaluation.summary import SIDES, Classifier
@@ -456,8 +479,11 @@ def _fitted_baselines(
 
 
 def _properties(corpus: Corpus, letters: Letters) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """What test is sliced by: GC content for DNA; for protein length, and whether a record begins with M, as whole chains do and what was
-    cut out of them does not."""
+    """Return the properties by which the test records are sliced.
+
+    For DNA this is GC content. For proteins it is length, and whether a record begins with M, as
+    complete chains do but fragments usually do not.
+    """
     import numpy as np
 
     from selfattn_bio.evaluation.composition import gc_content
@@ -472,8 +498,12 @@ def _properties(corpus: Corpus, letters: Letters) -> dict[str, dict[str, NDArray
 
 
 def _groups(folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation) -> dict[str, NDArray[np.object_]]:
-    """What groups test has: of GC content (DNA), length and chromosome where there are several (but thousands of contigs), of columns that
-    are asked for, and of what the model was balanced by."""
+    """Return the groups of the test records.
+
+    GC content (DNA), length and chromosome are used if they have several groups; thousands of
+    contigs are left out. The columns of [evaluation] groups, and the column by which training was
+    balanced, are always used.
+    """
     from selfattn_bio.config import read_run_file
     from selfattn_bio.evaluation.groups import MOST, groups_of
     from selfattn_bio.model.checkpoint import RUN
@@ -491,7 +521,7 @@ def _groups(folder: Path, corpus: Corpus, rows: Rows, settings: Evaluation) -> d
 
 
 def _size(folders: list[Path]) -> dict[str, int]:
-    """Count the networks that these model folders hold, the trainings they come from, and the parts of the first one's stack, if any."""
+    """Count the networks and trainings of these folders, and the parts of the first one's stack."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.model.checkpoint import RUN
 
@@ -501,7 +531,7 @@ def _size(folders: list[Path]) -> dict[str, int]:
 
 
 def _cost(folders: list[Path]) -> dict[str, Any]:
-    """What training took; of several members seconds are the sum, memory the most, speed the mean."""
+    """Return the cost of training: for several members total time, peak memory, mean speed."""
     from selfattn_bio.model.checkpoint import COST
 
     each = [_read_json(folder / COST) for folder in folders]
@@ -545,7 +575,7 @@ def _say_bins(summary: dict[str, Any]) -> None:
 
 
 def _say_calls(name: str, entry: dict[str, Any]) -> None:
-    """Print MCC, accuracy and F1 at the threshold from valid and at 0.5."""
+    """Print MCC, accuracy and F1 at the threshold chosen on the validation records and at 0.5."""
     from selfattn_bio.evaluation.metrics import AT_HALF
 
     for where, ending in ((f"threshold {entry['threshold']:.3f}, chosen on valid", ""), ("threshold 0.5", AT_HALF)):

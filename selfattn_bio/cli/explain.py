@@ -1,12 +1,17 @@
-"""Explain the positives that a model recognises, letter by letter.
+"""Score each position of the positives that a model recognises.
 
-Takes [interpret] max_sequences of those positives of train and valid that the model calls positive, evenly from the most to the
-least confident: the most confident alone are alike, and show one motif. Where the model calls fewer, it takes all of them and the
-positives of the next highest scores, and says how many were not called. Test is left for the evidence. Writes the
-relevance folder: the score of every letter at every position by [interpret] method (if not given: the mean of AttnLRP over copies with
-some letters drawn anew), and raw attention beside it, as a proposal only: what each letter receives, and the attention map of each layer
-of the records that [interpret] maps names (if not given: those of the explained with the highest, the middle and the lowest score). Of a
-model of two inputs the folder `partner` within it holds the same of the second, and there is no attention.
+From the training and validation positives that the model calls positive, [interpret] max_sequences
+are explained. They are chosen evenly from the most to the least confident, because the most
+confident ones are similar and show one motif. If the model calls fewer, all of them and the
+positives with the next highest scores are taken, and the number of uncalled ones is printed. Test
+records are kept for the evidence.
+
+Writes the relevance folder with the attribution of every base or residue at every position, by
+[interpret] method. The default is the mean of AttnLRP over copies with some bases replaced at
+random. For comparison it also holds raw attention: what each position receives, and the attention
+map of each layer for the records in [interpret] maps. By default these are the explained records
+with the highest, middle and lowest score. If the model has two inputs, the folder `partner` inside
+holds the same for the second input, and there is no attention.
 
 example: selfattn-bio explain --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --model mine/model --output mine/relevance
 """
@@ -30,11 +35,11 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.explanation import MappedSequence
     from selfattn_bio.scoring.scorer import Scorer
 
-LINES = 20  # of progress
+LINES = 20  # lines of progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio explain`."""
+    """Add the options of `selfattn-bio explain`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
@@ -43,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Explain positives of train and valid, those that the model calls first; write the relevance folder."""
+    """Explain recognised training and validation positives, and write the relevance folder."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.data.inputs import inputs_of
@@ -80,19 +85,19 @@ def run(arguments: argparse.Namespace) -> None:
     explain: Any = explain_pairs if isinstance(scorer, PairedScorer) else explain_letters
     explanation = explain(scorer, letters, records[columns], method=build_method(settings.method), say=say)
     provenance = read_provenance(arguments.model)
-    of_score = sorted({0, len(records) // 2, len(records) - 1})  # records stand by falling score
+    of_score = sorted({0, len(records) // 2, len(records) - 1})  # records are sorted by falling score
     maps = _maps(scorer, corpus, named or records.index[of_score].tolist())
     replace(explanation, source={key: provenance[key] for key in SOURCE}, maps=maps).save(arguments.output)
     print(f"explain: wrote {arguments.output} in {time.monotonic() - start:.0f} s", flush=True)
 
 
 def _rows_of(ids: Sequence[str], corpus: Corpus, run_file: Path) -> list[int]:
-    """The rows in the corpus of the records of [interpret] maps, in the order of the run file.
+    """Return the corpus rows of the records in [interpret] maps, in the order of the run file.
 
     Raises
     ------
     RunFileError
-        If one of them is not in the corpus; the nearest id is named.
+        If a record is not in the corpus; the message has the most similar id.
     """
     import difflib
 
@@ -106,7 +111,7 @@ def _rows_of(ids: Sequence[str], corpus: Corpus, run_file: Path) -> list[int]:
 
 
 def _maps(scorer: Scorer, corpus: Corpus, rows: Sequence[int]) -> dict[str, MappedSequence]:
-    """Attention maps of these rows of the corpus, by falling score; none of a network without attention."""
+    """Return attention maps of these corpus rows by falling score; none without attention."""
     from selfattn_bio.interpret.explanation import MappedSequence, attention_maps
     from selfattn_bio.interpret.readout import has_attention
 
@@ -120,9 +125,10 @@ def _maps(scorer: Scorer, corpus: Corpus, rows: Sequence[int]) -> dict[str, Mapp
 
 
 def _recognised(scorer: Scorer, corpus: Corpus, inputs: Inputs, split: Path, limit: int) -> pd.DataFrame:
-    """Positives of train and valid, best first: of those called, evenly over their ranks; of too few, with the next best.
+    """Choose training and validation positives to explain, best first.
 
-    The index is the row in the corpus.
+    They are spread evenly over the ranks of the called positives. If too few are called, the next
+    best are added. The index of the result is the row in the corpus.
     """
     import numpy as np
 
@@ -137,7 +143,7 @@ def _recognised(scorer: Scorer, corpus: Corpus, inputs: Inputs, split: Path, lim
     positives = positives.assign(logit=scorer.logits([inputs.of(i) for i in positives.index]))
     ranked = positives.sort_values("logit", ascending=False, kind="stable")
     num_called = int((scorer.probabilities(ranked["logit"].to_numpy()) >= scorer.threshold).sum())
-    candidates = ranked.head(max(num_called, limit))  # a control, or a model of small data, may call too few
+    candidates = ranked.head(max(num_called, limit))  # a control or a weak model may call too few
     chosen = candidates.iloc[np.linspace(0, len(candidates) - 1, min(limit, len(candidates))).round().astype(int)]
     low, high = chosen["logit"].min(), chosen["logit"].max()
     uncalled = f"; {len(chosen) - num_called} of them not called positive, as only {num_called} are" if num_called < len(chosen) else ""

@@ -1,7 +1,9 @@
-"""Find where motifs match in FASTA files, on both strands of DNA: one row a hit, by FIMO.
+"""Find motif hits in FASTA files with FIMO, on both strands of DNA.
 
-Writes by the name's end: .bed (BED6, score = -10 log10 p, and p as a seventh column), .tsv or .parquet (the same with a header).
-Coordinates are 0-based half-open: genomic where headers say `chrom=`, `start=` and `end=`, else letters of the record under its id.
+The output has one row per hit. Its suffix chooses the format: .bed (BED6 with score = -10 log10 p,
+and p as a seventh column), or .tsv or .parquet with the same columns and a header.
+Coordinates are 0-based half-open. They are genomic if headers contain `chrom=`, `start=` and
+`end=`, and otherwise positions in the record, under its id.
 
 example: selfattn-bio hits --motifs results/promoter/motifs.meme --fasta new.fa --output hits.bed
 """
@@ -15,7 +17,7 @@ from selfattn_bio.errors import OutputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio hits`."""
+    """Add the options of `selfattn-bio hits`."""
     motifs_help = "MEME, JASPAR or TRANSFAC text, plain or gz; or as [interpret] database one that ships, such as jaspar:insects"
     parser.add_argument("--motifs", required=True, metavar="FILE", help=motifs_help)
     parser.add_argument("--fasta", required=True, type=Path, nargs="+", metavar="FILE", help="files of sequences, plain, gz or bgzip")
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Scan all files, write one table."""
+    """Scan all files and write one table."""
     import pandas as pd
 
     from selfattn_bio.files import whole_file

@@ -1,18 +1,24 @@
 """Read sequences into a corpus.
 
-Takes FASTA, FASTQ, GenBank, EMBL, CSV, TSV and Parquet, plain, gz, bgzip or zstd, told by content; `-` is standard input. Checks every
-record and writes a corpus folder: letters.bin (one byte a letter), records.parquet (id, label, place, length, sha256) and corpus.json (what
-was read, dropped and noted); targets.parquet where there is something to be learnt of the records, masked.bin with --soft-mask keep.
+Accepts FASTA, FASTQ, GenBank, EMBL, CSV, TSV and Parquet, plain or compressed by gz, bgzip or zstd.
+The content decides, not the file name; `-` is standard input. Every record is checked. The corpus
+folder holds letters.bin (one byte per base or residue), records.parquet (id, label, interval,
+length, sha256) and corpus.json (counts of read, changed and dropped records). targets.parquet is
+added if there are targets to learn, masked.bin with --soft-mask keep.
 
-Of two inputs, [partner] of the run file names the second, which has a corpus of its own in the folder partner; each record must have one.
+If a model has two inputs, [partner] of the run file names the second one. Its corpus is in the
+folder partner, and each record must have one.
 
-With --run-file all is said by [data], which may also name BED, narrowPeak, GFF and GTF files over a genome, made negatives, and bigWig or
-bedGraph to learn from; the other options are for files without one. Tables have a column sequence, and where there are any
-id, chrom, start, end, strand, group; their other columns are targets. Headers may carry `chrom= start= end= strand= group= species=`.
-Coordinates are 0-based half-open.
-Read and counted: lower case, U in DNA, ambiguous letters, CRLF, a stop sign at the end of a protein. Dropped and counted: exact duplicates,
-records with only N (X), records outside the length limits. Duplicates are kept if the split names its test records (docs/own_split.md) or
-with --keep-duplicates. docs/data.md has an example of each format.
+With --run-file, [data] has all settings. It may also name BED, narrowPeak, GFF and GTF files of a
+genome, negatives to generate, and bigWig or bedGraph files to learn from. The other options are for
+data without a run file. Tables have a column sequence, and optionally id, chrom, start, end,
+strand and group; their other columns are targets. FASTA headers may contain
+`chrom= start= end= strand= group= species=`. Coordinates are 0-based half-open.
+
+Accepted and counted: lower case, U in DNA, ambiguous bases, CRLF, a stop symbol at the end of a
+protein. Dropped and counted: exact duplicates, records with only N (X), records outside the length
+limits. Duplicates are kept if the split names its test records (docs/own_split.md) or with
+--keep-duplicates. docs/data.md has an example of each format.
 
 example: selfattn-bio ingest --sequences positives.fa negatives.csv --label 1 0 --alphabet dna --output mine/corpus
 """
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio ingest`."""
+    """Add the options of `selfattn-bio ingest`."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--run-file", type=Path, metavar="FILE", help="TOML of the task; its [data] is used")
     what.add_argument("--sequences", "--fasta", nargs="+", type=Path, metavar="FILE", help="files of sequences; - is standard input")
@@ -62,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read the files into a corpus folder and say what was read, noted and dropped."""
+    """Read the files into a corpus folder, and print the counts of records."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import build_corpus, describe
     from selfattn_bio.data.intake import Rules

@@ -1,11 +1,13 @@
-"""Write the run file of a new task, workflows/tasks/NAME.toml, fitted to its data and with a comment on each choice.
+"""Write a run file for your data, workflows/tasks/NAME.toml, with a comment on each choice.
 
-Reads the sequences once and recognises the task from them: two classes (files of positives and negatives, or a column of two values),
-several classes, numbers, or one label per residue. A column of the split (train, valid, test) or separate files for it are used. The
-command prints what it recognised; the run file is checked before it is written, and is yours to edit.
+Reads the sequences once and recognises the task from them: two classes (files of positives and
+negatives, or a column of two values), several classes, numbers, or one label per residue. A column
+with the split (train, valid, test) or separate files for it are used. The command prints what it
+recognised. The run file is checked before it is written, and you can edit it.
 
-One table is enough: --sequences table.csv. Peaks need their genome: --positives peaks.bed --genome genome.fa. Negatives may be made:
---negatives shuffled, or with a genome also matched (the default there) and neighbours.
+One table is enough: --sequences table.csv. Peaks need their genome: --positives peaks.bed --genome
+genome.fa. Negatives may be generated: --negatives shuffled, or with a genome also matched (then
+the default) and neighbours.
 
 example: selfattn-bio init my_task --positives a.fa --negatives b.fa
 """
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio init`."""
+    """Add the options of `selfattn-bio init`."""
     parser.add_argument("name", help="of the task: letters, digits, _ and -")
     classes = parser.add_argument_group("two classes")
     classes.add_argument("--positives", nargs="+", metavar="FILE", help="sequences of label 1: FASTA, tables, BED and more (docs/data.md)")
@@ -53,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read the data, write the run file, print what was recognised."""
+    """Read the data, write the run file, and print what was recognised."""
     from selfattn_bio.cli.proposal import Request, propose, read_contents
     from selfattn_bio.config import run_file_of
     from selfattn_bio.files import whole_file
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _choose_recipe(draft: RunFile, text: str) -> Recipe:
-    """Read and split the records as the draft says, and choose a recipe from train and validation records."""
+    """Split the records as the draft says, and choose a recipe without the test records."""
     import numpy as np
 
     from selfattn_bio.cli import ingest, split

@@ -1,9 +1,12 @@
-"""Which motifs does the model read together? Pairs of their sites on positives of test, proposed by attention, tested by intervention.
+"""Find pairs of motifs that the model reads together, by changing their sites.
 
-Sites are the hits of MOTIFS that the model looks at (docs/interpretation_evidence.md says which). Writes a row a pair of motifs that
-share enough records: signed epistasis in log-odds, tests against random places and other pairs at the same distance, preferred spacing
-and orientation, what attention proposed, how often the pair is the closest, and a verdict.
-docs/interpretation_interactions.md says how each is measured. No pair is a result, too: the file then has no row.
+Sites are the hits of MOTIFS in test positives that the model relies on
+(docs/interpretation_evidence.md). Attention proposes pairs and interventions test them. Writes one
+row per pair of motifs with enough common records: signed epistasis in log-odds, tests against
+random positions and against other pairs at the same distance, preferred spacing and orientation,
+the attention between them, how often the pair is the closest, and a verdict.
+docs/interpretation_interactions.md explains each measurement. If no pair is found, the file has no
+rows.
 
 example: selfattn-bio interactions --run-file my.toml --corpus corpus --split split.tsv --model model --motifs my.meme --output pairs.tsv
 """
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio interactions`."""
+    """Add the options of `selfattn-bio interactions`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
@@ -32,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Find the sites on positives of test, test the pairs of motifs, write the table."""
+    """Find the sites in test positives, test the pairs of motifs, and write the table."""
     from selfattn_bio.cli.motifs import test_records
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus

@@ -1,10 +1,13 @@
-"""Find motifs in the relevance of train and valid, and weigh the evidence for them on test.
+"""Find motifs in the attributions of train and valid, and test the evidence on test records.
 
-Seqlets are grouped by the [interpret] caller (modisco, or for protein clusters) and motifs of DNA matched with [interpret] database by
-Tomtom. On the records of test, hits of each motif are tested for enrichment in positives, for their effect on the model when their
-letters are shuffled, and more (docs/interpretation_evidence.md). Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits on
-positives of test that the model looks at), discovery_seqlets.bed (what the motifs were built from) and logos/. No motif is a result, too:
-the files then have no row.
+The [interpret] caller (modisco, or for proteins clusters) groups seqlets into motifs. DNA motifs
+are matched with [interpret] database by Tomtom. On test records, hits of each motif are tested for
+enrichment in positives, for their effect on the model when their bases are shuffled, and more
+(docs/interpretation_evidence.md).
+
+Writes to OUTPUT: motifs.meme, motifs.tsv, seqlets.bed (hits in test positives that the model relies
+on), discovery_seqlets.bed (the seqlets from which motifs were built) and logos/. If no motif is
+found, these files have no rows.
 
 example: selfattn-bio motifs --run-file mine.toml --corpus corpus --split split.tsv --model model --relevance relevance --output motifs
 """
@@ -30,11 +33,11 @@ if TYPE_CHECKING:
     from selfattn_bio.interpret.motifs import MotifSet
     from selfattn_bio.scoring.scorer import Scorer
 
-COMPARED = 100  # records on which two methods are compared, at most
+COMPARED = 100  # maximum number of records on which two methods are compared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio motifs`."""
+    """Add the options of `selfattn-bio motifs`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [interpret] is used")
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, from `train`")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
@@ -44,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Find motifs in the relevance folder, weigh the evidence on test, write all that OUTPUT holds."""
+    """Find motifs in the relevance folder, test the evidence, and write all files of OUTPUT."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import sha256_of
@@ -70,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def test_records(corpus: Corpus, split: Path) -> pd.DataFrame:
-    """The labelled records of test; the index is the row in the corpus."""
+    """Return the labelled test records; the index is the row in the corpus."""
     from selfattn_bio.sequence.splits import read_split
 
     records = corpus.records.assign(split=read_split(split, corpus.records["id"])).reset_index(drop=True)
@@ -81,7 +84,10 @@ def test_records(corpus: Corpus, split: Path) -> pd.DataFrame:
 
 
 def _check_relevance(explanation: Explanation, provenance: Mapping[str, Any], test: pd.DataFrame, folder: Path) -> None:
-    """Refuse relevance of another model, corpus or split, and of test records: motifs would be judged where they were found."""
+    """Refuse attributions of another model, corpus or split, and those of test records.
+
+    Motifs found in test records would be judged on the records they were found in.
+    """
     from selfattn_bio.interpret.explanation import AGAIN, SOURCE
 
     for key in SOURCE:
@@ -116,7 +122,7 @@ def _discover(explanation: Explanation, settings: Interpret) -> MotifSet:
 
 
 def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame, settings: Interpret) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """motifs.tsv, and seqlets.bed: the hits on positives of test that carry relevance."""
+    """Return motifs.tsv, and seqlets.bed: the hits with attribution in test positives."""
     import pandas as pd
 
     from selfattn_bio.interpret.evidence import HeldOut, agreement, weigh_evidence
@@ -150,7 +156,7 @@ def _weigh(motifs: MotifSet, scorer: Scorer, corpus: Corpus, test: pd.DataFrame,
 
 
 def _measured(scorer: Scorer, letters: Mapping[int, NDArray[np.uint8]]) -> dict[int, NDArray[np.float32]]:
-    """Importance of each letter by guided mutagenesis, to compare AttnLRP with what substitutions do."""
+    """Return the importance of each position by guided mutagenesis, to compare with AttnLRP."""
     import pandas as pd
 
     from selfattn_bio.interpret.explanation import explain_letters
@@ -201,7 +207,7 @@ def _report(table: pd.DataFrame) -> None:
 
 
 def _known(row: Mapping[Hashable, Any]) -> str:
-    """The match and its q; nothing where there was no database to match with."""
+    """Describe the match and its q value; empty if no database was used."""
     from selfattn_bio.interpret.matching import match_label
     from selfattn_bio.report.words import p_value
 

@@ -1,13 +1,15 @@
-"""Say how much memory and time a training will take, before it starts; one that cannot fit is refused, with settings that would.
+"""Predict the memory and time of a training, and refuse one that cannot fit.
 
-Takes a few steps of growing size in a process of its own, about ten to forty seconds, on this machine as it is: its threads, its kernels,
-the memory that is free now. The time is what all of training.max_steps take with the processors to itself, and is said also for the
-earliest end by training.patience and for a machine that is busy now. Exit code 1 if the training does not fit.
+Runs a few steps of growing size in a separate process, for about ten to forty seconds, with this
+machine's threads, kernels and free memory. The time is for all of training.max_steps on an
+otherwise idle machine. It is also given for the earliest stop by training.patience, and for the
+current load. If the training does not fit, the message suggests settings that do, and the exit code
+is 1.
 
-The parts of a stack are fitted to a sample of the corpus; their time for all records is an estimate.
-
-The total covers all trainings of the run file: each seed of the model and of its variants, one after the other. Networks that differ are
-measured one by one. Evaluation, attribution and motifs come on top.
+The parts of a stack are fitted to a sample of the corpus, and their time for all records is an
+estimate. The total covers all trainings of the run file, one after the other: each seed of the
+model and of its variants. Networks that differ are measured one by one. The total does not include
+evaluation, attribution and motifs.
 
 example: selfattn-bio plan --run-file mine.toml --length 8192
 """
@@ -19,7 +21,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio plan`."""
+    """Add the options of `selfattn-bio plan`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML")
     parser.add_argument("--variant", metavar="NAME", help="plan this variant of the run file (a baseline or control) alone")
     lengths = parser.add_mutually_exclusive_group(required=True)
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure the model and its variants, print memory and time, refuse what does not fit."""
+    """Measure the model and its variants, print memory and time, and refuse what does not fit."""
     from selfattn_bio.cli.main import keep_memory
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus

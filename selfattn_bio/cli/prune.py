@@ -1,6 +1,8 @@
-"""Cut out of a model what its gates closed: a model folder with fewer heads and layers that scores the same, smaller and faster.
+"""Remove attention heads and layers whose gates are closed.
 
-The model is one that was trained with `gates = { kind = "hard_concrete" }` in [model]. Any command reads the folder that is written.
+The new model folder has fewer heads and layers and gives the same scores, but is smaller and
+faster. The model must have been trained with `gates = { kind = "hard_concrete" }` in [model]. Every
+command accepts the new folder.
 
 example: selfattn-bio prune --model results/mine/model --output results/mine/pruned
 """
@@ -15,13 +17,13 @@ WORDS = {"heads": "heads", "feedforwards": "feed-forwards", "layers": "layers", 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio prune`."""
+    """Add the options of `selfattn-bio prune`."""
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder with gates, from `train`")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="model folder to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prune, and say what stayed."""
+    """Prune the model and print what is left."""
     from selfattn_bio.scoring.pruning import prune
 
     before, after = prune(arguments.model, arguments.output)

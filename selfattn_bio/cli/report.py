@@ -1,8 +1,8 @@
-"""Write the report of a task: one HTML page that opens anywhere, and its plots as files.
+"""Write the report of a task: one self-contained HTML page, and its plots as files.
 
-Reads what the other commands wrote into the results folder (corpus/, split.tsv, model/, metrics.json, predictions/, and, where
-interpretation has run, motifs.*, seqlets.bed, discovery_seqlets.bed, relevance/, variants/*/motifs.tsv); writes the page, and
-plots/*.svg and *.png beside it.
+Reads the results folder of the other commands: corpus/, split.tsv, model/, metrics.json,
+predictions/, and after interpretation motifs.*, seqlets.bed, discovery_seqlets.bed, relevance/ and
+variants/*/motifs.tsv. Writes the page, and plots/*.svg and *.png next to it.
 
 example: selfattn-bio report --run-file mine.toml --results mine --output mine/report.html
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio report`."""
+    """Add the options of `selfattn-bio report`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its title and variants are used")
     parser.add_argument("--results", required=True, type=Path, metavar="DIR", help="the task's results folder")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the HTML file; plots/ stands beside it")

@@ -1,9 +1,15 @@
-"""Run a task of this folder through the workflow: `train_NAME` or `sweep_NAME` for workflows/tasks/NAME.toml.
+"""Run a task of this folder with Snakemake.
 
-Starts the Snakemake that is installed, with the workflow of a clone or, where the package was installed from a wheel, the one that came
-with it; results go into results/NAME/ here, and it says at the end where the report is. A task that ships (promoter, amp, tss, smoke) and
-is not here is put here first, with its data. What stands behind the target is passed on to Snakemake, as --cores 4, --dry-run or
---unlock; where no cores are named, all are used. Options of this command stand in front of the target. The exit code is Snakemake's.
+The target is `train_NAME` or `sweep_NAME` for workflows/tasks/NAME.toml.
+
+Uses the installed Snakemake with the workflow of the clone, or of the wheel the package was
+installed from. Results go to results/NAME/ in the current folder, and the path of the report is
+printed at the end. A task that ships (promoter, amp, tss, smoke) is first copied into this folder
+with its data if it is not there.
+
+Write options of this command before the target. Everything after it is passed to Snakemake, for
+example --cores 4, --dry-run or --unlock. Without --cores, all cores are used. The exit code is that
+of Snakemake.
 
 example: selfattn-bio run train_my_task --cores 4
 """
@@ -25,7 +31,7 @@ PROFILES = ("default", "gpu", "slurm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio run`."""
+    """Add the options of `selfattn-bio run`."""
     parser.add_argument("--profile", choices=PROFILES, help="what the workflow runs on, as docs/clusters.md says (default: this machine)")
     parser.add_argument("target", help="train_NAME or sweep_NAME")
     parser.add_argument("extra", nargs=argparse.REMAINDER, metavar="...", help="options and more targets for Snakemake")
@@ -37,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises
     ------
     SelfAttnBioError
-        If the target is the name of a task alone, of which Snakemake would say that no rule makes it.
+        If the target lacks train_ or sweep_: Snakemake would only report that no rule makes it.
     """
     if "/" not in arguments.target and not arguments.target.startswith(("train_", "sweep_")):
         cure = f"Did you mean train_{arguments.target}?"
@@ -50,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def project_folder() -> Path:
-    """The folder with Snakefile, workflows/, profiles/ and data/: the clone that the package stands in, or what a wheel put into it.
+    """Return the folder with Snakefile, workflows/, profiles/ and data/, of the clone or the wheel.
 
     Raises
     ------
@@ -65,7 +71,7 @@ def project_folder() -> Path:
 
 
 def bring(task: str) -> None:
-    """Put a task that ships, and the one that it starts from, into this folder: data and run file, where they are not there."""
+    """Copy missing files of a shipped task, and of its parent task, into this folder."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.files import whole_file
 
@@ -76,7 +82,7 @@ def bring(task: str) -> None:
     others = [getattr(run_file.objective, "points", None), run_file.interpret.database_file]
     data = [*run_file.data.inputs, *filter(None, others)]
     indices = [f"{file}{suffix}" for file in data for suffix in (".fai", ".gzi") if (source / f"{file}{suffix}").is_file()]
-    for file in ("data/README.md", *data, *indices, name):  # the run file last: what has one has its data
+    for file in ("data/README.md", *data, *indices, name):  # run file last, so that its data exist if it does
         if not Path(file).exists():
             with whole_file(file) as temporary:
                 shutil.copyfile(source / file, temporary)
@@ -84,7 +90,7 @@ def bring(task: str) -> None:
 
 
 def _check_cache() -> None:
-    """Refuse a cache, in which Snakemake makes a folder at its start, that cannot be written."""
+    """Refuse a cache folder that is not writable: Snakemake creates a folder in it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -96,14 +102,15 @@ def _check_cache() -> None:
 
 
 def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
-    """Run Snakemake in this folder; its exit code. A signal is passed on, and its end waited for: it saves what it can.
+    """Run Snakemake in this folder and return its exit code.
 
-    Quiet, what it says is printed only if it fails. Of what it says once it was stopped by Ctrl-C, a traceback, nothing is.
+    Signals are passed on, and the end of Snakemake is awaited, so that it can save its state. With
+    --quiet, its output is printed only if it fails. After Ctrl-C, its traceback is not printed.
 
     Raises
     ------
     OutputError
-        If the folder, or the one for Snakemake's cache, cannot be written to, which Snakemake says with a traceback.
+        If the folder or Snakemake's cache is not writable. Snakemake would print a traceback.
     KeyboardInterrupt
         After Ctrl-C, once Snakemake has ended.
     """
@@ -114,16 +121,16 @@ def snakemake(words: list[str], arguments: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(project_folder() / "Snakefile"), *words, *quiet]
     path = os.pathsep.join(
         [str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")]
-    )  # rules call what is installed beside it
-    stopped, held = [], []  # signals of Ctrl-C; lines that are printed on failure alone
+    )  # rules call programs installed next to Python
+    stopped, held = [], []  # signals of Ctrl-C; lines to print only on failure
     pipes: dict[str, int | None] = {"stdout": None, "stderr": subprocess.PIPE}
-    if arguments.json:  # all that is said becomes objects
+    if arguments.json:  # all output becomes JSON objects
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     elif arguments.quiet:
         pipes["stdout"] = subprocess.DEVNULL
     with subprocess.Popen(command, env=os.environ | {"PATH": path}, text=True, **pipes) as process:  # type: ignore[call-overload]
         kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))  # a terminal sends it to both
+        signal.signal(signal.SIGINT, lambda number, frame: stopped.append(number))  # a terminal sends the signal to both processes
         signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
         try:
             for line in process.stdout or process.stderr:

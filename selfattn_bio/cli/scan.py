@@ -1,11 +1,15 @@
 """Score windows along both strands of a genome: bigWig, bedGraph and BED peaks.
 
-Writes PREFIX.ASSEMBLY.plus.bw, minus.bw, plus.bedGraph.gz, minus.bedGraph.gz (calibrated log-odds, 0 = probability one half), and of each
-peak its window (peaks.bed) and the letter that --anchor names (summits.bed), both BED6 with score = probability x 1000. A peak is
-a window at or above --threshold with no better one of its strand nearer than --separation.
-A model that reads both strands has one score per window: one track, PREFIX.ASSEMBLY.bw and bedGraph.gz, and peaks without a strand.
-WITHOUT --prior the log-odds are those of a set as balanced as the training set, and most peaks of a genome are false: say with --prior
-which share of windows you believe to be positive. Windows with more than half of N and the like have no score.
+Writes PREFIX.ASSEMBLY.plus.bw, minus.bw, plus.bedGraph.gz and minus.bedGraph.gz with calibrated
+log-odds (0 is a probability of one half). For each peak, peaks.bed has the window and summits.bed
+the position chosen by --anchor, both as BED6 with score = probability x 1000. A peak is a window at
+or above --threshold with no better one on its strand within --separation. A model that reads both
+strands has one score per window: one track, PREFIX.ASSEMBLY.bw and bedGraph.gz, and peaks without a
+strand.
+
+WITHOUT --prior the log-odds assume as many positives as in the training set, and most peaks in a
+genome are false. Give the fraction of windows that you expect to be positive with --prior. Windows
+with more than half ambiguous bases, such as N, have no score.
 
 example: selfattn-bio scan --model results/promoter/model --genome dm3.fa --chrom chr2R --prior 0.005 --anchor end --output promoters
 """
@@ -18,7 +22,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio scan`."""
+    """Add the options of `selfattn-bio scan`."""
     parser.add_argument(
         "--model",
         required=True,
@@ -49,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Scan, and say what the scores are worth."""
+    """Scan the genome, and warn if the scores need care."""
     from selfattn_bio.scoring.origin import origin_of
     from selfattn_bio.scoring.tracks import Scan, assembly_of, score_genome
     from selfattn_bio.sequence.genome import Genome

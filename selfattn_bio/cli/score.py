@@ -1,12 +1,16 @@
-"""Score the sequences of FASTA files, or intervals of a genome, with a trained model: a table of id and what the model says.
+"""Score sequences or genomic intervals with a trained model.
 
-Of two classes that is logit, probability and predicted, the label at the threshold that was fitted on valid. Several models are averaged;
-the column `spread` is then the standard deviation of what they say. Intervals (--bed) have the
-ids of a corpus of them, and their chrom, start, end, strand and name. `unlike` says which sequences are unlike those of the training.
-With --coverage .9 the column `set` holds the true label of nine of ten records, if they are like those of valid.
-Files of any length are scored in the memory of some thousand sequences; the table is written as it grows, and has its name at the end.
-Labels a letter and bins are given of sequences of any length, in tiles that overlap; where that is not the same as one pass, it is said.
-A masked or causal language model says nothing of a sequence as a whole, and is refused.
+Writes a table with one row per sequence. For two classes the columns are logit, probability and
+predicted, the label at the threshold fitted on the validation records. Several models are averaged,
+and the column `spread` is their standard deviation. Intervals (--bed) have the same ids as in a
+corpus, and their chrom, start, end, strand and name. `unlike` marks sequences that differ from the
+training data. With --coverage .9 the column `set` contains the true label for nine of ten records,
+provided that they are like the validation records.
+
+Files of any size are scored in parts, in the memory of some thousand sequences. The output file
+appears when it is complete. Models with one label per position, or with bins, score sequences of
+any length in overlapping tiles; a message tells if this differs from a single pass. Masked and
+causal language models are refused, because they do not score a sequence.
 
 example: selfattn-bio score --model results/promoter/model --fasta new.fa --output scores.tsv
 """
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio score`."""
+    """Add the options of `selfattn-bio score`."""
     parser.add_argument(
         "--model", required=True, type=Path, nargs="+", help="model folder, or the name of one that ships; several are averaged"
     )
@@ -48,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Score each file; write one table, with the column `file` in front."""
+    """Score each file, and write one table with the column `file` in front."""
     from selfattn_bio.files import whole_file
     from selfattn_bio.scoring.scorer import load
 
@@ -70,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _unlike(reasons: Counter[str]) -> str:
-    """How many sequences are unlike the training data, and why."""
+    """Describe how many sequences differ from the training data, and why."""
     from selfattn_bio.scoring.reference import LIKE
 
     told = [f"{reason} {count}" for reason, count in reasons.most_common() if reason != LIKE]

@@ -1,8 +1,8 @@
-"""Make sequences with planted motifs whose places are known, from a grammar.
+"""Simulate sequences with motifs planted at known positions, from a grammar.
 
-Writes to OUTPUT positives.fa.gz and negatives.fa.gz, truth.tsv and truth.bed (each planted site), records.tsv (what each record is),
-grammar.toml, and task.toml: a run file that trains on them. docs/motifs.md says what a grammar holds. Paths in a grammar are relative to
-the folder in which the command runs.
+Writes to OUTPUT positives.fa.gz and negatives.fa.gz, truth.tsv and truth.bed (each planted site),
+records.tsv (the content of each record), grammar.toml, and task.toml, a run file for training on
+them. docs/motifs.md describes grammars. Paths in a grammar are relative to the current folder.
 
 example: selfattn-bio simulate grammar.toml --output made --seed 0
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio simulate`."""
+    """Add the options of `selfattn-bio simulate`."""
     parser.add_argument("grammar", type=Path, metavar="GRAMMAR", help="TOML of the grammar")
     parser.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="folder to write; one of an earlier simulation is replaced"
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read the grammar, draw, write."""
+    """Read the grammar, sample the sequences and write them."""
     from selfattn_bio.interpret.simulation import check_output, read_grammar, simulate
 
     grammar = read_grammar(arguments.grammar)

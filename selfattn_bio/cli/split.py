@@ -1,9 +1,11 @@
 """Split a corpus into train, valid and test without leakage.
 
-Reads [split] of the run file and writes a table (id, split, reason) with one row per record. No sequence is in two splits, on either
-strand. The kinds group, species, cluster and random keep copies together. The kinds chromosome, region, column and files remove copies of
-test records from train and valid, and copies of valid records from train; a test set that came with the data stays complete. The counts
-are printed, and the table has the reason for each removed record. `audit` reports the similarity that is left between the splits.
+Reads [split] of the run file and writes a table (id, split, reason) with one row per record. No
+sequence is in two splits, on either strand. The kinds group, species, cluster and random keep
+copies together. The kinds chromosome, region, column and files remove copies of test records from
+train and valid, and copies of valid records from train. A test set that came with the data stays
+complete. Counts are printed, and the table has the reason for each removed record. `audit` reports
+the similarity that is left between the splits.
 
 example: selfattn-bio split --run-file mine.toml --corpus mine/corpus --output mine/split.tsv
 """
@@ -26,14 +28,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio split`."""
+    """Add the options of `selfattn-bio split`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [split] is used")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Split the corpus as the run file says and write the table."""
+    """Split the corpus as the run file says, and write the table."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.files import whole_file
@@ -80,7 +82,10 @@ def _split(corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
 
 
 def _without_copies(table: pd.DataFrame, keys: list[bytes], corpus: Corpus, run_file: RunFile) -> pd.DataFrame:
-    """Remove copies from train and valid unless [data] keeps them, and print their counts. A test set that was given stays complete."""
+    """Remove copies from train and valid unless [data] keeps them, and print their counts.
+
+    A test set that came with the data stays complete.
+    """
     from selfattn_bio.config import ColumnSplit, FilesSplit
     from selfattn_bio.sequence.splits import SIDES, check_splits, describe_copies, find_copies, remove_copies
 
@@ -95,7 +100,7 @@ def _without_copies(table: pd.DataFrame, keys: list[bytes], corpus: Corpus, run_
 
 
 def _check_all_copies(corpus: Corpus) -> None:
-    """Refuse a corpus from which copies were dropped before the split was known: those of test may be among them."""
+    """Refuse a corpus whose copies were dropped before the split: some may be in test."""
     from selfattn_bio.data.intake import DUPLICATE
 
     dropped = sum(count for reason, count in corpus.summary["dropped"].items() if reason.startswith((DUPLICATE, "same sequence")))
@@ -105,7 +110,7 @@ def _check_all_copies(corpus: Corpus) -> None:
 
 
 def _with(corpus: Corpus, column: str) -> pd.DataFrame:
-    """The records with a column of theirs, or of the targets."""
+    """Return the records with this column of headers or targets; species may be missing."""
     if column in corpus.records:
         return corpus.records
     without = column == "species" and column not in corpus.summary.get("targets", {}).get("columns", ())
@@ -113,7 +118,7 @@ def _with(corpus: Corpus, column: str) -> pd.DataFrame:
 
 
 def _clusters(corpus: Corpus, rule: ClusterSplit) -> NDArray[np.int64]:
-    """The cluster of each record, and a line that says how they were found and how large they are."""
+    """Return the cluster of each record, and print the method and the sizes."""
     import numpy as np
 
     from selfattn_bio.sequence.clusters import SIMILARITY, cluster_records

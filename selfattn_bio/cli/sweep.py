@@ -1,6 +1,7 @@
-"""Rank the jobs of a run file's [sweep], trained before, by valid; test cannot be read here.
+"""Rank the trained jobs of a run file's [sweep] by their validation metric.
 
-Reads the history.csv of each job's model folder and nothing else, writes a table, best first, and prints it.
+Reads only the history.csv of each job's model folder, so that test records cannot decide. Writes a
+table, best first, and prints it.
 
 example: selfattn-bio sweep --run-file mine.toml --results mine --output mine/sweep.tsv
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio sweep`."""
+    """Add the options of `selfattn-bio sweep`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="TOML of the task; its [sweep] is used")
     parser.add_argument(
         "--results", required=True, type=Path, metavar="DIR", help="folder of the task's results, with the jobs' model folders"
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Rank, write the table, print it and the best job of each network."""
+    """Rank the jobs, write the table, and print it and the best job of each network."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.errors import RunFileError
     from selfattn_bio.evaluation.measures import MAIN

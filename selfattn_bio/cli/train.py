@@ -1,7 +1,7 @@
-"""Train a model, baseline or control on a corpus and its split, as a run file says; or one of its members, or a job of its sweep.
+"""Train the model of a run file, or a variant, a member or a job of its sweep.
 
-Prints a line of progress about every ten seconds. Interrupted at any moment and started again, it goes on from the last checkpoint,
-which lives in OUTPUT.checkpoints.
+Variants are baselines and controls. A line of progress is printed about every ten seconds. If a
+training was interrupted, the same command continues from the last checkpoint in OUTPUT.checkpoints.
 
 example: selfattn-bio train --run-file mine.toml --corpus mine/corpus --split mine/split.tsv --output mine/model
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio train`."""
+    """Add the options of `selfattn-bio train`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML")
     parser.add_argument("--variant", metavar="NAME", help="train this variant of the run file (a baseline or control) instead of the model")
     which = parser.add_mutually_exclusive_group()
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read run file, corpus and split; train; write the model folder."""
+    """Read run file, corpus and split, train, and write the model folder."""
     from selfattn_bio.config import read_run_file
     from selfattn_bio.data.corpus import Corpus
     from selfattn_bio.errors import RunFileError
@@ -62,23 +62,23 @@ def run(arguments: argparse.Namespace) -> None:
     threads = use_threads(arguments.threads)
     use_matmul(run_file.training.matmul)
     part = arguments.job or (arguments.member if arguments.member > 1 else "")
-    name = f"{arguments.variant or 'model'} {part}".rstrip()  # several may train at once, in one log
+    name = f"{arguments.variant or 'model'} {part}".rstrip()  # several trainings may share a log
     if task.transfer and not run_file.transfer:
         print(f"{name}: starts from random weights: those of [transfer] parent are of another [model] or [tokens]", flush=True)
     try:
         options = {"threads": threads, "name": name, "sharded": arguments.sharded, "parts_of": arguments.parts}
         train(run_file, corpus, arguments.split, arguments.output, **options)
         return
-    except (MemoryError, RuntimeError, OSError) as error:  # torch's own is a RuntimeError
+    except (MemoryError, RuntimeError, OSError) as error:  # torch raises RuntimeError
         if not is_out_of_memory(error):
             raise
         said = words_of(error)
-    # Only here, where the error and with it the frames of the training are gone, is their memory free for what is asked now.
+    # Outside `except`, the frames of the training are gone, and their memory is free for the plan.
     raise _out_of_memory(run_file, corpus, threads, said, str(arguments.output))
 
 
 def _out_of_memory(run_file: RunFile, corpus: Corpus, threads: int, said: str, place: str) -> TrainingError:
-    """What to say after it: settings that fit."""
+    """Return the error for a training that ran out of memory, with settings that fit."""
     import os
 
     from selfattn_bio.cli.main import keep_memory
@@ -86,7 +86,7 @@ def _out_of_memory(run_file: RunFile, corpus: Corpus, threads: int, said: str, p
     from selfattn_bio.training.memory import give_back
     from selfattn_bio.training.plan import Lengths, make_plan, out_of_memory
 
-    # The other processes of torchrun hold their memory still, and of two inputs no plan is made: nothing can be measured.
+    # Nothing can be measured while other processes of torchrun hold their memory, or for two inputs.
     if "TORCHELASTIC_RUN_ID" in os.environ or run_file.model.kind == "paired":
         cure = "Halve training.batch_size and double training.accumulate, or start fewer processes on a machine"
         return TrainingError(f"memory must hold the training, got {said!r}", place=place, cure=cure)

@@ -1,10 +1,14 @@
-"""Score variants: what each allele of a VCF file, or each substitution of a region, does to the score of its window.
+"""Score variants: how an allele of a VCF file, or each substitution in a region, changes the score.
 
-Writes PREFIX.effects.tsv: a row an alternative allele, pos 1-based as in the VCF, effect = logit with the alternative less logit with the
-reference. With --vcf also PREFIX.annotated.vcf.gz, the same lines with SAB_EFFECT and others in INFO; with --region PREFIX.saturation.svg.
-The window keeps its length: a deletion pulls letters in from the right, an insertion pushes some out there. Where REF is not what the
-genome holds a line is not scored, and above --mismatches the file is refused, as are symbolic alleles and breakends. A region
-that fits into the window is scored in one window around its middle, a longer one in a window around each letter.
+Writes PREFIX.effects.tsv with one row per alternative allele: pos is 1-based as in the VCF, effect
+is the logit with the alternative allele minus the logit with the reference. --vcf also writes
+PREFIX.annotated.vcf.gz, the same lines with SAB_EFFECT and other fields in INFO. --region also
+writes PREFIX.saturation.svg.
+
+The window keeps its length: at a deletion more bases come in on the right, at an insertion some
+leave. A line whose REF differs from the genome is not scored. Above --mismatches such lines the
+file is refused, as are symbolic alleles and breakends. A region that fits into the window is scored
+in one window around its middle. In a longer region, each position has a window around it.
 
 example: selfattn-bio variants --model results/promoter/model --genome dm3.fa --vcf my.vcf.gz --rc --output my
 """
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `selfattn-bio variants`."""
+    """Add the options of `selfattn-bio variants`."""
     parser.add_argument(
         "--model",
         required=True,
@@ -64,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Check the reference, score, write, and say what was not scored."""
+    """Check the reference, score and write the variants, and report those without a score."""
     from selfattn_bio.motifs import read_motifs
     from selfattn_bio.scoring.annotated import VariantWriter
     from selfattn_bio.scoring.origin import origin_of
@@ -91,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
             counts += tally(batch.table)
             if source is None:
                 batches.append(batch.table)
-        if not counts:  # of a VCF this was said before
+        if not counts:  # only for a region; an empty VCF has been reported before
             message = "region must hold letters A C G T that the model reads, got none"
             raise GenomeError(message, place=f"{genome.path} {arguments.region}")
     for status, count in counts.items():
@@ -102,7 +106,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _saturation(text: str, genome: Genome, origin: Origin, placing: Placing) -> tuple[Iterator[Variant], Placing]:
-    """The substitutions of a region, and where their windows lie."""
+    """Return the substitutions of a region, and where their windows are."""
     from dataclasses import replace
 
     from selfattn_bio.scoring.regions import parse_region
@@ -119,7 +123,10 @@ def _saturation(text: str, genome: Genome, origin: Origin, placing: Placing) -> 
 
 
 def _changes(motifs: dict[str, NDArray[np.float64]], batch: Batch) -> pd.DataFrame:
-    """Columns motifs_lost and motifs_gained of a batch, in the first window of each allele; empty where none is scored."""
+    """Return motifs_lost and motifs_gained of a batch, in the first window of each allele.
+
+    Alleles without a score have empty values.
+    """
     from selfattn_bio.interpret.changes import changed_motifs
 
     known = [i for i, pair in enumerate(batch.pairs) if pair is not None]
@@ -135,7 +142,7 @@ def _changes(motifs: dict[str, NDArray[np.float64]], batch: Batch) -> pd.DataFra
 
 
 def _draw(tables: list[pd.DataFrame], prefix: Path) -> None:
-    """The map: the effect of each substitution by colour, and of each letter how much the score falls without it."""
+    """Draw the effect of each substitution, and above it the mean loss at each position."""
     import pandas as pd
     from matplotlib.figure import Figure
 
