@@ -8,7 +8,7 @@ records are kept for the evidence.
 
 Writes the relevance folder with the attribution of every base or residue at every position, by
 [interpret] method. The default is the mean of AttnLRP over copies with some bases replaced at
-random. For comparison it also holds raw attention: what each position receives, and the attention
+random. For comparison it also holds the attention that each position receives, and the attention
 map of each layer for the records in [interpret] maps. By default these are the explained records
 with the highest, middle and lowest score. If the model has two inputs, the folder `partner` inside
 holds the same for the second input, and there is no attention.

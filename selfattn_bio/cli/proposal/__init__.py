@@ -1,4 +1,4 @@
-"""Propose a run file for the user's data, with messages about each choice."""
+"""Propose a run file for the user's data, with a message about each choice."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Contents", "Proposal", "Request", "propose", "read_contents"]
 
-FEW = 100  # records of a class, below which figures on held-out records have wide intervals
-WIDE = 4  # ratio of the lengths, from which they may tell the classes apart
+FEW = 100  # with fewer records per class, figures on held-out records have wide intervals
+WIDE = 4  # above this ratio of lengths, length may separate the classes
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A run file.
+    """A proposed run file.
 
     Parameters
     ----------
@@ -42,12 +42,14 @@ class Proposal:
 
 
 def propose(request: Request, contents: Contents, recipe: Recipe | None = None) -> Proposal:
-    """Write the run file that fits the data; without a recipe, [model] and [training] follow the lengths and the objective.
+    """Write the run file that fits the data.
+
+    Without a recipe, [model] and [training] follow from the lengths and the objective.
 
     Raises
     ------
     RunFileError
-        If no column to learn is obvious.
+        If it is not clear which column to learn.
     """
     table = Table.of(request, contents)
     split = None if "train" in request.files else _split(request, contents, table)
@@ -82,7 +84,17 @@ def propose(request: Request, contents: Contents, recipe: Recipe | None = None) 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns that may be learned, with the length of the sequence of each row: --targets, or those of the sequences."""
+    """Columns that may be learned, from --targets or the sequence files.
+
+    Parameters
+    ----------
+    columns
+        Text by column, one item per row.
+    lengths
+        Length of the sequence of each row.
+    place
+        The file, for messages.
+    """
 
     columns: Mapping[str, Sequence[str | None]]
     lengths: Sequence[int]
@@ -90,7 +102,7 @@ class Table:
 
     @classmethod
     def of(cls, request: Request, contents: Contents) -> Table:
-        """Read --targets, if it is given."""
+        """Read --targets if it is given; else take the columns of the sequence files."""
         if not request.targets:
             return cls(contents.columns, contents.lengths, request.place)
         table = targets_table(Path(request.targets))
@@ -106,7 +118,7 @@ class Table:
 
 
 def _split(request: Request, contents: Contents, table: Table) -> SplitColumn | None:
-    """Find the column of the split, which may also be called chrom or group."""
+    """Find the column of the split, which may be the one read as chrom or group."""
     columns = {**contents.columns, **table.columns}
     for name, values in (("chrom", contents.chromosomes), ("group", contents.groups)):
         if any(value is not None for value in values):
@@ -120,7 +132,7 @@ def _targets(request: Request, contents: Contents, table: Table, split: SplitCol
         hint = "Give a table, or --targets TABLE with ids, or with --column NAME an attribute of the headers such as label=1"
         raise RunFileError("sequences without anything to learn", place=place, cure=hint)
     targets = choose_targets(columns, table.lengths, contents.alphabet, request.columns, place)
-    if request.targets:  # labels 0 and 1 are columns of it, not of the sequences
+    if request.targets:  # their labels stay in --targets, also for two classes
         return tuple(map(_as_column, targets))
     unnamable = [target.column for target in targets if not target.column.isidentifier()]
     if not contents.is_table and targets[0].kind != "binary" and unnamable:
@@ -135,7 +147,7 @@ def _as_column(target: Target) -> Target:
 
 
 def _labels(request: Request, contents: Contents, targets: Sequence[Target]) -> list[str]:
-    """Name the class of each record, as positives and negatives; one class if there are none."""
+    """Return the class of each record: positives or negatives, else `records`."""
     if request.has_classes:
         return contents.files
     if not targets or targets[0].kind != "binary":
@@ -160,7 +172,7 @@ def _recognised(request: Request, contents: Contents, targets: Sequence[Target])
 
 
 def _warnings(request: Request, contents: Contents, labels: Sequence[str], objective: str) -> list[str]:
-    """Warn of what should be known before a training."""
+    """List warnings that matter before training."""
     counts = Counter(labels)
     few = [f"{count} {label}" for label, count in sorted(counts.items(), reverse=True) if count < FEW]
     warnings = [f"only {' and '.join(few)}: figures on the held-out records will have wide intervals"] if few else []

@@ -1,4 +1,4 @@
-"""Recognise the columns of a table from their text: the sequence, the split and the targets."""
+"""Recognise the columns of a table by their content: the sequence, the split and the targets."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SEQUENCE_NAMES = (
     *("protein_sequence", "peptide_sequence", "aa_sequence", "aa_seq", "nucleotide_sequence", "text"),
 )
 LEARNT_NAMES = ("label", "labels", "target", "targets", "class", "y")
-NOT_LEARNT_NAMES = (  # also as the last word of a name, such as gene_id
+NOT_LEARNT_NAMES = (  # also as the last word of a longer name, such as gene_id
     *("id", "name", "index", "mask", "species", "organism", "gene", "accession", "source", "weight"),
 )
 SPLIT_NAMES = ("split", "set", "subset", "partition", "fold", "dataset", "stage")
-SPLIT_WORDS: dict[str, str] = {  # the words of SplitValues, and further ones that [split] values must list
+SPLIT_WORDS: dict[str, str] = {  # words of SplitValues, and others that [split] values must list
     **dict(SplitValues().pairs()),
     **{"training": "train", "development": "valid", "testing": "test", "holdout": "test"},
 }
@@ -35,9 +35,10 @@ NEGATIVE_WORDS = (
     *("background", "control", "random", "none", "other"),
 )
 MISSING = ("na", "nan", "n/a", "null", "none", ".", "-")
-SHORT, LONG = 8, 15  # letters; shorter texts are not taken for sequences; longer column names are
-MOST_CLASSES, MOST_LABELS = 100, 12  # of a sequence; of a residue
-REPEATED = 5  # records of a class, on average, from which whole numbers or words are taken for classes
+# Characters: shorter texts are not sequences. A longer column name may be a sequence.
+SHORT, LONG = 8, 15
+MOST_CLASSES, MOST_LABELS = 100, 12  # classes of sequences; labels of residues or bases
+REPEATED = 5  # mean records per value for whole numbers or words to be classes
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ class Target:
     Parameters
     ----------
     what
-        Its content in words, for messages.
+        Description of the content, for messages.
     positive
-        Values that are label 1, if the values are not 0 and 1.
+        Values that mean label 1, if the values are not 0 and 1.
     classes
-        The labels of a column with one label per residue.
+        Labels of a column with one label per residue or base.
     num_positive
-        Records of label 1, where there are two classes.
+        Number of records with label 1, if there are two classes.
     """
 
     column: str
@@ -65,13 +66,21 @@ class Target:
 
     @property
     def text(self) -> str:
-        """Describe it as messages do: `activity (numbers)`."""
+        """Describe the column for messages: `activity (numbers)`."""
         return f"{self.column} ({self.what})"
 
 
 @dataclass(frozen=True)
 class SplitColumn:
-    """A column that names the split of each record; `values` are those for [split] values, by split."""
+    """A column that names the split of each record.
+
+    Parameters
+    ----------
+    counts
+        Number of records by split.
+    values
+        Values by split, for [split] values; empty if the default names are used.
+    """
 
     column: str
     counts: Counter[str]
@@ -79,12 +88,12 @@ class SplitColumn:
 
 
 def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
-    """Return the column of the sequences, by its name or else by its content.
+    """Return the column with the sequences, recognised by its name or else by its content.
 
     Raises
     ------
     RunFileError
-        If there is none, or several.
+        If there is none, or if several fit.
     """
     if any(len(name) > LONG and _are_sequences([name]) for name in columns):
         shown = ", ".join(f"{name[:LONG]}..." if len(name) > LONG else name for name in list(columns)[:4])
@@ -103,12 +112,14 @@ def find_sequence_column(columns: Mapping[str, Texts], place: str) -> str:
 def _are_sequences(texts: Texts) -> bool:
     known = [text.strip().upper() for text in texts if text and text.strip()]
     if 2 * len(set(known)) <= len(known) or not set("".join(known)) <= set(PROTEIN.letters + PROTEIN.ambiguous + "*-."):
-        return False  # words such as promoter have the letters of a protein, but are repeated
+        return False  # words such as `promoter` are repeated; sequences are not
     return sorted(map(len, known))[len(known) // 2] >= SHORT
 
 
 def find_split(columns: Mapping[str, Texts], wanted: str = "") -> SplitColumn | None:
-    """Return the column whose values are train, test and perhaps valid, under any of their usual names; None if there is none.
+    """Return the column with the values train, test and perhaps valid; None if there is none.
+
+    Other usual names of the splits are accepted.
 
     Raises
     ------
@@ -140,7 +151,10 @@ def _split_of(name: str, texts: Texts) -> SplitColumn | None:
 
 
 def split_of_file(name: str) -> str | None:
-    """Return the split that the name of a file says: train of `train.csv`, valid of `my_dev.tsv.gz`; None of others."""
+    """Return the split in the name of a file, or None.
+
+    It is train for `train.csv` and valid for `my_dev.tsv.gz`.
+    """
     words = {SPLIT_WORDS[word] for word in re.split(r"[_\-. ]+", name.lower()) if word in SPLIT_WORDS}
     return words.pop() if len(words) == 1 else None
 
@@ -148,12 +162,13 @@ def split_of_file(name: str) -> str | None:
 def choose_targets(
     columns: Mapping[str, Texts], lengths: Sequence[int], alphabet: Alphabet, wanted: Sequence[str], place: str
 ) -> tuple[Target, ...]:
-    """Return what is learned: the columns that are wanted, or the only one that can be learned.
+    """Return the targets: the wanted columns, or the only column that can be learned.
 
     Raises
     ------
     RunFileError
-        If a wanted column is missing or cannot be learned, or if none is wanted and there is no obvious one.
+        If a wanted column is missing or cannot be learned, or if none is wanted and several or no
+        columns fit.
     """
     if missing := [name for name in wanted if name not in columns]:
         raise RunFileError(f"no column {missing[0]!r} to learn; there are {', '.join(columns) or 'none'}", place=place)
@@ -180,7 +195,7 @@ def choose_targets(
 
 
 def _check_missing(columns: Mapping[str, Texts], place: str) -> None:
-    """Refuse numbers with words such as NA among them."""
+    """Refuse a column of numbers with words such as NA."""
     for name, texts in columns.items():
         words = {text for text in texts if text and text.strip() and _number(text) is None}
         if words and {word.strip().lower() for word in words} <= set(MISSING) and any(_number(text or "") is not None for text in texts):
@@ -191,7 +206,7 @@ def _check_missing(columns: Mapping[str, Texts], place: str) -> None:
 
 
 def _joined(targets: list[Target], place: str) -> tuple[Target, ...]:
-    """Return several targets of one kind: numbers, or labels 0 and 1."""
+    """Combine several targets of one kind: numbers, or labels 0 and 1."""
     if len(targets) == 1:
         return tuple(targets)
     kinds = {"multilabel" if target.kind == "binary" and not target.positive else target.kind for target in targets}
@@ -204,7 +219,7 @@ def _joined(targets: list[Target], place: str) -> tuple[Target, ...]:
 
 
 def target_of(name: str, texts: Texts, lengths: Sequence[int], alphabet: Alphabet) -> Target | None:
-    """Recognise what a column holds; None if it cannot be learned, as ids, constants and free text cannot."""
+    """Recognise what a column holds; None for ids, constants and free text."""
     known = [(text.strip(), length) for text, length in zip(texts, lengths, strict=True) if text and text.strip()]
     values = Counter(text for text, _ in known)
     if len(values) < 2:
@@ -246,7 +261,7 @@ def _numeric(name: str, values: Counter[str], numbers: Mapping[str, float], is_c
         count = sum(values[text] for text in positive)
         what = f"{distinct[1]:g} and {distinct[0]:g}"
         return Target(name, "binary", what, () if set(values) == {"0", "1"} else positive, num_positive=count)
-    if len(distinct) == total and distinct[-1] - distinct[0] == total - 1:  # numbers of the rows
+    if len(distinct) == total and distinct[-1] - distinct[0] == total - 1:  # row numbers
         return None
     if len(distinct) <= MOST_CLASSES and len(distinct) * REPEATED <= total and distinct[-1] - distinct[0] < 2 * len(distinct):
         return Target(name, "multiclass", f"{len(distinct)} classes")
@@ -272,5 +287,5 @@ def _number(text: str) -> float | None:
 
 
 def _rank(name: str, names: Sequence[str]) -> int:
-    """Return the place of a name in a list, in upper or lower case; its length if it is not there."""
+    """Return the index of a name in a list, ignoring case; the list's length if missing."""
     return names.index(name.strip().lower()) if name.strip().lower() in names else len(names)

@@ -1,4 +1,4 @@
-"""Read the files of a new task once: alphabet, lengths, ids, coordinates, groups, and the text of their columns."""
+"""Read the files of a new task once, for its alphabet, lengths, ids, coordinates and columns."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from selfattn_bio.sequence.readers.table import separator_of
 from selfattn_bio.sequence.records import Notes, Record
 from selfattn_bio.sequence.spelling import Spelling
 
-DNA_SHARE = 0.9  # of the letters are A, C, G, T, U or N: protein has about a fifth of them
+DNA_SHARE = 0.9  # fraction of A, C, G, T, U and N in DNA; proteins have about a fifth
 HEADERS = (
-    rf"\|(?P<label>[^|\s]+)\|(?P<split>(?i:{'|'.join(SPLIT_WORDS)}))$",  # as iLearn reads them
+    rf"\|(?P<label>[^|\s]+)\|(?P<split>(?i:{'|'.join(SPLIT_WORDS)}))$",  # headers of iLearn
     r"\|(?P<label>[^|\s]+)$",
 )
-HEAD = 1000  # records, or rows, by which alphabet and columns are recognised
-SHOWN = 12  # letters in a message
+HEAD = 1000  # records or rows read to recognise alphabet and columns
+SHOWN = 12  # characters of a sequence in a message
 
 
 @dataclass
 class Contents:
-    """The records of a task, one item per record in each list.
+    """The records of a task; each list has one item per record.
 
     Parameters
     ----------
     files
-        Which group of files each record is of: positives, negatives, sequences, train, valid or test.
+        Group of files of each record: positives, negatives, sequences, train, valid or test.
     columns
-        Text by column of tables, or by attribute of headers; None where a record has none.
+        Text by column of tables, or by attribute of headers; None if a record has no value.
     sequence_column
-        Column of the sequences, in tables.
+        Column of the sequences in tables.
     is_table
-        Whether the columns are of tables, not of headers.
+        Whether the columns come from tables, not from headers.
     is_numbered
-        Whether ids are repeated or missing, so that the records have to be numbered.
+        Whether ids are repeated or missing, so that the records must be numbered.
     header
         [data] header, the pattern of headers such as `>name|label`.
     windows
@@ -68,7 +68,7 @@ class Contents:
 
     @property
     def counts(self) -> Counter[str]:
-        """Records of each group of files."""
+        """Number of records in each group of files."""
         return Counter(self.files)
 
     def add(self, group: str, record: Record) -> None:
@@ -84,7 +84,7 @@ class Contents:
         self.groups.append(record.group)
 
     def end(self) -> None:
-        """Fill the columns that the last records lack."""
+        """Fill columns that the last records lack with None."""
         for texts in self.columns.values():
             texts.extend([None] * (len(self.files) - len(texts)))
 
@@ -95,17 +95,16 @@ def read_contents(request: Request) -> Contents:
     Raises
     ------
     SelfAttnBioError
-        If a file cannot be read, the files are of different alphabets, or a table has no obvious column of sequences.
+        If a file cannot be read, the alphabets differ, or a table has no clear column of sequences.
     """
     contents = _read_intervals(request) if request.genome else _read_sequences(request)
-    if request.made:  # as many as the positives, of their lengths and chromosomes
+    if request.made:  # one per positive, with its length and chromosome
         contents.files += ["negatives"] * len(contents.files)
         for values in (contents.ids, contents.lengths, contents.chromosomes, contents.groups):
             values *= 2
     return contents
 
 
-# ---------------------------------------------------------------------------------------------------------- sequences
 def _read_sequences(request: Request) -> Contents:
     paths = [path for files in request.files.values() for path in files]
     heads = {path: head for path in paths if (head := table_head(Path(path))) is not None}
@@ -125,7 +124,7 @@ def _read_sequences(request: Request) -> Contents:
     try:
         return _filled(contents, request.files, fields)
     except RecordIdError:
-        if request.targets:  # they are joined by id
+        if request.targets:  # --targets needs ids
             raise
     numbered = Contents(contents.alphabet, sequence_column=column, is_table=bool(heads), is_numbered=True, header=header)
     return _filled(numbered, request.files, replace(fields, numbered=True))
@@ -143,14 +142,14 @@ def _filled(contents: Contents, files: Mapping[str, Iterable[str]], fields: Fiel
 
 
 def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
-    """Recognise the alphabet of each file.
+    """Return the alphabet of all files.
 
     Raises
     ------
     RunFileError
         If the files differ.
     """
-    found: dict[str, tuple[str, str]] = {}  # alphabet -> the first file of it, and how it begins
+    found: dict[str, tuple[str, str]] = {}  # by alphabet: its first file, and how that begins
     for path in paths:
         source = SequenceFile(Path(path), fields=Fields(columns=fields.columns, numbered=True), stem="record")
         rows = [record.letters.tobytes() for record in itertools.islice(source.records(Spelling(PROTEIN), Notes()), HEAD)]
@@ -165,7 +164,10 @@ def _one_alphabet(paths: Iterable[str], fields: Fields) -> Alphabet:
 
 
 def header_pattern(paths: Iterable[Path]) -> str:
-    """Return the pattern of FASTA headers that end in `|label` or `|label|split`; empty if they do not, or hardly repeat a label."""
+    """Return the pattern of FASTA headers that end in `|label` or `|label|split`.
+
+    It is empty if they do not, or if labels have fewer than `REPEATED` records on average.
+    """
     headers: list[str] = []
     for path in paths:
         with open_blocks(path) as blocks:
@@ -183,12 +185,12 @@ def header_pattern(paths: Iterable[Path]) -> str:
 
 
 def table_head(path: Path, rows: int = HEAD) -> dict[str, list[str | None]] | None:
-    """Read the first rows of a table as text by column; None for a file of another kind, such as FASTA.
+    """Read the first rows of a table as text by column; None for another kind of file.
 
     Raises
     ------
     SequenceFileError
-        If the file is missing, empty, or holds no sequences.
+        If the file is missing, empty, or contains no sequences.
     """
     csv.field_size_limit(sys.maxsize)
     with open_blocks(path) as blocks:
@@ -203,7 +205,7 @@ def table_head(path: Path, rows: int = HEAD) -> dict[str, list[str | None]] | No
                 names, *cells = itertools.islice(lines, rows + 1)
             except (csv.Error, ValueError):  # the reader raises the error with its line
                 return None
-    if kind != "table" and len(names) < 2:  # letters without a header: the reader raises the error
+    if kind != "table" and len(names) < 2:  # sequences without a header: the reader raises the error
         return None
     return {name: [row[i] if i < len(row) else None for row in cells] for i, name in enumerate(names)}
 
@@ -221,9 +223,8 @@ def _parquet_head(path: Path, rows: int) -> dict[str, list[str | None]] | None:
     return {name: [None if cell is None else str(cell) for cell in column] for name, column in batch.to_pydict().items()}
 
 
-# ---------------------------------------------------------------------------------------------------------- intervals
 def _read_intervals(request: Request) -> Contents:
-    """Read BED or GFF files; the letters stay in the genome."""
+    """Read BED or GFF files, but not their sequences."""
     from selfattn_bio.sequence.genome import Genome
     from selfattn_bio.sequence.intervals import read_intervals
 

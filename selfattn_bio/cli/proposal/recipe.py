@@ -1,4 +1,4 @@
-"""Text of [tokens], [model], [training] and [stack] of a new run file."""
+"""Write [tokens], [model], [training] and [stack] of a new run file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from selfattn_bio.cli.proposal.contents import Contents
 if TYPE_CHECKING:
     from selfattn_bio.training.recipes import Recipe
 
-STEP_RECORDS, BATCH_LETTERS = 64, 131_072  # records of a step; letters of a batch, which fits a laptop (docs/attention_speed.md)
-PROMOTERS, PROMOTER_STEPS = 16_754, 1500  # records and steps of the task that was measured, docs/decisions.md
-LONG = 8192  # letters, 1,024 positions after the stem; above, attention uses a window
+# Records per step, and bases or residues per batch that fit a laptop (docs/attention_speed.md).
+STEP_RECORDS, BATCH_LETTERS = 64, 131_072
+PROMOTERS, PROMOTER_STEPS = 16_754, 1500  # records and steps of the task promoter
+LONG = 8192  # bp, 1,024 positions after the stem; attention to longer sequences uses a window
 STACK = "# Simple models whose scores are combined with the network's (docs/stacking.md)."
 UNPOOLED_STEM = 'stem = { kind = "conv", kernel = 5, pool = 1, second_kernel = 3 }'
 
@@ -58,7 +59,7 @@ def training_lines(contents: Contents, objective: str) -> list[str]:
 
 
 def stack_lines(contents: Contents, objective: str) -> list[str]:
-    """Write [stack] of two classes of protein."""
+    """Write [stack] for two classes of proteins."""
     if objective != "binary" or contents.alphabet.name != "protein":
         return []
     return [STACK, "[stack]", 'parts = ["composition", "kmer2_logistic"]']
@@ -81,7 +82,7 @@ def recipe_lines(recipe: Recipe) -> list[list[str]]:
 
 
 def _toml(value: Any) -> str:
-    """Write a value of TOML, tables in one line."""
+    """Write a TOML value, with tables in one line."""
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{key} = {_toml(each)}' for key, each in value.items())} }}"
     if isinstance(value, list):

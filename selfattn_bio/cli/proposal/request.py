@@ -1,4 +1,4 @@
-"""The options of `init`, checked together before any file is read."""
+"""Check the options of `init` together, before any file is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selfattn_bio.errors import RunFileError
 from selfattn_bio.files import INTERVAL_FILES
 
 SPLITS = ("train", "valid", "test")
-MADE = ("shuffled", "matched", "neighbours")  # kinds of negatives that are made from the positives
+MADE = ("shuffled", "matched", "neighbours")  # negatives generated from the positives
 DATABASES = {
     **{group: f"jaspar:{group}" for group in ("vertebrates", "insects", "plants", "fungi", "nematodes")},
     "bacteria": "none",
@@ -32,7 +32,7 @@ class Request:
     files
         Files by group: positives and negatives; or sequences; or train, valid and test.
     made
-        Kind of negatives that are made from the positives, in place of files.
+        Kind of negatives to generate from the positives, instead of files.
     columns
         Columns to learn; empty for the obvious one.
     sequence_column, split_column, feature
@@ -59,7 +59,7 @@ class Request:
         Raises
         ------
         RunFileError
-            If they do not go together.
+            If they contradict each other.
         """
         given = {key: list(files) for key in ("positives", "negatives", "sequences", *SPLITS) if (files := getattr(arguments, key))}
         made = given.pop("negatives")[0] if given.get("negatives") in [[kind] for kind in MADE] else ""
@@ -95,18 +95,21 @@ class Request:
 
     @property
     def place(self) -> str:
-        """Name the files in a message."""
+        """Name the files for a message."""
         first, *others = [path for files in self.files.values() for path in files]
         return f"{first} and {len(others)} more" if len(others) > 1 else ", ".join([first, *others])
 
     @property
     def has_classes(self) -> bool:
-        """Whether the files are the labels: positives and negatives."""
+        """Whether files name the classes: positives and negatives."""
         return "positives" in self.files
 
 
 def _by_split(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Group files and the files of folders by the split in their names; all are sequences if there is no train and test among them."""
+    """Group files by the split in their names, after listing folders.
+
+    Without both train and test among the names, all files are sequences.
+    """
     files: list[str] = []
     for path in paths:
         files += _files_of_folder(Path(path)) if Path(path).is_dir() else [path]
@@ -117,7 +120,7 @@ def _by_split(paths: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _files_of_folder(folder: Path) -> list[str]:
-    """List the files of a folder that are named after a split."""
+    """List the files of a folder whose names contain a split."""
     within = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     named = {str(path): split for path in within if (split := split_of_file(path.name))}
     if not {"train", "test"} <= set(named.values()):

@@ -1,4 +1,4 @@
-"""Text of [data], [split], [objective] and [interpret] of a new run file."""
+"""Write [data], [split], [objective] and [interpret] of a new run file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from selfattn_bio.cli.proposal.columns import SplitColumn, Target
 from selfattn_bio.cli.proposal.contents import Contents
 from selfattn_bio.cli.proposal.request import DATABASES, SPLITS, Request
 
-FRACTION = 0.15  # of the records, in valid and in test
-MIN_GROUPS = 10  # from which a split by group is proposed
+FRACTION = 0.15  # fraction of the records in valid, and in test
+MIN_GROUPS = 10  # least number of groups for a split by group
 MADE = {
     "shuffled": "the positives with their dinucleotides in random order",
     "matched": "windows of the length and GC content of each positive, from its chromosome",
@@ -58,7 +58,7 @@ def spread(contents: Contents) -> str:
 
 
 def split_lines(request: Request, contents: Contents, labels: Sequence[str], split: SplitColumn | None) -> tuple[list[str], str]:
-    """Write [split], and describe the choice in words; `labels` name the class of each record."""
+    """Write [split], and describe the choice; `labels` has the class of each record."""
     if "train" in request.files:
         named = ", ".join(f"{contents.counts[name]:,} {name}" for name in SPLITS if contents.counts[name])
         return _sampled(['kind = "files"'], contents.counts), f"the files ({named})"
@@ -81,7 +81,7 @@ def split_lines(request: Request, contents: Contents, labels: Sequence[str], spl
 
 
 def _sampled(lines: list[str], counts: Counter[str]) -> list[str]:
-    """Add where validation records come from, if the data name none."""
+    """Add the fraction of validation records to sample if the data have none."""
     more = [] if counts["valid"] else [f"valid_fraction = {FRACTION}  # no record is named valid: this fraction of train is sampled"]
     return ["[split]", *lines, *more]
 
@@ -91,7 +91,10 @@ def _counted(split: SplitColumn) -> str:
 
 
 def choose_chromosomes(chromosomes: Sequence[str | None], labels: Sequence[str]) -> list[str]:
-    """Choose one chromosome for valid and one for test, each with about `FRACTION` of the records and with all labels; may be none."""
+    """Choose one chromosome for valid and one for test; an empty list if none fit.
+
+    Each has about `FRACTION` of the records, and records of every label.
+    """
     total = Counter(chromosomes)
     if None in total or len(total) < 3:
         return []
@@ -114,7 +117,7 @@ def objective_lines(targets: Sequence[Target]) -> list[str]:
 
 
 def interpret_lines(request: Request, contents: Contents, targets: Sequence[Target]) -> list[str]:
-    """Write [interpret] of two classes of DNA, whose motifs are matched with a database."""
+    """Write [interpret] for two classes of DNA, with the database to match motifs with."""
     if contents.alphabet.name != "dna" or (targets and targets[0].kind != "binary"):
         return []
     database = DATABASES[request.organism or "vertebrates"]
@@ -123,10 +126,10 @@ def interpret_lines(request: Request, contents: Contents, targets: Sequence[Targ
 
 
 def listed(values: Iterable[str]) -> str:
-    """Write a list of TOML."""
+    """Write a TOML list."""
     return f"[{', '.join(map(quoted, values))}]"
 
 
 def quoted(value: str) -> str:
-    """Write a basic string of TOML."""
+    """Write a TOML string."""
     return json.dumps(value, ensure_ascii=False)
