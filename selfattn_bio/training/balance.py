@@ -1,7 +1,7 @@
-"""Groups of records that count alike in training, however many records each has: by weights of their loss, or by how often they are drawn.
+"""Balanced training: groups of records count equally, whatever their sizes.
 
-Hides: cells, of each group and label one. The loop alone uses it. Which of the two, and by what, says [training] balance; a target with a
-weight is read by `objectives.WeightedBinary`.
+[training] balance selects loss weights or more frequent sampling, and the grouping.
+`objectives.WeightedBinary` reads targets with weights.
 """
 
 from __future__ import annotations
@@ -23,29 +23,31 @@ WEIGHTED = np.dtype([("label", np.int64), ("weight", np.float64)])
 
 
 class Balance:
-    """What a balanced run has beside a plain one; each kind is a subclass, registered in `build_balance`.
+    """Base class of balanced training; `build_balance` registers each subclass.
 
     Parameters
     ----------
     section
-        Of [training].
+        The section `balance` of [training].
     sides
-        train and valid, with labels 0 and 1.
+        Training and validation splits, with labels 0 and 1.
 
     Attributes
     ----------
     valid
-        The group of each record of valid, (n,): a balanced run is chosen by the worst of them.
+        Group of each validation record, (n,). The best step of a balanced run is chosen by the
+        worst group.
     cells
-        The number of the cell of each training record, (n,): two of each group, but where it lacks a label.
+        Number of the cell of each training record, (n,). A cell is a group and a label; empty cells
+        have no number.
 
     Raises
     ------
     CorpusError
-        If all training records are in one group, or there is no such column.
+        If all training records are in one group, or the column does not exist.
     """
 
-    how: ClassVar[str]  # in words, what records of a cell are
+    how: ClassVar[str]  # how the records of a cell are treated, for messages
 
     def __init__(self, section: config.Balance, corpus: Corpus, sides: dict[str, Side]) -> None:
         self.section = section
@@ -59,15 +61,15 @@ class Balance:
         self.cells: NDArray[np.int64] = np.unique(2 * numbers + sides["train"].targets, return_inverse=True)[1]
 
     def side(self, train: Side) -> Side:
-        """Train as the objective takes it."""
+        """Return the training split with the targets that the objective expects."""
         return train
 
     def order(self, lengths: NDArray[np.int64], training: config.Training) -> BalancedOrder | None:
-        """The batches, of records of so many letters; None where they are those of any run."""
+        """Return the order of batches for records of these lengths; None for the default order."""
         return None
 
     def words(self) -> str:
-        """The groups and the smallest cell, for the screen."""
+        """Describe the groups and the size of their cells."""
         counts, groups = np.bincount(self.cells), f"{len(self.groups)} groups ({', '.join(self.groups)})"
         return (
             f"balanced by {self.section.by}: {groups}, those of each with each label {self.how} as any other's; "
@@ -76,34 +78,37 @@ class Balance:
 
 
 class Reweighted(Balance):
-    """Each record's loss has a weight."""
+    """Weight the loss of each record."""
 
     how = "weighed as much"
 
     def weights(self) -> NDArray[np.float64]:
-        """Of each training record, (n,): together those of a cell are as much as those of any other, and the mean is 1."""
+        """Return the weight of each training record, (n,).
+
+        All cells have the same total weight, and the mean weight is 1.
+        """
         counts = np.bincount(self.cells)
         return len(self.cells) / (len(counts) * counts[self.cells])
 
     def side(self, train: Side) -> Side:
-        """Train with labels and their weights for targets."""
+        """Return the training split with labels and weights as targets."""
         targets = np.empty(len(train.rows), WEIGHTED)
         targets["label"], targets["weight"] = train.targets, self.weights()
         return replace(train, targets=targets)
 
 
 class Sampled(Balance):
-    """Records of a small cell are drawn more often."""
+    """Sample records of small cells more often."""
 
     how = "drawn as often"
 
     def order(self, lengths: NDArray[np.int64], training: config.Training) -> BalancedOrder:
-        """See `BalancedOrder`."""
+        """Return a `BalancedOrder` over the cells."""
         return BalancedOrder(lengths, training.batch_size, training.seed, self.cells)
 
 
 def build_balance(section: config.Balance, corpus: Corpus, sides: dict[str, Side]) -> Balance:
-    """The kind that the run file names; arguments and errors as of `Balance`."""
+    """Build the kind that the run file names; arguments and errors as for `Balance`."""
     match section:
         case config.ReweightBalance():
             return Reweighted(section, corpus, sides)

@@ -1,10 +1,9 @@
-"""The training loop, top to bottom: order, step, evaluation, checkpoint, best weights, model folder.
+"""The training loop: batches, steps, evaluation, checkpoints, best weights and the model folder.
 
-Hides: everything about a run but its result. The random numbers of a step depend on seed, step and process alone, and its batch on seed and
-step: a checkpoint needs a step number, weights and optimizer to go on bit for bit. Processes share each batch, and their gradients are
-summed: how many there are changes no more than rounding and the draws of dropout. The train command imports it, and `training.probe`, which
-takes steps to measure them. It is long because one run stands in one place, from its first step to its model folder; the parts that another
-could use (data, objectives, optimizer, checkpoints, memory, provenance) have rooms of their own.
+The random numbers of a step depend only on seed, step and process, and its batch only on seed and
+step. A checkpoint therefore needs only the step number, weights and optimizer state to resume bit
+for bit. Processes split each batch and sum their gradients, so the number of processes changes only
+rounding and dropout. `training.probe` uses `Trainer` to measure steps.
 """
 
 from __future__ import annotations
@@ -63,37 +62,39 @@ from selfattn_bio.training.throughput import FlopCounter, gemm_peak
 from selfattn_bio.training.transfer import layer_of, merged, rate_of_layer, start_from, still
 
 SECONDS_BETWEEN_LINES = 10.0
-OVERFLOWS = 25  # steps in a row: from the 2^16 by which float16 multiplies at first down to 2^-9
-NAMED = 8  # records in a message; more of them go into a file
+OVERFLOWS = 25  # consecutive steps: float16 starts with a loss scale of 2^16, which is then at 2^-9
+NAMED = 8  # records named in a message; longer lists are written to a file
 
 Found = TypeVar("Found")
 
 
 @dataclass
 class Progress:
-    """Where a run stands; with weights and optimizer, all that a checkpoint holds."""
+    """Progress of a run; a checkpoint contains it together with weights and optimizer state."""
 
     step: int = 0
-    top: list[list[float]] = field(default_factory=list)  # main metric and step of the best evaluations, best first
+    # main metric and step of the best evaluations, best first
+    top: list[list[float]] = field(default_factory=list)
     seconds: float = 0.0
     letters: int = 0
     tokens: int = 0
     flop: float = 0.0  # floating-point operations of this process
-    scaler: dict[str, Any] = field(default_factory=dict)  # of float16: by what the loss is multiplied
-    overflows: int = 0  # of float16: steps since the last one with finite gradients
+    scaler: dict[str, Any] = field(default_factory=dict)  # state of the float16 loss scaler
+    overflows: int = 0  # float16: steps since the last one with finite gradients
     loss_sum: float = 0.0  # since the last evaluation
     loss_steps: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    privacy: dict[str, Any] = field(default_factory=dict)  # of a private run: its secret, and what it spent
+    # private runs: the secret, and the privacy spent
+    privacy: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best_step(self) -> int:
-        """Of the best evaluation, 0 before the first."""
+        """Return the step of the best evaluation, 0 before the first."""
         return int(self.top[0][1]) if self.top else 0
 
 
 class GivenUp(Exception):
-    """An evaluation that was not done, as the run has been asked to stop."""
+    """Raised to abandon an evaluation when the run received a stop signal."""
 
 
 def train(
@@ -109,32 +110,36 @@ def train(
 ) -> None:
     """Train one run to its end and write its model folder.
 
-    Goes on from the newest checkpoint in `<output>.checkpoints` if that is of the same data, settings and versions; on the CPU
-    with the same number of threads and processes the result is the same, bit for bit, as without an interruption.
+    Resumes from the newest checkpoint in `<output>.checkpoints` if it has the same data, settings
+    and versions. On the CPU, with the same number of threads and processes, the result is bit for
+    bit the same as without an interruption.
 
     Parameters
     ----------
     split_path
-        The split table of the corpus.
+        Split table of the corpus.
     output
-        The model folder, new, empty or an earlier model, replaced as a whole at the end.
+        Model folder: new, empty, or an earlier model, which is replaced at the end.
     name
-        What progress lines begin with.
+        Prefix of progress lines.
     sharded
-        Processes of torchrun each hold a part of weights, gradients and optimizer; the running mean is whole on each.
+        Whether the processes of torchrun each hold a part of weights, gradients and optimizer. Each
+        process holds the complete running mean.
     parts_of
-        The model folder of another member of this run. The parts of its stack are used, and not fitted again.
+        Model folder of another member of this run. The parts of its stack are reused instead of
+        fitted again.
 
     Raises
     ------
     CorpusError
-        If train or valid lacks a label or targets, or a record is shorter than k.
+        If the training or validation split lacks a label or targets, or a record is shorter than k.
     OutputError
-        If `output` holds something else than a model.
+        If `output` contains something other than a model.
     ModelFolderError
-        If `parts_of` is of another run, corpus or split.
+        If `parts_of` belongs to another run, corpus or split.
     TrainingError
-        If another process trains this run, the loss is not finite, or a model with gates is to be sharded.
+        If another process trains this run, the loss is not finite, or sharding is requested for a
+        model with gates.
     TrainingInterrupted
         After SIGTERM or Ctrl-C, once the state of the step is saved.
     """
@@ -143,7 +148,8 @@ def train(
         message = f"sharded training must go with gates 'none', got {run.model.gates.kind!r}"
         raise TrainingError(message, place=str(output), cure="Train without --sharded")
     fabric = open_fabric(run.training.precision, sharded=sharded)
-    split_sha256 = sha256_of(split_path) if split_path.is_file() else ""  # Trainer says it if there is none
+    # Trainer reports a missing split table
+    split_sha256 = sha256_of(split_path) if split_path.is_file() else ""
     trainer = Trainer(fabric, run, corpus, split_path, output, name)
     if parts_of:
         trainer.fitted_parts = shared_parts(run, parts_of, corpus.fingerprint, split_sha256, threads)
@@ -154,13 +160,14 @@ def train(
     trainer.say_what_starts(threads)
     folder = CheckpointFolder(checkpoints_of(output), fingerprint, writes=fabric.is_global_zero)
     with folder as checkpoints, trainer.signals as signals:
-        fabric.barrier()  # the folder is clean before another process reads it
+        fabric.barrier()  # the folder must be cleaned before another process reads it
         trainer.restore(checkpoints)
         if training.tensorboard and fabric.is_global_zero:
             trainer.board = Board(folder.path / "tensorboard", trainer.progress.step)
         progress = trainer.progress
         while trainer.is_due() or (progress.step < training.max_steps and not trainer.out_of_patience()):
-            if not trainer.is_due():  # it is if it was given up when this run was stopped
+            # an evaluation that was abandoned when the run stopped is still due
+            if not trainer.is_due():
                 trainer.take_step()
             if trainer.is_due():
                 trainer.evaluate()
@@ -171,13 +178,15 @@ def train(
                 checkpoints.save(progress.step, *trainer.state())
             if stop and (trainer.is_due() or not at_end):
                 raise _interrupted(stop, progress.step, output)
-        if progress.step < training.max_steps:  # out of patience: nothing of it must be trained again if it is stopped now
+        # out of patience: save the state, so that stopping now does not repeat any training
+        if progress.step < training.max_steps:
             checkpoints.save(progress.step, *trainer.state())
         try:
             trainer.write_model(provenance, threads)
         except GivenUp:
             raise _interrupted(trainer.max_of_all(signals.heard), progress.step, output) from None
-        fabric.barrier()  # srun and torchrun wait only minutes for the first process, which may be fitting a stack
+        # srun and torchrun wait only minutes for the first process, which may be fitting a stack
+        fabric.barrier()
         checkpoints.finish()
 
 
@@ -187,27 +196,27 @@ def _interrupted(number: int, step: int, output: Path) -> TrainingInterrupted:
 
 
 class Trainer:
-    """A run in memory: its network, the running mean of its weights, optimizer, data and progress.
+    """Hold a run in memory: network, running mean of its weights, optimizer, data and progress.
 
     Attributes
     ----------
     run
-        With what the objective took from the training records: classes, means.
+        Run file completed from the training records: class names, means.
     average
-        The network with the running mean of the weights: what is evaluated and kept.
+        Network with the running mean of the weights, which is evaluated and saved.
     top
-        Step -> weights of the best evaluations.
+        Weights of the best evaluations, by step.
     signals
-        Whether the run has been asked to stop; heard only while `train` listens.
+        Stop signals that the run received; active only inside `train`.
     fitted_parts
         Parts of the stack that need not be fitted, by name.
     """
 
     def __init__(self, fabric: Fabric, run: RunFile, corpus: Corpus, split_path: Path, output: Path, name: str) -> None:
         torch.manual_seed(run.training.seed)
-        # Read now: the folder may be another when this run ends.
+        # Read now, because the folder may have changed when this run ends.
         self.lineage = lineage_of(run.transfer.folder) if run.transfer else None
-        if self.lineage:  # `evaluate` would refuse it after the training
+        if self.lineage:  # otherwise `evaluate` would refuse the model after training
             test = np.flatnonzero(np.array(read_split(split_path, corpus.records["id"])) == "test")
             self.lineage.check(corpus.records.iloc[test], corpus.each(test), corpus.alphabet, corpus.assembly)
         self.run, sides = read_sides(run, corpus, split_path)
@@ -241,7 +250,7 @@ class Trainer:
         self.network.train()
 
     def _private(self) -> Private:
-        """What a private run has; refused where it cannot be private."""
+        """Set up private training, or raise if the run cannot be private."""
         if (processes := self.fabric.world_size) > 1:
             message = f"training with [privacy] must be of one process, got {processes}"
             raise TrainingError(message, place=str(self.output), cure="Start it without torchrun")
@@ -254,9 +263,9 @@ class Trainer:
             return Stream(self.run, self.corpus, self.balance.side(self.train), self.balance.order(lengths, self.run.training))
         return Stream(self.run, self.corpus, self.train, self.private.order if self.private else None)
 
-    # --------------------------------------------------------------------------------------------------------------- a step
+    # ------------------------------------------------------------------------------------ steps
     def take_step(self) -> None:
-        """One step of the optimizer: seed, gradients, clipping, update, the mean of the weights."""
+        """Take one optimizer step: seed, gradients, clipping, update, running mean."""
         progress, training = self.progress, self.run.training
         seed_torch(training.seed, progress.step, self.fabric.global_rank)
         still(self.network, self.rate_of)
@@ -274,13 +283,18 @@ class Trainer:
         _move_average(self.average, self.bare, progress.step, training.ema_decay)
 
     def rate_of(self, layer: int) -> float:
-        """What a layer's learning rate is multiplied by at this step."""
+        """Return the factor on a layer's learning rate at this step."""
         return rate_of_layer(layer, self.num_layers, self.progress.step, self.run.transfer)
 
     def add_gradients(self) -> float:
-        """Add up the gradients of a step's batches over all processes; their loss, the mean over what is wanted in all of them."""
+        """Accumulate the gradients of a step over its batches and all processes.
+
+        Returns
+        -------
+        The loss, averaged over all targets of the step.
+        """
         parts = self.stream.batches(self.progress.step)
-        batches, counts = [], np.zeros(3)  # of what is wanted, of letters, of tokens
+        batches, counts = [], np.zeros(3)  # numbers of targets, letters and tokens
         for epoch, rows in parts:
             mine, share = _share(rows, self.fabric)
             inputs, targets = self.stream.examples(epoch, mine)
@@ -288,7 +302,7 @@ class Trainer:
             batches.append((batch, share))
             counts += share * np.array([batch.size, self.scorer.lengths(inputs).sum(), int((batch.tokens != PAD).sum())])
         size, letters_seen, tokens_seen = self._sum_of_all(counts)
-        size = max(size, 1.0)  # a batch of records without targets moves nothing
+        size = max(size, 1.0)  # a batch of records without targets changes nothing
         loss = 0.0
         for number, (batch, share) in enumerate(batches, start=1):
             with self.fabric.no_backward_sync(self.network, enabled=number < len(batches)):
@@ -297,10 +311,10 @@ class Trainer:
         return float(self._sum_of_all(np.array([loss]))[0])
 
     def add_private_gradients(self, private: Private) -> float:
-        """Add up the clipped gradients of a step's records, each by itself; the sum of their losses.
+        """Accumulate the clipped gradients of each record of a step; return the sum of the losses.
 
-        Letters and tokens are counted as if the batch were of its mean size and records as long as those of valid: their number would
-        tell who was drawn.
+        Letters and tokens are counted as if the batch had its mean size and its records were as
+        long as the validation records. The true counts would reveal which records were sampled.
         """
         ((epoch, rows),) = self.stream.batches(self.progress.step)
         loss = 0.0
@@ -308,7 +322,7 @@ class Trainer:
             private.seed_record(self.progress.step, int(self.train.rows[row]))
             letters, targets = self.stream.examples(epoch, np.array([row]))
             batch = self.objective.batch(self.scorer.tokens_of(letters), targets)
-            if batch.size:  # a record without targets moves nothing
+            if batch.size:  # a record without targets changes nothing
                 loss += self._backward(batch, 1.0, batch.size)
                 private.add_record(self.bare)
         of_valid = self.corpus.records["length"].to_numpy()[self.valid.rows].mean() * self.run.training.batch_size
@@ -318,23 +332,27 @@ class Trainer:
     def _backward(self, batch: Batch, share: float, size: float) -> float:
         of_batch = self.objective.loss(self.network(batch.tokens), batch.wanted) + self.bare.penalty() * batch.size
         loss = of_batch * share / size
-        self.fabric.backward(loss * self.fabric.world_size)  # which then takes the mean over the processes
+        self.fabric.backward(loss * self.fabric.world_size)  # which averages over the processes
         return loss.item()
 
     def _sum_of_all(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The sum over the processes."""
+        """Return the sum over the processes."""
         if self.fabric.world_size == 1:
             return values
         return self.fabric.all_reduce(torch.from_numpy(values).to(self.fabric.device), reduce_op="sum").cpu().numpy()  # type: ignore[union-attr]
 
     def max_of_all(self, value: int) -> int:
-        """The most that one of the processes has."""
+        """Return the maximum over the processes."""
         if self.fabric.world_size == 1:
             return value
         return int(self.fabric.all_reduce(torch.tensor(value, device=self.fabric.device), reduce_op="max"))  # type: ignore[arg-type]
 
     def _check_finite(self, loss: float, norm: float) -> None:
-        """Of float16 a gradient may overflow: the step is left out and the scale halved, which helps soon or never."""
+        """Raise if loss or gradient is not finite.
+
+        With float16, a gradient may overflow: the step is skipped and the loss scale halved. If
+        that does not help within `OVERFLOWS` steps, it never will.
+        """
         progress = self.progress
         scaled = "scale" in self.fabric.strategy.precision.state_dict()
         progress.overflows = 0 if math.isfinite(norm) else progress.overflows + 1
@@ -351,20 +369,22 @@ class Trainer:
         message = f"loss and gradient must be finite, got {loss} and {norm} at step {step} (records: {named})"
         raise TrainingError(message, place=str(self.output), cure="Lower training.learning_rate; the last checkpoint is kept")
 
-    # ---------------------------------------------------------------------------------------------------------- evaluation
+    # ------------------------------------------------------------------------------- evaluation
     def is_due(self) -> bool:
-        """Whether an evaluation is to be made before the next step."""
+        """Return whether an evaluation is due before the next step."""
         progress, training = self.progress, self.run.training
         return bool(progress.loss_steps) and (progress.step % training.evaluate_every == 0 or progress.step == training.max_steps)
 
     def evaluate(self) -> None:
-        """Measure valid, add a row to the history, keep the weights if they are among the best.
+        """Measure the validation split, extend the history and keep the weights if they are good.
 
-        Asked to stop meanwhile, it changes nothing, and is still due when the run goes on.
+        If a stop signal arrives meanwhile, nothing changes, and the evaluation is still due when the
+        run resumes.
         """
         progress, training = self.progress, self.run.training
         try:
-            measured = self.fabric.broadcast(self.measure_valid())  # what is decided by it, all decide alike
+            # broadcast, so that all processes take the same decisions
+            measured = self.fabric.broadcast(self.measure_valid())
         except GivenUp:
             return
         seconds = time.monotonic() - self.started
@@ -387,7 +407,7 @@ class Trainer:
             self.board.write(progress.history[-1])
         progress.loss_sum, progress.loss_steps = 0.0, 0
         value = measured[self.main] if self.higher_is_better else -measured[self.main]
-        # Of equal ones the earlier is better; one that is not defined is the worst.
+        # Equal values: the earlier evaluation wins. An undefined value is the worst.
         worth = value if math.isfinite(value) else -math.inf
         progress.top = sorted([*progress.top, [worth, progress.step]], key=lambda each: (-each[0], each[1]))[: training.top]
         if [worth, progress.step] in progress.top:
@@ -398,7 +418,10 @@ class Trainer:
         pd.DataFrame(self.progress.history).to_csv(path, index=False)
 
     def speed(self, seconds: float) -> dict[str, float]:
-        """Of the run so far, evaluations included; the share is of the peak of a matrix product, as this process measured it."""
+        """Return the speed of the run so far, evaluations included.
+
+        `gemm_share` is relative to the peak of a matrix product, measured by this process.
+        """
         return {
             "letters_per_second": self.progress.letters / seconds,
             "tokens_per_second": self.progress.tokens / seconds,
@@ -406,11 +429,14 @@ class Trainer:
         }
 
     def measure_valid(self) -> dict[str, float]:
-        """loss and metrics of the running mean of the weights on valid, with the running statistics of the first process."""
+        """Return loss and metrics of the averaged weights on the validation split.
+
+        All processes use the batch-norm statistics of the first.
+        """
         if self.fabric.world_size > 1:
             for buffer in self.average.buffers():
                 torch.distributed.broadcast(buffer, src=0)
-        if isinstance(objective := self.objective, OfTokens):  # each process measures all
+        if isinstance(objective := self.objective, OfTokens):  # every process measures all records
             letters = self.letters_of(self.valid)
             return self._unless_stopped(lambda: objective.measure(self.scorer, letters, self.valid.targets))
         outputs = self.outputs_of(self.valid)
@@ -418,13 +444,16 @@ class Trainer:
         return found | {"worst_auroc": worst_auroc(self.balance.valid, self.valid.targets, outputs[:, 0])} if self.balance else found
 
     def letters_of(self, side: Side) -> list[NDArray[np.uint8]]:
-        """Of each record of a side, or of windows laid end to end over its records: what is measured, and what inputs look like."""
+        """Return the sequences of a split: its records, or windows laid end to end over them.
+
+        They are used for evaluation and for the reference statistics.
+        """
         if (window := self.run.training.window) is None:
             return [self.corpus.letters(int(row)) for row in side.rows]
         return laid_windows(self.corpus, side.rows, window, self.run.tokens.k).letters
 
     def outputs_of(self, side: Side) -> NDArray[np.float64]:
-        """(n, C) outputs of a side; each process scores its part."""
+        """Return the outputs (n, C) of a split; each process scores a part."""
         mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
         part = self._unless_stopped(lambda: self.scorer.outputs([self.stream.inputs.of(int(row)) for row in side.rows[mine]]))
         outputs = np.zeros((len(side.rows), part.shape[1]))
@@ -432,7 +461,10 @@ class Trainer:
         return self._sum_of_all(outputs)
 
     def _unless_stopped(self, score: Callable[[], Found]) -> Found:
-        """What this process finds; GivenUp in all of them if one gave up, so that none waits for another."""
+        """Return the result of `score`; raise GivenUp in all processes if one gave up.
+
+        Otherwise the others would wait for it.
+        """
         try:
             found = score()
         except GivenUp:
@@ -443,13 +475,13 @@ class Trainer:
         return found
 
     def out_of_patience(self) -> bool:
-        """Whether so many evaluations brought nothing better."""
+        """Return whether `patience` evaluations brought no improvement."""
         training = self.run.training
         return self.progress.step - self.progress.best_step >= training.patience * training.evaluate_every
 
-    # ----------------------------------------------------------------------------------------------------------- checkpoint
+    # ------------------------------------------------------------------------------- checkpoint
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that a checkpoint holds."""
+        """Return everything that a checkpoint contains."""
         parts = {
             "network": {name: whole(weight) for name, weight in self.bare.state_dict().items()},
             "average": self.average.state_dict(),
@@ -462,7 +494,7 @@ class Trainer:
         return {f"{part}/{key}": value for part, tensors in parts.items() for key, value in tensors.items()}, state
 
     def restore(self, checkpoints: CheckpointFolder) -> None:
-        """Go on from the newest checkpoint, if there is one."""
+        """Resume from the newest checkpoint, if there is one."""
         found = checkpoints.latest()
         if found is None:
             return
@@ -475,20 +507,24 @@ class Trainer:
         for name, weight in self.bare.state_dict().items():
             weight.copy_(part_of(network[name], weight))
         self.average.load_state_dict(parts.pop("average"))
-        restore_optimizer(self.optimizer, parts.pop("optimizer", {}))  # none before the first step that float16 takes
+        # absent before the first step that float16 takes
+        restore_optimizer(self.optimizer, parts.pop("optimizer", {}))
         self.progress = Progress(**state)
         self.flop.total = self.progress.flop
         self.fabric.strategy.precision.load_state_dict(self.progress.scaler)
         self.top = {int(step): parts[f"top-{int(step)}"] for _, step in self.progress.top}
         if self.private:
             self.private.restore(self.progress.privacy)
-            self.stream = self._stream()  # of the secret that this run began with
+            self.stream = self._stream()  # with the secret of the original run
         self.started = time.monotonic() - self.progress.seconds
         self._say(f"going on from the checkpoint of step {self.progress.step}")
 
-    # -------------------------------------------------------------------------------------------------------------- the end
+    # ------------------------------------------------------------------------------------ model
     def write_model(self, provenance: dict[str, Any], threads: int) -> None:
-        """Write the model folder with the best weights, from the first process; `provenance` is what was known at the start."""
+        """Write the model folder with the best weights, from the first process.
+
+        `provenance` contains the entries known at the start.
+        """
         self.progress.seconds = time.monotonic() - self.started
         self.average.load_state_dict(self.top[self.progress.best_step])
         exits = self._choose_exits()
@@ -497,7 +533,7 @@ class Trainer:
             return
         stack, outputs = self._stacked(outputs, threads)
         calibration = self._calibration(outputs)
-        # Of a private run nothing else than the weights may tell of train.
+        # In a private run, only the weights may reveal anything about the training records.
         told = [self.valid] if self.private else [self.train, self.valid]
         rows = np.concatenate([side.rows for side in told])
         alphabet, assembly, num_train = self.corpus.alphabet, self.corpus.assembly, len(self.train.rows)
@@ -518,7 +554,7 @@ class Trainer:
             **provenance,
         }
         cost = {
-            "seconds": round(time.monotonic() - self.started, 1),  # with the fit of a stack
+            "seconds": round(time.monotonic() - self.started, 1),  # includes fitting a stack
             "peak_memory_mb": round(peak_mb(), 1),
             **{name: float(f"{value:.4g}") for name, value in self.speed(self.progress.seconds).items()},
             "steps": self.progress.step,
@@ -543,12 +579,15 @@ class Trainer:
         self._say(f"best valid {self._of_main(self.best)} at step {self.progress.best_step}{ended}{spent}; model in {self.output}")
 
     def _plain(self, step: int) -> dict[str, Tensor]:
-        """The weights of one of the best evaluations, as those of a network without LoRA."""
+        """Return the weights of one of the best evaluations, with LoRA merged."""
         self.average.load_state_dict(self.top[step])
         return {key: value.contiguous() for key, value in merged(self.average).items()}
 
     def _choose_exits(self) -> dict[str, Any]:
-        """Of a model with exits set the threshold, chosen on valid, in the weights that are kept; what provenance says of it."""
+        """Choose the exit threshold on the validation split and set it in the saved weights.
+
+        Returns the entries for the provenance; empty for a model without exits.
+        """
         bodies = [member for member in self.average.members if isinstance(member, AttentionBody)]
         exits = [body.exits for body in bodies if isinstance(body.exits, ConfidenceExits)]
         if not exits:
@@ -570,12 +609,17 @@ class Trainer:
         return {"exits": asdict(choice) | {"threshold": threshold, "layers": readings.shape[2], "metric": self.main}}
 
     def _stacked(self, outputs: NDArray[np.float64] | None, threads: int) -> tuple[Stack | None, NDArray[np.float64] | None]:
-        """Return the stack that the run asks for, and its held-out logits of valid in place of the network's outputs.
+        """Fit the stack of the run.
+
+        Returns
+        -------
+        The stack, and its held-out logits of the validation split in place of the network's
+        outputs.
 
         Raises
         ------
         GivenUp
-            If the run was asked to stop while a part was fitted.
+            If a stop signal arrived while a part was fitted.
         """
         if not self.run.stack.parts or outputs is None:
             return None, outputs
@@ -589,7 +633,8 @@ class Trainer:
                 parts.append(part)
                 continue
             parts.append(fit_part(setup, name, letters, labels, self._say))
-            if self.signals.heard and self.fabric.world_size == 1:  # several processes would wait for this one
+            # several processes would wait for this one
+            if self.signals.heard and self.fabric.world_size == 1:
                 raise GivenUp
         stack, held_out = fit_stack(outputs[:, 0], parts, letters["valid"], labels["valid"])
         names = ["network", *(part.name for part in stack.parts)]
@@ -599,7 +644,10 @@ class Trainer:
         return stack, held_out[:, None]
 
     def _calibration(self, outputs: NDArray[np.float64] | None) -> dict[str, float]:
-        """Temperature, threshold and slope fitted on the outputs of valid; of other objectives than binary what changes nothing."""
+        """Fit temperature, threshold and slope on the validation split.
+
+        Objectives other than binary get values that change nothing.
+        """
         if self.run.objective.kind != "binary" or outputs is None:
             return {"temperature": 1.0, "threshold": 0.5, "slope": 1.0}
         logits, labels = outputs[:, 0], self.valid.targets
@@ -607,15 +655,15 @@ class Trainer:
         threshold = choose_threshold(calibrate(logits, temperature), labels)
         return {"temperature": temperature, "threshold": threshold, "slope": fit_slope(logits, labels)}
 
-    # -------------------------------------------------------------------------------------------------------------- words
+    # --------------------------------------------------------------------------------- messages
     @property
     def best(self) -> float:
-        """The main metric of the best evaluation."""
+        """Return the main metric of the best evaluation."""
         value = self.progress.top[0][0]
         return value if self.higher_is_better else -value
 
     def say_what_starts(self, threads: int) -> None:
-        """The size of the network and of the data, on what it runs, and what is not known of a parent."""
+        """Print the size of network and data, the device, and doubts about a parent."""
         if window := self.run.training.window:
             laid = len(laid_windows(self.corpus, self.valid.rows, window, self.run.tokens.k).letters)
             of_valid = len(Windows(self.corpus.records["length"].to_numpy()[self.valid.rows], window))
@@ -642,7 +690,7 @@ class Trainer:
             self._say(self.lineage.doubt)
 
     def say_where_it_stands(self) -> None:
-        """One line after an evaluation, and about every ten seconds."""
+        """Print one line after each evaluation, and about every ten seconds."""
         progress = self.progress
         evaluated = bool(progress.history) and progress.history[-1]["step"] == progress.step
         if not evaluated and time.monotonic() - self.printed < SECONDS_BETWEEN_LINES:
@@ -668,9 +716,13 @@ class Trainer:
 
 
 def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    """Asks before each batch that is scored: valid may take longer than torchrun or Slurm wait after SIGTERM."""
+    """Return a hook that checks for a stop signal before each scored batch.
 
-    def give_up_if_asked(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:  # no method: a copy of the network would copy its owner
+    Scoring the validation split may take longer than torchrun or Slurm wait after SIGTERM.
+    """
+
+    # not a method: a copy of the network would copy its owner
+    def give_up_if_asked(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if signals.heard:
             raise GivenUp
 
@@ -678,14 +730,22 @@ def _giving_up(signals: StopSignals) -> Callable[[nn.Module, tuple[Tensor, ...]]
 
 
 def _share(rows: NDArray[np.int64], fabric: Fabric) -> tuple[NDArray[np.int64], float]:
-    """This process's rows of a batch, and their weight; a batch with fewer rows than processes is taken whole by each, for its part."""
+    """Return this process's rows of a batch, and their weight.
+
+    A batch with fewer rows than processes is computed by every process, with a weight of 1 /
+    processes.
+    """
     if len(rows) < fabric.world_size:
         return rows, 1 / fabric.world_size
     return rows[fabric.global_rank :: fabric.world_size], 1.0
 
 
 def _move_average(average: Network, network: Network, step: int, decay: float) -> None:
-    """Move the mean towards the weights of `step`; early on it forgets faster, so that it never holds the first random ones."""
+    """Move the running mean towards the weights of `step`.
+
+    The decay is smaller in early steps, so that the mean does not retain the random initial
+    weights.
+    """
     decay = min(decay, (step - 1) / (step + 8))
     with torch.no_grad():
         for mean, weight in zip(average.parameters(), network.parameters(), strict=True):

@@ -1,7 +1,8 @@
-"""What a run learns: a batch becomes inputs and what is wanted of the outputs, and both become a loss.
+"""Objectives: turn a batch into inputs and targets, and outputs into a loss.
 
-Hides: smoothing, class weights, missing targets, what is hidden of a sequence. The loop alone uses it. A loss is a sum over what is
-wanted, and `Batch.size` says over how many: the loop divides by the sizes of all batches of a step, whatever way they were cut.
+They handle label smoothing, class weights, missing targets and masking. A loss is a sum over
+targets, and `Batch.size` is their number. The loop divides by the total size of a step, so the
+result does not depend on how the step was divided into batches.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from selfattn_bio.sequence.kmers import MASK, PAD, UNK, KmerTokenizer
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs (B, N), what is wanted of the outputs (a tensor, of several parts one of each), and over how many things the loss is a sum."""
+    """Store inputs (B, N), targets of the outputs, and the number of terms in the loss.
+
+    `wanted` is a tensor, or a dict with one tensor per part for several parts.
+    """
 
     tokens: Tensor
     wanted: Any
@@ -34,31 +38,37 @@ class Batch:
 
 
 class Objective(ABC):
-    """What a run learns, of sequences (`OfSequences`) or of tokens (`OfTokens`)."""
+    """Base class of objectives, for outputs per sequence (`OfSequences`) or token (`OfTokens`)."""
 
     @abstractmethod
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        """Inputs and what is wanted; `tokens` (B, N) are padded with 0, `targets` are those of the rows."""
+        """Return inputs and targets.
+
+        `tokens` (B, N) are padded with 0; `targets` are those of the rows.
+        """
 
     @abstractmethod
     def loss(self, outputs: Tensor, wanted: Any) -> Tensor:
-        """The sum over the batch, in float32."""
+        """Return the sum of the loss over the batch, in float32."""
 
 
 class OfSequences(Objective):
-    """Outputs are (B, M, C), of each sequence; M are the members, whose losses are averaged."""
+    """Objective with outputs (B, M, C) per sequence; the losses of the M members are averaged."""
 
     @abstractmethod
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
-        """loss and metrics of the outputs (n, C) of all records."""
+        """Return loss and metrics of the outputs (n, C) of all records."""
 
 
 class OfTokens(Objective):
-    """Outputs are (B, M, N, C), of each token or place; M are the members, whose losses are averaged."""
+    """Objective with outputs (B, M, N, C) per token or bin.
+
+    The losses of the M members are averaged.
+    """
 
     @abstractmethod
     def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
-        """loss and metrics on all records."""
+        """Return loss and metrics on all records."""
 
 
 class Binary(OfSequences):
@@ -67,8 +77,8 @@ class Binary(OfSequences):
     Parameters
     ----------
     labels
-        0 or 1 of the training records, from which balanced weights are taken: each class counts the same in total, and the mean
-        weight is 1.
+        0 or 1 for each training record. Balanced weights are computed from them: each class has the
+        same total weight, and the mean weight is 1.
     """
 
     def __init__(self, training: config.Training, labels: NDArray[np.int64]) -> None:
@@ -81,11 +91,11 @@ class Binary(OfSequences):
         return Batch(tokens, torch.from_numpy(targets).to(tokens.device, torch.float32), len(targets))
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """The sum of `losses`."""
+        """Return the sum of `losses`."""
         return self.losses(outputs, wanted).sum()
 
     def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """outputs (B, M, 1), wanted (B,) float 0 or 1 -> (B,)."""
+        """Return the losses (B,) of outputs (B, M, 1) with targets (B,) float, 0 or 1."""
         logits = outputs.squeeze(-1).float()
         weight = torch.where(wanted > 0.5, self.weights[1], self.weights[0])[:, None]
         target = (wanted * (1 - self.smoothing) + self.smoothing / 2)[:, None].expand_as(logits)
@@ -100,19 +110,19 @@ class Binary(OfSequences):
 
 
 class WeightedBinary(Binary):
-    """Binary cross-entropy where each record has a weight of its own, which its target brings along: label and weight."""
+    """Binary cross-entropy with a weight per record; a target consists of label and weight."""
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
         wanted = np.stack([targets["label"], targets["weight"]], axis=1)
         return Batch(tokens, torch.from_numpy(wanted).to(tokens.device, torch.float32), len(targets))
 
     def losses(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """outputs (B, M, 1), wanted (B, 2): label and weight -> (B,)."""
+        """Return the losses (B,) of outputs (B, M, 1) with targets (B, 2): label and weight."""
         return super().losses(outputs, wanted[:, 0]) * wanted[:, 1]
 
 
 class Multiclass(OfSequences):
-    """Cross-entropy with label smoothing and class weights; a record without a class counts nothing."""
+    """Cross-entropy with label smoothing and class weights; records without a class are ignored."""
 
     def __init__(self, section: config.MulticlassObjective, training: config.Training, classes: NDArray[np.int64]) -> None:
         self.section, self.smoothing, self.weights = section, training.label_smoothing, None
@@ -124,7 +134,7 @@ class Multiclass(OfSequences):
         return Batch(tokens, torch.from_numpy(targets).to(tokens.device), int((targets != UNKNOWN).sum()))
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """outputs (B, M, C), wanted (B,) int."""
+        """Return the loss of outputs (B, M, C) with targets (B,) int."""
         weights = None if self.weights is None else self.weights.to(outputs.device)
         return _cross_entropy(outputs, wanted, self.smoothing, weights)
 
@@ -135,7 +145,7 @@ class Multiclass(OfSequences):
 
 
 class Columns(OfSequences):
-    """One output a column of numbers, some of which may be missing: what labels and numbers share."""
+    """Base class of objectives with one output per numeric column; values may be missing."""
 
     def __init__(self, section: config.MultilabelObjective | config.RegressionObjective) -> None:
         self.section = section
@@ -145,18 +155,18 @@ class Columns(OfSequences):
         return Batch(tokens, wanted, int(np.isfinite(targets).sum()))
 
     def wanted(self, targets: NDArray) -> NDArray:
-        """Targets in the units of the outputs."""
+        """Convert targets to the units of the outputs."""
         return targets
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """outputs (B, M, C), wanted (B, C) float, NaN where it is not known."""
+        """Return the loss of outputs (B, M, C) with targets (B, C) float, NaN if unknown."""
         wanted = wanted[:, None].expand_as(outputs)
         known = wanted.isfinite()
         return self.of_known(outputs.float()[known], wanted[known]).sum() / outputs.shape[1]
 
     @abstractmethod
     def of_known(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """The loss of each, (n,)."""
+        """Return the loss of each known value, (n,)."""
 
     def measure(self, outputs: NDArray[np.float64], targets: NDArray) -> dict[str, float]:
         known = np.isfinite(targets)
@@ -176,7 +186,11 @@ class Multilabel(Columns):
 
 
 class Regression(Columns):
-    """Squared error or Huber's loss of standardised numbers, or the Poisson likelihood of counts given the logarithm of their rate."""
+    """Regression of standardised numbers or of counts.
+
+    Numbers use squared error or Huber's loss. Counts use the Poisson likelihood, with the logarithm
+    of the rate as output.
+    """
 
     def __init__(self, section: config.RegressionObjective) -> None:
         super().__init__(section)
@@ -192,25 +206,27 @@ class Regression(Columns):
                 return poisson_nll_loss(outputs, wanted, log_input=True, reduction="none")
 
     def wanted(self, targets: NDArray) -> NDArray:
-        """Standardised numbers; counts as they are."""
+        """Return standardised numbers; counts are returned unchanged."""
         if self.section.loss == "poisson":
             return targets
         return (targets - np.array(self.section.center)) / np.array(self.section.scale)
 
 
 class Several(OfSequences):
-    """The weighted mean of what each part loses a known target, the parts' outputs side by side.
+    """Weighted mean of several objectives, whose outputs are concatenated.
 
-    What a record adds to a part's loss is divided by how much is known of a training record in the mean: over an epoch each part then
-    weighs what the run file says, however few its targets are. Divided by what is known in each step, a part that is rarely known would
-    weigh less, as it has no say in the steps without any of it.
+    The loss that a record adds to a part is divided by the mean number of known targets per
+    training record. Over an epoch, each part then has the weight in the run file, however few its
+    targets are. Dividing by the number of known targets in each step instead would give a rarely
+    known part less weight, because it does not contribute to steps without its targets.
 
     Parameters
     ----------
     parts
-        By name, those of the section.
+        Objectives by name, as in the section.
     targets
-        Of the training records, a field of each part; each has one at least that is known.
+        Targets of the training records, one field per part; each part has at least one known
+        target.
     """
 
     def __init__(self, section: config.SeveralObjective, parts: dict[str, OfSequences], targets: NDArray) -> None:
@@ -224,7 +240,7 @@ class Several(OfSequences):
         return Batch(tokens, wanted, len(targets))
 
     def loss(self, outputs: Tensor, wanted: dict[str, Tensor]) -> Tensor:
-        """outputs (B, M, C) of all parts, wanted of each part by its name."""
+        """Return the loss of outputs (B, M, C) of all parts, with targets by part."""
         losses = [
             part.loss(outputs[..., self.places[name]], wanted[name]) * (self.weights[name] / self.known[name])
             for name, part in self.parts.items()
@@ -239,7 +255,7 @@ class Several(OfSequences):
 
 
 class Labels(OfTokens):
-    """Cross-entropy of each letter's label."""
+    """Cross-entropy of the label of each letter."""
 
     def __init__(self, section: config.LabelsObjective, training: config.Training) -> None:
         self.section, self.smoothing = section, training.label_smoothing
@@ -251,7 +267,7 @@ class Labels(OfTokens):
         return Batch(tokens, torch.from_numpy(wanted).to(tokens.device), int((wanted != UNKNOWN).sum()))
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """outputs (B, M, N, C), wanted (B, N) int."""
+        """Return the loss of outputs (B, M, N, C) with targets (B, N) int."""
         return _cross_entropy(outputs, wanted, self.smoothing)
 
     def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
@@ -266,17 +282,21 @@ class Labels(OfTokens):
 
 
 class BinsOfPoints(OfTokens):
-    """Cross-entropy of each bin and strand; outputs are (B, M, N, 2), of each place of the encoder.
+    """Cross-entropy of each bin and strand; outputs are (B, M, N, 2), per position of the encoder.
 
-    By strand, as both strands together tell half as much: on the fly's 2R the same steps came to a valid AUPRC of .29 so, and to .33 by
-    strand in half of them (docs/decisions.md#long-sequences).
+    Strands are separate, because targets of both strands combined carry half the
+    information: on 2R of the fly, combined strands reached a validation AUPRC of 0.29, and separate
+    strands 0.33 in half as many steps (docs/decisions.md#long-sequences).
     """
 
     def __init__(self, section: config.BinsObjective, pitch: int) -> None:
         self.size, self.places = section.bin, section.bin // pitch
 
     def batch(self, tokens: Tensor, targets: NDArray) -> Batch:
-        """`targets` are the `Points` of the rows; wanted is (B, bins, 2), NaN behind the last whole bin of a row."""
+        """Return inputs and targets (B, bins, 2), NaN after the last complete bin of a row.
+
+        `targets` are the `Points` of the rows.
+        """
         rows = [points.labels(self.size) for points in targets]
         wanted = np.full((len(rows), max(map(len, rows)), 2), np.nan, dtype=np.float32)
         for row, labels in zip(wanted, rows, strict=True):
@@ -284,7 +304,7 @@ class BinsOfPoints(OfTokens):
         return Batch(tokens, torch.from_numpy(wanted).to(tokens.device), sum(map(len, rows)))
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """outputs (B, M, N, 2), wanted (B, bins, 2) float, NaN where there is no bin."""
+        """Return the loss of outputs (B, M, N, 2) with targets (B, bins, 2), NaN if no bin."""
         rates = rates_of_bins(outputs, self.places, wanted.shape[1])
         wanted = wanted[:, None].expand_as(rates)
         known = wanted.isfinite()
@@ -297,19 +317,22 @@ class BinsOfPoints(OfTokens):
 
 
 class LanguageModel(OfTokens):
-    """What a masked and a causal model share: tokens are what is wanted, and perplexity is how well."""
+    """Base class of masked and causal language models, which predict tokens.
 
-    letters: int | None = None  # new letters that a wanted token brings; None where tokens overlap
+    The main metric is perplexity.
+    """
+
+    letters: int | None = None  # new letters per predicted token; None if tokens overlap
 
     def __init__(self, tokenizer: KmerTokenizer) -> None:
         self.tokenizer = tokenizer
 
     @abstractmethod
     def batch(self, tokens: Tensor, targets: NDArray, generator: torch.Generator | None = None) -> Batch:
-        """Inputs and what is wanted; what is hidden is drawn from `generator`, or from torch's global one."""
+        """Return inputs and targets; masks are sampled from `generator` or torch's global one."""
 
     def loss(self, outputs: Tensor, wanted: Tensor) -> Tensor:
-        """outputs (B, M, N, V), wanted (B, N) int."""
+        """Return the loss of outputs (B, M, N, V) with targets (B, N) int."""
         return _cross_entropy(outputs, wanted)
 
     def measure(self, scorer: Scorer, letters: list[NDArray[np.uint8]], targets: NDArray) -> dict[str, float]:
@@ -317,21 +340,27 @@ class LanguageModel(OfTokens):
         return {"loss": loss / size, **language_metrics(loss / size, right / size, self.letters)}
 
     def sums(self, scorer: Scorer, letters: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """(n, 3) of each record: sum of the losses in nats, tokens that were right, tokens that were wanted; what is hidden is always the
-        same."""
+        """Return sums for each record, (n, 3): loss in nats, correct tokens, predicted tokens.
+
+        Masks are the same in every call.
+        """
         generator, found = torch.Generator().manual_seed(0), np.zeros((len(letters), 3))
         with torch.inference_mode():
             for rows in scorer.batches(letters):
                 batch = self.batch(scorer.tokens_of([letters[i] for i in rows]), np.zeros((len(rows), 0)), generator)
                 outputs = scorer.network(batch.tokens).mean(1).float()  # (B, N, V)
-                losses = cross_entropy(outputs.transpose(1, 2), batch.wanted, reduction="none")  # (B, N), 0 where nothing is wanted
+                # (B, N), 0 without a target
+                losses = cross_entropy(outputs.transpose(1, 2), batch.wanted, reduction="none")
                 right, known = outputs.argmax(-1) == batch.wanted, batch.wanted != UNKNOWN
                 found[rows] = torch.stack([losses.double().sum(1), right.sum(1), known.sum(1)], dim=1).cpu().numpy()
         return found
 
 
 class Masked(LanguageModel):
-    """Spans of 2k letters are hidden: every token over one of them becomes [MASK], and those that lie in them whole are wanted."""
+    """Masked language model over spans of 2k letters.
+
+    Every token that overlaps a span becomes [MASK]. Tokens entirely inside spans are predicted.
+    """
 
     def __init__(self, tokenizer: KmerTokenizer, fraction: float) -> None:
         super().__init__(tokenizer)
@@ -352,7 +381,7 @@ class Masked(LanguageModel):
 
 
 class Causal(LanguageModel):
-    """Each token is wanted of the one before it."""
+    """Causal language model: predict each token from the preceding ones."""
 
     def __init__(self, tokenizer: KmerTokenizer) -> None:
         super().__init__(tokenizer)
@@ -365,7 +394,10 @@ class Causal(LanguageModel):
 
 
 def _cross_entropy(outputs: Tensor, wanted: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
-    """outputs (B, M, ..., C), wanted (B, ...) -> the sum over what is known, the mean over the members."""
+    """Return the cross-entropy of outputs (B, M, ..., C) with targets (B, ...).
+
+    It is summed over known targets and averaged over members.
+    """
     members = outputs.shape[1]
     flat = outputs.float().flatten(0, -2)
     repeated = wanted[:, None].expand(outputs.shape[:-1]).flatten()
@@ -374,7 +406,10 @@ def _cross_entropy(outputs: Tensor, wanted: Tensor, smoothing: float = 0.0, weig
 
 
 def build_objective(run: config.RunFile, tokenizer: KmerTokenizer, targets: NDArray[Any]) -> OfSequences | OfTokens:
-    """The objective of a run whose classes and scales are known; `targets` are those of the training records."""
+    """Build the objective of a run whose classes and scales are known.
+
+    `targets` are those of the training records.
+    """
     match run.objective:
         case config.LabelsObjective() as section:
             return Labels(section, run.training)
@@ -403,12 +438,12 @@ def _of_sequences(section: config.Objective, training: config.Training, targets:
 
 
 def build_language_model(section: config.Objective, tokenizer: KmerTokenizer) -> LanguageModel:
-    """The objective of a masked or causal language model.
+    """Build the objective of a masked or causal language model.
 
     Raises
     ------
     ValueError
-        If the objective is another.
+        If the objective is of another kind.
     """
     match section:
         case config.MaskedObjective(fraction=fraction):

@@ -1,7 +1,4 @@
-"""The optimizer and its learning rate.
-
-Hides: which weights decay, the shape of the schedule, the form of the optimizer's state. The loop alone uses it.
-"""
+"""The optimizer, its learning rate schedule, and its state in checkpoints."""
 
 from __future__ import annotations
 
@@ -18,9 +15,10 @@ from selfattn_bio.training.hardware import part_of, whole
 
 
 def build_optimizer(network: nn.Module, training: Training, layer_of: Callable[[str], int] = lambda _: 0) -> torch.optim.Optimizer:
-    """AdamW or Adam that decays the weights of linear and convolution layers; embeddings, positions, norms and biases do not decay.
+    """Build AdamW or Adam with weight decay on linear and convolution weights only.
 
-    Weights that are fixed have no part in it. A group says its `layer`, as `layer_of` does by the name of a weight.
+    Embeddings, positions, norms and biases do not decay. Frozen weights are left out. The `layer`
+    of each parameter group is the result of `layer_of` for the name of the weight.
     """
     weights = {id(module.weight) for module in network.modules() if isinstance(module, nn.Linear | nn.Conv1d)}
     members: dict[tuple[int, bool], list[nn.Parameter]] = defaultdict(list)
@@ -36,10 +34,10 @@ def build_optimizer(network: nn.Module, training: Training, layer_of: Callable[[
 
 
 def learning_rate(step: int, training: Training) -> float:
-    """Of the step with number `step` (from 0): a linear warm-up, then what `schedule` says.
+    """Return the learning rate of step `step` (from 0): a linear warm-up, then `schedule`.
 
-    Half a cosine or a line down to 0 at `max_steps`; the inverse square root of the step, counted in warm-ups (Vaswani et al. 2017); or
-    the rate as it is.
+    Schedules are half a cosine or a line down to 0 at `max_steps`, the inverse square root of the
+    step in units of the warm-up (Vaswani et al. 2017), or a constant.
     """
     warmup = training.warmup_steps
     if step < warmup:
@@ -57,9 +55,10 @@ def learning_rate(step: int, training: Training) -> float:
 
 
 def set_rates(optimizer: torch.optim.Optimizer, rate: float, share_of: Callable[[int], float]) -> None:
-    """Give the weights of each layer `rate` times its share; where that is 0 they lose their gradients, and with these any part in a step.
+    """Set the learning rate of each layer to `rate` times its factor.
 
-    Else they would count in the norm that is clipped, and begin with the moments of steps that they did not take.
+    Weights whose factor is 0 lose their gradients. Otherwise they would count in the norm for
+    clipping, and would later start with moments of steps that they did not take.
     """
     for group in optimizer.param_groups:
         share = share_of(group["layer"])
@@ -70,12 +69,12 @@ def set_rates(optimizer: torch.optim.Optimizer, rate: float, share_of: Callable[
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors, `NUMBER.NAME`; whole, if processes hold parts of it."""
+    """Return the optimizer's state as named tensors, `NUMBER.NAME`, gathered over processes."""
     return {f"{i}.{name}": whole(value) for i, slots in optimizer.state_dict()["state"].items() for name, value in slots.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Undo `optimizer_tensors`."""
+    """Restore the state that `optimizer_tensors` returned."""
     state: dict[int, dict[str, Any]] = {}
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for key, value in tensors.items():

@@ -1,7 +1,4 @@
-"""What a run trains on: the records of train and valid with their targets, and the endless stream of batches.
-
-Hides: checks of labels and lengths, shuffled labels, epochs. The loop alone uses it.
-"""
+"""Training data: training and validation records, their targets, and the stream of batches."""
 
 from __future__ import annotations
 
@@ -29,16 +26,21 @@ from selfattn_bio.sequence.splits import read_split
 
 @dataclass(frozen=True)
 class Side:
-    """Records of one side of the split: rows of the corpus and their targets (of a binary run labels, (n,))."""
+    """Store one split: rows of the corpus and their targets (binary runs: labels, (n,))."""
 
     rows: NDArray[np.int64]
     targets: NDArray
 
 
 def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile, dict[str, Side]]:
-    """Train and valid, and the run with what its objective takes from the training records: names of classes, mean and deviation.
+    """Read the training and validation splits.
 
-    What is wrong with a record of test is said now too, and not after the training.
+    The test records are checked as well, so that errors appear before training and not after it.
+
+    Returns
+    -------
+    The run, completed from the training records (class names, mean and deviation), and the splits
+    by name.
     """
     if corpus.alphabet.name != run.data.alphabet:
         message = f"corpus must be of [data] alphabet {run.data.alphabet!r}, got one of {corpus.alphabet.name!r}"
@@ -58,7 +60,8 @@ def read_sides(run: RunFile, corpus: Corpus, split_path: Path) -> tuple[RunFile,
     for name in ("train", "valid"):
         check_known(run.objective, targets[name], name, place)
     if isinstance(run.objective, BinsObjective):
-        for name in ("valid", "test") if len(rows["test"]) else ("valid",):  # a sweep's split has no test
+        # the split of a sweep has no test records
+        for name in ("valid", "test") if len(rows["test"]) else ("valid",):
             check_judged(targets[name], run.objective.bin, name, place)
     return run, {side: Side(rows[side], targets[side]) for side in ("train", "valid")}
 
@@ -95,7 +98,10 @@ def _labelled(run: RunFile, corpus: Corpus, rows: NDArray[np.int64], side: str, 
 
 
 class Stream:
-    """The endless stream of batches, epoch after epoch, of similar lengths or as `order` says; any step's batches can be asked for."""
+    """Yield batches of records of similar length (or as `order` defines), epoch after epoch.
+
+    The batches of any step can be requested.
+    """
 
     def __init__(self, run: RunFile, corpus: Corpus, side: Side, order: BatchOrder | PoissonOrder | None = None) -> None:
         training = run.training
@@ -117,14 +123,18 @@ class Stream:
             edits,
             math.ceil(self.epoch_of(training.max_steps) * training.edits.until) if training.edits else 0,
         )
-        self.move_points = run.objective.kind == "bins"  # with the letters; other targets are of the record as a whole
+        # together with the letters; other targets belong to the complete record
+        self.move_points = run.objective.kind == "bins"
         self._epoch: tuple[int, Sequence[NDArray[np.int64]]] = (-1, [])
 
     def epoch_of(self, step: int) -> float:
         return step * self.accumulate / self.per_epoch
 
     def batches(self, step: int) -> list[tuple[int, NDArray[np.int64]]]:
-        """(epoch, windows of the side) of each batch of a step; without [training] window they are its rows."""
+        """Return epoch and window indices of each batch of a step.
+
+        Without [training] window, the windows are the rows of the split.
+        """
         found = []
         for position in range(step * self.accumulate, (step + 1) * self.accumulate):
             epoch, at = divmod(position, self.per_epoch)
@@ -134,7 +144,7 @@ class Stream:
         return found
 
     def ids(self, step: int) -> list[str]:
-        """The records of a step; of a window also its place."""
+        """Return the ids of the records of a step, with the interval if windows are used."""
         ids, found = self.corpus.records["id"], []
         for epoch, windows in self.batches(step):
             records = self.side.rows[self.windows.records(windows)[0]]
@@ -146,7 +156,7 @@ class Stream:
         return found
 
     def examples(self, epoch: int, windows: NDArray[np.int64]) -> tuple[list[Any], NDArray]:
-        """What a model reads of windows of the side, B, and their targets (B, ...)."""
+        """Return the model inputs of B windows of the split and their targets (B, ...)."""
         views = self._views(epoch, windows)
         targets = self.side.targets[self.windows.records(windows)[0]]
         if self.move_points:
