@@ -1,7 +1,4 @@
-"""Scored variants written: an effect table, and the VCF as it was with more in INFO.
-
-Hides: the names in INFO, their header lines, bgzip. The `variants` command uses it.
-"""
+"""Write scored variants as a table of effects and as a VCF with additional INFO fields."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from selfattn_bio.files import whole_file
 from selfattn_bio.scoring.variants import Batch
 from selfattn_bio.sequence.vcf import COLUMNS, VcfFile
 
-INFO = {  # name in INFO -> column of the table, what it is
+INFO = {  # name in INFO -> (column of the table, description)
     "SAB_LOGIT_REF": ("logit_ref", "logit of the window with the reference allele"),
     "SAB_LOGIT_ALT": ("logit_alt", "logit of the window with the alternative allele"),
     "SAB_EFFECT": ("effect", "logit with the alternative less logit with the reference allele"),
@@ -27,21 +24,23 @@ INFO = {  # name in INFO -> column of the table, what it is
 
 
 class VariantWriter:
-    """PREFIX.effects.tsv and, of a VCF file, PREFIX.annotated.vcf.gz (bgzip): whole files, or none.
+    """Write PREFIX.effects.tsv and, for a VCF file, PREFIX.annotated.vcf.gz (bgzip).
+
+    The files appear under their names only when they are complete.
 
     Parameters
     ----------
     prefix
-        What the names of the files begin with.
+        Prefix of the file names.
     source
-        The VCF whose header is taken over; None for none.
+        The VCF file whose header is copied, or None.
     model
-        Named in the header lines.
+        Model name for the header lines.
 
     Raises
     ------
     VariantFileError
-        If the header defines one of the names in INFO already.
+        If the header already defines one of the INFO fields.
     """
 
     def __init__(self, prefix: str | Path, source: VcfFile | None, model: str) -> None:
@@ -73,7 +72,7 @@ class VariantWriter:
         self._files.__exit__(kind, error, trace)
 
     def write(self, batch: Batch, more: pd.DataFrame | None = None) -> None:
-        """The rows of a batch, with further columns, and its lines."""
+        """Write the rows of a batch, with the columns of `more`, and its VCF lines."""
         table = batch.table if more is None else pd.concat([batch.table, more], axis=1)
         table.to_csv(self._table, sep="\t", index=False, header=self._first, float_format="%.6g", lineterminator="\n")
         self._first = False
@@ -92,7 +91,10 @@ class VariantWriter:
 
 
 def _info(before: str, rows: pd.DataFrame) -> str:
-    """INFO with the effects of a line's alleles; as it was where none is scored."""
+    """Return the INFO field with the effects of a line's alleles.
+
+    It is unchanged if no allele is scored.
+    """
     if rows["effect"].isna().all():
         return before
     told = [f"{name}={','.join('.' if pd.isna(x) else f'{x:.6g}' for x in rows[column])}" for name, (column, _) in INFO.items()]

@@ -1,6 +1,6 @@
-"""Vectors of sequences, or of their places, as a trained encoder sees them: for neighbours, clusters, plots and models of one's own.
+"""Embed sequences, or their positions, with a trained encoder.
 
-Hides: members, padding, which letters a vector stands for, npz and Parquet. Users and the command `embed` call it.
+Use the vectors for nearest neighbours, clustering, plots or as features of other models.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from selfattn_bio.scoring.table import chunks
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Rows of vectors.
+    """Vectors of sequences or positions.
 
     Attributes
     ----------
     places
-        A row a vector: id, and of single places start and end (letters of the sequence, 0-based half-open).
+        One row per vector: id and, for single positions, start and end (0-based half-open, within
+        the sequence).
     vectors
-        (n, members x embed_dim) float32, the members of the network side by side. With `model.strands = "shared"` twice as many: the given
-        strand, then the other one in the order of the given strand. A reverse complement swaps the halves, and mirrors the places.
+        (n, members x embed_dim) float32, with the members of the network side by side. With
+        `model.strands = "shared"` there are twice as many columns: first the given strand, then the
+        reverse strand in the order of the given strand. A reverse complement swaps the halves and
+        mirrors the positions.
     """
 
     places: pd.DataFrame
@@ -41,7 +44,7 @@ class Embeddings:
         return len(self.vectors)
 
     def table(self) -> pd.DataFrame:
-        """`places` and the columns d0, d1 ... of the vectors."""
+        """Return `places` together with the vectors as columns d0, d1, ..."""
         values = pd.DataFrame(self.vectors, columns=[f"d{i}" for i in range(self.vectors.shape[1])], index=self.places.index)
         return pd.concat([self.places, values], axis=1)
 
@@ -54,25 +57,27 @@ def embed(
     batch_size: int | None = None,
     genome: str | Path | None = None,
 ) -> Embeddings:
-    """Vectors of sequences: what the last layer of the encoder makes of them.
+    """Embed sequences with the last layer of the encoder.
 
-    `embed("promoter", ["ACGT" * 75]).vectors` is (1, 128): two networks of 64.
+    `embed("promoter", ["ACGT" * 75]).vectors` has the shape (1, 128): two networks with 64
+    dimensions.
 
     Parameters
     ----------
     model
-        One model folder of kind attention, the name of one that ships, or what `load` returned.
+        One model folder of kind "attention", the name of one that ships, or the result of `load`.
     sequences, batch_size, genome
-        As of `score_sequences`.
+        As for `score_sequences`.
     per_token
-        A vector a place of the encoder (a token, or as many as a stem pools), not their mean a sequence.
+        Return one vector per encoder position instead of their mean. A position is a token, or as
+        many tokens as the stem pools.
 
     Raises
     ------
     SequenceFileError
-        As of `score_sequences`.
+        As for `score_sequences`.
     ValueError
-        As of `score_sequences`; if the model is several, or has no encoder.
+        As for `score_sequences`, or if the model is an ensemble or has no encoder.
     """
     parts = list(embed_batches(model, sequences, per_token=per_token, batch_size=batch_size, genome=genome))
     return Embeddings(pd.concat([part.places for part in parts], ignore_index=True), np.concatenate([part.vectors for part in parts]))
@@ -86,7 +91,10 @@ def embed_batches(
     batch_size: int | None = None,
     genome: str | Path | None = None,
 ) -> Iterator[Embeddings]:
-    """What `embed` gives, in parts of some thousand sequences, so that memory does not grow with a file; one part at least."""
+    """Yield the result of `embed` in parts of a few thousand sequences.
+
+    Memory does not grow with the size of a file. At least one part is returned.
+    """
     scorer = load_single(model)
     check_one_input(scorer, "embed")
     if not isinstance(scorer.network.members[0], AttentionBody):
@@ -106,7 +114,7 @@ def embed_batches(
 
 
 def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-    """Of each sequence (M, D of `Network.encode`), its places without padding and without vectors of the head."""
+    """Return `Network.encode` of each sequence, (M, D), without padding and head vectors."""
     with torch.inference_mode():
         vectors, inside = scorer.network.encode(scorer.tokens_of(letters))
         counts = inside.sum(1).tolist()
@@ -114,7 +122,7 @@ def _encoded(scorer: Scorer, letters: list[NDArray[np.uint8]]) -> list[NDArray[n
 
 
 def _spans(scorer: Scorer, num_letters: int, num_places: int) -> NDArray[np.int64]:
-    """Letters [start, end) that the tokens of each place cover, (num_places, 2)."""
+    """Return the interval [start, end) of the sequence for each position, (num_places, 2)."""
     tokenizer, num_tokens = scorer.tokenizer, scorer.tokenizer.num_tokens(num_letters)
     pool = scorer.run.pitch // tokenizer.stride
     first = np.arange(num_places) * pool

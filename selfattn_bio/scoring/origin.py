@@ -73,7 +73,7 @@ class Origin:
     def shift(self, prior: float | None) -> float:
         """Return the shift of calibrated log-odds for a different fraction of positives.
 
-        Added to the log-odds, it adapts them to data of which the fraction `prior` is positive. It
+        Adding it to the log-odds adapts them to data in which the fraction `prior` is positive. It
         is 0 if `prior` is None.
 
         Raises

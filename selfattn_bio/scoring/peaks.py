@@ -1,7 +1,4 @@
-"""Peaks of a track: the highest places, none near a higher one.
-
-Hides: that places come piece by piece, and that memory is that of one run of high scores.
-"""
+"""Find peaks in a track that arrives in pieces."""
 
 from __future__ import annotations
 
@@ -13,17 +10,21 @@ Values = NDArray[np.float64]
 
 
 class PeakFinder:
-    """Greedy non-maximum suppression, from the highest place on: each that is kept suppresses those nearer than `separation`.
+    """Find peaks by greedy non-maximum suppression.
 
-    Places 0, 10, 20 and 30 with values 1, 3, 2 and 2, separation 15: 10 is kept and suppresses 0 and 20, then 30 is kept.
-    Places below the threshold are passed over; where none above it stands for `separation` letters, what was before is decided.
+    The highest position is kept and suppresses all positions nearer than `separation`. This is
+    repeated with the next highest. For example, with values 1, 3, 2 and 2 at positions 0, 10, 20
+    and 30 and separation 15, position 10 is kept and suppresses 0 and 20, then 30 is kept.
+
+    Positions below the threshold are ignored. A gap of `separation` bp without a position above the
+    threshold ends a group, so memory holds one group only.
 
     Parameters
     ----------
     threshold
-        Least value of a peak.
+        Minimum value of a peak.
     separation
-        Letters; two peaks are at least so far apart.
+        Minimum distance between two peaks in bp.
     """
 
     def __init__(self, threshold: float, separation: int) -> None:
@@ -31,15 +32,20 @@ class PeakFinder:
         self._places, self._values = np.empty(0, np.int64), np.empty(0)
 
     def add(self, places: Places, values: Values) -> tuple[Places, Values]:
-        """Take the next places, in rising order, NaN where there is no value; the peaks that are decided by now, in rising order."""
+        """Add the next positions and return the peaks that are final.
+
+        Positions are in ascending order, with NaN for missing values. Peaks are in ascending order
+        too.
+        """
         high = values >= self.threshold
         self._places, self._values = np.concatenate((self._places, places[high])), np.concatenate((self._values, values[high]))
-        ahead = int(places[-1]) + 1 if len(places) else 0  # the earliest place that may yet come
-        cuts: Places = np.flatnonzero(np.diff(self._places, append=ahead) >= self.separation)  # behind each of these there is room
+        ahead = int(places[-1]) + 1 if len(places) else 0  # the earliest position that can follow
+        # positions followed by a gap of at least `separation`
+        cuts: Places = np.flatnonzero(np.diff(self._places, append=ahead) >= self.separation)
         return self._decide(int(cuts[-1]) + 1 if len(cuts) else 0)
 
     def finish(self) -> tuple[Places, Values]:
-        """The peaks among what is left; the finder is then as new."""
+        """Return the remaining peaks and reset the finder."""
         return self._decide(len(self._places))
 
     def _decide(self, number: int) -> tuple[Places, Values]:
@@ -50,7 +56,10 @@ class PeakFinder:
 
 
 def unsuppressed(places: Places, values: Values, separation: int) -> NDArray[np.int64]:
-    """Which places are kept, as indices in rising order; of equal values the first is the higher."""
+    """Return the indices of the positions that are kept, in ascending order.
+
+    If values are equal, the first takes precedence.
+    """
     first = np.searchsorted(places, places - separation, side="right")
     last = np.searchsorted(places, places + separation, side="left")
     free, kept = np.ones(len(places), bool), np.zeros(len(places), bool)

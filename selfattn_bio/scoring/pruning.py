@@ -1,6 +1,6 @@
-"""Write of a model folder with gates one without what they closed: smaller, faster, with the same scores.
+"""Write a smaller model folder without the attention heads and layers that its gates closed.
 
-Hides: what of a model folder is bound to its weights. The command `prune` and users call it.
+The pruned model gives the same scores and runs faster.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ COPIED = (SEEN, HISTORY, COST)
 
 @dataclass(frozen=True)
 class Size:
-    """Of a model: heads, or groups of them, and feed-forwards of all members, layers of which something is there, weights, file (bytes)."""
+    """Size of a model.
+
+    The number of heads (or groups of heads), feed-forwards and non-empty layers over all members,
+    the number of parameters, and the size of the weights file in bytes.
+    """
 
     heads: int
     feedforwards: int
@@ -35,14 +39,15 @@ class Size:
 
 
 def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
-    """Write the pruned model of a model folder.
+    """Write a pruned copy of a model folder.
 
     Parameters
     ----------
     model
         Folder of a model with `gates = { kind = "hard_concrete" }`.
     output
-        The model folder to write, new, empty or an earlier model; any command reads it as it reads the first.
+        The new model folder. It may be empty or hold an earlier model. All commands accept it like
+        the original.
 
     Returns
     -------
@@ -53,9 +58,9 @@ def prune(model: str | Path, output: str | Path) -> tuple[Size, Size]:
     ModelFolderError
         If a part of the model is missing, truncated, or does not belong to the others.
     ArgumentError
-        If the model has no gates, or `output` is its own folder: what is cut out would be gone.
+        If the model has no gates, or `output` is its own folder, which would delete the original.
     OutputError
-        If `output` holds something else than a model.
+        If `output` holds something other than a model.
     """
     folder, output = folder_of(model), Path(output)
     if output.resolve() == folder.resolve():

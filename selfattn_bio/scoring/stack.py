@@ -26,31 +26,32 @@ Letters = Sequence[NDArray[np.uint8]]
 Logits = NDArray[np.float64]
 
 WEIGHTS = "weights.json"
-NEGLIGIBLE = 0.02  # a part whose weight times its spread is below this share of the sum is left out
+# A part is left out if weight x standard deviation is below this fraction of the sum.
+NEGLIGIBLE = 0.02
 FOLDS = 10
-PENALTY = 1.0  # of the squared weights, as scikit-learn's C = 1
+PENALTY = 1.0  # factor of the squared weights; equals C = 1 in scikit-learn
 AGAIN = "train the model again, or copy the complete folder"
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A weighted sum of the network's logit and those of simple models.
+    """Add the weighted logits of simple models to those of the network.
 
     Attributes
     ----------
     parts
         Fitted baselines.
     weights
-        (1 + parts,), none negative: the network's, then those of the parts in their order.
+        Non-negative weights (1 + parts,): the network's first, then those of the parts in order.
     bias
-        Added to the sum.
+        Constant added to the sum.
     left_out
-        Fitted baselines of next to no weight. They do not count, and are saved so that nobody fits them again.
+        Fitted baselines with negligible weight. They are not used, but are saved so that they need
+        not be fitted again.
 
     References
     ----------
-    Wolpert 1992, Stacked generalization; Breiman 1996, Stacked regressions (weights that are not
-    negative).
+    Wolpert 1992, Stacked generalization; Breiman 1996, Stacked regressions (non-negative weights).
     """
 
     parts: tuple[Baseline, ...]
@@ -66,19 +67,20 @@ class Stack:
         return self.weights[0] * network + of_parts.reshape(-1, *[1] * (network.ndim - 1))
 
     def attributions(self, network: Sequence[NDArray[Any]], letters: Letters) -> list[NDArray[Any]]:
-        """Add the exact effects of substitutions on the parts to the network's attributions.
+        """Add the exact substitution effects of the parts to the network's attributions.
 
         Parameters
         ----------
         network
-            Hypothetical scores of the network, one array (L, A) per sequence, each position
+            Hypothetical attributions of the network, one array (L, A) per sequence, each position
             centred over the bases.
         letters
             ASCII, one array (L,) per sequence.
 
         Returns
         -------
-        Hypothetical scores of the stack, in logits, centred over the bases; the parts add nothing at ambiguous bases.
+        Hypothetical attributions of the stack, in logits, centred over the bases. The parts add
+        nothing at ambiguous bases.
         """
         total = [self.weights[0] * scores for scores in network]
         for weight, part in zip(self.weights[1:], self.parts, strict=True):
@@ -89,7 +91,10 @@ class Stack:
         return [scores.astype(np.float32) for scores in total]
 
     def save(self, folder: Path, weights_sha256: str) -> None:
-        """Write the parts and their weights into an existing model folder, bound to the network's weights."""
+        """Write the parts and weights into an existing model folder.
+
+        The hash of the network's weights is stored with them.
+        """
         (folder / STACK).mkdir()
         for part in (*self.parts, *self.left_out):
             part.save(folder / STACK / part.name)
@@ -99,14 +104,16 @@ class Stack:
 
 
 def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
-    """Read the stack of a model folder; None if the model is a network alone.
+    """Read the stack of a model folder; return None if the folder has none.
 
     Parts use one thread.
 
     Parameters
     ----------
+    model
+        The model folder.
     weights_sha256
-        Of the network's weights.
+        Hash of the network's weights.
 
     Raises
     ------
@@ -131,18 +138,24 @@ def load_stack(model: str | Path, weights_sha256: str) -> Stack | None:
 
 
 def fitted_parts(model: str | Path, threads: int = 1) -> dict[str, Baseline]:
-    """Load all parts that were fitted for the stack of a model folder, by name; none if it has no stack."""
+    """Load all parts fitted for the stack of a model folder, by name.
+
+    The result is empty if the folder has no stack.
+    """
     folders = sorted(path for path in (Path(model) / STACK).glob("*") if path.is_dir())
     return {path.name: load_baseline(path, threads) for path in folders}
 
 
 def shared_parts(run: RunFile, model: str | Path, corpus_fingerprint: str, split_sha256: str, threads: int = 1) -> dict[str, Baseline]:
-    """Load the parts of another member of a run: they depend on the records and the settings, not on the seed.
+    """Load the parts of another member of a run.
+
+    Parts depend on the records and the settings, not on the seed.
 
     Raises
     ------
     ModelFolderError
-        If the model was trained on another corpus or split, or its run file differs in more than the seed.
+        If the model was trained on another corpus or split, or its run file differs in more than
+        the seed.
     """
     check_trained_on(model, corpus_fingerprint, split_sha256)
     if _without_seed(read_run_file(Path(model) / RUN)) != _without_seed(run):
@@ -157,18 +170,18 @@ def _without_seed(run: RunFile) -> RunFile:
 
 
 def stack_setup(run: RunFile, spelling: Spelling, threads: int = 1) -> Setup:
-    """Return how the parts of a run's stack read the records."""
+    """Return the setup of a run's stack: how the parts read the records."""
     strands: Literal["given", "both"] = "both" if run.both_strands else "given"
     return Setup(spelling, strands, run.interpret.database, threads)
 
 
 def check_parts(run: RunFile, train: Letters, spelling: Spelling) -> None:
-    """Check, before the training, that the parts that [stack] names suit the training records.
+    """Check before the training that the parts of [stack] suit the training records.
 
     Raises
     ------
     CorpusError
-        If one does not.
+        If a part does not.
     """
     setup = stack_setup(run, spelling)
     for name in run.stack.parts:
@@ -183,7 +196,10 @@ def check_parts(run: RunFile, train: Letters, spelling: Spelling) -> None:
 def fit_part(
     setup: Setup, name: str, letters: Mapping[str, Letters], labels: Mapping[str, NDArray[np.int64]], say: Callable[[str], None]
 ) -> Baseline:
-    """Fit a baseline to the records of `train`, with its settings chosen on `valid`; `say` gets a line about it."""
+    """Fit a baseline to the training records and choose its settings on the validation split.
+
+    `say` is called with one line of progress.
+    """
     start = time.monotonic()
     part = BASELINES[name](setup).fit(letters["train"], labels["train"], letters["valid"], labels["valid"])
     auroc = roc_auc_score(labels["valid"], part.logits(letters["valid"]))
@@ -194,19 +210,21 @@ def fit_part(
 def fit_stack(network: Logits, parts: Sequence[Baseline], letters: Letters, labels: NDArray[np.int64]) -> tuple[Stack, Logits]:
     """Fit the weights of network and parts to validation records.
 
-    A part of next to no weight is left out of the sum, so that it need not be computed later.
+    A part with negligible weight is left out of the sum, which makes scoring faster.
 
     Parameters
     ----------
     network
         Logits of the network, (n,).
+    parts
+        Fitted baselines.
     letters, labels
         The validation records.
 
     Returns
     -------
-    The stack, and a logit of each record by weights fitted to the other records (cross-validation):
-    calibration and threshold are fitted to these.
+    The stack, and one logit per record from weights fitted to the other records (cross-validation).
+    Calibration and threshold are fitted to these logits.
     """
     columns = [network, *(part.logits(letters) for part in parts)]
     x = np.stack(columns, axis=1)
@@ -228,7 +246,7 @@ def fit_stack(network: Logits, parts: Sequence[Baseline], letters: Letters, labe
 
 
 def _logistic(x: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
-    """Fit a logistic regression whose weights are not negative, (features,), and its intercept."""
+    """Fit a logistic regression with non-negative weights (features,) and an intercept."""
     scale = np.maximum(x.std(axis=0), 1e-9)
     z = x / scale
 

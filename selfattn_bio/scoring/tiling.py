@@ -1,7 +1,7 @@
-"""Inputs too long for one pass: tiles that overlap, of which the cores are kept and put side by side.
+"""Read inputs that are too long for one pass in overlapping tiles.
 
-Hides: where tiles begin, which outputs of a tile are kept, and how far an output of a model can see. For models with an output a letter
-or a bin: `score_sequences` reads by it, in memory that does not grow with the input.
+Only the core of each tile is kept, and the cores are joined. This is for models with one output per
+position or bin. Memory does not grow with the length of the input.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from selfattn_bio import config
 from selfattn_bio.scoring.scorer import BATCH_LETTERS, Ensemble, Scorer
 
-ABSOLUTE = ("sinusoidal", "learned")  # positions by which a token knows its place in the input
-FAR = 4  # times the longest training record: up to there a model that sees the whole input is given it whole
+ABSOLUTE = ("sinusoidal", "learned")  # encodings of the absolute position in the input
+# A model that sees the complete input reads it in one pass up to this multiple of its longest
+# training record.
+FAR = 4
 
 Letters = NDArray[np.uint8]
-Ask = Callable[[list[Letters]], Sequence[NDArray[Any]]]  # some inputs -> the outputs of each, one every so many letters
+Ask = Callable[[list[Letters]], Sequence[NDArray[Any]]]  # inputs -> outputs of each
 
 
 class Tile(NamedTuple):
-    """A stretch [start, end) that is passed, and its core [first, last) that is kept; 0-based, half-open."""
+    """A tile [start, end) and its core [first, last), which is kept; 0-based half-open."""
 
     start: int
     end: int
@@ -34,23 +36,24 @@ class Tile(NamedTuple):
 
 
 def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]:
-    """Cut [0, length) into tiles of at most `size` whose cores cover it once.
+    """Cut [0, length) into tiles of at most `size` whose cores cover it exactly once.
 
-    Length 10, size 6, overlap 1: [0, 6) of which [0, 5) is kept, then [4, 10) with [5, 10).
+    With length 10, size 6 and overlap 1, the tiles are [0, 6) with core [0, 5) and [4, 10) with
+    core [5, 10).
 
     Parameters
     ----------
     length, size
-        Of the whole, and of a tile at most.
+        Length of the input, and maximum length of a tile.
     overlap
-        A core is at least so far from both ends of its tile, but where that is an end of the whole.
+        Minimum distance of a core from both ends of its tile, except at the ends of the input.
     step
-        Tiles begin at multiples of it: what a stem pools to one.
+        Tiles start at multiples of `step`, the number of positions that a stem pools.
 
     Raises
     ------
     ValueError
-        If a tile would be all overlap.
+        If a tile is too small for two overlaps and a step.
     """
     hop = (size - 2 * overlap) // step * step
     if overlap < 0 or hop < 1:
@@ -64,10 +67,11 @@ def tiles(length: int, size: int, overlap: int, step: int = 1) -> Iterator[Tile]
 
 
 def reach_of(run: config.RunFile) -> int | None:
-    """Tokens to either side that an output can see: those of the stem, and of each layer its window or the taps of its convolution.
+    """Return the receptive field of an output in tokens to either side, or None if it is unlimited.
 
-    None if an output sees the whole input or knows its place in it: full attention, global tokens, random or strided patterns, blocks,
-    absolute positions, a stem normalised by the record, outputs of a sequence.
+    The receptive field adds up the stem and, for each layer, its window or the kernel of its
+    convolution. It is unlimited with full attention, global tokens, random or strided patterns,
+    blocks, absolute positions, a stem that normalises each record, and outputs per sequence.
     """
     if run.objective.kind not in (*config.PER_TOKEN, *config.PER_PLACE):
         return None
@@ -88,12 +92,13 @@ def reach_of(run: config.RunFile) -> int | None:
 
 
 def _stages(stem: config.Stem) -> list[tuple[int, int, int]]:
-    """Kernel, pooling and second kernel of each stage."""
+    """Return the kernel, pooling and second kernel of each stage of a stem."""
     match stem:
         case config.ConvStem():
             return [(stem.kernel, stem.pool, stem.second_kernel)]
         case config.TowerStem():
-            second = [1] + [stem.residual_kernel] * (len(stem.kernels) - 1)  # the first stage has none
+            # the first stage has no residual block
+            second = [1] + [stem.residual_kernel] * (len(stem.kernels) - 1)
             return list(zip(stem.kernels, stem.pools, second, strict=True))
         case _:
             return []
@@ -101,18 +106,20 @@ def _stages(stem: config.Stem) -> list[tuple[int, int, int]]:
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a model, or the mean of several, reads inputs of any length; all in letters.
+    """How a model or an ensemble reads inputs of any length, in bp or residues.
 
     Attributes
     ----------
     exact
-        Whether tiles give what one pass over the whole would, but for the order of sums: their overlap is the model's reach.
+        Whether tiles give the same result as one pass over the complete input, up to rounding. The
+        overlap is then the receptive field of the model.
     longest
-        Inputs up to it are passed whole.
+        Inputs up to this length are read in one pass.
     size, overlap, step
-        Of `tiles`; size is 0 where the model sees the whole input and its folder does not tell how long its training records were.
+        Arguments of `tiles`. `size` is 0 if the model sees the complete input and its folder does
+        not give the length of its training records.
     unit
-        An output stands for so many: a bin, or a letter.
+        Number of positions per output: the size of a bin, or 1.
     """
 
     exact: bool
@@ -124,11 +131,12 @@ class Tiling:
 
     @classmethod
     def of(cls, scorer: Scorer | Ensemble) -> Tiling:
-        """That of a model of bins or labels.
+        """Return the tiling for a model of bins or labels.
 
-        Where each output sees so far and no further, tiles overlap by that. Else nothing equals the pass over the whole, which would be of
-        a length that the model never saw: an input more than FAR times as long as the longest training record is read in tiles of that
-        length, in whole steps, which overlap by a quarter to each side.
+        If the receptive field is limited, tiles overlap by it. Otherwise no tiling equals one pass
+        over the complete input, and such a pass would exceed all lengths seen in training. Inputs
+        more than FAR times as long as the longest training record are then read in tiles of that
+        length (rounded to steps), which overlap by a quarter on each side.
         """
         runs = [member.run for member in scorer.members]
         unit = getattr(scorer.run.objective, "bin", 1)
@@ -146,12 +154,12 @@ class Tiling:
         return cls(False, max(BATCH_LETTERS, FAR * min(trained)), size, size // 4 // step * step, step, unit)
 
     def read(self, inputs: Sequence[Letters], ask: Ask) -> list[NDArray[Any]]:
-        """What `ask` says of each input, those that are too long tile by tile.
+        """Return the outputs of `ask` for each input, tile by tile for inputs that are too long.
 
         Raises
         ------
         ValueError
-            If an input is too long to be passed whole, and no tile is known.
+            If an input is too long for one pass and the size of a tile is unknown.
         """
         whole = [row for row in inputs if len(row) <= self.longest]
         said = iter(ask(whole))

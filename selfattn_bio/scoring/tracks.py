@@ -1,6 +1,6 @@
-"""A genome scored: windows along both strands to bigWig, bedGraph and BED peaks.
+"""Score a genome in windows along both strands and write bigWig, bedGraph and BED files.
 
-Hides: chunks, so that memory does not grow with a chromosome; which letter of a window its score stands at; what is no window (N).
+Chromosomes are processed in chunks, so memory does not grow with their length.
 """
 
 from __future__ import annotations
@@ -29,32 +29,35 @@ from selfattn_bio.scoring.scorer import Ensemble, Scorer
 from selfattn_bio.scoring.windows import Windows, strand_logits, unit
 from selfattn_bio.sequence.genome import Genome
 
-CHUNK = 4096  # windows whose letters and vectors are held at once
-PER_WINDOW = 12  # strides to a window, if none is named: between two of them a score changes little
-MOST_AMBIGUOUS = 0.5  # a window with a larger share of N and other letters of several bases has no score
-STRANDS = {"+": ".plus", "-": ".minus"}  # strand -> in the names of its tracks
-BOTH = {".": ""}  # of a model that reads both strands
+CHUNK = 4096  # windows held in memory at a time
+PER_WINDOW = 12  # default strides per window; scores change little from one to the next
+MOST_AMBIGUOUS = 0.5  # windows with a larger fraction of N and other ambiguous bases get no score
+STRANDS = {"+": ".plus", "-": ".minus"}  # strand -> suffix of its track names
+BOTH = {".": ""}  # for a model that reads both strands
 PEAKS = ["chrom", "start", "end", "name", "score", "strand", "summit", "log_odds", "probability"]
 
 
 @dataclass(frozen=True)
 class Scan:
-    """How a genome is scanned.
+    """Settings of a genome scan.
 
     Attributes
     ----------
     window
-        Letters; None for the length of the records that the model was trained on.
+        Window size in bp. None for the length of the model's training records.
     stride
-        Letters from a window to the next; None for the largest multiple of the model's pooling that is a twelfth of the window at most. A
-        stride that is no multiple of the pooling takes longer, as nothing is shared.
+        Distance in bp between the starts of neighbouring windows. None for the largest multiple of
+        the model's pooling that is at most a twelfth of the window. A stride that is not a multiple
+        of the pooling is slower, because windows cannot share computations.
     anchor
-        Which letter of a window its score stands at, in reading direction: "start", "centre" or "end", as of a model of what lies in front
-        of a place, such as promoters that end at the start of transcription.
+        The position in a window that its score is assigned to, in reading direction: "start",
+        "centre" or "end". "end" suits models of sequences upstream of a position, such as promoters
+        that end at the transcription start site.
     threshold
-        Least probability of a peak; None for the one that was fitted on valid, or with a prior .5.
+        Minimum probability of a peak. None for the threshold fitted on the validation split, or 0.5
+        if a prior is given.
     separation
-        Letters between two peaks of a strand, at least; None for the window.
+        Minimum distance in bp between two peaks on the same strand. None for the window size.
     """
 
     window: int | None = None
@@ -73,28 +76,33 @@ class Scan:
             raise ArgumentError(f"threshold must be a probability in (0, 1), got {self.threshold}")
 
     def windows(self, origin: Origin) -> Windows:
-        """The windows of a model."""
+        """Return the windows for a model."""
         size, step = origin.window(self.window), unit(origin.scorer)
         return Windows(size, self.stride or min(size, max(step, size // PER_WINDOW // step * step)))
 
     def bins(self, windows: Windows, strand: str) -> int:
-        """Letters from the start of a window to that of the stretch of `stride` letters that carries its score."""
+        """Return the offset in bp of the interval that carries a window's score.
+
+        The offset is counted from the start of the window. The interval is `stride` bp long.
+        """
         room = windows.size - windows.stride
         offset = {"start": 0, "centre": room // 2, "end": room}[self.anchor]
         return room - offset if strand == "-" else offset
 
     def summit(self, windows: Windows, strand: str) -> int:
-        """Letters from the start of a window to the one its score stands at."""
+        """Return the offset in bp of the position that a window's score is assigned to."""
         offset = {"start": 0, "centre": windows.size // 2, "end": windows.size - 1}[self.anchor]
         return windows.size - 1 - offset if strand == "-" else offset
 
     def strands(self, scorer: Scorer | Ensemble) -> dict[str, str]:
-        """The strands that a model tells apart -> what the names of their tracks have; one, ".", if it reads both.
+        """Map the strands that a model distinguishes to suffixes of track names.
+
+        A model that reads both strands has one strand, ".".
 
         Raises
         ------
         ValueError
-            If the score is to be at the start or end of a window that is read both ways.
+            If the anchor is "start" or "end" and the model reads both strands.
         """
         if not scorer.both_strands:
             return STRANDS
@@ -106,9 +114,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class Block:
-    """Neighbouring windows of a chromosome: their starts (n,), 0-based, and log-odds (2, n) of the strands + and -, NaN where none.
+    """Scores of consecutive windows of a chromosome.
 
-    (1, n) of a model that reads both strands.
+    `starts` (n,) are 0-based. `log_odds` (2, n) are those of strands + and -, with NaN for windows
+    without a score. They are (1, n) for a model that reads both strands.
     """
 
     chrom: str
@@ -129,47 +138,54 @@ def score_genome(
 ) -> pd.DataFrame:
     """Score windows along both strands of a genome and write tracks and peaks.
 
-    `score_genome("results/promoter/model", "dm3.fa", "promoters", regions=["chr2R"])` writes promoters.dm3.plus.bw, .minus.bw,
-    .plus.bedGraph.gz, .minus.bedGraph.gz, .peaks.bed and .summits.bed. A track holds calibrated log-odds: 0 is a probability of one half.
-    A model that reads both strands (`evaluation.strands`) has one track, promoters.dm3.bw and .bedGraph.gz, and peaks of strand ".".
+    `score_genome("results/promoter/model", "dm3.fa", "promoters", regions=["chr2R"])` writes
+    promoters.dm3.plus.bw, .minus.bw, .plus.bedGraph.gz, .minus.bedGraph.gz, .peaks.bed and
+    .summits.bed. A track holds calibrated log-odds; 0 is a probability of 0.5. A model that reads
+    both strands (`evaluation.strands`) has one track, promoters.dm3.bw and .bedGraph.gz, and its
+    peaks have strand ".".
 
     Parameters
     ----------
     model
-        A model folder of positives against negatives of DNA, several of them whose logits are averaged, or what `load` or `origin_of`
-        returned.
+        A folder of a binary model of DNA, a list of folders whose logits are averaged, or the
+        result of `load` or `origin_of`.
     genome
-        FASTA, plain or bgzip, or an open `Genome`.
+        FASTA file, plain or bgzip, or an open `Genome`.
     output
-        What the names of the files begin with.
+        Prefix of the file names.
     regions
-        Name of a chromosome or "chrom:start-end" (0-based half-open), several of them, or the path of a BED file; None for the whole
-        genome. Scored are the windows of the whole chromosome, at multiples of the stride, whose middle `stride` letters touch a region.
+        A chromosome name, "chrom:start-end" (0-based half-open), a list of them, or the path of a
+        BED file. None for the complete genome. Windows start at multiples of the stride from the
+        start of the chromosome, and those whose middle `stride` bp overlap a region are scored.
     prior
-        Share of windows that are positive, in (0, 1), which takes the place of the training set's: log-odds are logit / T + logit(prior) -
-        logit(training share). Without it they are those of a set balanced as the training set, and probabilities far too high for a genome.
+        Fraction of windows that are positive, in (0, 1). It replaces the training fraction:
+        log-odds are logit / T + logit(prior) - logit(training fraction). Without it, log-odds are
+        valid for data balanced like the training set, and probabilities are far too high for a
+        genome.
     assembly
-        What the files are named by; None for the genome's file name up to its first dot.
+        Assembly name in the file names. None for the genome's file name up to its first dot.
     scan
         Window, stride, anchor, threshold and separation of peaks.
     say
-        Told how far the scan is, line by line.
+        Called with each line of progress.
 
     Returns
     -------
-    One row a peak, in the genome's order: chrom, start, end (the window, 0-based half-open), name, score (probability x 1000), strand,
-    summit (0-based letter that the anchor names), log_odds, probability. The BED files hold the first six, of the window and of the summit.
+    One row per peak, in the genome's order: chrom, start, end (the window, 0-based half-open),
+    name, score (probability x 1000), strand, summit (0-based position of the anchor), log_odds,
+    probability. The BED files hold the first six columns, for the window and for the summit.
 
     Raises
     ------
     GenomeError
-        If the genome or a region is malformed or they do not fit each other, or no window fits.
+        If the genome or a region is malformed, a region is not on the genome, or no window fits.
     IntervalError
         If a file of regions is malformed or does not fit the genome.
     ModelFolderError
-        As of `load`; or if the model is not one of positives against negatives of DNA.
+        As for `load`, or if the model is not a binary model of DNA.
     ValueError
-        If an argument is out of range, or the model does not tell its window or its share of positives.
+        If an argument is out of range, or the model folder does not give the window or the fraction
+        of positives that is needed.
     """
     origin, scan = origin_of(model), scan or Scan()
     genome = (genome if isinstance(genome, Genome) else Genome(genome)).spelled(origin.scorer.spelling.soft_mask)
@@ -205,12 +221,16 @@ def score_genome(
 
 
 def assembly_of(genome: Genome) -> str:
-    """What a genome is called if nobody says: its file name up to the first dot."""
+    """Return the default assembly name: the genome's file name up to the first dot."""
     return genome.path.name.split(".")[0]
 
 
 def blocks(scorer: Scorer | Ensemble, genome: Genome, stretch: Region, windows: Windows, *, shift: float = 0.0) -> Iterator[Block]:
-    """Log-odds (logit / T + shift) of windows `stretch.start` to `stretch.end` of a chromosome, counted from its first, CHUNK by CHUNK."""
+    """Yield log-odds (logit / T + shift) of windows of a chromosome, CHUNK windows at a time.
+
+    `stretch` gives the numbers of the first and last window, counted from the start of the
+    chromosome.
+    """
     for at in range(stretch.start, stretch.end, CHUNK):
         starts = np.arange(at, min(at + CHUNK, stretch.end)) * windows.stride
         letters = genome.fetch(stretch.chrom, int(starts[0]), int(starts[-1]) + windows.size)
@@ -230,7 +250,10 @@ def _wanted(regions: Sequence[str] | str | Path | None, genome: Genome) -> list[
 
 
 def _stretches(regions: Sequence[Region], genome: Genome, windows: Windows) -> list[Region]:
-    """The numbers of the windows whose middle `stride` letters touch a region, joined where two regions touch the same."""
+    """Return ranges of window numbers whose middle `stride` bp overlap a region.
+
+    Ranges that touch are merged.
+    """
     middle, found = (windows.size - windows.stride) // 2, []
     for chrom, start, end in regions:
         first, last = (start - middle) // windows.stride, -(-(end - middle) // windows.stride)
@@ -239,7 +262,10 @@ def _stretches(regions: Sequence[Region], genome: Genome, windows: Windows) -> l
 
 
 class _Track:
-    """bigWig and bedGraph of one strand, written window by window; whole files, or none."""
+    """Write the bigWig and bedGraph of one strand window by window.
+
+    The files appear under their names only when they are complete.
+    """
 
     def __init__(self, name: str, genome: Genome) -> None:
         self._name, self._genome = name, genome
@@ -247,7 +273,7 @@ class _Track:
     def __enter__(self) -> _Track:
         with ExitStack() as files:
             bigwig, bedgraph = (files.enter_context(whole_file(f"{self._name}.{suffix}")) for suffix in ("bw", "bedGraph.gz"))
-            bigwig.touch()  # where that fails, pyBigWig would crash
+            bigwig.touch()  # pyBigWig crashes if the file cannot be created; this raises an error
             self._bigwig = files.enter_context(pyBigWig.open(str(bigwig), "w"))
             self._bigwig.addHeader(list(self._genome.lengths.items()))
             self._bedgraph = files.enter_context(pysam.BGZFile(str(bedgraph), "wb", None))
@@ -258,7 +284,7 @@ class _Track:
         self._files.__exit__(kind, error, trace)
 
     def write(self, chrom: str, starts: NDArray[np.int64], span: int, values: NDArray[np.float64]) -> None:
-        """Values of stretches of `span` letters that follow each other; none where the value is NaN."""
+        """Write the values of consecutive intervals of `span` bp, leaving out NaN."""
         known = np.flatnonzero(~np.isnan(values))
         for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
             if len(run):
@@ -272,7 +298,7 @@ def _table(chrom: str, strand: str, starts: NDArray[np.int64], values: NDArray[n
 
 
 def _peaks(found: pd.DataFrame, scan: Scan, windows: Windows) -> pd.DataFrame:
-    """chrom, start, strand, log_odds -> all columns of PEAKS."""
+    """Add the remaining columns of PEAKS to chrom, start, strand and log_odds."""
     summit = found["strand"].map({strand: scan.summit(windows, strand) for strand in (*STRANDS, *BOTH)})
     probability = expit(found["log_odds"])
     return found.assign(
@@ -289,14 +315,14 @@ def _write_bed(path: Path, table: pd.DataFrame) -> None:
 
 
 class _Progress:
-    """Says how far the scan is, every 20 seconds."""
+    """Report the progress of the scan every 20 seconds."""
 
     def __init__(self, number: int, say: Callable[[str], None]) -> None:
         self._number, self._say, self._start, self._done = number, say, time.monotonic(), 0
         self._last = self._start
 
     def add(self, chrom: str, starts: NDArray[np.int64]) -> None:
-        """These windows are done."""
+        """Count these windows as scored."""
         self._done += len(starts)
         now, share = time.monotonic(), self._done / self._number
         if now - self._last >= 20:

@@ -1,6 +1,6 @@
-"""What a variant does to a model's score: the window with the reference allele against the window with the alternative.
+"""Score variants: compare the window with the reference allele to that with the alternative allele.
 
-Hides: where a window lies, what an indel pulls in, chromosome ends, and batches. DNA, positives against negatives.
+Only for binary models of DNA.
 """
 
 from __future__ import annotations
@@ -24,33 +24,35 @@ from selfattn_bio.sequence.alphabet import DNA
 from selfattn_bio.sequence.genome import Genome
 from selfattn_bio.sequence.vcf import NO_LETTERS, Variant, VcfFile
 
-BATCH = 256  # lines whose windows are held and scored at once
+BATCH = 256  # lines held in memory and scored at a time
 SCORED, MISMATCH, NO_ALLELE, NO_WINDOW, MASKED = "scored", "reference_mismatch", "no_allele", "no_window", "soft_masked"
-MEANING = {  # of a status, in words
+MEANING = {  # description of each status
     SCORED: "scored",
     MISMATCH: "not scored: REF is not what the genome holds",
     NO_ALLELE: "not scored: ALT is . or *",
     NO_WINDOW: "not scored: too long for the window, or too near the chromosome's end",
     MASKED: "not scored: REF has soft-masked letters, which the model reads as N",
 }
-NAMED = "ACGT"  # letters that can contradict each other; N contradicts none
+NAMED = "ACGT"  # only these bases can contradict each other
 
 
 @dataclass(frozen=True)
 class Placing:
-    """Where the windows of a variant lie.
+    """Position of the windows around a variant.
 
     Attributes
     ----------
     window
-        Letters; None for the length of the records that the model was trained on.
+        Window size in bp. None for the length of the model's training records.
     placements
-        Windows a variant, over which is averaged: of one the variant's first letter stands in the middle, of several it stands at
-        places spread evenly over the middle half.
+        Number of windows per variant whose scores are averaged. With one, the first base of the
+        variant is in the middle of the window. With several, it is at evenly spaced positions in
+        the middle half.
     rc
-        Average both strands; else the forward strand is read.
+        Average both strands. By default only the forward strand is read.
     around
-        0-based place around which one window lies for all variants; None for a window of each.
+        0-based position in the middle of the windows of all variants. None to centre windows on
+        each variant.
     """
 
     window: int | None = None
@@ -64,14 +66,17 @@ class Placing:
                 raise ArgumentError(f"{name} must be at least 1, got {value}")
 
     def starts(self, variant: Variant, size: int) -> list[int]:
-        """First letter of each window, not yet moved into the chromosome."""
+        """Return the first position of each window, which may be outside the chromosome."""
         middle = variant.start if self.around is None else self.around
         return [middle - size // 2 + round((i - (self.placements - 1) / 2) * size / (2 * self.placements)) for i in range(self.placements)]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The windows of an alternative allele: letters (P, size) with `ref` and with `alt`, and where in each the allele begins, (P,)."""
+    """Windows with the reference and with an alternative allele.
+
+    `ref` and `alt` are sequences (P, size). `places` (P,) are the positions of the allele in them.
+    """
 
     ref: NDArray[np.uint8]
     alt: NDArray[np.uint8]
@@ -80,7 +85,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some lines: the variants, a table with a row an alternative allele, and of each row its windows, None where it is not scored."""
+    """Variants, a table with one row per alternative allele, and the windows of each row.
+
+    The windows of an allele that is not scored are None.
+    """
 
     variants: list[Variant]
     table: pd.DataFrame
@@ -90,35 +98,41 @@ class Batch:
 def score_variants(
     model: Model, genome: Genome | str | Path, vcf: str | Path, *, placing: Placing | None = None, prior: float | None = None
 ) -> pd.DataFrame:
-    """Score the alleles of a VCF file in their windows of a genome.
+    """Score the alleles of a VCF file in windows of a genome.
 
     Parameters
     ----------
     model
-        A model folder of positives against negatives of DNA, several of them whose logits are averaged, or what `load` or `origin_of`
-        returned.
+        A folder of a binary model of DNA, a list of folders whose logits are averaged, or the
+        result of `load` or `origin_of`.
     genome
-        FASTA, plain or bgzip, or an open `Genome`, of the assembly of the VCF; names may differ by "chr".
+        FASTA file, plain or bgzip, or an open `Genome`, of the same assembly as the VCF. Chromosome
+        names may differ by "chr".
     vcf
         Plain, gz or bgzip, sorted or not.
     placing
-        Windows and strands; by default one window a variant, in the middle of which it stands, on the forward strand.
+        Windows and strands. By default one window per variant, centred on it, on the forward
+        strand.
     prior
-        Share of windows that are positive, for the probabilities; None for the training set's.
+        Fraction of windows that are positive, for the probabilities. None for the training
+        fraction.
 
     Returns
     -------
-    One row an alternative allele, in the file's order: chrom, pos (1-based, as in the file), id, ref, alt, logit_ref, logit_alt, effect
-    (their difference, in logits), probability_ref, probability_alt, probability_effect, status (scored, reference_mismatch, no_allele,
-    no_window, and of a model that reads soft-masked letters as N soft_masked; numbers are missing but for scored), and of several models
-    effect_spread (standard deviation over them).
+    One row per alternative allele, in the order of the file: chrom, pos (1-based, as in the file),
+    id, ref, alt, logit_ref, logit_alt, effect (their difference in logits), probability_ref,
+    probability_alt, probability_effect and status. The status is scored, reference_mismatch,
+    no_allele, no_window or, for a model that reads soft-masked bases as N, soft_masked. Numbers are
+    missing unless the status is scored. For several models, effect_spread is the standard deviation
+    of the effect between them.
 
     Raises
     ------
     VariantFileError
-        If the file is malformed (see `VcfFile`), or the genome is not its own (see `check_reference`).
+        If the file is malformed (see `VcfFile`), or does not match the genome (see
+        `check_reference`).
     GenomeError, ModelFolderError, ValueError
-        As of `score_genome`.
+        As for `score_genome`.
     """
     genome = genome if isinstance(genome, Genome) else Genome(genome)
     variants = VcfFile(vcf, genome)
@@ -128,12 +142,17 @@ def score_variants(
 
 
 def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, str]:
-    """Read the file through and compare each REF with the genome: lines, those that differ, and the first of these in words.
+    """Compare each REF of a VCF file with the genome.
+
+    Returns
+    -------
+    The number of lines, the number of mismatches, and a description of the first mismatch.
 
     Raises
     ------
     VariantFileError
-        If there is no line, one is malformed, or more than a share `most` of the lines differs: it is then of another assembly.
+        If the file has no line or a malformed one, or the fraction of mismatches exceeds `most`,
+        which suggests another assembly.
     """
     lines = wrong = 0
     first = ""
@@ -151,14 +170,20 @@ def check_reference(variants: VcfFile, most: float = 0.05) -> tuple[int, int, st
 
 
 def mismatch(genome: Genome, variant: Variant) -> str | None:
-    """The genome's letters if they contradict REF; N and other ambiguous letters contradict none."""
+    """Return the genome's bases if they contradict REF, otherwise None.
+
+    N and other ambiguous bases match everything.
+    """
     there = genome.fetch(variant.name, variant.start, variant.start + len(variant.ref)).tobytes().decode()
     differs = any(own != other and own in NAMED and other in NAMED for own, other in zip(variant.ref, there, strict=True))
     return there if differs else None
 
 
 def substitutions(genome: Genome, region: Region) -> Iterator[Variant]:
-    """All single-letter variants of a region, place by place; none where the genome's letter is ambiguous."""
+    """Yield all single-base variants of a region in order of position.
+
+    Positions with an ambiguous base in the genome are skipped.
+    """
     for start, letter in enumerate(genome.fetch(*region).tobytes().decode(), start=region.start):
         if letter in NAMED:
             others = tuple(other for other in NAMED if other != letter)
@@ -166,7 +191,10 @@ def substitutions(genome: Genome, region: Region) -> Iterator[Variant]:
 
 
 def scored(origin: Origin, genome: Genome, variants: Iterable[Variant], placing: Placing, prior: float | None = None) -> Iterator[Batch]:
-    """Score variants BATCH by BATCH; arguments and errors as of `score_variants`."""
+    """Yield scored variants in batches of BATCH lines.
+
+    Arguments and errors are those of `score_variants`.
+    """
     size, shift, lines = origin.window(placing.window), origin.shift(prior), iter(variants)
     read = genome.spelled(origin.scorer.spelling.soft_mask)
     while batch := list(islice(lines, BATCH)):
@@ -182,7 +210,7 @@ def scored(origin: Origin, genome: Genome, variants: Iterable[Variant], placing:
 
 
 def _unscored(genome: Genome, read: Genome, variant: Variant) -> str:
-    """Why a line is not scored, whatever its alleles: by the genome, or by what the model reads of it; empty if it is."""
+    """Return the status of a line that cannot be scored with any allele, otherwise ""."""
     if mismatch(genome, variant) is not None:
         return MISMATCH
     span = variant.name, variant.start, variant.start + len(variant.ref)
@@ -190,15 +218,17 @@ def _unscored(genome: Genome, read: Genome, variant: Variant) -> str:
 
 
 def windows_of(genome: Genome, variant: Variant, alt: str, starts: Iterable[int], size: int) -> Pair | None:
-    """The windows with REF and with an alternative allele.
+    """Return the windows with REF and with an alternative allele.
 
-    Both begin with the same letters, up to the variant; after the allele follow the letters to the right of REF, so many that the window
-    keeps its size: a deletion pulls letters in from the right, an insertion pushes some out there. In ACGTACGT with window 5 from 1 on, the
-    deletion CG>C at 1 gives CGTAC and CTACG. A window that would leave the chromosome is moved into it.
+    Both windows have the same sequence before the variant. The allele is followed by the bases to
+    the right of REF, as many as fit into the window: a deletion pulls bases in from the right, an
+    insertion pushes some out. For example, in ACGTACGT with a window of 5 starting at 1, the
+    deletion CG>C at 1 gives CGTAC and CTACG. A window that would exceed the chromosome is moved
+    inside.
 
     Returns
     -------
-    None if either allele does not fit into a window, or the chromosome is too short.
+    None if an allele does not fit into a window, or the chromosome is too short.
     """
     end, length = variant.start + len(variant.ref), genome.lengths[variant.name]
     pulled = max(0, len(variant.ref) - len(alt))
@@ -244,17 +274,21 @@ def _table(
 
 
 def _logits(origin: Origin, pairs: list[Pair], rc: bool) -> NDArray[np.float64]:
-    """(members, 2, pairs): logits of the windows with REF and with the alternative, the mean over placements and, if asked, strands."""
+    """Return logits of the windows with REF and with the alternative allele, (members, 2, pairs).
+
+    They are averaged over the placements and, with `rc`, over both strands.
+    """
     letters = np.stack([[pair.ref, pair.alt] for pair in pairs], axis=1)  # (2, n, P, size)
     flat = letters.reshape(-1, letters.shape[-1])
-    distinct, back = np.unique(flat, axis=0, return_inverse=True)  # alleles of a line share the window with REF
+    # alleles of a line share the REF window
+    distinct, back = np.unique(flat, axis=0, return_inverse=True)
     readings = [distinct, DNA.reverse_complement(distinct)] if rc and not origin.scorer.both_strands else [distinct]
     of_members = [np.mean([member.logits(reading) for reading in readings], axis=0) for member in origin.scorer.members]
     return np.stack([logits[back].reshape(letters.shape[:3]).mean(axis=2) for logits in of_members])
 
 
 def tally(table: pd.DataFrame) -> Counter[str]:
-    """Rows of each status."""
+    """Count the rows with each status."""
     return Counter(table["status"])
 
 

@@ -1,7 +1,7 @@
-"""Logits of windows that overlap, along a long sequence: what neighbours share is computed once.
+"""Compute logits of overlapping windows along a long sequence, sharing work between neighbours.
 
-Hides: that a convolutional stem gives a letter the same vectors in each window, but near a window's ends. The scan of a genome uses it;
-the same numbers come from `Scorer.logits` window by window, but for the order of the sums.
+A convolutional stem gives the same vectors in every window that contains a position, except near
+the ends of a window. `Scorer.logits` on each window gives the same numbers up to rounding.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from selfattn_bio.model import stem
 from selfattn_bio.model.classifier import AttentionBody
 from selfattn_bio.scoring.scorer import Ensemble, Scorer
 
-BATCH = 256  # windows that go through the encoder at once: 512 are no faster, 64 a fifth slower
+BATCH = 256  # windows per pass of the encoder; 512 are not faster, 64 are a fifth slower
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of `size` letters, one every `stride` letters: [0, size), [stride, stride + size), ...
+    """Windows of `size` bp, one every `stride` bp: [0, size), [stride, stride + size), ...
 
     Raises
     ------
     ValueError
-        If the stride is not in 1 - size: letters between two windows would be in none.
+        If the stride is not between 1 and `size`. A larger stride would leave gaps between windows.
     """
 
     size: int
@@ -42,31 +42,36 @@ class Windows:
             raise ArgumentError(f"stride must be 1 - {self.size} (the window) letters, got {self.stride}")
 
     def number(self, length: int) -> int:
-        """How many there are in a sequence of `length` letters."""
+        """Return the number of windows in a sequence of `length` bp."""
         return max(0, (length - self.size) // self.stride + 1)
 
     def reach(self, number: int) -> int:
-        """Letters from the start of the first to the end of the last of `number` windows."""
+        """Return the distance in bp from the start of the first to the end of the last window."""
         return (number - 1) * self.stride + self.size
 
 
 def strand_logits(scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
-    """Logits of all windows on both strands, the mean of the members of an ensemble.
+    """Return the logits of all windows on both strands, averaged over the members of an ensemble.
 
     Parameters
     ----------
+    scorer
+        A binary model of DNA, or an ensemble.
     letters
-        (L,) ASCII of DNA, forward strand, where the last window ends with the last letter.
+        ASCII DNA of the forward strand, (L,). The last window must end at the last position.
+    windows
+        Size and stride of the windows.
 
     Returns
     -------
-    (2, n): row 0 of the windows as they read, row 1 of their reverse complements, both in the order of the forward strand. (1, n) if the
-    model reads both strands: a window has one logit.
+    (2, n): row 0 for the forward strand, row 1 for the reverse complements, both in the order of
+    the forward strand. (1, n) if the model reads both strands and gives one logit per window.
 
     Raises
     ------
     ValueError
-        If letters are left over after the last window, the alphabet has no complement, or the objective is not binary.
+        If the last window does not end at the last position, the alphabet has no complement, or the
+        objective is not binary.
     """
     if (number := windows.number(len(letters))) == 0 or windows.reach(number) != len(letters):
         raise ValueError(f"letters must end with a window of {windows.size} at a stride of {windows.stride}, got {len(letters)} letters")
@@ -77,39 +82,44 @@ def strand_logits(scorer: Scorer | Ensemble, letters: NDArray[np.uint8], windows
 
 
 def _member_logits(scorer: Scorer, letters: NDArray[np.uint8], other: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
-    """Return logits of one model's windows on each strand, (2, n); (1, n) if the model reads both strands."""
+    """Return the logits of one model on each strand, (2, n).
+
+    (1, n) if the model reads both strands.
+    """
     if (shared := SharedStem.of(scorer, windows)) is not None:
         strands = np.stack([shared.logits(scorer, letters), shared.logits(scorer, other)[::-1]])
         return strands.mean(axis=0, keepdims=True) if scorer.both_strands else strands
-    given = _logits(scorer, letters, windows)  # the mean over both strands, of a model that reads both
+    given = _logits(scorer, letters, windows)  # the mean over both strands if the model reads both
     return given[None] if scorer.both_strands else np.stack([given, _logits(scorer, other, windows)[::-1]])
 
 
 def _logits(scorer: Scorer, letters: NDArray[np.uint8], windows: Windows) -> NDArray[np.float64]:
-    """Return logits (n,) of one model's windows, each passed alone."""
+    """Return the logits (n,) of one model, computed separately for each window."""
     views = sliding_window_view(letters, windows.size)[:: windows.stride]
     return np.concatenate([scorer.logits(views[start : start + BATCH]) for start in range(0, len(views), BATCH)])
 
 
 @dataclass(frozen=True)
 class SharedStem:
-    """Where the vectors of a convolutional stem stand in a window, and which of them see its edges; the others are shared by all windows.
+    """Positions of a convolutional stem's vectors in a window.
 
-    A window of 300 letters is 298 3-mers; with kernel 9, pooled by 8, it is 38 detector vectors, of which 1 at the start and 2 at the end
-    see an edge, and with second kernel 5 so do 3 and 4 of the 38 that leave the stem.
+    Vectors that depend on the ends of a window are computed for each window. All others are shared.
+    For example, a window of 300 bp has 298 3-mers. With kernel 9 and pooling 8 these become 38
+    detector vectors; 1 at the start and 2 at the end depend on the ends of the window. With second
+    kernel 5, so do 3 and 4 of the 38 output vectors.
 
     Attributes
     ----------
     num_tokens, step
-        Of a window, and from a window to the next.
+        Tokens of a window, and tokens between the starts of neighbouring windows.
     size
         Vectors of a window.
     pool
-        Tokens a vector.
+        Tokens per vector.
     edges
-        Detector vectors that see an edge, at the start and at the end.
+        Number of detector vectors that depend on the start and on the end of the window.
     margin
-        Vectors on each side that the second convolution joins to one.
+        Number of neighbouring vectors on each side that the second convolution combines.
     """
 
     num_tokens: int
@@ -121,11 +131,17 @@ class SharedStem:
 
     @classmethod
     def of(cls, scorer: Scorer, windows: Windows) -> SharedStem | None:
-        """None where nothing can be shared: no convolutional stem, a stride that is no multiple of its pooling, windows too short."""
+        """Return the layout for a model, or None if windows cannot share vectors.
+
+        That is the case without a convolutional stem, if the stride is not a multiple of its
+        pooling, if the stem normalises each record, for a stacked model, or if windows are too
+        short.
+        """
         tokenizer, section = scorer.tokenizer, scorer.run.model
         if not isinstance(section, config.AttentionModel) or not isinstance(section.stem, config.ConvStem) or windows.stride % unit(scorer):
             return None
-        if section.stem.norm == "record" or scorer.stack:  # each window has a mean of its own, and parts of a stack read complete windows
+        # normalisation by record depends on the window, and parts of a stack read complete windows
+        if section.stem.norm == "record" or scorer.stack:
             return None
         num_tokens, pool = tokenizer.num_tokens(windows.size), section.stem.pool
         half, margin, size = section.stem.kernel // 2, section.stem.second_kernel // 2, -(-num_tokens // pool)
@@ -135,9 +151,10 @@ class SharedStem:
         return cls(num_tokens, windows.stride // tokenizer.stride, size, pool, edges, margin)
 
     def logits(self, scorer: Scorer, letters: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Logits (n,) of the windows of a sequence that ends with the last of them."""
+        """Return the logits (n,) of the windows of a sequence that ends with the last window."""
         with torch.inference_mode():
-            embeddings = scorer.network.embedding(scorer.tokens(letters[None]))[0]  # (N, token_dim), of the given strand alone
+            # given strand only, (N, token_dim)
+            embeddings = scorer.network.embedding(scorer.tokens(letters[None]))[0]
             of_members = [
                 torch.cat([_after_stem(member, x)[:, 0] for x in self._stems(embeddings, member.stem)])
                 for member in scorer.network.members
@@ -146,12 +163,15 @@ class SharedStem:
             return torch.stack(of_members).double().mean(0).cpu().numpy()
 
     def _stems(self, embeddings: Tensor, convolve: stem.ConvStem) -> Iterator[Tensor]:
-        """embeddings (N, token_dim) of the whole sequence -> what the stem makes of each window, (B, M, D), batch by batch."""
+        """Yield the stem's output for each window, (B, M, D), in batches.
+
+        `embeddings` (N, token_dim) are those of the complete sequence.
+        """
         first, last = self.edges
         hop, before, after = self.step // self.pool, first + self.margin, last + self.margin
         detected = _detected(convolve, embeddings[None])  # (1, D, P)
         combined = _combined(convolve, detected)[0]  # (P, D)
-        own = embeddings.unfold(0, self.num_tokens, self.step).transpose(1, 2)  # views of each window: (n, tokens, token_dim)
+        own = embeddings.unfold(0, self.num_tokens, self.step).transpose(1, 2)  # (n, tokens, token_dim)
         detectors = detected[0].unfold(1, self.size, hop).transpose(0, 1)  # (n, D, M)
         vectors = combined.unfold(0, self.size, hop).transpose(1, 2)  # (n, M, D)
         for start in range(0, len(own), BATCH):
@@ -167,20 +187,20 @@ class SharedStem:
 
 
 def _detected(convolve: stem.ConvStem, x: Tensor) -> Tensor:
-    """x (B, N, token_dim) without padding -> (B, D, M)."""
+    """Apply the first convolution to x (B, N, token_dim) without padding; return (B, D, M)."""
     return convolve.detected(x, x.new_ones(x.shape[:2], dtype=torch.bool))[0]
 
 
 def _combined(convolve: stem.ConvStem, x: Tensor) -> Tensor:
-    """x (B, D, M) without padding -> (B, M, D)."""
+    """Apply the second convolution to x (B, D, M) without padding; return (B, M, D)."""
     return convolve.combined(x, x.new_ones(len(x), x.shape[2], dtype=torch.bool))[0]
 
 
 def _after_stem(member: AttentionBody, x: Tensor) -> Tensor:
-    """x (B, M, D) -> (B, C), as in the member's own forward."""
+    """Apply the layers after the stem to x (B, M, D); return (B, C)."""
     return member.after_stem(x, x.new_ones(x.shape[:2], dtype=torch.bool))  # type: ignore[return-value]
 
 
 def unit(scorer: Scorer | Ensemble) -> int:
-    """Letters of which the stride should be a multiple, so that windows share what the stem makes of them."""
+    """Return the number of bp that the stride must be a multiple of to share stem vectors."""
     return int(np.lcm.reduce([member.run.pitch for member in scorer.members]))
