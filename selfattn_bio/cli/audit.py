@@ -42,10 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="DIR",
-        help="model folders: what they and their parents saw must not be test (default: each transfer.parent of the run and its variants)",
+        help="model folders; their training data and that of their parents must not contain test records (default: each transfer.parent)",
     )
-    parser.add_argument("--pretraining", nargs="+", default=[], type=Path, metavar="DIR", help="corpus folders that a parent learnt from")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write; the counts go beside it as .json")
+    parser.add_argument(
+        "--pretraining", nargs="+", default=[], type=Path, metavar="DIR", help="corpus folders that a parent model was pretrained on"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV to write, with the counts next to it as .json")
 
 
 def run(arguments: argparse.Namespace) -> None:

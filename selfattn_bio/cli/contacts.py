@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio contacts`."""
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder; its tokens must be single letters")
-    parser.add_argument("--fasta", required=True, type=Path, metavar="FILE", help="proteins, each with an id of its own")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="model folder, trained with [tokens] k = 1")
+    parser.add_argument("--fasta", required=True, type=Path, metavar="FILE", help="proteins with different ids")
     parser.add_argument("--contacts", type=Path, metavar="TSV", help="known contacts: id, i, j (0-based residues)")
-    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="what the names of the files begin with")
+    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names")
 
 
 def run(arguments: argparse.Namespace) -> None:

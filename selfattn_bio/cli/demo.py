@@ -17,7 +17,7 @@ from selfattn_bio.cli.run import bring, snakemake
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio demo`."""
     parser.add_argument("--cores", type=int, metavar="N", help="CPU cores to use (default: all)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -19,13 +19,15 @@ from selfattn_bio.errors import OutputError, SelfAttnBioError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio embed`."""
-    parser.add_argument("--model", required=True, type=Path, help="model folder of kind attention, or the name of one that ships")
+    parser.add_argument("--model", required=True, type=Path, help="attention model: a folder, or the name of a model that ships")
     inputs = parser.add_mutually_exclusive_group(required=True)
-    inputs.add_argument("--fasta", type=Path, metavar="FILE", help="file of sequences: FASTA, or any that `ingest` takes")
-    inputs.add_argument("--bed", type=Path, metavar="FILE", help="BED file of intervals of --genome, 0-based half-open")
-    parser.add_argument("--genome", type=Path, metavar="FILE", help="FASTA (plain, bgzip) that --bed is of; minus strands are turned")
-    parser.add_argument("--per-token", action="store_true", help="a row a place of the encoder, not their mean a sequence")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences in one pass (default: as many as 32,768 letters hold)")
+    inputs.add_argument("--fasta", type=Path, metavar="FILE", help="sequences: FASTA, or another format that `ingest` accepts")
+    inputs.add_argument("--bed", type=Path, metavar="FILE", help="BED file of intervals in --genome")
+    parser.add_argument(
+        "--genome", type=Path, metavar="FILE", help="genome of --bed, plain or bgzip; minus strands are reverse-complemented"
+    )
+    parser.add_argument("--per-token", action="store_true", help="one row per position of the encoder, not the mean of each sequence")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per batch (default: 32,768 bases or residues in total)")
     parser.add_argument("--output", required=True, type=Path, help=".parquet or .npz to write")
 
 

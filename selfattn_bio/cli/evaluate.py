@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
     parser.add_argument(
-        "--model", required=True, type=Path, nargs="+", metavar="DIR", help="model folder, from `train`, or those of all members"
+        "--model", required=True, type=Path, nargs="+", metavar="DIR", help="model folder, from `train`, or the folders of all members"
     )
     parser.add_argument(
         "--variant",
@@ -69,9 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_named_folder,
         metavar="NAME=DIR",
-        help="model folders of variants: baselines and controls; a name is given once for each member",
+        help="model folders of variants (baselines and controls); repeat the name for each member",
     )
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where metrics.json and predictions/ go")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for metrics.json and predictions/")
 
 
 def run(arguments: argparse.Namespace) -> None:

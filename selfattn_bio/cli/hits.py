@@ -18,11 +18,13 @@ from selfattn_bio.errors import OutputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio hits`."""
-    motifs_help = "MEME, JASPAR or TRANSFAC text, plain or gz; or as [interpret] database one that ships, such as jaspar:insects"
+    motifs_help = "MEME, JASPAR or TRANSFAC file, plain or gz, or a database that ships, such as jaspar:insects"
     parser.add_argument("--motifs", required=True, metavar="FILE", help=motifs_help)
-    parser.add_argument("--fasta", required=True, type=Path, nargs="+", metavar="FILE", help="files of sequences, plain, gz or bgzip")
-    parser.add_argument("--alphabet", choices=("dna", "protein"), default="dna", help="of motifs and sequences (%(default)s)")
-    parser.add_argument("--hit-p", type=float, default=2.5e-4, metavar="P", help="p below which a match is a hit (%(default)s)")
+    parser.add_argument("--fasta", required=True, type=Path, nargs="+", metavar="FILE", help="sequences, plain, gz or bgzip")
+    parser.add_argument(
+        "--alphabet", choices=("dna", "protein"), default="dna", help="alphabet of motifs and sequences (default: %(default)s)"
+    )
+    parser.add_argument("--hit-p", type=float, default=2.5e-4, metavar="P", help="a match with p below P is a hit (default: %(default)s)")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".bed, .tsv or .parquet to write")
 
 

@@ -44,26 +44,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--run-file", type=Path, metavar="FILE", help="TOML of the task; its [data] is used")
     what.add_argument("--sequences", "--fasta", nargs="+", type=Path, metavar="FILE", help="files of sequences; - is standard input")
     parser.add_argument("--label", nargs="+", type=int, choices=(0, 1), help="label of each file, in order (default: unlabelled)")
-    parser.add_argument("--label-column", default="", metavar="NAME", help="column or header attribute that holds each record's label")
-    parser.add_argument("--positive", nargs="+", default=[], metavar="TEXT", help="labels that are 1, others are 0 (default: 1 and 0)")
+    parser.add_argument("--label-column", default="", metavar="NAME", help="column or header attribute with each record's label")
+    parser.add_argument(
+        "--positive", nargs="+", default=[], metavar="TEXT", help="labels that mean 1; all others mean 0 (default: labels are 1 and 0)"
+    )
     parser.add_argument("--sequence-column", default="", metavar="NAME", help="column of the sequences in tables (default: sequence)")
     parser.add_argument("--ids", choices=("given", "numbered"), default="given", help="numbered: name records FILE_1, FILE_2 ...")
-    parser.add_argument("--keep-duplicates", action="store_true", help="keep records whose sequence occurs before; they are counted")
-    parser.add_argument("--header", default="", metavar="REGEX", help="found in each header; its group is the column label, or as named")
-    parser.add_argument("--alphabet", choices=("dna", "protein"), help="what the letters are")
-    parser.add_argument("--assembly", default="", help="genome assembly of the coordinates, such as dm3")
+    parser.add_argument("--keep-duplicates", action="store_true", help="keep and count records with a repeated sequence")
     parser.add_argument(
-        "--min-length", type=int, default=1, metavar="N", help="letters; shorter records are dropped (default: %(default)s)"
+        "--header", default="", metavar="REGEX", help="pattern of headers; its group becomes the column label, or the name of the group"
     )
-    parser.add_argument("--max-length", type=int, metavar="N", help="letters; longer records are dropped (default: none is too long)")
+    parser.add_argument("--alphabet", choices=("dna", "protein"), help="alphabet of the sequences")
+    parser.add_argument("--assembly", default="", help="genome assembly of the coordinates, such as dm3")
+    parser.add_argument("--min-length", type=int, default=1, metavar="N", help="drop shorter records (default: %(default)s)")
+    parser.add_argument("--max-length", type=int, metavar="N", help="drop longer records (default: keep all)")
     parser.add_argument(
         "--soft-mask",
         choices=("ignore", "keep", "hard"),
         default="ignore",
-        help="lower case: keep it beside the letters; hard: read it as N",
+        help="lower case: keep stores the mask; hard reads it as N",
     )
-    parser.add_argument("--gaps", choices=("refuse", "remove"), default="refuse", help="- and . among the letters (default: %(default)s)")
-    parser.add_argument("--targets", type=Path, metavar="FILE", help="table of what is to be learnt: a column id, and any others")
+    parser.add_argument("--gaps", choices=("refuse", "remove"), default="refuse", help="gaps - and . in sequences (default: %(default)s)")
+    parser.add_argument("--targets", type=Path, metavar="FILE", help="table of targets: a column id, and columns to learn")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="corpus folder to write")
 
 

@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio init`."""
-    parser.add_argument("name", help="of the task: letters, digits, _ and -")
+    parser.add_argument("name", help="name of the task: letters, digits, _ and -")
     classes = parser.add_argument_group("two classes")
     classes.add_argument("--positives", nargs="+", metavar="FILE", help="sequences of label 1: FASTA, tables, BED and more (docs/data.md)")
     classes.add_argument(
-        "--negatives", nargs="+", metavar="FILE", help="sequences of label 0, or how to make them: shuffled, matched, neighbours"
+        "--negatives", nargs="+", metavar="FILE", help="sequences of label 0, or how to generate them: shuffled, matched, neighbours"
     )
     classes.add_argument("--genome", metavar="FASTA", help="genome that files of intervals refer to")
-    classes.add_argument("--feature", metavar="TYPE", help="type of the lines of GFF and GTF files that are used, such as gene")
+    classes.add_argument("--feature", metavar="TYPE", help="type of GFF and GTF lines to use, such as gene")
     tables = parser.add_argument_group("tables")
     tables.add_argument(
-        "--sequences", nargs="+", metavar="FILE", help="tables with columns of sequences and to learn, or a folder of train.* and test.*"
+        "--sequences", nargs="+", metavar="FILE", help="tables with sequences and columns to learn, or a folder with train.* and test.*"
     )
     for split, what in (("train", "training"), ("valid", "validation"), ("test", "test")):
         tables.add_argument(f"--{split}", nargs="+", metavar="FILE", help=f"{what} sequences, where the splits are separate files")
-    tables.add_argument("--targets", metavar="FILE", help="table with a column id and the columns to learn, for --sequences without them")
+    tables.add_argument("--targets", metavar="FILE", help="table with a column id and columns to learn, if --sequences has none")
     tables.add_argument("--column", nargs="+", metavar="NAME", help="column to learn, or several of one kind (default: the obvious one)")
     tables.add_argument("--sequence-column", metavar="NAME", help="column of the sequences (default: the obvious one)")
     tables.add_argument("--split-column", metavar="NAME", help="column of the split (default: one with values such as train and test)")
     parser.add_argument(
-        "--organism", metavar="GROUP", help="of known motifs: vertebrates (default), insects, plants, fungi, nematodes or bacteria"
+        "--organism", metavar="GROUP", help="group of known motifs: vertebrates (default), insects, plants, fungi, nematodes or bacteria"
     )
 
 

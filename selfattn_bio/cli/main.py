@@ -116,8 +116,8 @@ def _parser() -> argparse.ArgumentParser:
             name, help=help_text.splitlines()[0], description=help_text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         told = command.add_mutually_exclusive_group()
-        told.add_argument("--quiet", action="store_true", help="print nothing but errors")
-        told.add_argument("--json", action="store_true", help="print each line, errors too, as a JSON object")
+        told.add_argument("--quiet", action="store_true", help="print only errors")
+        told.add_argument("--json", action="store_true", help="print each line, also errors, as a JSON object")
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     return parser

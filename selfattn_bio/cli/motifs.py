@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
     parser.add_argument("--relevance", required=True, type=Path, metavar="DIR", help="relevance folder, from `explain`")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where motifs.* and the rest go")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder for motifs.* and the other files")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -23,10 +23,10 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio plan`."""
     parser.add_argument("--run-file", required=True, type=Path, metavar="FILE", help="the task's TOML")
-    parser.add_argument("--variant", metavar="NAME", help="plan this variant of the run file (a baseline or control) alone")
+    parser.add_argument("--variant", metavar="NAME", help="plan only this variant of the run file (a baseline or control)")
     lengths = parser.add_mutually_exclusive_group(required=True)
     lengths.add_argument("--corpus", type=Path, metavar="DIR", help="corpus folder, from `ingest`, for the lengths of its records")
-    lengths.add_argument("--length", type=int, metavar="LETTERS", help="of all records, in the place of a corpus")
+    lengths.add_argument("--length", type=int, metavar="LETTERS", help="length of all records, instead of a corpus")
     parser.add_argument(
         "--threads", type=int, default=8, metavar="N", help="CPU threads, at most the cores there are (default: %(default)s)"
     )

@@ -32,7 +32,7 @@ PROFILES = ("default", "gpu", "slurm")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio run`."""
-    parser.add_argument("--profile", choices=PROFILES, help="what the workflow runs on, as docs/clusters.md says (default: this machine)")
+    parser.add_argument("--profile", choices=PROFILES, help="where the workflow runs, see docs/clusters.md (default: this machine)")
     parser.add_argument("target", help="train_NAME or sweep_NAME")
     parser.add_argument("extra", nargs=argparse.REMAINDER, metavar="...", help="options and more targets for Snakemake")
 

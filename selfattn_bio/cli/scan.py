@@ -29,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="DIR",
-        help="model folder, or the name of one that ships; several are averaged",
+        help="model folder, or the name of a model that ships; several are averaged",
     )
-    parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="plain or bgzip; an index is made if there is none")
-    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="what the names of the files begin with")
+    parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="genome, plain or bgzip; a missing index is written")
+    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--chrom", nargs="+", metavar="REGION", help="chromosomes, or CHROM:START-END (0-based half-open); default: all")
     where.add_argument("--bed", type=Path, metavar="FILE", help="regions to scan")
-    parser.add_argument("--prior", type=float, metavar="SHARE", help="of windows that are positive, such as 0.005; without it see above")
-    parser.add_argument("--assembly", metavar="NAME", help="in the names of the files; default: the genome's file name up to its first dot")
+    parser.add_argument("--prior", type=float, metavar="SHARE", help="fraction of positive windows, such as 0.005; see above")
+    parser.add_argument("--assembly", metavar="NAME", help="part of the file names; default: the genome's file name up to its first dot")
     parser.add_argument("--window", type=int, metavar="LETTERS", help="default: the length of the training records")
     parser.add_argument(
         "--stride", type=int, metavar="LETTERS", help="default: the largest multiple of the model's pooling up to a twelfth of the window"
@@ -46,10 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--anchor",
         choices=("start", "centre", "end"),
         default="centre",
-        help="letter of the window that its score stands at, as the strand reads (%(default)s); end: of promoters in front of their start",
+        help="position of the score in its window, along the strand (default: %(default)s); end for promoters upstream of their start",
     )
-    parser.add_argument("--threshold", type=float, metavar="PROBABILITY", help="of a peak; default: fitted on valid, and with --prior 0.5")
-    parser.add_argument("--separation", type=int, metavar="LETTERS", help="between peaks of a strand; default: the window")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="PROBABILITY",
+        help="threshold of a peak; default: fitted on validation records, or 0.5 with --prior",
+    )
+    parser.add_argument("--separation", type=int, metavar="LETTERS", help="distance between peaks of a strand; default: the window")
 
 
 def run(arguments: argparse.Namespace) -> None:

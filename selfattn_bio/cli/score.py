@@ -35,19 +35,21 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `selfattn-bio score`."""
     parser.add_argument(
-        "--model", required=True, type=Path, nargs="+", help="model folder, or the name of one that ships; several are averaged"
+        "--model", required=True, type=Path, nargs="+", help="model folder, or the name of a model that ships; several are averaged"
     )
     inputs = parser.add_mutually_exclusive_group(required=True)
-    inputs.add_argument("--fasta", type=Path, nargs="+", metavar="FILE", help="files of sequences: FASTA, or any that `ingest` takes")
-    inputs.add_argument("--bed", type=Path, nargs="+", metavar="FILE", help="BED files of intervals of --genome, 0-based half-open")
-    parser.add_argument("--genome", type=Path, metavar="FILE", help="FASTA (plain, bgzip) that --bed is of; minus strands are turned")
+    inputs.add_argument("--fasta", type=Path, nargs="+", metavar="FILE", help="sequences: FASTA, or another format that `ingest` accepts")
+    inputs.add_argument("--bed", type=Path, nargs="+", metavar="FILE", help="BED files of intervals in --genome")
     parser.add_argument(
-        "--partner", type=Path, metavar="FILE", help="of a model of two inputs the second: sequences of the same ids, or a track's numbers"
+        "--genome", type=Path, metavar="FILE", help="genome of --bed, plain or bgzip; minus strands are reverse-complemented"
+    )
+    parser.add_argument(
+        "--partner", type=Path, metavar="FILE", help="second input of the model: sequences with the same ids, or the values of a track"
     )
     parser.add_argument("--rc", action="store_true", help="average both strands")
-    parser.add_argument("--coverage", type=float, metavar="C", help="also say what holds the truth with this chance, such as 0.9")
-    parser.add_argument("--uncalibrated", action="store_true", help="probabilities of the logits as they are, without the temperature")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences in one pass (default: as many as 32,768 letters hold)")
+    parser.add_argument("--coverage", type=float, metavar="C", help="add prediction sets with this coverage, such as 0.9")
+    parser.add_argument("--uncalibrated", action="store_true", help="do not calibrate the probabilities by the temperature")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per batch (default: 32,768 bases or residues in total)")
     parser.add_argument("--output", required=True, type=Path, help=".tsv to write")
 
 

@@ -24,18 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", metavar="NAME", help="train this variant of the run file (a baseline or control) instead of the model")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--member", type=int, default=1, metavar="N", help="train the Nth of [training] seeds members (default: the first)")
-    which.add_argument("--job", metavar="NAME", help="train this job of [sweep], named as its folder is")
+    which.add_argument("--job", metavar="NAME", help="train this job of [sweep]; the name of its folder")
     parser.add_argument("--corpus", required=True, type=Path, metavar="DIR", help="corpus folder, from `ingest`")
     parser.add_argument("--split", required=True, type=Path, metavar="FILE", help="split table, from `split`")
     parser.add_argument(
         "--threads", type=int, default=8, metavar="N", help="CPU threads, at most the cores there are (default: %(default)s)"
     )
-    parser.add_argument("--sharded", action="store_true", help="processes of torchrun each hold a part of the weights (FSDP2)")
+    parser.add_argument("--sharded", action="store_true", help="divide the weights among the processes of torchrun (FSDP2)")
     parser.add_argument(
         "--parts",
         type=Path,
         metavar="DIR",
-        help="model folder of another member, whose fitted [stack] parts are used instead of fitting them again",
+        help="model folder of another member; its fitted [stack] parts are used again",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="model folder to write")
 

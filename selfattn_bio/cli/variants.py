@@ -43,27 +43,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="DIR",
-        help="model folder, or the name of one that ships; several are averaged",
+        help="model folder, or the name of a model that ships; several are averaged",
     )
-    parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="plain or bgzip, of the assembly of the variants")
+    parser.add_argument("--genome", required=True, type=Path, metavar="FASTA", help="genome of the variants, plain or bgzip")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--vcf", type=Path, metavar="FILE", help="plain, gz or bgzip, sorted or not")
-    what.add_argument("--region", metavar="CHROM:START-END", help="0-based half-open: all substitutions of its letters")
-    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="what the names of the files begin with")
-    parser.add_argument("--rc", action="store_true", help="average both strands; without it the forward strand is read")
+    what.add_argument("--region", metavar="CHROM:START-END", help="region for all substitutions, 0-based half-open")
+    parser.add_argument("--output", required=True, type=Path, metavar="PREFIX", help="prefix of the file names")
+    parser.add_argument("--rc", action="store_true", help="average both strands (default: forward strand)")
     parser.add_argument("--window", type=int, metavar="LETTERS", help="default: the length of the training records")
     parser.add_argument(
-        "--placements", type=int, default=1, metavar="N", help="windows a variant, moved over its middle half and averaged (%(default)s)"
+        "--placements",
+        type=int,
+        default=1,
+        metavar="N",
+        help="windows per variant to average, with the variant in their middle half (default: %(default)s)",
     )
-    parser.add_argument("--prior", type=float, metavar="SHARE", help="of windows that are positive, for the probabilities")
+    parser.add_argument("--prior", type=float, metavar="SHARE", help="fraction of positive windows, for the probabilities")
     parser.add_argument(
-        "--mismatches", type=float, default=0.05, metavar="SHARE", help="of lines whose REF may differ from the genome (%(default)s)"
+        "--mismatches",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="allowed fraction of lines whose REF differs from the genome (default: %(default)s)",
     )
     parser.add_argument(
         "--motifs",
         type=Path,
         metavar="FILE",
-        help="MEME, JASPAR or TRANSFAC text: motifs whose hits over an allele are compared: gained and lost",
+        help="MEME, JASPAR or TRANSFAC file: report gained and lost hits of its motifs",
     )
 
 
