@@ -1,7 +1,6 @@
-"""The machine that a run finds: devices, processes, threads, matrix precision, generators.
+"""Set up the machine for a run: devices, processes, threads, matrix precision, random generators.
 
-Hides: the probes, seeds of 64 bits, and how processes that torchrun started find each other. The train command sets it up; the loop opens
-its Fabric here.
+Processes started by torchrun find each other here.
 """
 
 from __future__ import annotations
@@ -23,16 +22,21 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from selfattn_bio.errors import TrainingError
 from selfattn_bio.model.encoder import Block
 
-EXACT = 1e-3  # largest error of a 2,048-term float32 product of normal numbers: 8e-5 to 3e-4 when exact, .1 in bfloat16
+# largest error of a 2,048-term float32 product of normal numbers: 8e-5 to 3e-4 when exact, 0.1 in
+# bfloat16
+EXACT = 1e-3
 
 
 def seed_torch(*numbers: int) -> None:
-    """Seed torch's generators by all of these numbers, none negative: other numbers or another order draw anew."""
+    """Seed torch's generators from non-negative numbers; their order matters."""
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
 
 def use_threads(threads: int) -> int:
-    """Let torch use `threads` threads, but no more than the process has cores; processes of torchrun share them. Returns their number."""
+    """Let torch use `threads` threads, at most the available cores, and return the number used.
+
+    Processes of torchrun share the cores of their machine.
+    """
     cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     usable = max(1, min(threads, cores))
     torch.set_num_threads(usable)
@@ -40,10 +44,12 @@ def use_threads(threads: int) -> int:
 
 
 def use_matmul(precision: str) -> None:
-    """Set torch's float32 matrix precision for training; scoring leaves torch's own, with which its fused attention is faster.
+    """Set torch's float32 matrix precision for training.
 
-    "medium" lets the CPU use oneDNN, which may be twice as fast and exact, but on other CPUs and on CUDA computes in lower precision: it
-    is kept only if a probe against float64, on the device that trains, shows no more error than float32 has.
+    Scoring keeps torch's default, with which fused attention is faster. "medium" allows the CPU to
+    use oneDNN, which may be twice as fast and exact. On other CPUs and on CUDA it computes in lower
+    precision. It is therefore kept only if a probe against float64 on the training device shows no
+    larger error than float32 has.
     """
     torch.set_float32_matmul_precision(precision)
     if precision == "highest":
@@ -58,25 +64,30 @@ def use_matmul(precision: str) -> None:
 
 
 def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
-    """One device, CUDA if there is one, else the CPU; or, started by torchrun, one a process (gloo on the CPU).
+    """Open Fabric on CUDA if available, otherwise on the CPU.
 
-    Processes each hold the network (DistributedDataParallel), or, sharded, a part of its weights, gradients and optimizer (FSDP2).
+    Without torchrun it uses one device; with torchrun, one per process (gloo on the CPU). Each
+    process holds the complete network (DistributedDataParallel) or, sharded, a part of its weights,
+    gradients and optimizer (FSDP2).
 
     Raises
     ------
     TrainingError
-        If one process alone is asked to shard, or float16 sharded.
+        If sharding is requested with a single process, or with float16.
     """
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"  # "auto" would take Apple's, on which nothing of this was run
+    # "auto" could choose Apple's GPU, which is untested
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     half: dict[str, Any] = {"precision": precision}
     if (precision, accelerator) == ("16-mixed", "cpu"):
-        half = {"plugins": MixedPrecision("16-mixed", "cpu")}  # by its name Fabric would take bfloat16
+        # by name, Fabric would choose bfloat16
+        half = {"plugins": MixedPrecision("16-mixed", "cpu")}
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         if sharded:
             cure = "Start it by torchrun --nproc-per-node=N -m selfattn_bio.cli.main train ..."
             raise TrainingError("sharded training must have several processes, got one", cure=cure)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The `srun` command is available")  # one process is what was asked for
+            # one process is intended
+            warnings.filterwarnings("ignore", message="The `srun` command is available")
             return Fabric(accelerator=accelerator, devices=1, **half)
     processes, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     strategy: str | ModelParallelStrategy = "ddp"
@@ -90,7 +101,7 @@ def open_fabric(precision: str, *, sharded: bool = False) -> Fabric:
 
 
 def _shard(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """Each block a unit of its own, gathered when it is its turn, and the rest of the network one."""
+    """Shard each block separately, and the rest of the network as one unit."""
     for module in network.modules():
         if isinstance(module, Block):
             fully_shard(module, mesh=mesh["data_parallel"])
@@ -99,12 +110,12 @@ def _shard(network: nn.Module, mesh: DeviceMesh) -> nn.Module:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor of which each process may hold a part, gathered; all processes must ask."""
+    """Gather a tensor that may be distributed over processes; all processes must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def part_of(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor as `like` is held: this process's part of it, or as it is."""
+    """Distribute a complete tensor like `like` (or return it unchanged if that is not distributed)."""
     if isinstance(like, DTensor) and value.shape == like.shape:
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
     return value

@@ -378,8 +378,8 @@ class Trainer:
     def evaluate(self) -> None:
         """Measure the validation split, extend the history and keep the weights if they are good.
 
-        If a stop signal arrives meanwhile, nothing changes, and the evaluation is still due when the
-        run resumes.
+        If a stop signal arrives meanwhile, nothing changes, and the evaluation is still due when
+        the run resumes.
         """
         progress, training = self.progress, self.run.training
         try:

@@ -1,7 +1,7 @@
-"""How much memory there is and how much is taken: of the process, its control group, the machine, the GPU.
+"""Measure available and used memory of the process, its control group, the machine and the GPU.
 
-Hides: /proc, control groups of both versions, limits, glibc's heap, what allocators say when there is none. `training.probe` measures with
-it, the loop takes the peak from it, the train command asks it what an error means.
+It reads /proc, control groups of both versions and resource limits. It also detects errors that
+mean out of memory.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 
-HEAP_PAD = 268  # MB that malloc asks for ahead of need, as `cli.main.keep_memory` sets it
+HEAP_PAD = 268  # MB that malloc requests in advance, as set by `cli.main.keep_memory`
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it says that memory, of the CPU or of the GPU, could not be had."""
+    """Return whether an error means that memory of the CPU or the GPU was exhausted."""
     told = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
-    if "could not create a" in str(error) and not torch.cuda.is_available():  # oneDNN's word for whatever fails: memory, if that is scarce
+    # oneDNN reports every failure with these words; if memory is scarce, memory is the reason
+    if "could not create a" in str(error) and not torch.cuda.is_available():
         return available_mb() - status_mb("RssAnon") < 2 * HEAP_PAD
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError | OSError) and any(words in str(error) for words in told)
@@ -29,51 +30,57 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def words_of(error: BaseException) -> str:
-    """What an allocator says, in short: without its own place in torch's source."""
+    """Return an allocator's message in short, without the location in torch's source."""
     return " ".join(str(error).split()).rpartition("DefaultCPUAllocator: ")[2].partition(". ")[0] or type(error).__name__
 
 
 def status_mb(entry: str) -> float:
-    """VmRSS (resident now), VmHWM (the most since the last reset), VmSize, VmData or RssAnon of this process, in MB.
+    """Return an entry of /proc/self/status in MB.
 
-    Not getrusage, whose mark a process takes over from the one that started it.
+    Entries are VmRSS (resident now), VmHWM (peak since the last reset), VmSize, VmData and RssAnon.
+    getrusage is not used, because a process inherits its peak from its parent.
     """
     text = Path("/proc/self/status").read_text(encoding="ascii")
     return int(text.split(entry + ":")[1].split()[0]) * 1024 / 1e6
 
 
 def peak_mb() -> float:
-    """The most since `reset_peak`: resident, or taken from the GPU by torch."""
+    """Return the peak since `reset_peak` in MB: resident, or reserved on the GPU by torch."""
     return torch.cuda.max_memory_reserved() / 1e6 if torch.cuda.is_available() else status_mb("VmHWM")
 
 
 def now_mb() -> float:
-    """Resident now, or held on the GPU by torch."""
+    """Return the current memory in MB: resident, or reserved on the GPU by torch."""
     return torch.cuda.memory_reserved() / 1e6 if torch.cuda.is_available() else status_mb("VmRSS")
 
 
 def reset_peak() -> None:
-    """Give free memory back, and let the mark of the most start anew."""
+    """Return free memory to the system and reset the peak."""
     give_back()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
-    with suppress(OSError):  # a sandbox may forbid it; as sizes grow, the mark then still is that of the last
+    # A sandbox may forbid it. As sizes grow, the peak then still belongs to the last size.
+    with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def give_back() -> None:
-    """Return to the system, or the GPU, what is free."""
+    """Return free memory to the system or the GPU."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
     if trim is not None:
         trim(0)
 
 
 def available_mb() -> float:
-    """MB that this process may take, with what it has: of the GPU if there is one, else by the system, its control group and its limits."""
+    """Return the memory this process may use in MB, including its current use.
+
+    On a GPU, this is GPU memory. Otherwise the system, the control group and the resource limits
+    restrict it.
+    """
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info()[0] / 1e6 + torch.cuda.memory_reserved() / 1e6
     text = Path("/proc/meminfo").read_text(encoding="ascii")
@@ -82,14 +89,16 @@ def available_mb() -> float:
     for limit, entry in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         most = resource.getrlimit(limit)[0]
         if most != resource.RLIM_INFINITY:
-            found.append(most / 1e6 - status_mb(entry) + status_mb("VmRSS") - 2 * HEAP_PAD)  # one ahead, one of holes
+            # one in advance, one for fragmentation
+            found.append(most / 1e6 - status_mb(entry) + status_mb("VmRSS") - 2 * HEAP_PAD)
     return max(0.0, min(found))
 
 
 def group_room_mb(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
-    """MB up to the nearest limit of the control groups (version 1 or 2) that this process is in; infinite without one.
+    """Return the MB left below the nearest limit of the process's control groups, or infinity.
 
-    What they hold of files is not counted as taken, as the system drops it first.
+    Both versions of control groups are supported. Their file cache does not count as used, because
+    the system drops it first.
     """
     room = math.inf
     for line in own.read_text(encoding="ascii").splitlines() if own.exists() else ():
@@ -100,7 +109,8 @@ def group_room_mb(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/s
             top, limit, usage, prefix = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
         else:
             continue
-        folder = top / path.lstrip("/")  # in a container the path may be the host's: what there is of it counts
+        # in a container, the path may be that of the host; only existing folders count
+        folder = top / path.lstrip("/")
         for group in (folder, *folder.parents):
             if group.is_relative_to(top) and (group / limit).exists() and (most := (group / limit).read_text().strip()) != "max":
                 stat = dict(each.split() for each in (group / "memory.stat").read_text().splitlines())

@@ -1,10 +1,13 @@
-"""What a training will take, told before it starts: peak memory and time, and settings that fit where it would not.
+"""Predict peak memory and time of a training, and suggest settings that fit.
 
-Hides: how a few measured sizes are drawn out to the whole run. The plan command prints it; the train command asks it after out of memory.
+The plan command prints the prediction; the train command uses it for the hint after running out of
+memory.
 
-Everything is measured that time and memory allow (`training.probe`): the weights, the program, the steps at the run's own length and batch
-if they are affordable. Beyond, memory and time of a batch are a line through the last two sizes, and those of a length a line too, or a
-parabola where a pattern or kernel takes all pairs. One formula is left, for batches that wait while gradients are accumulated.
+`training.probe` measures everything that time and memory allow: the weights, the program, and steps
+at the run's own length and batch size if affordable. Larger sizes are extrapolated. Memory and time
+are linear in the batch size through the last two sizes. In the length they are linear as well, or a
+parabola for patterns or kernels that compute all pairs. Only batches that wait during gradient
+accumulation are computed by a formula.
 """
 
 from __future__ import annotations
@@ -24,32 +27,34 @@ from selfattn_bio.scoring.scorer import BATCH_LETTERS
 from selfattn_bio.sequence.splits import assign_splits, split_by_region
 from selfattn_bio.training.probe import Probe, grows_squared, measure
 
-FILLED = 0.9  # of the available memory: the rest is what others take and what a prediction is wrong by
+# of the available memory; the rest covers other processes and errors of the prediction
+FILLED = 0.9
 SECONDS = 10.0  # for the steps of one size
-NAMED = 0.1  # of the peak: from here on the letters of the corpus are told apart
-CROWDED = 1.25  # times as long by the clock: from here on it is said
-SPREAD = 8  # lengths that stand for those of all batches
+NAMED = 0.1  # fraction of the peak above which the letters of the corpus are reported separately
+CROWDED = 1.25  # ratio of clock time to own time above which it is reported
+SPREAD = 8  # number of lengths that represent those of all batches
 SPARSE = 'model.pattern = { kind = "window", window = 128 }'
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long the records of a run are.
+    """Store how long the records of a run are.
 
     Parameters
     ----------
     longest
         Letters of the longest record, or window.
     spread
-        Lengths of the batches as shares of the longest, a few for all, rising to 1.
+        Lengths of batches as fractions of the longest: a few that represent all, rising to 1.
     valid
-        Letters of the valid side together; None if they are not known.
+        Total letters of the validation split; None if unknown.
     scored
-        Letters of valid, with their padding, that are scored at once.
+        Letters of the validation split that are scored in one batch, padding included.
     corpus
-        The folder, which the training opens.
+        Folder that the training opens.
     letters
-        All of the corpus: the training maps them into memory, and the system counts those that were read as resident.
+        Total letters of the corpus. Training maps them into memory, and the system counts those
+        that were read as resident.
     """
 
     longest: int
@@ -61,7 +66,7 @@ class Lengths:
 
     @classmethod
     def of(cls, run: config.RunFile, corpus: Corpus) -> Lengths:
-        """Those of a corpus; the sides are about those that its split will have."""
+        """Compute the lengths of a corpus, with approximately the splits that its run will have."""
         lengths = corpus.records["length"].to_numpy()
         valid, test = split_masks(run.split, corpus)
         train = lengths[~(valid | test)] if (~(valid | test)).any() else lengths
@@ -80,21 +85,27 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run, its lengths and what was measured of it; `again` plans another run the same way."""
+    """Predict memory and time of a run from its measurements.
+
+    `again` plans another run in the same way.
+    """
 
     run: config.RunFile
     lengths: Lengths
     probe: Probe
     again: Callable[[config.RunFile], Plan]
 
-    # --------------------------------------------------------------------------------------------------------- memory
+    # ------------------------------------------------------------------------------------ memory
     @property
     def peak(self) -> float:
-        """MB at the peak of the run as it is: resident, or taken from the GPU."""
+        """Return the peak memory of the run in MB: resident, or taken from the GPU."""
         return self.peak_of(self.lengths.longest, self.run.training.batch_size)
 
     def peak_of(self, length: int, batch: int) -> float:
-        """MB at the peak with records of `length` letters in batches of `batch`; infinite if no size at all could be measured."""
+        """Return the peak memory in MB for records of `length` letters in batches of `batch`.
+
+        It is infinite if no size could be measured.
+        """
         kept = self.probe.kept
         if not self.probe.points:
             return math.inf
@@ -103,29 +114,35 @@ class Plan:
 
     @property
     def limit(self) -> float:
-        """MB that the peak may be."""
+        """Return the allowed peak memory in MB."""
         return FILLED * self.probe.available
 
     @property
     def fits(self) -> bool:
-        """Whether the run fits into the memory that is available."""
+        """Return whether the run fits into the available memory."""
         return self.peak <= self.limit
 
     @property
     def is_measured(self) -> bool:
-        """Whether steps of the run's own size were taken."""
+        """Return whether steps of the run's own size were measured."""
         reached = [(point.length, point.batch) for point in self.probe.points]
         return (self.lengths.longest, self.run.training.batch_size) in reached
 
     def largest_batch(self) -> int | None:
-        """The largest batch that divides a step, is no larger than the run's, and fits; None if one record does not."""
+        """Return the largest batch size that fits, or None if not even one record does.
+
+        It divides the records of a step and is at most that of the run.
+        """
         training = self.run.training
         step = training.batch_size * training.accumulate
         fitting = (batch for batch in range(training.batch_size, 0, -1) if step % batch == 0)
         return next((batch for batch in fitting if self.peak_of(self.lengths.longest, batch) <= self.limit), None)
 
     def longest_length(self) -> int | None:
-        """The longest length that fits, a record a batch, with two digits; None if none does."""
+        """Return the longest length that fits with one record per batch, or None.
+
+        The length is rounded down to two digits.
+        """
         low, high = 0, self.lengths.longest
         while low < high:
             middle = (low + high + 1) // 2
@@ -134,16 +151,19 @@ class Plan:
         return low // digit * digit or None
 
     def _waiting(self, length: int, batch: int) -> float:
-        """MB of the token ids, and of what is wanted of each, of the batches of a step that wait for theirs; two are measured."""
+        """Return the memory of token ids and targets of the waiting batches of a step, in MB.
+
+        Two batches are part of the measurement.
+        """
         training = self.run.training
         waiting = max(0, training.batch_size * training.accumulate // batch - 2)
         of_token = 16 if self.run.objective.kind in config.PER_TOKEN else 8  # bytes: int64
         return waiting * batch * length / self.run.tokens.stride * of_token / 1e6
 
-    # ----------------------------------------------------------------------------------------------------------- time
+    # -------------------------------------------------------------------------------------- time
     @property
     def seconds_a_step(self) -> float:
-        """Of the optimizer, in the mean over the lengths, with the processors to itself."""
+        """Return the mean seconds per optimizer step on an otherwise idle machine."""
         training = self.run.training
         if not self.probe.points:
             return math.inf
@@ -151,26 +171,32 @@ class Plan:
 
     @property
     def first_end(self) -> int:
-        """The step at which patience ends the training if its first evaluation stays the best."""
+        """Return the step where patience ends training if the first evaluation stays the best."""
         training = self.run.training
         return min(training.max_steps, (1 + training.patience) * training.evaluate_every)
 
     def evaluations(self, steps: int) -> int:
-        """How many times valid is scored in so many steps, with the one that calibrates."""
+        """Return the number of validations in `steps` steps, including that for calibration."""
         return math.ceil(steps / self.run.training.evaluate_every) + (self.run.objective.kind == "binary")
 
     def seconds_of(self, steps: int) -> float:
-        """Of a training of so many steps, with the processors to itself; without evaluations if valid is not known."""
+        """Return the seconds for `steps` steps on an otherwise idle machine.
+
+        Evaluations are left out if the validation split is unknown.
+        """
         return steps * self.seconds_a_step + self.evaluations(steps) * self.probe.evaluation * (self.lengths.valid or 0)
 
     @property
     def seconds(self) -> float:
-        """Of the whole training, if patience does not end it sooner and the machine stays as busy as it is."""
+        """Return the seconds of the complete training at the current load of the machine.
+
+        Patience may end it earlier.
+        """
         return self.seconds_of(self.run.training.max_steps) * self.probe.crowding
 
-    # ----------------------------------------------------------------------------------------------------------- words
+    # ---------------------------------------------------------------------------------- messages
     def lines(self) -> Iterator[str]:
-        """What is printed."""
+        """Yield the lines of the report."""
         training, probe, longest = self.run.training, self.probe, self.lengths.longest
         batches = f"batches of {training.batch_size} records of at most {longest:,} letters"
         accumulated = f", {training.accumulate} to a step" if training.accumulate > 1 else ""
@@ -188,7 +214,7 @@ class Plan:
         yield from self._times()
 
     def _times(self) -> Iterator[str]:
-        """The time, as a range where patience or a busy machine make it one, each with its reason."""
+        """Yield lines about time: the maximum, and the effects of patience and a busy machine."""
         most, first, crowding = self.run.training.max_steps, self.first_end, self.probe.crowding
         evaluations = f"{self.evaluations(most)} evaluations" if self.lengths.valid is not None else "without evaluations"
         yield f"time {self.seconds_a_step:.3g} s a step; {most:,} steps, {evaluations}: {duration(self.seconds_of(most))} at most"
@@ -200,7 +226,10 @@ class Plan:
             yield f"and {busy}, while other work shares the processors as now; plan again without it"
 
     def cure(self) -> str:
-        """Settings with which the run fits; a sparse pattern is named only once it was planned, too."""
+        """Suggest settings with which the run fits.
+
+        A sparse pattern is suggested only after it has been planned as well.
+        """
         batch = self.largest_batch()
         if batch is not None:
             return f"Set {self._cut_into(batch)}: the step stays the same"
@@ -216,7 +245,7 @@ class Plan:
         return "Make the network smaller: model.members, model.num_layers, model.embed_dim"
 
     def refusal(self, place: str) -> TrainingError:
-        """Why the run is not to be started."""
+        """Return the error that explains why the run should not be started."""
         got = gigabytes(self.peak) if math.isfinite(self.peak) else "more with one record"
         message = f"peak memory must be <= {gigabytes(self.limit)} ({FILLED:.0%} of what is available on {self.probe.device}), got {got}"
         return TrainingError(message, place=place, cure=self.cure())
@@ -225,14 +254,18 @@ class Plan:
         step = self.run.training.batch_size * self.run.training.accumulate
         return f"training.batch_size = {batch} and training.accumulate = {step // batch}"
 
-    # -------------------------------------------------------------------------------------------------------- drawing out
+    # ----------------------------------------------------------------------------- extrapolation
     def _drawn_out(self, what: str, start: float, length: int, batch: int) -> float:
-        """`what` of a batch of records of one length; `start` is what a batch of none has."""
+        """Extrapolate a quantity to a batch of records of one length.
+
+        `what` names a field of `Point`; `start` is its value for an empty batch.
+        """
         points = self.probe.points
         if length == points[-1].length:
             reached = [point for point in points if point.length == length]
             return extended([(0, start), *((point.batch, getattr(point, what)) for point in reached)], batch)
-        # In length by the sizes of as many records as the shortest has, then in records by proportion.
+        # First extrapolate the length, using sizes with as many records as the shortest has. Then
+        # scale in proportion to the number of records.
         alike = [point for point in points if point.batch == points[0].batch]
         known = [(0, start), *((point.length, getattr(point, what)) for point in alike)]
         one = extended(known, length, squared=grows_squared(self.run.model))
@@ -241,18 +274,22 @@ class Plan:
 
 @dataclass
 class Trainings:
-    """The trainings of a run file, one after the other: each seed of the model and of its variants."""
+    """Collect the trainings of a run file: each seed of the model and of its variants."""
 
-    plans: dict[str, tuple[int, Plan]] = field(default_factory=dict)  # name -> number of seeds, plan of one of them
-    stack_seconds: float = 0.0  # to fit the parts of the model's stack, once for all seeds
+    # name -> number of seeds, plan of one of them
+    plans: dict[str, tuple[int, Plan]] = field(default_factory=dict)
+    stack_seconds: float = 0.0  # time to fit the parts of the model's stack, once for all seeds
     _by_network: dict[str, Plan] = field(default_factory=dict)
 
     def known(self, run: config.RunFile) -> Plan | None:
-        """Return the plan of an earlier run that takes the same steps, such as the model of a control with shuffled labels."""
+        """Return the plan of an earlier run with the same steps, such as the model of a control.
+
+        A control with shuffled labels takes the same steps as its model.
+        """
         return self._by_network.get(_steps_of(run))
 
     def add(self, name: str, run: config.RunFile, plan: Plan) -> None:
-        """Count the seeds of a run."""
+        """Add the seeds of a run."""
         self._by_network[_steps_of(run)] = plan
         self.plans[name] = (run.training.seeds, plan)
 
@@ -268,28 +305,32 @@ class Trainings:
 
 
 def _steps_of(run: config.RunFile) -> str:
-    """Identify runs whose steps cost the same: they differ in seeds and labels only."""
+    """Return a key that is equal for runs whose steps cost the same.
+
+    Such runs differ only in seeds and labels.
+    """
     training = run.training.model_copy(update={"seed": 0, "seeds": 1, "labels": "given"})
     same = run.model_copy(update={"training": training, "variants": {}, "sweep": None, "stack": config.Stack(), "title": ""})
     return same.model_dump_json()
 
 
 def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: Callable[[], object], seconds: float = SECONDS) -> Plan:
-    """Measure and draw out.
+    """Measure a run and return its plan.
 
     Parameters
     ----------
     threads
-        Of the training.
+        Number of threads of the training.
     prepare
-        What the training's process does first, such as `cli.main.keep_memory`.
+        Function that the measuring process calls first, such as `cli.main.keep_memory`.
     seconds
-        That the steps of one size may take, from the third on: the less, the more is drawn out.
+        Time limit for the steps of one size, from the third size on. A smaller limit means more
+        extrapolation.
 
     Raises
     ------
     SelfAttnBioError
-        What the training itself would raise at its start.
+        Any error that the training would raise at its start.
     """
     if isinstance(run.model, config.PairedModel):
         raise RunFileError("plan must be asked of a model of one input, got one of two (kind 'paired'): their lengths are not known here")
@@ -300,7 +341,10 @@ def make_plan(run: config.RunFile, lengths: Lengths, *, threads: int, prepare: C
 
 
 def as_measured(run: config.RunFile) -> config.RunFile:
-    """Return the run whose steps are measured on synthetic records: without groups and without a stack; a private run in batches of one."""
+    """Return the run that is measured on synthetic records.
+
+    It has no groups and no stack. A private run is measured in batches of one record.
+    """
     training = run.training.model_copy(update={"balance": None})
     if run.privacy:
         training = training.model_copy(update={"batch_size": 1, "accumulate": training.batch_size})
@@ -308,7 +352,7 @@ def as_measured(run: config.RunFile) -> config.RunFile:
 
 
 def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:
-    """What a training that ran out of memory ends with: what would fit."""
+    """Return the error for a training that ran out of memory, with settings that would fit."""
     message = f"memory must hold the training, got {said!r}"
     needed = gigabytes(plan.peak) if math.isfinite(plan.peak) else "more than all"
     taken = f"It takes {needed} of {gigabytes(plan.probe.available)} that are available"
@@ -321,10 +365,13 @@ def out_of_memory(plan: Plan, said: str, place: str) -> TrainingError:
 
 
 def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False) -> float:
-    """The value at `x` of a curve through known points, the first at 0: straight between them, and beyond them a line through the last two,
-    or, if it may grow with the square, a parabola through the first and the last two that bends upwards or not at all.
+    """Interpolate or extrapolate a curve through known points, the first at 0, to `x`.
 
-    Through (0, 1), (1, 2) and (2, 5) the parabola is 1 + x^2: 10 at 3, where the line has 8.
+    Between points it is a straight line. Beyond the last point it is the line through the last two.
+    With `squared` it is a parabola through the first and the last two points, if that bends
+    upwards.
+
+    Through (0, 1), (1, 2) and (2, 5) the parabola is 1 + x^2: 10 at x = 3, where the line has 8.
     """
     places, values = np.array([place for place, _ in known], float), np.array([value for _, value in known], float)
     if x <= places[-1]:
@@ -338,7 +385,7 @@ def extended(known: list[tuple[int, float]], x: float, *, squared: bool = False)
 
 
 def split_masks(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
-    """Which records are about valid and test: masks."""
+    """Return masks of the validation and test records; random splits are approximate."""
     if isinstance(split, config.ChromosomeSplit):
         chrom = corpus.records["chrom"]
         return chrom.isin(split.valid).to_numpy(bool), chrom.isin(split.test).to_numpy(bool)
@@ -353,12 +400,12 @@ def split_masks(split: config.Split, corpus: Corpus) -> tuple[np.ndarray, np.nda
 
 
 def gigabytes(megabytes: float) -> str:
-    """10^9 bytes, three digits: 1234 -> 1.23 GB."""
+    """Format megabytes as GB (10^9 bytes) with three digits: 1234 -> 1.23 GB."""
     return f"{megabytes / 1000:.3g} GB"
 
 
 def duration(seconds: float) -> str:
-    """In the unit that a person would name."""
+    """Format seconds in a suitable unit."""
     for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"

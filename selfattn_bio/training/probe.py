@@ -1,9 +1,9 @@
-"""What steps of a run take on this machine: memory and time, measured in a process of their own on made-up records.
+"""Measure memory and time of training steps, in a separate process on synthetic records.
 
-Hides: the process, and the sizes it climbs. `training.plan` draws the conclusions.
-
-The loop itself takes the steps, so that nothing it allocates is forgotten: optimizer, running mean, batches, evaluation, checkpoint. The
-process is a fresh one, as a forked one would share pages with its parent and may not use threads that the parent has started.
+`training.plan` draws the conclusions. The training loop itself takes the steps, so that all its
+memory is included: optimizer, running mean, batches, evaluation, checkpoint. The process is
+spawned, because a forked one would share pages with its parent and could not use threads that the
+parent has started.
 """
 
 from __future__ import annotations
@@ -38,18 +38,23 @@ from selfattn_bio.training.loop import Trainer
 from selfattn_bio.training.memory import available_mb, give_back, is_out_of_memory, now_mb, peak_mb, reset_peak, status_mb
 from selfattn_bio.training.resume import CheckpointFolder
 
-STEPS = 3  # of a size
-MOST_BATCHES = 24  # of the last size: by then the heap is about as full of holes as it gets
+STEPS = 3  # per size
+MOST_BATCHES = 24  # of the last size; by then fragmentation of the heap hardly grows
 FIRST = 2048  # letters of the smallest size
-GROWTH = 4  # from size to size
-SHORTEST = 20  # letters of a made-up record: shorter ones would be drawn twice
-SHARE = 0.5  # of the available memory that a size may be expected to take
-KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)  # how a process ends that finds no memory
+GROWTH = 4  # factor between sizes
+SHORTEST = 20  # letters of a synthetic record; shorter ones might be sampled twice
+SHARE = 0.5  # fraction of the available memory that a size may be expected to take
+# exit codes of a process that finds no memory
+KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)
 
 
 @dataclass(frozen=True)
 class Point:
-    """A size and what it took: letters of each record, records of a batch, MB at the peak, own seconds of a batch forward and backward."""
+    """Store a size and its cost.
+
+    `length` is in letters per record, `batch` in records per batch, `peak` in MB; `seconds` is the
+    process time of one batch, forward and backward.
+    """
 
     length: int
     batch: int
@@ -59,30 +64,35 @@ class Point:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured. Seconds are the process's own, as it would take without other work on its processors, but for `crowding`.
+    """Store all measurements.
+
+    Seconds are process times, as on an otherwise idle machine; `crowding` relates them to the
+    clock.
 
     Attributes
     ----------
     available
-        MB that a training process may take on this device now.
+        MB that a training process may use on this device now.
     opened
-        MB at the peak of opening the corpus, 0 without one.
+        Peak MB while opening the corpus, 0 without one.
     parameters
-        Weights of the network.
+        Number of weights of the network.
     kept
-        MB that stay between two steps: the program, weights, moments, running mean.
+        MB in use between two steps: the program, weights, moments, running mean.
     points
-        The sizes, small to large, all records of one length.
+        Measured sizes, small to large; all records of a size have the same length.
     holes
-        MB by which the peak of the last size grew once many batches of all lengths had left holes in the heap.
+        MB by which the peak of the last size grew after many batches of all lengths fragmented the
+        heap.
     pace
-        Seconds of a batch in the mean over the lengths, over those of one of the longest records.
+        Mean seconds of a batch over all lengths, relative to a batch of the longest records.
     crowding
-        How many times as long the last steps took by the clock: more than 1 while other work shares the processors.
+        Clock time of the last steps relative to their process time; more than 1 while other work
+        shares the processors.
     whole
-        MB at the peak after those, an evaluation and a checkpoint, of the last size.
+        Peak MB at the last size after these steps, an evaluation and a checkpoint.
     evaluation
-        Seconds of an evaluation a letter, once what it imports is there.
+        Seconds of an evaluation per letter, without the time for imports.
     """
 
     device: str
@@ -109,40 +119,44 @@ def measure(
     corpus: Path | None = None,
     prepare: Callable[[], object],
 ) -> Probe:
-    """Measure steps of a run up to `size`, as far as time and memory go.
+    """Measure steps of a run up to `size`, as far as time and memory allow.
 
-    From the third on, a size is left out if its steps would take more than `seconds`, by what the one before took; any, if it would take
-    more than half of the available memory.
+    Each size is predicted from the previous one. The first is always measured. A later one
+    is left out if it would take more than half of the available memory; from the third on, also if
+    its steps would take more than `seconds`.
 
     Parameters
     ----------
     size
-        Letters of the longest records, records of a batch.
+        Letters of the longest records, and records per batch.
     spread
-        Lengths of batches, as shares of the longest: their memory is used again by others and leaves holes.
+        Lengths of batches as fractions of the longest. Batches of different lengths reuse memory
+        and fragment the heap.
     scored
-        Letters of valid, with their padding, that are scored at once.
+        Letters of the validation split that are scored in one batch, padding included.
     corpus
-        The folder that the training opens.
+        Folder that the training opens.
     prepare
-        What the process calls first, such as `cli.main.keep_memory`; a function of a module.
+        Function that the process calls first, such as `cli.main.keep_memory`; it must be defined at
+        module level.
 
     Raises
     ------
     SelfAttnBioError
-        What the loop would raise, such as for a sequence longer than learned positions reach.
+        Any error of the training loop, such as a sequence that is longer than learned positions
+        allow.
     TrainingError
-        If not even the process itself finds the memory to start.
+        If there is not even enough memory to start the process.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     found: Probe | SelfAttnBioError | None = None
-    with tempfile.TemporaryDirectory() as folder:  # removed here, as the process may be killed
+    with tempfile.TemporaryDirectory() as folder:  # removed here, because the process may be killed
         process = context.Process(target=_work, args=(theirs, run, size, spread, threads, seconds, scored, corpus, prepare, Path(folder)))
         try:
             _start_deaf(process)
             theirs.close()
-            with suppress(EOFError):  # the process has ended, in whatever way: its exit code says
+            with suppress(EOFError):  # the process has ended; its exit code shows how
                 while True:
                     found = ours.recv()
             process.join()
@@ -154,15 +168,20 @@ def measure(
     if isinstance(found, SelfAttnBioError):
         raise found
     if process.exitcode not in (0, *KILLED):
-        raise RuntimeError(f"the process that measures ended with exit code {process.exitcode}")  # after its traceback
+        # after its traceback
+        raise RuntimeError(f"the process that measures ended with exit code {process.exitcode}")
     if found is None:
         raise TrainingError("memory must hold a process that trains, got one that was killed as it started")
     return found
 
 
 def _start_deaf(process: BaseProcess) -> None:
-    """Start a process that Ctrl-C, which a terminal sends to all, does not reach from its first line on: this one hears it and kills it."""
-    resource_tracker.ensure_running()  # else it is started with the process, and takes the signal off the mask again
+    """Start a process that ignores Ctrl-C from its first line on.
+
+    A terminal sends Ctrl-C to all processes. The parent receives it and kills the process.
+    """
+    # otherwise it starts with the process and unblocks the signal
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
@@ -171,7 +190,10 @@ def _start_deaf(process: BaseProcess) -> None:
 
 
 def grows_squared(model: config.Model) -> bool:
-    """Whether the work, and with some kernels the memory, of a record grows with the square of its length."""
+    """Return whether the work for a record grows with the square of its length.
+
+    With some kernels, memory does so too.
+    """
     if not isinstance(model, config.AttentionModel):
         return False
     if not isinstance(model.mixer, config.SoftmaxMixer):
@@ -179,7 +201,7 @@ def grows_squared(model: config.Model) -> bool:
     return model.pattern.kind in ("full", "strided") or model.kernel in ("reference", "sdpa")
 
 
-# ---------------------------------------------------------------------------------------------------- in the process
+# -------------------------------------------------------------- in the measuring process
 def _work(
     pipe: Connection,
     run: config.RunFile,
@@ -192,9 +214,10 @@ def _work(
     prepare: Callable[[], object],
     folder: Path,
 ) -> None:
-    """Send what is known after each size; the last that arrives counts."""
+    """Send the measurements after each size; the last message received counts."""
     prepare()
-    os.environ.pop("TORCHELASTIC_RUN_ID", None)  # it is no process of the training, even if one of those asks
+    # this is not a process of the training, even if it was started from one
+    os.environ.pop("TORCHELASTIC_RUN_ID", None)
     use_threads(threads)
     use_matmul(run.training.matmul)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -209,18 +232,19 @@ def _work(
 
 
 class _Climber:
-    """Takes steps of growing sizes."""
+    """Measure steps of growing sizes."""
 
     def __init__(self, run: config.RunFile, probe: Probe, folder: Path, spread: tuple[float, ...], seconds: float, scored: int) -> None:
         self.run, self.probe, self.folder, self.spread, self.seconds, self.scored = run, probe, folder, spread, seconds, scored
-        self.accumulate = min(2, run.training.accumulate)  # with two, gradients are there while the second goes forward
+        # with two batches, gradients already exist during the second forward pass
+        self.accumulate = min(2, run.training.accumulate)
         self.fabric = open_fabric(run.training.precision)
         self.trainer: Trainer | None = None
 
     def found(self, size: tuple[int, int], corpus: Path | None) -> Iterator[Probe]:
-        """What is known after each size; out of memory ends it."""
+        """Yield the measurements after each size, until memory runs out."""
         try:
-            opened = Corpus.open(corpus) if corpus else None  # its table of records stays in memory
+            opened = Corpus.open(corpus) if corpus else None  # the table of records stays in memory
             self.probe = replace(self.probe, opened=peak_mb() if opened else 0.0)
             for each in rungs(*size):
                 if self._is_too_much(*each):
@@ -243,12 +267,13 @@ class _Climber:
         if grows_squared(self.run.model):
             growth *= length / last.length
         memory = self.probe.kept + (last.peak - self.probe.kept) * growth
-        too_slow = STEPS * last.seconds * growth > self.seconds and len(self.probe.points) > 1  # a line needs two
+        # extrapolation needs two sizes
+        too_slow = STEPS * last.seconds * growth > self.seconds and len(self.probe.points) > 1
         return too_slow or memory > SHARE * self.probe.available
 
     def _point(self, length: int, batch: int) -> Point:
         self.trainer = trainer = self._trainer(length, batch, (1.0,))
-        trainer.take_step()  # the first is slower
+        trainer.take_step()  # the first step is slower
         seconds = min(_timed(trainer.take_step).own for _ in range(STEPS - 1))
         point = Point(length, batch, peak_mb(), seconds / self.accumulate)
         if not self.probe.kept:
@@ -258,7 +283,7 @@ class _Climber:
         return point
 
     def _trainer(self, length: int, batch: int, spread: tuple[float, ...]) -> Trainer:
-        self.trainer = None  # the one before goes before the next comes
+        self.trainer = None  # free the previous trainer before creating the next
         training = self.run.training.model_copy(update={"batch_size": batch, "accumulate": self.accumulate})
         run = with_points(self.run.model_copy(update={"training": training}), self.folder)
         corpus, split = made_up(run, [max(round(share * length), SHORTEST) for share in spread], self.scored, self.folder)
@@ -266,21 +291,25 @@ class _Climber:
         return Trainer(self.fabric, run, corpus, split, self.folder / "model", "plan")
 
     def _go_on(self) -> Trainer:
-        """Steps of the last size with batches of all lengths, as far as their time goes: the heap fills with holes, as in a training."""
+        """Take steps of the last size with batches of all lengths, within the time limit.
+
+        They fragment the heap as a training does.
+        """
         last, rounds = self.probe.points[-1], list[_Seconds]()
         self.trainer = trainer = self._trainer(last.length, last.batch, self.spread)
-        of_round = math.ceil(len(self.spread) / self.accumulate)  # steps that see all lengths
+        of_round = math.ceil(len(self.spread) / self.accumulate)  # steps that cover all lengths
         while not rounds or (len(rounds) * of_round * self.accumulate < MOST_BATCHES and sum(each.clock for each in rounds) < self.seconds):
             rounds.append(_timed(trainer.take_step, of_round))
-        best = min(each.own for each in rounds) / (of_round * self.accumulate)  # the first round prepares what each length needs
+        # the first round prepares kernels for each length
+        best = min(each.own for each in rounds) / (of_round * self.accumulate)
         crowding = max(1.0, min(each.clock / each.own for each in rounds))
         self.probe = replace(self.probe, holes=max(0.0, peak_mb() - last.peak), pace=best / last.seconds, crowding=crowding)
         return trainer
 
     def _finish(self, trainer: Trainer) -> None:
-        """An evaluation and a checkpoint: for small batches they, not the steps, are the peak."""
+        """Run an evaluation and a checkpoint, which determine the peak if batches are small."""
         letters = sum(len(trainer.corpus.letters(int(row))) for row in trainer.valid.rows)
-        trainer.measure_valid()  # the first imports what metrics need
+        trainer.measure_valid()  # the first call imports the modules for metrics
         evaluation = _timed(trainer.evaluate).own / letters
         with CheckpointFolder(self.folder / "checkpoints", "plan") as checkpoints:
             checkpoints.save(1, *trainer.state())
@@ -288,9 +317,10 @@ class _Climber:
 
 
 def rungs(length: int, batch: int) -> list[tuple[int, int]]:
-    """(letters, records) from small to the whole: one record that grows to its length, then more of them.
+    """List sizes (letters, records) from small to the full size.
 
-    (8192, 8) is reached by (2048, 1), (8192, 1), (8192, 2).
+    First one record grows to its full length, then the number of records grows. (8192, 8) is
+    reached by (2048, 1), (8192, 1), (8192, 2).
     """
     found = [(length, batch)]
     while batch > 1 and batch * length > FIRST:
@@ -303,8 +333,11 @@ def rungs(length: int, batch: int) -> list[tuple[int, int]]:
 
 
 def made_up(run: config.RunFile, lengths: list[int], scored: int, folder: Path) -> tuple[Corpus, Path]:
-    """A corpus of random records with what the objective wants, and its split: a batch of each length to train on, and about `scored`
-    letters of valid, of the last length."""
+    """Write a corpus of random records with targets for the objective, and its split.
+
+    It has one training batch of each length, and about `scored` letters for validation, in records
+    of the last length.
+    """
     rng, alphabet = np.random.default_rng(0), get_alphabet(run.data.alphabet)
     train = [length for length in lengths for _ in range(max(run.training.batch_size, math.ceil(2 / len(lengths))))]
     wanted = {f"train-{i}": length for i, length in enumerate(train)}
@@ -331,7 +364,10 @@ def made_up(run: config.RunFile, lengths: list[int], scored: int, folder: Path) 
 
 
 def with_points(run: config.RunFile, folder: Path) -> config.RunFile:
-    """The run, of objective bins with made-up points: one on each of the first records of either side."""
+    """Return the run; for objective bins, with synthetic points.
+
+    There is one point on the first record of each split.
+    """
     if not isinstance(run.objective, config.BinsObjective):
         return run
     path = folder / "points.bed"
@@ -340,7 +376,7 @@ def with_points(run: config.RunFile, folder: Path) -> config.RunFile:
 
 
 def _targets(objective: config.Objective, lengths: list[int], rng: np.random.Generator) -> dict[str, list]:
-    """Columns of made-up targets, one value a record."""
+    """Return columns of synthetic targets, one value per record."""
     number = len(lengths)
     match objective:
         case config.MulticlassObjective(column=column, classes=classes):
@@ -357,7 +393,10 @@ def _targets(objective: config.Objective, lengths: list[int], rng: np.random.Gen
 
 
 class _Seconds(NamedTuple):
-    """By the clock, and of these those in which this thread had a processor; on CUDA, which nothing shares by turns, the same."""
+    """Store clock time, and the time in which this thread had a processor.
+
+    On CUDA both are equal, because work on the GPU does not take turns.
+    """
 
     clock: float
     own: float
@@ -374,7 +413,10 @@ def _timed(work: Callable[[], object], times: int = 1) -> _Seconds:
 
 
 def _guard(probe: Probe) -> None:
-    """No more than is available: an allocation beyond fails here, before the system would end any process for it."""
+    """Limit the process to the available memory.
+
+    An excessive allocation then fails here, before the system kills any process because of it.
+    """
     if probe.device == "cpu":
         most, hard = resource.getrlimit(resource.RLIMIT_DATA)
         ours = int((status_mb("VmData") + probe.available) * 1e6)

@@ -1,6 +1,6 @@
-"""Where a model comes from: data, code and machine, as they were when its training started; and what its checkpoints depend on.
+"""Provenance of a model (data, code and machine at its start) and fingerprint of checkpoints.
 
-Hides: git, versions. The loop alone uses it, once, before the first step: a split may be another when a run ends, or gone.
+Provenance is recorded before the first step, because the split may change or disappear during a run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VERSIONS = ("selfattn-bio", "torch", "numpy", "lightning-fabric", "safetensors")
 
 
 def provenance_of(run: RunFile, corpus: Corpus, split_sha256: str, *, device: str, processes: int, threads: int) -> dict[str, Any]:
-    """What is known before the first step, as provenance.json holds it."""
+    """Return the entries of provenance.json that are known before the first step."""
     return {
         "data": corpus.summary["sources"],
         "targets": corpus.summary.get("targets"),
@@ -40,11 +40,11 @@ def provenance_of(run: RunFile, corpus: Corpus, split_sha256: str, *, device: st
 
 
 def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: int) -> str:
-    """SHA-256 of all that the weights of a step depend on."""
+    """Return the SHA-256 of everything that the weights of a step depend on."""
     parts = [run.data.alphabet, run.training.model_dump_json(exclude={"tensorboard"})]
     parts += [part.model_dump_json() for part in (run.tokens, run.objective, run.model)]
     if run.both_strands:
-        parts.append("evaluated on both strands")  # which evaluation is the best depends on it
+        parts.append("evaluated on both strands")  # the choice of the best evaluation depends on it
     if run.partner:
         parts.append(run.partner.model_dump_json())
     if run.transfer:
@@ -56,18 +56,20 @@ def fingerprint_of(run: RunFile, corpus: Corpus, split_sha256: str, processes: i
 
 
 def commit_of(folder: Path) -> str | None:
-    """The git commit that a folder is of, with "-dirty" behind it if something in the folder was changed since; None if it is of none.
+    """Return the git commit of a folder, with "-dirty" appended if it has changes, or None.
 
-    A package that is installed within another's repository is not part of that one's commits, and so of none.
+    A package installed inside another project's repository is not part of its commits, so the
+    result is None.
     """
-    found = _git(folder, "rev-parse", "HEAD", "HEAD:./")  # the second fails where the commit has no such folder
+    # the second fails if the commit does not contain the folder
+    found = _git(folder, "rev-parse", "HEAD", "HEAD:./")
     if found is None:
         return None
     return found.split()[0] + ("-dirty" if _git(folder, "status", "--porcelain", "--", ".") else "")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What it prints; None if it fails or is not there."""
+    """Return the output of git, or None if it fails or is not installed."""
     try:
         done = subprocess.run(["git", "--no-optional-locks", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:

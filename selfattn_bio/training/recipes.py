@@ -1,8 +1,8 @@
 """Choose how a model of two classes of DNA is trained, from its training and validation records.
 
-Three questions decide, each answered by fitting baselines, which takes seconds: do the exact
-positions of bases tell the classes apart, does the direction of a record matter, and is there a
-motif database to score the records with.
+Baselines, which are fitted in seconds, answer two questions: do the exact positions of bases
+separate the classes, and does the direction of a record matter? A third question is whether there
+is a motif database to score the records with.
 """
 
 from __future__ import annotations
@@ -23,29 +23,31 @@ from selfattn_bio.sequence.spelling import Spelling
 Letters = Sequence[NDArray[np.uint8]]
 Labels = NDArray[np.int64]
 
-ENOUGH = 5_000  # records of train and of valid that are looked at
-MIN_RECORDS = 20  # of each class, in train and in valid, for a choice
-MARGIN = 0.02  # of AUROC, by which exact positions may be worse than k-mers in tenths of a record
-SHORT = 100  # bp: below, the stem pools by 2
-LONGEST = 2_000  # bp of records that the recipes are made for
-MOST = 200_000_000  # bp of all records
-MANY = 10_000  # training records, above which one network is trained, to keep to 15 minutes on two cores
+ENOUGH = 5_000  # training and validation records that are examined
+MIN_RECORDS = 20  # records per class and split that a choice requires
+# allowed loss of AUROC of exact positions, compared with k-mers in tenths of a record
+MARGIN = 0.02
+SHORT = 100  # bp; for shorter records the stem pools by 2
+LONGEST = 2_000  # bp; longest record that the recipes support
+MOST = 200_000_000  # bp of all records together
+# With more training records, one network is trained, to stay within 15 minutes on two cores.
+MANY = 10_000
 BATCH, MIN_STEPS, MAX_STEPS = 64, 600, 4_000
-EPOCHS, EDITED_EPOCHS, CHILD_EPOCHS = 9, 27, 18  # with random edits, and from a parent
+EPOCHS, EDITED_EPOCHS, CHILD_EPOCHS = 9, 27, 18  # without edits; with random edits; with a parent
 PARENTS = {"jaspar:vertebrates": "motifs"}  # shipped encoder that knows the motifs of a database
 EDITS = {"per_record": 2, "longest": 12, "translocation": 24, "substitution": 0.05}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sections of a run file.
+    """Store sections of a run file.
 
     Attributes
     ----------
     name
         `aligned`, `both strands` or `one strand`.
     reason
-        Why it suits the records, as a sentence.
+        Why it suits the records, as a clause.
     tokens, model, training, transfer
         Keys of these sections that differ from the defaults.
     parts
@@ -63,14 +65,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trial:
-    """A baseline that was fitted to decide, and its AUROC on validation records."""
+    """Store the name of a fitted baseline and its AUROC on validation records."""
 
     name: str
     auroc: float
 
 
 def suits_recipes(run: RunFile, lengths: Sequence[int]) -> bool:
-    """Return whether recipes are made for the records of a run file: two classes of DNA, short and not too many."""
+    """Return whether the recipes support the records of a run file.
+
+    They support two classes of DNA with records that are short and not too many.
+    """
     is_plain = run.objective.kind == "binary" and run.data.alphabet == "dna" and run.partner is None
     return is_plain and max(lengths) <= LONGEST and sum(lengths) <= MOST
 
@@ -86,20 +91,20 @@ def choose_recipe(
     Parameters
     ----------
     letters, labels
-        Records of `train` and `valid`, ASCII, and 0 or 1.
+        Records of `train` and `valid` in ASCII, and their labels 0 or 1.
     spelling
-        How the records were read; of DNA.
+        How the DNA records were read.
     database
         Motif database; empty for none.
 
     Returns
     -------
-    The recipe, and the trials that decided.
+    The recipe, and the fitted baselines that decided.
 
     Raises
     ------
     ValueError
-        If train or valid lacks one of the two classes.
+        If the training or validation records lack one of the two classes.
     """
     number = len(letters["train"])
     longest = max(map(len, letters["train"]))
@@ -129,9 +134,9 @@ def choose_recipe(
 
 
 def aligned(records: int, length: int, motifs: tuple[str, ...] = ()) -> Recipe:
-    """Return the recipe for records that are aligned, such as promoters around a start.
+    """Return the recipe for aligned records, such as promoters around a start site.
 
-    Little pooling and a head with a part for every few bases let the network learn positions.
+    Little pooling, and a head with one part for every few bases, let the network learn positions.
     """
     pool = 2 if length <= SHORT else 4
     parts = max(6, math.ceil(length / (2 * pool)))
@@ -188,20 +193,21 @@ def one_strand(records: int, motifs: tuple[str, ...] = ()) -> Recipe:
 
 
 def _sample(labels: Labels, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Sample `ENOUGH` rows, and more of a rare class: `MIN_RECORDS` of each."""
+    """Sample `ENOUGH` rows, with at least `MIN_RECORDS` of each class if there are that many."""
     order = rng.permutation(len(labels))
     rare = [order[labels[order] == label][:MIN_RECORDS] for label in (0, 1)]
     return np.array(list(dict.fromkeys(np.concatenate([order[:ENOUGH], *rare]).tolist())), dtype=np.int64)
 
 
 def _budget(records: int, epochs: int = EPOCHS) -> dict[str, int]:
-    """Return steps that see each training record `epochs` times, within limits."""
+    """Return settings that train on each record `epochs` times, within limits."""
     steps = min(MAX_STEPS, max(MIN_STEPS, round(epochs * records / BATCH)))
     every = max(25, steps // 10)
     return {
         "max_steps": steps,
         "warmup_steps": min(200, steps // 8),
         "evaluate_every": every,
-        "patience": 1 + steps // every,  # the learning rate falls to 0, and the last steps are the best
+        # the learning rate falls to 0, and the last steps are the best
+        "patience": 1 + steps // every,
         "checkpoint_every": every,
     }

@@ -1,7 +1,7 @@
-"""Checkpoints that a kill -9 cannot hurt: a locked folder beside the output, whole files, the last two kept; and the wish to stop.
+"""Checkpoints that survive kill -9, and signals to stop.
 
-Hides: file names, the lock, checksums, the fingerprint that says whether a checkpoint belongs to this run, signal handlers. The loop alone
-uses it.
+Checkpoints are complete files in a locked folder next to the output; the last two are kept. A
+fingerprint in their names shows whether they belong to the run.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ KEPT = 2
 
 
 def checkpoints_of(output: Path) -> Path:
-    """Where the checkpoints of a model folder are: beside it."""
+    """Return the folder of the checkpoints of a model folder, which is next to it."""
     return output.with_name(output.name + ".checkpoints")
 
 
 class StopSignals:
-    """Hears SIGTERM and Ctrl-C while a run trains, so that it can save before it ends; a second Ctrl-C ends it at once.
+    """Record SIGTERM and Ctrl-C during training, so that a run can save before it ends.
 
-    A second SIGTERM does not: torchrun and Slurm both send one to the same process.
-
-    Outside the main thread, where Python takes no handlers, it hears nothing.
+    A second Ctrl-C ends the run immediately. A second SIGTERM does not, because torchrun and Slurm
+    both send one to the same process. Outside the main thread, where Python accepts no signal
+    handlers, nothing is recorded.
 
     Attributes
     ----------
     heard
-        The signal's number, 0 for none.
+        Number of the signal, 0 for none.
     """
 
     heard = 0
@@ -63,22 +63,25 @@ class StopSignals:
 
 
 class CheckpointFolder:
-    """The checkpoints of one run; a context manager that holds the folder's lock.
+    """Manage the checkpoints of one run; a context manager that holds the lock of the folder.
 
     Parameters
     ----------
     path
-        The folder; made if missing. It is no output that a workflow knows of, since a workflow deletes outputs before a rerun.
+        The folder, created if missing. It must not be an output of a workflow rule, because a
+        workflow deletes outputs before a rerun.
     fingerprint
-        What the run depends on: data, hyperparameters, versions; a part of the files' names. Checkpoints of another fingerprint are left
-        alone, so that a run whose settings come back goes on, until `finish`.
+        Hash of everything the run depends on: data, hyperparameters, versions. It is part of the
+        file names. Checkpoints with another fingerprint are kept until `finish`, so that a run can
+        resume if its settings are changed back.
     writes
-        Of the processes of one run, the first locks, cleans and writes the folder; the others read the newest checkpoint, after it.
+        Whether this process locks, cleans and writes the folder. This is the first process of a
+        run; the others read the newest checkpoint afterwards.
 
     Raises
     ------
     TrainingError
-        On entering, if another process holds the lock, or the file system has none.
+        On entering, if another process holds the lock, or the file system does not support locks.
     """
 
     def __init__(self, path: Path, fingerprint: str, *, writes: bool = True) -> None:
@@ -96,7 +99,7 @@ class CheckpointFolder:
         return self
 
     def _take_over(self) -> None:
-        """Lock the folder and clear it of what cannot be used."""
+        """Lock the folder and remove unusable files."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -109,7 +112,7 @@ class CheckpointFolder:
             raise TrainingError(message, place=str(self.path), cure="Choose an --output on another, or mount it with locks") from error
         self._lock.truncate(0)
         print(os.getpid(), file=self._lock, flush=True)
-        for leftover in self.path.glob(".*.tmp"):  # of a trainer that was killed while it wrote
+        for leftover in self.path.glob(".*.tmp"):  # of a trainer that was killed during a write
             leftover.unlink()
         self._drop_damaged()
         self._say_others()
@@ -119,19 +122,19 @@ class CheckpointFolder:
             self._lock.close()
 
     def save(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Write the checkpoint of `step`, in the process that writes; older ones beyond the last two go."""
+        """Write the checkpoint of `step` and keep the last two; other processes do nothing."""
         if not self.writes:
             return
         metadata = {"fingerprint": self.fingerprint, "state": json.dumps(state)}
         metadata["sha256"] = _digest(tensors, metadata)
         with whole_file(self.path / f"step-{step:09d}.{self.fingerprint[:12]}.safetensors") as temporary:
-            # Not save_file: its error on a full disk is no OSError.
+            # Not save_file: its error on a full disk is not an OSError.
             temporary.write_bytes(save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata))
         for old in self._files()[:-KEPT]:
             old.unlink()
 
     def latest(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The newest checkpoint, or None."""
+        """Return the tensors and state of the newest checkpoint, or None."""
         files = self._files()
         if not files:
             return None
@@ -139,13 +142,16 @@ class CheckpointFolder:
         return tensors, json.loads(metadata["state"])
 
     def finish(self) -> None:
-        """Remove, in the process that writes, the checkpoints of other fingerprints: the model of these settings is written."""
+        """Remove checkpoints of other fingerprints, after the model has been written.
+
+        Only the writing process acts.
+        """
         if self.writes:
             for path in self._others():
                 path.unlink()
 
     def _drop_damaged(self) -> None:
-        """Remove the checkpoints that are newer than the newest whole one, and say why."""
+        """Remove damaged checkpoints that are newer than the newest intact one, with a message."""
         files = self._files()
         while files:
             path = files.pop()
@@ -171,8 +177,16 @@ class CheckpointFolder:
 
 
 def _read(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a checkpoint; ValueError if they are not those that were written, or of another fingerprint."""
-    sha256_of(path)  # where the disk fails, this is an error; reading a mapped file, as the next does, ends the process without a word
+    """Return tensors and metadata of a checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If they differ from the written ones, or have another fingerprint.
+    """
+    # On a disk error this raises. Reading a mapped file, as below, would end the process without a
+    # message.
+    sha256_of(path)
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -185,7 +199,7 @@ def _read(path: Path, fingerprint: str) -> tuple[dict[str, Tensor], dict[str, st
 
 
 def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    """SHA-256 of all that a checkpoint holds."""
+    """Return the SHA-256 of all contents of a checkpoint."""
     found = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         found.update(f"{name} {tuple(tensors[name].shape)}".encode())

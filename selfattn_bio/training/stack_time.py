@@ -15,21 +15,22 @@ from selfattn_bio.scoring.scorer import spelling_of
 from selfattn_bio.scoring.stack import check_parts, fit_part, stack_setup
 from selfattn_bio.training.plan import duration, split_masks
 
-RECORDS = 1_000  # that the parts are fitted to; their time grows about linearly with the records
+# records that the parts are fitted to; the time is about linear in the number of records
+RECORDS = 1_000
 
 
 @dataclass(frozen=True)
 class StackTime:
-    """Time to fit the parts of a stack once.
+    """Store the time to fit the parts of a stack once.
 
     Attributes
     ----------
     parts
-        Their names.
+        Names of the parts.
     seconds
-        For all training and validation records.
+        Time for all training and validation records.
     fitted, records
-        Records that they were fitted to for this estimate, and all of them.
+        Number of records fitted for this estimate, and of all records.
     """
 
     parts: tuple[str, ...]
@@ -39,19 +40,22 @@ class StackTime:
 
     @classmethod
     def measure(cls, run: RunFile, corpus: Corpus, threads: int) -> StackTime:
-        """Fit the parts to a sample of the records outside of test; the split is about the one that the run will have.
+        """Fit the parts to a sample of the records outside the test split.
+
+        The split is approximately the one that the run will have.
 
         Raises
         ------
         CorpusError
             If a class has fewer than two of these records, or a part does not suit them.
         """
-        labels = corpus.records["label"].to_numpy(dtype=float)  # NaN where there is none
+        labels = corpus.records["label"].to_numpy(dtype=float)  # NaN without a label
         valid, test = split_masks(run.split, corpus)
         rows = np.flatnonzero(np.isfinite(labels) & ~test)
         sample = rows[sample_rows(labels[rows].astype(np.int64), RECORDS)]
         share = valid[rows].mean()
-        # Which records are which does not matter for the time, and a class may be missing on one side of the sample.
+        # Which records are in which split does not matter for the time, and a class might be
+        # missing in one split of the sample.
         train, held_out = [], []
         for label in (0, 1):
             of_class = sample[labels[sample] == label]
@@ -68,11 +72,11 @@ class StackTime:
         clock, own = time.perf_counter(), time.process_time()
         for name in run.stack.parts:
             fit_part(setup, name, letters, of_split, lambda line: None)
-        # The time of the process does not count other work on its processors, but counts each of its threads.
+        # Process time excludes other work on the processors, but counts each thread separately.
         seconds = min(time.perf_counter() - clock, time.process_time() - own)
         return cls(run.stack.parts, seconds * len(rows) / len(sample), len(sample), len(rows))
 
     def line(self) -> str:
-        """Describe the time."""
+        """Describe the time in one line."""
         how = "measured" if self.fitted == self.records else f"drawn out from {self.fitted:,} of {self.records:,} records"
         return f"stack of {', '.join(self.parts)}: about {duration(self.seconds)}, {how}; all seeds use the same parts"

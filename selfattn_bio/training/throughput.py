@@ -1,6 +1,6 @@
-"""How much of what the machine can do a training does: the operations of its network beside the machine's own matrix product.
+"""Count the operations of a training, and measure the machine's peak with a matrix product.
 
-Hides: how operations are counted, and the probe of the peak. The loop alone uses it.
+Together they tell how much of the machine's capacity a training uses.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from selfattn_bio.model.encoder import SelfAttention
 from selfattn_bio.model.paired import CrossBlock
 
-BACKWARD = 3  # forward and backward take three times the forward: a product a gradient of two
+BACKWARD = 3  # forward and backward together; each product in forward needs two in backward
 PROBE = {"cpu": 512, "cuda": 8192}  # rows and columns of the matrices
 ROUNDS = 10
 
 
 class FlopCounter:
-    """Floating-point operations of all training steps of a network so far, by its linear layers, convolutions and attended pairs.
+    """Count the floating-point operations of all training steps of a network.
 
-    A multiplication and an addition are two. Padding is counted, as it is computed; what is done twice to save memory is counted once (as
-    in the PaLM paper's model flops utilisation, Chowdhery et al. 2022), and layers that are frozen as if they were not.
+    Linear layers, convolutions and attended pairs are counted, with two operations per
+    multiplication and addition. Padding counts, because it is computed. Recomputation to save
+    memory does not count, as in the model FLOPs utilisation of PaLM (Chowdhery et al. 2022). Frozen
+    layers count as if they were trained.
     """
 
     def __init__(self, network: nn.Module, start: float = 0.0) -> None:
@@ -45,7 +47,8 @@ class FlopCounter:
 
     def _attention(self, module: SelfAttention, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         batch, length = output.shape[:2]
-        self._add(module, batch * module.out.in_features * 2 * module.mixer.num_pairs(length))  # queries with keys, weights with values
+        # queries with keys, weights with values
+        self._add(module, batch * module.out.in_features * 2 * module.mixer.num_pairs(length))
 
     def _cross(self, module: CrossBlock, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self._add(module, 2 * output.numel() * inputs[1].shape[1])
@@ -56,7 +59,10 @@ class FlopCounter:
 
 
 def gemm_peak(device: torch.device, precision: str) -> float:
-    """Floating-point operations a second of a large square matrix product, with the threads and precision as set: the best of some."""
+    """Return the floating-point operations per second of a large square matrix product.
+
+    The current threads and the given precision are used; the best of several products counts.
+    """
     size, dtype = PROBE[device.type], {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision, torch.float32)
     a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
     seconds = []

@@ -1,7 +1,7 @@
-"""From a pretrained model to a new task: whose weights it starts from, which of them move, and how fast.
+"""Transfer learning: start from pretrained weights, and choose which layers train and how fast.
 
-Hides: names of weights, layers, LoRA. The loop alone uses it. Layers are counted from the input: the embedding and the stem are 0, the
-blocks 1 to N, what is above them (the last norm, the head) N + 1.
+Layers are numbered from the input: the embedding and the stem are 0, the blocks 1 to N, and the
+parts above them (the final norm, the head) N + 1.
 """
 
 from __future__ import annotations
@@ -29,14 +29,19 @@ FREE = {
     "pattern",
     "exits",
     "strands",
-}  # of [model]: a child may have others than its parent
-STEM = {"embed_dim", "stem"}  # of [model] kind "dilated": all that it can take
+}  # keys of [model] in which a child may differ from its parent
+STEM = {"embed_dim", "stem"}  # keys of [model] that a model of kind "dilated" can take over
 
 
 class LowRank(nn.Module):
-    """W + B A with W as it was and A, B small: LoRA, as a parametrization, so that the layer itself knows nothing of it.
+    """Low-rank adaptation (LoRA): W + B A with W fixed and small A, B.
 
-    B starts at 0, so that the network starts as it was. Source: Hu et al. 2021, with a scale of 1.
+    It is a parametrization, so the layer needs no change. B starts at 0, so the network starts
+    unchanged.
+
+    References
+    ----------
+    Hu et al. 2021, with a scale of 1.
     """
 
     def __init__(self, weight: Tensor, rank: int) -> None:
@@ -46,21 +51,22 @@ class LowRank(nn.Module):
         self.up = nn.Parameter(torch.zeros(rows, rank))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """(rows, columns) -> the same."""
+        """Map the weight (rows, columns) to the adapted weight of the same shape."""
         return weight + self.up @ self.down
 
 
 def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -> None:
-    """Copy the parent's weights into a fresh network, all but its head, and fix or adapt what [transfer] says.
+    """Copy the parent's weights, except the head; freeze or adapt layers as [transfer] requests.
 
-    A dilated CNN takes embedding and stem alone. Each member takes those of one of the parent's members in turn.
+    A dilated CNN takes only embedding and stem. The members take the weights of the parent's
+    members in turn.
 
     Raises
     ------
     ModelFolderError
-        If the parent's folder is not whole.
+        If the parent's folder is incomplete.
     RunFileError
-        If the parent is of another alphabet, or of other [tokens] or layers.
+        If the parent has another alphabet, other [tokens] or other layers.
     """
     parent_run, parent, _ = load_model(transfer.folder)
     cure = f"[tokens] and [model] must be those of {transfer.folder / 'run.toml'}, but for {', '.join(sorted(FREE))}"
@@ -85,10 +91,10 @@ def start_from(network: Network, run: RunFile, transfer: Transfer, place: str) -
 
 
 def _what_must_agree(run: RunFile) -> dict[str, Any]:
-    """Keys of the run file that give weights their shape and their meaning."""
+    """Return the keys of the run file that determine shape and meaning of the weights."""
     model = run.model.model_dump(include=STEM) if run.model.kind == "dilated" else run.model.model_dump(exclude=FREE)
     if isinstance(run.model, AttentionModel):
-        # These are left out of what is written where they are softmax and none.
+        # Written run files leave these out if they are softmax and none.
         model |= {"mixer": run.model.mixer.model_dump(), "gates": run.model.gates.model_dump()}
     return {
         "data.alphabet": run.data.alphabet,
@@ -102,34 +108,39 @@ def _heads(network: Network) -> set[nn.Module]:
 
 
 def still(network: nn.Module, rate_of: Callable[[int], float] = lambda _: 1.0) -> None:
-    """Let the batch norms whose weights are fixed, or whose layer has a rate of 0, normalise as they learnt to, and learn nothing more."""
+    """Put frozen batch norms into evaluation mode.
+
+    A batch norm is frozen if its weights are fixed or the learning rate of its layer is 0.
+    """
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):  # of the stem or the CNN: of no block
+        # in the stem or the CNN; blocks have none
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.train(module.weight.requires_grad and rate_of(0) > 0)
 
 
 def layer_of(name: str, num_layers: int) -> int:
-    """The layer of a weight, by its name in the network."""
+    """Return the layer number of a weight from its name."""
     if found := re.search(r"\.blocks\.(\d+)\.", name):
         return int(found[1]) + 1
     return num_layers + 1 if re.search(r"\.(head|encoder\.norm)\.", name) else 0
 
 
 def rate_of_layer(layer: int, num_layers: int, step: int, transfer: Transfer | None) -> float:
-    """What a layer's learning rate is multiplied by at a step; 0 while it is frozen."""
+    """Return the factor on a layer's learning rate at a step; 0 while it is frozen."""
     if transfer is None:
         return 1.0
-    below = num_layers + 1 - layer  # the head
+    below = num_layers + 1 - layer  # distance from the top, where the head is
     if transfer.adapt == "gradual" and below > step // transfer.unfreeze_every:
         return 0.0
     return transfer.layer_decay**below
 
 
 def merged(network: Network) -> dict[str, Tensor]:
-    """The weights of a network as those of one without LoRA."""
+    """Return the weights of a network with LoRA merged into its layers."""
     weights = network.state_dict()
     for name, module in network.named_modules():
-        # Not by remove_parametrizations: a copy of a network shares its classes, and that takes `weight` from all of them.
+        # Not by remove_parametrizations: a copy of a network shares its classes, and the function
+        # would remove `weight` from all of them.
         if parametrize.is_parametrized(module, "weight") and isinstance(module.parametrizations["weight"][0], LowRank):
             weights = {key: value for key, value in weights.items() if not key.startswith(f"{name}.parametrizations.weight.")}
             weights[f"{name}.weight"] = module.weight.detach()
