@@ -115,7 +115,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def part_of(value: Tensor, like: Tensor) -> Tensor:
-    """Distribute a complete tensor like `like` (or return it unchanged if that is not distributed)."""
+    """Distribute a complete tensor like `like`, or return it as is if `like` is not sharded."""
     if isinstance(like, DTensor) and value.shape == like.shape:
         return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
     return value

@@ -27,7 +27,7 @@ from selfattn_bio.scoring.scorer import BATCH_LETTERS
 from selfattn_bio.sequence.splits import assign_splits, split_by_region
 from selfattn_bio.training.probe import Probe, grows_squared, measure
 
-# of the available memory; the rest covers other processes and errors of the prediction
+# usable fraction of the available memory; the rest covers other processes and prediction errors
 FILLED = 0.9
 SECONDS = 10.0  # for the steps of one size
 NAMED = 0.1  # fraction of the peak above which the letters of the corpus are reported separately

@@ -42,7 +42,7 @@ STEPS = 3  # per size
 MOST_BATCHES = 24  # of the last size; by then fragmentation of the heap hardly grows
 FIRST = 2048  # letters of the smallest size
 GROWTH = 4  # factor between sizes
-SHORTEST = 20  # letters of a synthetic record; shorter ones might be sampled twice
+SHORTEST = 20  # letters of a synthetic record; shorter ones could be duplicates
 SHARE = 0.5  # fraction of the available memory that a size may be expected to take
 # exit codes of a process that finds no memory
 KILLED = (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV)
@@ -168,7 +168,7 @@ def measure(
     if isinstance(found, SelfAttnBioError):
         raise found
     if process.exitcode not in (0, *KILLED):
-        # after its traceback
+        # it has printed its traceback
         raise RuntimeError(f"the process that measures ended with exit code {process.exitcode}")
     if found is None:
         raise TrainingError("memory must hold a process that trains, got one that was killed as it started")
@@ -300,7 +300,7 @@ class _Climber:
         of_round = math.ceil(len(self.spread) / self.accumulate)  # steps that cover all lengths
         while not rounds or (len(rounds) * of_round * self.accumulate < MOST_BATCHES and sum(each.clock for each in rounds) < self.seconds):
             rounds.append(_timed(trainer.take_step, of_round))
-        # the first round prepares kernels for each length
+        # the minimum, because the first round includes preparations for each length
         best = min(each.own for each in rounds) / (of_round * self.accumulate)
         crowding = max(1.0, min(each.clock / each.own for each in rounds))
         self.probe = replace(self.probe, holes=max(0.0, peak_mb() - last.peak), pace=best / last.seconds, crowding=crowding)

@@ -1,6 +1,6 @@
-"""Provenance of a model (data, code and machine at its start) and fingerprint of checkpoints.
+"""Provenance (data, code and machine at the start of training) and checkpoint fingerprints.
 
-Provenance is recorded before the first step, because the split may change or disappear during a run.
+Provenance is recorded before the first step, because the split may change or disappear later.
 """
 
 from __future__ import annotations
