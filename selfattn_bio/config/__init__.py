@@ -1,8 +1,9 @@
-"""The run file: one TOML a task, read once into frozen models; the whole truth about a run.
+"""The run file: one TOML file per task, read once into immutable models that describe a run.
 
-Hides: TOML, defaults, ranges, "did you mean", how a variant overlays the run. Anyone may import it, by these names; it imports only errors
-and names of files. Fields with their ranges stand in a file for each part of the run file, what a section may hold beside another in `run`.
-The defaults are the configuration of `workflows/tasks/promoter.toml`, so a user's own run file needs to name its data alone.
+This package defines defaults, ranges, suggestions for misspelled keys, and how a variant modifies
+the run. It imports only errors and file names. Each part of the run file has a module; rules about
+combinations of sections are in `run`. The defaults are those of `workflows/tasks/promoter.toml`, so
+a run file only needs [data].
 """
 
 from selfattn_bio.config.attention import (

@@ -1,4 +1,4 @@
-"""Positions, patterns and mixers of attention, each told by its `kind`."""
+"""Position encodings, patterns and mixers of attention, selected by `kind`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from selfattn_bio.config.section import Positive, Section, Seed
 
 
 class T5Position(Section):
-    """A learned bias per head and distance bucket, added to the attention scores (Raffel et al. 2020)."""
+    """Learned bias per head and distance bucket, added to attention scores (Raffel et al. 2020)."""
 
     kind: Literal["t5"] = "t5"
     num_buckets: int = Field(32, ge=4, multiple_of=2)
@@ -26,13 +26,13 @@ class T5Position(Section):
 
 
 class AlibiPosition(Section):
-    """Attention scores fall with |distance|, in each head at another rate; nothing is learned (Press et al. 2022)."""
+    """Penalty proportional to |distance| with a fixed slope per head (Press et al. 2022)."""
 
     kind: Literal["alibi"] = "alibi"
 
 
 class RotaryPosition(Section):
-    """Queries and keys are rotated by their position (Su et al. 2021)."""
+    """Rotation of queries and keys by their position (Su et al. 2021)."""
 
     kind: Literal["rotary"] = "rotary"
     base: float = Field(10_000.0, gt=1)
@@ -42,34 +42,34 @@ class RotaryPosition(Section):
 
 
 class ShawPosition(Section):
-    """A learned key and value for each distance (Shaw et al. 2018)."""
+    """Learned key and value for each distance (Shaw et al. 2018)."""
 
     kind: Literal["shaw"] = "shaw"
     max_distance: Positive = Field(64, description="tokens; all beyond share the last")
 
 
 class TransformerXLPosition(Section):
-    """Scores by content and by a projected sinusoid of the distance (Dai et al. 2019)."""
+    """Scores from content and from a projected sinusoid of the distance (Dai et al. 2019)."""
 
     kind: Literal["transformer_xl"] = "transformer_xl"
     max_distance: Positive = Field(128, description="tokens; all beyond count as this")
 
 
 class SinusoidalPosition(Section):
-    """Sines and cosines of the place are added to the encoder's input (Vaswani et al. 2017)."""
+    """Sines and cosines of the position, added to the encoder's input (Vaswani et al. 2017)."""
 
     kind: Literal["sinusoidal"] = "sinusoidal"
 
 
 class LearnedPosition(Section):
-    """A learned vector for each place is added to the encoder's input (Devlin et al. 2019)."""
+    """Learned vector for each position, added to the encoder's input (Devlin et al. 2019)."""
 
     kind: Literal["learned"] = "learned"
     max_length: Positive = Field(description="tokens that enter the encoder; a longer sequence is an error")
 
 
 class NoPosition(Section):
-    """The encoder sees no position but through the stem."""
+    """No position encoding; the encoder sees positions only through the stem."""
 
     kind: Literal["none"] = "none"
 
@@ -81,21 +81,24 @@ Position = Annotated[
 
 
 class FullPattern(Section):
-    """Each token attends to all."""
+    """Each token attends to all tokens."""
 
     kind: Literal["full"] = "full"
     causal: bool = Field(False, description="only to itself and those before it")
 
 
 class SparsePattern(Section):
-    """What sparse patterns share."""
+    """Common settings of sparse patterns."""
 
     causal: bool = Field(False, description="only to itself and those before it")
     num_global: int = Field(0, ge=0, description="first tokens that attend to and are attended by all")
 
 
 class WindowPattern(SparsePattern):
-    """Each token attends `window` tokens to each side, one every `dilation` (Beltagy et al. 2020, Longformer)."""
+    """Each token attends to `window` tokens on each side, `dilation` apart.
+
+    Beltagy et al. 2020, Longformer.
+    """
 
     kind: Literal["window"] = "window"
     window: int = Field(128, ge=1, description="tokens on each side")
@@ -103,7 +106,10 @@ class WindowPattern(SparsePattern):
 
 
 class StridedPattern(SparsePattern):
-    """A window, and every `stride`-th token to both sides (Child et al. 2019, Sparse Transformer)."""
+    """A window and every `stride`-th token on both sides.
+
+    Child et al. 2019, Sparse Transformer.
+    """
 
     kind: Literal["strided"] = "strided"
     window: int = Field(128, ge=1, description="tokens on each side")
@@ -118,7 +124,7 @@ class BlockLocalPattern(SparsePattern):
 
 
 class BigBirdPattern(SparsePattern):
-    """Window, global tokens and blocks drawn at random for each block (Zaheer et al. 2020)."""
+    """Window, global tokens and random blocks for each block (BigBird, Zaheer et al. 2020)."""
 
     kind: Literal["bigbird"] = "bigbird"
     window: int = Field(96, ge=1, description="tokens on each side")
@@ -131,14 +137,19 @@ class BigBirdPattern(SparsePattern):
 Pattern = Annotated[FullPattern | WindowPattern | StridedPattern | BlockLocalPattern | BigBirdPattern, Field(discriminator="kind")]
 
 
-# Kinds of positions by what they do to the scores; the others, shaw and transformer_xl, have keys of their own.
-ABSOLUTE = ("none", "sinusoidal", "learned")  # nothing
+# Absolute positions do not change the scores. Those by distance add a bias or rotate queries and
+# keys. The others, shaw and transformer_xl, have separate keys.
+ABSOLUTE = ("none", "sinusoidal", "learned")
 BY_DISTANCE = ("t5", "alibi", "rotary")
 
 
 class MixerSection(Section):
-    """What kinds of attention share: the positions that they can take, whether their work grows with the square of the length, and whether
-    queries are their keys. Softmax has only the last: the other two hang on its pattern and kernel."""
+    """Common properties of mixers.
+
+    `positions` are the position encodings a mixer supports. `grows_squared` is whether its cost
+    grows with the square of the length. `keys_are_queries` is whether queries serve as keys. For
+    softmax the first two depend on the pattern and the kernel, so only the last is set.
+    """
 
     positions: ClassVar[tuple[str, ...]]
     grows_squared: ClassVar[bool]
@@ -146,16 +157,16 @@ class MixerSection(Section):
 
 
 class SoftmaxMixer(MixerSection):
-    """Softmax over the pairs that `pattern` allows, with `position`, by `kernel`."""
+    """Softmax over the pairs allowed by `pattern`, with `position`, computed by `kernel`."""
 
     kind: Literal["softmax"] = "softmax"
 
 
 class DynamicMixer(MixerSection):
-    """Each query attends to its own block of tokens, to those beside it and to some that it chooses by a summary of each block."""
+    """Each query attends to its own block, both neighbours and blocks chosen by summaries."""
 
     positions = (*ABSOLUTE, *BY_DISTANCE)
-    grows_squared = True  # each query asks the summary of each block
+    grows_squared = True  # each query is compared with the summary of each block
 
     kind: Literal["dynamic"] = "dynamic"
     block: Positive = Field(32, description="tokens")
@@ -163,7 +174,7 @@ class DynamicMixer(MixerSection):
 
 
 class LinearMixer(MixerSection):
-    """Weights are products of features elu(x) + 1 of query and key, summed over keys first (Katharopoulos et al. 2020)."""
+    """Linear attention with features elu(x) + 1 of queries and keys (Katharopoulos et al. 2020)."""
 
     positions = ABSOLUTE
     grows_squared = False
@@ -172,7 +183,7 @@ class LinearMixer(MixerSection):
 
 
 class PerformerMixer(MixerSection):
-    """Softmax over all keys, estimated by random features (Choromanski et al. 2021, FAVOR+)."""
+    """Softmax over all keys, estimated with random features (FAVOR+, Choromanski et al. 2021)."""
 
     positions = (*ABSOLUTE, "rotary")
     grows_squared = False
@@ -193,10 +204,13 @@ class LinformerMixer(MixerSection):
 
 
 class HierarchicalMixer(MixerSection):
-    """A window over the tokens, and all pairs over means of `pool` of them (as Zhu and Soricut 2021, H-Transformer-1D, with two levels)."""
+    """A window of tokens, plus all pairs of means of `pool` tokens.
+
+    Similar to H-Transformer-1D (Zhu and Soricut 2021) with two levels.
+    """
 
     positions = (*ABSOLUTE, *BY_DISTANCE)
-    grows_squared = True  # the coarse tokens
+    grows_squared = True  # all pairs of coarse tokens
 
     kind: Literal["hierarchical"] = "hierarchical"
     window: Positive = Field(64, description="tokens on each side")
@@ -204,7 +218,10 @@ class HierarchicalMixer(MixerSection):
 
 
 class ReformerMixer(MixerSection):
-    """Softmax over tokens that hash alike; keys are the queries at length 1 (Kitaev et al. 2020)."""
+    """Softmax over tokens in the same hash bucket; keys are unit-length queries.
+
+    Kitaev et al. 2020, Reformer.
+    """
 
     positions = (*ABSOLUTE, *BY_DISTANCE)
     grows_squared = False

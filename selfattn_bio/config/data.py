@@ -1,4 +1,4 @@
-"""[data] and [audit]: where sequences and labels come from, windows and negatives of a genome, tracks."""
+"""[data]: sources of sequences and labels, windows and negatives of a genome, and tracks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "grou
 
 
 class WindowsSection(Section):
-    """What all ways from intervals to windows share."""
+    """Common settings for turning intervals into windows."""
 
     feature: str = Field(
         "", description="type of the lines of GFF or GTF files that is taken, such as gene; needed where they have several"
@@ -28,13 +28,13 @@ class WindowsSection(Section):
 
 
 class WholeWindows(WindowsSection):
-    """The intervals as they are."""
+    """Use the intervals as they are."""
 
     kind: Literal["whole"] = "whole"
 
 
 class CenteredWindows(WindowsSection):
-    """Windows of one width about a letter of each interval."""
+    """Use windows of a fixed width around one position of each interval."""
 
     kind: Literal["centered"] = "centered"
     width: Positive = Field(description="letters")
@@ -44,7 +44,7 @@ class CenteredWindows(WindowsSection):
 
 
 class FlankedWindows(WindowsSection):
-    """Intervals, or their 5' ends, and what lies before and behind on their strand."""
+    """Extend intervals, or their 5' ends, upstream and downstream on their strand."""
 
     kind: Literal["flanked"] = "flanked"
     upstream: int = Field(0, ge=0, description="letters")
@@ -59,7 +59,7 @@ class FlankedWindows(WindowsSection):
 
 
 class TiledWindows(WindowsSection):
-    """Windows of one width, one every `step` letters of each interval."""
+    """Tile each interval with windows of a fixed width, one every `step` bp."""
 
     kind: Literal["tiled"] = "tiled"
     width: Positive = Field(description="letters")
@@ -70,7 +70,7 @@ Windows = Annotated[WholeWindows | CenteredWindows | FlankedWindows | TiledWindo
 
 
 class NegativesSection(Section):
-    """What all made negatives share."""
+    """Common settings for generated negatives."""
 
     per_positive: Positive = Field(1, description="negatives to each positive")
     seed: Seed = 0
@@ -78,20 +78,23 @@ class NegativesSection(Section):
 
 
 class GenomeNegatives(NegativesSection):
-    """What negatives from the genome share: none overlaps a positive, another negative, N, or what is excluded."""
+    """Common settings for negatives from the genome.
+
+    They never overlap a positive, another negative, N or an excluded interval.
+    """
 
     exclude: Paths | None = Field(None, description="BED or GFF files of intervals that no negative may overlap")
 
 
 class MatchedNegatives(GenomeNegatives):
-    """Windows of the length and GC content of each positive, from its chromosome."""
+    """Sample windows with the length and GC content of each positive from its chromosome."""
 
     kind: Literal["matched"] = "matched"
     tolerance: Fraction = Field(0.02, description="largest difference in GC content, where no window of the very same is drawn")
 
 
 class NeighbourNegatives(GenomeNegatives):
-    """Windows beside each positive, of its length."""
+    """Use windows next to each positive, with its length."""
 
     kind: Literal["neighbours"] = "neighbours"
     distance: int = Field(0, ge=0, description="letters between a positive and the nearest window")
@@ -99,7 +102,7 @@ class NeighbourNegatives(GenomeNegatives):
 
 
 class ShuffledNegatives(NegativesSection):
-    """The positives shuffled, with the counts of k-lets as they are."""
+    """Shuffle the positives and keep their k-let counts."""
 
     kind: Literal["shuffled"] = "shuffled"
     k: int = Field(2, ge=1, le=8, description="2 = dinucleotides")
@@ -115,14 +118,14 @@ Negatives = Annotated[
 
 
 class ScoreLabels(Section):
-    """Label 1 for intervals with a score from `threshold` up, 0 for others."""
+    """Label intervals 1 if their score is at least `threshold`, otherwise 0."""
 
     kind: Literal["score"] = "score"
     threshold: float = Field(description="of column 5 of BED, column 6 of GFF")
 
 
 class OverlapLabels(Section):
-    """Label 1 for windows that are covered enough by the intervals of other files, 0 for others."""
+    """Label windows 1 if intervals of other files cover enough of them, otherwise 0."""
 
     kind: Literal["overlap"] = "overlap"
     files: Paths = Field(description="BED or GFF")
@@ -138,7 +141,10 @@ Label = Annotated[
 
 
 class NumberTrack(Section):
-    """Numbers along the genome as columns of the targets: NAME for a whole window, or NAME_0, NAME_1 ... for its bins on its strand."""
+    """Use numbers along the genome as target columns.
+
+    The column is NAME for a complete window, or NAME_0, NAME_1, ... for its bins on its strand.
+    """
 
     kind: Literal["number"] = "number"
     path: str = Field(min_length=1, description="bigWig, bedGraph, or BED and GFF as 1 where covered and 0 elsewhere")
@@ -148,7 +154,10 @@ class NumberTrack(Section):
 
 
 class LetterTrack(Section):
-    """One label a letter as column NAME of the targets: 1 where the number reaches `threshold`, 0 where not, - where there is none."""
+    """Label each position from a number, as target column NAME.
+
+    The label is 1 from `threshold` upwards, 0 below, and - where there is no number.
+    """
 
     kind: Literal["letters"] = "letters"
     path: str = Field(min_length=1, description="bigWig, bedGraph, or BED and GFF as 1 where covered and 0 elsewhere")
@@ -157,7 +166,10 @@ class LetterTrack(Section):
 
 
 class FeatureTrack(Section):
-    """One label a letter as column NAME of the targets: the character of the last of the named GFF types that covers it."""
+    """Label each position by GFF type, as target column NAME.
+
+    If several of the named types cover a position, the last one in `classes` is used.
+    """
 
     kind: Literal["features"] = "features"
     path: str = Field(min_length=1, description="GFF or GTF")
@@ -172,8 +184,11 @@ TrackTarget = Annotated[NumberTrack | LetterTrack | FeatureTrack, Field(discrimi
 
 
 class Data(Section):
-    """[data]: which files hold what: FASTA, FASTQ, GenBank, EMBL, CSV, TSV or Parquet, plain, gz, bgzip or zstd. Paths are relative to the
-    folder in which the command runs."""
+    """[data]: input files.
+
+    Formats are FASTA, FASTQ, GenBank, EMBL, CSV, TSV and Parquet, plain or compressed with gz,
+    bgzip or zstd. Paths are relative to the working directory of the command.
+    """
 
     alphabet: Literal["dna", "protein"] = "dna"
     assembly: str = Field("", description="genome assembly of the coordinates in the headers, such as dm3")
@@ -239,24 +254,30 @@ class Data(Section):
 
     @property
     def unlabelled(self) -> Paths:
-        """Files whose records carry their own labels or targets: `sequences`, or `train`, `valid` and `test`."""
+        """Return the files whose records carry their own labels or targets.
+
+        These are `sequences`, or `train`, `valid` and `test`.
+        """
         return self.sequences or tuple(path for files in self.given_splits.values() for path in files)
 
     @property
     def given_splits(self) -> dict[str, Paths]:
-        """The files of each split, where the splits are separate files."""
+        """Return the files of each split, if the splits are separate files."""
         return {name: files for name in SPLITS if (files := getattr(self, name))}
 
     @property
     def files(self) -> list[tuple[str, int | None]]:
-        """The files of sequences, each with the label of its records, None where the file does not say it."""
+        """Return each sequence file with the label of its records.
+
+        The label is None if the file does not determine it.
+        """
         negatives = self.negatives if isinstance(self.negatives, tuple) else None
         labelled: list[tuple[Paths | None, int | None]] = [(self.positives, 1), (negatives, 0), (self.unlabelled, None)]
         return [(path, label) for paths, label in labelled for path in paths or ()]
 
     @property
     def inputs(self) -> list[str]:
-        """All files that are read."""
+        """Return all input files."""
         others = (
             getattr(self.negatives, "exclude", None),
             getattr(self.label, "files", None),
@@ -270,7 +291,10 @@ class Data(Section):
 
     @property
     def may_bring_columns(self) -> bool:
-        """Whether the sequences may bring columns to be learnt, as tables do: told by their names, as the files are not opened here."""
+        """Return whether the sequence files may contain target columns, as tables do.
+
+        This is decided by file names, because the files are not opened here.
+        """
         return bool(self.header or self.tracks) or any(re.search(BRINGS_COLUMNS, path.lower()) for path in self.unlabelled)
 
     @model_validator(mode="after")

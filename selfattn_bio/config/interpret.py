@@ -1,4 +1,4 @@
-"""[interpret]: methods of relevance, callers of motifs, and what is shown."""
+"""[interpret]: attribution methods, motif callers and the content of the report."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ from pydantic import Field, field_validator, model_validator
 
 from selfattn_bio.config.section import Fraction, Listed, Positive, Section, Seed
 
-MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))  # those that ship
-NO_DATABASE = "none"  # motifs are found and tested, but not matched with known ones
+MOTIF_DATABASES = tuple(
+    f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates")
+)  # included in the package
+NO_DATABASE = "none"  # motifs are found and tested, but not compared with known ones
 
 
 class PlainMethod(Section):
-    """A method without settings: one backward pass, every substitution, or a form of attention, which is a proposal and finds no motifs."""
+    """A method without settings: one backward pass, all substitutions, or a form of attention.
+
+    Attention alone is inconclusive and finds no motifs.
+    """
 
     kind: Literal["attnlrp", "cp_lrp", "gradient", "saturation", "received", "rollout", "value_rollout", "gradient_rollout"]
 
 
 class GuidedMethod(Section):
-    """AttnLRP says where to look; the best positions are measured by substitution."""
+    """Rank positions with AttnLRP and measure the best ones by substitution."""
 
     kind: Literal["guided"] = "guided"
     fraction: float = Field(0.15, gt=0, le=1, description="share of the positions that is mutated")
 
 
 class AttnLRPCopiesMethod(Section):
-    """The mean of AttnLRP over copies with some letters replaced, of both strands where the model was trained with both."""
+    """Average AttnLRP over copies with some positions replaced.
+
+    If the model was trained with both strands, copies of both strands are used.
+    """
 
     kind: Literal["attnlrp_copies"] = "attnlrp_copies"
     copies: Positive = Field(16, description="backward passes")
@@ -35,14 +43,14 @@ class AttnLRPCopiesMethod(Section):
 
 
 class IntegratedGradientsMethod(Section):
-    """The mean gradient on the way from the mean k-mer to the sequence."""
+    """Average the gradient along the path from the mean k-mer to the sequence."""
 
     kind: Literal["integrated_gradients"] = "integrated_gradients"
     steps: Positive = 20
 
 
 class BlocksMethod(Section):
-    """Each block of letters replaced as a whole, for long sequences."""
+    """Replace each block of positions together; for long sequences."""
 
     kind: Literal["blocks"] = "blocks"
     width: Positive = Field(10, description="letters")
@@ -52,7 +60,7 @@ class BlocksMethod(Section):
 
 
 class DeepLiftShapMethod(Section):
-    """DeepLIFT/SHAP by tangermeme, an extra; for short sequences."""
+    """DeepLIFT/SHAP from tangermeme, an optional dependency; for short sequences."""
 
     kind: Literal["deep_lift_shap"] = "deep_lift_shap"
     shuffles: Positive = Field(20, description="references of each sequence")
@@ -63,17 +71,18 @@ Method = Annotated[
     PlainMethod | GuidedMethod | AttnLRPCopiesMethod | IntegratedGradientsMethod | BlocksMethod | DeepLiftShapMethod,
     Field(discriminator="kind"),
 ]
-OF_WEIGHTS = ("received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap")  # they need the weights of every allowed pair
+# These need the attention weights of every allowed pair.
+OF_WEIGHTS = ("received", "rollout", "value_rollout", "gradient_rollout", "deep_lift_shap")
 
 
 class ModiscoCaller(Section):
-    """TF-MoDISco, by modisco-lite; DNA only."""
+    """TF-MoDISco from modisco-lite; DNA only."""
 
     kind: Literal["modisco"] = "modisco"
 
 
 class ClustersCaller(Section):
-    """Recursive seqlets grouped by Tomtom: ours, faster, and for protein too."""
+    """Recursive seqlets grouped by Tomtom: faster than TF-MoDISco, and for protein too."""
 
     kind: Literal["clusters"] = "clusters"
 
@@ -82,7 +91,7 @@ Caller = Annotated[ModiscoCaller | ClustersCaller, Field(discriminator="kind")]
 
 
 class Interpret(Section):
-    """[interpret]: from relevance to motifs with evidence."""
+    """[interpret]: from attributions to motifs with evidence."""
 
     database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or none")
     max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
@@ -111,7 +120,7 @@ class Interpret(Section):
     @model_validator(mode="before")
     @classmethod
     def _fraction_is_of_a_method(cls, values: Any) -> Any:
-        """Model folders written before there were several methods name the fraction of the one."""
+        """Convert `mutated_fraction`, which older model folders use, to the guided method."""
         if not isinstance(values, dict) or "mutated_fraction" not in values or "method" in values:
             return values
         others = {key: value for key, value in values.items() if key != "mutated_fraction"}
@@ -136,7 +145,10 @@ class Interpret(Section):
     @field_validator("database")
     @classmethod
     def _group_ships(cls, database: str) -> str:
-        """Refuse a wrong group here, not after all training; whether a path exists is told by the workflow, or by what reads it."""
+        """Report an unknown motif group before training starts.
+
+        Whether a path exists is checked by the workflow or when the file is read.
+        """
         if database.startswith("jaspar:") and database not in MOTIF_DATABASES:
             known = f"one of {', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or {NO_DATABASE}"
             raise ValueError(f"must be {known}, got {database!r}")
@@ -144,5 +156,5 @@ class Interpret(Section):
 
     @property
     def database_file(self) -> str | None:
-        """The motif database, if it is a file of the user's."""
+        """Return the path of the motif database if it is a user's file, otherwise None."""
         return None if self.database in (*MOTIF_DATABASES, NO_DATABASE) else self.database

@@ -1,7 +1,4 @@
-"""[tokens] and [model]: stems, heads, gates, exits, and the models they belong to.
-
-It is long because each key of a model has its range and its words here.
-"""
+"""[tokens] and [model]: stems, heads, gates, exits, and the models that use them."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from selfattn_bio.config.section import Fraction, Listed, Positive, Section, lef
 
 
 class Tokens(Section):
-    """[tokens]: k-mers of `k` letters, one every `stride` letters."""
+    """[tokens]: k-mers of length `k`, one every `stride` positions."""
 
     k: int = Field(3, ge=1, le=8)
     stride: int = Field(1, ge=1)
@@ -40,13 +37,13 @@ class Tokens(Section):
 
 
 class NoStem(Section):
-    """Token embeddings go to the encoder as they are."""
+    """Token embeddings enter the encoder unchanged."""
 
     kind: Literal["none"] = "none"
 
 
 class ConvStem(Section):
-    """Convolution over the token embeddings, max-pooling, convolution: one vector every `pool` tokens."""
+    """Convolution over token embeddings, max-pooling, convolution: one vector per `pool` tokens."""
 
     kind: Literal["conv"] = "conv"
     token_dim: Positive = Field(16, description="dimension of the token embeddings; the convolution leads to embed_dim")
@@ -66,7 +63,10 @@ class ConvStem(Section):
 
 
 class TowerStem(Section):
-    """Stages of convolution and max-pooling, for long sequences: one vector every product of `pools` tokens."""
+    """Stages of convolution and max-pooling for long sequences.
+
+    The stem gives one vector per product of `pools` tokens.
+    """
 
     kind: Literal["tower"] = "tower"
     token_dim: Positive = Field(8, description="dimension of the token embeddings")
@@ -87,7 +87,7 @@ class TowerStem(Section):
 
     @property
     def pool(self) -> int:
-        """Tokens to a vector."""
+        """Return the number of tokens per vector."""
         return math.prod(self.pools)
 
 
@@ -95,14 +95,17 @@ Stem = Annotated[NoStem | ConvStem | TowerStem, Field(discriminator="kind")]
 
 
 class PoolingHead(Section):
-    """Learned scores weigh the tokens of each of `parts` equal parts of the sequence; the weighted means are classified."""
+    """Classify weighted means of the tokens of `parts` equal parts of the sequence.
+
+    The weights come from learned scores.
+    """
 
     kind: Literal["pooling"] = "pooling"
     parts: Positive = Field(6, description="1 = the sequence as one: where a token stands is then no matter")
 
 
 class ClsHead(Section):
-    """A [CLS] vector in front of the tokens is classified."""
+    """Classify a [CLS] vector placed before the tokens."""
 
     kind: Literal["cls"] = "cls"
 
@@ -111,21 +114,27 @@ Head = Annotated[PoolingHead | ClsHead, Field(discriminator="kind")]
 
 
 class NoGates(Section):
-    """All heads and feed-forwards as they are."""
+    """No gates: all heads and feed-forwards are used."""
 
     kind: Literal["none"] = "none"
 
 
 class HardConcreteGates(Section):
-    """Each head (with grouped keys and values each group) and each feed-forward has a gate that is learned to be open or closed, by an
-    expected L0 norm in the loss (Louizos et al. 2018); `selfattn-bio prune` cuts out what is closed."""
+    """Learned gates that open or close each head and each feed-forward (Louizos et al. 2018).
+
+    With grouped keys and values, each group of heads has a gate. The loss contains an expected L0
+    norm. `selfattn-bio prune` removes closed heads and feed-forwards.
+    """
 
     kind: Literal["hard_concrete"] = "hard_concrete"
     penalty: float = Field(0.03, ge=0, description="what the loss would be less by if all gates closed; each as its share of the weights")
 
 
 class KeptLayer(Section):
-    """What of a layer stayed; of grouped keys and values the groups of heads."""
+    """Parts of a layer that remain after pruning.
+
+    With grouped keys and values, `heads` lists groups of heads.
+    """
 
     heads: Listed[tuple[Annotated[int, Field(ge=0)], ...]] = Field(description="by their numbers in the layer as it was trained, from 0")
     feedforward: bool
@@ -139,7 +148,7 @@ class KeptLayer(Section):
 
 
 class PrunedGates(Section):
-    """What a model was pruned to, as `selfattn-bio prune` writes it."""
+    """Heads and layers of a pruned model, as written by `selfattn-bio prune`."""
 
     kind: Literal["pruned"] = "pruned"
     members: Listed[tuple[Listed[tuple[KeptLayer, ...]], ...]] = Field(description="of each member all num_layers layers")
@@ -149,13 +158,13 @@ Gates = Annotated[NoGates | HardConcreteGates | PrunedGates, Field(discriminator
 
 
 class NoExits(Section):
-    """Every record goes through all layers."""
+    """No exits: each record passes through all layers."""
 
     kind: Literal["none"] = "none"
 
 
 class ConfidenceExits(Section):
-    """The head reads the encoder after each layer, and a record that it is sure of goes no further (Teerapittayanon et al. 2016)."""
+    """Stop after the first layer at which the head is confident (Teerapittayanon et al. 2016)."""
 
     kind: Literal["confidence"] = "confidence"
     drop: Fraction = Field(0.002, description="by which the main metric on valid may be lower than with all layers")
@@ -166,11 +175,11 @@ Exits = Annotated[NoExits | ConfidenceExits, Field(discriminator="kind")]
 Strands = Literal["given", "shared"]
 STRANDS = "shared = both strands of DNA pass through the same weights, and the output is their mean: it is exactly that of the other strand"
 
-BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # what these kernels know, at least
+BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # supported head dimensions (band), minimum head dimension (flex)
 
 
 def _as_toml(section: Pattern) -> str:
-    """As it would stand in a run file, without what is the default."""
+    """Format a section as in a run file, without defaults."""
     keys = {"kind": section.kind} | section.model_dump(exclude_defaults=True)
     return f"{{ {', '.join(f'{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}' for key, value in keys.items())} }}"
 
@@ -203,17 +212,17 @@ class AttentionModel(Section):
 
     @property
     def head_dim(self) -> int:
-        """Dh, the numbers of a head's queries, keys and values each."""
+        """Return Dh, the dimension of the queries, keys and values of a head."""
         return self.embed_dim // self.num_heads
 
     @property
     def num_groups(self) -> int:
-        """G, heads of keys and values."""
+        """Return G, the number of heads of keys and values."""
         return self.num_kv_heads or self.num_heads
 
     @property
     def token_dim(self) -> int:
-        """Dimension of the token embeddings."""
+        """Return the dimension of the token embeddings."""
         return self.embed_dim if isinstance(self.stem, NoStem) else self.stem.token_dim
 
     @model_validator(mode="after")
@@ -279,7 +288,10 @@ class AttentionModel(Section):
 
 
 class CnnModel(Section):
-    """[model] kind = "cnn": three convolutions with batch norm and pooling, then two dense layers (as Basset, Kelley 2016)."""
+    """[model] kind = "cnn": three convolutions with batch norm and pooling, then two dense layers.
+
+    Similar to Basset (Kelley 2016).
+    """
 
     kind: Literal["cnn"] = "cnn"
     members: Positive = Field(1, description="networks trained side by side whose logits are averaged")
@@ -300,7 +312,10 @@ class CnnModel(Section):
 
 
 class DilatedModel(Section):
-    """[model] kind = "dilated": stem, then convolutions with taps ever farther apart (as Basenji, Kelley 2018), an output a place."""
+    """[model] kind = "dilated": stem, then dilated convolutions, with one output per position.
+
+    Similar to Basenji (Kelley 2018).
+    """
 
     kind: Literal["dilated"] = "dilated"
     members: Positive = Field(1, description="networks trained side by side whose outputs are averaged")
@@ -319,11 +334,15 @@ class DilatedModel(Section):
         return self
 
 
-CROSS_POSITIONS = ("none", *BY_DISTANCE)  # a distance is from a place of the first input to one of the partner
+# The distance is between a position of the first input and one of the partner.
+CROSS_POSITIONS = ("none", *BY_DISTANCE)
 
 
 class PairedModel(Section):
-    """[model] kind = "paired": an encoder for each of two inputs, then blocks by which places of the first read the partner's."""
+    """[model] kind = "paired": an encoder for each of two inputs, joined by cross-attention blocks.
+
+    Positions of the first input attend to those of the partner.
+    """
 
     kind: Literal["paired"] = "paired"
     members: Positive = Field(2, description="networks trained side by side whose logits are averaged")
@@ -361,13 +380,13 @@ class PairedModel(Section):
 
     @field_serializer("encoder", "partner_encoder")
     def _as_it_is_given(self, section: AttentionModel | None, info: FieldSerializationInfo) -> dict[str, Any] | None:
-        """Without what must not be given, so that what is written can be read again."""
+        """Leave out keys that a run file must not contain, so that the output can be read again."""
         unread = {"members", "head"} if info.field_name == "partner_encoder" else {"members"}
         return None if section is None else section.model_dump(mode=info.mode, exclude=unread, exclude_none=info.exclude_none)
 
     @property
     def of_partner(self) -> AttentionModel:
-        """Settings of the partner's encoder."""
+        """Return the settings of the partner's encoder."""
         return self.partner_encoder or self.encoder
 
 

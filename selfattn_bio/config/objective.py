@@ -1,4 +1,4 @@
-"""[objective]: what is learned."""
+"""[objective]: the quantity a model learns to predict."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from selfattn_bio.config.section import Column, Listed, Names, Positive, Section
 
 
 class ObjectiveSection(Section):
-    """What the objectives share."""
+    """Common properties of objectives."""
 
     @property
     def target_columns(self) -> tuple[str, ...]:
-        """The columns of [data] targets that it reads."""
+        """Return the columns of [data] targets that the objective reads."""
         return ()
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """What its outputs stand for, in their order: columns or classes; none while classes are not known."""
+        """Return the column or class of each output in order.
+
+        It is empty while classes are unknown.
+        """
         return self.target_columns
 
 
 class BinaryObjective(ObjectiveSection):
-    """Positives against negatives, by cross-entropy."""
+    """Separate positives from negatives, with cross-entropy."""
 
     kind: Literal["binary"] = "binary"
 
 
 class MulticlassObjective(ObjectiveSection):
-    """One of several classes a sequence, by cross-entropy."""
+    """Predict one of several classes per sequence, with cross-entropy."""
 
     kind: Literal["multiclass"] = "multiclass"
     column: Column = Field(description="of [data] targets: the class's name")
@@ -53,7 +56,7 @@ class MulticlassObjective(ObjectiveSection):
 
 
 class MultilabelObjective(ObjectiveSection):
-    """Any of several labels a sequence, each by binary cross-entropy."""
+    """Predict several labels per sequence, each with binary cross-entropy."""
 
     kind: Literal["multilabel"] = "multilabel"
     columns: Names = Field(description="of [data] targets: 0, 1, or empty where it is not known")
@@ -64,7 +67,7 @@ class MultilabelObjective(ObjectiveSection):
 
 
 class RegressionObjective(ObjectiveSection):
-    """One number a sequence or more."""
+    """Predict one or more numbers per sequence."""
 
     kind: Literal["regression"] = "regression"
     columns: Names = Field(description="of [data] targets: numbers, or empty where one is not known")
@@ -92,19 +95,19 @@ Weight = Annotated[float, Field(gt=0, description="how much its mean loss counts
 
 
 class MulticlassPart(MulticlassObjective):
-    """Classes as a part of objective `several`."""
+    """Classes as one part of objective `several`."""
 
     weight: Weight = 1.0
 
 
 class MultilabelPart(MultilabelObjective):
-    """Labels as a part of objective `several`."""
+    """Labels as one part of objective `several`."""
 
     weight: Weight = 1.0
 
 
 class RegressionPart(RegressionObjective):
-    """Numbers as a part of objective `several`."""
+    """Numbers as one part of objective `several`."""
 
     weight: Weight = 1.0
 
@@ -113,7 +116,10 @@ Part = Annotated[MulticlassPart | MultilabelPart | RegressionPart, Field(discrim
 
 
 class SeveralObjective(ObjectiveSection):
-    """Several things a sequence at once, each a table [objective.parts.NAME]: one network, by the weighted mean of the parts' losses."""
+    """Predict several things per sequence with one network.
+
+    Each part is a table [objective.parts.NAME]. The loss is the weighted mean of the parts' losses.
+    """
 
     kind: Literal["several"] = "several"
     parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part] = Field(description="two or more; their columns differ")
@@ -136,13 +142,13 @@ class SeveralObjective(ObjectiveSection):
         return tuple(f"{name}.{output}" for name, part in self.parts.items() for output in part.output_names)
 
     def places(self) -> dict[str, slice]:
-        """Where the outputs of each part stand among all, part after part."""
+        """Return the slice of the outputs that belongs to each part."""
         ends = itertools.accumulate(len(part.output_names) for part in self.parts.values())
         return {name: slice(end - len(part.output_names), end) for (name, part), end in zip(self.parts.items(), ends, strict=True)}
 
 
 class LabelsObjective(ObjectiveSection):
-    """One class a letter, such as secondary structure, by cross-entropy."""
+    """Predict one class per position, such as secondary structure, with cross-entropy."""
 
     kind: Literal["labels"] = "labels"
     column: Column = Field(description="of [data] targets: text as long as the sequence, one label a letter; - where it is not known")
@@ -164,10 +170,11 @@ class LabelsObjective(ObjectiveSection):
 
 
 class BinsObjective(ObjectiveSection):
-    """Whether each bin of a long sequence holds one of the points of a BED file, such as transcription starts.
+    """Predict which bins of a long sequence hold a point of a BED file.
 
-    The network says of each of its places how likely one stands there on either strand; the places of a bin are joined as independent
-    chances (noisy-or), so that it learns from bins whereabouts in them.
+    Points are, for example, transcription start sites. The network predicts a probability for each
+    encoder position and strand. The probability of a bin combines its positions as independent
+    events (noisy-or), so the model learns locations within bins.
     """
 
     kind: Literal["bins"] = "bins"
@@ -185,15 +192,18 @@ class BinsObjective(ObjectiveSection):
 
 
 class MaskedObjective(ObjectiveSection):
-    """Masked-language model: hidden k-mers are told from what stands around them. Whole spans are hidden, so that no k-mer over the same
-    letters tells them (BERT, Devlin et al. 2019; spans as DNABERT, Ji et al. 2021)."""
+    """Masked language model: predict hidden k-mers from their context.
+
+    Spans are hidden, so that overlapping k-mers do not reveal each other (BERT, Devlin et al. 2019;
+    spans as in DNABERT, Ji et al. 2021).
+    """
 
     kind: Literal["masked"] = "masked"
     fraction: float = Field(0.15, gt=0, le=0.5, description="share of the letters that is hidden")
 
 
 class CausalObjective(ObjectiveSection):
-    """Causal language model: each token is told from those before it."""
+    """Causal language model: predict each token from the tokens before it."""
 
     kind: Literal["causal"] = "causal"
 
@@ -210,5 +220,5 @@ Objective = Annotated[
     | CausalObjective,
     Field(discriminator="kind"),
 ]
-PER_TOKEN = ("labels", "masked", "causal")  # objectives with an output a token
-PER_PLACE = ("bins",)  # with one a vector of the encoder
+PER_TOKEN = ("labels", "masked", "causal")  # objectives with one output per token
+PER_PLACE = ("bins",)  # objectives with one output per encoder vector

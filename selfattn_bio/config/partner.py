@@ -10,7 +10,7 @@ from selfattn_bio.config.section import MAX_PROTEIN_K, Paths, Section
 
 
 class SequencePartner(Section):
-    """[partner] kind = "sequence": another sequence for each record, DNA or protein, of the same id."""
+    """[partner] kind = "sequence": a DNA or protein sequence with the id of each record."""
 
     kind: Literal["sequence"] = "sequence"
     alphabet: Literal["dna", "protein"] = "dna"
@@ -21,7 +21,7 @@ class SequencePartner(Section):
 
     @property
     def inputs(self) -> list[str]:
-        """The files that are read, beside those of [data]."""
+        """Return the files that are read in addition to those of [data]."""
         return list(self.files or ())
 
     @model_validator(mode="after")
@@ -36,7 +36,7 @@ class SequencePartner(Section):
 
 
 class TrackPartner(Section):
-    """[partner] kind = "track": a number for each letter of a record, such as conservation or accessibility."""
+    """[partner] kind = "track": a number per position of a record, such as conservation."""
 
     kind: Literal["track"] = "track"
     path: str = Field(
@@ -59,7 +59,7 @@ class TrackPartner(Section):
 
     @property
     def inputs(self) -> list[str]:
-        """The files that are read."""
+        """Return the files that are read in addition to those of [data]."""
         return [self.path]
 
 

@@ -1,4 +1,4 @@
-"""TOML files of sections, and the first mistake in one, in words, with its line. The run file is one; others may have their own form."""
+"""Read TOML files made of sections and report the first error with its line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,19 @@ from selfattn_bio.errors import RunFileError, SelfAttnBioError
 
 @dataclass(frozen=True)
 class Form(Generic[SectionT]):
-    """A kind of TOML file: its section, what errors call it, the error that is raised, and the unions told apart by `kind`, by key."""
+    """A kind of TOML file.
+
+    Attributes
+    ----------
+    section
+        The model of the file.
+    what
+        Name of the file in error messages.
+    failure
+        Class of the errors raised.
+    unions
+        For each key, the types that are selected by `kind`.
+    """
 
     section: type[SectionT]
     what: str
@@ -35,10 +47,13 @@ class Form(Generic[SectionT]):
     unions: Mapping[str, Any]
 
     def read(self, path: str | Path) -> SectionT:
-        """Read and check a file; errors as of `read_run_file`."""
+        """Read and check a file.
+
+        Errors are those of `read_run_file`.
+        """
         path = Path(path)
         try:
-            text = path.read_text(encoding="utf-8-sig")  # Windows editors put a mark in front
+            text = path.read_text(encoding="utf-8-sig")  # editors on Windows may write a byte order mark
         except FileNotFoundError:
             raise self.failure(f"{self.what} must be an existing TOML file, got no such file", place=str(path)) from None
         except (OSError, UnicodeDecodeError) as error:
@@ -46,7 +61,7 @@ class Form(Generic[SectionT]):
         return self.check(text, path)
 
     def check(self, text: str, path: Path) -> SectionT:
-        """`read` of what stands in a file, or is to stand there: errors name its path."""
+        """Check text that is, or will be, in the file `path`, which errors name."""
         try:
             values = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -68,24 +83,27 @@ def read_run_file(path: str | Path) -> RunFile:
     Raises
     ------
     RunFileError
-        If the file is missing, is not TOML, has an unknown key (the nearest known one is named) or a value out of range;
-        the place is `path:line`.
+        If the file is missing, is not TOML, or has an unknown key or a value out of range. An error
+        for an unknown key suggests the closest known one. The place is `path:line`.
     """
     return _RUN_FILES.read(path)
 
 
 def run_file_of(text: str, path: Path) -> RunFile:
-    """`read_run_file` of what is to stand in a file."""
+    """Check the text of a run file before it is written to `path`."""
     return _RUN_FILES.check(text, path)
 
 
 def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[str, list[str], str]:
-    """What is wrong, at which keys, and how many more mistakes there are, in words."""
+    """Return the first error, the keys it is at, and a hint that counts the remaining ones."""
     first, more = error.errors()[0], error.error_count() - 1
     context = first.get("ctx", {})
-    # `kind` unions put their tag into the location ("model", "attention", "embed_dim"): the file has no such key.
-    parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]  # [sweep] has dotted keys
-    named = (["several", "parts"], ["data", "tracks"])  # below these a key of the file's own comes before the tag
+    # The location contains the tag of `kind` unions ("model", "attention", "embed_dim"), which is
+    # not a key of the file.
+    # [sweep] has dotted keys
+    parts = [key for part in first["loc"] if part != "[key]" for key in str(part).split(".")]
+    # below these, a name chosen by the user comes before the tag
+    named = (["several", "parts"], ["data", "tracks"])
     keys = [key for i, key in enumerate(parts) if not (i > 0 and (parts[i - 1] in unions or parts[max(i - 3, 0) : i - 1] in named))]
     match first["type"]:
         case "unknown_key":
@@ -102,7 +120,7 @@ def _first_mistake(error: ValidationError, unions: Mapping[str, Any]) -> tuple[s
             message = f"[{'.'.join(keys)}] {context['error']}" if keys else str(context["error"])
             keys = keys or _named_first(message)
         case _:
-            # "Input should be greater than 0", "Tuple should have at least 1 item"
+            # pydantic: "Input should be greater than 0", "Tuple should have at least 1 item"
             rule = re.sub(r"^\w+ should ", "must ", first["msg"]).replace("tuple", "list")
             rule = rule.replace("be a valid dictionary or object to extract fields from", "be a table such as { kind = ... }")
             message = f"{'.'.join(keys)} {rule}, got {first['input']!r}"
@@ -119,13 +137,17 @@ _RUN_FILES = Form(RunFile, "run file", RunFileError, _UNIONS)
 
 
 def _named_first(message: str) -> list[str]:
-    """The keys with which a message about the whole file begins: of "[interpret] method must go with" interpret and method."""
+    """Return the keys named at the start of a message about the complete file.
+
+    For "[interpret] method must go with ..." these are interpret and method.
+    """
     return re.findall(r"\w+", re.match(r"\[[\w.]+\](?: \w+)?|[\w.]*", message)[0])  # type: ignore[index]
 
 
 def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:
-    """The kinds of the union that stands at these keys."""
-    of_own_name = TrackTarget if "tracks" in keys else Part  # tracks and parts of several objectives have names of their own
+    """Return the kinds of the union at these keys."""
+    # tracks and parts of several objectives have names chosen by the user
+    of_own_name = TrackTarget if "tracks" in keys else Part
     members = get_args(get_args(unions.get(keys[-1], of_own_name))[0])
     sections = [get_args(member)[0] if get_origin(member) is Annotated else member for member in members]
     kinds = (get_args(section.model_fields["kind"].annotation) for section in sections if hasattr(section, "model_fields"))
@@ -133,7 +155,7 @@ def _kinds(keys: Sequence[str], unions: Mapping[str, Any]) -> str:
 
 
 def _line_of(keys: Sequence[str], text: str) -> int:
-    """The 1-based line of `text` that sets `keys`, or of the nearest table or key above it."""
+    """Return the 1-based line that sets `keys`, or that of the closest table or key above."""
     table: list[str] = []
     best, depth = 1, 0
     for number, line in enumerate(text.splitlines(), start=1):

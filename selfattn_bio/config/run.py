@@ -1,6 +1,6 @@
-"""The whole run: its sections beside each other, variants, sweeps; what may stand beside what is checked here.
+"""The complete run file: its sections, variants and sweeps, and rules about their combination.
 
-It is long because a variant and a job of a sweep are run files themselves, and each rule of what goes together is one of its validators.
+A variant and a job of a sweep are run files too, so all rules are validators of `RunFile`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from selfattn_bio.config.training import PRIVATE_STEM, Evaluation, Privacy, Trai
 
 
 class Variant(Section):
-    """[variants.NAME]: the same run with another model or other training, as a baseline or control beside it."""
+    """[variants.NAME]: the same run with another model or training, as a baseline or control."""
 
     tokens: Tokens | None = None
     model: Model | None = Field(None, description="without members it has as many as [model]")
@@ -38,19 +38,20 @@ class Variant(Section):
 
 
 def _is_a_run(variant: Variant, info: ValidationInfo) -> Variant:
-    """Lay a variant over the run here, where the place of a mistake in what comes of it is one in [variants.NAME]."""
+    """Apply a variant to the run now, so that errors point to [variants.NAME]."""
     sections = {**info.data, "variants": {}}
-    if set(sections) | {"sweep"} == set(RunFile.model_fields):  # else another section is wrong, and that is said first
+    # otherwise another section is invalid, which is reported first
+    if set(sections) | {"sweep"} == set(RunFile.model_fields):
         try:
             run = RunFile.model_validate(sections)
-        except ValidationError:  # as is the run itself, and that is said where its sections are checked together
+        except ValidationError:  # the run itself is invalid, which is reported by its own validators
             return variant
         run._with(variant)
     return variant
 
 
 def _kind_of(section: Any) -> str:
-    """Of a section that is not checked yet."""
+    """Return the kind of a section that has not been validated yet."""
     return section.get("kind", "") if isinstance(section, dict) else getattr(section, "kind", "")
 
 
@@ -66,11 +67,12 @@ def _default_variants() -> dict[str, Variant]:
     return {"cnn": Variant(model=CnnModel()), "shuffled": Variant(training=Training(labels="shuffled"))}
 
 
-SWEPT = ("tokens", "model", "training", "transfer")  # sections that make another run of the same data and the same question
+# Sections that may differ between jobs, which share data and objective.
+SWEPT = ("tokens", "model", "training", "transfer")
 
 
 def _same_in_jobs(training: Training) -> dict[str, Any]:
-    """Of [training], what no job of a sweep may change: the budget, and what is compared."""
+    """Return the [training] values that a sweep must not change: budget and comparison."""
     same = {name: getattr(training, name) for name in ("max_steps", "evaluate_every", "patience", "labels", "seeds", "window")}
     return same | {"batch_size * accumulate": training.batch_size * training.accumulate}
 
@@ -84,7 +86,9 @@ class Job:
     of
         "model", or the name of the variant that is swept.
     settings
-        Dotted key of the run file -> the job's value.
+        Maps dotted keys of the run file to the values of this job.
+    run
+        The run file of the job.
     """
 
     of: str
@@ -93,17 +97,17 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Told from its settings alone: a longer list of values trains the new jobs only."""
+        """Return a hash of the settings, so that longer lists of values train only the new jobs."""
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:8]
 
     @property
     def place(self) -> str:
-        """The folder below results/TASK/ in which it has its model folder."""
+        """Return the path of the job below results/TASK/, which holds its model folder."""
         return f"{'' if self.of == 'model' else f'variants/{self.of}/'}sweep/{self.name}"
 
 
 class RunFile(Section):
-    """A task: its data, how it is split, the model, its training, evaluation and interpretation."""
+    """A task: its data, split, model, training, evaluation and interpretation."""
 
     title: str = ""
     data: Data
@@ -122,22 +126,26 @@ class RunFile(Section):
     variants: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Annotated[Variant, AfterValidator(_is_a_run)]] = Field(
         default_factory=_default_variants
     )
-    sweep: Sweep | None = None  # the last: its check needs all others
+    sweep: Sweep | None = None  # last, because its validator needs all others
 
     @field_validator("sweep")
     @classmethod
     def _jobs_are_runs(cls, sweep: Sweep | None, info: ValidationInfo) -> Sweep | None:
-        """Unfold the sweep once, here, where the place of a mistake in a job's run is one in [sweep]."""
-        if sweep and {*info.data, "sweep"} == set(cls.model_fields):  # else another section is wrong, and that is said first
+        """Expand the sweep now, so that errors in the run of a job point to [sweep]."""
+        # otherwise another section is invalid, which is reported first
+        if sweep and {*info.data, "sweep"} == set(cls.model_fields):
             cls.model_construct(**info.data, sweep=sweep).jobs()
         return sweep
 
     @model_validator(mode="before")
     @classmethod
     def _variants_are_of_binary_runs(cls, values: Any) -> Any:
-        """The default variants, a CNN and a control of shuffled labels, are those of positives against negatives, not of private runs:
-        a CNN cannot be private, and each variant is one more training on the records. Of pairs either input alone stands in the CNN's
-        place."""
+        """Set the default variants, which depend on the objective and the model.
+
+        Binary runs get a CNN and a control with shuffled labels. Runs with two inputs get each
+        input alone instead of the CNN. Private runs get none: a CNN cannot be private, and each
+        variant would train on the records once more.
+        """
         if not isinstance(values, dict):
             return values
         kind, model = (_kind_of(values.get(name)) for name in ("objective", "model"))
@@ -408,12 +416,12 @@ class RunFile(Section):
 
     @property
     def shares_strands(self) -> bool:
-        """Whether the network itself reads both strands."""
+        """Return whether the network itself reads both strands."""
         return getattr(self.model, "strands", "given") == "shared"
 
     @property
     def both_strands(self) -> bool:
-        """Whether a score is the mean over both strands of a sequence."""
+        """Return whether a score is the mean over both strands of a sequence."""
         if self.shares_strands:
             return True
         if self.evaluation.strands is not None:
@@ -441,23 +449,24 @@ class RunFile(Section):
 
     @property
     def parents(self) -> list[Path]:
-        """The model folders that the run and its variants start from."""
+        """Return the model folders that the run and its variants start from."""
         transfers = [run.transfer for run in (self, *map(self.variant, self.variants))]
         return list(dict.fromkeys(transfer.folder for transfer in transfers if transfer))
 
     @property
     def repeats(self) -> Literal["drop", "count", "keep"]:
-        """Treatment of a record with the letters of an earlier one during ingestion, as in `data.intake.Rules`.
+        """Return how ingestion treats a repeated sequence, as in `data.intake.Rules`.
 
-        Splits that name the test records keep all copies here, and drop those outside of test later.
+        Splits that name the test records keep all copies here, and drop those outside of test
+        later.
         """
-        if self.partner:  # records with equal letters may have different partners
+        if self.partner:  # records with the same sequence may have different partners
             return "keep"
         return "count" if self.data.keep_duplicates or self.split.kind in ("chromosome", "region", "column", "files") else "drop"
 
     @property
     def pitch(self) -> int:
-        """Letters to a vector of the encoder."""
+        """Return the number of positions per vector of the encoder."""
         return self.tokens.stride * getattr(getattr(self.model, "stem", None), "pool", 1)
 
     @model_validator(mode="after")
@@ -473,7 +482,7 @@ class RunFile(Section):
         return self
 
     def variant(self, name: str) -> RunFile:
-        """The run file of variant `name`: this one with the variant's model and training laid over it.
+        """Return the run file of a variant: this run with the variant's settings applied.
 
         Raises
         ------
@@ -485,29 +494,32 @@ class RunFile(Section):
         return self._with(self.variants[name])
 
     def _with(self, change: Variant) -> RunFile:
-        """This run with a variant laid over it, checked as a run file is."""
+        """Apply a variant to this run and validate the result as a run file."""
         values: dict[str, Any] = {name: getattr(self, name) for name in RunFile.model_fields} | {"variants": {}, "sweep": None}
-        values["stack"] = Stack()  # networks are compared with networks
+        values["stack"] = Stack()  # variants are compared as networks, without a stack
         values["training"] = self.training.model_dump() | {key: getattr(change.training, key) for key in change.training.model_fields_set}
         values |= {"tokens": change.tokens or self.tokens, "model": self._sized(change.model) if change.model else self.model}
         if not isinstance(values["model"], PairedModel):
-            values["partner"] = None  # a model of one input reads none
+            values["partner"] = None  # a model with one input has no partner
         if change.tokens or change.model:
-            values["transfer"] = change.transfer  # another network may not take the weights of [transfer]
+            values["transfer"] = change.transfer  # the weights of [transfer] may not fit another network
         return RunFile.model_validate(values)
 
     @property
     def trained(self) -> dict[str, RunFile]:
-        """The run of the model, as `model`, and of each variant by its name."""
+        """Return the run of the model, under "model", and of each variant under its name."""
         return {"model": self, **{name: self.variant(name) for name in self.variants}}
 
     def _sized(self, model: Model) -> Model:
-        """Give the model of a variant the members and strands of this run, unless it names them: networks are compared as equals."""
+        """Copy members and strands of this run to a variant's model unless the variant sets them.
+
+        Equal sizes make the comparison fair.
+        """
         names = {name for name in ("members", "strands") if hasattr(self.model, name) and hasattr(model, name)}
         return model.model_copy(update={name: getattr(self.model, name) for name in names - model.model_fields_set})
 
     def member(self, number: int) -> RunFile:
-        """The run of one of `seeds` members, counted from 1: the same, with a seed of its own.
+        """Return the run of one of `seeds` members, counted from 1: the same run with its own seed.
 
         Raises
         ------
@@ -520,12 +532,14 @@ class RunFile(Section):
         return self.model_copy(update={"training": Training.model_validate(training)})
 
     def part(self, variant: str | None = None, member: int = 1, job: str | None = None) -> RunFile:
-        """The run of one model folder: a member of the model or of a variant, or a job of the sweep of either.
+        """Return the run of one model folder.
+
+        That is a member of the model or of a variant, or a job of a sweep of either.
 
         Raises
         ------
         ValueError
-            If there is none such.
+            If there is no such part.
         """
         if job is None:
             return (self.variant(variant) if variant else self).member(member)
@@ -535,14 +549,16 @@ class RunFile(Section):
         return jobs[job]
 
     def jobs(self) -> list[Job]:
-        """All runs of [sweep], each checked as a run file of its own, of one seed; none without [sweep].
+        """Return all runs of [sweep], each validated as a run file with one seed.
 
-        They have no stack: `ranking` reads the history of the networks.
+        The list is empty without [sweep]. Jobs have no stack, because `ranking` reads the history
+        of the networks.
 
         Raises
         ------
         ValueError
-            If a key or value is none of a run file (a ValidationError), not of what may differ between jobs, or there twice.
+            If a key or value is invalid in a run file (a ValidationError), may not differ between
+            jobs, or is listed twice.
         """
         if self.sweep is None:
             return []
@@ -555,7 +571,7 @@ class RunFile(Section):
         return jobs
 
     def _job(self, values: dict[str, Any], settings: dict[str, Any]) -> RunFile:
-        """The run of `values` with the settings laid over them."""
+        """Return the run of `values` with the settings applied."""
         values = copy.deepcopy(values)
         for key, value in settings.items():
             *tables, last = key.split(".")
@@ -575,5 +591,5 @@ class RunFile(Section):
         return run
 
     def is_control(self) -> bool:
-        """Whether this run is a control (labels shuffled), not a model or baseline."""
+        """Return whether this run is a control with shuffled labels."""
         return self.training.labels == "shuffled"

@@ -1,4 +1,4 @@
-"""What all tables of a run file have in common: how values are checked, and types that several use."""
+"""Common base of all tables of a run file, and types shared by several of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 T = TypeVar("T")
-Listed = Annotated[T, Field(strict=False)]  # a tuple, which TOML has not: it is a list there
+Listed = Annotated[T, Field(strict=False)]  # a tuple, written as a list in TOML
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
     Field(min_length=1, strict=False),
@@ -25,14 +25,19 @@ Paths = Names
 
 
 def left_out(default: Any, **field: Any) -> Any:
-    """A field that is left out of what is written where it has its default: folders and checkpoints of runs that do not name it are then
-    those of before the key was known."""
+    """Return a field that is omitted when written with its default value.
+
+    Folders and checkpoints of runs that do not set it are then the same as before the key existed.
+    """
     return Field(default, exclude_if=lambda value: value == default, **field)
 
 
 class Section(BaseModel):
-    """A table of the run file: frozen, no value read as another type than it has (but 1 as 1.0), finite numbers, and an unknown key is an
-    error that names the nearest known one."""
+    """A table of the run file.
+
+    Tables are immutable. Values are not converted to other types (except 1 to 1.0), numbers are
+    finite, and an unknown key raises an error that suggests the closest known one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 

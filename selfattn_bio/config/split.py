@@ -1,4 +1,4 @@
-"""[split]: how records are kept apart."""
+"""[split] and [audit]: how records are divided into train, valid and test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from selfattn_bio.config.section import Column, Fraction, Listed, Names, Section
 
 
 class ChromosomeSplit(Section):
-    """Split by the chromosome in the FASTA header; what neither `valid` nor `test` names is train."""
+    """Split by the chromosome in the FASTA header; chromosomes not listed are train."""
 
     kind: Literal["chromosome"] = "chromosome"
     valid: Listed[tuple[str, ...]] = Field(min_length=1)
@@ -27,7 +27,7 @@ class ChromosomeSplit(Section):
 
 
 class FractionSplit(Section):
-    """What the splits at random share."""
+    """Common settings of random splits."""
 
     valid_fraction: Fraction = Field(0.15, gt=0)
     test_fraction: Fraction = Field(0.15, gt=0)
@@ -41,7 +41,7 @@ class FractionSplit(Section):
 
 
 class GroupSplit(FractionSplit):
-    """Split whole groups, at random with `seed`."""
+    """Split complete groups at random with `seed`."""
 
     kind: Literal["group"] = "group"
     column: str = Field(
@@ -50,19 +50,25 @@ class GroupSplit(FractionSplit):
 
 
 class SpeciesSplit(FractionSplit):
-    """Split whole species (`species=` in the FASTA header), at random with `seed`."""
+    """Split complete species (`species=` in the FASTA header) at random with `seed`."""
 
     kind: Literal["species"] = "species"
 
 
 class RandomSplit(FractionSplit):
-    """Split records at random with `seed`, stratified by label; duplicates on either strand stay together."""
+    """Split records at random with `seed`, stratified by label.
+
+    Duplicates on either strand stay in the same split.
+    """
 
     kind: Literal["random"] = "random"
 
 
 class ClusterSplit(FractionSplit):
-    """Split whole clusters of similar sequences, at random with `seed`: no record is like one of another side."""
+    """Split complete clusters of similar sequences at random with `seed`.
+
+    No record is similar to one of another split.
+    """
 
     kind: Literal["cluster"] = "cluster"
     method: Literal["kmers", "mmseqs2"] = Field("kmers", description="mmseqs2 = the program of that name, which must be installed")
@@ -85,7 +91,10 @@ class ClusterSplit(FractionSplit):
 
 
 class RegionSplit(Section):
-    """Split by regions `CHROM:START-END` (0-based half-open); what touches none is train, what is only partly in one is dropped."""
+    """Split by regions `CHROM:START-END` (0-based half-open).
+
+    Records that touch no region are train. Records that are only partly in a region are dropped.
+    """
 
     kind: Literal["region"] = "region"
     valid: Listed[tuple[str, ...]] = Field(min_length=1)
@@ -101,7 +110,10 @@ class RegionSplit(Section):
 
 
 class SplitValues(Section):
-    """Values of the column, where they differ from train, valid (validation, val, dev) and test. Upper and lower case are the same."""
+    """Values of the column if they differ from train, valid (validation, val, dev) and test.
+
+    Case is ignored.
+    """
 
     train: Names = ("train",)
     valid: Names = ("valid", "validation", "val", "dev")
@@ -117,20 +129,27 @@ class SplitValues(Section):
         return self
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Each value in lower case, with its split."""
+        """Return each value in lower case with its split."""
         named = {"train": self.train, "valid": self.valid, "test": self.test, "dropped": self.dropped or ()}
         return [(value.lower(), split) for split, values in named.items() for value in values]
 
 
 class GivenSplit(Section):
-    """A split that came with the data. Copies of test records leave train and valid; test is never reduced."""
+    """A split that came with the data.
+
+    Copies of test records are removed from train and valid; test is never reduced.
+    """
 
     valid_fraction: Fraction = Field(0.15, gt=0, description="fraction of train that is sampled as valid if the data name no valid records")
     seed: Seed = 0
 
 
 class ColumnSplit(GivenSplit):
-    """Use a column of the sequence table, a FASTA header attribute (`split=train`) or a column of [data] targets as the split."""
+    """Use a column as the split.
+
+    It is a column of the sequence table, a FASTA header attribute (`split=train`) or a column of
+    [data] targets.
+    """
 
     kind: Literal["column"] = "column"
     column: Column = Field("split", description="name of the column or header attribute")
@@ -138,12 +157,12 @@ class ColumnSplit(GivenSplit):
 
     @property
     def splits(self) -> dict[str, str]:
-        """Split of each value in lower case."""
+        """Map each value in lower case to its split."""
         return dict(self.values.pairs())
 
 
 class FilesSplit(GivenSplit):
-    """Use the files named by [data] train, valid and test. This is the default when they are given."""
+    """Use the files of [data] train, valid and test. This is the default if they are given."""
 
     kind: Literal["files"] = "files"
     column: ClassVar[str] = "file_split"  # ingest writes the split of each file into this column
@@ -151,12 +170,12 @@ class FilesSplit(GivenSplit):
 
 
 def regions(texts: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Read "chr2R:14000000-16500000" as chromosome, start, end (0-based half-open).
+    """Parse "chr2R:14000000-16500000" into chromosome, start and end (0-based half-open).
 
     Raises
     ------
     ValueError
-        If one has another form, or no letter.
+        If a region has another form or is empty.
     """
     found = [re.fullmatch(r"(\S+):(\d+)-(\d+)", text) for text in texts]
     for match, text in zip(found, texts, strict=True):
@@ -172,7 +191,10 @@ Split = Annotated[
 
 
 class Audit(Section):
-    """[audit]: what test may share with what the model learns from; `selfattn-bio audit` fails above a limit and warns below it."""
+    """[audit]: how much test may share with the training data.
+
+    `selfattn-bio audit` fails above a limit and warns below it.
+    """
 
     similarity: float | None = Field(
         None, ge=0.05, le=1, description="from which a neighbour is near: share of the k-mers; 0.15 in DNA and 0.3 in protein if not given"

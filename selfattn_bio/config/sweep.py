@@ -1,4 +1,4 @@
-"""[sweep]: lists in place of single values, told apart into the settings of each job."""
+"""[sweep]: lists of values, expanded into the settings of each job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from selfattn_bio.config.section import Names, Section
 
 
 class Sweep(Section):
-    """[sweep]: lists in place of single values, each under the dotted name of its key; every combination of values is a job."""
+    """[sweep]: a list of values for each dotted key; each combination of values is a job."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
@@ -21,7 +21,10 @@ class Sweep(Section):
     @model_validator(mode="before")
     @classmethod
     def _keys_are_known(cls, values: Any) -> Any:
-        """Bring [sweep.training] learning_rate to the form "training.learning_rate"; the jobs' runs tell which keys are known."""
+        """Convert [sweep.training] learning_rate to "training.learning_rate".
+
+        Unknown keys are reported when the jobs' run files are validated.
+        """
         return dict(_dotted(values)) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
@@ -31,7 +34,7 @@ class Sweep(Section):
         return self
 
     def combinations(self) -> Iterator[dict[str, Any]]:
-        """Dotted key -> value of each job; the last key varies fastest."""
+        """Yield a dict from dotted key to value for each job; the last key varies fastest."""
         lists = self.__pydantic_extra__
         for values in itertools.product(*lists.values()):
             yield dict(zip(lists, values, strict=True))

@@ -1,4 +1,4 @@
-"""[training], [transfer], [privacy] and [evaluation]: how it is learned and judged."""
+"""[training], [transfer], [privacy] and [evaluation]: how a model is trained and evaluated."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from selfattn_bio.config.section import Column, Fraction, Listed, Positive, Sect
 
 
 class BalanceSection(Section):
-    """What the ways to balance groups share: the groups."""
+    """Common settings for balancing groups of records."""
 
     by: str = Field(min_length=1, description="gc, length, chrom, or a column that came with the records")
     bins: int = Field(4, ge=2, description="spans of GC content or length, of equal shares of train")
 
 
 class ReweightBalance(BalanceSection):
-    """The losses of each group's records of either label are weighed to count as much as any other's."""
+    """Weight losses so that each combination of group and label has the same total weight."""
 
     kind: Literal["reweight"] = "reweight"
 
 
 class SampleBalance(BalanceSection):
-    """Records of each group and label are drawn as often as those of any other."""
+    """Sample each combination of group and label equally often."""
 
     kind: Literal["sample"] = "sample"
 
@@ -33,7 +33,10 @@ Balance = Annotated[ReweightBalance | SampleBalance, Field(discriminator="kind")
 
 
 class Edits(Section):
-    """Random edits of training sequences: deletions, insertions, translocations and substitutions (EvoAug, Lee et al. 2023)."""
+    """Random edits of training sequences (EvoAug, Lee et al. 2023).
+
+    Edits are deletions, insertions, translocations and substitutions.
+    """
 
     per_record: Positive = Field(2, description="kinds of edits that a record gets each time")
     longest: int = Field(12, ge=0, description="letters of an insertion or a deletion at most")
@@ -49,7 +52,7 @@ class Edits(Section):
 
 
 class Training(Section):
-    """[training]: one run of the loop. Steps are optimizer steps."""
+    """[training]: settings of one training run. Steps are optimizer steps."""
 
     labels: Literal["given", "shuffled"] = Field("given", description="shuffled = the control")
     pairs: Literal["given", "first_alone", "partner_alone"] = left_out(
@@ -95,11 +98,11 @@ class Training(Section):
         return self
 
 
-SHIPPED_PARENTS = ("motifs",)  # models of the package that a run may start from by name
+SHIPPED_PARENTS = ("motifs",)  # models in the package that can be parents by name
 
 
 class Transfer(Section):
-    """[transfer]: the run starts from the weights of a trained model; its head is new."""
+    """[transfer]: start from the weights of a trained model, with a new head."""
 
     parent: str = Field(
         min_length=1,
@@ -114,22 +117,23 @@ class Transfer(Section):
 
     @property
     def ships(self) -> bool:
-        """Whether the parent comes with the package."""
+        """Return whether the parent comes with the package."""
         return self.parent in SHIPPED_PARENTS
 
     @property
     def folder(self) -> Path:
-        """The parent's model folder."""
+        """Return the parent's model folder."""
         if self.ships:
             return Path(__file__).parents[1] / "models" / self.parent
         return Path(self.parent) if "/" in self.parent else Path("results") / self.parent / "model"
 
 
-PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"  # how no layer mixes the records of a batch
+# Advice for stems whose layers do not mix the records of a batch.
+PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 'record' }"
 
 
 class Privacy(Section):
-    """[privacy]: weights that tell little of any one training record: (epsilon, delta) differential privacy, by clipping and noise."""
+    """[privacy]: (epsilon, delta) differentially private training with clipped, noisy gradients."""
 
     epsilon: float = Field(gt=0, le=50, description="spent by max_steps; 1 is strong, 8 weak")
     delta: float = Field(gt=0, lt=1, description="chance that more than epsilon is told; below 1 / records of train")
@@ -137,7 +141,7 @@ class Privacy(Section):
 
 
 class Evaluation(Section):
-    """[evaluation]: intervals and calibration."""
+    """[evaluation]: confidence intervals and calibration."""
 
     block: Positive = left_out(100_000, description="letters of a chromosome that are drawn together, of objective bins")
     strands: Literal["given", "both"] | None = left_out(
