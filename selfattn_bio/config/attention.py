@@ -14,8 +14,8 @@ class T5Position(Section):
 
     kind: Literal["t5"] = "t5"
     num_buckets: int = Field(32, ge=4, multiple_of=2)
-    max_distance: int = Field(128, ge=2, description="tokens; all beyond share a bucket")
-    symmetric: bool = Field(False, description="buckets of |distance|: both directions alike")
+    max_distance: int = Field(128, ge=2, description="tokens; longer distances share a bucket")
+    symmetric: bool = Field(False, description="use buckets of |distance|, the same for both directions")
 
     @model_validator(mode="after")
     def _far_is_beyond_the_single_distances(self) -> T5Position:
@@ -37,7 +37,7 @@ class RotaryPosition(Section):
     kind: Literal["rotary"] = "rotary"
     base: float = Field(10_000.0, gt=1)
     interpolation: float = Field(
-        1.0, ge=1, description="s: token p stands at p / s, for inputs s times as long as trained (Chen et al. 2023)"
+        1.0, ge=1, description="factor s: positions are divided by s, for inputs s times as long as in training (Chen et al. 2023)"
     )
 
 
@@ -45,14 +45,14 @@ class ShawPosition(Section):
     """Learned key and value for each distance (Shaw et al. 2018)."""
 
     kind: Literal["shaw"] = "shaw"
-    max_distance: Positive = Field(64, description="tokens; all beyond share the last")
+    max_distance: Positive = Field(64, description="tokens; longer distances share the last vector")
 
 
 class TransformerXLPosition(Section):
     """Scores from content and from a projected sinusoid of the distance (Dai et al. 2019)."""
 
     kind: Literal["transformer_xl"] = "transformer_xl"
-    max_distance: Positive = Field(128, description="tokens; all beyond count as this")
+    max_distance: Positive = Field(128, description="tokens; longer distances are treated as this one")
 
 
 class SinusoidalPosition(Section):
@@ -65,7 +65,7 @@ class LearnedPosition(Section):
     """Learned vector for each position, added to the encoder's input (Devlin et al. 2019)."""
 
     kind: Literal["learned"] = "learned"
-    max_length: Positive = Field(description="tokens that enter the encoder; a longer sequence is an error")
+    max_length: Positive = Field(description="maximum number of tokens in the encoder; a longer sequence is an error")
 
 
 class NoPosition(Section):
@@ -84,14 +84,14 @@ class FullPattern(Section):
     """Each token attends to all tokens."""
 
     kind: Literal["full"] = "full"
-    causal: bool = Field(False, description="only to itself and those before it")
+    causal: bool = Field(False, description="attend only to the token itself and earlier ones")
 
 
 class SparsePattern(Section):
     """Common settings of sparse patterns."""
 
-    causal: bool = Field(False, description="only to itself and those before it")
-    num_global: int = Field(0, ge=0, description="first tokens that attend to and are attended by all")
+    causal: bool = Field(False, description="attend only to the token itself and earlier ones")
+    num_global: int = Field(0, ge=0, description="number of tokens at the start that attend to all tokens and are attended by all")
 
 
 class WindowPattern(SparsePattern):
@@ -130,7 +130,7 @@ class BigBirdPattern(SparsePattern):
     window: int = Field(96, ge=1, description="tokens on each side")
     random_blocks: Positive = 3
     block: Positive = Field(64, description="tokens")
-    num_global: int = Field(64, ge=0, description="first tokens that attend to and are attended by all")
+    num_global: int = Field(64, ge=0, description="number of tokens at the start that attend to all tokens and are attended by all")
     seed: Seed = 0
 
 
@@ -170,7 +170,7 @@ class DynamicMixer(MixerSection):
 
     kind: Literal["dynamic"] = "dynamic"
     block: Positive = Field(32, description="tokens")
-    top: Positive = Field(4, description="blocks that a query chooses, beside its own and the two next to it")
+    top: Positive = Field(4, description="number of blocks a query chooses in addition to its own and the two adjacent ones")
 
 
 class LinearMixer(MixerSection):
@@ -189,7 +189,7 @@ class PerformerMixer(MixerSection):
     grows_squared = False
 
     kind: Literal["performer"] = "performer"
-    features: Positive = Field(128, description="of each head; the more, the nearer to softmax")
+    features: Positive = Field(128, description="random features per head; more approximate softmax better")
 
 
 class LinformerMixer(MixerSection):
@@ -199,8 +199,8 @@ class LinformerMixer(MixerSection):
     grows_squared = False
 
     kind: Literal["linformer"] = "linformer"
-    max_length: Positive = Field(description="tokens that enter the encoder; a longer sequence is an error")
-    rank: Positive = Field(64, description="learned sums of keys, and of values")
+    max_length: Positive = Field(description="maximum number of tokens in the encoder; a longer sequence is an error")
+    rank: Positive = Field(64, description="number of learned sums of keys and of values")
 
 
 class HierarchicalMixer(MixerSection):
@@ -214,7 +214,7 @@ class HierarchicalMixer(MixerSection):
 
     kind: Literal["hierarchical"] = "hierarchical"
     window: Positive = Field(64, description="tokens on each side")
-    pool: int = Field(32, ge=2, description="tokens to a coarse one")
+    pool: int = Field(32, ge=2, description="tokens per coarse token")
 
 
 class ReformerMixer(MixerSection):
@@ -228,8 +228,8 @@ class ReformerMixer(MixerSection):
     keys_are_queries = True
 
     kind: Literal["reformer"] = "reformer"
-    num_buckets: Positive = Field(32, description="of a round; even, or 1: then a query attends by place alone")
-    chunk: Positive = Field(64, description="tokens in the order of buckets; a query attends to its own and those beside it")
+    num_buckets: Positive = Field(32, description="buckets per round, even; 1 = no hashing, only neighbouring chunks")
+    chunk: Positive = Field(64, description="tokens per chunk after sorting by bucket; a query attends to its own chunk and adjacent ones")
     hashes: Positive = Field(4, description="rounds of hashing")
 
     @model_validator(mode="after")

@@ -19,11 +19,9 @@ RecordField = Literal["id", "sequence", "chrom", "start", "end", "strand", "grou
 class WindowsSection(Section):
     """Common settings for turning intervals into windows."""
 
-    feature: str = Field(
-        "", description="type of the lines of GFF or GTF files that is taken, such as gene; needed where they have several"
-    )
+    feature: str = Field("", description="feature type to use from GFF or GTF files, such as gene; required if a file has several")
     at_ends: Literal["drop", "pad", "error"] = Field(
-        "drop", description="windows off the end of a chromosome: dropped and counted, padded with N and counted, or refused"
+        "drop", description="windows that exceed a chromosome: drop = remove and count, pad = fill with N and count, error = stop"
     )
 
 
@@ -37,9 +35,9 @@ class CenteredWindows(WindowsSection):
     """Use windows of a fixed width around one position of each interval."""
 
     kind: Literal["centered"] = "centered"
-    width: Positive = Field(description="letters")
+    width: Positive = Field(description="bp")
     center: Literal["middle", "summit", "five_prime"] = Field(
-        "middle", description="letter of the interval; summit = column 10 of narrowPeak"
+        "middle", description="position in the interval; summit = column 10 of narrowPeak"
     )
 
 
@@ -47,8 +45,8 @@ class FlankedWindows(WindowsSection):
     """Extend intervals, or their 5' ends, upstream and downstream on their strand."""
 
     kind: Literal["flanked"] = "flanked"
-    upstream: int = Field(0, ge=0, description="letters")
-    downstream: int = Field(0, ge=0, description="letters; about the 5' end, its own letter is the first of them")
+    upstream: int = Field(0, ge=0, description="bp")
+    downstream: int = Field(0, ge=0, description="bp; with of = five_prime, the base at the 5' end is the first of them")
     of: Literal["interval", "five_prime"] = "interval"
 
     @model_validator(mode="after")
@@ -62,8 +60,8 @@ class TiledWindows(WindowsSection):
     """Tile each interval with windows of a fixed width, one every `step` bp."""
 
     kind: Literal["tiled"] = "tiled"
-    width: Positive = Field(description="letters")
-    step: Positive = Field(description="letters; smaller than the width, windows overlap")
+    width: Positive = Field(description="bp")
+    step: Positive = Field(description="bp; windows overlap if it is smaller than width")
 
 
 Windows = Annotated[WholeWindows | CenteredWindows | FlankedWindows | TiledWindows, Field(discriminator="kind")]
@@ -72,9 +70,9 @@ Windows = Annotated[WholeWindows | CenteredWindows | FlankedWindows | TiledWindo
 class NegativesSection(Section):
     """Common settings for generated negatives."""
 
-    per_positive: Positive = Field(1, description="negatives to each positive")
+    per_positive: Positive = Field(1, description="negatives per positive")
     seed: Seed = 0
-    may_lack: Fraction = Field(0.01, description="share of the negatives that may not be found; more is an error")
+    may_lack: Fraction = Field(0.01, description="largest fraction of negatives that may not be found before an error is raised")
 
 
 class GenomeNegatives(NegativesSection):
@@ -90,15 +88,15 @@ class MatchedNegatives(GenomeNegatives):
     """Sample windows with the length and GC content of each positive from its chromosome."""
 
     kind: Literal["matched"] = "matched"
-    tolerance: Fraction = Field(0.02, description="largest difference in GC content, where no window of the very same is drawn")
+    tolerance: Fraction = Field(0.02, description="largest difference in GC content if no window with the same GC content is sampled")
 
 
 class NeighbourNegatives(GenomeNegatives):
     """Use windows next to each positive, with its length."""
 
     kind: Literal["neighbours"] = "neighbours"
-    distance: int = Field(0, ge=0, description="letters between a positive and the nearest window")
-    steps: Positive = Field(10, description="windows on either side that are tried, outwards")
+    distance: int = Field(0, ge=0, description="bp between a positive and the nearest window")
+    steps: Positive = Field(10, description="number of windows tried on each side, from near to far")
 
 
 class ShuffledNegatives(NegativesSection):
@@ -121,7 +119,7 @@ class ScoreLabels(Section):
     """Label intervals 1 if their score is at least `threshold`, otherwise 0."""
 
     kind: Literal["score"] = "score"
-    threshold: float = Field(description="of column 5 of BED, column 6 of GFF")
+    threshold: float = Field(description="minimum score: column 5 of BED, column 6 of GFF")
 
 
 class OverlapLabels(Section):
@@ -129,9 +127,9 @@ class OverlapLabels(Section):
 
     kind: Literal["overlap"] = "overlap"
     files: Paths = Field(description="BED or GFF")
-    feature: str = Field("", description="type of the lines of GFF or GTF files that is taken")
-    bases: Positive = Field(1, description="covered letters, at least")
-    fraction: float = Field(0.0, ge=0, le=1, description="covered share of the window, at least")
+    feature: str = Field("", description="feature type to use from GFF or GTF files")
+    bases: Positive = Field(1, description="minimum number of covered bp")
+    fraction: float = Field(0.0, ge=0, le=1, description="minimum fraction of the window that is covered")
 
 
 Label = Annotated[
@@ -147,10 +145,10 @@ class NumberTrack(Section):
     """
 
     kind: Literal["number"] = "number"
-    path: str = Field(min_length=1, description="bigWig, bedGraph, or BED and GFF as 1 where covered and 0 elsewhere")
-    feature: str = Field("", description="type of the lines of GFF or GTF files that is taken")
-    bin: Positive | None = Field(None, description="letters; must divide the windows, which then have one width")
-    summary: Literal["mean", "max", "sum"] = Field("mean", description="over the letters that have a number")
+    path: str = Field(min_length=1, description="bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere")
+    feature: str = Field("", description="feature type to use from GFF or GTF files")
+    bin: Positive | None = Field(None, description="bp; must divide the width of the windows, which must be equal")
+    summary: Literal["mean", "max", "sum"] = Field("mean", description="over positions with a number")
 
 
 class LetterTrack(Section):
@@ -160,8 +158,8 @@ class LetterTrack(Section):
     """
 
     kind: Literal["letters"] = "letters"
-    path: str = Field(min_length=1, description="bigWig, bedGraph, or BED and GFF as 1 where covered and 0 elsewhere")
-    feature: str = Field("", description="type of the lines of GFF or GTF files that is taken")
+    path: str = Field(min_length=1, description="bigWig or bedGraph; BED and GFF count as 1 where covered and 0 elsewhere")
+    feature: str = Field("", description="feature type to use from GFF or GTF files")
     threshold: float = 0.5
 
 
@@ -175,9 +173,9 @@ class FeatureTrack(Section):
     path: str = Field(min_length=1, description="GFF or GTF")
     classes: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(pattern=r"^[!-,.-~]$")]] = Field(
         min_length=1,
-        description="character by type, such as { gene = 'i', exon = 'e' }; of several types that cover a letter the last counts",
+        description="maps types to characters, such as { gene = 'i', exon = 'e' }; if several cover a position, the last one is used",
     )
-    other: str = Field("0", pattern=r"^[!-,.-~]$", description="character of all other letters")
+    other: str = Field("0", pattern=r"^[!-,.-~]$", description="character of all other positions")
 
 
 TrackTarget = Annotated[NumberTrack | LetterTrack | FeatureTrack, Field(discriminator="kind")]
@@ -192,36 +190,45 @@ class Data(Section):
 
     alphabet: Literal["dna", "protein"] = "dna"
     assembly: str = Field("", description="genome assembly of the coordinates in the headers, such as dm3")
-    positives: Paths | None = Field(None, description="files of sequences of label 1")
-    negatives: Negatives | None = Field(None, description="files of sequences of label 0, or a table of how they are made of the positives")
-    sequences: Paths | None = Field(
-        None, description="files of sequences in place of the two: with label, or for another [objective] than binary"
+    positives: Paths | None = Field(None, description="sequence files with label 1")
+    negatives: Negatives | None = Field(
+        None, description="sequence files with label 0, or a table that describes how to generate them from the positives"
     )
-    train: Paths | None = left_out(None, description="training sequences, where train, valid and test are separate files")
+    sequences: Paths | None = Field(
+        None, description="sequence files instead of positives and negatives: with label, or for another [objective] than binary"
+    )
+    train: Paths | None = left_out(None, description="training sequences, if train, valid and test are separate files")
     valid: Paths | None = left_out(None, description="validation sequences; without them [split] valid_fraction of train is used")
     test: Paths | None = left_out(None, description="test sequences, in the same formats as `sequences`")
     targets: str | None = Field(
-        None, description="table with a column id and those that [objective] names, one row a record; none if sequences bring the columns"
+        None,
+        description="table with one row per record: a column id and those named by [objective];"
+        " not needed if the sequence files have these columns",
     )
     label: Label = Field(
         "",
-        description="of sequences: column, header attribute (label=1) or group of header with it; of windows a table, by score or overlap",
+        description="source of the label: for sequences a column, header attribute (label=1) or"
+        " group of header; for windows a table of kind score or overlap",
     )
-    positive: Names | None = Field(None, description="the labels that are 1, all others being 0; none: labels are 1 and 0")
-    header: str = Field("", description="regular expression found in each header: its group is the column label, or as named")
-    columns: dict[RecordField, str] = Field(default_factory=dict, description="names of a table's columns: { sequence = 'seq' }")
+    positive: Names | None = Field(None, description="labels that count as 1, all others count as 0; not needed if labels are 1 and 0")
+    header: str = Field(
+        "", description="regular expression to search in each header; its group is the column label, or columns named by its named groups"
+    )
+    columns: dict[RecordField, str] = Field(default_factory=dict, description="column names of a table, such as { sequence = 'seq' }")
     ids: Literal["given", "numbered"] = left_out(
         "given", description="numbered: name the records FILE_1, FILE_2 ... by their order, for files with repeated or missing ids"
     )
-    keep_duplicates: bool = left_out(False, description="keep records whose sequence occurs before; they are counted either way")
-    soft_mask: Literal["ignore", "keep", "hard"] = Field("ignore", description="lower case; keep: beside the letters; hard: read as N (X)")
-    gaps: Literal["refuse", "remove"] = Field("refuse", description="- and . among the letters")
-    min_length: Positive = Field(1, description="letters; shorter records are dropped and counted")
-    max_length: Positive = Field(100_000, description="letters; longer records are dropped and counted")
-    genome: str | None = Field(None, description="FASTA file (plain or bgzip) that BED, narrowPeak, GFF and GTF files name places of")
-    windows: Windows | None = Field(None, description="how those become windows; kind = whole if not given")
+    keep_duplicates: bool = left_out(False, description="keep records whose sequence occurred earlier; they are counted in any case")
+    soft_mask: Literal["ignore", "keep", "hard"] = Field(
+        "ignore", description="lower case; keep = store the mask separately; hard = read as N (X for protein)"
+    )
+    gaps: Literal["refuse", "remove"] = Field("refuse", description="- and . in sequences")
+    min_length: Positive = Field(1, description="shorter records are dropped and counted")
+    max_length: Positive = Field(100_000, description="longer records are dropped and counted")
+    genome: str | None = Field(None, description="FASTA file (plain or bgzip) of the BED, narrowPeak, GFF and GTF files")
+    windows: Windows | None = Field(None, description="how intervals become windows; kind = whole if not given")
     tracks: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_]+$")], TrackTarget] = Field(
-        default_factory=dict, description="columns of the targets of windows of `sequences`, each a table [data.tracks.NAME]"
+        default_factory=dict, description="target columns for windows of `sequences`, each a table [data.tracks.NAME]"
     )
 
     @model_validator(mode="after")

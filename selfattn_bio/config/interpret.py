@@ -8,9 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from selfattn_bio.config.section import Fraction, Listed, Positive, Section, Seed
 
-MOTIF_DATABASES = tuple(
-    f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates")
-)  # included in the package
+# Included in the package.
+MOTIF_DATABASES = tuple(f"jaspar:{group}" for group in ("fungi", "insects", "nematodes", "plants", "vertebrates"))
 NO_DATABASE = "none"  # motifs are found and tested, but not compared with known ones
 
 
@@ -27,7 +26,7 @@ class GuidedMethod(Section):
     """Rank positions with AttnLRP and measure the best ones by substitution."""
 
     kind: Literal["guided"] = "guided"
-    fraction: float = Field(0.15, gt=0, le=1, description="share of the positions that is mutated")
+    fraction: float = Field(0.15, gt=0, le=1, description="fraction of positions that are mutated")
 
 
 class AttnLRPCopiesMethod(Section):
@@ -38,7 +37,7 @@ class AttnLRPCopiesMethod(Section):
 
     kind: Literal["attnlrp_copies"] = "attnlrp_copies"
     copies: Positive = Field(16, description="backward passes")
-    share: Fraction = Field(0.1, description="of the letters that are drawn anew in each copy")
+    share: Fraction = Field(0.1, description="fraction of positions that are resampled in each copy")
     seed: Seed = 0
 
 
@@ -53,9 +52,9 @@ class BlocksMethod(Section):
     """Replace each block of positions together; for long sequences."""
 
     kind: Literal["blocks"] = "blocks"
-    width: Positive = Field(10, description="letters")
-    by: Literal["shuffle", "random"] = Field("shuffle", description="letters of the block in random order, or drawn evenly")
-    draws: Positive = Field(4, description="replacements of each block")
+    width: Positive = Field(10, description="positions per block")
+    by: Literal["shuffle", "random"] = Field("shuffle", description="shuffle = permute the block; random = sample uniformly")
+    draws: Positive = Field(4, description="replacements per block")
     seed: Seed = 0
 
 
@@ -63,7 +62,7 @@ class DeepLiftShapMethod(Section):
     """DeepLIFT/SHAP from tangermeme, an optional dependency; for short sequences."""
 
     kind: Literal["deep_lift_shap"] = "deep_lift_shap"
-    shuffles: Positive = Field(20, description="references of each sequence")
+    shuffles: Positive = Field(20, description="references per sequence")
     seed: Seed = 0
 
 
@@ -94,26 +93,32 @@ class Interpret(Section):
     """[interpret]: from attributions to motifs with evidence."""
 
     database: str = Field("jaspar:insects", description=f"{', '.join(MOTIF_DATABASES)}, a path to MEME, JASPAR or TRANSFAC text, or none")
-    max_sequences: Positive = Field(3000, description="positives of train and valid explained, of those that the model calls")
+    max_sequences: Positive = Field(
+        3000, description="maximum number of positives in train and valid to explain, among those predicted as positive"
+    )
     maps: Listed[tuple[str, ...] | None] = Field(
         None,
         min_length=1,
         max_length=20,
-        description="ids of records whose attention maps the report shows, of any label and side; those explained with the highest, the "
-        "middle and the lowest score if not given",
+        description="ids of records whose attention maps the report shows, with any label and "
+        "split; by default explained records with the highest, middle and lowest "
+        "score",
     )
     method: Method = AttnLRPCopiesMethod()
-    caller: Caller | None = Field(None, description="what finds motifs in relevance; modisco for DNA and clusters for protein if not given")
+    caller: Caller | None = Field(
+        None, description="method that finds motifs in attributions; modisco for DNA and clusters for protein if not given"
+    )
     max_motifs: Positive = 25
-    max_seqlets: Positive = Field(20_000, description="that are grouped, those of highest relevance")
-    significance: float = Field(0.05, gt=0, lt=1, description="q below which enrichment and effect count")
+    max_seqlets: Positive = Field(20_000, description="maximum number to group, those with the highest attribution")
+    significance: float = Field(0.05, gt=0, lt=1, description="q-value below which enrichment and effect are significant")
     hit_p: float = Field(
-        2.5e-4, gt=0, lt=1, description="p below which a match of a motif is a hit on test; 6 letters that all fit have 2.44e-4"
+        2.5e-4, gt=0, lt=1, description="p-value below which a motif match is a hit on test; a perfect match of 6 bp has 2.44e-4"
     )
     window: Listed[tuple[int, int] | None] = Field(
         None,
-        description="[start, end) of a record where the middles of hits are expected; 0-based letters, or negative ones from the record's "
-        "end, as [-31, -25]; the fullest 10 letters are tested if not given",
+        description="[start, end) of a record where the centres of hits are expected; 0-based, "
+        "or negative from the record's end, such as [-31, -25]; by default the 10 "
+        "bp with most hits are tested",
     )
     seed: Seed = 0
 

@@ -46,12 +46,12 @@ class ConvStem(Section):
     """Convolution over token embeddings, max-pooling, convolution: one vector per `pool` tokens."""
 
     kind: Literal["conv"] = "conv"
-    token_dim: Positive = Field(16, description="dimension of the token embeddings; the convolution leads to embed_dim")
+    token_dim: Positive = Field(16, description="dimension of the token embeddings; the convolution outputs embed_dim")
     kernel: int = Field(9, ge=1, description="tokens; odd")
     pool: Positive = Field(8, description="tokens")
     second_kernel: int = Field(5, ge=1, description="pooled tokens; odd")
     norm: Literal["batch", "record"] = left_out(
-        "batch", description="by mean and deviation of the batch's detectors, or of each record alone"
+        "batch", description="batch = mean and standard deviation of detectors over the batch; record = over each record"
     )
 
     @model_validator(mode="after")
@@ -70,10 +70,10 @@ class TowerStem(Section):
 
     kind: Literal["tower"] = "tower"
     token_dim: Positive = Field(8, description="dimension of the token embeddings")
-    channels: Listed[tuple[Positive, ...]] = Field((64, 96), description="of each stage but the last, which leads to embed_dim")
-    kernels: Listed[tuple[Positive, ...]] = Field((15, 7, 5), min_length=1, description="of each stage, in its tokens; odd")
-    pools: Listed[tuple[Positive, ...]] = Field((5, 5, 2), description="of each stage, in its tokens")
-    residual_kernel: Positive = Field(5, description="of the second convolution of each stage but the first; odd")
+    channels: Listed[tuple[Positive, ...]] = Field((64, 96), description="channels of each stage except the last, which has embed_dim")
+    kernels: Listed[tuple[Positive, ...]] = Field((15, 7, 5), min_length=1, description="kernel of each stage in its tokens; odd")
+    pools: Listed[tuple[Positive, ...]] = Field((5, 5, 2), description="pooling of each stage in its tokens")
+    residual_kernel: Positive = Field(5, description="kernel of the second convolution of each stage except the first; odd")
 
     @model_validator(mode="after")
     def _one_a_stage(self) -> TowerStem:
@@ -101,7 +101,7 @@ class PoolingHead(Section):
     """
 
     kind: Literal["pooling"] = "pooling"
-    parts: Positive = Field(6, description="1 = the sequence as one: where a token stands is then no matter")
+    parts: Positive = Field(6, description="1 = the complete sequence, regardless of position")
 
 
 class ClsHead(Section):
@@ -127,7 +127,11 @@ class HardConcreteGates(Section):
     """
 
     kind: Literal["hard_concrete"] = "hard_concrete"
-    penalty: float = Field(0.03, ge=0, description="what the loss would be less by if all gates closed; each as its share of the weights")
+    penalty: float = Field(
+        0.03,
+        ge=0,
+        description="loss difference between all gates open and all closed; each gate counts by its fraction of the weights",
+    )
 
 
 class KeptLayer(Section):
@@ -136,7 +140,7 @@ class KeptLayer(Section):
     With grouped keys and values, `heads` lists groups of heads.
     """
 
-    heads: Listed[tuple[Annotated[int, Field(ge=0)], ...]] = Field(description="by their numbers in the layer as it was trained, from 0")
+    heads: Listed[tuple[Annotated[int, Field(ge=0)], ...]] = Field(description="numbers of the heads in the trained layer, from 0")
     feedforward: bool
 
     @field_validator("heads")
@@ -151,7 +155,7 @@ class PrunedGates(Section):
     """Heads and layers of a pruned model, as written by `selfattn-bio prune`."""
 
     kind: Literal["pruned"] = "pruned"
-    members: Listed[tuple[Listed[tuple[KeptLayer, ...]], ...]] = Field(description="of each member all num_layers layers")
+    members: Listed[tuple[Listed[tuple[KeptLayer, ...]], ...]] = Field(description="for each member, all num_layers layers")
 
 
 Gates = Annotated[NoGates | HardConcreteGates | PrunedGates, Field(discriminator="kind")]
@@ -167,7 +171,7 @@ class ConfidenceExits(Section):
     """Stop after the first layer at which the head is confident (Teerapittayanon et al. 2016)."""
 
     kind: Literal["confidence"] = "confidence"
-    drop: Fraction = Field(0.002, description="by which the main metric on valid may be lower than with all layers")
+    drop: Fraction = Field(0.002, description="largest decrease of the main metric on valid compared with all layers")
 
 
 Exits = Annotated[NoExits | ConfidenceExits, Field(discriminator="kind")]
@@ -175,7 +179,8 @@ Exits = Annotated[NoExits | ConfidenceExits, Field(discriminator="kind")]
 Strands = Literal["given", "shared"]
 STRANDS = "shared = both strands of DNA pass through the same weights, and the output is their mean: it is exactly that of the other strand"
 
-BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16  # supported head dimensions (band), minimum head dimension (flex)
+# Head dimensions of kernel 'band', and the smallest one of kernel 'flex'.
+BAND_HEAD_DIMS, FLEX_HEAD_DIM = (16, 32, 64), 16
 
 
 def _as_toml(section: Pattern) -> str:
@@ -188,26 +193,26 @@ class AttentionModel(Section):
     """[model] kind = "attention": stem, pre-norm attention encoder, head."""
 
     kind: Literal["attention"] = "attention"
-    members: Positive = Field(2, description="networks trained side by side whose logits are averaged")
+    members: Positive = Field(2, description="number of networks trained together whose logits are averaged")
     embed_dim: Positive = 64
     num_layers: Positive = 2
     num_heads: Positive = 4
-    num_kv_heads: Positive | None = Field(None, description="heads of keys and values, shared by groups of num_heads; all if not given")
+    num_kv_heads: Positive | None = Field(None, description="heads of keys and values, shared by groups of heads; num_heads if not given")
     feedforward_dim: Positive = 128
     dropout: Fraction = 0.3
     stochastic_depth: Fraction = Field(
-        0.0, description="chance that a sequence skips the last block's branches; earlier blocks in proportion"
+        0.0, description="probability that a sequence skips the last block's branches; proportionally less for earlier blocks"
     )
     stem: Stem = ConvStem()
     position: Position = T5Position()
     pattern: Pattern = FullPattern()
     kernel: Literal["auto", "band", "sdpa", "reference", "joint", "flex", "slab"] = Field(
-        "auto", description="auto = as `selfattn-bio doctor` says"
+        "auto", description="auto = the kernel that `selfattn-bio doctor` reports"
     )
-    mixer: Mixer = left_out(SoftmaxMixer(), description="how queries meet keys")
+    mixer: Mixer = left_out(SoftmaxMixer(), description="kind of attention")
     head: Head = PoolingHead()
-    gates: Gates = left_out(NoGates(), description="which heads and layers there are, learned")
-    exits: Exits = left_out(NoExits(), description="how many layers a record goes through")
+    gates: Gates = left_out(NoGates(), description="learned selection of heads and layers")
+    exits: Exits = left_out(NoExits(), description="number of layers each record passes through")
     strands: Strands = left_out("given", description=STRANDS)
 
     @property
@@ -294,12 +299,12 @@ class CnnModel(Section):
     """
 
     kind: Literal["cnn"] = "cnn"
-    members: Positive = Field(1, description="networks trained side by side whose logits are averaged")
+    members: Positive = Field(1, description="number of networks trained together whose logits are averaged")
     embed_dim: Positive = 16
     channels: Listed[tuple[Positive, Positive, Positive]] = (128, 128, 128)
     kernels: Listed[tuple[Positive, Positive, Positive]] = (19, 11, 7)
     pools: Listed[tuple[Positive, Positive, Positive]] = (3, 4, 4)
-    bins: Positive = Field(6, description="equal parts of the sequence whose means the dense layers see")
+    bins: Positive = Field(6, description="number of equal parts of the sequence whose means enter the dense layers")
     hidden_dim: Positive = 128
     dropout: Fraction = 0.3
     strands: Strands = left_out("given", description=STRANDS)
@@ -318,13 +323,13 @@ class DilatedModel(Section):
     """
 
     kind: Literal["dilated"] = "dilated"
-    members: Positive = Field(1, description="networks trained side by side whose outputs are averaged")
+    members: Positive = Field(1, description="number of networks trained together whose outputs are averaged")
     embed_dim: Positive = 128
     stem: TowerStem = TowerStem()
     dilations: Listed[tuple[Positive, ...]] = Field(
-        (1, 2, 4, 8, 15), description="places between the taps of each convolution; none: the stem alone"
+        (1, 2, 4, 8, 15), description="dilation of each convolution; an empty list uses the stem alone"
     )
-    kernel: Positive = Field(3, description="taps of each; odd")
+    kernel: Positive = Field(3, description="kernel size; odd")
     dropout: Fraction = 0.3
 
     @model_validator(mode="after")
@@ -345,14 +350,18 @@ class PairedModel(Section):
     """
 
     kind: Literal["paired"] = "paired"
-    members: Positive = Field(2, description="networks trained side by side whose logits are averaged")
+    members: Positive = Field(2, description="number of networks trained together whose logits are averaged")
     encoder: AttentionModel = Field(AttentionModel(), description="stem, encoder and head of the first input; without members")
     partner_encoder: AttentionModel | None = Field(
-        None, description="stem and encoder of [partner]; without members and head; as the first's if not given"
+        None, description="stem and encoder of [partner], without members and head; those of the first input if not given"
     )
-    cross_layers: Positive = Field(1, description="blocks of cross-attention and feed-forward, of the sizes and the dropout of encoder")
+    cross_layers: Positive = Field(
+        1, description="number of blocks of cross-attention and feed-forward, with the sizes and dropout of encoder"
+    )
     cross_position: Position = Field(
-        NoPosition(), description="of a place of the first to one of the partner; for tracks, whose places are those of the letters"
+        NoPosition(),
+        description="encoding of the distance between a position of the first input and one of "
+        "the partner; for tracks, which have the positions of the sequence",
     )
 
     @model_validator(mode="after")

@@ -37,8 +37,8 @@ class MulticlassObjective(ObjectiveSection):
     """Predict one of several classes per sequence, with cross-entropy."""
 
     kind: Literal["multiclass"] = "multiclass"
-    column: Column = Field(description="of [data] targets: the class's name")
-    classes: Listed[tuple[str, ...]] = Field((), description="in the order of the outputs; those of the training records if not given")
+    column: Column = Field(description="column of [data] targets with the name of the class")
+    classes: Listed[tuple[str, ...]] = Field((), description="in the order of the outputs; taken from the training records if not given")
 
     @model_validator(mode="after")
     def _classes_differ(self) -> Self:
@@ -59,7 +59,7 @@ class MultilabelObjective(ObjectiveSection):
     """Predict several labels per sequence, each with binary cross-entropy."""
 
     kind: Literal["multilabel"] = "multilabel"
-    columns: Names = Field(description="of [data] targets: 0, 1, or empty where it is not known")
+    columns: Names = Field(description="columns of [data] targets: 0, 1, or empty if unknown")
 
     @property
     def target_columns(self) -> tuple[str, ...]:
@@ -70,13 +70,13 @@ class RegressionObjective(ObjectiveSection):
     """Predict one or more numbers per sequence."""
 
     kind: Literal["regression"] = "regression"
-    columns: Names = Field(description="of [data] targets: numbers, or empty where one is not known")
-    loss: Literal["mse", "huber", "poisson"] = Field("mse", description="poisson = the output is a rate, the targets counts")
+    columns: Names = Field(description="columns of [data] targets: numbers, or empty if unknown")
+    loss: Literal["mse", "huber", "poisson"] = Field("mse", description="poisson = outputs are rates and targets are counts")
     center: Listed[tuple[float, ...]] = Field(
-        (), description="of each column, taken from the output; the training records' mean if not given"
+        (), description="value subtracted from each column; the mean of the training records if not given"
     )
     scale: Listed[tuple[Annotated[float, Field(gt=0)], ...]] = Field(
-        (), description="of each column; the training records' deviation if not given"
+        (), description="divisor of each column; the standard deviation of the training records if not given"
     )
 
     @model_validator(mode="after")
@@ -91,7 +91,7 @@ class RegressionObjective(ObjectiveSection):
         return self.columns
 
 
-Weight = Annotated[float, Field(gt=0, description="how much its mean loss counts beside the other parts'")]
+Weight = Annotated[float, Field(gt=0, description="weight of the part's mean loss")]
 
 
 class MulticlassPart(MulticlassObjective):
@@ -122,7 +122,7 @@ class SeveralObjective(ObjectiveSection):
     """
 
     kind: Literal["several"] = "several"
-    parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part] = Field(description="two or more; their columns differ")
+    parts: dict[Annotated[str, Field(pattern="^[a-z0-9_]+$")], Part] = Field(description="two or more, with different columns")
 
     @model_validator(mode="after")
     def _parts_differ(self) -> Self:
@@ -151,7 +151,7 @@ class LabelsObjective(ObjectiveSection):
     """Predict one class per position, such as secondary structure, with cross-entropy."""
 
     kind: Literal["labels"] = "labels"
-    column: Column = Field(description="of [data] targets: text as long as the sequence, one label a letter; - where it is not known")
+    column: Column = Field(description="column of [data] targets: text as long as the sequence, one label per position; - if unknown")
     classes: Annotated[str, Field(min_length=2)] = Field(description="the labels, one character each")
 
     @model_validator(mode="after")
@@ -179,12 +179,14 @@ class BinsObjective(ObjectiveSection):
 
     kind: Literal["bins"] = "bins"
     points: str = Field(
-        min_length=1, description="BED file (plain or gz) of stranded points; of a longer one its first letter on its strand"
+        min_length=1, description="BED file (plain or gz) of stranded points; for longer intervals, the first base on the strand"
     )
     bin: Positive = Field(
-        200, description="letters; counted from 0 of the chromosome in evaluation, where records begin at a multiple of it"
+        200,
+        description="bp; in evaluation bins are counted from position 0 of the chromosome, "
+        "where records start at a multiple of the bin size",
     )
-    points_sha256: str = Field("", description="of the file, as it was when a model was trained")
+    points_sha256: str = Field("", description="hash of the file when the model was trained")
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -199,7 +201,7 @@ class MaskedObjective(ObjectiveSection):
     """
 
     kind: Literal["masked"] = "masked"
-    fraction: float = Field(0.15, gt=0, le=0.5, description="share of the letters that is hidden")
+    fraction: float = Field(0.15, gt=0, le=0.5, description="fraction of positions that are hidden")
 
 
 class CausalObjective(ObjectiveSection):

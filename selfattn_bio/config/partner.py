@@ -14,10 +14,10 @@ class SequencePartner(Section):
 
     kind: Literal["sequence"] = "sequence"
     alphabet: Literal["dna", "protein"] = "dna"
-    files: Paths | None = Field(None, description="files of sequences, as [data] takes; the ids are those of the records")
-    column: str = Field("", description="of the tables of [data], in place of files: the column that holds the letters")
-    k: int = Field(3, ge=1, le=8, description="letters to a token")
-    stride: int = Field(1, ge=1, description="letters from token to token")
+    files: Paths | None = Field(None, description="sequence files as in [data], with the ids of the records")
+    column: str = Field("", description="column of the tables of [data] with the sequence, instead of files")
+    k: int = Field(3, ge=1, le=8, description="positions per token")
+    stride: int = Field(1, ge=1, description="positions between the starts of tokens")
 
     @property
     def inputs(self) -> list[str]:
@@ -41,11 +41,12 @@ class TrackPartner(Section):
     kind: Literal["track"] = "track"
     path: str = Field(
         min_length=1,
-        description="bigWig or bedGraph of the records' chrom, start and end (of records without: of their id, from 0), BED and GFF as 1 "
-        "where covered and 0 elsewhere, or .npz with an array of numbers for each id",
+        description="bigWig or bedGraph, read at chrom, start and end of the records (without "
+        "coordinates, the id is the chromosome and the start is 0); BED and GFF, which count as 1 "
+        "where covered and 0 elsewhere; or .npz with one array of numbers per id",
     )
-    low: float = Field(description="number of the lowest level; what is lower is read as it")
-    high: float = Field(description="number of the highest level; what is higher is read as it")
+    low: float = Field(description="value of the lowest level; lower values are clipped")
+    high: float = Field(description="value of the highest level; higher values are clipped")
 
     @model_validator(mode="after")
     def _low_is_lower(self) -> TrackPartner:

@@ -30,10 +30,10 @@ class Variant(Section):
     """[variants.NAME]: the same run with another model or training, as a baseline or control."""
 
     tokens: Tokens | None = None
-    model: Model | None = Field(None, description="without members it has as many as [model]")
-    training: Training = Field(Training(), description="what differs from [training]; what is not given is as there")
+    model: Model | None = Field(None, description="if members is not given, it is that of [model]")
+    training: Training = Field(Training(), description="values that differ from [training]; all others are taken from there")
     transfer: Transfer | None = Field(
-        None, description="what another model starts from; without tokens and model it starts as the run does"
+        None, description="parent of a different model; without tokens and model, the variant starts like the run"
     )
 
 

@@ -76,10 +76,13 @@ class ClusterSplit(FractionSplit):
         None,
         gt=0,
         le=1,
-        description="from which two records stay together: the share of k-mers, 0.15 in DNA and 0.3 in protein if not "
-        "given; of mmseqs2 the identity",
+        description="smallest similarity at which two records stay together: fraction of shared"
+        " k-mers (0.15 for DNA and 0.3 for protein if not given), or identity for "
+        "mmseqs2",
     )
-    k: int | None = Field(None, ge=4, le=14, description="letters, of kmers: 12 in DNA, 6 of a reduced alphabet in protein if not given")
+    k: int | None = Field(
+        None, ge=4, le=14, description="k-mer length of method kmers; 12 for DNA, 6 in a reduced alphabet for protein if not given"
+    )
 
     @model_validator(mode="after")
     def _k_is_of_kmers(self) -> ClusterSplit:
@@ -118,7 +121,7 @@ class SplitValues(Section):
     train: Names = ("train",)
     valid: Names = ("valid", "validation", "val", "dev")
     test: Names = ("test",)
-    dropped: Names | None = Field(None, description="records that are used for nothing")
+    dropped: Names | None = Field(None, description="values of records that are not used")
 
     @model_validator(mode="after")
     def _values_differ(self) -> SplitValues:
@@ -197,14 +200,24 @@ class Audit(Section):
     """
 
     similarity: float | None = Field(
-        None, ge=0.05, le=1, description="from which a neighbour is near: share of the k-mers; 0.15 in DNA and 0.3 in protein if not given"
+        None,
+        ge=0.05,
+        le=1,
+        description="smallest fraction of shared k-mers of near neighbours; 0.15 for DNA and 0.3 for protein if not given",
     )
-    k: int | None = Field(None, ge=4, le=14, description="letters; 12 in DNA, 6 of a reduced alphabet in protein if not given")
-    max_similarity: float = Field(1.0, gt=0, le=1, description="of a test record to its nearest neighbour in train")
-    max_near: float = Field(1.0, ge=0, le=1, description="share of the test records that have a near neighbour")
+    k: int | None = Field(None, ge=4, le=14, description="k-mer length; 12 for DNA, 6 in a reduced alphabet for protein if not given")
+    max_similarity: float = Field(
+        1.0, gt=0, le=1, description="largest similarity between a test record and its nearest neighbour in train"
+    )
+    max_near: float = Field(1.0, ge=0, le=1, description="largest fraction of test records that have a near neighbour")
     max_duplicates: int | None = Field(
-        0, ge=0, description="test records with the same letters in train, on either strand; any number with [data] keep_duplicates"
+        0,
+        ge=0,
+        description="largest number of test records with the same sequence in train, on either "
+        "strand; unlimited with [data] keep_duplicates",
     )
-    max_overlaps: int = Field(0, ge=0, description="test records whose place overlaps one of train, on either strand")
-    max_shared: int | None = Field(None, ge=0, description="test records whose group or species is in train too; any number if not given")
-    max_seen: int = Field(0, ge=0, description="test records that a parent of the model saw")
+    max_overlaps: int = Field(0, ge=0, description="largest number of test records whose interval overlaps one of train, on either strand")
+    max_shared: int | None = Field(
+        None, ge=0, description="largest number of test records whose group or species is also in train; unlimited if not given"
+    )
+    max_seen: int = Field(0, ge=0, description="largest number of test records that a parent of the model saw")

@@ -21,7 +21,9 @@ StackPart = Literal[
 class Stack(Section):
     """[stack]: models that are fitted to the training records and combined with the network."""
 
-    parts: Listed[tuple[StackPart, ...]] = Field((), description="baselines by name; their logits and the network's are weighted on valid")
+    parts: Listed[tuple[StackPart, ...]] = Field(
+        (), description="names of baselines; the weights of their logits and the network's are fitted on valid"
+    )
 
     @field_validator("parts")
     @classmethod

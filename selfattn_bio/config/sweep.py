@@ -16,7 +16,7 @@ class Sweep(Section):
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]]
-    of: Names = Field(("model",), description="what is swept, each with the same values: model, names of variants")
+    of: Names = Field(("model",), description="what to sweep, each with the same values: model or names of variants")
 
     @model_validator(mode="before")
     @classmethod

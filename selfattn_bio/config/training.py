@@ -13,8 +13,8 @@ from selfattn_bio.config.section import Column, Fraction, Listed, Positive, Sect
 class BalanceSection(Section):
     """Common settings for balancing groups of records."""
 
-    by: str = Field(min_length=1, description="gc, length, chrom, or a column that came with the records")
-    bins: int = Field(4, ge=2, description="spans of GC content or length, of equal shares of train")
+    by: str = Field(min_length=1, description="gc, length, chrom, or a column of the records")
+    bins: int = Field(4, ge=2, description="number of intervals of GC content or length, with equal numbers of training records")
 
 
 class ReweightBalance(BalanceSection):
@@ -38,11 +38,16 @@ class Edits(Section):
     Edits are deletions, insertions, translocations and substitutions.
     """
 
-    per_record: Positive = Field(2, description="kinds of edits that a record gets each time")
-    longest: int = Field(12, ge=0, description="letters of an insertion or a deletion at most")
-    translocation: int = Field(24, ge=0, description="letters by which a sequence is rotated at most")
-    substitution: Fraction = Field(0.05, description="share of the letters that are replaced")
-    until: float = Field(0.75, gt=0, le=1, description="share of the steps, up to whole epochs; the rest trains on the original sequences")
+    per_record: Positive = Field(2, description="number of kinds of edits applied to a record each time")
+    longest: int = Field(12, ge=0, description="maximum length of an insertion or deletion")
+    translocation: int = Field(24, ge=0, description="maximum rotation of a sequence in positions")
+    substitution: Fraction = Field(0.05, description="fraction of positions that are replaced")
+    until: float = Field(
+        0.75,
+        gt=0,
+        le=1,
+        description="fraction of the steps with edits, rounded up to complete epochs; the rest trains on the original sequences",
+    )
 
     @model_validator(mode="after")
     def _change_something(self) -> Edits:
@@ -54,42 +59,51 @@ class Edits(Section):
 class Training(Section):
     """[training]: settings of one training run. Steps are optimizer steps."""
 
-    labels: Literal["given", "shuffled"] = Field("given", description="shuffled = the control")
+    labels: Literal["given", "shuffled"] = Field("given", description="shuffled = a control with shuffled labels")
     pairs: Literal["given", "first_alone", "partner_alone"] = left_out(
         "given",
-        description="of model kind paired: first_alone = each record with the partner of another, partner_alone = each partner with the "
-        "letters of another: what one input tells without the other",
+        description="for model kind paired: first_alone = each record with the partner of "
+        "another record, partner_alone = each partner with the sequence of another "
+        "record; shows what one input contributes alone",
     )
     seed: Seed = 0
-    seeds: Positive = left_out(1, description="members, trained with seed, seed + 1 ... and averaged")
+    seeds: Positive = left_out(1, description="number of members, trained with seed, seed + 1 ... and averaged")
     max_steps: Positive = 1500
     batch_size: Positive = 64
-    accumulate: Positive = Field(1, description="batches to an optimizer step")
-    optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam = the decay is part of the gradient (L2)")
+    accumulate: Positive = Field(1, description="batches per optimizer step")
+    optimizer: Literal["adamw", "adam"] = Field("adamw", description="adam = weight decay is part of the gradient (L2)")
     learning_rate: float = Field(4e-3, gt=0)
     warmup_steps: int = Field(200, ge=0)
-    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field("cosine", description="of the rate after the warm-up")
+    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field(
+        "cosine", description="learning rate schedule after the warm-up"
+    )
     weight_decay: float = Field(0.01, ge=0)
     clip_norm: float = Field(1.0, gt=0)
-    ema_decay: Fraction = Field(0.998, description="what is scored is the running mean of the weights; 0 = the weights themselves")
+    ema_decay: Fraction = Field(
+        0.998, description="decay of the running mean of the weights, which is used for scoring; 0 = the weights themselves"
+    )
     label_smoothing: Fraction = 0.05
     window: Positive | None = left_out(
         None,
-        description="letters; of a longer record random windows are drawn, ceil(length / window) an epoch (objectives masked and causal)",
+        description="window size for objectives masked and causal; longer records give ceil(length / window) random windows per epoch",
     )
-    shift: int = Field(4, ge=0, description="letters; each sequence is moved by up to this many to either side, each epoch anew")
-    reverse_complement: bool = Field(False, description="each sequence is turned to the other strand half of the times")
-    substitution: Fraction = Field(0.0, description="share of the letters that are drawn anew, each epoch")
+    shift: int = Field(4, ge=0, description="largest random shift of a sequence to either side, in positions, sampled in each epoch")
+    reverse_complement: bool = Field(False, description="reverse-complement each sequence with probability 0.5")
+    substitution: Fraction = Field(0.0, description="fraction of positions that are resampled in each epoch")
     edits: Edits | None = left_out(None, description="random edits of the sequences, for records that are not aligned")
     class_weights: Literal["none", "balanced"] = "none"
-    balance: Balance | None = left_out(None, description="groups of records that count alike, however many each has")
+    balance: Balance | None = left_out(None, description="give groups of records equal weight, whatever their size")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="16-mixed = float16; slow on most CPUs")
-    matmul: Literal["highest", "medium"] = Field("medium", description="medium = oneDNN on the CPU, used only if a probe shows it exact")
+    matmul: Literal["highest", "medium"] = Field(
+        "medium", description="medium = oneDNN on the CPU, used only if a test shows that it is exact"
+    )
     evaluate_every: Positive = Field(250, description="steps")
-    patience: Positive = Field(4, description="evaluations on valid without a better one before the run stops")
-    top: Positive = Field(1, description="best evaluations whose weights the model folder holds, in top/ beyond the first")
+    patience: Positive = Field(4, description="evaluations on valid without improvement before the run stops")
+    top: Positive = Field(
+        1, description="number of best evaluations whose weights are kept in the model folder; those after the first are in top/"
+    )
     checkpoint_every: Positive = Field(250, description="steps")
-    tensorboard: bool = Field(False, description="the history goes to MODEL.checkpoints/tensorboard too (needs the package)")
+    tensorboard: bool = Field(False, description="also write the history to MODEL.checkpoints/tensorboard (needs the package)")
 
     @model_validator(mode="after")
     def _last_seed_is_one(self) -> Training:
@@ -106,13 +120,17 @@ class Transfer(Section):
 
     parent: str = Field(
         min_length=1,
-        description="name of a task (results/NAME/model), path of a model folder, or 'motifs': the encoder of motifs that ships",
+        description="name of a task (results/NAME/model), path of a model folder, or 'motifs', the motif encoder included in the package",
     )
     adapt: Literal["all", "frozen", "gradual", "lora"] = Field(
-        "all", description="what is trained: all; the head; the head, then one layer more every unfreeze_every steps; head and LoRA"
+        "all",
+        description="trained parts: all; frozen = the head; gradual = the head, then one more "
+        "layer every unfreeze_every steps; lora = head and LoRA",
     )
-    unfreeze_every: Positive = Field(200, description="steps, of gradual")
-    layer_decay: float = Field(1.0, gt=0, le=1, description="each layer below the head learns at the rate of the one above times this")
+    unfreeze_every: Positive = Field(200, description="steps between layers, for gradual")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="factor of the learning rate from each layer to the one below, starting at the head"
+    )
     lora_rank: Positive = 8
 
     @property
@@ -135,19 +153,19 @@ PRIVATE_STEM = "Take model.stem = { kind = 'none' }, or { kind = 'conv', norm = 
 class Privacy(Section):
     """[privacy]: (epsilon, delta) differentially private training with clipped, noisy gradients."""
 
-    epsilon: float = Field(gt=0, le=50, description="spent by max_steps; 1 is strong, 8 weak")
-    delta: float = Field(gt=0, lt=1, description="chance that more than epsilon is told; below 1 / records of train")
-    max_grad_norm: float = Field(1.0, gt=0, description="length to which the gradient of each record is cut")
+    epsilon: float = Field(gt=0, le=50, description="budget spent after max_steps; 1 is strong privacy, 8 weak")
+    delta: float = Field(gt=0, lt=1, description="probability that the epsilon guarantee fails; below 1 / number of training records")
+    max_grad_norm: float = Field(1.0, gt=0, description="norm to which the gradient of each record is clipped")
 
 
 class Evaluation(Section):
     """[evaluation]: confidence intervals and calibration."""
 
-    block: Positive = left_out(100_000, description="letters of a chromosome that are drawn together, of objective bins")
+    block: Positive = left_out(100_000, description="bp of a chromosome that are resampled together, for objective bins")
     strands: Literal["given", "both"] | None = left_out(
         None,
-        description="both = the score is the mean over both strands; if not given, both where training.reverse_complement is true or "
-        "model.strands is shared",
+        description="both = the score is the mean over both strands; if not given, both if "
+        "training.reverse_complement is true or model.strands is shared",
     )
     bootstraps: Positive = 1000
     confidence: float = Field(0.95, gt=0, lt=1)
@@ -155,6 +173,6 @@ class Evaluation(Section):
     gc_slices: Positive = 4
     groups: Listed[tuple[Column, ...]] = left_out(
         (),
-        description="columns that came with the records, by whose values metrics are told too; by gc, length and chrom they are",
+        description="columns of the records by which metrics are also reported, in addition to gc, length and chrom",
     )
     seed: Seed = 0
