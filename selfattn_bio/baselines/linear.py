@@ -134,9 +134,9 @@ class CountedKmers(LinearKmers):
     effect, or by the mean of these lengths over the training split, so that it has.
     """
 
+    @abstractmethod
     def features(self) -> tuple[Block, ...]:
         """Return the blocks to count."""
-        raise NotImplementedError
 
     def candidates(self, train: Letters) -> Iterator[tuple[tuple[Block, ...], list[sparse.csr_matrix], Scaling]]:
         """Yield both scalings of the counts."""

@@ -284,9 +284,8 @@ class Labels(OfTokens):
 class BinsOfPoints(OfTokens):
     """Cross-entropy of each bin and strand; outputs are (B, M, N, 2), per position of the encoder.
 
-    Strands are separate, because targets of both strands combined carry half the
-    information: on 2R of the fly, combined strands reached a validation AUPRC of 0.29, and separate
-    strands 0.33 in half as many steps (docs/decisions.md#long-sequences).
+    Strands are separate, because targets of both strands combined carry half the information
+    (figures: docs/decisions.md#long-sequences).
     """
 
     def __init__(self, section: config.BinsObjective, pitch: int) -> None:
